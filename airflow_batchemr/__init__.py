@@ -1,0 +1,59 @@
+"""AWS Batch array jobs and short-lived EMR clusters as Airflow Dags, from one short pipeline file.
+
+Importing this package imports nothing of Airflow: the names below are fetched when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from airflow_batchemr.factory import build_dags, load_pipelines
+    from airflow_batchemr.operators.batch import BatchArrayOperator
+    from airflow_batchemr.operators.emr import (
+        CreateEmrClusterOperator,
+        EmrStepsOperator,
+        EphemeralEmrOperator,
+        TerminateEmrClusterOperator,
+    )
+    from airflow_batchemr.sensors.marker import S3MarkerSensor
+
+_WHERE = {
+    "build_dags": "factory",
+    "load_pipelines": "factory",
+    "BatchArrayOperator": "operators.batch",
+    "CreateEmrClusterOperator": "operators.emr",
+    "EmrStepsOperator": "operators.emr",
+    "EphemeralEmrOperator": "operators.emr",
+    "TerminateEmrClusterOperator": "operators.emr",
+    "S3MarkerSensor": "sensors.marker",
+}
+
+__all__ = [
+    "BatchArrayOperator",
+    "CreateEmrClusterOperator",
+    "EmrStepsOperator",
+    "EphemeralEmrOperator",
+    "S3MarkerSensor",
+    "TerminateEmrClusterOperator",
+    "__version__",
+    "build_dags",
+    "load_pipelines",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
