@@ -1,0 +1,173 @@
+"""Exceptions in logs: Python tracebacks and Java stack traces, with the place in the user's own code."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass, field, replace
+
+#: Longest message that is kept of an exception, in characters.
+MESSAGE = 600
+_PYTHON = re.compile(r"Traceback \(most recent call last\):\s*$")
+_FRAME = re.compile(r'^\s+File "([^"]+)", line (\d+)(?:, in (.+))?$')
+_RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?:: ?(.*))?$")
+_LINKS = ("The above exception was the direct cause", "During handling of the above exception")
+#: A line of log4j begins a new message.
+_LOG_LINE = re.compile(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T]\d\d:\d\d:\d\d")
+_PYTHON_LIBRARIES = re.compile(r"site-packages|dist-packages|\.zip/|/lib/python\d|/usr/lib/spark|<frozen|<string>")
+
+_JAVA_NAME = re.compile(r"((?:[A-Za-z_$][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error|Throwable|Interrupt))(?=:|\s|$)")
+_JAVA_FRAME = re.compile(r"^\s+at (?:[\w.@-]+/)*([\w.$<>]+)\(([^)]*)\)")
+_JAVA_LIBRARIES = re.compile(
+    r"^(java|javax|jdk|sun|scala|py4j|akka|io\.netty|org\.apache|org\.spark|org\.codehaus|com\.amazon|com\.google|"
+    r"com\.fasterxml|com\.esotericsoftware|com\.univocity|software\.amazon)"
+    r"[.\w]*\."
+)
+_SYNTAX = re.compile(
+    r'^\s+File "([^"]+)", line (\d+)\n(?:[^\n]*\n){1,3}?((?:Syntax|Indentation|Tab)Error): ([^\n]*)', re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Raised:
+    """One exception."""
+
+    name: str
+    """Its class, as the log has it."""
+    message: str
+    place: str | None
+    """`file:line in function` of the user's own code; None where none of it is in the trace."""
+    line: int
+    """Of the log, from 0, where it is told."""
+    top: bool = False
+    """Whether the log says that it ended the program."""
+
+    @property
+    def short(self) -> str:
+        """The class without its package."""
+        return self.name.rpartition(".")[2]
+
+
+@dataclass
+class _Java:
+    name: str
+    message: list[str]
+    line: int
+    top: bool
+    frames: list[tuple[str, str]] = field(default_factory=list)
+
+    def raised(self) -> Raised:
+        return Raised(self.name, _cut("\n".join(self.message)), _java_place(self.frames), self.line, self.top)
+
+
+def python_chains(text: str) -> list[list[Raised]]:
+    """Tracebacks in their order; of exceptions that led to one another, one chain with the first cause first."""
+    lines = text.splitlines()
+    chains: list[list[Raised]] = []
+    for number, line in enumerate(lines):
+        if not _PYTHON.search(line):
+            continue
+        raised = _python(lines, number)
+        if raised is None:
+            continue
+        before = " ".join(lines[max(0, number - 4) : number])
+        if chains and any(link in before for link in _LINKS):
+            chains[-1].append(raised)
+        else:
+            chains.append([raised])
+    for match in _SYNTAX.finditer(text):
+        number = text.count("\n", 0, match.start())
+        place = f"{posixpath.basename(match[1])}:{match[2]}"
+        chains.append([Raised(match[3], match[4], place, number, top=True)])
+    return chains
+
+
+def _python(lines: list[str], start: int) -> Raised | None:
+    place: str | None = None
+    for number in range(start + 1, min(start + 400, len(lines))):
+        line = lines[number]
+        if frame := _FRAME.match(line):
+            if not _PYTHON_LIBRARIES.search(frame[1]):
+                where = f" in {frame[3]}" if frame[3] and frame[3] != "<module>" else ""
+                place = f"{posixpath.basename(frame[1])}:{frame[2]}{where}"
+            continue
+        if line.startswith((" ", "\t")) or not line:
+            continue
+        match = _RAISED.match(line)
+        if match is None:
+            return None
+        return Raised(match[1], _python_message(lines, number, match[2] or ""), place, start, top=True)
+    return None
+
+
+def _python_message(lines: list[str], number: int, first: str) -> str:
+    message = [first]
+    for line in lines[number + 1 : number + 12]:
+        if not line.strip() and message != [""]:
+            break
+        if line.startswith("\tat ") or _LOG_LINE.match(line) or _PYTHON.search(line):
+            break
+        message.append(line)
+    return _cut("\n".join(message))
+
+
+def java_chains(text: str) -> list[list[Raised]]:
+    """Stack traces in their order; each chain ends with the innermost cause."""
+    chains: list[list[_Java]] = []
+    header: _Java | None = None
+    for number, line in enumerate(text.splitlines()):
+        if frame := _JAVA_FRAME.match(line):
+            if header is not None:
+                chains.append([header])
+                header = None
+            if chains:
+                chains[-1][-1].frames.append((frame[1], frame[2]))
+            continue
+        if line.startswith("Caused by: ") and chains:
+            caused = _header(line, number)
+            if caused is not None:
+                chains[-1].append(caused)
+                continue
+        found = _header(line, number)
+        if found is not None:
+            header = found
+        elif header is not None and not _LOG_LINE.match(line) and len(header.message) < 12:
+            header.message.append(line)
+        elif chains and not chains[-1][-1].frames and not _LOG_LINE.match(line):
+            chains[-1][-1].message.append(line)
+        else:
+            header = None
+    made = [[one.raised() for one in chain] for chain in chains]
+    if header is not None:
+        made.append([header.raised()])
+    return [_placed(chain) for chain in made]
+
+
+def _header(line: str, number: int) -> _Java | None:
+    names = list(_JAVA_NAME.finditer(line))
+    if not names:
+        return None
+    last = names[-1]
+    # `…Exception: org.x.YException: message`: the last one that a message follows is the cause
+    message = line[last.end() :].removeprefix(":").strip()
+    top = 'Exception in thread "' in line or "User class threw exception" in line
+    return _Java(last[1], [message], number, top)
+
+
+def _placed(chain: list[Raised]) -> list[Raised]:
+    """Where the innermost exception shows none of the user's code, the nearest one around it does."""
+    place = next((one.place for one in reversed(chain) if one.place), None)
+    top = any(one.top for one in chain)
+    return [*chain[:-1], replace(chain[-1], place=chain[-1].place or place, top=top)]
+
+
+def _java_place(frames: list[tuple[str, str]]) -> str | None:
+    for method, source in frames:
+        if not _JAVA_LIBRARIES.match(method) and ":" in source:
+            return f"{source} in {'.'.join(method.split('.')[-2:])}"
+    return None
+
+
+def _cut(message: str) -> str:
+    told = message.strip()
+    return told if len(told) <= MESSAGE else f"{told[:MESSAGE]}…"

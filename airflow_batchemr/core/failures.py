@@ -1,0 +1,142 @@
+"""The report of a failed job: how many failed of what, one log of each kind, and how to run one again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.core.indices import IndexSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from airflow_batchemr.ledger.records import Failure
+
+_CAUSES = {
+    "oom": "out of memory",
+    "spot": "spot instance reclaimed",
+    "timeout": "timed out",
+    "pull": "image could not be pulled",
+    "lost": "AWS no longer knows the job",
+    "runnable": "no machine was found for it in time",
+}
+# What differs between failures of one kind: ids of instances, tasks and jobs, and numbers in AWS's words
+_IDS = re.compile(r"\b(?:i-[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{8,}|[0-9a-f]{16,}|\d+)\b")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+_INDEX_WIDTH = 160
+_LINE_WIDTH = 500
+_MAX_GROUPS = 10
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failures that have the same cause."""
+
+    key: str
+    title: str
+    indices: IndexSet
+    sample: Failure
+    """The failure of the lowest index: whose log to show."""
+
+
+def group(failures: Iterable[Failure]) -> list[FailureGroup]:
+    """Group failures by cause, else by exit code and reason without ids in it; the largest group first."""
+    groups: dict[str, list[Failure]] = {}
+    for failure in failures:
+        key = f"{failure.cause or _IDS.sub('…', failure.reason)}/{failure.exit_code}"
+        groups.setdefault(key, []).append(failure)
+    found = []
+    for key, members in groups.items():
+        sample = min(members, key=lambda failure: -1 if failure.index is None else failure.index)
+        indices = IndexSet.of(failure.index for failure in members if failure.index is not None)
+        found.append(FailureGroup(key, _title(sample), indices, sample))
+    return sorted(found, key=lambda one: (-len(one.indices), one.key))
+
+
+def report(
+    failures: Iterable[Failure],
+    *,
+    size: int,
+    done: int,
+    failed: IndexSet | None = None,
+    logs: Mapping[str, Sequence[str]] | None = None,
+    links: Mapping[str, str] | None = None,
+    replay: Sequence[str] = (),
+) -> str:
+    """Tell why a job failed.
+
+    Args:
+        failures: one a failed index, or of some of them; `index` None for the whole job.
+        size: how many indices the job has; 1 is told without the word index.
+        done: how many of them have succeeded, now or in an earlier try.
+        failed: all that failed, where `failures` has not each of them.
+        logs: last lines of the sample's log, by `FailureGroup.key` (see `group`).
+        links: where to see the sample's log, by `FailureGroup.key`.
+        replay: the command that runs an index again, without ``--index``: ``["batchemr", "replay", …]``.
+
+    Returns:
+        Several lines of plain text, without control characters whatever the logs have in them.
+    """
+    groups = group(failures)
+    told = _union(groups)
+    rest = failed - told if failed else IndexSet()
+    count = len(told | rest)
+    lines = []
+    if size > 1:
+        kept = f"; {done:,} {'is' if done == 1 else 'are'} done and will not run again" if done else ""
+        lines.append(f"{count:,} of {size:,} indices failed{kept}")
+    else:
+        lines.append("the job failed")
+    for one in groups[:_MAX_GROUPS]:
+        lines += ["", f"{_number(one.indices)}: {one.title}" if size > 1 and one.indices else one.title]
+        if len(one.indices) > 1:
+            lines.append(f"  indices {shortened(one.indices)}")
+        which = "" if size == 1 or one.sample.index is None else f" of index {one.sample.index}"
+        if tail := (logs or {}).get(one.key):
+            lines.append(f"  last lines of the log{which}:")
+            lines += [f"    | {_CONTROL.sub('', line.rstrip())[:_LINE_WIDTH]}" for line in tail]
+        if link := (links or {}).get(one.key):
+            lines.append(f"  log{which}: {link}")
+        if replay and one.sample.index is not None:
+            lines.append(f"  run it again alone: {shlex.join([*replay, '--index', str(one.sample.index)])}")
+    if len(groups) > _MAX_GROUPS:
+        lines += ["", f"and {len(groups) - _MAX_GROUPS} more kinds of failure: see the ledger"]
+    if rest:
+        lines += ["", f"and {_number(rest)} more, whose causes are in the ledger: {shortened(rest)}"]
+    return "\n".join(lines)
+
+
+def shortened(indices: IndexSet, width: int = _INDEX_WIDTH) -> str:
+    """Give the ranges of a set in about `width` characters, and how many indices were left out."""
+    shown: list[str] = []
+    length = told = 0
+    for first, last in indices.ranges():
+        text = str(first) if first == last else f"{first}-{last}"
+        length += len(text) + 2
+        if shown and length > width:
+            return f"{', '.join(shown)}, … ({len(indices) - told:,} more)"
+        shown.append(text)
+        told += last - first + 1
+    return ", ".join(shown)
+
+
+def _number(indices: IndexSet) -> str:
+    return f"index {indices.lowest}" if len(indices) == 1 else f"{len(indices):,} indices"
+
+
+def _title(failure: Failure) -> str:
+    parts = [_CAUSES.get(failure.cause, failure.cause)] if failure.cause else []
+    if failure.exit_code is not None:
+        parts.append(f"exit code {failure.exit_code}")
+    if failure.reason:
+        parts.append(_CONTROL.sub(" ", failure.reason))
+    return " · ".join(parts) or "no reason given"
+
+
+def _union(groups: Iterable[FailureGroup]) -> IndexSet:
+    total = IndexSet()
+    for one in groups:
+        total |= one.indices
+    return total
