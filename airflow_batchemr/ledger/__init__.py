@@ -1,0 +1,44 @@
+"""The S3 objects that hold what a run of a pipeline has done: intents, handles, results, markers."""
+
+from __future__ import annotations
+
+from airflow_batchemr.ledger.errors import (
+    BucketMissingError,
+    CredentialsError,
+    LedgerCorruptError,
+    LedgerError,
+    LedgerTooNewError,
+    LedgerUnavailableError,
+    NotAllowedError,
+    StateUriInvalidError,
+    StateUriMissingError,
+)
+from airflow_batchemr.ledger.job import JobLedger
+from airflow_batchemr.ledger.ledger import Ledger
+from airflow_batchemr.ledger.records import Failure, Handle, HandleJob, Intent, Marker, Request, Result, StopWord
+from airflow_batchemr.ledger.state import CLAIM_LEASE, Attempt, LedgerState
+
+__all__ = [
+    "CLAIM_LEASE",
+    "Attempt",
+    "BucketMissingError",
+    "CredentialsError",
+    "Failure",
+    "Handle",
+    "HandleJob",
+    "Intent",
+    "JobLedger",
+    "Ledger",
+    "LedgerCorruptError",
+    "LedgerError",
+    "LedgerState",
+    "LedgerTooNewError",
+    "LedgerUnavailableError",
+    "Marker",
+    "NotAllowedError",
+    "Request",
+    "Result",
+    "StateUriInvalidError",
+    "StateUriMissingError",
+    "StopWord",
+]

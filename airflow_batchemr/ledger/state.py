@@ -1,0 +1,131 @@
+"""What stands in the ledger for one job of one run, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.core.indices import IndexSet
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow_batchemr.ledger.records import Handle, Intent, Marker, Result, StopWord
+
+CLAIM_LEASE = 60.0
+"""Seconds, by S3's clock, in which whoever claimed an attempt may make the call; after them, nobody will."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt as it stands. Of a closed one only the result is read, unless the whole history is asked for."""
+
+    number: int
+    claimed_at: datetime | None
+    """LastModified of the intent, by S3's clock."""
+    intent: Intent | None = None
+    handle: Handle | None = None
+    result: Result | None = None
+    stop: StopWord | None = None
+
+    @property
+    def fresh(self) -> str | None:
+        """The token of the rerun it belongs to."""
+        record = self.result or self.intent
+        return record.fresh if record else None
+
+    @property
+    def open(self) -> bool:
+        """Whether it may still do something on AWS: nobody has recorded its end."""
+        return self.result is None and not (self.handle is not None and self.handle.abandoned)
+
+    @property
+    def indices(self) -> IndexSet:
+        """What it does: of an attempt that was only half submitted, what reached AWS."""
+        if self.result is not None:
+            return self.result.indices
+        if self.handle is not None and (self.handle.abandoned or self.handle.jobs):
+            return _union(job.indices for job in self.handle.jobs)
+        return self.intent.indices if self.intent else IndexSet()
+
+    @property
+    def succeeded(self) -> IndexSet:
+        """What it has done for good."""
+        return self.result.succeeded if self.result else IndexSet()
+
+
+@dataclass(frozen=True)
+class LedgerState:
+    """A job's attempts and marker at one moment.
+
+    A rerun starts from nothing: attempts older than the first one with the last `fresh` token do not count, nor does
+    a marker that covers only such attempts.
+    """
+
+    numbers: list[int]
+    """Numbers of all attempts, also of those that a marker covers and that are not read."""
+    attempts: list[Attempt]
+    """The attempts that were read, oldest first."""
+    marker: Marker | None
+    """The marker that stands; one that a rerun has overtaken does not."""
+    fresh: str | None
+    """The token of the rerun that counts now; None: there was none."""
+    since: int
+    """Number of the first attempt that counts."""
+    now: datetime
+    """S3's clock at the time of reading."""
+
+    @property
+    def current(self) -> list[Attempt]:
+        """The attempts that count."""
+        return [attempt for attempt in self.attempts if attempt.number >= self.since]
+
+    @property
+    def open_attempts(self) -> list[Attempt]:
+        """Attempts that count and may still run: to be adopted."""
+        return [attempt for attempt in self.current if attempt.open]
+
+    @property
+    def stale_attempts(self) -> list[Attempt]:
+        """Attempts before the rerun that may still run: to be stopped."""
+        return [attempt for attempt in self.attempts if attempt.open and attempt.number < self.since]
+
+    @property
+    def done(self) -> IndexSet:
+        """All indices that need no more work."""
+        return _union([attempt.succeeded for attempt in self.current] + ([self.marker.indices] if self.marker else []))
+
+    @property
+    def running(self) -> IndexSet:
+        """All indices that an open attempt has in hand."""
+        return _union(attempt.indices for attempt in self.open_attempts)
+
+    @property
+    def next_number(self) -> int:
+        """The number to claim next."""
+        return max(self.numbers, default=0) + 1
+
+    def lease_ended(self, attempt: Attempt, lease: float = CLAIM_LEASE) -> bool:
+        """Whether whoever claimed `attempt` can no longer be about to call AWS.
+
+        S3's times are whole seconds, so one is waited for on top.
+        """
+        return attempt.claimed_at is None or (self.now - attempt.claimed_at).total_seconds() > lease + 1
+
+
+def derive(numbers: list[int], attempts: list[Attempt], marker: Marker | None, now: datetime) -> LedgerState:
+    """Find the rerun that counts, and whether the marker stands in it."""
+    fresh, since = (marker.fresh, 0) if marker else (None, 0)
+    for attempt in attempts:
+        # Attempts without a token go on with whatever rerun there was before them
+        if attempt.fresh not in (None, fresh) and not (marker and attempt.number <= marker.attempt):
+            fresh, since = attempt.fresh, attempt.number
+    standing = marker if marker is not None and since <= marker.attempt else None
+    return LedgerState(numbers, attempts, standing, fresh, since, now)
+
+
+def _union(sets: object) -> IndexSet:
+    total = IndexSet()
+    for one in sets:  # type: ignore[attr-defined]
+        total |= one
+    return total
