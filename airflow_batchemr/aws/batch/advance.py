@@ -1,0 +1,151 @@
+"""Bringing a Batch job forward as far as it can be: adopt, conclude, decide, claim, submit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from airflow_batchemr.aws.batch.depend import LOOK_AGAIN
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.planning import AttemptPlan, Decision, closed, decide
+from airflow_batchemr.ledger.state import CLAIM_LEASE, derive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from airflow_batchemr.aws.batch.attempts import BatchAttempts
+    from airflow_batchemr.ledger import Attempt, Failure, JobLedger, LedgerState, Request
+
+#: Seconds after which a submit that AWS would not take is tried again.
+TURNED_AWAY = 30.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done with a job now that it has been brought as far as it can be."""
+
+    action: Literal["wait", "mark", "fail"]
+    before: frozenset[int]
+    """The attempts that had ended when this try began: their failures are forgiven."""
+    state: LedgerState
+    waits: list[Attempt] = field(default_factory=list)
+    wake_after: float | None = None
+    """Seconds after which to come back although nothing has ended: AWS took no calls, or a claim is another's."""
+    failed: IndexSet = field(default_factory=IndexSet)
+    failures: list[Failure] = field(default_factory=list)
+
+
+@dataclass
+class Advance:
+    """One job of a run, and how its attempts are made.
+
+    Args:
+        attempts: for the calls.
+        ledger: the job's.
+        size: number of its indices.
+        requests: makes the SubmitJobs of an attempt; called only where something is to be submitted. What they leave
+            out has to wait for another job.
+        memory_sizes: how many memory sizes there are to climb.
+        resumable: False: what is left is the whole array or nothing.
+    """
+
+    attempts: BatchAttempts
+    ledger: JobLedger
+    size: int
+    requests: Callable[[AttemptPlan], list[Request]]
+    memory_sizes: int = 1
+    resumable: bool = True
+
+    def run(self, state: LedgerState, fresh: str | None, before: Collection[int] | None) -> Step:
+        """Adopt what is open, conclude what has ended, claim and submit what is left.
+
+        Args:
+            state: the ledger as just read.
+            fresh: token for claims; one other than `state.fresh` begins a rerun, for which what is open is stopped.
+            before: None at the start of a try, else what the `Step` before said.
+        """
+        begins = fresh != state.fresh
+        just_started: set[int] = set()
+        while True:
+            known = closed(state)
+            state = self._look(state, stop_all=begins, skip=just_started)
+            forgiven = _forgiven(state, known) if before is None else frozenset(before)
+            before = forgiven
+            stale = [*state.stale_attempts, *(state.open_attempts if begins else [])]
+            if stale:
+                return Step("wait", forgiven, state, stale, self._wake(stale, state))
+            decision = self._first_of_rerun(state) if begins else self._decide(state, forgiven)
+            if decision.action != "claim":
+                waits = decision.waits
+                return Step(
+                    decision.action,
+                    forgiven,
+                    state,
+                    waits,
+                    self._wake(waits, state),
+                    decision.failed,
+                    decision.failures,
+                )
+            for plan in decision.claims:
+                requests = self.requests(plan)
+                if not requests:
+                    return Step("wait", forgiven, state, state.open_attempts, LOOK_AGAIN)
+                attempt = self.attempts.start(plan.number, requests, state, fresh)
+                if attempt is None:  # somebody else was faster: see what is left now, and whether the rerun has begun
+                    state = self.ledger.read()
+                    begins = fresh != state.fresh
+                    break
+                begins = False
+                just_started.add(plan.number)
+                state = derive([*state.numbers, plan.number], [*state.attempts, attempt], state.marker, state.now)
+                if not attempt.open:
+                    return Step("wait", forgiven, state, state.open_attempts, TURNED_AWAY)
+
+    def _decide(self, state: LedgerState, before: frozenset[int]) -> Decision:
+        return decide(state, self.size, before=before, memory_sizes=self.memory_sizes, resumable=self.resumable)
+
+    def _first_of_rerun(self, state: LedgerState) -> Decision:
+        if self.size == 0:
+            return Decision("mark")
+        return Decision("claim", claims=[AttemptPlan(state.next_number, IndexSet.range(self.size))])
+
+    def _look(self, state: LedgerState, *, stop_all: bool, skip: set[int]) -> LedgerState:
+        """Adopt and conclude what is open; stop what belongs to an earlier rerun, or was asked to stop."""
+        looked: dict[int, Attempt] = {}
+        stale = {attempt.number for attempt in state.stale_attempts}
+        for attempt in state.attempts:
+            if not attempt.open or attempt.number in skip:
+                continue
+            found = self.attempts.adopt(attempt, state)
+            if found.open:
+                found = self.attempts.conclude(found, state)
+            if found.open and (stop_all or attempt.number in stale or attempt.stop is not None):
+                # A stop word may have been left by somebody who died before the jobs were ended.
+                word = attempt.stop
+                self.attempts.stop(
+                    [found], word.reason if word else "a rerun has begun", by=word.by if word else "rerun"
+                )
+            looked[attempt.number] = found
+        if not looked:
+            return state
+        merged = [looked.get(attempt.number, attempt) for attempt in state.attempts]
+        return derive(state.numbers, merged, state.marker, state.now)
+
+    @staticmethod
+    def _wake(waits: list[Attempt], state: LedgerState) -> float | None:
+        """Come back when the leases of attempts of which AWS shows nothing yet have ended."""
+        unknown = [attempt for attempt in waits if attempt.handle is None]
+        if not unknown:
+            return None
+        ages = [(state.now - (attempt.claimed_at or state.now)).total_seconds() for attempt in unknown]
+        return max(2.0, CLAIM_LEASE + 2.0 - max(ages))
+
+
+def _forgiven(state: LedgerState, known: frozenset[int]) -> frozenset[int]:
+    """The attempts whose failures this try forgives: those that had ended before it, told or not.
+
+    Not those of which it is the first to find that AWS has forgotten them: they may have succeeded, so a person hears
+    of it before they run again.
+    """
+    lost = {attempt.number for attempt in state.attempts if attempt.result and attempt.result.outcome == "lost"}
+    return closed(state) - (lost - known)

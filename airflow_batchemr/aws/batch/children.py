@@ -1,0 +1,146 @@
+"""Jobs that a job's program has started itself: found by the prefix of their names, waited for, stopped with it.
+
+A program (a driver) is given a prefix in `BATCHEMR_CHILD_PREFIX`. What it names with it belongs to it, in any queue of
+the account. In an array the children of one index are told by a name that goes on with the index and a hyphen
+(`${BATCHEMR_CHILD_PREFIX}17-resize`); other names belong to all indices.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.batch import jobs
+from airflow_batchemr.aws.batch.collect import cause
+from airflow_batchemr.aws.batch.queues import queue_names
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.ledger.records import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_batchemr.aws.batch.collect import Ended
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.ledger import Attempt
+
+#: In the details of an intent: whether the attempt ends only when its children have.
+WAITED_FOR = "wait_for_children"
+#: What failures of children are grouped by.
+CAUSE = "child"
+#: Seconds between looks for what a driver starts while it is being ended; AWS kills it 30 s after its SIGTERM.
+LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the children of an attempt, whose own jobs have ended, come to."""
+
+    running: list[str]
+    """Ids of those that have not ended: the attempt has not, either."""
+    found: list[dict[str, Any]]
+    """All of them, as ListJobs gives them, oldest first."""
+    ended: list[Ended]
+    """The attempt's jobs; an index whose child failed has failed."""
+
+
+def waited_for(attempt: Attempt) -> bool:
+    """Whether the attempt waits for its children, by its own intent: whoever concludes it comes to the same result."""
+    return attempt.intent is not None and bool(attempt.intent.details.get(WAITED_FOR))
+
+
+def find(clients: Clients, prefix: str) -> list[dict[str, Any]]:
+    """Jobs of any queue whose names begin with `prefix`, oldest first: DescribeJobQueues, and ListJobs a queue."""
+    found = [job for queue in queue_names(clients) for job in jobs.find(clients, queue, prefix)]
+    return sorted(found, key=lambda job: int(job.get("createdAt", 0)))
+
+
+def settle(clients: Clients, prefix: str, ended: list[Ended], *, stopped: bool) -> Settled:
+    """Look at the children of an attempt whose own jobs have ended; stop those of what has failed.
+
+    Of several children with one name the last one counts: a driver may start again what has failed.
+
+    Args:
+        clients: for the calls.
+        prefix: of the children's names.
+        ended: the attempt's jobs.
+        stopped: whether the attempt was asked to end: then all children end with it.
+    """
+    found = find(clients, prefix)
+    left = IndexSet()
+    for one in ended:
+        left |= one.indices - one.succeeded
+    running = [child for child in found if child["status"] not in jobs.FINAL]
+    unwanted = [child for child in running if stopped or _of(child, prefix, ended) & left]
+    jobs.terminate(clients, [child["jobId"] for child in unwanted], "its parent has ended")
+    if running:
+        return Settled([child["jobId"] for child in running], found, ended)
+    last = {child["jobName"]: child for child in found}
+    failed = [child for child in last.values() if child["status"] == "FAILED"]
+    return Settled([], found, [_without(one, failed, prefix, ended) for one in ended])
+
+
+def _of(child: Mapping[str, Any], prefix: str, ended: Sequence[Ended]) -> IndexSet:
+    """The indices that a child belongs to."""
+    everything = IndexSet()
+    for one in ended:
+        everything |= one.indices
+    index = re.match(r"(\d{1,7})-", child["jobName"].removeprefix(prefix), re.ASCII)
+    if index and int(index[1]) in everything:
+        return IndexSet.of([int(index[1])])
+    return everything
+
+
+def _without(one: Ended, failed: list[dict[str, Any]], prefix: str, ended: list[Ended]) -> Ended:
+    failures = list(one.failures)
+    succeeded = one.succeeded
+    for child in failed:
+        hit = _of(child, prefix, ended) & succeeded
+        succeeded -= hit
+        said = str(child.get("statusReason") or "AWS gave no reason")
+        failures += [
+            Failure(
+                index=index,
+                reason=f"the job {child['jobName']} that it had started has failed: {said}",
+                exit_code=(child.get("container") or {}).get("exitCode"),
+                job_id=child["jobId"],
+                cause="stopped" if cause(said, None) == "stopped" else CAUSE,
+            )
+            for index in hit
+        ]
+    return replace(one, succeeded=succeeded, failures=failures)
+
+
+def stop(
+    clients: Clients,
+    prefix: str,
+    parents: list[str],
+    reason: str,
+    *,
+    waits: bool,
+    sleep: Callable[[float], object] = time.sleep,
+) -> None:
+    """Stop the children of jobs that are being ended, also those that a driver starts while it ends.
+
+    Args:
+        clients: for the calls.
+        prefix: of the children's names.
+        parents: ids of the jobs, which have been terminated.
+        reason: for AWS.
+        waits: whether the parents are known as drivers; of other jobs one look finds out whether they are.
+        sleep: waits.
+    """
+    ended: set[str] = set()
+    for pause in LOOKS:
+        sleep(pause)
+        gone = pause > 0 and all(job["status"] in jobs.FINAL for job in jobs.describe(clients, parents).values())
+        new = [
+            child["jobId"]
+            for child in find(clients, prefix)
+            if child["status"] not in jobs.FINAL and child["jobId"] not in ended
+        ]
+        jobs.terminate(clients, new, reason)
+        ended.update(new)
+        if gone or not (waits or ended):
+            return

@@ -1,0 +1,125 @@
+"""Job definitions out of an image, registered once by their content; and those that somebody else has registered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.merge import deep_merge
+from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.aws.validation import check_request
+
+if TYPE_CHECKING:
+    from airflow_batchemr.aws.batch.words import BatchWords
+    from airflow_batchemr.aws.clients import Clients
+
+#: What a definition of ours asks for where the job says nothing: AWS demands some value, each submit overrides it.
+DEFAULT_VCPUS, DEFAULT_MEMORY = 1, 2048
+
+
+def definition_request(words: BatchWords) -> dict[str, Any]:
+    """The RegisterJobDefinition that a job with an `image` needs, named by a hash of its content.
+
+    Command, environment, vcpus, memory, retries and timeout are not in it: each SubmitJob brings them, so that one
+    image needs one definition.
+    """
+    container: dict[str, Any] = {
+        "image": words.container_image,
+        "resourceRequirements": [
+            {"type": "VCPU", "value": number(words.vcpus or DEFAULT_VCPUS)},
+            {"type": "MEMORY", "value": str((words.memory_steps or [DEFAULT_MEMORY])[0])},
+        ],
+    }
+    if words.platform != "fargate" and words.container_image is not None:
+        # On EC2 any override is allowed, so that the size need not be part of the content.
+        container["resourceRequirements"] = [
+            {"type": "VCPU", "value": str(DEFAULT_VCPUS)},
+            {"type": "MEMORY", "value": str(DEFAULT_MEMORY)},
+        ]
+    if words.job_role:
+        container["jobRoleArn"] = words.job_role
+    if words.execution_role:
+        container["executionRoleArn"] = words.execution_role
+    if words.secrets:
+        container["secrets"] = [{"name": name, "valueFrom": arn} for name, arn in sorted(words.secrets.items())]
+    if words.volumes:
+        container["volumes"] = [dict(volume) for volume in words.volumes]
+    if words.mount_points:
+        container["mountPoints"] = [dict(point) for point in words.mount_points]
+    if words.ulimits:
+        container["ulimits"] = [dict(limit) for limit in words.ulimits]
+    if words.log_configuration:
+        container["logConfiguration"] = dict(words.log_configuration)
+    request: dict[str, Any] = {"type": "container"}
+    if words.container_image is not None:
+        request["containerProperties"] = container
+    if words.platform:
+        request["platformCapabilities"] = [words.platform.upper()]
+    request = deep_merge(request, words.job_definition)
+    own_name = request.pop("jobDefinitionName", None)
+    content = json.dumps(request, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    request["jobDefinitionName"] = f"{own_name or 'batchemr'}-{digest}"
+    check_request("batch", "RegisterJobDefinition", request)
+    return request
+
+
+def ensure_definition(clients: Clients, words: BatchWords) -> dict[str, Any]:
+    """Find the job definition that a job is to run with, or register it.
+
+    Two workers that register the same content at the same moment make two equal revisions: harmless.
+
+    Returns:
+        The definition as DescribeJobDefinitions gives it; `jobDefinitionArn` names its revision.
+
+    Raises:
+        InvalidRequest: there is no such active definition.
+    """
+    if words.registered is not None:
+        return _registered(clients, words.registered)
+    request = definition_request(words)
+    name = request["jobDefinitionName"]
+    found = _describe(clients, jobDefinitionName=name, status="ACTIVE")
+    if found:
+        return max(found, key=_revision)
+    answer = call_again(lambda: clients.batch.register_job_definition(**request), "batch:RegisterJobDefinition")
+    return {**request, "jobDefinitionArn": answer["jobDefinitionArn"], "revision": answer.get("revision", 1)}
+
+
+def _registered(clients: Clients, definition: str) -> dict[str, Any]:
+    if definition.startswith("arn:") or ":" in definition:
+        found = _describe(clients, jobDefinitions=[definition])
+        found = [one for one in found if one.get("status", "ACTIVE") == "ACTIVE"]
+    else:
+        found = _describe(clients, jobDefinitionName=definition, status="ACTIVE")
+    if not found:
+        raise InvalidRequest(
+            f"definition: AWS Batch has no active job definition {definition!r} in this region. Look at its name and "
+            "revision; if an image was meant, write `image:`"
+        )
+    return max(found, key=_revision)
+
+
+def _describe(clients: Clients, **arguments: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    token: dict[str, str] = {}
+    while True:
+        answer = call_again(
+            lambda: clients.batch.describe_job_definitions(**arguments, **token),  # noqa: B023 - called at once
+            "batch:DescribeJobDefinitions",
+        )
+        found += answer["jobDefinitions"]
+        if not answer.get("nextToken"):
+            return found
+        token = {"nextToken": answer["nextToken"]}
+
+
+def _revision(definition: dict[str, Any]) -> int:
+    return int(definition.get("revision", 0))
+
+
+def number(value: float) -> str:
+    """A count as Batch writes it: `2`, `0.25`."""
+    return f"{value:g}"

@@ -1,0 +1,128 @@
+"""Calls about jobs: submit, find, describe, list children, terminate."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.errors import AwsError, InvalidRequest
+from airflow_batchemr.aws.retry import call_again, call_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+
+#: AWS: ids a DescribeJobs takes, and children a page of ListJobs has.
+DESCRIBE_CHUNK = 100
+#: AWS: SubmitJob calls a second for an account. Half of them are left to others.
+SUBMITS_A_SECOND = 25.0
+FINAL = frozenset({"SUCCEEDED", "FAILED"})
+#: What a job that we end says in its status reason, so that whoever finds it knows that no fault of the job ended it.
+OUR_REASON = "airflow-batchemr: "
+
+
+class SubmitRate:
+    """Spaces the SubmitJobs of this process: AWS takes 50 a second of an account."""
+
+    def __init__(self, per_second: float = SUBMITS_A_SECOND) -> None:
+        self._gap = 1.0 / per_second
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self, sleep: Callable[[float], object] = time.sleep) -> None:
+        """Wait for this call's turn."""
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next)
+            self._next = turn + self._gap
+        if turn > now:
+            sleep(turn - now)
+
+
+_rate = SubmitRate()
+
+
+def submit(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float], object] = time.sleep) -> str:
+    """SubmitJob, under the account's rate; gives the job id.
+
+    Raises:
+        Refused, Throttled: surely not carried out.
+        Unknown: perhaps carried out: look for the job by its name.
+    """
+    _rate.wait(sleep)
+    client = clients.once("batch")
+    answer = call_once(lambda: client.submit_job(**request), "batch:SubmitJob", sleep=sleep)
+    return str(answer["jobId"])
+
+
+def find(clients: Clients, queue: str, prefix: str) -> list[dict[str, Any]]:
+    """Jobs of a queue, whatever their status, whose names begin with `prefix`: ListJobs, 100 a page.
+
+    Gives summaries: jobId, jobName, status, createdAt, arrayProperties for parents.
+    """
+    # A filter by name brings all statuses; children of arrays are listed with arrayJobId only.
+    return list(_pages(clients, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}]))
+
+
+def children(clients: Clients, parent: str, status: str) -> Iterator[dict[str, Any]]:
+    """Children of an array in one status, 100 a call: summaries with status reason, exit code and index."""
+    return _pages(clients, arrayJobId=parent, jobStatus=status)
+
+
+def _pages(clients: Clients, **arguments: Any) -> Iterator[dict[str, Any]]:
+    token: dict[str, str] = {}
+    while True:
+        page = call_again(
+            lambda: clients.batch.list_jobs(**arguments, **token, maxResults=100),  # noqa: B023 - called at once
+            "batch:ListJobs",
+        )
+        yield from page["jobSummaryList"]
+        if not page.get("nextToken"):
+            return
+        token = {"nextToken": page["nextToken"]}
+
+
+def describe(clients: Clients, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Jobs by their ids, 100 a call; those that AWS does not know are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(ids), DESCRIBE_CHUNK):
+        chunk = list(ids[start : start + DESCRIBE_CHUNK])
+        answer = call_again(lambda: clients.batch.describe_jobs(jobs=chunk), "batch:DescribeJobs")  # noqa: B023
+        found.update({job["jobId"]: job for job in answer["jobs"]})
+    return found
+
+
+def terminate(clients: Clients, ids: Sequence[str], reason: str) -> None:
+    """TerminateJob for each: ends a running job and cancels a waiting one; an array's parent ends its children.
+
+    A job that has ended, or that AWS has forgotten, is as it should be.
+
+    Raises:
+        AwsError: the first one, once all ids have been tried.
+    """
+    failure: AwsError | None = None
+    for id_ in ids:
+        try:
+            call_again(
+                lambda: clients.batch.terminate_job(jobId=id_, reason=f"{OUR_REASON}{reason}"[:256]),  # noqa: B023
+                "batch:TerminateJob",
+            )
+        except InvalidRequest:
+            continue
+        except AwsError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
+def plain(answer: Any) -> Any:
+    """What boto3 answered as plain JSON values: times become texts."""
+    return json.loads(as_json(answer))
+
+
+def as_json(answer: Any) -> bytes:
+    """What boto3 answered as JSON."""
+    return json.dumps(answer, default=str, separators=(",", ":")).encode()

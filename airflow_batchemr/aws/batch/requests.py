@@ -1,0 +1,200 @@
+"""The SubmitJobs of an attempt: everything that is known before the call, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.batch import limits
+from airflow_batchemr.aws.batch.definitions import number as count
+from airflow_batchemr.aws.batch.retries import retry_strategy
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.merge import deep_merge
+from airflow_batchemr.aws.validation import check_request
+from airflow_batchemr.core.arrays import MAX_ARRAY, split
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.overrides import own_command, place, recorded
+from airflow_batchemr.core.preamble import words as argv
+from airflow_batchemr.core.preamble import wrap
+from airflow_batchemr.ledger.records import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_batchemr.aws.batch.values import Values
+    from airflow_batchemr.aws.batch.words import BatchWords
+    from airflow_batchemr.aws.identity import RunIdentity
+
+
+def attempt_requests(
+    words: BatchWords,
+    definition: Mapping[str, Any],
+    identity: RunIdentity,
+    number: int,
+    indices: IndexSet,
+    *,
+    size: int,
+    memory: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    values: Values | None = None,
+    after: Sequence[tuple[IndexSet, str | None]] | None = None,
+    done_uri: str | None = None,
+) -> list[Request]:
+    """The SubmitJobs of one attempt: a single job for one index, arrays of up to 10,000 for more.
+
+    Args:
+        words: what the job says.
+        definition: the job definition, as DescribeJobDefinitions gives it.
+        identity: whose work it is.
+        number: the attempt's, from 1.
+        indices: what this attempt runs.
+        size: how many indices the job has in all.
+        memory: MiB; the first of the job's sizes if not given.
+        environment: variables besides those of the job and of the run's identity.
+        values: each index's own value, where the array comes out of data.
+        after: the sets to submit and the job whose same set each waits for, index by index; None: no such job.
+        done_uri: s3:// folder where the job itself leaves a marker an index; None: it leaves none.
+
+    Raises:
+        InvalidRequest: names the field and the limit.
+    """
+    parts = values.cut(indices) if values else split(indices)
+    if after is not None:
+        parts = [part for part, _ in after]
+    if not words.preamble and parts != [IndexSet.range(size)]:
+        raise InvalidRequest(
+            f"preamble: without it a program sees only AWS's own number of it, 0 to {MAX_ARRAY - 1:,}: "
+            "an array has to be submitted whole, in one piece. Take an image with a shell, or a smaller array"
+        )
+    _check_submit(words.submit)
+    name = identity.attempt_name(number)
+    names = [name] if len(parts) == 1 else [f"{name}-p{part:04d}" for part in range(len(parts))]
+    others = [other for _, other in after or ()] or [None] * len(parts)
+    requests = []
+    for part_name, part, other in zip(names, parts, others, strict=True):
+        variables = {**words.env, **(environment or {}), **identity.environment(number)}
+        overrides = _overrides(
+            words, definition, part, variables, size=size, memory=memory, values=values, done_uri=done_uri
+        )
+        request = _request(words, definition, overrides, {**words.tags, **identity.tags(number)})
+        request["jobName"] = part_name
+        if len(part) > 1:
+            request["arrayProperties"] = {"size": len(part)}
+        if other is not None:
+            request["dependsOn"] = [{"jobId": other, "type": "N_TO_N"} if len(part) > 1 else {"jobId": other}]
+        request = _merged(request, words.submit)
+        limits.check_overrides(recorded(request))
+        requests.append(Request(name=request["jobName"], indices=part, request=request))
+    for one in requests[:1]:  # they differ in names and indices only
+        check_request("batch", "SubmitJob", one.request)
+    return requests
+
+
+def _check_submit(submit: Mapping[str, Any]) -> None:
+    """What a job is found again by, and what tells its children their indices, would be lost under the user's own."""
+    overrides = submit.get("containerOverrides")
+    for name, holder, instead in (
+        ("jobName", submit, "the job's name in the file is in its name on AWS"),
+        ("arrayProperties", submit, "write `array:`"),
+        ("command", overrides, "write `command:`"),
+        ("environment", overrides, "write `env:`"),
+    ):
+        if isinstance(holder, Mapping) and name in holder:
+            where = name if holder is submit else f"containerOverrides.{name}"
+            raise InvalidRequest(f"submit: {where} is made by batchemr, by which it finds and resumes a job: {instead}")
+
+
+def _merged(request: dict[str, Any], submit: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with the user's own additions, which may not take away what batchemr has put into it."""
+    merged = deep_merge(request, submit)
+    before, after = recorded(request), recorded(merged)
+    for name in ("command", "environment"):
+        if before.get(name) and before[name] != after.get(name):
+            raise InvalidRequest(
+                f"submit: it replaces the {name} that batchemr gives to the program, by which each index finds its own "
+                "number: leave the lists of containers, pods and nodes out of `submit:` and give `command:` and `env:`"
+            )
+    if "dependsOn" in request and merged["dependsOn"] != request["dependsOn"]:
+        raise InvalidRequest("submit: dependsOn is made by batchemr from `after: {…: index}`; leave it out")
+    return merged
+
+
+def _overrides(
+    words: BatchWords,
+    definition: Mapping[str, Any],
+    part: IndexSet,
+    variables: dict[str, str],
+    *,
+    size: int,
+    memory: int | None,
+    values: Values | None,
+    done_uri: str | None,
+) -> dict[str, Any]:
+    limits.check_environment(variables)
+    steps = words.memory_steps
+    if words.platform == "fargate":
+        limits.check_fargate(words.vcpus, steps or [2048])
+    command = words.command
+    if command is None:
+        command = own_command(definition) or None
+    overrides: dict[str, Any] = {}
+    if values is not None and not words.preamble:
+        raise InvalidRequest(
+            "preamble: an array out of data tells each index its own value with `sh`, so it needs the preamble: "
+            "take an image with a shell, or an array of a fixed size"
+        )
+    if words.preamble:
+        if not command:
+            raise InvalidRequest(
+                "command: a Batch job needs one, or a job definition that has one (`preamble: false` for an image "
+                "whose own entry point is to run)"
+            )
+        try:
+            if values is not None:
+                command = values.command(command)
+                variables |= values.environment(part)
+            overrides["command"], extra = wrap(command, part, variables, size=size, done_uri=done_uri)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from error
+        variables |= extra
+    elif command:
+        try:
+            overrides["command"] = argv(command)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from error
+    overrides["environment"] = [{"name": name, "value": value} for name, value in variables.items()]
+    sizes = []
+    if words.vcpus is not None:
+        sizes.append({"type": "VCPU", "value": count(words.vcpus)})
+    if memory or steps:
+        sizes.append({"type": "MEMORY", "value": str(memory or steps[0])})
+    if words.gpus:
+        sizes.append({"type": "GPU", "value": str(words.gpus)})
+    if sizes:
+        overrides["resourceRequirements"] = sizes
+    return overrides
+
+
+def _request(
+    words: BatchWords, definition: Mapping[str, Any], overrides: dict[str, Any], tags: dict[str, str]
+) -> dict[str, Any]:
+    limits.check_timeout(words.timeout)
+    limits.check_tags(tags)
+    request: dict[str, Any] = {
+        "jobName": "",
+        "jobQueue": words.queue,
+        "jobDefinition": definition["jobDefinitionArn"],
+        **place(overrides, definition),
+        "retryStrategy": retry_strategy(words.attempts, words.retry_on),
+        "tags": tags,
+        "propagateTags": True,
+    }
+    if words.timeout is not None:
+        request["timeout"] = {"attemptDurationSeconds": words.timeout}
+    if words.parameters:
+        request["parameters"] = {name: str(value) for name, value in words.parameters.items()}
+    if words.share_identifier is not None:
+        request["shareIdentifier"] = words.share_identifier
+    if words.scheduling_priority is not None:
+        request["schedulingPriorityOverride"] = words.scheduling_priority
+    return request

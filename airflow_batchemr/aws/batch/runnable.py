@@ -1,0 +1,114 @@
+"""Why a job stays in RUNNABLE: what can be read off its queue, its compute environments and its own size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.retry import call_again
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_batchemr.aws.clients import Clients
+
+
+def explain(clients: Clients, job_id: str) -> list[str]:
+    """What keeps a RUNNABLE job from starting, as far as it can be told; one sentence each.
+
+    Four or five calls: DescribeJobs, DescribeJobQueues, DescribeComputeEnvironments, GetJobQueueSnapshot, and EC2's
+    DescribeInstanceTypes where the environments name instance types. What may not be read is left out.
+    """
+    found = _try(lambda: clients.batch.describe_jobs(jobs=[job_id])["jobs"], [])
+    if not found:
+        return []
+    job = found[0]
+    # For arrays the children say it: AWS's own words (MISCONFIGURATION:…) come into the status reason
+    reasons = [f"AWS says: {job['statusReason']}"] if job.get("statusReason") else []
+    queues = _try(lambda: clients.batch.describe_job_queues(jobQueues=[job["jobQueue"]])["jobQueues"], [])
+    for queue in queues:
+        reasons += list(_about_queue(queue))
+        names = [order["computeEnvironment"] for order in queue.get("computeEnvironmentOrder", ())]
+        environments = _try(
+            lambda: clients.batch.describe_compute_environments(computeEnvironments=names)["computeEnvironments"],  # noqa: B023
+            [],
+        )
+        reasons += [reason for environment in environments for reason in _about_environment(environment)]
+        reasons += list(_about_size(clients, job, environments))
+        reasons += list(_about_place(clients, job, queue))
+    return reasons or ["nothing is wrong that AWS tells of: the queue may simply be full, or have no capacity now"]
+
+
+def _try(call: Any, otherwise: Any) -> Any:
+    try:
+        return call_again(call, "")
+    except Exception:  # noqa: BLE001 - an explanation, best effort: what may not be read is left out
+        return otherwise
+
+
+def _about_queue(queue: Mapping[str, Any]) -> Iterator[str]:
+    name = queue["jobQueueName"]
+    if queue.get("state") != "ENABLED":
+        yield f"the queue {name} is {queue.get('state')}"
+    if queue.get("status") not in {None, "VALID"}:
+        yield f"the queue {name} is {queue.get('status')}: {queue.get('statusReason', 'no reason given')}"
+    if not queue.get("computeEnvironmentOrder"):
+        yield f"the queue {name} has no compute environment"
+
+
+def _about_environment(environment: Mapping[str, Any]) -> Iterator[str]:
+    name = environment["computeEnvironmentName"]
+    if environment.get("state") != "ENABLED":
+        yield f"the compute environment {name} is {environment.get('state')}"
+    if environment.get("status") not in {None, "VALID"}:
+        yield f"the compute environment {name} is {environment.get('status')}: {environment.get('statusReason', '')}"
+    if (environment.get("computeResources") or {}).get("maxvCpus") == 0:
+        yield f"the compute environment {name} may have 0 vCPUs (maxvCpus)"
+
+
+def _about_size(clients: Clients, job: Mapping[str, Any], environments: list[dict[str, Any]]) -> Iterator[str]:
+    vcpus, memory = _size(job)
+    most = [
+        (environment["computeEnvironmentName"], (environment.get("computeResources") or {}).get("maxvCpus"))
+        for environment in environments
+    ]
+    if most and all(limit is not None and vcpus > limit for _, limit in most):
+        told = ", ".join(f"{name}: {limit}" for name, limit in most)
+        yield f"the job asks for {vcpus:g} vCPUs, more than any of its compute environments may have ({told})"
+        return
+    types = {kind for one in environments for kind in (one.get("computeResources") or {}).get("instanceTypes", ())}
+    if not types or any(kind in {"optimal", "default_x86_64", "default_arm64"} for kind in types):
+        return
+    pattern = [kind if "." in kind else f"{kind}.*" for kind in sorted(types)]
+    answer = _try(
+        lambda: clients.get("ec2").describe_instance_types(Filters=[{"Name": "instance-type", "Values": pattern}]), {}
+    )
+    sizes = [
+        (one["VCpuInfo"]["DefaultVCpus"], one["MemoryInfo"]["SizeInMiB"]) for one in answer.get("InstanceTypes", ())
+    ]
+    if sizes and not any(vcpus <= cores and memory < mebibytes for cores, mebibytes in sizes):
+        yield (
+            f"the job asks for {vcpus:g} vCPUs and {memory:,} MiB; no instance of {', '.join(sorted(types))} has that "
+            f"(the largest: {max(cores for cores, _ in sizes)} vCPUs, {max(mib for _, mib in sizes):,} MiB, of which a "
+            "part is the system's)"
+        )
+
+
+def _size(job: Mapping[str, Any]) -> tuple[float, int]:
+    container = job.get("container") or {}
+    wanted = {one["type"]: one["value"] for one in container.get("resourceRequirements", ())}
+    vcpus = float(wanted.get("VCPU", container.get("vcpus", 0)))
+    return vcpus, int(wanted.get("MEMORY", container.get("memory", 0)))
+
+
+def _about_place(clients: Clients, job: Mapping[str, Any], queue: Mapping[str, Any]) -> Iterator[str]:
+    snapshot = _try(lambda: clients.batch.get_job_queue_snapshot(jobQueue=queue["jobQueueArn"]), {})
+    front = [one["jobArn"] for one in (snapshot.get("frontOfQueue") or {}).get("jobs", ())]
+    if not front:
+        return
+    places = [
+        place for place, arn in enumerate(front, 1) if job["jobArn"] == arn.rsplit(":", 1)[0] or job["jobArn"] == arn
+    ]
+    if places:
+        yield f"it is number {places[0]} of its queue"
+    else:
+        yield f"at least {len(front)} jobs are before it in its queue"

@@ -1,0 +1,111 @@
+"""A cluster that serves other jobs: started once for a run, found again, started anew where it has gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.aws.emr.advance import UNKNOWN_PAUSE, Failed, Move
+from airflow_batchemr.aws.emr.own import failed_start_elsewhere, next_variant
+from airflow_batchemr.aws.emr.request import variants
+from airflow_batchemr.core.indices import IndexSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.attempts import EmrAttempts
+    from airflow_batchemr.aws.emr.opened import Look, Open
+    from airflow_batchemr.aws.emr.own import ClusterWords
+    from airflow_batchemr.aws.identity import RunIdentity
+    from airflow_batchemr.ledger import JobLedger, LedgerState
+
+#: A cluster is one piece of work in its ledger.
+ONE = IndexSet.of([0])
+
+
+class ClusterJob:
+    """See the module.
+
+    Args:
+        words: of the cluster.
+        clients: AWS.
+        identity: whose cluster it is.
+        attempts: of its ledger.
+        ledger: the cluster's own.
+        serves: ledger names of the jobs that it is for; they stand in its intent, for whoever looks for orphans.
+    """
+
+    def __init__(
+        self,
+        words: ClusterWords,
+        clients: Clients,
+        identity: RunIdentity,
+        attempts: EmrAttempts,
+        ledger: JobLedger,
+        *,
+        serves: Sequence[str] = (),
+    ) -> None:
+        self._words = words
+        self._clients = clients
+        self._identity = identity
+        self._attempts = attempts
+        self._ledger = ledger
+        self._serves = list(serves)
+
+    def run(self, state: LedgerState, fresh: str | None, before: Iterable[int] | None) -> Move:
+        """Bring the cluster forward: `wait` until it is up, `mark` when it is, `fail` where it could not start.
+
+        Raises:
+            AwsError: a call failed.
+            StoppedError: the task was killed.
+        """
+        forgiven = None if before is None else set(before)
+        last: Failed | None = None
+        while True:
+            opens = [self._attempts.adopt(attempt, state) for attempt in state.open_attempts]
+            known = [one for one in opens if one is not None]
+            if any(one.cluster_id is None for one in known):
+                self._attempts.pause(UNKNOWN_PAUSE)
+                state = self._ledger.read()
+                continue
+            pairs = [(one, self._look(one)) for one in known]
+            if forgiven is None:
+                forgiven = {one.number for one, look in pairs if look.brief is None or not look.brief.alive}
+            alive = [(one, look) for one, look in pairs if look.brief is not None and look.brief.alive]
+            failed = [self._close(one, look) for one, look in pairs if look.brief is None or not look.brief.alive]
+            if alive:
+                opened, look = alive[-1]
+                up = look.brief is not None and look.brief.up
+                return Move("mark" if up else "wait", state, [opened], forgiven, cluster_id=opened.cluster_id)
+            failed = [one for one in failed if one.opened.number not in forgiven and one.result.outcome != "stopped"]
+            last = failed[0] if failed else last
+            position = next_variant(self._words, last)
+            if last is not None and (position is None or not failed_start_elsewhere(last)):
+                return Move("fail", state, before=forgiven, failed=[last])
+            state = self._ledger.read() if pairs or len(known) < len(opens) else state
+            started = self._start(state.next_number, position or 0, fresh)
+            state = self._ledger.read()
+            if started is not None and started.cluster_id is not None:
+                return Move("wait", state, [started], forgiven, cluster_id=started.cluster_id)
+
+    def _start(self, number: int, position: int, fresh: str | None) -> Open | None:
+        variant = variants(self._words.emr)[position]
+        request = self._words.request(self._identity, number, (), stays=True, variant=variant)
+        self._words.prepare(self._clients, self._ledger, request)
+        details = {"variant": position, "keep_alive": self._words.emr.keep_alive, "serves": self._serves}
+        return self._attempts.start_cluster(number, request, (), fresh, details=details, indices=ONE)
+
+    def _look(self, opened: Open) -> Look:
+        look = self._attempts.look(opened)
+        if opened.attempt is not None and opened.attempt.stop is not None and look.brief and look.brief.alive:
+            # Whoever left the word may not have got to the call
+            self._attempts.end(opened)
+            look = self._attempts.look(opened)
+        return look
+
+    def _close(self, opened: Open, look: Look) -> Failed:
+        return Failed(opened, look, self._attempts.close_cluster(opened, look, fresh=_fresh(opened)))
+
+
+def _fresh(opened: Open) -> str | None:
+    return opened.attempt.fresh if opened.attempt else None

@@ -1,0 +1,145 @@
+"""Calls about clusters: create, find again, describe, end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.retry import call_again, call_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+
+#: States in which a cluster takes steps, runs them, or will.
+ALIVE = frozenset({"STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"})
+#: States of a cluster whose machines are there.
+UP = frozenset({"RUNNING", "WAITING"})
+#: States from which nothing changes any more.
+ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
+#: AWS: clusters that one TerminateJobFlows or SetTerminationProtection takes.
+TERMINATE_CHUNK = 10
+#: Clocks differ: a cluster is looked for from this long before the time that ours shows.
+CLOCK_SKEW = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What AWS says of a cluster."""
+
+    cluster_id: str
+    name: str
+    state: str
+    code: str = ""
+    """StateChangeReason.Code, such as ALL_STEPS_COMPLETED, USER_REQUEST, BOOTSTRAP_FAILURE."""
+    message: str = ""
+    """StateChangeReason.Message."""
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Cluster:
+        """Read it out of DescribeCluster's `Cluster` or an entry of ListClusters."""
+        status = said.get("Status", {})
+        reason = status.get("StateChangeReason", {})
+        return cls(
+            said["Id"], said.get("Name", ""), status.get("State", ""), reason.get("Code", ""), reason.get("Message", "")
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes steps, or will."""
+        return self.state in ALIVE
+
+    @property
+    def up(self) -> bool:
+        """Whether its machines are there."""
+        return self.state in UP
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing changes any more."""
+        return self.state in ENDED
+
+    @property
+    def why(self) -> str:
+        """State and reason in one line."""
+        said = ": ".join(word for word in (self.code, self.message) if word)
+        return f"{self.state} ({said})" if said else self.state
+
+
+def create(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float], object] = time.sleep) -> str:
+    """RunJobFlow; gives the cluster id.
+
+    Raises:
+        Refused, Throttled: surely not carried out.
+        Unknown: perhaps carried out: look for the cluster by its name.
+    """
+    client = clients.once("emr")
+    answer = call_once(lambda: client.run_job_flow(**request), "elasticmapreduce:RunJobFlow", sleep=sleep)
+    return str(answer["JobFlowId"])
+
+
+def listed(
+    clients: Clients, *, created_after: datetime | None = None, states: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Entries of ListClusters, newest first, 50 a page."""
+    arguments: dict[str, Any] = {}
+    if created_after is not None:
+        arguments["CreatedAfter"] = created_after
+    if states:
+        arguments["ClusterStates"] = list(states)
+    while True:
+        page = call_again(lambda: clients.emr.list_clusters(**arguments), "elasticmapreduce:ListClusters")
+        yield from page["Clusters"]
+        if not page.get("Marker"):
+            return
+        arguments["Marker"] = page["Marker"]
+
+
+def find(clients: Clients, name: str, since: datetime | None) -> list[Cluster]:
+    """Clusters of a name that were created after `since` (our clock's time, some minutes of skew allowed)."""
+    begin = (since or datetime.now(timezone.utc) - timedelta(days=1)) - CLOCK_SKEW
+    return [Cluster.of(entry) for entry in listed(clients, created_after=begin) if entry.get("Name") == name]
+
+
+def describe(clients: Clients, cluster_id: str) -> dict[str, Any] | None:
+    """DescribeCluster's answer; None where AWS does not know the id."""
+    try:
+        answer = call_again(
+            lambda: clients.emr.describe_cluster(ClusterId=cluster_id), "elasticmapreduce:DescribeCluster"
+        )
+    except InvalidRequest:
+        return None
+    return dict(answer["Cluster"])
+
+
+def terminate(clients: Clients, cluster_ids: Sequence[str]) -> None:
+    """End clusters, protected ones too. Those that are ending or have ended are as they should be."""
+    for start in range(0, len(cluster_ids), TERMINATE_CHUNK):
+        ids = list(cluster_ids[start : start + TERMINATE_CHUNK])
+        try:
+            _terminate(clients, ids)
+        except InvalidRequest:
+            # A protected one among them: EMR refuses all of them
+            for one in ids:
+                _end(clients, one)
+
+
+def _end(clients: Clients, cluster_id: str) -> None:
+    try:
+        call_again(
+            lambda: clients.emr.set_termination_protection(JobFlowIds=[cluster_id], TerminationProtected=False),
+            "elasticmapreduce:SetTerminationProtection",
+        )
+        _terminate(clients, [cluster_id])
+    except InvalidRequest:
+        said = describe(clients, cluster_id)
+        if said is not None and Cluster.of(said).alive:
+            raise
+
+
+def _terminate(clients: Clients, ids: list[str]) -> None:
+    call_again(lambda: clients.emr.terminate_job_flows(JobFlowIds=ids), "elasticmapreduce:TerminateJobFlows")

@@ -1,0 +1,237 @@
+"""The attempts of a Spark job without a cluster: claim, call, record; find again, look, conclude, stop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
+from airflow_batchemr.aws.errors import AwsError, Refused, Unknown
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.ledger.records import Failure, Handle, HandleJob, Intent, Request, Result, StopWord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.job_runs import JobRun, Place
+    from airflow_batchemr.aws.identity import RunIdentity
+    from airflow_batchemr.ledger import Attempt, JobLedger, LedgerState
+    from airflow_batchemr.ledger.records import Outcome
+
+#: A job run is one piece of work.
+ONE = IndexSet.of([0])
+#: Seconds between two looks at an attempt that another process may just be starting.
+PAUSE = 3.0
+#: Seconds of its lease that a claim keeps for the call itself.
+MARGIN = 15.0
+
+
+def place_of(on: dict[str, Any]) -> Place:
+    """Where `on:` points to: plain values of `{emr_serverless: …}` or `{emr_eks: …}`."""
+    if serverless := on.get("emr_serverless"):
+        return Serverless(serverless["application"], serverless["role"], None, serverless.get("log_uri"))
+    eks = on["emr_eks"]
+    return Eks(eks["virtual_cluster"], eks["role"], eks["release"], eks.get("log_uri"))
+
+
+@dataclass
+class RunMove:
+    """What is to be done next."""
+
+    action: Literal["wait", "mark", "fail"]
+    state: LedgerState
+    number: int = 0
+    run_id: str = ""
+    before: set[int] = field(default_factory=set)
+    run: JobRun | None = None
+
+
+class JobRunAttempts:
+    """Brings a job run forward as far as it goes without waiting.
+
+    Args:
+        clients: AWS.
+        ledger: of the job.
+        identity: whose work it is.
+        place: where it runs.
+        sleep: waits.
+        stopping: whether the task has been killed.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        ledger: JobLedger,
+        identity: RunIdentity,
+        place: Place,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._clients = clients
+        self._ledger = ledger
+        self._identity = identity
+        self._place = place
+        self._sleep = sleep
+        self._stopping = stopping
+
+    def run(
+        self,
+        state: LedgerState,
+        fresh: str | None,
+        before: Iterable[int] | None,
+        request: Callable[[int], dict[str, Any]],
+    ) -> RunMove:
+        """Read, adopt, look, conclude, start.
+
+        Args:
+            state: the ledger as just read.
+            fresh: token for new claims; one other than the state's begins a rerun.
+            before: attempts whose failures are those of earlier tries; None at the start of a try.
+            request: makes StartJobRun's arguments for the number of an attempt.
+
+        Raises:
+            AwsError: a call failed.
+        """
+        forgiven = None if before is None else set(before)
+        while True:
+            rerun = fresh != state.fresh
+            if forgiven is None:
+                forgiven = set()
+                at_start = True
+            else:
+                at_start = False
+            for attempt in [*state.stale_attempts, *state.open_attempts]:
+                run_id = self._adopt(attempt, state)
+                if run_id is None:
+                    continue
+                if rerun or attempt in state.stale_attempts:
+                    self.stop(attempt.number, run_id, "a rerun was asked for", by="rerun")
+                elif attempt.stop is not None:
+                    self._place.cancel(self._clients, run_id)
+                run = self._place.describe(self._clients, run_id)
+                if not rerun and run is not None and not run.ended:
+                    return RunMove("wait", state, attempt.number, run_id, forgiven)
+                result = self._conclude(attempt, run_id, run)
+                if at_start:
+                    forgiven.add(attempt.number)
+                if not rerun and result.outcome == "failed" and attempt.number not in forgiven:
+                    return RunMove("fail", state, attempt.number, run_id, forgiven, run)
+            state = self._ledger.read()
+            if fresh == state.fresh and state.done == ONE:
+                return RunMove("mark", state, max(state.numbers), before=forgiven)
+            if fresh == state.fresh and state.open_attempts:
+                self._sleep(PAUSE)  # another process may be in the middle of its call
+                state = self._ledger.read()
+                continue
+            number = state.next_number
+            started = self._start(number, request(number), fresh)
+            if started is not None:
+                return RunMove("wait", state, number, started, forgiven)
+            state = self._ledger.read()
+
+    def _start(self, number: int, request: dict[str, Any], fresh: str | None) -> str | None:
+        identity = self._identity
+        name = identity.attempt_name(number)
+        intent = Intent(
+            kind=self._place.kind,
+            name=name,
+            requests=[Request(name=name, indices=ONE, request=request)],
+            indices=ONE,
+            fresh=fresh,
+            try_number=identity.try_number,
+            dag_id=identity.dag_id,
+            run_key=identity.run_key,
+            job=identity.job,
+            run_id=identity.run_id,
+            task_id=identity.task_id,
+            map_index=identity.map_index,
+            details={"where": self._place.where},
+        )
+        if not self._ledger.claim(number, intent):
+            return None
+        if self._stopping() or self._ledger.lease_left(number) < MARGIN:
+            self._ledger.record_handle(number, Handle(kind=self._place.kind, abandoned=True))
+            return None
+        try:
+            run_id = self._place.start(self._clients, request)
+        except Unknown:
+            return None  # looked for by its name in the next round
+        except AwsError as error:
+            self._ledger.record_handle(number, Handle(kind=self._place.kind, abandoned=True))
+            if isinstance(error, Refused):
+                failure = Failure(reason=str(error), cause="refused")
+                self._ledger.record_result(number, self._result("failed", fresh, [failure], {}))
+            raise
+        mine = Handle(kind=self._place.kind, jobs=[HandleJob(job_id=run_id, name=name, indices=ONE)])
+        stands = self._ledger.record_handle(number, mine)
+        if stands.abandoned:
+            self._place.cancel(self._clients, run_id)
+            return None
+        return stands.jobs[0].job_id
+
+    def _adopt(self, attempt: Attempt, state: LedgerState) -> str | None:
+        """The run of an open attempt; None while it is not known, or where it never reached AWS (which is recorded)."""
+        if attempt.handle is not None:
+            return attempt.handle.jobs[0].job_id if attempt.handle.jobs else None
+        if attempt.intent is None:
+            return None
+        run_id = self._place.find(self._clients, attempt.intent.name, attempt.intent.written_at)
+        if run_id is None:
+            if state.lease_ended(attempt):
+                self._ledger.abandon(attempt, self._place.kind)
+            return None
+        job = HandleJob(job_id=run_id, name=attempt.intent.name, indices=ONE)
+        stands = self._ledger.record_handle(attempt.number, Handle(kind=self._place.kind, jobs=[job]))
+        return stands.jobs[0].job_id if stands.jobs else None
+
+    def _conclude(self, attempt: Attempt, run_id: str, run: JobRun | None) -> Result:
+        outcome: Outcome = "failed"
+        if run is None:
+            outcome = "lost"
+        elif run.succeeded:
+            outcome = "succeeded"
+        elif attempt.stop is not None or self._ledger.stop_word(attempt.number) is not None:
+            outcome = "stopped"
+        reason = "AWS does not know it" if run is None else f"{run.state}: {run.reason}" if run.reason else run.state
+        failures = [] if outcome == "succeeded" else [Failure(index=0, reason=reason, job_id=run_id)]
+        result = self._result(outcome, attempt.fresh, failures, run.said if run else {})
+        return self._ledger.record_result(attempt.number, result)
+
+    def _result(self, outcome: Outcome, fresh: str | None, failures: list[Failure], said: dict[str, Any]) -> Result:
+        return Result(
+            kind=self._place.kind,
+            outcome=outcome,
+            indices=ONE,
+            succeeded=ONE if outcome == "succeeded" else IndexSet(),
+            fresh=fresh,
+            failures=failures,
+            details={"job_run": said},
+        )
+
+    def stop(self, number: int, run_id: str, reason: str, *, by: str) -> None:
+        """Leave word that an attempt is to end, then cancel its run."""
+        self._ledger.ask_stop(number, StopWord(reason=reason, by=by))
+        self._place.cancel(self._clients, run_id)
+
+    def stop_all(self, numbers: Iterable[int] | None, reason: str, *, by: str) -> None:
+        """Stop the open attempts; of all of them where no numbers are given."""
+        state = self._ledger.read()
+        wanted = None if numbers is None else set(numbers)
+        for attempt in state.open_attempts:
+            run_id = self._adopt(attempt, state) if wanted is None or attempt.number in wanted else None
+            if run_id is not None:
+                self.stop(attempt.number, run_id, reason, by=by)
+
+
+def stop_job_run(
+    clients: Clients, ledger: JobLedger, identity: RunIdentity, attempt: Attempt, reason: str, *, by: str
+) -> None:
+    """Stop an attempt by what the ledger alone says of it: for those who do not have the job's words."""
+    if attempt.intent is None:
+        return
+    where = str(attempt.intent.details.get("where", ""))
+    place = Serverless(where, "") if attempt.intent.kind == "emr_serverless" else Eks(where, "")
+    JobRunAttempts(clients, ledger, identity, place).stop_all([attempt.number], reason, by=by)

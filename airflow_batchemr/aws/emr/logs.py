@@ -1,0 +1,160 @@
+"""Logs that EMR puts under a cluster's log URI: of steps, of drivers, of bootstrap actions."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.errors import Refused, classify
+from airflow_batchemr.core.emr_diagnosis import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_batchemr.aws.clients import Clients
+
+#: Characters that are kept of a log's beginning and of its end; failures stand at the end.
+BEGINNING, END = 50_000, 400_000
+#: Containers of an application whose logs are read: the driver's comes first.
+CONTAINERS = 4
+#: Keys that are listed at most in search of a log.
+LISTED = 2_000
+_APPLICATION = re.compile(r"application_\d+_\d+")
+_LOG_URI = re.compile(r"s3[an]?://([^/]+)/?(.*)\Z")
+#: How EMR names the place of a bootstrap action that failed.
+_BOOTSTRAP = re.compile(r"\((i-[0-9a-f]+)\).*?bootstrap action (\d+)", re.DOTALL)
+
+
+class ClusterLogs:
+    """The logs of one cluster.
+
+    Args:
+        clients: AWS.
+        log_uri: the cluster's LogUri.
+        cluster_id: the cluster.
+    """
+
+    def __init__(self, clients: Clients, log_uri: str, cluster_id: str) -> None:
+        self._clients = clients
+        place = _LOG_URI.match(log_uri)
+        self._bucket, prefix = (place[1], place[2].strip("/")) if place else ("", "")
+        self._prefix = "".join(f"{part}/" for part in (prefix, cluster_id) if part)
+        self.unreadable: str | None = None
+        """Why the logs cannot be read, where that is for want of a permission or a bucket."""
+
+    def uri(self, name: str = "") -> str:
+        """The s3:// URI of a log, or of the cluster's folder."""
+        return f"s3://{self._bucket}/{self._prefix}{name}"
+
+    def step(self, step_id: str) -> list[Log]:
+        """The logs of a step, its driver's first where it ran on YARN; what is not there (yet) is left out."""
+        logs = [
+            log
+            for kind in ("stdout", "stderr", "controller")
+            if (log := self.read(f"steps/{step_id}/{kind}.gz", kind)) is not None
+        ]
+        return [*self._drivers(logs), *logs]
+
+    def complete(self, logs: list[Log]) -> bool:
+        """Whether all is there that a cause can be in: a step's stderr, and the driver's logs that it points to.
+
+        Also where waiting for them would not help.
+        """
+        if self.unreadable:
+            return True
+        stderr = next((log for log in logs if log.name == "stderr"), None)
+        if stderr is None:
+            return False
+        return "finished with failed status" not in stderr.text or any(log.name.startswith("driver") for log in logs)
+
+    def bootstrap(self, message: str) -> list[Log]:
+        """The logs of the bootstrap action that EMR's message names; of all of them where it names none."""
+        named = _BOOTSTRAP.search(message)
+        if named:
+            names = [f"node/{named[1]}/bootstrap-actions/{named[2]}/{kind}.gz" for kind in ("stderr", "stdout")]
+        else:
+            names = [
+                name for name in self._names("node/") if "/bootstrap-actions/" in name and "controller" not in name
+            ]
+        return [log for name in names if (log := self.read(name, f"bootstrap {_kind(name)}")) is not None]
+
+    def read(self, name: str, title: str) -> Log | None:
+        """One log, unpacked: its beginning and its end; None where it is not there or may not be read."""
+        try:
+            answer = self._clients.s3.get_object(Bucket=self._bucket, Key=self._prefix + name)
+            text = _unpacked(answer["Body"].iter_chunks(1 << 20))
+        except Exception as error:  # noqa: BLE001 - a log that cannot be read must not hide what failed
+            self._note(error)
+            return None
+        return Log(title, self.uri(name), text)
+
+    def _note(self, error: Exception) -> None:
+        meaning = classify(error)
+        if isinstance(meaning, Refused) and "NoSuchKey" not in str(meaning):
+            self.unreadable = str(meaning)
+
+    def _drivers(self, logs: list[Log]) -> list[Log]:
+        """Logs of the containers of the application that a step has started in cluster mode: the driver's first."""
+        applications = [found for log in logs for found in _APPLICATION.findall(log.text)]
+        if not applications:
+            return []
+        found = []
+        folder = f"containers/{applications[-1]}/"
+        for name in sorted(self._names(folder), key=_container)[: CONTAINERS * 2]:
+            title = f"driver {_kind(name)}" if _container(name)[0] == 1 else f"executor {_kind(name)}"
+            log = self.read(name, title)
+            if log is not None:
+                found.append(log)
+        return found
+
+    def _names(self, folder: str) -> list[str]:
+        """Names of logs in a folder; none where they may not be listed."""
+        names: list[str] = []
+        arguments: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + folder}
+        try:
+            while len(names) < LISTED:
+                page = self._clients.s3.list_objects_v2(**arguments)
+                names += [item["Key"].removeprefix(self._prefix) for item in page.get("Contents", [])]
+                if not page.get("IsTruncated"):
+                    break
+                arguments["ContinuationToken"] = page["NextContinuationToken"]
+        except Exception as error:  # noqa: BLE001 - as above
+            self._note(error)
+        return [name for name in names if name.endswith(("stdout.gz", "stderr.gz", "controller.gz"))]
+
+
+def read_logs(clients: Clients, log_uri: str, folder: str) -> list[Log]:
+    """A driver's stdout and stderr in a folder below a log URI; what is not there (yet) is left out."""
+    logs = ClusterLogs(clients, log_uri, "")
+    names = (("stdout", "driver stdout"), ("stderr", "driver stderr"))
+    return [log for kind, title in names if (log := logs.read(f"{folder}{kind}.gz", title)) is not None]
+
+
+def _kind(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(".gz")
+
+
+def _container(name: str) -> tuple[int, str]:
+    """`container_…_000001` is the driver's; stdout, where Python's traceback is, before stderr."""
+    number = re.search(r"container_\w+_(\d+)/", name)
+    return (int(number[1]) if number else 0), _kind(name).replace("stdout", "a")
+
+
+def _unpacked(chunks: Iterator[bytes]) -> str:
+    """Text of a gzipped log, of which only beginning and end are held in memory. Cut-off files give what they have."""
+    unzip = zlib.decompressobj(wbits=47)  # gzip or zlib
+    beginning, end, total = b"", b"", 0
+    for chunk in chunks:
+        data = unzip.decompress(chunk)
+        while unzip.unused_data:  # several gzip members, one after another
+            rest = unzip.unused_data
+            unzip = zlib.decompressobj(wbits=47)
+            data += unzip.decompress(rest)
+        total += len(data)
+        if len(beginning) < BEGINNING:
+            room = BEGINNING - len(beginning)
+            beginning, data = beginning + data[:room], data[room:]
+        end = (end + data)[-END:]
+    gap = b"\n...\n" if total > BEGINNING + END else b""
+    return (beginning + gap + end).decode("utf-8", "replace")

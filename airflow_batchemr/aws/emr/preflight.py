@@ -1,0 +1,90 @@
+"""What can be known to be wrong before a cluster is paid for."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.errors import InvalidRequest, NotAllowed
+from airflow_batchemr.aws.retry import call_again
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+
+
+def check_release(clients: Clients, release: str, applications: Sequence[str], requires: Mapping[str, str]) -> None:
+    """Check that the release exists and has the applications in the versions: 1 DescribeReleaseLabel.
+
+    Without the permission for the call, and without `requires`, nothing is checked.
+
+    Args:
+        clients: AWS.
+        release: label, such as emr-7.5.0.
+        applications: names.
+        requires: application (in any case of letters) -> version or its beginning, such as `{"spark": "3.5"}`.
+
+    Raises:
+        InvalidRequest: names what the release lacks.
+        NotAllowed: the call may not be made, and `requires` needs it.
+    """
+    try:
+        answer = call_again(
+            lambda: clients.emr.describe_release_label(ReleaseLabel=release), "elasticmapreduce:DescribeReleaseLabel"
+        )
+    except NotAllowed:
+        if requires:
+            raise
+        return
+    except InvalidRequest:
+        raise InvalidRequest(f"release: EMR has no release {release}{_near_release(clients, release)}") from None
+    versions = {str(one["Name"]): str(one.get("Version", "")) for one in answer.get("Applications", [])}
+    check_versions(release, versions, applications, requires)
+
+
+def check_versions(
+    where: str, versions: Mapping[str, str], applications: Sequence[str], requires: Mapping[str, str]
+) -> None:
+    """Check applications and their versions against what there is.
+
+    Args:
+        where: a release or a cluster, for the message.
+        versions: application -> version, as EMR names them.
+        applications: names that must be there.
+        requires: application -> version or its beginning.
+
+    Raises:
+        InvalidRequest: names what is missing.
+    """
+    if not versions:
+        return
+    known = {name.lower(): name for name in versions}
+    for name in applications:
+        if name.lower() not in known:
+            near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+            guess = f"; did you mean {known[near[0]]}?" if near else f"; there are {', '.join(sorted(versions))}"
+            raise InvalidRequest(f"applications: {where} has no application {name}{guess}")
+    for name, wanted in requires.items():
+        has = versions.get(known.get(name.lower(), ""))
+        if has is None:
+            raise InvalidRequest(f"requires: {where} has no {name}")
+        if not _matches(has, wanted):
+            raise InvalidRequest(f"requires: {where} has {name} {has}, not {wanted}")
+
+
+def _matches(has: str, wanted: str) -> bool:
+    """`3.5` is met by 3.5, 3.5.2 and 3.5.2-amzn-1, and not by 3.51."""
+    return re.match(rf"{re.escape(wanted)}(?![0-9])", has) is not None
+
+
+def _near_release(clients: Clients, release: str) -> str:
+    try:
+        prefix = release.rsplit(".", 2)[0] if release.count(".") else release
+        found: Any = call_again(
+            lambda: clients.emr.list_release_labels(Filters={"Prefix": prefix}), "elasticmapreduce:ListReleaseLabels"
+        ).get("ReleaseLabels", [])
+    except Exception:  # noqa: BLE001 - only for a better message
+        return ""
+    return f"; there are {', '.join(found[:8])}" if found else ""

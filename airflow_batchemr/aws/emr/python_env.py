@@ -1,0 +1,159 @@
+"""`python_env:` the same Python for driver and executors, packed in an archive or put on every machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.aws.errors import InvalidRequest, Refused
+from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.core.spark import PythonEnv
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.spec.models import Spark
+
+#: Folder on the machines of the cluster that all users of YARN can read.
+ROOT = "/opt/batchemr"
+#: EMR: bytes of a bootstrap action's script are not limited, but nobody's requirements are larger.
+LARGEST = 1 << 20
+_BEGIN = """\
+#!/bin/bash
+# Made by airflow-batchemr: the Python environment {name}, on every machine of the cluster.
+set -euo pipefail
+root="${{1:-{root}}}"
+home="$root/{folder}"
+[ -x "$home/bin/python" ] && exit 0
+mkdir -p "$root" 2>/dev/null || {{ sudo mkdir -p "$root" && sudo chown "$(id -un)" "$root"; }}
+cd "$root"
+base64 --decode > {folder}.{suffix} <<'CONTENT'
+{content}
+CONTENT
+"""
+_PIP = """\
+python3 -m venv "$home"
+"$home/bin/python" -m pip install --disable-pip-version-check --requirement {folder}.txt
+"""
+_CONDA = """\
+case "$(uname -m)" in aarch64) machine=linux-aarch64 ;; *) machine=linux-64 ;; esac
+url="https://micro.mamba.pm/api/micromamba/$machine/latest"
+curl --fail --silent --show-error --location "$url" | tar -xj bin/micromamba
+./bin/micromamba create --yes --root-prefix "$root/conda" --prefix "$home" --file {folder}.yml
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a `python_env` comes to."""
+
+    python: PythonEnv
+    script: bytes | None = None
+    """The bootstrap action that makes it; None for an archive."""
+    name: str = ""
+    """Name of the script, by its content."""
+
+
+def environments(clients: Clients, sparks: Sequence[Spark], folder: Path) -> dict[str, Environment]:
+    """All environments of a job's steps, by the words of `python_env`.
+
+    Args:
+        clients: for requirements that lie in S3.
+        sparks: the spark blocks.
+        folder: where relative paths begin: the folder of the Dag's file.
+
+    Raises:
+        InvalidRequest: a file is not there, or its kind is not known.
+    """
+    made: dict[str, Environment] = {}
+    for spark in sparks:
+        words = spark.python_env
+        if words is None or words in made:
+            continue
+        made[words] = _environment(clients, words, folder)
+        if made[words].python.archive and spark.deploy_mode == "client":
+            raise InvalidRequest(
+                f"python_env: YARN unpacks {words} for the driver in cluster mode only: leave out `deploy_mode: client`"
+            )
+    return made
+
+
+def _environment(clients: Clients, words: str, folder: Path) -> Environment:
+    if re.search(r"\.(tar\.gz|tgz|zip)$", words):
+        if not re.match(r"(s3[an]?|hdfs)://", words):
+            raise InvalidRequest(f"python_env: a packed environment has to lie in S3, and {words} does not")
+        if words.startswith("s3"):
+            _check_object(clients, words)
+        return Environment(PythonEnv.packed(words))
+    if not re.search(r"\.(txt|ya?ml)$", words):
+        raise InvalidRequest(
+            f"python_env: expected requirements.txt, environment.yml or a packed s3://….tar.gz, not {words}"
+        )
+    content = _content(clients, words, folder)
+    if len(content) > LARGEST:
+        raise InvalidRequest(f"python_env: {words} has {len(content):,} bytes, more than {LARGEST:,}")
+    conda = not words.endswith(".txt")
+    template = _BEGIN + (_CONDA if conda else _PIP)
+    digest = hashlib.sha256(template.encode() + content).hexdigest()[:16]
+    name = f"python-{digest}"
+    # The content travels as base64: nothing of it is ever shell text.
+    script = template.format(
+        name=name,
+        root=ROOT,
+        folder=name,
+        suffix="yml" if conda else "txt",
+        content=base64.encodebytes(content).decode().strip(),
+    )
+    return Environment(PythonEnv.installed(f"{ROOT}/{name}"), script.encode(), f"bootstrap/{name}.sh")
+
+
+def _content(clients: Clients, words: str, folder: Path) -> bytes:
+    if words.startswith("s3"):
+        bucket, key = _place(words)
+        try:
+            body = call_again(lambda: clients.s3.get_object(Bucket=bucket, Key=key), "s3:GetObject")["Body"]
+        except Refused as error:
+            raise InvalidRequest(f"python_env: {words} cannot be read: {error}") from error
+        content: bytes = body.read(LARGEST + 1)
+        return content
+    path = folder / words
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"python_env: {words} cannot be read ({path}: {error.strerror})") from error
+
+
+def _check_object(clients: Clients, uri: str) -> None:
+    bucket, key = _place(uri)
+    try:
+        call_again(lambda: clients.s3.head_object(Bucket=bucket, Key=key), "s3:GetObject")
+    except Refused as error:
+        if "403" in str(error):  # the cluster's role may read what ours may not
+            return
+        raise InvalidRequest(f"python_env: there is no {uri}: {error}") from error
+
+
+def _place(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.partition("://")[2].partition("/")
+    return bucket, posixpath.normpath(key)
+
+
+def docker_registry(image: str) -> str:
+    """The registry of an image, as YARN's list of trusted ones names it; `library` for those of Docker Hub's own."""
+    first, slash, _ = image.partition("/")
+    return first if slash else "library"
+
+
+def docker_configurations(images: Sequence[str]) -> list[dict[str, object]]:
+    """Classifications with which YARN runs containers of these images: EMR 6.0 and later."""
+    if not images:
+        return []
+    registries = ",".join(["local", *sorted({docker_registry(image) for image in images})])
+    docker = {"Classification": "docker", "Properties": {"docker.trusted.registries": registries}}
+    return [{"Classification": "container-executor", "Configurations": [docker], "Properties": {}}]

@@ -1,0 +1,214 @@
+"""From the words of `emr:` to a RunJobFlow request, checked before anything is paid for."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.emr import instances
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.merge import deep_merge
+from airflow_batchemr.aws.validation import check_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_batchemr.spec.models import Emr
+
+#: Release of a cluster that names none: Spark 3.5, Hadoop 3.4.
+RELEASE = "emr-7.5.0"
+#: The roles that `aws emr create-default-roles` makes, and that Sundial took for its defaults.
+SERVICE_ROLE, INSTANCE_ROLE = "EMR_DefaultRole", "EMR_EC2_DefaultRole"
+#: Seconds after which a cluster with nothing to do ends itself: one that has its steps from the start, and one that is
+#: there for others, which may take their time before they use it.
+IDLE_TIMEOUT, IDLE_TIMEOUT_STAYING = 3600, 4 * 3600
+#: EMR: steps that RunJobFlow takes.
+STEPS_AT_CREATION = 256
+_LABEL = re.compile(r"emr-(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the ways in which a cluster may be started, where AWS cannot start it in the first one."""
+
+    types: int = 0
+    """Position in the lists of instance types."""
+    subnet: int = 0
+    """Position in the list of subnets."""
+
+
+def variants(emr: Emr) -> list[Variant]:
+    """All ways to start the cluster, in the order in which they are tried: every subnet, then the next type."""
+    subnets = len(emr.subnets or []) if emr.fleets is None else 0
+    return [Variant(types, subnet) for types in range(instances.choices(emr)) for subnet in range(max(subnets, 1))]
+
+
+def run_job_flow(
+    emr: Emr,
+    *,
+    name: str,
+    tags: Mapping[str, str],
+    steps: Sequence[Mapping[str, Any]] = (),
+    stays: bool = False,
+    variant: Variant | None = None,
+    bootstrap: Sequence[Mapping[str, Any]] = (),
+    configurations: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The request, checked against botocore's model.
+
+    Args:
+        emr: the block, of a new cluster.
+        name: deterministic name of the cluster.
+        tags: tags beside the block's own, above them.
+        steps: StepConfigs that run as soon as the cluster is up; at most 256.
+        stays: whether the cluster waits for more when its steps are done.
+        variant: which of `variants(emr)`.
+        bootstrap: generated bootstrap actions, after the block's own.
+        configurations: generated classifications, below the block's own.
+
+    Raises:
+        InvalidRequest: names the word or field that EMR would refuse.
+    """
+    instances.check(emr)
+    chosen = variant or Variant()
+    release = emr.release or RELEASE
+    machines: dict[str, Any] = {
+        "KeepJobFlowAliveWhenNoSteps": stays,
+        "TerminationProtected": emr.termination_protection,
+    }
+    if emr.fleets is not None:
+        machines["InstanceFleets"] = instances.fleets(emr)
+        if emr.subnets:
+            machines["Ec2SubnetIds"] = list(emr.subnets)
+    else:
+        if emr.type or emr.master:
+            machines["InstanceGroups"] = instances.groups(emr, chosen.types)
+        if emr.subnets:
+            machines["Ec2SubnetId"] = emr.subnets[chosen.subnet]
+    machines.update(_security(emr))
+    request: dict[str, Any] = {
+        "Name": name,
+        "ReleaseLabel": release,
+        "Applications": [{"Name": application} for application in applications(emr)],
+        "ServiceRole": emr.service_role or SERVICE_ROLE,
+        "JobFlowRole": emr.instance_role or INSTANCE_ROLE,
+        "VisibleToAllUsers": emr.visible,
+        "Instances": machines,
+        "Tags": [{"Key": key, "Value": value} for key, value in {**emr.tags, **tags}.items()],
+    }
+    optional = {
+        "LogUri": emr.log_uri,
+        "SecurityConfiguration": emr.security_configuration,
+        "CustomAmiId": emr.custom_ami,
+        "Configurations": [*emr.configurations, *_unsaid(configurations, emr.configurations)],
+        "BootstrapActions": [*_bootstrap(emr), *bootstrap],
+        "Steps": [dict(step) for step in steps],
+        "StepConcurrencyLevel": emr.step_concurrency if emr.step_concurrency > 1 else None,
+        "ManagedScalingPolicy": _scaling(emr),
+    }
+    request.update({field: value for field, value in optional.items() if value})
+    request = deep_merge(request, emr.overrides)
+    label = str(request.get("ReleaseLabel", release))
+    if ends_itself(label):
+        idle = emr.keep_alive or emr.idle_timeout or (IDLE_TIMEOUT_STAYING if stays else IDLE_TIMEOUT)
+        request.setdefault("AutoTerminationPolicy", {"IdleTimeout": idle})
+    _check(request)
+    return request
+
+
+def applications(emr: Emr) -> list[str]:
+    """The applications of the cluster; Spark where none is named."""
+    return emr.applications if emr.applications is not None else ["Spark"]
+
+
+def ends_itself(release: str) -> bool:
+    """Whether clusters of the release take an idle-timeout policy: emr-5.30.0 and later, emr-6.1.0 and later."""
+    label = _LABEL.match(release)
+    if label is None:
+        return True
+    major, minor = int(label[1]), int(label[2])
+    return (major, minor) >= (6, 1) or (major == 5 and minor >= 30)
+
+
+def _security(emr: Emr) -> dict[str, Any]:
+    made: dict[str, Any] = {"Ec2KeyName": emr.key_pair} if emr.key_pair else {}
+    for word, field in (
+        ("master", "EmrManagedMasterSecurityGroup"),
+        ("core", "EmrManagedSlaveSecurityGroup"),
+        ("service", "ServiceAccessSecurityGroup"),
+    ):
+        if names := emr.security_groups.get(word):  # type: ignore[call-overload]
+            if len(names) > 1:
+                raise InvalidRequest(f"security_groups: EMR takes one `{word}` group; put others in additional_{word}")
+            made[field] = names[0]
+    for word, field in (
+        ("additional_master", "AdditionalMasterSecurityGroups"),
+        ("additional_core", "AdditionalSlaveSecurityGroups"),
+    ):
+        if names := emr.security_groups.get(word):  # type: ignore[call-overload]
+            made[field] = list(names)
+    return made
+
+
+def _bootstrap(emr: Emr) -> list[dict[str, Any]]:
+    return [
+        {
+            "Name": action.name or posixpath.basename(action.path) or "bootstrap",
+            "ScriptBootstrapAction": {"Path": action.path, "Args": list(action.args)},
+        }
+        for action in emr.bootstrap
+    ]
+
+
+def _scaling(emr: Emr) -> dict[str, Any] | None:
+    scaling = emr.managed_scaling
+    if scaling is None:
+        return None
+    limits: dict[str, Any] = {
+        "UnitType": "InstanceFleetUnits" if emr.fleets else "Instances",
+        "MinimumCapacityUnits": scaling.minimum,
+        "MaximumCapacityUnits": scaling.maximum,
+    }
+    if scaling.maximum_on_demand is not None:
+        limits["MaximumOnDemandCapacityUnits"] = scaling.maximum_on_demand
+    if scaling.maximum_core is not None:
+        limits["MaximumCoreCapacityUnits"] = scaling.maximum_core
+    return {"ComputeLimits": limits}
+
+
+def _unsaid(generated: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Generated classifications that the block itself says nothing about: EMR refuses one that comes twice."""
+    names = {one.get("Classification") for one in said}
+    return [dict(one) for one in generated if one["Classification"] not in names]
+
+
+def _check(request: Mapping[str, Any]) -> None:
+    check_request("emr", "RunJobFlow", request)
+    machines = request["Instances"]
+    if machines.get("InstanceGroups") and machines.get("InstanceFleets"):
+        raise InvalidRequest("overrides: instance groups and instance fleets cannot be mixed")
+    if not any(machines.get(field) for field in ("InstanceGroups", "InstanceFleets", "MasterInstanceType")):
+        raise InvalidRequest("emr: the cluster has no instances: write `type` and `instances`, groups, or `fleets`")
+    steps = request.get("Steps", [])
+    if len(steps) > STEPS_AT_CREATION:
+        raise InvalidRequest(f"steps: RunJobFlow takes {STEPS_AT_CREATION} steps, not {len(steps)}")
+    if len(request["Tags"]) > 50:  # EMR: tags of a cluster
+        raise InvalidRequest(f"tags: EMR takes 50 tags, six of which are ours, not {len(request['Tags'])}")
+    check_steps(steps, int(request.get("StepConcurrencyLevel", 1)))
+
+
+def check_steps(steps: Sequence[Mapping[str, Any]], concurrency: int) -> None:
+    """Check what EMR refuses of steps on a cluster that runs several at once.
+
+    Raises:
+        InvalidRequest: a step would end the cluster or cancel others on failure, with a concurrency above 1.
+    """
+    for step in steps:
+        action = step.get("ActionOnFailure", "CONTINUE")
+        if concurrency > 1 and action != "CONTINUE":
+            raise InvalidRequest(
+                f"on_failure: with step_concurrency {concurrency} EMR takes `continue` only, not "
+                f"`{str(action).lower()}` (step {step['Name']!r})"
+            )

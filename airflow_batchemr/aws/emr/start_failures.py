@@ -1,0 +1,106 @@
+"""Why a cluster did not start: told apart, with what to do, and whether another subnet or type may do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_batchemr.aws.emr.clusters import Cluster
+
+
+@dataclass(frozen=True)
+class StartFailure:
+    """One kind of failure to start."""
+
+    kind: str
+    """`subnet full`, `no capacity`, `spot not fulfilled`, `quota`, `role`, `bootstrap`, `validation`, `instances` or
+    `internal`."""
+    advice: str
+    elsewhere: bool = False
+    """Whether the next subnet or instance type of the list may do where this one did not."""
+    transient: bool = False
+    """Whether the same may do later."""
+
+
+#: What EMR says, in the order in which it is looked for: pattern of the message, or code of the reason.
+_KINDS: tuple[tuple[str, StartFailure], ...] = (
+    (
+        r"InsufficientFreeAddressesInSubnet|not have enough free (IP )?addresses|insufficient free addresses",
+        StartFailure("subnet full", "give `subnets:` another one, or a larger one", elsewhere=True, transient=True),
+    ),
+    (
+        (
+            r"spot (instance|provisioning|fleet|capacity|request)[^.]*"
+            r"(timeout|timed out|not (be )?(fulfilled|provisioned)|unavailable)|"
+            r"SpotProvisioningTimeout|max(imum)? spot (price|instance count)|bid price|price-too-low"
+        ),
+        StartFailure(
+            "spot not fulfilled",
+            "give `type:` further types, fleets with `on_timeout: switch_to_on_demand`, or `market: on_demand`",
+            elsewhere=True,
+            transient=True,
+        ),
+    ),
+    (
+        (
+            r"InsufficientInstanceCapacity|insufficient (instance )?capacity|not have sufficient .*capacity|"
+            r"no capacity|sufficient capacity"
+        ),
+        StartFailure(
+            "no capacity", "give `type:` further types or `subnets:` further zones", elsewhere=True, transient=True
+        ),
+    ),
+    (
+        (
+            r"instance type .*(not supported|not available|unsupported)|Unsupported.*(instance type|Availability Zone)|"
+            r"not supported in (your|the) requested Availability Zone"
+        ),
+        StartFailure("instance type", "choose a type that EMR has in this region and zone", elsewhere=True),
+    ),
+    (
+        r"LimitExceeded|quota|exceed(s|ed)? .*(limit|EC2)|more than the (current )?(vCPU|instance) limit",
+        StartFailure(
+            "quota",
+            "raise the account's EC2 quota, ask for less, or wait for other clusters",
+            elsewhere=True,
+            transient=True,
+        ),
+    ),
+    (
+        (
+            r"(role|instance profile)[^.]*"
+            r"(invalid|does not exist|not (have|authorized|been)|insufficient|missing|cannot)|"
+            r"invalid (InstanceProfile|role)|sts:AssumeRole|EMR_DefaultRole"
+        ),
+        StartFailure(
+            "role", "see `service_role:` and `instance_role:` (aws emr create-default-roles makes the defaults)"
+        ),
+    ),
+    (r"bootstrap", StartFailure("bootstrap", "see the bootstrap action's log")),
+)
+_CODES = {
+    "BOOTSTRAP_FAILURE": StartFailure("bootstrap", "see the bootstrap action's log"),
+    "VALIDATION_ERROR": StartFailure("validation", "mend what EMR names"),
+    "INSTANCE_FAILURE": StartFailure("instances", "try again, or with other types", elsewhere=True, transient=True),
+    "INSTANCE_FLEET_TIMEOUT": StartFailure(
+        "spot not fulfilled",
+        "give the fleet further types, or a longer `spot_timeout:`",
+        elsewhere=True,
+        transient=True,
+    ),
+    "INTERNAL_ERROR": StartFailure("internal", "try again; else ask AWS support", elsewhere=True, transient=True),
+}
+#: Codes of an end that is no failure to start.
+_ENDED_OTHERWISE = frozenset({"USER_REQUEST", "ALL_STEPS_COMPLETED", "STEP_FAILURE"})
+
+
+def start_failure(cluster: Cluster) -> StartFailure | None:
+    """Why a cluster that ended before it ran a step did so; None where that was no failure to start."""
+    if cluster.alive or cluster.code in _ENDED_OTHERWISE:
+        return None
+    for pattern, failure in _KINDS:
+        if re.search(pattern, cluster.message, re.IGNORECASE):
+            return failure
+    return _CODES.get(cluster.code) or StartFailure("unknown", "see the cluster's page and its logs")

@@ -1,0 +1,145 @@
+"""What a failed AWS call means: not carried out, refused, or unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+)
+
+#: Codes with which AWS turns a call away because there are too many of them; it was not carried out.
+THROTTLING = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+#: Codes of credentials that have run out: made anew, they may work.
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId"})
+#: Codes of a call that the caller may not make.
+DENIED = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+        "NotAuthorized",
+        "UnauthorizedAccess",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+    }
+)
+#: Failures before the request was on its way: nothing was carried out.
+NOT_CONNECTED = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
+#: Failures of this machine's own configuration.
+MISCONFIGURED = (NoCredentialsError, PartialCredentialsError, NoRegionError)
+
+
+class AwsError(Exception):
+    """A call to AWS that did not succeed. The text says which call, why, and what to do."""
+
+    #: Whether the call was certainly not carried out, so that it may be sent again.
+    not_carried_out = False
+    #: Whether trying again later can help.
+    transient = False
+
+
+class Refused(AwsError):  # noqa: N818 - what the answer means, in the words of the design
+    """AWS understood the request and said no: sending it again changes nothing."""
+
+    not_carried_out = True
+
+
+class NotAllowed(Refused):
+    """The caller lacks a permission, or has no (valid) credentials."""
+
+
+class InvalidRequest(Refused):
+    """The request is not one AWS accepts. Found by us before the call, or by AWS."""
+
+
+class Throttled(AwsError):  # noqa: N818 - as above
+    """Too many calls, or no connection: surely not carried out, worth another try later."""
+
+    not_carried_out = True
+    transient = True
+
+
+class Expired(Throttled):
+    """The credentials have run out: not carried out; a client with fresh ones may succeed."""
+
+
+class Unknown(AwsError):  # noqa: N818 - as above
+    """The answer was lost or was a 5xx: the call may have been carried out."""
+
+    transient = True
+
+
+def classify(error: Exception, call: str = "") -> AwsError:
+    """Tell what a failed call means.
+
+    Args:
+        error: what boto3 raised; an `AwsError` is given back as it is.
+        call: the call as IAM names it (`batch:SubmitJob`); taken from the error where it names its operation.
+
+    Returns:
+        A `Refused` (`NotAllowed`, `InvalidRequest`), `Throttled` (`Expired`) or `Unknown`, to be raised `from` the
+        error. An error that is none of AWS's comes back as `Unknown`, since the call may have been carried out.
+    """
+    if isinstance(error, AwsError):
+        return error
+    if isinstance(error, ClientError):
+        return _classify_answer(error, call)
+    if isinstance(error, ParamValidationError):
+        return InvalidRequest(f"{call or 'request'}: {error}")
+    if isinstance(error, MISCONFIGURED):
+        return NotAllowed(
+            f"{call or 'AWS call'}: {error}. Give the Airflow connection (aws_conn_id) credentials and a region, "
+            "or this machine an AWS profile, role or AWS_DEFAULT_REGION."
+        )
+    if isinstance(error, NOT_CONNECTED):
+        return Throttled(f"{call or 'AWS call'}: no connection to AWS: {error}")
+    if isinstance(error, BotoCoreError | OSError):
+        return Unknown(f"{call or 'AWS call'}: the answer was lost: {error}")
+    return Unknown(f"{call or 'AWS call'}: {type(error).__name__}: {error}")
+
+
+def _classify_answer(error: ClientError, call: str) -> AwsError:
+    answer: dict[str, Any] = dict(error.response)
+    code = str(answer.get("Error", {}).get("Code", ""))
+    message = str(answer.get("Error", {}).get("Message", "")) or str(error)
+    status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) or 0)
+    name = call or str(error.operation_name)
+    if code in THROTTLING or status == 429:
+        return Throttled(f"{name}: throttled by AWS ({code}): {message}")
+    if code in EXPIRED:
+        return Expired(f"{name}: the credentials have run out ({code}): {message}")
+    if code in DENIED or status in {401, 403}:
+        return NotAllowed(
+            f"{name}: not allowed ({code}): {message}. The identity behind the Airflow connection needs the IAM "
+            f"action {name} on this resource."
+        )
+    if status >= 500:
+        return Unknown(f"{name}: AWS answered {status} ({code}): {message}")
+    return InvalidRequest(f"{name}: refused by AWS ({code}): {message}")

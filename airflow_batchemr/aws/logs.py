@@ -1,0 +1,181 @@
+"""CloudWatch logs: the last lines of a stream, and the new lines of many streams with few calls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from airflow_batchemr.aws.poller import Poller
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+
+#: Where AWS Batch writes logs if the job definition says nothing.
+BATCH_GROUP = "/aws/batch/job"
+#: AWS: streams that one FilterLogEvents takes.
+STREAMS_A_CALL = 100
+#: Seconds between two looks at the same streams.
+SHORTEST, LONGEST = 5.0, 30.0
+#: CloudWatch may show events late; the last seconds are looked at again, and what was seen is left out by its id.
+OVERLAP = 60_000
+#: Lines that are kept of a stream until somebody takes them; of more the oldest are left out.
+KEPT_LINES = 500
+#: Milliseconds before now from which on a stream is read that has not been followed: what is older is in CloudWatch.
+FIRST_LOOK = 600_000
+#: Pages of one look; of a log that grows faster the rest is in CloudWatch only.
+MOST_PAGES = 20
+#: Streams that do not exist yet and that are asked for one by one in a look.
+MOST_SINGLY = 10
+#: Seconds after which a stream that nobody has looked at is forgotten.
+FORGOTTEN = 900.0
+
+
+def log_group(job: Mapping[str, Any]) -> str:
+    """The log group of a job as DescribeJobs gives it."""
+    configuration = (job.get("container") or {}).get("logConfiguration") or {}
+    return str((configuration.get("options") or {}).get("awslogs-group") or BATCH_GROUP)
+
+
+def tail(clients: Clients, group: str, stream: str, lines: int = 20) -> list[str]:
+    """The last lines of a stream; none where there are none, or where they may not be read: 1 GetLogEvents."""
+    try:
+        answer = clients.logs.get_log_events(logGroupName=group, logStreamName=stream, limit=lines, startFromHead=False)
+    except Exception:  # noqa: BLE001 - logs help a person; that they are missing must not hide what failed
+        return []
+    return [str(event["message"]).rstrip() for event in answer["events"]][-lines:]
+
+
+@dataclass(eq=False)
+class _Stream:
+    id_: str
+    since: int
+    """Milliseconds since the epoch of the last look."""
+    looked: float
+    found: bool = False
+    count: int = 0
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
+    seen: dict[str, int] = field(default_factory=dict)
+    """Time by id of the events that a look may show again."""
+
+    @property
+    def name(self) -> str:
+        return self.id_.partition("\n")[2]
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        id_, at = str(event["eventId"]), int(event["timestamp"])
+        if at < self.since - OVERLAP or id_ in self.seen:
+            return
+        self.seen[id_] = at
+        self.lines.append(str(event["message"]).rstrip())
+        self.count += 1
+
+    def looked_at(self, now: int) -> None:
+        self.found, self.since = True, now
+        self.seen = {id_: at for id_, at in self.seen.items() if at >= now - OVERLAP}
+
+
+class LogFollower:
+    """New lines of many streams: FilterLogEvents takes a hundred streams of a group at once.
+
+    Args:
+        clients: AWS. The calls are made in the poller's threads.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._streams: dict[str, _Stream] = {}
+        self._lock = threading.Lock()
+        self.poller: Poller[int] = Poller(self._look, chunk=STREAMS_A_CALL, shortest=SHORTEST, longest=LONGEST)
+
+    @staticmethod
+    def id_of(group: str, stream: str) -> str:
+        """What the poller calls a stream."""
+        return f"{group}\n{stream}"
+
+    def take(self, id_: str) -> list[str]:
+        """The lines that have come since the last time."""
+        with self._lock:
+            stream = self._streams.get(id_)
+            lines = list(stream.lines) if stream else []
+            if stream:
+                stream.lines.clear()
+            return lines
+
+    def forget(self, id_: str) -> None:
+        """Nobody follows the stream any more."""
+        with self._lock:
+            self._streams.pop(id_, None)
+
+    def remembered(self) -> int:
+        """How many lines and ids of events are kept, of all streams."""
+        with self._lock:
+            return sum(len(stream.lines) + len(stream.seen) for stream in self._streams.values())
+
+    def look_again(self, id_: str) -> list[str]:
+        """The lines that have come since the last time, asked for at once: for a job that has ended. Blocking."""
+        self._look([id_])
+        return self.take(id_)
+
+    def _look(self, ids: Sequence[str]) -> dict[str, int]:
+        groups: dict[str, list[_Stream]] = {}
+        for stream in self._open(ids):
+            groups.setdefault(stream.id_.partition("\n")[0], []).append(stream)
+        for group, streams in groups.items():
+            # Apart, so that who is new does not have the others read again
+            known = [stream for stream in streams if stream.found]
+            if known and not self._ask(group, known):
+                for stream in known:  # one of them is there no longer
+                    stream.found = False
+            new = [stream for stream in streams if not stream.found]
+            if new and not self._ask(group, new) and len(new) > 1:
+                # One that does not exist yet, as long as its program writes nothing, hides the others
+                for stream in sorted(new, key=lambda one: one.looked)[:MOST_SINGLY]:
+                    stream.looked = time.monotonic()
+                    self._ask(group, [stream])
+        with self._lock:
+            return {stream.id_: stream.count for streams in groups.values() for stream in streams}
+
+    def _open(self, ids: Sequence[str]) -> list[_Stream]:
+        now = time.monotonic()
+        first = int(time.time() * 1000) - FIRST_LOOK
+        with self._lock:
+            for old in [one for one in self._streams.values() if now - one.looked > FORGOTTEN]:
+                del self._streams[old.id_]
+            opened = [self._streams.setdefault(id_, _Stream(id_, first, now)) for id_ in ids]
+            for stream in opened:
+                if stream.found:
+                    stream.looked = now
+            return opened
+
+    def _ask(self, group: str, streams: list[_Stream]) -> bool:
+        """Take in what is new in some streams; False: one of them does not exist."""
+        now = int(time.time() * 1000)
+        named = {stream.name: stream for stream in streams}
+        since = min(stream.since for stream in streams)
+        token: dict[str, str] = {}
+        for _ in range(MOST_PAGES):
+            try:
+                answer = self._clients.polling("logs").filter_log_events(
+                    logGroupName=group, logStreamNames=list(named), startTime=max(0, since - OVERLAP), **token
+                )
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") == "ResourceNotFoundException":
+                    return False
+                raise
+            with self._lock:
+                for event in answer["events"]:
+                    named[event["logStreamName"]].add(event)
+            if not answer.get("nextToken"):
+                break
+            token = {"nextToken": answer["nextToken"]}
+        with self._lock:
+            for stream in streams:
+                stream.looked_at(now)
+        return True

@@ -1,0 +1,273 @@
+"""One poll loop for many waits: a hundred ids a call, in threads, slower when AWS asks for it; no error ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from airflow_batchemr.aws.errors import AwsError, NotAllowed, classify
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+#: Seconds between two looks at what has just changed, and at what has not changed for long.
+SHORTEST, LONGEST = 2.5, 30.0
+#: A wait that has not changed for t seconds is looked at again after t x this: 30 s are reached after ten minutes.
+SHARE_OF_AGE = 0.05
+#: Longest pause while AWS throttles or is out of reach.
+SLOWEST = 120.0
+#: Seconds in which waits that start together gather before the first look.
+GATHERING = 0.2
+#: Calls at once. Two are enough for 1,000 waits; more would only be throttled sooner.
+THREADS = 2
+#: A permission that is taken away for a moment (a policy being replaced) should not fail what runs.
+DENIALS_TOLERATED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting(Generic[T]):
+    """What one look at an id showed."""
+
+    value: T | None
+    """What AWS said; None where AWS does not know the id."""
+    changed: bool
+    """Whether it differs from the last look, or is the first."""
+
+
+@dataclass(eq=False, slots=True)
+class _Wait(Generic[T]):
+    ids: tuple[str, ...]
+    pending: dict[str, Sighting[T]] = field(default_factory=dict)
+    failure: AwsError | None = None
+    waker: asyncio.Future[None] | None = None
+    """Only while somebody sleeps on it: an Event would cost each of a thousand waits 700 bytes."""
+
+    def wake(self) -> None:
+        if self.waker is not None and not self.waker.done():
+            self.waker.set_result(None)
+
+    async def something(self) -> None:
+        while not self.pending and self.failure is None:
+            self.waker = asyncio.get_running_loop().create_future()
+            await self.waker
+
+
+@dataclass(eq=False, slots=True)
+class _Entry(Generic[T]):
+    waits: set[_Wait[T]]
+    due: float
+    since: float
+    seen: bool = False
+    value: T | None = None
+
+
+class Poller(Generic[T]):
+    """Looks at many ids on behalf of many waits, within one asyncio loop.
+
+    Args:
+        describe: `ids -> {id: what AWS says}`, a blocking function called in a thread with at most `chunk` ids. An id
+            that AWS does not know is left out. It raises what boto3 raises.
+        chunk: ids a call (DescribeJobs takes 100).
+        same: whether two answers are the same as far as the pace is concerned: the pace falls while nothing changes.
+        shortest: seconds between two rounds, and from a change to the next look.
+        longest: seconds after which what does not change is looked at again.
+    """
+
+    def __init__(
+        self,
+        describe: Callable[[Sequence[str]], Mapping[str, T]],
+        *,
+        chunk: int = 100,
+        same: Callable[[T | None, T | None], bool] = lambda before, after: before == after,
+        shortest: float = SHORTEST,
+        longest: float = LONGEST,
+    ) -> None:
+        self._describe = describe
+        self._chunk = chunk
+        self._same = same
+        self._shortest, self._longest = shortest, longest
+        self._entries: dict[str, _Entry[T]] = {}
+        self._loop_task: asyncio.Task[None] | None = None
+        self._joined = asyncio.Event()
+        self._threads: ThreadPoolExecutor | None = None
+        self._slowness = 0
+        self._denials = 0
+
+    async def watch(self, ids: Sequence[str]) -> AsyncGenerator[Mapping[str, Sighting[T]], None]:
+        """Join the loop; yields what has been seen of the ids since the last time, as soon as there is any.
+
+        It goes on until the caller leaves it (`aclosing`), or no longer wants to know.
+
+        Raises:
+            NotAllowed: AWS has refused to show the ids several times in a row: a person must act.
+        """
+        wait: _Wait[T] = _Wait(tuple(ids))
+        now = time.monotonic()
+        for id_ in wait.ids:
+            entry = self._entries.get(id_)
+            if entry is None:
+                entry = self._entries[id_] = _Entry(set(), due=now, since=now)
+            elif entry.seen:
+                wait.pending[id_] = Sighting(entry.value, changed=True)
+            entry.waits.add(wait)
+        self._start()
+        try:
+            while True:
+                await wait.something()
+                if wait.failure is not None:
+                    raise wait.failure
+                seen, wait.pending = wait.pending, {}
+                yield seen
+        finally:
+            for id_ in wait.ids:
+                entry = self._entries.get(id_)
+                if entry is not None:
+                    entry.waits.discard(wait)
+                    if not entry.waits:
+                        del self._entries[id_]
+
+    def __len__(self) -> int:
+        """How many ids are being watched."""
+        return len(self._entries)
+
+    def _start(self) -> None:
+        self._joined.set()
+        if self._loop_task is None or self._loop_task.done():
+            self._loop_task = asyncio.get_running_loop().create_task(self._run(), name=f"batchemr poller {id(self)}")
+
+    async def _run(self) -> None:
+        # A new wait is looked at after a moment, so that a thousand that start together share their first calls.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="batchemr-poll")
+        try:
+            pause, looked = min(GATHERING, self._shortest), False
+            while True:
+                self._joined.clear()
+                await self._sleep(pause)
+                if not self._entries:
+                    return
+                await self._round()
+                if not looked:  # the first look has loaded clients and their models
+                    looked = True
+                    _leave_out_of_collections()
+                pause = self._pause()
+        finally:
+            self._threads.shutdown(wait=False)
+            self._threads = None
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but let a newcomer shorten a long pause to the shortest one; never while AWS wants us slow."""
+        started = time.monotonic()
+        shortest = min(seconds, self._shortest if not self._slowness else seconds)
+        await asyncio.sleep(shortest)
+        rest = seconds - (time.monotonic() - started)
+        if rest > 0 and not self._joined.is_set():
+            try:
+                await asyncio.wait_for(self._joined.wait(), rest)
+            except (TimeoutError, asyncio.TimeoutError):
+                return
+
+    def _pause(self) -> float:
+        jitter = random.uniform(0.85, 1.15)  # noqa: S311 - so that many triggerers do not call in step
+        if self._slowness:
+            return min(SLOWEST, self._shortest * (1 << self._slowness)) * jitter
+        if not self._entries:
+            return self._shortest
+        next_due = min(entry.due for entry in self._entries.values()) - time.monotonic()
+        return max(self._shortest, next_due) * jitter
+
+    def _chosen(self) -> list[str]:
+        """The ids that are due, and, since a call takes `chunk` of them, those that will be next."""
+        now = time.monotonic()
+        # What is due within half an interval is taken along, or two waits out of step would cost two calls an interval.
+        horizon = now + self._shortest / 2
+        by_due = sorted(self._entries, key=lambda id_: self._entries[id_].due)
+        due = sum(1 for entry in self._entries.values() if entry.due <= horizon)
+        calls = -(-due // self._chunk)
+        return by_due[: calls * self._chunk]
+
+    async def _round(self) -> None:
+        chosen = self._chosen()
+        chunks = [chosen[start : start + self._chunk] for start in range(0, len(chosen), self._chunk)]
+        answers = await asyncio.gather(*(self._ask(chunk) for chunk in chunks))
+        failures = [answer for answer in answers if isinstance(answer, AwsError)]
+        if not failures:
+            self._slowness, self._denials = 0, 0
+            return
+        self._slowness = min(self._slowness + 1, 6)
+        worst = failures[0]
+        log.warning("Polling goes on more slowly (next look in about %.0f s): %s", self._pause(), worst)
+        if any(isinstance(failure, NotAllowed) for failure in failures):
+            self._denials += 1
+            if self._denials >= DENIALS_TOLERATED:
+                self._fail(next(failure for failure in failures if isinstance(failure, NotAllowed)))
+
+    async def _ask(self, ids: list[str]) -> AwsError | None:
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._describe, ids)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the waits must go on
+            return classify(error)
+        now = time.monotonic()
+        for id_ in ids:
+            entry = self._entries.get(id_)
+            if entry is None:  # its wait has left meanwhile
+                continue
+            value = answer.get(id_)
+            changed = not entry.seen or value != entry.value
+            if not entry.seen or not self._same(entry.value, value):
+                entry.since = now
+            entry.seen, entry.value = True, value
+            entry.due = now + min(self._longest, max(self._shortest, (now - entry.since) * SHARE_OF_AGE))
+            for wait in entry.waits:
+                wait.pending[id_] = Sighting(value, changed=changed)
+                wait.wake()
+        return None
+
+    def _fail(self, failure: AwsError) -> None:
+        self._denials = 0
+        for entry in self._entries.values():
+            for wait in entry.waits:
+                wait.failure = failure
+                wait.wake()
+
+
+def _leave_out_of_collections() -> None:
+    """Keep what is there now out of the garbage collector's full passes.
+
+    One walks all that Airflow has imported, for 150 to 650 ms in which no trigger of the process runs; and it is all
+    there to stay.
+    """
+    gc.freeze()
+
+
+_shared: dict[Hashable, tuple[asyncio.AbstractEventLoop, Any]] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_poller(key: Hashable, make: Callable[[], S]) -> S:
+    """The one poller (or what holds one) of this asyncio loop for a key: `(connection, region, kind)`.
+
+    A triggerer is one process with one loop, so that all its waits of a connection, region and kind share it.
+    """
+    loop = asyncio.get_running_loop()
+    with _shared_lock:
+        for other in [where for where, (owner, _) in _shared.items() if owner.is_closed()]:
+            del _shared[other]
+        where = (id(loop), key)
+        if not _shared:
+            _leave_out_of_collections()
+        if where not in _shared:
+            _shared[where] = (loop, make())
+        found: S = _shared[where][1]
+        return found

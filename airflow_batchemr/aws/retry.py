@@ -1,0 +1,86 @@
+"""Which calls may be sent again, how often, and how long to wait between."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from botocore.config import Config
+
+from airflow_batchemr.aws.errors import AwsError, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+#: Seconds after which a request that nobody answers counts as lost. botocore's default is 60 for either.
+CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
+#: Calls that may be repeated: botocore's "standard" mode, exponential with jitter, up to 20 s between two.
+IDEMPOTENT = Config(
+    retries={"mode": "standard", "total_max_attempts": 8},
+    connect_timeout=CONNECT_TIMEOUT,
+    read_timeout=READ_TIMEOUT,
+    max_pool_connections=16,
+)
+#: Polls: the poller itself waits and comes back, so that botocore's retries would only hold up a thread.
+POLLING = Config(
+    retries={"mode": "standard", "total_max_attempts": 1},
+    connect_timeout=CONNECT_TIMEOUT,
+    read_timeout=30,
+    max_pool_connections=16,
+)
+#: SubmitJob, RunJobFlow and AddJobFlowSteps have no client token: botocore must not send them twice.
+ONCE = Config(
+    retries={"mode": "standard", "total_max_attempts": 1},
+    connect_timeout=CONNECT_TIMEOUT,
+    read_timeout=READ_TIMEOUT,
+)
+
+
+def pauses(*, first: float = 0.5, most: float = 20.0, times: int = 8) -> Iterator[float]:
+    """Seconds to wait between tries: doubling from `first` up to `most`, each shortened by up to a half at random."""
+    pause = first
+    for _ in range(times):
+        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+        pause = min(most, pause * 2)
+
+
+def call_once(call: Callable[[], T], name: str, *, sleep: Callable[[float], object] = time.sleep) -> T:
+    """Make a call that has no client token, again only where it surely was not carried out.
+
+    Args:
+        call: makes the call with a client whose configuration is `ONCE`.
+        name: the call as IAM names it, for errors: `batch:SubmitJob`.
+        sleep: waits that many seconds; may raise to give up (a claim that ran out).
+
+    Raises:
+        Refused: AWS said no; nothing was carried out.
+        Throttled: still throttled or unconnected after 8 pauses (about 70 s); nothing was carried out.
+        Unknown: the answer was lost; look for the work by its name before doing anything else.
+    """
+    waits = pauses()
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            meaning = classify(error, name)
+            pause = next(waits, None)
+            if not (meaning.transient and meaning.not_carried_out) or pause is None:
+                raise meaning from error
+            sleep(pause)
+
+
+def call_again(call: Callable[[], T], name: str) -> T:
+    """Make an idempotent call with a client whose configuration is `IDEMPOTENT`.
+
+    Raises:
+        AwsError: what the failure means, after botocore's own retries.
+    """
+    try:
+        return call()
+    except AwsError:
+        raise
+    except Exception as error:
+        raise classify(error, name) from error
