@@ -1,0 +1,134 @@
+"""What AWS Batch refuses, beyond what its service model says."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from airflow_batchemr.local.protocol import AwsError
+
+__all__ = ["check_definition", "check_submit", "refuse"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+def refuse(message: str) -> AwsError:
+    """The error that Batch answers to a request it does not carry out."""
+    return AwsError("ClientException", f"Error executing request, Exception : {message}")
+
+
+def check_submit(request: dict[str, Any]) -> None:
+    """Limits of SubmitJob.
+
+    Raises:
+        AwsError: ClientException that names the limit.
+    """
+    if not NAME.fullmatch(request["jobName"]):
+        raise refuse("Job name should match valid pattern: letters, digits, hyphens, underscores, at most 128")
+    size = request.get("arrayProperties", {}).get("size")
+    if size is not None and not 2 <= size <= 10_000:
+        raise refuse(f"Array job size must be between 2 and 10000, not {size}")
+    _check_dependencies(request, size)
+    _check_retries(request.get("retryStrategy", {}))
+    _check_timeout(request.get("timeout", {}))
+    _check_tags(request.get("tags", {}))
+    overrides = request.get("containerOverrides", {})
+    _check_environment(overrides.get("environment", []))
+    length = len(json.dumps(overrides, separators=(",", ":")).encode())
+    if length > 8192:
+        raise refuse(f"Container Overrides length must be at most 8192, not {length}")
+    priority = request.get("schedulingPriorityOverride")
+    if priority is not None and not 0 <= priority <= 9999:
+        raise refuse(f"schedulingPriorityOverride must be between 0 and 9999, not {priority}")
+
+
+def check_definition(request: dict[str, Any]) -> None:
+    """Limits of RegisterJobDefinition.
+
+    Raises:
+        AwsError: ClientException that names the limit.
+    """
+    if not NAME.fullmatch(request["jobDefinitionName"]):
+        raise refuse("jobDefinitionName must be letters, digits, hyphens, underscores, at most 128")
+    if request["type"] not in ("container", "multinode"):
+        raise refuse(f"type must be container or multinode, not {request['type']}")
+    kinds = ("containerProperties", "nodeProperties", "ecsProperties", "eksProperties")
+    if sum(kind in request for kind in kinds) != 1:
+        raise refuse(f"a job definition has exactly one of {', '.join(kinds)}")
+    _check_retries(request.get("retryStrategy", {}))
+    _check_timeout(request.get("timeout", {}))
+    _check_tags(request.get("tags", {}))
+    container = request.get("containerProperties")
+    if container is not None:
+        _check_container(container, fargate="FARGATE" in request.get("platformCapabilities", []))
+
+
+def _check_container(container: dict[str, Any], *, fargate: bool) -> None:
+    if not container.get("image"):
+        raise refuse("Container properties image must not be empty")
+    required = {item["type"] for item in container.get("resourceRequirements", [])}
+    if "memory" not in container and "MEMORY" not in required:
+        raise refuse("Container properties memory must be set: resourceRequirements of type MEMORY")
+    if "vcpus" not in container and "VCPU" not in required:
+        raise refuse("Container properties vcpus must be set: resourceRequirements of type VCPU")
+    if fargate and not container.get("executionRoleArn"):
+        raise refuse("Fargate jobs must have an executionRoleArn")
+    _check_environment(container.get("environment", []))
+
+
+def _check_dependencies(request: dict[str, Any], size: int | None) -> None:
+    dependencies = request.get("dependsOn", [])
+    if len(dependencies) > 20:
+        raise refuse(f"dependsOn must have at most 20 entries, not {len(dependencies)}")
+    for dependency in dependencies:
+        kind = dependency.get("type")
+        if kind not in (None, "N_TO_N", "SEQUENTIAL"):
+            raise refuse(f"dependsOn type must be N_TO_N or SEQUENTIAL, not {kind}")
+        if kind == "SEQUENTIAL" and (dependency.get("jobId") or size is None):
+            raise refuse("a SEQUENTIAL dependency is for an array job, without a jobId")
+        if kind != "SEQUENTIAL" and not dependency.get("jobId"):
+            raise refuse("dependsOn needs a jobId")
+        if kind == "N_TO_N" and size is None:
+            raise refuse("an N_TO_N dependency is for an array job")
+
+
+def _check_retries(strategy: dict[str, Any]) -> None:
+    attempts = strategy.get("attempts")
+    if attempts is not None and not 1 <= attempts <= 10:
+        raise refuse(f"retryStrategy attempts must be between 1 and 10, not {attempts}")
+    rules = strategy.get("evaluateOnExit", [])
+    if len(rules) > 5:
+        raise refuse(f"retryStrategy evaluateOnExit must have at most 5 entries, not {len(rules)}")
+    if rules and attempts is None:
+        raise refuse("retryStrategy attempts must be set where evaluateOnExit is")
+    for rule in rules:
+        if rule["action"].upper() not in ("RETRY", "EXIT"):
+            raise refuse(f"evaluateOnExit action must be RETRY or EXIT, not {rule['action']}")
+        if not re.fullmatch(r"[0-9]{0,512}\*?", rule.get("onExitCode", "")):
+            raise refuse(f"evaluateOnExit onExitCode must be digits, with at most a * at the end: {rule['onExitCode']}")
+        for key in ("onReason", "onStatusReason"):
+            if "*" in rule.get(key, "")[:-1]:
+                raise refuse(f"evaluateOnExit {key} may have a * only at its end: {rule[key]}")
+
+
+def _check_timeout(timeout: dict[str, Any]) -> None:
+    seconds = timeout.get("attemptDurationSeconds")
+    if seconds is not None and seconds < 60:
+        raise refuse(f"timeout attemptDurationSeconds must be at least 60, not {seconds}")
+
+
+def _check_environment(environment: list[dict[str, str]]) -> None:
+    for item in environment:
+        if item.get("name", "").startswith("AWS_BATCH"):
+            raise refuse(f"environment variable names must not start with AWS_BATCH: {item['name']}")
+
+
+def _check_tags(tags: dict[str, str]) -> None:
+    if len(tags) > 50:
+        raise refuse(f"at most 50 tags, not {len(tags)}")
+    for key, value in tags.items():
+        if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
+            raise refuse(
+                f"a tag's key has 1 to 128 characters, not beginning with aws:, its value at most 256: {key!r}"
+            )

@@ -1,0 +1,135 @@
+"""The operations of AWS Batch on jobs."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.local.batch import describe, limits
+from airflow_batchemr.local.batch.limits import refuse
+from airflow_batchemr.local.batch.state import Job, arn
+from airflow_batchemr.local.clock import milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_batchemr.local.batch.jobs import Jobs
+    from airflow_batchemr.local.batch.resources import Resources
+    from airflow_batchemr.local.protocol import Call, Operation
+
+__all__ = ["BatchService"]
+
+log = logging.getLogger(__name__)
+
+
+class BatchService:
+    """Jobs; definitions, queues and compute environments are those of `Resources`."""
+
+    def __init__(self, jobs: Jobs, resources: Resources) -> None:
+        self.jobs = jobs
+        self.resources = resources
+        self.operations: Mapping[str, Operation] = {
+            **resources.operations,
+            "SubmitJob": self.submit_job,
+            "DescribeJobs": self.describe_jobs,
+            "ListJobs": self.list_jobs,
+            "CancelJob": self.cancel_job,
+            "TerminateJob": self.terminate_job,
+            "GetJobQueueSnapshot": self.get_job_queue_snapshot,
+        }
+
+    def submit_job(self, call: Call) -> dict[str, Any]:
+        """SubmitJob."""
+        request = call.params
+        limits.check_submit(request)
+        with self.jobs.lock:
+            queue = self.resources.queue(request["jobQueue"])
+            if queue.detail["state"] != "ENABLED":
+                raise refuse(f"Job queue {queue.name} is not ENABLED")
+            fair_share = "schedulingPolicyArn" in queue.detail
+            if fair_share != ("shareIdentifier" in request):
+                must = "must" if fair_share else "must not"
+                raise refuse(
+                    f"shareIdentifier {must} be given: {queue.name} has {'a' if fair_share else 'no'} scheduling policy"
+                )
+            definition = self.resources.definition(request["jobDefinition"])
+            self._check_dependencies(request)
+            tags = {**definition.get("tags", {}), **request.get("tags", {})} if request.get("propagateTags") else {}
+            job = self.jobs.add(request, definition, queue, call.region, {**tags, **request.get("tags", {})})
+        log.info("submitted %s %s", job.name, job.id)
+        return {"jobArn": arn(call.region, "job", job.id), "jobName": job.name, "jobId": job.id}
+
+    def _check_dependencies(self, request: dict[str, Any]) -> None:
+        size = request.get("arrayProperties", {}).get("size")
+        for dependency in request.get("dependsOn", []):
+            if not dependency.get("jobId"):
+                continue
+            other = self.jobs.find(dependency["jobId"])
+            if other is None:
+                raise refuse(f"Job {dependency['jobId']} in dependsOn does not exist")
+            if dependency.get("type") == "N_TO_N" and (other.children is None or len(other.children) != size):
+                theirs = len(other.children) if other.children is not None else 1
+                raise refuse(f"N_TO_N needs arrays of the same size, but {other.id} has {theirs} and this one {size}")
+
+    def describe_jobs(self, call: Call) -> dict[str, Any]:
+        """DescribeJobs; ids that are not known are left out."""
+        ids = call.params["jobs"]
+        if not 1 <= len(ids) <= 100:
+            raise refuse(f"jobs must have 1 to 100 entries, not {len(ids)}")
+        with self.jobs.lock:
+            found = [self.jobs.find(job_id.rpartition("job/")[2]) for job_id in ids]
+            return {"jobs": [describe.detail(job) for job in found if job is not None]}
+
+    def list_jobs(self, call: Call) -> dict[str, Any]:
+        """ListJobs."""
+        params = call.params
+        given = [key for key in ("jobQueue", "arrayJobId", "multiNodeJobId") if params.get(key)]
+        if len(given) != 1:
+            raise refuse("exactly one of jobQueue, arrayJobId and multiNodeJobId must be given")
+        limit = params.get("maxResults", 100)
+        if not 1 <= limit <= 100:
+            raise refuse(f"maxResults must be between 1 and 100, not {limit}")
+        status = params.get("jobStatus")
+        if status is not None and status not in describe.JOB_STATUSES:
+            raise refuse(f"jobStatus must be one of {', '.join(describe.JOB_STATUSES)}, not {status}")
+        filters = params.get("filters", [])
+        if filters and "jobQueue" not in params:
+            raise refuse("filters need a jobQueue")
+        with self.jobs.lock:
+            if "jobQueue" in params:
+                queue = self.resources.queue(params["jobQueue"])
+                jobs = [job for job in self.jobs.jobs.values() if job.queue is queue]
+            else:
+                parent = self._existing(params[given[0]])
+                jobs = parent.children or []
+            return describe.page(jobs, status, filters, limit, params.get("nextToken"))
+
+    def cancel_job(self, call: Call) -> dict[str, Any]:
+        """CancelJob; an unknown job is not an error, as on AWS."""
+        return self._stop(call, self.jobs.cancel)
+
+    def terminate_job(self, call: Call) -> dict[str, Any]:
+        """TerminateJob; an unknown job is not an error, as on AWS."""
+        return self._stop(call, self.jobs.terminate)
+
+    def _stop(self, call: Call, how: Any) -> dict[str, Any]:
+        job = self.jobs.find(call.params["jobId"])
+        if job is not None:
+            how(job, call.params["reason"])
+        return {}
+
+    def get_job_queue_snapshot(self, call: Call) -> dict[str, Any]:
+        """GetJobQueueSnapshot: the first 100 RUNNABLE jobs of a queue."""
+        with self.jobs.lock:
+            queue = self.resources.queue(call.params["jobQueue"])
+            waiting = [job for job in queue.waiting if job.status == "RUNNABLE"][:100]
+            front = [
+                {"jobArn": arn(job.region, "job", job.id), "earliestTimeAtPosition": job.created_at} for job in waiting
+            ]
+        return {"frontOfQueue": {"jobs": front, "lastUpdatedAt": milliseconds()}}
+
+    def _existing(self, job_id: str) -> Job:
+        job = self.jobs.find(job_id)
+        if job is None:
+            raise refuse(f"Job {job_id} does not exist")
+        return job

@@ -1,0 +1,231 @@
+"""What can go wrong at AWS, made to happen."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.local.batch.jobs import INSTANCE
+from airflow_batchemr.local.batch.state import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_batchemr.local.batch.service import BatchService
+    from airflow_batchemr.local.emr.clusters import Clusters
+
+__all__ = ["START_FAILURES", "Faults", "Planned"]
+
+#: The methods that other processes can call over HTTP.
+BY_NAME = (
+    "plan", "throttle", "error", "drop", "refuse", "limit_rate", "clear", "reclaim", "expire", "out_of_memory",
+    "unpullable", "no_capacity", "forget", "fail_start", "delay_logs",
+)  # fmt: skip
+
+#: Start failures of clusters by a name: StateChangeReason's code and message.
+START_FAILURES = {
+    "subnet_full": (
+        "VALIDATION_ERROR",
+        (
+            "The subnet configuration was invalid: the specified subnet does not have enough free addresses to "
+            "satisfy the request."
+        ),
+    ),
+    "no_capacity": (
+        "INSTANCE_FAILURE",
+        "EC2 has insufficient capacity: We do not have sufficient m5.xlarge capacity in the zone you requested.",
+    ),
+    "spot_not_fulfilled": (
+        "INSTANCE_FLEET_TIMEOUT",
+        "The cluster timed out: the Spot capacity of the fleet was not fulfilled within TimeoutDurationMinutes.",
+    ),
+    "quota": (
+        "VALIDATION_ERROR",
+        "EC2 Quota exceeded: You have requested more vCPU capacity than your limit (VcpuLimitExceeded).",
+    ),
+    "invalid_role": ("VALIDATION_ERROR", "Invalid InstanceProfile: EMR_EC2_DefaultRole."),
+    "internal": ("INTERNAL_ERROR", "Failed to start the job flow due to an internal error"),
+    "bootstrap": (
+        "BOOTSTRAP_FAILURE",
+        "On the master instance (i-0123456789abcdef0), bootstrap action 1 returned a non-zero return code",
+    ),
+}
+#: Seconds that a slow answer takes: long enough for killing who waits for it.
+SLOW = 5.0
+
+
+@dataclass
+class Planned:
+    """A fault of the next calls of an operation.
+
+    Attributes:
+        operation: the operation's name.
+        kind: `throttle` (not carried out), `error` (500, not carried out), `drop` (carried out, then the connection is
+            closed without an answer), `drop_before` (closed before anything is carried out), `error_after` (carried
+            out, then 500), `slow` (carried out, then answered after `SLOW` seconds), `refuse`
+            (AccessDeniedException, not carried out).
+        times: how many calls are still to come.
+        after: calls that go well before that.
+    """
+
+    operation: str
+    kind: str
+    times: int = 1
+    after: int = 0
+
+
+class Faults:
+    """Faults to come. All of them are gone after `clear`."""
+
+    KINDS = ("throttle", "error", "drop", "drop_before", "error_after", "slow", "refuse")
+
+    def __init__(self, batch: BatchService, clusters: Clusters) -> None:
+        self._batch = batch
+        self._clusters = clusters
+        self._lock = threading.Lock()
+        self._planned: list[Planned] = []
+        self._rates: dict[str, int] = {}
+        self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def plan(self, operation: str, kind: str, times: int = 1, after: int = 0) -> None:
+        """Lets the next `times` calls of an operation go wrong, once `after` calls have gone well.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        if kind not in self.KINDS:
+            raise ValueError(f"kind is one of {', '.join(self.KINDS)}, not {kind!r}")
+        with self._lock:
+            self._planned.append(Planned(operation, kind, times, after))
+
+    def throttle(self, operation: str, times: int = 1) -> None:
+        """The next calls are refused for their rate; they are not carried out."""
+        self.plan(operation, "throttle", times)
+
+    def error(self, operation: str, times: int = 1) -> None:
+        """The next calls are answered with 500; they are not carried out."""
+        self.plan(operation, "error", times)
+
+    def drop(self, operation: str, times: int = 1) -> None:
+        """The next calls are carried out, and the connection is closed without an answer."""
+        self.plan(operation, "drop", times)
+
+    def refuse(self, operation: str, times: int = 1) -> None:
+        """The next calls are answered with AccessDeniedException."""
+        self.plan(operation, "refuse", times)
+
+    def limit_rate(self, operation: str, per_second: int) -> None:
+        """From now on calls beyond so many in one second are throttled, as SubmitJob's are beyond 50."""
+        with self._lock:
+            self._rates[operation] = per_second
+
+    def _too_fast(self, operation: str) -> bool:
+        limit = self._rates.get(operation)
+        if limit is None:
+            return False
+        recent = self._recent[operation]
+        now = time.monotonic()
+        while recent and recent[0] <= now - 1:
+            recent.popleft()
+        if len(recent) >= limit:
+            return True
+        recent.append(now)
+        return False
+
+    def take(self, operation: str) -> str | None:
+        """The kind of fault that this call of an operation meets, if it meets one."""
+        with self._lock:
+            if self._too_fast(operation):
+                return "throttle"
+            for planned in self._planned:
+                if planned.operation not in (operation, "*"):
+                    continue
+                if planned.after:
+                    planned.after -= 1
+                    return None
+                planned.times -= 1
+                if not planned.times:
+                    self._planned.remove(planned)
+                return planned.kind
+        return None
+
+    def planned(self) -> list[dict[str, Any]]:
+        """What is still to come."""
+        with self._lock:
+            return [asdict(planned) for planned in self._planned]
+
+    def clear(self) -> None:
+        """Nothing goes wrong any more with calls."""
+        with self._lock:
+            self._planned.clear()
+            self._rates.clear()
+            self._recent.clear()
+
+    # Batch
+
+    def reclaim(self, job_id: str) -> None:
+        """The instance of a running job is taken away, with the reason `Host EC2 (instance i-…) terminated.`."""
+        self._end(job_id, Ending(f"Host EC2 (instance {INSTANCE}) terminated.", final=False, exit_code=False))
+
+    def expire(self, job_id: str) -> None:
+        """A running attempt's time is up, as if attemptDurationSeconds had passed."""
+        self._end(job_id, Ending("Job attempt duration exceeded timeout"))
+
+    def out_of_memory(self, job_id: str) -> None:
+        """A running job is killed as if it had used more memory than it may."""
+        job = self._batch.jobs.find(job_id)
+        if job is not None:
+            self._batch.jobs.kill_for_memory(job)
+
+    def _end(self, job_id: str, ending: Ending) -> None:
+        job = self._batch.jobs.find(job_id)
+        if job is not None:
+            self._batch.jobs.end(job, job.command_name, ending, at_once=True)
+
+    def unpullable(self, image: str) -> None:
+        """From now on the image cannot be pulled: `CannotPullContainerError: …`."""
+        self._batch.jobs.unpullable.add(image)
+
+    def no_capacity(self, queue: str, *, capacity: bool = False) -> None:
+        """Jobs of the queue stay RUNNABLE for want of instances; `capacity=True` gives them back."""
+        with self._batch.jobs.lock:
+            for environment in self._batch.resources.queue(queue).environments:
+                environment.capacity = capacity
+            self._batch.jobs.wake()
+
+    def forget(self, job_id: str) -> None:
+        """AWS no longer knows a finished job, as a day or more after its end."""
+        self._batch.jobs.forget(job_id)
+
+    # EMR
+
+    def fail_start(self, reason: str, message: str | None = None) -> None:
+        """The next cluster ends before it runs.
+
+        Args:
+            reason: a name of `START_FAILURES`, or a StateChangeReason code together with a message.
+            message: the message of a code.
+        """
+        code, text = (reason, message) if message is not None else START_FAILURES[reason]
+        self._clusters.start_failures.coming.append((code, text))
+
+    def delay_logs(self, seconds: float) -> None:
+        """Step logs come to S3 so long after the step's end."""
+        self._clusters.delays.logs = seconds
+
+    def by_name(self, name: str, params: dict[str, Any]) -> None:
+        """A fault by its method's name, for requests over HTTP.
+
+        Raises:
+            ValueError: there is no such fault, or it does not take these parameters.
+        """
+        methods: dict[str, Callable[..., None]] = {each: getattr(self, each) for each in BY_NAME}
+        if name not in methods:
+            raise ValueError(f"there is no fault {name!r}; there are {', '.join(methods)}")
+        try:
+            methods[name](**params)
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"fault {name}: {error}") from error

@@ -1,0 +1,284 @@
+"""The WSGI application: lets in who has the access key, counts, routes, and makes faults happen."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import re
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from airflow_batchemr.local import wire
+from airflow_batchemr.local.faults import SLOW
+from airflow_batchemr.local.protocol import Api, AwsError, Call, Reply
+from airflow_batchemr.local.spark.gateway import PREFIX, Gateway, home
+
+if TYPE_CHECKING:
+    from airflow_batchemr.local.faults import Faults
+    from airflow_batchemr.local.logs import Logs
+    from airflow_batchemr.local.upstream import Upstream
+
+__all__ = ["Gate"]
+
+log = logging.getLogger(__name__)
+Environ = dict[str, Any]
+Start = Callable[..., Any]
+#: Conditional and plain writes of one object wait for each other; of different ones they mostly do not.
+LOCKS = 64
+#: Throttling and failures in each service's own words: code and status.
+THROTTLED = {
+    "batch": ("TooManyRequestsException", 429),
+    "elasticmapreduce": ("ThrottlingException", 400),
+    "s3": ("SlowDown", 503),
+}
+FAILED = {
+    "batch": ("ServerException", 500),
+    "elasticmapreduce": ("InternalServerException", 500),
+    "s3": ("InternalError", 500),
+}
+#: What a request gets that does not carry the access key.
+REFUSAL = AwsError(
+    "UnrecognizedClientException",
+    "The security token included in the request is invalid: it is not the access key that this server made up",
+    403,
+)
+#: Operations that give out access keys, which are let in from then on.
+ISSUING = ("AssumeRole", "GetSessionToken", "CreateAccessKey")
+ISSUED = re.compile(rb"<AccessKeyId>([^<]+)</AccessKeyId>")
+#: Services that answer in XML, of those that are likely to be asked.
+QUERY_SERVICES = ("sts", "iam", "sns", "ec2", "cloudformation", "autoscaling", "monitoring")
+DENIED = {"s3": ("AccessDenied", 403)}
+
+
+class Gate:
+    """Everything that comes in over HTTP."""
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        upstream: Upstream,
+        batch: Api,
+        emr: Api,
+        logs: Logs,
+        faults: Faults,
+        rules_made: Callable[[], None],
+    ) -> None:
+        self._keys = {key}
+        self._upstream = upstream
+        self._apis = {"batch": batch, "elasticmapreduce": emr}
+        self._logs = logs
+        self._faults = faults
+        self._rules_made = rules_made
+        self._gateway = Gateway(key, upstream)
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._write_locks = [threading.Lock() for _ in range(LOCKS)]
+
+    def requests(self) -> Counter[str]:
+        """Calls by operation since the last reset."""
+        with self._lock:
+            return Counter(self._counts)
+
+    def reset_requests(self) -> None:
+        """Counts from zero again."""
+        with self._lock:
+            self._counts.clear()
+
+    def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        """WSGI."""
+        scope = wire.scope(environ)
+        given = scope.key if scope is not None else environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
+        # A browser sends these with each request of a page's script or form; AWS's clients never do.
+        if scope is None and environ.get("PATH_INFO", "").startswith(PREFIX):
+            # Hadoop's client cannot sign; its paths begin with the key.
+            given = environ["PATH_INFO"][len(PREFIX) :].partition("/")[0]
+        from_browser = "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ
+        asked_home = None if from_browser else home(environ)
+        if asked_home is not None:
+            return _send(asked_home, start_response)
+        if from_browser or not any(hmac.compare_digest(given.encode(), key.encode()) for key in self._keys):
+            return _send(_error(scope.service if scope else "", REFUSAL), start_response)
+        if environ.get("PATH_INFO", "").startswith("/_local/"):
+            return _send(self._local(environ), start_response)
+        if scope is None and environ.get("PATH_INFO", "").startswith(PREFIX):
+            return _send(self._gateway.answer(environ), start_response)
+        if scope is None:
+            return _send(_error("", REFUSAL), start_response)
+        if scope.service in self._apis:
+            return self._ours(environ, start_response, scope)
+        return self._moto(environ, start_response, scope)
+
+    # Batch and EMR
+
+    def _ours(self, environ: Environ, start_response: Start, scope: wire.Scope) -> Iterable[bytes]:
+        api = self._apis[scope.service]
+        content = wire.body(environ)
+        headers = {"X-Amz-Target": environ.get("HTTP_X_AMZ_TARGET", "")}
+        path, query = environ.get("PATH_INFO", "/"), environ.get("QUERY_STRING", "")
+        try:
+            call = api.read(environ["REQUEST_METHOD"], path, query, headers, scope.region)
+            self._count(call.operation)
+            fault = self._faults.take(call.operation)
+            self._before(fault, environ, scope.service)
+            reply = self._run(api, call, content)
+            self._after(fault, environ, scope.service)
+        except AwsError as error:
+            reply = api.error(error)
+        return _send(reply, start_response)
+
+    @staticmethod
+    def _run(api: Api, call: Call, content: bytes) -> Reply:
+        try:
+            return api.run(api.fill(call, content))
+        except AwsError:
+            raise
+        except Exception as error:
+            log.exception("the local AWS failed in %s", call.operation)
+            raise AwsError("ServerException", f"{type(error).__name__}: {error}", 500) from error
+
+    # moto
+
+    def _moto(self, environ: Environ, start_response: Start, scope: wire.Scope) -> Iterable[bytes]:
+        operation = wire.operation(environ, scope.service)
+        self._count(operation)
+        fault = self._faults.take(operation)
+        try:
+            self._before(fault, environ, scope.service)
+        except AwsError as error:
+            return _send(_error(scope.service, error), start_response)
+        if scope.service == "logs":
+            self._flush_logs(operation, environ)
+        elif operation == "PutRule":
+            self._rules_made()
+        writes = scope.service == "s3" and environ["REQUEST_METHOD"] in ("PUT", "POST", "DELETE")
+        serve = self._write if writes else self._upstream
+        if fault in ("drop", "error_after"):
+            b"".join(serve(environ, _discard))
+            try:
+                self._after(fault, environ, scope.service)
+            except AwsError as error:
+                return _send(_error(scope.service, error), start_response)
+        if operation in ISSUING or fault == "slow":
+            content = b"".join(serve(environ, start_response))
+            self._keys |= {found.decode() for found in ISSUED.findall(content)} if operation in ISSUING else set()
+            self._after(fault, environ, scope.service)
+            return [content]
+        return serve(environ, start_response)
+
+    def _write(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        """Moto checks the condition of a write and writes without a lock between; so there is one here."""
+        if wire.conditional(environ):
+            # The body first: a slow client must not hold the lock.
+            wire.body(environ)
+        lock = self._write_locks[hash(environ.get("PATH_INFO")) % LOCKS]
+        with lock:
+            return [b"".join(self._upstream(environ, start_response))]
+
+    def _flush_logs(self, operation: str, environ: Environ) -> None:
+        if operation in ("CreateLogGroup", "CreateLogStream", "PutLogEvents"):
+            return
+        try:
+            content = json.loads(wire.body(environ) or b"{}")
+        except ValueError:
+            content = {}
+        self._logs.flush(content.get("logStreamName"))
+
+    # Counts and faults
+
+    def _count(self, operation: str) -> None:
+        with self._lock:
+            self._counts[operation] += 1
+
+    @staticmethod
+    def _before(fault: str | None, environ: Environ, service: str) -> None:
+        if fault == "throttle":
+            code, status = THROTTLED.get(service, ("ThrottlingException", 400))
+            raise AwsError(code, "Too Many Requests", status)
+        if fault == "error":
+            code, status = FAILED.get(service, ("InternalFailure", 500))
+            raise AwsError(code, "an internal error, as planned", status)
+        if fault == "refuse":
+            code, status = DENIED.get(service, ("AccessDeniedException", 403))
+            raise AwsError(code, "User: arn:aws:iam::123456789012:user/local is not authorized, as planned", status)
+        if fault == "drop_before":
+            _hang_up(environ)
+
+    @staticmethod
+    def _after(fault: str | None, environ: Environ, service: str) -> None:
+        if fault == "slow":
+            time.sleep(SLOW)
+        if fault == "drop":
+            _hang_up(environ)
+        if fault == "error_after":
+            code, status = FAILED.get(service, ("InternalFailure", 500))
+            raise AwsError(code, "an internal error after the call was carried out, as planned", status)
+
+    # For other processes
+
+    def _local(self, environ: Environ) -> Reply:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if path == "/_local/requests":
+            counts = self.requests()
+            if method == "DELETE":
+                self.reset_requests()
+            return _json(200, dict(counts))
+        if path == "/_local/faults" and method == "GET":
+            return _json(200, self._faults.planned())
+        if path == "/_local/faults" and method == "DELETE":
+            self._faults.clear()
+            return _json(200, [])
+        if path == "/_local/faults" and method == "POST":
+            try:
+                wanted = json.loads(wire.body(environ))
+                self._faults.by_name(wanted.pop("fault"), wanted)
+            except (ValueError, KeyError, AttributeError) as error:
+                return _json(400, {"error": f'{{"fault": name, parameters…}} is wanted: {error}'})
+            return _json(200, self._faults.planned())
+        return _json(404, {"error": f"nothing answers to {method} {path}"})
+
+
+def _hang_up(environ: Environ) -> None:
+    """Closes the connection without a word."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.shutdown(socket.SHUT_RDWR)
+    raise ConnectionAbortedError("closed, as planned")
+
+
+def _discard(*_: Any) -> Callable[[bytes], None]:
+    return lambda _data: None
+
+
+def _error(service: str, error: AwsError) -> Reply:
+    """An error in the protocol of a service that moto serves."""
+    if service == "s3":
+        return _xml(error, "<Error><Code>{code}</Code><Message>{message}</Message></Error>")
+    if service in QUERY_SERVICES:
+        return _xml(
+            error, "<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+        )
+    body = {"__type": error.code, "message": error.message}
+    headers = (("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", error.code))
+    return Reply(error.status, json.dumps(body).encode(), headers)
+
+
+def _xml(error: AwsError, form: str) -> Reply:
+    text = form.format(code=escape(error.code), message=escape(error.message))
+    return Reply(error.status, text.encode(), (("Content-Type", "application/xml"),))
+
+
+def _json(status: int, content: Any) -> Reply:
+    return Reply(status, json.dumps(content).encode(), (("Content-Type", "application/json"),))
+
+
+def _send(reply: Reply, start_response: Start) -> Iterable[bytes]:
+    status = f"{reply.status} {HTTPStatus(reply.status).phrase}"
+    start_response(status, [*reply.headers, ("Content-Length", str(len(reply.body)))])
+    return [reply.body]

@@ -1,0 +1,173 @@
+"""AWS's JSON protocols on botocore's own service models: requests are read and checked, answers checked and written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import botocore.loaders
+import botocore.model
+import botocore.validate
+
+__all__ = ["Api", "AwsError", "Call", "Reply"]
+
+
+class AwsError(Exception):
+    """An error answer of AWS: its code, the text and the HTTP status."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes back over HTTP."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: the operation's name and its parameters in the model's words; timestamps stay numbers."""
+
+    operation: str
+    params: dict[str, Any] = field(default_factory=dict)
+    region: str = "us-east-1"
+
+
+Operation = Callable[[Call], Mapping[str, Any]]
+
+
+class Api:
+    """One service: reads a request by the model, hands it to the operation's function, writes the answer.
+
+    Args:
+        service: botocore's name of the service, `batch` or `emr`.
+        operations: the functions by operation name.
+        invalid: the error code that the service answers to parameters that do not fit.
+    """
+
+    def __init__(self, service: str, operations: Mapping[str, Operation], invalid: str) -> None:
+        self.model = load(service)
+        self.operations = operations
+        self.invalid = invalid
+        self.json_rpc = self.model.metadata["protocol"] == "json"
+        self._routes = [] if self.json_rpc else list(_routes(self.model))
+
+    def read(self, method: str, path: str, query: str, headers: Mapping[str, str], region: str) -> Call:
+        """The operation that a request is for, with what the URL says; the body is added by `fill`.
+
+        Raises:
+            AwsError: no operation of this service has that name, or that method and path.
+        """
+        if self.json_rpc:
+            name = headers.get("X-Amz-Target", "").rpartition(".")[2]
+            if name in self.model.operation_names:
+                return Call(name, {}, region)
+            raise AwsError("UnknownOperationException", f"no operation {name!r}")
+        for route_method, pattern, name in self._routes:
+            match = pattern.fullmatch(path)
+            if method == route_method and match:
+                params: dict[str, Any] = {key: unquote(value) for key, value in match.groupdict().items()}
+                params.update(_query_params(self.model.operation_model(name), query))
+                return Call(name, params, region)
+        raise AwsError("UnknownOperationException", f"no operation answers to {method} {path}", 404)
+
+    def fill(self, call: Call, body: bytes) -> Call:
+        """The call with the parameters of the body, checked against the model.
+
+        Raises:
+            AwsError: the body is no JSON object, or does not fit the operation's input.
+        """
+        try:
+            content = json.loads(body) if body.strip() else {}
+        except ValueError as error:
+            raise AwsError("SerializationException", f"the body is no JSON: {error}") from error
+        if not isinstance(content, dict):
+            raise AwsError("SerializationException", "the body is no JSON object")
+        params = {**content, **call.params}
+        shape = self.model.operation_model(call.operation).input_shape
+        if shape is not None:
+            report = botocore.validate.ParamValidator().validate(params, shape)
+            if report.has_errors():
+                raise AwsError(self.invalid, f"Error executing request, Exception : {report.generate_report()}")
+        return Call(call.operation, params, call.region)
+
+    def run(self, call: Call) -> Reply:
+        """Carries out the call. An operation that is not there is an error that says so."""
+        function = self.operations.get(call.operation)
+        if function is None:
+            raise AwsError(self.invalid, f"{call.operation} is not served by the local AWS")
+        return self.answer(call.operation, function(call))
+
+    def answer(self, operation: str, result: Mapping[str, Any]) -> Reply:
+        """Writes an answer; one that does not fit the model is a mistake of ours and shows as such.
+
+        Raises:
+            TypeError: the answer does not fit the operation's output.
+        """
+        shape = self.model.operation_model(operation).output_shape
+        if shape is not None:
+            report = botocore.validate.ParamValidator().validate(dict(result), shape)
+            if report.has_errors():
+                raise TypeError(f"the local AWS's answer to {operation} breaks the model: {report.generate_report()}")
+        return Reply(200, json.dumps(result, default=_plain).encode(), (("Content-Type", self._content_type()),))
+
+    def error(self, error: AwsError) -> Reply:
+        """An error in the service's protocol."""
+        body = {"__type": error.code, "message": error.message, "Message": error.message}
+        headers = (("Content-Type", self._content_type()), ("x-amzn-ErrorType", error.code))
+        return Reply(error.status, json.dumps(body).encode(), headers)
+
+    def _content_type(self) -> str:
+        return f"application/x-amz-json-{self.model.metadata['jsonVersion']}" if self.json_rpc else "application/json"
+
+
+@lru_cache
+def load(service: str) -> botocore.model.ServiceModel:
+    """Botocore's model of a service."""
+    model = botocore.loaders.Loader().load_service_model(service, "service-2")
+    if service == "batch":
+        # The model requires it; AWS leaves it out until the job has started.
+        model["shapes"]["JobDetail"]["required"].remove("startedAt")
+    return botocore.model.ServiceModel(model, service)
+
+
+def _routes(model: botocore.model.ServiceModel) -> list[tuple[str, re.Pattern[str], str]]:
+    routes = []
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(http["requestUri"]))
+        routes.append((http["method"], re.compile(pattern), name))
+    return routes
+
+
+def _query_params(operation: botocore.model.OperationModel, query: str) -> dict[str, Any]:
+    """The members of the input that travel in the query string."""
+    given = parse_qs(query)
+    params: dict[str, Any] = {}
+    shape = operation.input_shape
+    for name, member in (shape.members if shape is not None else {}).items():
+        if member.serialization.get("location") == "querystring":
+            values = given.get(member.serialization.get("name", name))
+            if values:
+                params[name] = values if member.type_name == "list" else values[0]
+    return params
+
+
+def _plain(value: Any) -> Any:
+    """Both protocols write times as seconds since the epoch; everything else is JSON already."""
+    if isinstance(value, datetime):
+        return round(value.timestamp(), 3)
+    raise TypeError(f"{value!r} is not JSON")

@@ -1,0 +1,219 @@
+"""The local AWS, in a thread of this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.local.batch.jobs import Jobs
+from airflow_batchemr.local.batch.resources import Resources
+from airflow_batchemr.local.batch.service import BatchService
+from airflow_batchemr.local.clock import Clock
+from airflow_batchemr.local.emr.clusters import Clusters
+from airflow_batchemr.local.emr.runner import Runner
+from airflow_batchemr.local.emr.service import EmrService
+from airflow_batchemr.local.environment import job_environment
+from airflow_batchemr.local.events import Events
+from airflow_batchemr.local.faults import Faults
+from airflow_batchemr.local.gate import Gate
+from airflow_batchemr.local.logs import Logs
+from airflow_batchemr.local.processes import Processes
+from airflow_batchemr.local.protocol import Api, Call
+from airflow_batchemr.local.upstream import Upstream
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+    from werkzeug.serving import BaseWSGIServer
+
+__all__ = ["LocalAWS"]
+
+REGION = "us-east-1"
+HOST = "127.0.0.1"
+
+
+class LocalAWS:
+    """Batch and EMR that really run commands, in front of moto, on 127.0.0.1.
+
+    A job queue `default` with a compute environment `local` is there from the start.
+
+    Args:
+        root: where jobs work and leave their output until it is read; None: a temporary folder that is removed.
+        port: 0: a free one.
+        slots: commands that run at once, Batch jobs and EMR steps each; None: as many as there are cores.
+        path: folders where commands are looked for first.
+        speed: how much faster attempt timeouts and idle timeouts pass than on AWS.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        port: int = 0,
+        slots: int | None = None,
+        path: Sequence[Path | str] = (),
+        speed: float = 1.0,
+    ) -> None:
+        self._given_root = root
+        self._port = port
+        self._slots = slots or os.cpu_count() or 2
+        self._path = [str(Path(folder).resolve()) for folder in path]
+        self._speed = speed
+        self._access_key = "LKIA" + secrets.token_hex(8).upper()
+        self._secret_key = secrets.token_urlsafe(30)
+        #: boto3's sessions are not safe among threads, and expensive: one reads each service's model once.
+        self._session: Any = None
+        self._session_lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts to serve.
+
+        Raises:
+            ImportError: moto is not installed.
+            OSError: the port is taken.
+        """
+        upstream = Upstream()
+        from moto.moto_server import werkzeug_app
+        from werkzeug.serving import WSGIRequestHandler, make_server
+
+        moto_handler: type[WSGIRequestHandler] = getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)
+        quiet = type("Handler", (moto_handler,), {"log_request": lambda *_: None})
+        # Bound here: werkzeug ends the process where a port is taken.
+        with socket.create_server((HOST, self._port)) as listener:
+            self._server: BaseWSGIServer = make_server(
+                HOST, self._port, self._serve, threaded=True, request_handler=quiet, fd=listener.fileno()
+            )
+        self._port = self._server.port
+        self.root = self._given_root or Path(tempfile.mkdtemp(prefix="local-aws-"))
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._upstream = upstream
+        self.clock = Clock(self._speed)
+        base = job_environment(self.environment(), self._path, self.root)
+        self._processes = Processes(base)
+        self._logs = Logs(upstream, self.clock, self.root / "output")
+        self._events = Events(upstream)
+        self._jobs = Jobs(
+            processes=self._processes,
+            upstream=upstream,
+            clock=self.clock,
+            logs=self._logs,
+            root=self.root,
+            slots=self._slots,
+            changed=self._events.job_changed,
+        )
+        self._resources = Resources(self._jobs)
+        batch = BatchService(self._jobs, self._resources)
+        gateway = f"webhdfs://{HOST}:{self._port}/{self._access_key}"
+        runner = Runner(self._processes, upstream, self.clock, self.root / "emr", gateway)
+        self.clusters = Clusters(self.clock, runner, self.root / "emr", self._slots)
+        emr = EmrService(self.clusters)
+        self.faults = Faults(batch, self.clusters)
+        self._gate = Gate(
+            key=self._access_key,
+            upstream=upstream,
+            batch=Api("batch", batch.operations, "ClientException"),
+            emr=Api("emr", emr.operations, "ValidationException"),
+            logs=self._logs,
+            faults=self.faults,
+            rules_made=self._events.want,
+        )
+        self._make_default_queue()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local-aws", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Kills all that runs, with all that it has started, and removes what was written unless the root was given."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._processes.close()
+        self.clock.close()
+        self._events.close()
+        self._logs.clear()
+        if self._given_root is None:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return self._gate(environ, start_response)
+
+    def _make_default_queue(self) -> None:
+        environment = {
+            "computeEnvironmentName": "local",
+            "type": "MANAGED",
+            "computeResources": {"type": "EC2", "maxvCpus": 256, "subnets": [], "instanceTypes": ["optimal"]},
+        }
+        order = [{"order": 1, "computeEnvironment": "local"}]
+        queue = {"jobQueueName": "default", "priority": 1, "computeEnvironmentOrder": order}
+        self._resources.create_compute_environment(Call("CreateComputeEnvironment", environment, REGION))
+        self._resources.create_job_queue(Call("CreateJobQueue", queue, REGION))
+
+    @property
+    def endpoint_url(self) -> str:
+        """The address of all services."""
+        return f"http://{HOST}:{self._port}"
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment to talk to this AWS instead of the real one."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": self._access_key,
+            "AWS_SECRET_ACCESS_KEY": self._secret_key,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def client(self, service: str, **options: Any) -> Any:
+        """A boto3 client of this AWS, for example `client("batch")`."""
+        import boto3
+
+        with self._session_lock:
+            if self._session is None:
+                self._session = boto3.session.Session(self._access_key, self._secret_key, region_name=REGION)
+            return self._session.client(service, endpoint_url=self.endpoint_url, **options)
+
+    def requests(self) -> Counter[str]:
+        """Calls by operation since the start or the last `reset_requests`; S3's too, under names like PutObject."""
+        return self._gate.requests()
+
+    def reset_requests(self) -> None:
+        """Counts from zero again."""
+        self._gate.reset_requests()
+
+    def reset(self) -> None:
+        """A new, empty account: kills what runs; forgets jobs, clusters, buckets, logs, faults and counts."""
+        self.clusters.clear()
+        self._jobs.clear()
+        self._resources.clear()
+        self._logs.clear()
+        self._events.clear()
+        self.faults.clear()
+        self.clock.speed = self._speed
+        self._upstream.reset()
+        self._make_default_queue()
+        self.reset_requests()
+
+    def write_ready_file(self, path: Path) -> None:
+        """Writes what `environment` gives, as JSON, readable for this user only; at once or not at all."""
+        temporary = path.with_name(path.name + ".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump({"pid": os.getpid(), "python": sys.executable, "environment": self.environment()}, file)
+        temporary.replace(path)

@@ -1,0 +1,1 @@
+"""Real Spark on the local EMR: spark-submit, and S3 for Hadoop's file systems."""

