@@ -1,0 +1,15 @@
+"""EMR operators: a job's own cluster, steps on a cluster that is there, and a cluster's setup and teardown."""
+
+from __future__ import annotations
+
+from airflow_batchemr.operators.emr_cluster import CreateEmrClusterOperator, TerminateEmrClusterOperator
+from airflow_batchemr.operators.emr_job_run import EmrJobRunOperator
+from airflow_batchemr.operators.emr_work import EmrStepsOperator, EphemeralEmrOperator
+
+__all__ = [
+    "CreateEmrClusterOperator",
+    "EmrJobRunOperator",
+    "EmrStepsOperator",
+    "EphemeralEmrOperator",
+    "TerminateEmrClusterOperator",
+]

@@ -1,0 +1,255 @@
+"""The operators that run steps: on a cluster of their own, or on one that is there."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.emr import clusters
+from airflow_batchemr.aws.emr.attempts import StoppedError
+from airflow_batchemr.aws.emr.clusters import ALIVE, Cluster
+from airflow_batchemr.aws.emr.guest import Guest
+from airflow_batchemr.aws.emr.own import ClusterWords, OwnCluster
+from airflow_batchemr.aws.emr.preflight import check_versions
+from airflow_batchemr.aws.emr.python_env import docker_configurations, environments
+from airflow_batchemr.aws.emr.request import Variant
+from airflow_batchemr.aws.emr.serving import serving
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.core.emr_steps import plan_steps
+from airflow_batchemr.ledger import Ledger, Marker
+from airflow_batchemr.operators.emr_base import EmrOperator
+from airflow_batchemr.operators.emr_words import cluster_words, owner_tag, step_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_batchemr.aws.emr.advance import Advance, Move
+    from airflow_batchemr.aws.emr.attempts import EmrAttempts
+    from airflow_batchemr.aws.emr.python_env import Environment
+    from airflow_batchemr.core.emr_steps import PlannedStep
+    from airflow_batchemr.ledger import LedgerState
+    from airflow_batchemr.spec.models import Spark, Step
+
+#: Of what a program is told about its run: all but the attempt's number, which would make each try's steps others.
+_STABLE = ("PIPELINE_RUN_ID", "BATCHEMR_DAG_ID", "BATCHEMR_RUN_KEY", "BATCHEMR_JOB", "BATCHEMR_STATE")
+
+
+class StepsOperator(EmrOperator):
+    """Base of the operators that run steps.
+
+    Args:
+        steps: a list of steps in the words of the file: each one `{spark: …}`, `{command: …}`, `{copy: …}`,
+            `{hive: …}`, `{jar: …}` or `{raw: …}`; a text or a list of words is a command.
+        on_failure: what EMR does when a step fails: `terminate_cluster`, `cancel_and_wait` or `continue`. The task
+            fails in any case, but with `continue` the steps after it run.
+        resume_steps: whether a later try begins at the step that failed; False where steps hand data on through HDFS.
+        env: variables for commands, drivers and executors.
+        **kwargs: of `EmrOperator`.
+    """
+
+    template_fields: Sequence[str] = (*EmrOperator.template_fields, "steps", "env")
+    template_fields_renderers = {"steps": "json", "env": "json"}  # noqa: RUF012 - Airflow's own form
+
+    def __init__(
+        self,
+        *,
+        steps: Sequence[Any],
+        on_failure: str | None = None,
+        resume_steps: bool = True,
+        env: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.steps = steps
+        self.on_failure = on_failure
+        self.resume_steps = resume_steps
+        self.env = env
+        self._environments: dict[str, Environment] | None = None
+
+    def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:
+        """Bring the steps forward: start what is left, wait for what runs, mark what is done."""
+        planned = self.planned()
+        names = {step.number: step.name for step in planned}
+        self.heed(event, state, names)
+        attempts = self.emr_attempts()
+        advance = self.advance(planned, attempts)
+        try:
+            move = advance.run(state, fresh, event.get("before") if event else None)
+        except StoppedError:
+            raise self.killed() from None
+        if move.action == "wait":
+            streams = {number: [one.spark.logs.group, one.spark.logs.stream] for number, one in self._with_streams()}
+            log_uri = attempts.log_uri or self.log_uri()
+            self.wait(context, move.state, move.waits, move.before, planned, log_uri=log_uri, streams=streams)
+        if move.action == "mark":
+            return self._finish(move, planned)
+        return self.fail(move, names)
+
+    def _with_streams(self) -> list[tuple[int, Any]]:
+        models = enumerate(self.step_models())
+        return [(number, one) for number, one in models if one.spark is not None and one.spark.logs is not None]
+
+    def log_uri(self) -> str | None:
+        """Where the cluster's logs will be, where that is known before it is looked at."""
+        return None
+
+    def planned(self) -> list[PlannedStep]:
+        """The steps, numbered; raises `InvalidRequest`."""
+        told = self.identity.environment(0)
+        return plan_steps(
+            self.step_models(),
+            on_failure=self.on_failure,  # type: ignore[arg-type]
+            environment={**{name: told[name] for name in _STABLE}, **(self.env or {})},
+            pythons={words: one.python for words, one in self.environments().items()},
+        )
+
+    def sparks(self) -> list[Spark]:
+        """The spark blocks of the steps."""
+        return [step.spark for step in self.step_models() if step.spark is not None]
+
+    def environments(self) -> dict[str, Environment]:
+        """What each `python_env` comes to; raises `InvalidRequest`."""
+        if self._environments is None:
+            folder = Path(self.dag.fileloc).parent if self.dag.fileloc else Path.cwd()
+            self._environments = environments(self.clients, self.sparks(), folder)
+        return self._environments
+
+    def step_models(self) -> list[Step]:
+        """The steps' words; raises `InvalidRequest`."""
+        return step_words(list(self.steps) if not isinstance(self.steps, str) else self.steps)
+
+    @abstractmethod
+    def advance(self, planned: list[PlannedStep], attempts: EmrAttempts) -> Advance:
+        """How this operator brings its steps forward. Checks the words before anything is paid for."""
+
+    def _finish(self, move: Move, planned: Sequence[PlannedStep]) -> Any:
+        xcom = {
+            "run_key": self.identity.run_key,
+            "job": self.identity.job,
+            "cluster_id": move.cluster_id,
+            "steps": len(planned),
+            "attempts": len(move.state.numbers),
+            "ledger": self.ledger.uri,
+        }
+        attempt = max(move.state.numbers, default=0)
+        return self.mark(Marker(attempt=attempt, size=len(planned), fresh=move.state.fresh, xcom=xcom))
+
+
+class EphemeralEmrOperator(StepsOperator):
+    """Starts an EMR cluster, runs its steps one after another, and ends it, whatever happens.
+
+    The cluster ends by itself after its steps; it also has an idle timeout, for the case that nobody is left to end it.
+    With `keep_alive` it stays for that long when it has nothing to do.
+
+    Args:
+        cluster: the words of `emr:`: type, instances, release, …
+        **kwargs: of `StepsOperator`.
+    """
+
+    template_fields: Sequence[str] = (*StepsOperator.template_fields, "cluster")
+    template_fields_renderers = {**StepsOperator.template_fields_renderers, "cluster": "json"}  # noqa: RUF012
+
+    def __init__(self, *, cluster: dict[str, Any], steps: Sequence[Any], **kwargs: Any) -> None:
+        super().__init__(steps=steps, **kwargs)
+        self.cluster = cluster
+
+    def log_uri(self) -> str | None:
+        """As the cluster's words have it."""
+        words = cluster_words(self.cluster)
+        return words.overrides.get("LogUri") or words.log_uri
+
+    def advance(self, planned: list[PlannedStep], attempts: EmrAttempts) -> Advance:
+        """On a cluster of its own."""
+        sparks = self.sparks()
+        words = ClusterWords(
+            cluster_words(self.cluster),
+            scripts=[one for one in self.environments().values() if one.script is not None],
+            configurations=docker_configurations([spark.docker_image for spark in sparks if spark.docker_image]),
+            tags=owner_tag(self.owner),
+            requires={name: version for spark in sparks for name, version in spark.requires.items()},
+        )
+        configs = [step.config("check", words.step_default) for step in planned]
+        words.request(self.identity, 0, configs[:256], stays=False, variant=Variant())
+        return OwnCluster(
+            words, self.clients, self.identity, attempts, ledger=self.ledger, planned=planned, resume=self.resume_steps
+        )
+
+
+class EmrStepsOperator(StepsOperator):
+    """Runs steps one after another on a cluster that is there; exactly one of cluster, cluster_id and cluster_name.
+
+    The next step is added when the one before has completed, so that a failure touches nobody else's steps; give
+    `on_failure` to add them all at once.
+
+    Args:
+        cluster: ledger name of a cluster of this run, as `CreateEmrClusterOperator` has it.
+        cluster_id: id of an existing cluster.
+        cluster_name: name of an existing cluster; the newest one that is alive.
+        **kwargs: of `StepsOperator`.
+    """
+
+    template_fields: Sequence[str] = (*StepsOperator.template_fields, "cluster", "cluster_id", "cluster_name")
+
+    def __init__(
+        self,
+        *,
+        steps: Sequence[Any],
+        cluster: str | None = None,
+        cluster_id: str | None = None,
+        cluster_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(steps=steps, **kwargs)
+        self.cluster = cluster
+        self.cluster_id = cluster_id
+        self.cluster_name = cluster_name
+
+    def advance(self, planned: list[PlannedStep], attempts: EmrAttempts) -> Advance:
+        """On a cluster that is not its own."""
+        given = [word for word in ("cluster", "cluster_id", "cluster_name") if getattr(self, word)]
+        if len(given) != 1:
+            raise InvalidRequest(
+                f"exactly one of cluster, cluster_id and cluster_name is needed, not {' and '.join(given) or 'none'}"
+            )
+        made = [words for words, one in self.environments().items() if one.script is not None]
+        if made:
+            raise InvalidRequest(
+                f"python_env: {made[0]} is put on the machines when a cluster starts, and this one is there: give a "
+                "packed environment (s3://….tar.gz)"
+            )
+        return Guest(
+            self.identity,
+            self._cluster,
+            attempts,
+            ledger=self.ledger,
+            planned=planned,
+            resume=self.resume_steps,
+        )
+
+    def _cluster(self) -> tuple[str, int]:
+        """Id and step concurrency of the cluster; raises `InvalidRequest` where it is not there to take steps."""
+        if self.cluster:
+            ledger = Ledger(self.clients.s3, self.identity.state)
+            cluster_id = serving(
+                self.clients, ledger.job(self.identity.dag_id, self.identity.run_key, self.cluster)
+            ).cluster_id
+        elif self.cluster_name:
+            alive = clusters.listed(self.clients, states=sorted(ALIVE))
+            cluster_id = next((entry["Id"] for entry in alive if entry["Name"] == self.cluster_name), "")
+            if not cluster_id:
+                raise InvalidRequest(f"cluster_name: no cluster named {self.cluster_name!r} is alive in this region")
+        else:
+            cluster_id = str(self.cluster_id)
+        said = clusters.describe(self.clients, cluster_id)
+        if said is None:
+            raise InvalidRequest(f"cluster_id: EMR knows no cluster {cluster_id} in this account and region")
+        brief = Cluster.of(said)
+        if not brief.alive:
+            raise InvalidRequest(f"cluster_id: the cluster {cluster_id} has ended: {brief.why}")
+        versions = {str(one["Name"]): str(one.get("Version", "")) for one in said.get("Applications", [])}
+        for spark in self.sparks():
+            check_versions(f"the cluster {cluster_id}", versions, ["Spark"], spark.requires)
+        return cluster_id, int(said.get("StepConcurrencyLevel") or 1)

@@ -1,0 +1,112 @@
+"""`overlap: terminate`: a new run ends what an earlier one still has running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_batchemr.aws.batch.attempts import BatchAttempts
+from airflow_batchemr.aws.emr.attempts import EmrAttempts
+from airflow_batchemr.aws.emr.job_run_attempts import stop_job_run
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.core.run_key import run_key
+from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.operators.base import NEWER_RUN
+from airflow_batchemr.operators.connection import configured_state, connection_clients, told_to_airflow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.ledger import JobLedger
+
+#: Runs without a logical date cannot be asked for in Airflow: so many of the last ones in the ledger are looked at.
+LOOK_BACK = 50
+
+
+class StopEarlierRunsOperator(BaseOperator):
+    """Stops the jobs of the run before this one, which then fails.
+
+    A task cannot change another run in Airflow. It leaves a word at the open attempts in the ledger and ends their
+    jobs, steps and clusters; the earlier run's tasks see how their work has ended, and why.
+
+    Runs of a backfill neither stop others nor are stopped: they are for dates of their own.
+
+    Args:
+        state: state URI; `[batchemr] state` of Airflow's configuration if not given.
+        aws_conn_id: Airflow connection.
+        region: AWS region; the connection's if not given.
+        **kwargs: of Airflow's BaseOperator.
+    """
+
+    template_fields: Sequence[str] = ("state", "aws_conn_id", "region")
+    ui_color = "#f6d5d5"
+
+    def __init__(
+        self,
+        *,
+        state: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.state = state
+        self.aws_conn_id = aws_conn_id
+        self.region = region
+
+    def execute(self, context: Context) -> dict[str, list[str]]:
+        """Stop what is open; gives the jobs that were stopped, by run key."""
+        run = context["dag_run"]
+        if run.run_type == "backfill":
+            return {}
+        with told_to_airflow():
+            clients = connection_clients(self.aws_conn_id, self.region)
+            ledger = Ledger(clients.s3, configured_state(self.state))
+            own = run_key(run.logical_date, getattr(run, "partition_key", None), run.run_id)
+            stopped = {}
+            for key in self._earlier(context, ledger, own):
+                jobs = [job for job in ledger.jobs(run.dag_id, key) if self._stop(clients, ledger, context, key, job)]
+                if jobs:
+                    self.log.info("Stopped %s of run %s: this run is newer", ", ".join(jobs), key)
+                    stopped[key] = jobs
+        return stopped
+
+    def _earlier(self, context: Context, ledger: Ledger, own: str) -> list[str]:
+        """Run keys of the runs that may still be at work.
+
+        Each run stops the one before it, so the last one is all there can be.
+        """
+        run = context["dag_run"]
+        if run.logical_date is None:
+            return [key for key in ledger.runs(run.dag_id) if key != own][-LOOK_BACK:]
+        before = context["ti"].get_previous_dagrun(state="running")
+        if before is None or before.run_type == "backfill":
+            return []
+        return [run_key(before.logical_date, getattr(before, "partition_key", None), before.run_id)]
+
+    def _stop(self, clients: Clients, ledger: Ledger, context: Context, key: str, job: str) -> bool:
+        run = context["dag_run"]
+        jobs: JobLedger = ledger.job(run.dag_id, key, job)
+        state = jobs.read()
+        identity = RunIdentity(ledger.uri, run.dag_id, key, job, key, job)
+        reason = f"a newer run of the pipeline has started, {run.run_id} (overlap: terminate)"
+        pending = [*state.stale_attempts, *state.open_attempts]
+        if run.logical_date is None:  # of the runs in the ledger, those that began before this one
+            started = run.start_date
+            pending = [one for one in pending if not one.claimed_at or not started or one.claimed_at <= started]
+        for attempt in pending:
+            if attempt.intent is None or attempt.intent.kind == "batch":
+                BatchAttempts(clients, jobs, identity).stop([attempt], reason, by=NEWER_RUN)
+                continue
+            if attempt.intent.kind in {"emr_serverless", "emr_eks"}:
+                stop_job_run(clients, jobs, identity, attempt, reason, by=NEWER_RUN)
+                continue
+            attempts = EmrAttempts(clients, jobs, identity)
+            opened = attempts.adopt(attempt, state)
+            if opened is not None:
+                attempts.stop(opened, reason, by=NEWER_RUN)
+        return bool(pending)

@@ -1,0 +1,78 @@
+"""What Airflow is told about this distribution (entry point `apache_airflow_provider`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """The provider's description, as `provider_info.schema.json` of Airflow wants it."""
+    from airflow_batchemr import __version__
+
+    integration = "AWS Batch and EMR pipelines"
+    return {
+        "package-name": "airflow-batchemr",
+        "name": "Batch and EMR pipelines",
+        "description": "AWS Batch array jobs and short-lived EMR clusters from one short pipeline file.",
+        "versions": [__version__],
+        "integrations": [
+            {"integration-name": integration, "external-doc-url": "https://docs.aws.amazon.com/batch/", "tags": ["aws"]}
+        ],
+        "operators": [
+            {
+                "integration-name": integration,
+                "python-modules": ["airflow_batchemr.operators.batch", "airflow_batchemr.operators.emr"],
+            }
+        ],
+        "extra-links": [
+            "airflow_batchemr.links.batch.BatchJobLink",
+            "airflow_batchemr.links.batch.BatchQueueLink",
+            "airflow_batchemr.links.batch.FailedIndexLogLink",
+            "airflow_batchemr.links.emr.EmrClusterLink",
+            "airflow_batchemr.links.emr.EmrLogsLink",
+            "airflow_batchemr.links.ledger.LedgerLink",
+        ],
+        "sensors": [{"integration-name": integration, "python-modules": ["airflow_batchemr.sensors.marker"]}],
+        "triggers": [
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    "airflow_batchemr.triggers.batch",
+                    "airflow_batchemr.triggers.emr",
+                    "airflow_batchemr.triggers.marker",
+                ],
+            }
+        ],
+        "notifications": ["airflow_batchemr.notifiers.pipeline.PipelineNotifier"],
+        "cli": ["airflow_batchemr.cli.airflow_command.get_cli_commands"],
+        "config": {
+            "batchemr": {
+                "description": "Pipelines on AWS Batch and EMR.",
+                "options": {
+                    "state": {
+                        "description": "S3 URI under which the ledger lives, for pipelines whose file names none: "
+                        "what ran, and the markers of what has succeeded.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://data/_batchemr",
+                        "default": None,
+                    },
+                    "environment": {
+                        "description": "Which of a file's `env` blocks counts, such as prod or dev.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "prod",
+                        "default": None,
+                    },
+                    "policy": {
+                        "description": "Dotted path of a function that is called with each pipeline before its Dag is "
+                        "made. It returns the pipeline, a changed copy, or raises airflow_batchemr.spec.SpecError.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "our_company.policies.pipeline",
+                        "default": None,
+                    },
+                },
+            }
+        },
+    }

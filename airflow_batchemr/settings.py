@@ -1,0 +1,54 @@
+"""What Airflow's configuration says for this package, section `[batchemr]`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_batchemr.spec import Pipeline
+
+    Policy = Callable[[Pipeline], Pipeline | None]
+
+SECTION = "batchemr"
+
+
+def option(name: str) -> str | None:
+    """A value of `[batchemr]`; None where it is not set."""
+    from airflow.sdk.configuration import conf  # noqa: PLC0415 - the command line reads files without Airflow
+
+    return conf.get(SECTION, name, fallback=None) or None
+
+
+def environment() -> str | None:
+    """Which `env` block of a pipeline file counts."""
+    return option("environment")
+
+
+def policy() -> Policy | None:
+    """The organisation's own say over each pipeline.
+
+    Raises:
+        ImportError: the configured path leads to nothing; no pipeline is built without the policy.
+    """
+    path = option("policy")
+    return load(path, "the function of [batchemr] policy") if path else None
+
+
+def load(path: str, what: str) -> Any:
+    """What a dotted path leads to.
+
+    Args:
+        path: such as `package.module.Name`.
+        what: for the message.
+
+    Raises:
+        ImportError: with the path and the reason.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ImportError(f"cannot import {what}, {path}: {error}") from error

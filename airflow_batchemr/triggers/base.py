@@ -1,0 +1,170 @@
+"""What the triggers share: whose work they wait for, deadlines, and telling a person's word from a hand-over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger
+
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.operators.connection import connection_clients
+
+if TYPE_CHECKING:
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.ledger import JobLedger
+
+#: Name of the documents with which each try tells that it waits for an attempt: `attached/0001/0002-1` is try 2 after
+#: one clear.
+ATTACHED = "attached"
+
+
+def attach(ledger: JobLedger, identity: RunIdentity, numbers: list[int]) -> None:
+    """Leave word that this try waits for these attempts; see `LedgerTrigger.on_kill`. One PUT an attempt."""
+    for number in numbers:
+        ledger.put_document(f"{ATTACHED}/{number:04d}/{identity.try_number:04d}-{identity.clears}", b"")
+
+
+def cleared(ledger: JobLedger, identity: RunIdentity, numbers: list[int]) -> list[int]:
+    """Which of these attempts were last waited for before a person cleared the task. One LIST an attempt.
+
+    As a rule the trigger of the try that was cleared has stopped them; but one that is cleared before its trigger has
+    started, about a second after its deferral, has no trigger that could.
+    """
+    found = []
+    for number in numbers:
+        clears = [int(name.rsplit("-", 1)[1]) for name in ledger.documents(f"{ATTACHED}/{number:04d}/")]
+        if clears and max(clears) < identity.clears:
+            found.append(number)
+    return found
+
+
+class LedgerTrigger(BaseTrigger):
+    """A wait for attempts in the ledger.
+
+    Args:
+        identity: `RunIdentity.values()` of the task's work.
+        attempts: numbers of the attempts that are waited for.
+        before: what the operator needs to know again after the wait: the attempts whose failures are forgiven.
+        aws_conn_id: Airflow connection.
+        region: AWS region; the connection's if None.
+        deadline: seconds since the epoch after which the work is to be stopped; the trigger enforces it itself, since
+            Airflow does not stop remote work on a trigger's timeout.
+        wake_at: seconds since the epoch at which to go back to the operator although nothing has ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: dict[str, Any],
+        attempts: list[int],
+        before: list[int] | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region: str | None = None,
+        deadline: float | None = None,
+        wake_at: float | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.identity = identity
+        self.attempts = attempts
+        self.before = before
+        self.aws_conn_id = aws_conn_id
+        self.region = region
+        self.deadline = deadline
+        self.wake_at = wake_at
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make this trigger again, those of a subclass among them."""
+        return {
+            "identity": self.identity,
+            "attempts": self.attempts,
+            "before": self.before,
+            "aws_conn_id": self.aws_conn_id,
+            "region": self.region,
+            "deadline": self.deadline,
+            "wake_at": self.wake_at,
+        }
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", self.arguments()
+
+    def clients(self) -> Clients:
+        """Clients of the connection. Making and using them blocks: in a thread only."""
+        return connection_clients(self.aws_conn_id, self.region)
+
+    def job_ledger(self, clients: Clients) -> JobLedger:
+        """The ledger of the job."""
+        identity = RunIdentity.of(self.identity)
+        return Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
+
+    def payload(self, **more: Any) -> dict[str, Any]:
+        """What the operator is told after the wait."""
+        return {"attempts": self.attempts, "before": self.before, **more}
+
+    def time_left(self) -> float | None:
+        """Seconds until the deadline or the time to wake, whichever is first; None: there is neither."""
+        ends = [end for end in (self.deadline, self.wake_at) if end is not None]
+        return max(0.0, min(ends) - time.time()) if ends else None
+
+    def past_deadline(self) -> bool:
+        """Whether the deadline is over."""
+        return self.deadline is not None and time.time() >= self.deadline
+
+    @abstractmethod
+    def stop(self, clients: Clients, reason: str, by: str) -> None:
+        """Stop the remote work of `attempts`: leave word in the ledger, then end it. Blocking."""
+
+    async def on_kill(self) -> None:
+        """Stop the remote work if a person has acted on the task.
+
+        Airflow calls this on clear, mark failed and mark succeeded; but also where the trigger was handed to another
+        triggerer, when the work must go on. Which of them it is:
+
+        - The task instance is not deferred any more: a person has acted, for had it been our own event we would not
+          be running. (A triggerer that had lost its triggers and comes back after the other one has fired: then what
+          it stops has ended already.)
+        - It is deferred: either still on our try, then another triggerer has our trigger and nothing is stopped; or
+          already on a later try, after a clear. The ledger tells: each try leaves a document at the attempts that it
+          waits for, with its number of clears, and a larger number than ours is a person's word.
+
+        The later try survives it: an attempt that ended by our word is no failure, its rest is claimed again.
+        """
+        identity = RunIdentity.of(self.identity)
+        try:
+            state = await asyncio.to_thread(self._task_state)
+        except Exception as error:  # noqa: BLE001 - what cannot be told must not stop a day's work
+            self.log.warning("Left the work running: the state of the task could not be read: %s", error)
+            return
+        if state == "deferred" and not await asyncio.to_thread(self._cleared_since):
+            self.log.info("The task is still deferred: the wait goes on elsewhere, the work is not stopped")
+            return
+        reason = f"the task was {'cleared' if state not in {'failed', 'success'} else f'marked {state}'}"
+        self.log.info("Stopping attempts %s: %s", self.attempts, reason)
+        await asyncio.to_thread(lambda: self.stop(self.clients(), reason, by=f"try {identity.try_number}"))
+
+    def _task_state(self) -> str | None:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        identity = RunIdentity.of(self.identity)
+        states = RuntimeTaskInstance.get_task_states(
+            dag_id=identity.dag_id,
+            task_ids=[identity.task_id],
+            run_ids=[identity.run_id],
+            map_index=identity.map_index,
+        )
+        name = identity.task_id if identity.map_index < 0 else f"{identity.task_id}_{identity.map_index}"
+        state = states.get(identity.run_id, {}).get(name)
+        return None if state is None else str(getattr(state, "value", state))
+
+    def _cleared_since(self) -> bool:
+        ours = RunIdentity.of(self.identity).clears
+        ledger = self.job_ledger(self.clients())
+        for number in self.attempts:
+            for name in ledger.documents(f"{ATTACHED}/{number:04d}/"):
+                if int(name.rsplit("-", 1)[1]) > ours:
+                    return True
+        return False

@@ -1,0 +1,161 @@
+"""Waiting for Batch jobs: all waits of a triggerer share one poll loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import TriggerEvent
+
+from airflow_batchemr.aws.batch import jobs
+from airflow_batchemr.aws.batch.attempts import INVISIBLE, BatchAttempts
+from airflow_batchemr.aws.batch.progress import Progress, Stuck, summary_of
+from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.aws.poller import Poller, shared_poller
+from airflow_batchemr.ledger import LedgerError
+from airflow_batchemr.operators.connection import shared_clients
+from airflow_batchemr.triggers.base import LedgerTrigger
+from airflow_batchemr.triggers.batch_live import Live
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from airflow_batchemr.aws.batch.progress import JobSummary
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.poller import Sighting
+
+#: Seconds after which a job that is stuck in RUNNABLE is explained in the task's log.
+EXPLAIN_AFTER = 600.0
+
+
+class BatchJobsTrigger(LedgerTrigger):
+    """Waits until all jobs of some attempts have ended; tells what is going on in the task's log.
+
+    Args:
+        jobs: job id -> the job's indices (`IndexSet` text) that it runs: single jobs and parents of arrays.
+        size: number of indices of the whole job, for progress lines.
+        done: how many of them had succeeded before.
+        children: ids of jobs that the programs have started themselves and that are waited for.
+        runnable_timeout: seconds that the jobs may be stuck in RUNNABLE; None: for ever.
+        **kwargs: of `LedgerTrigger`.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: dict[str, str],
+        size: int = 1,
+        done: int = 0,
+        children: list[str] | None = None,
+        runnable_timeout: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.jobs = jobs
+        self.size = size
+        self.done = done
+        self.children = children or []
+        self.runnable_timeout = runnable_timeout
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make this trigger again."""
+        return {
+            "jobs": self.jobs,
+            "size": self.size,
+            "done": self.done,
+            "children": self.children,
+            "runnable_timeout": self.runnable_timeout,
+            **super().arguments(),
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event, whose `status` is `ended`, `deadline`, `runnable`, `wake` or `denied`."""
+        try:
+            payload = await self._wait()
+        except AwsError as error:
+            payload = self.payload(status="denied", message=str(error))
+        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    async def _wait(self) -> dict[str, Any]:
+        ids = [*self.jobs, *self.children]
+        if not ids:
+            await asyncio.sleep(self.time_left() or 0.0)
+            return self.payload(status=self._why())
+        waiting = set(ids)
+        missing: dict[str, float] = {}
+        progress, stuck = Progress(self.size, self.done), Stuck()
+        if self.children:
+            self.log.info("Waiting for %s jobs that the program has started: %s", len(self.children), self.children[:9])
+        clients = shared_clients(self.aws_conn_id, self.region)
+        where = (self.aws_conn_id, self.region)
+        poller = shared_poller((*where, "batch"), lambda: jobs_poller(clients))
+        async with Live(clients, where, self.jobs, self.log) as live, aclosing(poller.watch(ids)) as looks:
+            while True:
+                try:
+                    sightings = await asyncio.wait_for(anext(looks), self.time_left())
+                except (TimeoutError, asyncio.TimeoutError):
+                    return self.payload(status=self._why())
+                _note(sightings, waiting, missing)
+                seen = {id_: one.value for id_, one in sightings.items() if one.value is not None and id_ in self.jobs}
+                for line in progress.update(seen) if self.jobs else ():
+                    self.log.info("%s", line)
+                live.update(seen)
+                if not waiting:
+                    await live.rest()
+                    return self.payload(status="ended")
+                job_id, seconds = stuck.update(seen, time.time())
+                if job_id is None:
+                    continue
+                if self.runnable_timeout is not None and seconds >= self.runnable_timeout:
+                    return self.payload(status="runnable", job=job_id, seconds=int(seconds))
+                if seconds >= EXPLAIN_AFTER:
+                    live.explain(job_id, seconds)
+
+    def _why(self) -> str:
+        return "deadline" if self.past_deadline() else "wake"
+
+    def stop(self, clients: Clients, reason: str, by: str) -> None:
+        """Leave word, then end the jobs; where the ledger is out of reach, the jobs alone."""
+        identity = RunIdentity.of(self.identity)
+        ledger = self.job_ledger(clients)
+        wanted = set(self.attempts)
+        try:
+            attempts = [attempt for attempt in ledger.read().attempts if attempt.number in wanted and attempt.open]
+        except LedgerError:
+            # Airflow does not ask twice. Our reason in the job's status tells the next try that it was a person's word.
+            jobs.terminate(clients, list(self.jobs), reason)
+            raise
+        BatchAttempts(clients, ledger, identity).stop(attempts, reason, by=by)
+
+
+def _note(seen: Mapping[str, Sighting[JobSummary]], waiting: set[str], missing: dict[str, float]) -> None:
+    now = time.monotonic()
+    for id_, sighting in seen.items():
+        if sighting.value is not None:
+            missing.pop(id_, None)
+            if sighting.value.status in jobs.FINAL:
+                waiting.discard(id_)
+        elif now - missing.setdefault(id_, now) > INVISIBLE:
+            waiting.discard(id_)  # AWS no longer knows it: the operator finds out and says so
+
+
+def jobs_poller(clients: Clients) -> Poller[JobSummary]:
+    """A poll loop over DescribeJobs: 100 ids a call."""
+
+    def describe(ids: Sequence[str]) -> dict[str, JobSummary]:
+        try:
+            answer = clients.polling("batch").describe_jobs(jobs=list(ids))
+        except Exception as error:
+            meaning = classify(error, "batch:DescribeJobs")
+            if isinstance(meaning, Expired | NotAllowed):  # a key that was exchanged is refused, too
+                clients.renew()
+            raise meaning from error
+        return {job["jobId"]: summary_of(job) for job in answer["jobs"]}
+
+    def same(before: JobSummary | None, after: JobSummary | None) -> bool:
+        return (before and before.status) == (after and after.status)
+
+    return Poller(describe, chunk=jobs.DESCRIBE_CHUNK, same=same)

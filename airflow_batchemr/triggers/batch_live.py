@@ -1,0 +1,136 @@
+"""What a deferred Batch task tells besides its progress: log lines, the first failure, why nothing starts."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.batch import jobs
+from airflow_batchemr.aws.batch.collect import failure_of
+from airflow_batchemr.aws.batch.runnable import explain
+from airflow_batchemr.aws.logs import LogFollower, log_group, tail
+from airflow_batchemr.aws.poller import shared_poller
+from airflow_batchemr.core.indices import IndexSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from airflow_batchemr.aws.batch.progress import JobSummary
+    from airflow_batchemr.aws.clients import Clients
+
+#: Lines of one look that reach the task's log; the rest is in CloudWatch.
+MOST_LINES = 200
+#: Seconds that the last lines of a job that has ended may take.
+LAST_LOOK = 5.0
+
+
+class Live:
+    """Companions of one wait: they end with it, and whatever fails in them is not the wait's business.
+
+    Args:
+        clients: shared by the triggers of the process.
+        where: connection and region, the key of what is shared.
+        jobs: job id -> text of its indices.
+        log: the trigger's: its lines appear in the task's log.
+    """
+
+    def __init__(
+        self, clients: Clients, where: tuple[str | None, str | None], jobs: Mapping[str, str], log: Any
+    ) -> None:
+        self._clients = clients
+        self._where = where
+        self._indices = jobs
+        self._log = log
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._follower: LogFollower | None = None
+        self._stream: tuple[str, str] | None = None
+        self._told_failure = self._told_stuck = False
+
+    async def __aenter__(self) -> Live:  # noqa: PYI034 - Self is Python 3.11's
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._follower is not None and self._stream is not None:
+            self._follower.forget(LogFollower.id_of(*self._stream))
+
+    def _companion(self, work: Callable[..., Coroutine[Any, Any, None]], *about: Any) -> None:
+        async def alone() -> None:
+            try:
+                await work(*about)
+            except Exception as error:  # noqa: BLE001 - what is told besides must not end the wait
+                self._log.warning("Could not be told: %s", error)
+
+        task = asyncio.create_task(alone())  # with this trigger's context: its lines go into the task's log
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def update(self, seen: Mapping[str, JobSummary]) -> None:
+        """Take in a look: follow a single job's log, and show the first failing index of an array."""
+        for id_, job in seen.items():
+            if len(self._indices) == 1 and not job.children:
+                if job.log_stream and self._stream != (job.log_group, job.log_stream):
+                    self._stream = (job.log_group, job.log_stream)
+                    if job.status not in jobs.FINAL:
+                        self._companion(self._follow, *self._stream)
+            elif job.count("FAILED") and not self._told_failure:
+                self._told_failure = True
+                self._companion(self._first_failure, id_)
+
+    def explain(self, job_id: str, seconds: float) -> None:
+        """Say, once, why a job does not start."""
+        if not self._told_stuck:
+            self._told_stuck = True
+            self._companion(self._explain, job_id, seconds)
+
+    async def rest(self) -> None:
+        """Tell the last lines of a single job that has ended."""
+        if self._stream is None:
+            return
+        id_ = LogFollower.id_of(*self._stream)
+        with suppress(Exception):
+            lines = await asyncio.wait_for(asyncio.to_thread(self._shared().look_again, id_), LAST_LOOK)
+            self._tell(lines)
+
+    def _shared(self) -> LogFollower:
+        if self._follower is None:
+            self._follower = shared_poller((*self._where, "logs"), lambda: LogFollower(self._clients))
+        return self._follower
+
+    async def _follow(self, group: str, stream: str) -> None:
+        follower = self._shared()
+        id_ = LogFollower.id_of(group, stream)
+        async with aclosing(follower.poller.watch([id_])) as looks:
+            async for _ in looks:
+                self._tell(follower.take(id_))
+
+    def _tell(self, lines: list[str]) -> None:
+        for line in lines[-MOST_LINES:]:
+            self._log.info("| %s", line)
+        if len(lines) > MOST_LINES:
+            self._log.info("(%s lines before these are in CloudWatch only)", len(lines) - MOST_LINES)
+
+    async def _first_failure(self, parent: str) -> None:
+        members = list(IndexSet.parse(self._indices[parent]))
+
+        def look() -> tuple[Any, list[str]]:
+            child = next(jobs.children(self._clients, parent, "FAILED"), None)
+            if child is None:
+                return None, []
+            described = jobs.describe(self._clients, [child["jobId"]]).get(child["jobId"], child)
+            failure = failure_of(described, members)
+            lines = tail(self._clients, log_group(described), failure.log_stream) if failure.log_stream else []
+            return failure, lines
+
+        failure, lines = await asyncio.to_thread(look)
+        if failure is not None:
+            code = "" if failure.exit_code is None else f", exit code {failure.exit_code}"
+            self._log.warning("Index %s has failed%s: %s", failure.index, code, failure.reason)
+            self._tell(lines)
+
+    async def _explain(self, job_id: str, seconds: float) -> None:
+        reasons = await asyncio.to_thread(explain, self._clients, job_id)
+        self._log.warning("Job %s is RUNNABLE for %.0f s and does not start: %s", job_id, seconds, "; ".join(reasons))

@@ -1,0 +1,142 @@
+"""Waiting for EMR clusters and steps: all waits of a triggerer share one poll loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import TriggerEvent
+
+from airflow_batchemr.aws.emr.attempts import EmrAttempts
+from airflow_batchemr.aws.emr.poll import EmrPoller
+from airflow_batchemr.aws.emr.progress import Progress
+from airflow_batchemr.aws.errors import AwsError
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.aws.poller import shared_poller
+from airflow_batchemr.operators.connection import shared_clients
+from airflow_batchemr.triggers.base import LedgerTrigger
+from airflow_batchemr.triggers.emr_live import LiveSteps
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.poll import Sight
+
+#: Seconds after a call in which AWS may not show its cluster yet; after them a cluster it does not know is lost.
+INVISIBLE = 120.0
+
+
+class EmrTrigger(LedgerTrigger):
+    """Waits for a cluster to be up, or for steps of it to end; tells what is going on in the task's log.
+
+    Args:
+        cluster_id: the cluster.
+        step_ids: ids of the steps that are waited for, in the order in which they run; none: for the cluster to be up.
+        names: what a person calls them.
+        created: ISO time that is not later than the cluster's creation; None: unknown.
+        own: whether the steps are the only ones that run on the cluster.
+        log_uri: the cluster's LogUri, for the steps' own lines.
+        streams: step id -> CloudWatch group and stream to which the program itself writes.
+        **kwargs: of `LedgerTrigger`.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster_id: str,
+        step_ids: list[str],
+        names: list[str],
+        created: str | None = None,
+        own: bool = False,
+        log_uri: str | None = None,
+        streams: dict[str, list[str]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.cluster_id = cluster_id
+        self.step_ids = step_ids
+        self.names = names
+        self.created = created
+        self.own = own
+        self.log_uri = log_uri
+        self.streams = streams
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make this trigger again."""
+        own = {
+            "cluster_id": self.cluster_id,
+            "step_ids": self.step_ids,
+            "names": self.names,
+            "created": self.created,
+            "own": self.own,
+            "log_uri": self.log_uri,
+            "streams": self.streams,
+        }
+        return {**own, **super().arguments()}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event, whose `status` is `ended` (or up), `deadline`, `wake` or `denied`."""
+        try:
+            payload = await self._wait()
+        except AwsError as error:
+            payload = self.payload(status="denied", message=str(error))
+        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+    async def _wait(self) -> dict[str, Any]:
+        clients = shared_clients(self.aws_conn_id, self.region)
+        where = (self.aws_conn_id, self.region)
+        poller = shared_poller((*where, "emr"), lambda: EmrPoller(clients))
+        created = datetime.fromisoformat(self.created) if self.created else None
+        progress = Progress(self.cluster_id, dict(zip(self.step_ids, self.names, strict=True)))
+        missing: float | None = None
+        live = LiveSteps(
+            clients,
+            where,
+            log_uri=self.log_uri,
+            cluster_id=self.cluster_id,
+            streams=self.streams or {},
+            log=self.log,
+        )
+        with poller.expecting(self.cluster_id, created, self.step_ids, own=self.own):
+            async with live, aclosing(poller.watch([self.cluster_id])) as looks:
+                while True:
+                    try:
+                        seen = await asyncio.wait_for(anext(looks), self.time_left())
+                    except (TimeoutError, asyncio.TimeoutError):
+                        return self.payload(status="deadline" if self.past_deadline() else "wake")
+                    sight = seen[self.cluster_id].value
+                    if sight is None:
+                        missing = missing or time.monotonic()
+                        if time.monotonic() - missing > INVISIBLE:
+                            return self.payload(status="ended")  # the operator finds out and says so
+                        continue
+                    missing = None
+                    for line in progress.update(sight):
+                        self.log.info("%s", line)
+                    live.update(sight)
+                    if self._over(sight):
+                        await live.rest(sight)
+                        return self.payload(status="ended")
+
+    def _over(self, sight: Sight) -> bool:
+        if not sight.cluster.alive:
+            return True
+        if not self.step_ids:
+            return sight.cluster.up
+        return all(id_ in sight.steps and sight.steps[id_].ended for id_ in self.step_ids)
+
+    def stop(self, clients: Clients, reason: str, by: str) -> None:
+        """Leave word, then end the cluster, or the steps where the cluster is another's."""
+        ledger = self.job_ledger(clients)
+        state = ledger.read()
+        attempts = EmrAttempts(clients, ledger, RunIdentity.of(self.identity))
+        wanted = set(self.attempts)
+        for attempt in reversed(state.attempts):  # steps before the cluster that they run on
+            if attempt.number in wanted and attempt.open:
+                opened = attempts.adopt(attempt, state)
+                if opened is not None:
+                    attempts.stop(opened, reason, by=by)

@@ -1,0 +1,119 @@
+"""What is told in the task's log while a step runs: its own lines, out of CloudWatch or S3."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.emr.tail import StepTail
+from airflow_batchemr.aws.logs import LogFollower
+from airflow_batchemr.aws.poller import shared_poller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.poll import Sight
+
+#: Seconds between two looks at the parts in S3: EMR uploads every five minutes.
+PAUSE = 60.0
+#: Seconds that the last look at an ended step's lines may take.
+LAST_LOOK = 10.0
+#: Lines that are shown at once at most; all of them are in the log itself.
+MOST_LINES = 200
+
+
+class LiveSteps:
+    """Tells the lines of the steps that run, one after another.
+
+    Args:
+        clients: shared by the triggers of the process.
+        where: connection and region, the key of what is shared.
+        log_uri: the cluster's LogUri; None: there is none.
+        cluster_id: the cluster.
+        streams: step id -> CloudWatch group and stream to which the program itself writes.
+        log: the trigger's: its lines appear in the task's log.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        where: tuple[str | None, str | None],
+        *,
+        log_uri: str | None,
+        cluster_id: str,
+        streams: Mapping[str, Sequence[str]],
+        log: Any,
+    ) -> None:
+        self._clients = clients
+        self._where = where
+        self._log_uri = log_uri
+        self._cluster_id = cluster_id
+        self._streams = streams
+        self._log = log
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tails: dict[str, StepTail] = {}
+
+    async def __aenter__(self) -> LiveSteps:  # noqa: PYI034 - Self is Python 3.11's
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def update(self, sight: Sight) -> None:
+        """Take in a look: follow the steps that run."""
+        for step_id, step in sight.steps.items():
+            if step.state == "RUNNING" and step_id not in self._tasks:
+                if step_id in self._streams:
+                    self._begin(step_id, self._follow(*self._streams[step_id]))
+                elif self._log_uri:
+                    self._begin(step_id, self._tail(step_id))
+
+    def _begin(self, step_id: str, work: Coroutine[Any, Any, None]) -> None:
+        async def alone() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - what is told besides must not end the wait
+                self._log.warning("The lines of step %s cannot be shown: %s", step_id, error)
+
+        self._tasks[step_id] = asyncio.create_task(alone())  # with this trigger's context, so that its log is ours
+
+    async def _follow(self, group: str, stream: str) -> None:
+        follower = self._follower()
+        id_ = LogFollower.id_of(group, stream)
+        async with aclosing(follower.poller.watch([id_])) as looks:
+            async for _ in looks:
+                self._tell(follower.take(id_))
+
+    async def _tail(self, step_id: str) -> None:
+        tail = self._tails[step_id] = StepTail(self._clients, str(self._log_uri), self._cluster_id, step_id)
+        while True:
+            await asyncio.sleep(PAUSE)
+            self._tell(await asyncio.to_thread(tail.take))
+
+    async def rest(self, sight: Sight) -> None:
+        """Tell the last lines of the steps that ran."""
+        for step_id, step in sight.steps.items():
+            if step.ended and step.state != "CANCELLED" and (step_id in self._streams or step_id in self._tails):
+                look = self._look_again(step_id)
+                with suppress(Exception):
+                    self._tell(await asyncio.wait_for(asyncio.to_thread(look), LAST_LOOK))
+
+    def _look_again(self, step_id: str) -> Callable[[], list[str]]:
+        if step_id not in self._streams:
+            return self._tails[step_id].take
+        follower = self._follower()
+        id_ = LogFollower.id_of(*self._streams[step_id])
+        return lambda: follower.look_again(id_)
+
+    def _follower(self) -> LogFollower:
+        return shared_poller((*self._where, "logs"), lambda: LogFollower(self._clients))
+
+    def _tell(self, lines: list[str]) -> None:
+        for line in lines[-MOST_LINES:]:
+            self._log.info("| %s", line)
+        if len(lines) > MOST_LINES:
+            self._log.info("(%s lines before these are in the step's own log only)", len(lines) - MOST_LINES)

@@ -1,0 +1,124 @@
+"""Waiting for markers: one poll loop for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
+from airflow_batchemr.aws.poller import DENIALS_TOLERATED, Poller, shared_poller
+from airflow_batchemr.ledger import Ledger, LedgerError
+from airflow_batchemr.operators.connection import connection_clients
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+
+#: A marker costs one GET, so few are looked at a round and rarely: between these many seconds.
+SHORTEST, LONGEST = 5.0, 60.0
+
+
+class S3MarkerTrigger(BaseTrigger):
+    """Waits until a job has succeeded for a run key.
+
+    Args:
+        state: state URI.
+        dag_id: the pipeline.
+        run_key: the run.
+        job: the job.
+        aws_conn_id: Airflow connection.
+        region: AWS region.
+        deadline: seconds since the epoch at which to give up; None: never.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: str,
+        dag_id: str,
+        run_key: str,
+        job: str,
+        aws_conn_id: str | None = "aws_default",
+        region: str | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.state = state
+        self.dag_id = dag_id
+        self.run_key = run_key
+        self.job = job
+        self.aws_conn_id = aws_conn_id
+        self.region = region
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "state": self.state,
+            "dag_id": self.dag_id,
+            "run_key": self.run_key,
+            "job": self.job,
+            "aws_conn_id": self.aws_conn_id,
+            "region": self.region,
+            "deadline": self.deadline,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event: `marked`, `timeout` or `denied`."""
+        yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]
+
+    async def _wait(self) -> dict[str, Any]:
+        conn, region = self.aws_conn_id, self.region
+        poller = shared_poller((conn, region, "markers"), lambda: markers_poller(connection_clients(conn, region)))
+        id_ = "\n".join((self.state, self.dag_id, self.run_key, self.job))  # noqa: FLY002 - the poller splits it
+        denials = 0
+        try:
+            async with aclosing(poller.watch([id_])) as looks:
+                while True:
+                    left = None if self.deadline is None else max(0.0, self.deadline - time.time())
+                    seen = await asyncio.wait_for(anext(looks), left)
+                    value = seen[id_].value
+                    if isinstance(value, str):
+                        return {"status": "marked", "marker": value}
+                    denials = 0 if value is None else denials + 1
+                    if denials >= DENIALS_TOLERATED:
+                        return {"status": "denied", "message": str(value)}
+        except (TimeoutError, asyncio.TimeoutError):
+            return {"status": "timeout"}
+        except AwsError as error:
+            return {"status": "denied", "message": str(error)}
+
+
+def markers_poller(clients: Clients) -> Poller[str | LedgerError]:
+    """A poll loop over markers: one GET a look, and where there is one, a LIST that tells whether it stands.
+
+    What is wrong with one marker's place is that wait's own matter; the others go on.
+    """
+
+    def describe(ids: Sequence[str]) -> dict[str, str | LedgerError]:
+        found: dict[str, str | LedgerError] = {}
+        missed: list[AwsError] = []
+        for id_ in ids:
+            state, dag_id, run_key, job = id_.split("\n")
+            ledger = Ledger(clients.s3, state).job(dag_id, run_key, job)
+            try:
+                if ledger.marker() is not None and ledger.read().marker is not None:
+                    found[id_] = ledger.marker_uri
+            except LedgerError as error:
+                meaning = classify(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+                if isinstance(meaning, Expired | NotAllowed):  # a key that was exchanged is refused, too
+                    clients.renew()
+                if error.retryable or isinstance(meaning, Expired):
+                    missed.append(meaning)
+                else:
+                    found[id_] = error
+        if len(missed) == len(ids):
+            raise missed[0]
+        return found
+
+    return Poller(describe, chunk=20, shortest=SHORTEST, longest=LONGEST)
