@@ -1,0 +1,89 @@
+"""`batchemr clusters`: the EMR clusters that this package has started."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airflow_batchemr.cli import common
+
+if TYPE_CHECKING:
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.cli.started import Started
+
+app = common.new_app()
+
+
+@app.command()
+def clusters(
+    all_: Annotated[bool, typer.Option("--all", help="Those that have ended, too, as long as EMR remembers.")] = False,
+    end: Annotated[list[str] | None, typer.Option(help="End this cluster. Can be repeated.", metavar="j-...")] = None,
+    profile: common.ProfileOption = None,
+    region: common.RegionOption = None,
+    json_: common.JsonOption = False,
+) -> None:
+    """List the clusters that this package has started, with age, instance-hours so far and owner; end them.
+
+    batchemr clusters
+
+    batchemr clusters --end j-2AXXXXXXGAPLF
+    """
+    from airflow_batchemr.aws.emr.clusters import ALIVE
+    from airflow_batchemr.cli.started import emr_clusters, instance_hours
+
+    with common.errors():
+        aws = common.clients(profile, region)
+        if end:
+            _end(aws, end)
+            return
+        found = list(emr_clusters(aws, () if all_ else tuple(sorted(ALIVE))))
+        hours = {one.id: instance_hours(aws, one) for one in found}
+    if json_:
+        for one in found:
+            record = {
+                "id": one.id, "name": one.name, "state": one.state, "created": one.created.isoformat(),
+                "age_seconds": round(one.age), "instance_hours": hours[one.id], "owner": _owner(one),
+                "tags": dict(one.tags),
+            }  # fmt: skip
+            sys.stdout.write(json.dumps(record) + "\n")
+        return
+    rows = [
+        [one.id, one.state, common.duration(one.age), _hours(hours[one.id]), _owner(one), one.work] for one in found
+    ]
+    common.table(["id", "state", "age", "instance-hours", "owner", "pipeline run job"], rows)
+    common.say(f"{len(found)} cluster{'s' * (len(found) != 1)}")
+
+
+def _owner(one: Started) -> str:
+    """Name the owner of the Airflow task; on clusters without that tag, whoever a tag `owner` names."""
+    given = {name.lower(): value for name, value in one.tags.items()}
+    return one.tag("owner") or given.get("owner", "")
+
+
+def _hours(hours: float | None) -> str:
+    return "?" if hours is None else f"{hours:.1f}"
+
+
+def _end(aws: Clients, ids: list[str]) -> None:
+    """End clusters, but only those that this package has started; leave word for whoever waits for them."""
+    from airflow_batchemr.aws.emr.clusters import terminate
+    from airflow_batchemr.cli.started import emr_clusters
+    from airflow_batchemr.ledger import Ledger, LedgerError, StopWord
+
+    known = {one.id: one for one in emr_clusters(aws)}
+    if strange := [id_ for id_ in ids if id_ not in known]:
+        raise LookupError(f"{', '.join(strange)}: no running cluster that this package has started")
+    for id_ in ids:
+        one = known[id_]
+        if one.attempt is not None:
+            try:
+                ledger = Ledger(aws.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
+                ledger.ask_stop(one.attempt, StopWord(reason="ended by hand", by="batchemr clusters"))
+            except LedgerError as error:
+                common.say(f"note: no word was left in the ledger: {error}")
+    terminate(aws, ids)
+    for id_ in ids:
+        common.say(f"{id_} is ending")

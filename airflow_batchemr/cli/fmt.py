@@ -1,0 +1,87 @@
+"""`batchemr fmt`: one layout for pipeline files."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False
+)
+
+
+@app.command()
+def fmt(
+    files: Annotated[
+        list[Path], typer.Argument(help="Pipeline files, or folders of them; - is stdin.", metavar="FILE...")
+    ],
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a file would change.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
+) -> None:
+    """Lay out pipeline files in one way: indentation, spaces, empty lines. Comments, words and quotes stay.
+
+    A file is only written if it says the same afterwards. `.json` files are left alone.
+
+    Exit code 0: done; 1: a file is no YAML, or with --check would change.
+
+        batchemr fmt dags/
+
+        batchemr fmt - < pipelines.yaml
+    """
+    from airflow_batchemr.spec import SpecError, find_files
+
+    failed = changed = 0
+    found = [file for path in files for file in (find_files(path) if str(path) != "-" else [path])]
+    for file in found:
+        if file.suffix == ".json":
+            continue
+        try:
+            changed += _format(file, write=not check and not diff, diff=diff)
+        except SpecError as error:
+            sys.stderr.write(f"{error}\n")
+            failed += 1
+        except (OSError, UnicodeDecodeError) as error:
+            sys.stderr.write(f"{file}: error: {error}\n")
+            failed += 1
+    raise typer.Exit(1 if failed or (check and changed) else 0)
+
+
+def _format(file: Path, *, write: bool, diff: bool) -> bool:
+    from airflow_batchemr.spec.formatting import format_text
+
+    if str(file) == "-":
+        sys.stdout.write(format_text(sys.stdin.read(), "<stdin>"))
+        return False
+    before = file.read_bytes().decode("utf-8")
+    after = format_text(before, file)
+    if after == before:
+        return False
+    if diff:
+        lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), str(file), str(file))
+        sys.stdout.writelines(lines)
+    elif write:
+        _replace(file, after)
+        sys.stdout.write(f"{file}: laid out\n")
+    else:
+        sys.stdout.write(f"{file}: would be laid out\n")
+    return True
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write the whole file or nothing, under its own permissions; a link stays a link."""
+    target = Path(os.path.realpath(file))
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+        Path(name).chmod(target.stat().st_mode & 0o7777)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

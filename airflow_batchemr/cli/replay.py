@@ -1,0 +1,202 @@
+"""`batchemr replay`: one index of a recorded job again, alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airflow_batchemr.cli import common
+from airflow_batchemr.core.replay import docker_command, recorded_shard, shell_text, with_definition
+
+if TYPE_CHECKING:
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.core.replay import Shard
+    from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState
+
+app = common.new_app()
+
+
+@app.command()
+def replay(  # noqa: PLR0917 (all are options)
+    pipeline: Annotated[str, typer.Argument(help="The Dag.")],
+    run_key: Annotated[
+        str, typer.Argument(help="The run, such as 2026-11-20T000000Z: what jobs see as PIPELINE_RUN_ID.")
+    ],
+    job: Annotated[str, typer.Argument(help="The job.")],
+    index: Annotated[int, typer.Option("--index", "-i", min=0, help="The index; a single job has index 0.")] = 0,
+    print_: Annotated[bool, typer.Option("--print", help="Print the shell command (the default).")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Run the program as a process here.")] = False,
+    docker: Annotated[bool, typer.Option("--docker", help="Run it in the same image here.")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="Run it as one AWS Batch job and wait for it.")] = False,
+    instance_type: Annotated[
+        str | None, typer.Option(help="With --batch: on a queue whose machines are all of this type.")
+    ] = None,
+    mark: Annotated[
+        bool, typer.Option("--mark", help="If it succeeds, record the index as done, and the job when it was the last.")
+    ] = False,
+    state: common.StateOption = None,
+    profile: common.ProfileOption = None,
+    region: common.RegionOption = None,
+    json_: common.JsonOption = False,
+) -> None:
+    """Run one index of a recorded job again, alone, with the exact command, environment and input it had.
+
+    Nothing is recorded unless --mark is given. The exit code is the program's own.
+
+        batchemr replay nightly 2026-11-20T000000Z score --index 17
+
+        batchemr replay nightly 2026-11-20T000000Z score --index 17 --docker
+
+        batchemr replay nightly 2026-11-20T000000Z score --index 17 --batch --mark
+    """
+    if local + docker + batch + (print_ or json_) > 1:
+        raise typer.BadParameter("give one of --print, --local, --docker and --batch")
+    if instance_type and not batch:
+        raise typer.BadParameter("--instance-type goes with --batch")
+    if mark and not (local or docker or batch):
+        raise typer.BadParameter("--mark goes with --local, --docker or --batch: printing runs nothing")
+    with common.errors():
+        aws = common.clients(profile, region)
+        ledger = common.open_ledger(aws, state)
+        job_ledger = _existing(ledger, pipeline, run_key, job)
+        history = job_ledger.history()
+        shard = _complete(aws, recorded_shard(history, index), needed=docker)
+        if mark:
+            _check_free(history, index)
+        if batch:
+            from airflow_batchemr.cli.replay_batch import run_on_batch
+
+            code = run_on_batch(aws, ledger.uri, job_ledger, shard, instance_type=instance_type, mark=mark)
+        elif local or docker:
+            code = _run_here(shard, profile, region, docker=docker)
+            if mark and code == 0:
+                from airflow_batchemr.cli.replay_mark import record_success
+
+                common.say(record_success(job_ledger, shard, "docker" if docker else "local"))
+        else:
+            _show(shard, json_=json_)
+            code = 0
+    raise typer.Exit(code)
+
+
+def _existing(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobLedger:
+    """Find the job's ledger; where there is none, say what there is."""
+    for names, name, what in (
+        (ledger.pipelines, pipeline, "pipeline"),
+        (lambda: ledger.runs(pipeline), run_key, f"run of {pipeline}"),
+        (lambda: ledger.jobs(pipeline, run_key), job, f"job of {pipeline} {run_key}"),
+    ):
+        known = names()
+        if name not in known:
+            there = ", ".join(known[-20:]) or "none"
+            raise LookupError(f"the ledger {ledger.uri} has no {what} named {name!r}; there are: {there}")
+    return ledger.job(pipeline, run_key, job)
+
+
+def _complete(aws: Clients, shard: Shard, *, needed: bool) -> Shard:
+    """Add what the job definition brings; it is needed for the image, and for a command of its own."""
+    from airflow_batchemr.aws.errors import AwsError
+    from airflow_batchemr.aws.retry import call_again
+
+    name = str(shard.request["jobDefinition"])
+    try:
+        answer = call_again(
+            lambda: aws.batch.describe_job_definitions(jobDefinitions=[name]), "batch:DescribeJobDefinitions"
+        )
+        found = answer["jobDefinitions"]
+    except AwsError as error:
+        if needed or not shard.argv:
+            raise
+        found = []
+        common.say(f"note: the job definition could not be looked up, what it brings itself is missing: {error}")
+    if not found:
+        if needed or not shard.argv:
+            raise LookupError(f"AWS Batch no longer knows the job definition {name}")
+        return shard
+    if found[0].get("containerProperties", {}).get("secrets"):
+        common.say("note: the job definition has secrets, which only AWS Batch fills in")
+    return with_definition(shard, found[0])
+
+
+def _check_free(state: LedgerState, index: int) -> None:
+    if index in state.done:
+        raise LookupError(f"index {index} is already recorded as done: leave --mark out to run it all the same")
+    if index in state.running:
+        holders = [str(attempt.number) for attempt in state.open_attempts if index in attempt.indices]
+        raise LookupError(
+            f"index {index} is in hand of attempt {', '.join(holders)}, which has not ended: wait for it, or clear the "
+            "task (and leave --mark out to run it all the same)"
+        )
+
+
+def _show(shard: Shard, *, json_: bool) -> None:
+    if not json_:
+        sys.stdout.write(shell_text(shard) + "\n")
+        return
+    shown: dict[str, Any] = {
+        "index": shard.index,
+        "size": shard.size,
+        "attempt": shard.attempt,
+        "command": shard.program(),
+        "environment": shard.program_environment(),
+        "image": shard.image,
+        "queue": shard.request.get("jobQueue"),
+        "definition": shard.request.get("jobDefinition"),
+        "request": shard.request,
+    }
+    sys.stdout.write(json.dumps(shown, indent=2) + "\n")
+
+
+def _run_here(shard: Shard, profile: str | None, region: str | None, *, docker: bool) -> int:
+    if docker:
+        return _run_in_docker(shard, _credentials(profile, region))
+    command = shard.program()
+    try:
+        return subprocess.run(command, env={**os.environ, **shard.program_environment()}, check=False).returncode
+    except FileNotFoundError:
+        raise LookupError(
+            f"there is no program {command[0]!r} on the PATH: put it there, or use --docker or --batch"
+        ) from None
+
+
+def _run_in_docker(shard: Shard, credentials: dict[str, str]) -> int:
+    """Run the image; variables go through a file that only this user can read, so that `ps` shows no credentials."""
+    endpoint = credentials.get("AWS_ENDPOINT_URL", "")
+    here = any(f"//{host}" in endpoint for host in ("127.", "localhost", "[::1]"))
+    environment = {**credentials, **shard.program_environment()}
+    lines = {name: value for name, value in environment.items() if "\n" not in value}
+    with tempfile.NamedTemporaryFile("w", prefix="batchemr-", suffix=".env", encoding="utf-8") as file:
+        file.writelines(f"{name}={value}\n" for name, value in lines.items())
+        file.flush()
+        several = [f"{name}={value}" for name, value in environment.items() if name not in lines]
+        command = docker_command(shard, file.name, several, host_network=here)
+        try:
+            return subprocess.run(command, check=False).returncode
+        except FileNotFoundError:
+            raise LookupError("docker is not installed here: use --local or --batch") from None
+
+
+def _credentials(profile: str | None, region: str | None) -> dict[str, str]:
+    """Give this machine's AWS credentials as variables: a container sees neither profile nor role."""
+    import boto3
+
+    session: Any = boto3.Session(profile_name=profile, region_name=region)
+    found: dict[str, str | None] = {
+        "AWS_DEFAULT_REGION": session.region_name,
+        "AWS_ENDPOINT_URL": os.environ.get("AWS_ENDPOINT_URL"),
+    }
+    credentials = session.get_credentials()
+    if credentials is not None:
+        frozen = credentials.get_frozen_credentials()
+        found |= {
+            "AWS_ACCESS_KEY_ID": frozen.access_key,
+            "AWS_SECRET_ACCESS_KEY": frozen.secret_key,
+            "AWS_SESSION_TOKEN": frozen.token,
+        }
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,86 @@
+"""What `batchemr replay --mark` records: an attempt of the one index, and the marker when it was the last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.core import planning
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.ledger import Intent, Marker, Request, Result
+
+if TYPE_CHECKING:
+    from airflow_batchemr.core.replay import Shard
+    from airflow_batchemr.ledger import JobLedger
+
+
+def identity_of(state_uri: str, intent: Intent) -> RunIdentity:
+    """Whose work a recorded attempt was."""
+    return RunIdentity(
+        state=state_uri,
+        dag_id=intent.dag_id,
+        run_key=intent.run_key,
+        job=intent.job,
+        run_id=intent.run_id or intent.run_key,
+        task_id=intent.task_id or intent.job,
+        map_index=intent.map_index,
+        try_number=intent.try_number,
+    )
+
+
+def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
+    """Record that the index has succeeded here, as an attempt of its own that is claimed and closed at once.
+
+    Returns:
+        What was recorded, for the person.
+
+    Raises:
+        LookupError: somebody else has the index in hand, or has done it meanwhile.
+    """
+    one = IndexSet.of([shard.index])
+    while True:
+        state = ledger.read()
+        if shard.index in state.done | state.running:
+            raise LookupError(
+                f"not recorded: index {shard.index} was meanwhile done or taken in hand by another attempt"
+            )
+        intent = Intent(
+            kind="batch",
+            name=f"{shard.intent.name.rpartition('-a')[0]}-a{state.next_number:04d}",
+            requests=[Request(name=f"replay-{how}", indices=one, request=shard.request)],
+            indices=one,
+            fresh=state.fresh,
+            dag_id=shard.intent.dag_id,
+            run_key=shard.intent.run_key,
+            job=shard.intent.job,
+            run_id=shard.intent.run_id,
+            task_id=shard.intent.task_id,
+            map_index=shard.intent.map_index,
+            details={"replay": how},
+        )
+        if ledger.claim(state.next_number, intent):
+            break
+    ledger.record_result(
+        state.next_number,
+        Result(
+            kind="batch", outcome="succeeded", indices=one, succeeded=one, fresh=state.fresh, details={"replay": how}
+        ),
+    )
+    return marked(ledger, shard)
+
+
+def marked(ledger: JobLedger, shard: Shard) -> str:
+    """Write the job's marker if nothing is left; say what stands."""
+    state = ledger.read()
+    if state.marker is None and planning.decide(state, shard.size).action == "mark":
+        xcom = {
+            "run_key": shard.intent.run_key,
+            "job": shard.intent.job,
+            "size": shard.size,
+            "attempts": len(state.numbers),
+            "ledger": ledger.uri,
+        }
+        ledger.mark(Marker(attempt=max(state.numbers), size=shard.size, fresh=state.fresh, xcom=xcom))
+        return f"index {shard.index} is recorded as done; it was the last: the job is marked ({ledger.marker_uri})"
+    left = shard.size - len(state.done)
+    return f"index {shard.index} is recorded as done; {left:,} of {shard.size:,} indices are left"
