@@ -1,0 +1,28 @@
+#!/bin/sh
+# clean.sh --input s3://BUCKET/PREFIX --output s3://BUCKET/PREFIX
+#
+# The article's program: one index of an array job takes the file of its number, keeps columns 1 and 3, and writes the
+# file of the same number. A line that has no third column, or one that is no number, is an error.
+set -eu
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --input) input=$2 ;;
+    --output) output=$2 ;;
+    *) echo "clean.sh: unknown option $1" >&2; exit 2 ;;
+    esac
+    shift 2
+done
+
+index=${AWS_BATCH_JOB_ARRAY_INDEX:-0}
+echo "clean.sh: run ${PIPELINE_RUN_ID:-none} index $index of $input"
+
+aws s3 cp --only-show-errors "$input/$index.csv" in.csv
+awk -F , -v file="$input/$index.csv" '
+    NF < 3 || $3 !~ /^[0-9]+$/ {
+        printf "clean.sh: %s line %d: expected user,page,seconds but found: %s\n", file, NR, $0 > "/dev/stderr"
+        exit 65
+    }
+    { print $1 "," $3 }
+' in.csv >out.csv
+aws s3 cp --only-show-errors out.csv "$output/$index.csv"

@@ -1,0 +1,151 @@
+"""`python -m demo run` is `make demo`; `python -m demo up` is `make up`."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import shutil
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from demo.airflow import NO_SCHEDULES, Airflow, AirflowError
+from demo.aws import LocalAws, LocalAwsError
+from demo.processes import ROOT
+from demo.story import BUCKET, DemoError, Story, first_lines, keys, put_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import FrameType
+    from typing import NoReturn
+
+EXAMPLES = ROOT / "dags_examples"
+PIPELINES = ("transform", "score", "publish", "shards", "daily")
+
+
+def main() -> int:
+    """Run the demo, or leave Airflow and the local AWS running; give the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="the main job, from nothing to its table")
+    left = commands.add_parser("up", help="Airflow and the local AWS, until Ctrl-C")
+    left.add_argument("--listen", metavar="HOST:PORT", help="of Airflow; a free port of the loopback if not given")
+    arguments = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    try:
+        if arguments.command == "run":
+            run(console)
+        else:
+            up(console, arguments.listen)
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+        return 130
+    except (DemoError, AirflowError, LocalAwsError) as error:
+        console.print(f"\nThe demo has failed: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+def run(console: Console) -> None:
+    """The main job, from nothing to its table, and everything stopped again."""
+    started = time.monotonic()
+    with ExitStack() as stack:
+        airflow, aws = start(stack, ROOT / ".demo", console, NO_SCHEDULES)
+        story = Story(airflow, aws, console)
+        story.tell()
+        console.print()
+        console.print(table(story))
+        for key in (next(keys(aws, "input/")), next(keys(aws, "scores/")), "published/scores.csv", "clean/17.csv"):
+            console.print(f"[bold]s3://{BUCKET}/{key}[/bold]  {'  '.join(first_lines(aws, key))}  …", highlight=False)
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s; everything that was started is stopped.")
+
+
+def up(console: Console, listen: str | None) -> NoReturn:
+    """Airflow and the local AWS with the examples and their inputs, until Ctrl-C."""
+    host, _, port = (listen or "").rpartition(":")
+    with ExitStack() as stack:
+        airflow, aws = start(stack, ROOT / ".up", console, {}, (host, int(port)) if listen else None)
+        exports = " ".join(f"{name}={value}" for name, value in aws.environment.items())
+        console.print(f"\nAirflow:    {airflow.url}", highlight=False)
+        console.print(f"local AWS:  {aws.endpoint_url}", highlight=False)
+        console.print(f"for `aws`:  export {exports}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"input:      s3://{BUCKET}/; s3://{BUCKET}/shards/17.csv is broken, so that `shards` fails there"
+        )
+        console.print("\nCtrl-C stops both.")
+        while not (airflow.ended or aws.ended):
+            time.sleep(1)
+        raise DemoError(f"one has ended by itself; their logs are in {airflow.home} and {aws.root}")
+
+
+def start(
+    stack: ExitStack,
+    folder: Path,
+    console: Console,
+    settings: Mapping[str, str],
+    listen: tuple[str, int] | None = None,
+) -> tuple[Airflow, LocalAws]:
+    """Start the local AWS with the inputs and an Airflow with the examples; the stack stops them.
+
+    Args:
+        stack: gets what stops them.
+        folder: their homes and logs; what was there before is removed.
+        console: where progress is told.
+        settings: more settings of Airflow.
+        listen: host and port of Airflow.
+
+    Raises:
+        DemoError: another one uses the folder.
+    """
+    folder.mkdir(exist_ok=True)
+    lock = stack.enter_context((folder / "lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DemoError(f"it runs already: {folder} is in use") from None
+    for name in ("aws", "airflow"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    console.print("Starting the local AWS and Airflow …")
+    aws = LocalAws(folder / "aws", [EXAMPLES / "bin"])
+    stack.callback(aws.stop)
+    aws.start()
+    airflow = Airflow(folder / "airflow", EXAMPLES, aws, settings, listen)
+    stack.callback(airflow.stop)
+    began = time.monotonic()
+    airflow.launch()
+    put_inputs(aws)
+    airflow.wait_until_healthy()
+    airflow.wait_for_dags(PIPELINES)
+    console.print(f"   local AWS at {aws.endpoint_url}, Airflow at {airflow.url} ({time.monotonic() - began:.0f} s)")
+    return airflow, aws
+
+
+def table(story: Story) -> Table:
+    """What ran, job by job."""
+    rows = Table("pipeline", "job", box=SIMPLE)
+    for heading in ("indices run", "indices skipped", "seconds"):
+        rows.add_column(heading, justify="right")
+    rows.add_column("output in S3", no_wrap=True)
+    for row in story.rows:
+        rows.add_row(row.pipeline, row.job, str(row.ran), str(row.skipped), f"{row.seconds:.0f}", row.output)
+    return rows
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as after Ctrl-C: everything that was started is stopped on the way out."""
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
