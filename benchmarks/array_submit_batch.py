@@ -1,0 +1,98 @@
+"""An array of 100,000 indices: ten SubmitJobs, planned, claimed, submitted and recorded; time, memory and calls.
+
+    python benchmarks/array_submit_batch.py [--size 100000]
+
+Must reach: at most 60 s with the local AWS, at most 150 MB over the idle worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_batchemr.core.planning import AttemptPlan
+    from airflow_batchemr.ledger import Request
+
+
+def resident(field: str = "VmRSS") -> float:
+    """This process's memory now, or at its most (VmHWM), in MB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0]) / 1024
+
+
+def worker(size: int) -> None:
+    """The process that plays the worker: all its imports and clients are there before its memory is measured."""
+    from airflow_batchemr.aws.batch.advance import Advance
+    from airflow_batchemr.aws.batch.attempts import BatchAttempts
+    from airflow_batchemr.aws.batch.definitions import ensure_definition
+    from airflow_batchemr.aws.batch.queues import check_queue
+    from airflow_batchemr.aws.batch.requests import attempt_requests
+    from airflow_batchemr.aws.batch.words import BatchWords
+    from airflow_batchemr.aws.identity import RunIdentity
+    from airflow_batchemr.ledger import Ledger
+    from airflow_batchemr.operators.batch import BatchArrayOperator  # noqa: F401 - a worker has it imported
+    from airflow_batchemr.operators.connection import connection_clients
+
+    clients = connection_clients(None, "us-east-1")
+    identity = RunIdentity("s3://state/ledger", "dag", "2026-11-20T000000Z", "job", "run", "job")
+    ledger = Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
+    clients.batch.describe_job_queues(jobQueues=["default"])
+    words = BatchWords(queue="default", image="busybox", command=["true"])
+
+    def requests(plan: AttemptPlan) -> list[Request]:
+        check_queue(clients, words.queue)
+        definition = ensure_definition(clients, words)
+        return attempt_requests(words, definition, identity, plan.number, plan.indices, size=size)
+
+    idle = resident()
+    started = time.perf_counter()
+    step = Advance(BatchAttempts(clients, ledger, identity), ledger, size, requests).run(ledger.read(), None, None)
+    seconds = time.perf_counter() - started
+    jobs = step.waits[0].handle.jobs
+    print(json.dumps({"seconds": seconds, "memory": resident("VmHWM") - idle, "jobs": len(jobs)}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, default=100_000)
+    parser.add_argument("--worker", action="store_true")
+    options = parser.parse_args()
+    if options.worker:
+        worker(options.size)
+        return
+    from airflow_batchemr.local import LocalAWS
+
+    with tempfile.TemporaryDirectory() as folder, LocalAWS(root=Path(folder) / "aws", slots=1) as aws:
+        aws.client("s3").create_bucket(Bucket="state")
+        aws.faults.no_capacity("default")
+        aws.reset_requests()
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            **aws.environment(),
+            "AIRFLOW_HOME": f"{folder}/airflow",
+        }
+        answer = subprocess.run(
+            [sys.executable, __file__, "--worker", "--size", str(options.size)],
+            env=environment,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        figures = json.loads(answer.stdout.splitlines()[-1])
+        calls = dict(sorted(aws.requests().items()))
+    print(f"python {platform.python_version()}, {os.cpu_count()} cores; array of {options.size:,}")
+    print(f"{figures['jobs']} SubmitJobs recorded in {figures['seconds']:.1f} s, {figures['memory']:.0f} MB over idle")
+    print(f"calls: {calls}")
+
+
+if __name__ == "__main__":
+    main()
