@@ -1,0 +1,26 @@
+"""What tests of several parts share."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def local_aws_server(tmp_path_factory):
+    """One local AWS for the whole run; tests take `local_aws`."""
+    from airflow_batchemr.local import LocalAWS
+
+    with LocalAWS(root=tmp_path_factory.mktemp("local-aws"), slots=4) as aws:
+        yield aws
+
+
+@pytest.fixture
+def local_aws(local_aws_server, monkeypatch):
+    """A local AWS with an empty account (but for the queue `default`), which is also what boto3 talks to by default."""
+    local_aws_server.reset()
+    for name, value in local_aws_server.environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    yield local_aws_server
+    local_aws_server.reset()

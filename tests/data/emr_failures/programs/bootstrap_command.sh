@@ -1,0 +1,4 @@
+#!/bin/bash
+set -eu
+echo "installing"
+yumm install -y git

@@ -1,0 +1,7 @@
+#!/bin/sh
+# step.sh FOLDER DAG: the step of a cluster, steered and seen by the same files as work.sh.
+set -eu
+cd "$1"
+echo "started - $2 $2 0" >>journal
+while [ -e "hold.$2.$2.0" ]; do sleep 0.1; done
+echo "done - $2 $2 0" >>journal

@@ -1,0 +1,69 @@
+"""A cluster of a job's own never outlives the task that a person or a crash ends, and there are never two of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.e2e.processes import kill, worker
+
+if TYPE_CHECKING:
+    from demo.airflow import Airflow
+    from demo.aws import LocalAws
+    from tests.e2e.conftest import Work
+
+DATE = "2026-11-02T00:00:00Z"
+
+
+def start_step(airflow: Airflow, work: Work, dag: str) -> str:
+    """Trigger a Dag whose step waits, until its trigger watches the step; gives the run's id."""
+    work.hold(dag, dag, 0)
+    run = airflow.trigger(dag, DATE)
+    airflow.wait(lambda: work.count("started", dag) == Counter([0]), "the step's start", timeout=60)
+    airflow.wait_for_task(dag, run, dag, "deferred")
+    airflow.wait(lambda: ".trigger." in airflow.log(dag, run, dag), "the trigger", timeout=60)
+    return run
+
+
+def test_marking_failed_ends_the_cluster_and_its_step(airflow: Airflow, aws: LocalAws, work: Work) -> None:
+    """A person marks the deferred task failed while its step runs: the cluster is terminated, the step never ends."""
+    dag = "steps_marked"
+    run = start_step(airflow, work, dag)
+    airflow.mark(dag, run, dag, "failed")
+    airflow.wait(lambda: aws.cluster_states(dag) == ["TERMINATED"], "the end of the cluster", timeout=60)
+    work.release(dag)
+    assert "failed" == airflow.wait_for_run(dag, run)
+    assert Counter() == work.count("done", dag)
+
+
+def test_clearing_ends_the_old_cluster_and_the_next_try_has_its_own(
+    airflow: Airflow, aws: LocalAws, work: Work
+) -> None:
+    """A person clears the deferred task while its step runs: the step runs again on a new cluster, to success once."""
+    dag = "steps_cleared"
+    run = start_step(airflow, work, dag)
+    airflow.clear(dag, run, dag)
+    airflow.wait(lambda: work.count("started", dag)[0] == 2, "the second start of the step", timeout=120)
+    assert "TERMINATED" == aws.cluster_states(dag)[-1]
+    work.release(dag)
+    assert "success" == airflow.wait_for_run(dag, run)
+    assert Counter([0]) == work.count("done", dag)
+    airflow.wait(lambda: aws.cluster_states(dag) == ["TERMINATED"] * 2, "the end of the new cluster", timeout=60)
+
+
+def test_a_worker_killed_right_after_run_job_flow_leaves_one_cluster(
+    airflow: Airflow, aws: LocalAws, work: Work
+) -> None:
+    """`kill -9` of the worker before it has seen the answer to RunJobFlow: the retry finds the cluster by its name."""
+    dag = "steps_worker_killed"
+    work.hold(dag, dag, 0)
+    aws.plan_fault("RunJobFlow", "slow")
+    run = airflow.trigger(dag, DATE)
+    airflow.wait(lambda: aws.cluster_states(dag), "the cluster", timeout=60, every=0.1)
+    kill(worker(airflow, run, dag))
+    airflow.wait_for_task(dag, run, dag, "deferred", try_number=2, timeout=120)
+    work.release(dag)
+    assert "success" == airflow.wait_for_run(dag, run)
+    airflow.wait(lambda: aws.cluster_states(dag) == ["TERMINATED"], "the end of the only cluster", timeout=60)
+    assert Counter([0]) == work.count("started", dag)
+    assert Counter([0]) == work.count("done", dag)

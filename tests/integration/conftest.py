@@ -1,0 +1,163 @@
+"""Real operators and triggers in a real Airflow (its own SQLite database), against the local AWS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+# Airflow reads its configuration when it is first imported, and that is when pytest imports the test modules.
+_HOME = Path(tempfile.mkdtemp(prefix="batchemr-airflow-"))
+os.environ |= {
+    "AIRFLOW_HOME": str(_HOME),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__CORE__DAGS_FOLDER": str(_HOME / "dags"),
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+    "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+    "AIRFLOW__SECRETS__USE_CACHE": "False",
+}
+(_HOME / "dags").mkdir()
+
+START = "2026-11-20"
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Leave no temporary folder behind."""
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow_db():
+    """The metadata database, made once."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.utils.db import initdb
+
+    initdb()
+    DagBundlesManager().sync_bundles_to_db()
+    return _HOME
+
+
+class Finished:
+    """A run of a Dag that has ended."""
+
+    def __init__(self, run, output):
+        self.state = str(run.state)
+        self.run_id = run.run_id
+        self.tasks = {
+            ti.task_id if ti.map_index < 0 else f"{ti.task_id}.{ti.map_index}": str(ti.state)
+            for ti in run.get_task_instances()
+        }
+        self.output = output
+        """All that Airflow, the operators and the triggers have logged."""
+
+
+@pytest.fixture
+def run_dag(airflow_db, capfd):
+    """`run_dag(dag, logical_date=…, conf=…)` runs a Dag to its end in this process; gives its state and its tasks'."""
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    def run(dag, *, logical_date=START, conf=None, again=False):
+        import pendulum
+
+        if again:  # another run for the same date: Airflow allows one, so that the first one goes
+            forget_runs(dag.dag_id)
+
+        dag.fileloc = dag.fileloc or __file__
+        dag.relative_fileloc = dag.relative_fileloc or "t.py"
+        bag = DagBag(collect_dags=False)
+        bag.bag_dag(dag)
+        sync_bag_to_db(bag, "dags-folder", None)
+        date = pendulum.parse(logical_date) if isinstance(logical_date, str) else logical_date
+        capfd.readouterr()
+        finished = dag.test(logical_date=date, run_conf=conf)
+        output = "".join(capfd.readouterr())
+        print(output)  # noqa: T201 - shown by pytest where the test fails
+        return Finished(finished, output)
+
+    return run
+
+
+def forget_runs(dag_id):
+    """As after a rebuilt metadata database: Airflow knows of no run of the Dag."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        for run in session.scalars(select(DagRun).where(DagRun.dag_id == dag_id)):
+            session.delete(run)
+
+
+@pytest.fixture
+def state(aws, tmp_path):
+    """The state URI that Airflow is configured with."""
+    return f"s3://state/{tmp_path.name}"
+
+
+@pytest.fixture
+def xcom():
+    """`xcom(finished, dag_id, task_id, key)`: what a task has returned or pushed."""
+
+    def read(finished, dag_id, task_id, key="return_value", map_index=-1):
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            row = session.scalars(
+                XComModel.get_many(
+                    run_id=finished.run_id, key=key, task_ids=task_id, dag_ids=dag_id, map_indexes=map_index
+                )
+            ).first()
+            return None if row is None else XComModel.deserialize_value(row)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def local_aws_server(tmp_path_factory):
+    """One local AWS for all tests of the session."""
+    from airflow_batchemr.local import LocalAWS
+
+    with LocalAWS(root=tmp_path_factory.mktemp("aws"), slots=4) as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(local_aws_server, monkeypatch, tmp_path):
+    """The local AWS, with its addresses in the environment, a state bucket and a queue; counts start at 0."""
+    for name, value in local_aws_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", f"s3://state/{tmp_path.name}")
+    local_aws_server.client("s3").create_bucket(Bucket="state")
+    local_aws_server.reset_requests()
+    return local_aws_server
+
+
+class Work:
+    """A folder in which programs leave a line for each time they run."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.log = folder / "ran.txt"
+
+    def command(self, script: str) -> list[str]:
+        """A command that notes its index and then does `script` (sh, with `$i` the index)."""
+        note = f'i=$AWS_BATCH_JOB_ARRAY_INDEX; echo "$i" >> {self.log}; cd {self.folder}; '
+        return ["sh", "-c", note + script]
+
+    def ran(self) -> Counter:
+        """How often each index has run."""
+        return Counter(int(line) for line in self.log.read_text().split()) if self.log.exists() else Counter()
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Where programs note that they ran."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return Work(folder)

@@ -1,0 +1,36 @@
+"""What the tests of EMR share: steps that leave a line each time they run, and the clusters of a Dag."""
+
+from __future__ import annotations
+
+CLUSTER = {"type": "m5.xlarge", "instances": 3}
+ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
+
+
+class Steps:
+    """A folder in which steps note that they ran."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.log = folder / "steps.txt"
+
+    def step(self, name, script="true", **words):
+        """A step that notes its name and then does `script` (sh)."""
+        return {
+            "name": name,
+            "command": ["sh", "-c", f"echo {name} >> {self.log}; cd {self.folder}; {script}"],
+            **words,
+        }
+
+    def ran(self):
+        """The names of the steps that ran, in order."""
+        return self.log.read_text().split() if self.log.exists() else []
+
+
+def named(aws, prefix):
+    """All clusters whose names begin so."""
+    return [one for one in aws.client("emr").list_clusters()["Clusters"] if one["Name"].startswith(prefix)]
+
+
+def alive(aws, prefix):
+    """Those of them that are there."""
+    return [one for one in named(aws, prefix) if one["Status"]["State"] in ALIVE]

@@ -1,0 +1,152 @@
+"""Drivers: a job starts jobs of its own, which are waited for, recorded, and stopped with it."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from tests.integration.batch_engine import Job, eventually
+from tests.integration.test_batch_array import array_dag
+
+
+@pytest.fixture
+def definition(aws, work):
+    """A job definition for what drivers start: notes its name, and ends when it may."""
+    script = f"echo $NAME >> {work.folder}/children.txt; while [ -e {work.folder}/hold ]; do sleep 0.1; done; $THEN"
+    return aws.client("batch").register_job_definition(
+        jobDefinitionName="child",
+        type="container",
+        containerProperties={
+            "image": "busybox",
+            "command": ["sh", "-c", script],
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}],
+        },
+    )["jobDefinitionName"]
+
+
+@pytest.fixture
+def other_queue(aws):
+    """A second queue: drivers may use any."""
+    batch = aws.client("batch")
+    if batch.describe_job_queues(jobQueues=["other"])["jobQueues"]:
+        return "other"
+    place = batch.describe_job_queues(jobQueues=["default"])["jobQueues"][0]["computeEnvironmentOrder"]
+    batch.create_job_queue(jobQueueName="other", state="ENABLED", priority=1, computeEnvironmentOrder=place)
+    return "other"
+
+
+def starting(name, *, then="true", queue="default"):
+    """Shell text of a driver that starts a child."""
+    overrides = f'environment=[{{name=NAME,value={name}}},{{name=THEN,value="{then}"}}]'
+    return (
+        f"aws batch submit-job --job-definition child --job-queue {queue} --container-overrides '{overrides}'"
+        f' --job-name "${{BATCHEMR_CHILD_PREFIX}}{name}" >/dev/null;'
+    )
+
+
+def started(work):
+    """The children that have begun to run, by their names."""
+    log = work.folder / "children.txt"
+    return sorted(log.read_text().split()) if log.exists() else []
+
+
+def statuses(aws, job, number=1, queue="default"):
+    """Name and status of an attempt's children in a queue, by what AWS says."""
+    prefix = job.identity.child_prefix(number)
+    found = aws.client("batch").list_jobs(jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}])
+    return {one["jobName"].removeprefix(prefix): one["status"] for one in found["jobSummaryList"]}
+
+
+def test_a_driver_is_done_when_its_children_are(aws, run_dag, work, definition, other_queue):
+    """The task waits for what the driver has started, in any queue, and the ledger keeps what became of it."""
+    (work.folder / "hold").touch()
+
+    def release():
+        eventually(lambda: aws.requests()["ListJobs"])  # the driver has ended
+        (work.folder / "hold").unlink()
+
+    later = threading.Thread(target=release)
+    later.start()
+    script = starting("a") + starting("b", queue=other_queue)
+    finished = run_dag(array_dag("driver", work.command(script), wait_for_children=True))
+    later.join()
+    assert {"work": "success"} == finished.tasks
+    assert ["a", "b"] == started(work)
+    assert "Waiting for 2 jobs that the program has started" in finished.output
+    (key,) = [
+        one["Key"]
+        for one in aws.client("s3").list_objects_v2(Bucket="state")["Contents"]
+        if one["Key"].startswith(work.folder.parent.name) and "/started/" in one["Key"]
+    ]
+    recorded = json.loads(aws.client("s3").get_object(Bucket="state", Key=key)["Body"].read())
+    assert ["SUCCEEDED", "SUCCEEDED"] == [one["status"] for one in recorded]
+
+
+def test_without_the_word_children_are_not_waited_for(aws, run_dag, work, definition):
+    """The driver alone counts, and nobody looks for what it has started."""
+    (work.folder / "hold").touch()
+    assert {"work": "success"} == run_dag(array_dag("loose", work.command(starting("a")))).tasks
+    assert 0 == aws.requests()["ListJobs"]
+    (work.folder / "hold").unlink()
+
+
+def test_a_child_that_fails_fails_its_driver(aws, run_dag, work, definition):
+    """The report names it; the next try runs the driver again."""
+    script = "[ -e mended ] && then=true || then=false; " + starting("a", then="'$then'")
+    dag = array_dag("failing", work.command(script), wait_for_children=True)
+    failed = run_dag(dag)
+    assert {"work": "failed"} == failed.tasks
+    assert "that it had started has failed" in failed.output
+    (work.folder / "mended").touch()
+    assert {"work": "success"} == run_dag(dag).tasks
+    assert {0: 2} == work.ran()
+
+
+def test_a_failed_child_of_an_array_fails_the_index_in_its_name(aws, work, tmp_path, definition):
+    """Only that index runs again."""
+    script = f"[ $i != 2 ] || [ -e {work.folder}/mended ] || " + starting("2-x", then="false")
+    job = Job(f"s3://state/{tmp_path.name}", work.command(script), 4, waits_for_children=True)
+    step = job.try_()
+    assert [(2, "child")] == [(failure.index, failure.cause) for failure in step.failures]
+    (work.folder / "mended").touch()
+    assert job.try_(try_number=2) is None
+    assert {0: 1, 1: 1, 2: 2, 3: 1} == work.ran()
+
+
+def test_stopping_a_driver_stops_its_children(aws, work, tmp_path, definition, other_queue):
+    """In each queue, whether or not they would have been waited for; what is done next starts anew."""
+    (work.folder / "hold").touch()
+    script = starting("a") + starting("b", queue=other_queue) + f"touch {work.folder}/up; sleep 300"
+    job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1)
+    step = job.step()
+    eventually(lambda: started(work) == ["a", "b"] and (work.folder / "up").exists())
+    job.attempts().stop(step.waits, "cleared", by="try 1")
+    eventually(lambda: statuses(aws, job) == {"a": "FAILED"})
+    eventually(lambda: statuses(aws, job, queue=other_queue) == {"b": "FAILED"})
+
+
+def test_what_a_driver_starts_while_it_is_ended_is_stopped_too(aws, work, tmp_path, definition):
+    """Its last job comes after the word to stop."""
+    (work.folder / "hold").touch()
+    start = starting("late").replace("'", '"')
+    script = f"trap '{start} exit 1' TERM; touch {work.folder}/up; while :; do sleep 0.1; done"
+    job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1, waits_for_children=True)
+    step = job.step()
+    eventually((work.folder / "up").exists)
+    job.attempts().stop(step.waits, "cleared", by="try 1")
+    eventually(lambda: statuses(aws, job) == {"late": "FAILED"})
+
+
+def test_children_of_a_driver_that_failed_end_before_it_runs_again(aws, work, tmp_path, definition):
+    """No child of the first attempt runs beside one of the second."""
+    (work.folder / "hold").touch()
+    script = f"[ ! -e {work.folder}/mended ] || exit 0; " + starting("a") + "exit 3"
+    job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1, waits_for_children=True)
+    step = job.try_()
+    assert ["exit 3"] == [failure.cause for failure in step.failures]
+    assert {"a": "FAILED"} == statuses(aws, job)
+    (work.folder / "mended").touch()
+    assert job.try_(try_number=2) is None
+    assert {} == statuses(aws, job, 2)

@@ -1,0 +1,142 @@
+"""Arrays whose size comes out of the data."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from airflow_batchemr.aws.batch import attempts
+from tests.integration.batch_engine import Job, eventually
+from tests.integration.test_batch_array import array_dag
+
+
+@pytest.fixture
+def bucket(aws):
+    """A bucket for the data; `put(key, text)` puts an object."""
+    client = aws.client("s3")
+    client.create_bucket(Bucket="data")
+
+    def put(key, text):
+        client.put_object(Bucket="data", Key=key, Body=text.encode())
+
+    yield put
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket="data"):
+        for one in page.get("Contents", ()):
+            client.delete_object(Bucket="data", Key=one["Key"])
+
+
+def told(work):
+    """What each index has noted, by index."""
+    return {int(path.name): path.read_text() for path in (work.folder).iterdir() if path.name.isdigit()}
+
+
+def test_an_object_an_index(aws, bucket, run_dag, work):
+    """Each program is told its object, whatever characters its key has; other keys and folders are left out."""
+    keys = ["a.csv", "b c.csv", "d'\"$(x)`.csv", "été.csv"]
+    for key in [*keys, "e.txt", "folder/"]:
+        bucket(f"in/{key}", "x")
+    dag = array_dag(
+        "objects", work.command('printf %s "$BATCHEMR_INPUT_URI" > $i'), array={"per_object": "s3://data/in/*.csv"}
+    )
+    assert {"work": "success"} == run_dag(dag).tasks
+    assert {place: f"s3://data/in/{key}" for place, key in enumerate(sorted(keys))} == told(work)
+
+
+def test_a_row_an_index(aws, bucket, run_dag, work):
+    """Each program is told its line, unchanged; empty lines do not count."""
+    rows = ['{"model": "a b", "x": "$(y)"}', "  leading, and \\n no break", "'quotes' \"both\" été "]
+    bucket("models.jsonl", "\n".join([rows[0], "", *rows[1:]]) + "\r\n")
+    dag = array_dag("rows", work.command('printf %s "$BATCHEMR_ROW" > $i'), array={"rows": "s3://data/models.jsonl"})
+    assert {"work": "success"} == run_dag(dag).tasks
+    assert dict(enumerate(rows)) == told(work)
+
+
+def test_objects_packed_into_shards(aws, bucket, run_dag, work):
+    """Each program reads the list of its shard; all objects are in one list, and the shards are about equal."""
+    sizes = {f"p/{number:02d}.csv": 10 + number * 7 for number in range(12)}
+    for key, size in sizes.items():
+        bucket(key, "x" * size)
+    bucket("p/other.txt", "x")
+    script = 'aws s3 cp --quiet "$BATCHEMR_SHARD_URI" - > $i; [ $(wc -l < $i) = "$BATCHEMR_SHARD_FILES" ]'
+    dag = array_dag("packed", work.command(script), array={"pack": "s3://data/p/", "into": 3, "suffix": ".csv"})
+    assert {"work": "success"} == run_dag(dag).tasks
+    shards = [text.splitlines() for text in told(work).values()]
+    assert sorted(f"s3://data/{key}" for key in sizes) == sorted(uri for shard in shards for uri in shard)
+    weights = [sum(sizes[uri.removeprefix("s3://data/")] for uri in shard) for shard in shards]
+    assert 3 == len(weights)
+    assert max(weights) <= 1.1 * sum(weights) / 3
+
+
+def test_a_resume_keeps_the_packing_although_objects_have_come(aws, bucket, run_dag, work):
+    """The index that failed does the same objects again; what came since waits for another run."""
+    for name in "abc":
+        bucket(f"in/{name}.csv", name)
+    script = '[ -e mended ] || [ $i != 1 ] || exit 1; printf %s "$BATCHEMR_INPUT_URI" > $i'
+    dag = array_dag("kept", work.command(script), array={"per_object": "s3://data/in/*"})
+    assert {"work": "failed"} == run_dag(dag).tasks
+    bucket("in/aa.csv", "new")
+    (work.folder / "mended").touch()
+    assert {"work": "success"} == run_dag(dag).tasks
+    assert Counter({0: 1, 1: 2, 2: 1}) == work.ran()
+    assert "s3://data/in/b.csv" == told(work)[1]
+    assert {"work": "success"} == run_dag(dag, conf={"rerun": ["work"]}, again=True).tasks
+    assert "s3://data/in/aa.csv" == told(work)[1]
+    assert "s3://data/in/c.csv" == told(work)[3]
+
+
+def test_nothing_found_is_an_error(aws, bucket, run_dag, work):
+    """An empty prefix says so, and nothing is submitted."""
+    finished = run_dag(array_dag("nothing", work.command("true"), array={"per_object": "s3://data/none/*"}))
+    assert {"work": "failed"} == finished.tasks
+    assert "nothing under s3://data/none/*" in finished.output
+    assert 0 == aws.requests()["SubmitJob"]
+
+
+def test_nothing_found_may_be_allowed(aws, bucket, run_dag, work):
+    """`allow_empty` makes it a success with nothing run."""
+    array = {"pack": "s3://data/none/", "into": 3, "allow_empty": True}
+    assert {"work": "success"} == run_dag(array_dag("empty", work.command("true"), array=array)).tasks
+    assert 0 == aws.requests()["SubmitJob"]
+    assert {} == work.ran()
+
+
+def test_many_values_are_read_out_of_s3(aws, bucket, run_dag, work, monkeypatch):
+    """More than fits into the requests: the program still finds its line, with `aws` in the image."""
+    from airflow_batchemr.aws.batch import values
+
+    monkeypatch.setattr(values, "MOST_INLINE", 100)
+    rows = [f"row {number} {'x' * 50}" for number in range(5)]
+    bucket("many.txt", "\n".join(rows))
+    dag = array_dag("many", work.command('printf %s "$BATCHEMR_ROW" > $i'), array={"rows": "s3://data/many.txt"})
+    assert {"work": "success"} == run_dag(dag).tasks
+    assert dict(enumerate(rows)) == told(work)
+    assert 1 == aws.requests()["SubmitJob"]
+
+
+def test_values_that_do_not_fit_one_request_are_spread_over_several(aws, bucket, run_dag, work):
+    """Nothing but `sh` is needed for some hundred KB of rows: each 3,000 bytes are a SubmitJob more."""
+    rows = [f"{number} {'x' * 200}" for number in range(60)]
+    bucket("wide.txt", "\n".join(rows))
+    dag = array_dag("wide", work.command('printf %s "$BATCHEMR_ROW" > $i'), array={"rows": "s3://data/wide.txt"})
+    assert {"work": "success"} == run_dag(dag).tasks
+    assert dict(enumerate(rows)) == told(work)
+    assert Counter(range(60)) == work.ran()
+    assert 5 == aws.requests()["SubmitJob"]
+
+
+def test_the_job_marks_its_indices_itself(aws, work, tmp_path, monkeypatch):
+    """`markers: in_job`: AWS has forgotten the job, and still what succeeded is known and does not run again."""
+    monkeypatch.setattr(attempts, "INVISIBLE", 0.0)
+    job = Job(f"s3://state/{tmp_path.name}", work.command("[ $i != 1 ] || [ -e mended ] || exit 1"), 3, in_job=True)
+    job.step()
+    (open_,) = job.ledger().read().open_attempts
+    (parent,) = open_.handle.jobs
+    describe = aws.client("batch").describe_jobs
+    eventually(lambda: describe(jobs=[parent.job_id])["jobs"][0]["status"] == "FAILED")
+    aws.faults.forget(parent.job_id)
+    failed = job.try_()
+    assert {1: "AWS Batch no longer knows the job"} == {one.index: one.reason for one in failed.failures}
+    (work.folder / "mended").touch()
+    assert job.try_(try_number=2) is None
+    assert Counter({0: 1, 1: 2, 2: 1}) == work.ran()

@@ -1,0 +1,56 @@
+"""`explicit_success`: a program that exits 0 without having said so has failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from airflow.sdk import DAG
+
+from airflow_batchemr.operators.batch import BatchArrayOperator
+
+#: Tells of its success, as a program of the user's does.
+SAY = 'echo done | aws s3 cp --quiet - "$BATCHEMR_SUCCESS_URI"'
+
+
+def dag_of(dag_id, command, /, **arguments):
+    with DAG(dag_id, schedule=None) as dag:
+        BatchArrayOperator(
+            task_id="work", queue="default", image="busybox", command=command, explicit_success=True, **arguments
+        )
+    return dag
+
+
+def test_a_job_that_says_so_has_succeeded(aws, run_dag, work):
+    """The object is there: the task succeeds."""
+    finished = run_dag(dag_of("says_so", work.command(SAY)))
+    assert finished.tasks == {"work": "success"}
+
+
+def test_exit_0_alone_is_a_failure_and_runs_again(aws, run_dag, work):
+    """The report names the variable; when it is cleared the job runs again."""
+    dag = dag_of("silent", work.command(f"[ ! -e mended ] || {SAY}"), preamble=True)
+    failed = run_dag(dag)
+    assert failed.tasks == {"work": "failed"}
+    assert "no object at BATCHEMR_SUCCESS_URI" in failed.output
+    (work.folder / "mended").touch()
+    assert run_dag(dag).tasks == {"work": "success"}
+    assert work.ran() == Counter({0: 2})
+
+
+def test_what_an_earlier_attempt_said_is_not_this_one_s(aws, run_dag, work):
+    """Each attempt has a URI of its own."""
+    command = work.command(f"[ -e second ] || {{ touch second; {SAY}; exit 1; }}")
+    dag = dag_of("earlier", command)
+    assert run_dag(dag).tasks == {"work": "failed"}
+    assert run_dag(dag).tasks == {"work": "failed"}
+    assert work.ran() == Counter({0: 2})
+
+
+def test_indices_of_an_array_say_so_each(aws, run_dag, work):
+    """Those that did are done; those that exited 0 in silence run again, and they alone."""
+    say = 'echo done | aws s3 cp --quiet - "$BATCHEMR_SUCCESS_URI$i"'
+    dag = dag_of("array_says", work.command(f"[ $i != 3 ] || [ -e mended ] || exit 0; {say}"), array=5)
+    assert run_dag(dag).tasks == {"work": "failed"}
+    (work.folder / "mended").touch()
+    assert run_dag(dag).tasks == {"work": "success"}
+    assert work.ran() == Counter(range(5)) + Counter([3])

@@ -1,0 +1,84 @@
+"""What AWS tries again by itself, and what runs again with more memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.integration.batch_engine import Job, eventually
+from tests.integration.test_batch_array import array_dag
+
+
+@pytest.fixture
+def job_of(aws, work, tmp_path):
+    """`job_of(script, size, **words)`."""
+    return lambda script, size, **words: Job(f"s3://state/{tmp_path.name}", work.command(script), size, **words)
+
+
+def running_child(aws, job, index):
+    """The id of a child (or single job) once its program runs."""
+    (attempt,) = job.ledger().read().open_attempts
+    (parent,) = attempt.handle.jobs
+    return parent.job_id if job.size == 1 else f"{parent.job_id}:{index}"
+
+
+def test_a_reclaimed_spot_instance_is_retried_by_aws(aws, work, job_of):
+    """By default, and without another SubmitJob: the index starts again and succeeds."""
+    job = job_of("[ -e again ] || { touch again; sleep 60; }", 1)
+    job.step()
+    eventually((work.folder / "again").exists)
+    aws.faults.reclaim(running_child(aws, job, 0))
+    assert job.try_() is None
+    assert Counter({0: 2}) == work.ran()
+    assert 1 == aws.requests()["SubmitJob"]
+
+
+def test_a_programs_own_failure_is_not_retried_unless_asked(aws, work, job_of):
+    """Three attempts are allowed, and a non-zero exit makes use of one."""
+    assert "fail" == job_of("exit 1", 1, attempts=3).try_().action
+    assert Counter({0: 1}) == work.ran()
+
+
+def test_an_exit_code_that_is_named_is_retried(aws, work, job_of):
+    """`retry_on: [exit:75]`: that code is tried again, up to `attempts`; others are not."""
+    script = "[ $i = 0 ] && exit 74; [ -e $i ] || { touch $i; exit 75; }"
+    failed = job_of(script, 2, attempts=3, retry_on=["exit:75"]).try_()
+    assert [(0, 74)] == [(one.index, one.exit_code) for one in failed.failures]
+    assert Counter({0: 1, 1: 2}) == work.ran()
+
+
+def test_what_died_of_memory_runs_again_with_the_next_size_and_nothing_else_does(aws, work, job_of):
+    """Index 1 climbs to the second size within the same try; the others keep the first one."""
+    script = "if [ $i = 1 ] && [ ! -e died ]; then touch died; sleep 60; fi"
+    job = job_of(script, 3, memory=[512, 1024, 2048])
+    step = job.step()
+    eventually((work.folder / "died").exists)
+    aws.faults.out_of_memory(running_child(aws, job, 1))
+    while step is not None:
+        step = job.step(before=step.before)
+        assert step is None or "wait" == step.action
+    assert Counter({0: 1, 1: 2, 2: 1}) == work.ran()
+    second = job.ledger().history().attempts[1].intent.requests[0]
+    assert "1" == str(second.indices)
+    sizes = {one["type"]: one["value"] for one in second.request["containerOverrides"]["resourceRequirements"]}
+    assert "1024" == sizes["MEMORY"]
+
+
+def test_a_timeout_is_told_as_such(aws, run_dag, work):
+    """AWS ends the attempt; the report says that it took too long."""
+    import threading
+
+    def expire():
+        eventually(work.ran)
+        found = aws.client("batch").list_jobs(
+            jobQueue="default", filters=[{"name": "JOB_NAME", "values": ["too_long-*"]}]
+        )["jobSummaryList"]
+        aws.faults.expire(found[0]["jobId"])
+
+    thread = threading.Thread(target=expire)
+    thread.start()
+    finished = run_dag(array_dag("too_long", work.command("sleep 200"), timeout=60))
+    thread.join()
+    assert {"work": "failed"} == finished.tasks
+    assert "timed out" in finished.output

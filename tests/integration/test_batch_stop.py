@@ -1,0 +1,132 @@
+"""A person's word stops the remote work; a hand-over between triggerers does not; the next try does the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from airflow_batchemr.ledger import LedgerError
+from airflow_batchemr.triggers.base import attach
+from airflow_batchemr.triggers.batch import BatchJobsTrigger
+from tests.integration.batch_engine import Job, eventually
+
+
+@pytest.fixture
+def job(aws, work, tmp_path):
+    """Four indices: 0 and 2 end at once, 1 and 3 when they are released."""
+    job = Job(
+        f"s3://state/{tmp_path.name}", work.command("case $i in 1|3) while [ ! -e go ]; do sleep 0.1; done;; esac"), 4
+    )
+    yield job
+    (work.folder / "go").touch()
+
+
+def deferred(job, work, *, try_number=1, clears=0):
+    """The trigger of a try that has submitted and waits, as `BatchArrayOperator` makes it."""
+    step = job.step(try_number=try_number)
+    eventually(lambda: set(work.ran()) == {0, 1, 2, 3})
+    identity = replace(job.identity, try_number=try_number, clears=clears)
+    attach(job.ledger(), identity, [attempt.number for attempt in step.waits])
+    return BatchJobsTrigger(
+        jobs={one.job_id: one.indices.text() for attempt in step.waits for one in attempt.handle.jobs},
+        size=4,
+        identity=identity.values(),
+        attempts=[attempt.number for attempt in step.waits],
+        before=sorted(step.before),
+        aws_conn_id=None,
+    )
+
+
+def kill(trigger, state):
+    """What Airflow does with a trigger that it takes away, while the task instance is in `state`."""
+    trigger._task_state = lambda: state
+    asyncio.run(trigger.on_kill())
+
+
+@pytest.mark.parametrize("state", [None, "scheduled", "running", "failed", "success", "skipped", "removed"])
+def test_a_person_who_acts_on_the_task_stops_the_job(aws, job, work, state):
+    """Cleared, marked or taken away: the job is terminated, and the ledger says that it was on purpose."""
+    trigger = deferred(job, work)
+    kill(trigger, state)
+    (parent,) = trigger.jobs
+    eventually(lambda: aws.client("batch").describe_jobs(jobs=[parent])["jobs"][0]["status"] == "FAILED")
+    assert "try 1" == job.ledger().stop_word(1).by
+
+
+def test_the_job_is_stopped_though_the_ledger_is_out_of_reach(aws, job, work):
+    """S3 refuses for a while, and Airflow asks once: the job is ended by its id; the next try runs the rest."""
+    trigger = deferred(job, work)
+    aws.faults.refuse("ListObjectsV2", times=1)
+    with pytest.raises(LedgerError):
+        kill(trigger, "failed")
+    (parent,) = trigger.jobs
+    eventually(lambda: aws.client("batch").describe_jobs(jobs=[parent])["jobs"][0]["status"] == "FAILED")
+    (work.folder / "go").touch()
+    assert job.try_(try_number=2) is None
+    assert Counter({0: 1, 1: 2, 2: 1, 3: 2}) == work.ran()
+
+
+def test_a_hand_over_to_another_triggerer_stops_nothing(aws, job, work):
+    """The task is still deferred on the same try: another triggerer waits for the job now."""
+    trigger = deferred(job, work)
+    kill(trigger, "deferred")
+    assert 0 == aws.requests()["TerminateJob"]
+    assert job.ledger().stop_word(1) is None
+
+
+def test_a_retry_that_waits_for_the_job_is_no_persons_word(aws, job, work):
+    """A later try without a clear has re-attached: the old triggerer that comes back late stops nothing."""
+    trigger = deferred(job, work)
+    deferred(job, work, try_number=2)
+    kill(trigger, "deferred")
+    assert 0 == aws.requests()["TerminateJob"]
+
+
+def test_a_clear_stops_the_job_though_the_next_try_waits_for_it(aws, job, work):
+    """The next try was faster than the kill: it survives it, keeps what was done, and runs the rest."""
+    trigger = deferred(job, work)
+    second = deferred(job, work, try_number=2, clears=1)
+    assert trigger.jobs == second.jobs
+    kill(trigger, "deferred")
+    eventually(lambda: job.ledger().stop_word(1) is not None)
+    (work.folder / "go").touch()
+    assert job.try_(try_number=2) is None
+    assert Counter({0: 1, 1: 2, 2: 1, 3: 2}) == work.ran()
+    outcomes = [attempt.result.outcome for attempt in job.ledger().history().attempts]
+    assert ["stopped", "succeeded"] == outcomes
+
+
+def test_what_cannot_be_told_stops_nothing(aws, job, work):
+    """Airflow's API does not answer: a day's work goes on."""
+    trigger = deferred(job, work)
+
+    def unreachable():
+        raise ConnectionError("no answer")
+
+    trigger._task_state = unreachable
+    asyncio.run(trigger.on_kill())
+    assert 0 == aws.requests()["TerminateJob"]
+
+
+def test_a_stop_word_is_carried_out_by_who_comes_after(aws, job, work):
+    """Who left the word died before the jobs were ended: the next look ends them, and the rest runs again."""
+    from airflow_batchemr.ledger import StopWord
+
+    deferred(job, work)
+    job.ledger().ask_stop(1, StopWord(reason="cleared", by="try 1"))
+    (work.folder / "go").touch()
+    assert job.try_(try_number=2) is None
+    assert Counter(range(4)) == Counter(set(work.ran()))
+
+
+def test_a_rerun_stops_what_runs_and_starts_from_nothing(aws, job, work):
+    """The old attempt is ended before the new one starts, and none of its successes count."""
+    deferred(job, work)
+    step = job.step(fresh="again#0")
+    assert [1] == [attempt.number for attempt in step.waits]
+    (work.folder / "go").touch()
+    assert job.try_(fresh="again#0") is None
+    assert Counter(dict.fromkeys(range(4), 2)) == work.ran()

@@ -1,0 +1,109 @@
+"""What takes too long is stopped; what AWS has forgotten is told."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from airflow_batchemr.aws.batch.advance import Step
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.ledger import Attempt
+from airflow_batchemr.ledger.state import derive
+from airflow_batchemr.operators.batch import BatchArrayOperator
+from airflow_batchemr.triggers import batch as batch_trigger
+from tests.integration.batch_engine import Job, eventually
+from tests.integration.test_batch_array import array_dag
+
+
+def statuses(aws, name):
+    found = aws.client("batch").list_jobs(jobQueue="default", filters=[{"name": "JOB_NAME", "values": [f"{name}-*"]}])[
+        "jobSummaryList"
+    ]
+    return [(job["status"], job.get("statusReason")) for job in found]
+
+
+def ended(aws, job_id):
+    return aws.client("batch").describe_jobs(jobs=[job_id])["jobs"][0]["status"] in {"SUCCEEDED", "FAILED"}
+
+
+def test_past_its_deadline_a_job_is_stopped_also_while_deferred(aws, run_dag, work):
+    """The task fails at once, though it has retries; what its indices have done is kept."""
+    dag = array_dag("deadline", work.command("[ $i = 0 ] || [ -e go ] || sleep 300"), array=2, deadline=3, retries=2)
+    finished = run_dag(dag)
+    assert {"work": "failed"} == finished.tasks
+    assert "The deadline of 3 s since the first submission is over" in finished.output
+    eventually(lambda: statuses(aws, "deadline")[0][0] == "FAILED")
+    assert "the deadline is over" in statuses(aws, "deadline")[0][1]
+    (work.folder / "go").touch()
+    longer = array_dag("deadline", work.command("[ $i = 0 ] || [ -e go ] || sleep 300"), array=2, deadline=600)
+    assert {"work": "success"} == run_dag(longer).tasks
+    assert Counter({0: 1, 1: 2}) == work.ran()
+
+
+@pytest.fixture
+def full(aws):
+    """A queue in which nothing can start."""
+    aws.faults.no_capacity("default")
+    yield
+    aws.faults.no_capacity("default", capacity=True)
+
+
+def test_a_job_that_never_starts_is_stopped_and_explained(aws, full, run_dag, work):
+    """After `runnable_timeout` the task says why nothing started, as far as AWS tells."""
+    finished = run_dag(array_dag("stuck", work.command("true"), array=3, runnable_timeout=2, vcpus=300))
+    assert {"work": "failed"} == finished.tasks
+    assert "longer than the runnable_timeout of 2 s: stopped." in finished.output
+    assert (
+        "the job asks for 300 vCPUs, more than any of its compute environments may have (local: 256)" in finished.output
+    )
+    assert {} == work.ran()
+    eventually(lambda: statuses(aws, "stuck")[0][0] == "FAILED")
+
+
+def test_a_job_that_does_not_start_is_explained_while_it_waits(aws, full, run_dag, work, monkeypatch):
+    """Without a timeout it is told once in the task's log, and the wait goes on."""
+    monkeypatch.setattr(batch_trigger, "EXPLAIN_AFTER", 1.0)
+
+    def explained():
+        eventually(lambda: aws.requests()["GetJobQueueSnapshot"])
+        aws.faults.no_capacity("default", capacity=True)
+
+    later = threading.Thread(target=explained)
+    later.start()
+    finished = run_dag(array_dag("slow_start", work.command("true"), array=2))
+    later.join()
+    assert {"work": "success"} == finished.tasks
+    assert 1 == finished.output.count("and does not start: it is number 1 of its queue")
+
+
+def test_a_job_that_aws_has_forgotten_is_told_and_the_next_try_runs_it(aws, work, tmp_path, monkeypatch):
+    """DescribeJobs does not return it: the try ends with an error that says so, and does not poll for ever."""
+    from airflow_batchemr.aws.batch import attempts
+
+    monkeypatch.setattr(attempts, "INVISIBLE", 0.0)
+    job = Job(f"s3://state/{tmp_path.name}", work.command("true"), 2)
+    job.step()
+    (open_,) = job.ledger().read().open_attempts
+    (parent,) = open_.handle.jobs
+    eventually(lambda: ended(aws, parent.job_id))
+    aws.faults.forget(parent.job_id)
+    failed = job.try_()
+    assert "fail" == failed.action
+    assert {"AWS Batch no longer knows the job"} == {failure.reason for failure in failed.failures}
+    assert job.try_(try_number=2) is None
+    assert Counter({0: 2, 1: 2}) == work.ran()
+
+
+@pytest.mark.parametrize(("clears", "counts"), [(0, 1), (1, 2)])
+def test_a_clear_gives_the_deadline_anew(clears, counts):
+    """Else what a deadline has left would be stopped as it starts, for ever; a retry alone gives no more time."""
+    start = datetime(2026, 11, 20, tzinfo=timezone.utc)
+    hours = {number: start + timedelta(hours=number) for number in (1, 2)}
+    state = derive([1, 2], [Attempt(number, hour) for number, hour in hours.items()], None, start)
+    operator = BatchArrayOperator(task_id="work", queue="default", image="busybox", command="true", deadline=60)
+    operator.identity = RunIdentity("s3://state", "dag", "key", "work", "run", "work", clears=clears)
+    step = Step("wait", frozenset({1}), state)
+    assert hours[counts].timestamp() + 60 == operator._deadline(step)

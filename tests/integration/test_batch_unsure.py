@@ -1,0 +1,110 @@
+"""Where an answer is missing, what perhaps runs is neither given up nor started again, nor left to itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from airflow_batchemr.aws.batch.attempts import LOOKS, BatchAttempts, StoppedError
+from airflow_batchemr.aws.errors import Refused
+from airflow_batchemr.ledger import JobLedger
+from airflow_batchemr.ledger.errors import LedgerUnavailableError
+from tests.integration.batch_engine import Job, clients, eventually
+
+
+@pytest.fixture
+def job(aws, work, tmp_path):
+    """Two indices that wait until they are released."""
+    yield Job(f"s3://state/{tmp_path.name}", work.command("while [ ! -e go ]; do sleep 0.1; done"), 2)
+    aws.faults.clear()
+    (work.folder / "go").touch()
+
+
+def running(aws):
+    """How many jobs of the queue have not ended."""
+    statuses = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+    listed = [aws.client("batch").list_jobs(jobQueue="default", jobStatus=status) for status in statuses]
+    return sum(len(page["jobSummaryList"]) for page in listed)
+
+
+def test_a_job_that_cannot_be_looked_for_is_not_given_up(aws, job, work):
+    """SubmitJob was carried out, its answer lost, and ListJobs does not answer: the job is found later and adopted."""
+    aws.faults.plan("SubmitJob", "drop")
+    aws.faults.plan("ListJobs", "refuse", times=100)
+    step = job.step()
+    assert [None] == [attempt.handle for attempt in step.waits]
+    aws.faults.clear()
+    (work.folder / "go").touch()
+    assert job.try_(before=step.before) is None
+    assert Counter(range(2)) == work.ran()
+
+
+def test_a_killed_task_ends_a_job_whose_answer_was_lost(aws, job, monkeypatch):
+    """The task is killed while the answer to its SubmitJob is lost: the job is ended by its name."""
+    aws.faults.plan("SubmitJob", "drop")
+    aws.faults.plan("ListJobs", "refuse")
+    killed = []
+    attempts = BatchAttempts(
+        clients(),
+        job.ledger(),
+        job.identity,
+        sleep=lambda seconds: killed.append(seconds) if seconds in LOOKS else None,
+        stopping=lambda: bool(killed),
+    )
+    monkeypatch.setattr(job, "attempts", lambda *_: attempts)
+    with pytest.raises(StoppedError):
+        job.step()
+    eventually(lambda: running(aws) == 0)
+    assert job.ledger().stop_word(1) is not None
+
+
+def test_all_jobs_are_ended_before_anything_else_is_looked_for(aws, job, monkeypatch):
+    """What the programs have started cannot be looked for: the attempts' own jobs are ended all the same."""
+    state = two_attempts(job, monkeypatch)
+    aws.faults.plan("DescribeJobQueues", "refuse", times=100)
+    with pytest.raises(Refused):
+        job.attempts().stop(state.open_attempts, "cleared", by="try 1")
+    eventually(lambda: running(aws) == 0)
+
+
+def test_jobs_are_ended_although_the_word_cannot_be_left(aws, job, monkeypatch):
+    """S3 is out of reach: the jobs are ended, and their own status says that it was on purpose."""
+    state = two_attempts(job, monkeypatch)
+    attempts = job.attempts()
+
+    def unreachable(*_):
+        raise LedgerUnavailableError("PutObject", "s3://state", "no answer")
+
+    monkeypatch.setattr(attempts._ledger, "ask_stop", unreachable)
+    with pytest.raises(LedgerUnavailableError):
+        attempts.stop(state.open_attempts, "cleared", by="try 1")
+    eventually(lambda: running(aws) == 0)
+
+
+def two_attempts(job, monkeypatch):
+    """An attempt an index, both running."""
+    from airflow_batchemr.aws.batch import advance
+    from airflow_batchemr.core.indices import IndexSet
+    from airflow_batchemr.core.planning import AttemptPlan, Decision
+
+    plans = [AttemptPlan(number, IndexSet.of([number - 1])) for number in (1, 2)]
+    decisions = [Decision("claim", claims=plans), Decision("wait")]
+    monkeypatch.setattr(advance, "decide", lambda *_, **__: decisions.pop(0))
+    job.step()
+    return job.ledger().read()
+
+
+def test_who_was_slower_at_a_rerun_does_not_stop_who_was_faster(aws, job, work, monkeypatch):
+    """Two workers begin the same rerun: the second one finds the first one's attempt and waits for it."""
+    (work.folder / "go").touch()
+    assert job.try_() is None
+    (work.folder / "go").unlink()
+    before = replace(job.ledger().read(), marker=None)  # as the operator takes it where the run asks for a rerun
+    early, read = [before, before], JobLedger.read
+    monkeypatch.setattr(JobLedger, "read", lambda self: early.pop() if early else read(self))
+    assert [2] == [attempt.number for attempt in job.step(fresh="again#0").waits]
+    step = job.step(fresh="again#0", try_number=2)
+    assert [2] == [attempt.number for attempt in step.waits]
+    assert 0 == aws.requests()["TerminateJob"]

@@ -1,0 +1,42 @@
+"""A task that is cleared before its trigger has started: nobody but the next try can stop the old job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from airflow_batchemr.triggers.base import attach, cleared
+from tests.integration.batch_engine import Job
+
+
+@pytest.fixture
+def waiting(aws, work, tmp_path):
+    """A job whose only attempt try 1 waits for, before any clear."""
+    job = Job(f"s3://state/{tmp_path.name}", work.command("while [ ! -e go ]; do sleep 0.1; done"), 1)
+    job.step()
+    attach(job.ledger(), job.identity, [1])
+    yield job
+    (work.folder / "go").touch()
+
+
+def test_an_attempt_waited_for_before_the_clear_is_to_stop(waiting):
+    """The try after the clear finds the attempt of the try before it."""
+    assert cleared(waiting.ledger(), replace(waiting.identity, try_number=2, clears=1), [1]) == [1]
+
+
+def test_a_retry_without_a_clear_goes_on_waiting(waiting):
+    """A crash is no person's word."""
+    assert not cleared(waiting.ledger(), replace(waiting.identity, try_number=2), [1])
+
+
+def test_a_retry_after_the_clear_goes_on_waiting(waiting):
+    """The try after the clear has waited for the attempt itself, and crashed: the clear is heeded already."""
+    after = replace(waiting.identity, try_number=2, clears=1)
+    attach(waiting.ledger(), after, [1])
+    assert not cleared(waiting.ledger(), replace(after, try_number=3), [1])
+
+
+def test_an_attempt_that_nobody_has_waited_for_goes_on(waiting):
+    """Whoever submitted it died before waiting: a clear does not say that its work is unwanted."""
+    assert not cleared(waiting.ledger(), replace(waiting.identity, try_number=2, clears=1), [2])

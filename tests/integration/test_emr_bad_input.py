@@ -1,0 +1,81 @@
+"""What EMR would refuse, or what could not work, is told before a cluster is paid for."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_batchemr.operators.emr import CreateEmrClusterOperator, EphemeralEmrOperator
+
+SPARK = {"py": "s3://code/x.py"}
+GROUPS = {"master": {"type": "m5.xlarge"}}
+FLEETS = {"fleets": {"master": {"types": ["m5.xlarge"], "on_demand": 1}}}
+#: name: words of the cluster, steps, what is said
+CASES = {
+    "groups_and_fleets": ({**GROUPS, **FLEETS}, ["x"], "cannot be mixed: `fleets` and `master`"),
+    "no_core_to_scale": (
+        {**GROUPS, "managed_scaling": {"minimum": 1, "maximum": 2}},
+        ["x"],
+        "nothing to scale without a `core` group",
+    ),
+    "task_without_core": ({**GROUPS, "task": {"type": "m5.xlarge"}}, ["x"], "a `task` group needs a `core` group"),
+    "bid_no_number": (
+        {"type": "m5.xlarge", "instances": 3, "market": "spot", "bid": "cheap"},
+        ["x"],
+        "a bid is a price in dollars an hour like 0.07, not cheap",
+    ),
+    "unknown_application": (
+        {"type": "m5.xlarge", "applications": ["Sparc"]},
+        ["x"],
+        "emr-7.5.0 has no application Sparc; did you mean Spark?",
+    ),
+    "no_such_release": ({"type": "m5.xlarge", "release": "emr-9.9.0"}, ["x"], "EMR has no release emr-9.9.0"),
+    "requires_other_spark": ({"type": "m5.xlarge", "requires": {"spark": "4.0"}}, ["x"], "has spark 3.5"),
+    "step_requires_other": ({"type": "m5.xlarge"}, [{"spark": {**SPARK, "requires": {"hadoop": "2"}}}], "has hadoop 3"),
+    "no_steps": ({"type": "m5.xlarge"}, [], "the list of steps is empty"),
+    "empty_command": ({"type": "m5.xlarge"}, [""], "steps[0].command: the command is empty"),
+    "no_type": ({}, ["x"], "the cluster has no instances"),
+    "unknown_word": ({"type": "m5.xlarge", "instnaces": 3}, ["x"], "cluster.instnaces"),
+    "unknown_override": ({"type": "m5.xlarge", "overrides": {"LogURI": "s3://x/"}}, ["x"], "LogURI"),
+    "wrong_override": ({"type": "m5.xlarge", "overrides": {"ScaleDownBehavior": "NOW"}}, ["x"], "ScaleDownBehavior"),
+    "action_with_concurrency": (
+        {"type": "m5.xlarge", "step_concurrency": 2},
+        [{"command": "x", "on_failure": "terminate_cluster"}],
+        "with step_concurrency 2 EMR takes `continue` only",
+    ),
+    "python_env_missing": ({"type": "m5.xlarge"}, [{"spark": {**SPARK, "python_env": "no-such.txt"}}], "no-such.txt"),
+    "python_env_not_in_s3": (
+        {"type": "m5.xlarge"},
+        [{"spark": {**SPARK, "python_env": "env.tar.gz"}}],
+        "a packed environment has to lie in S3",
+    ),
+    "python_env_archive_missing": (
+        {"type": "m5.xlarge"},
+        [{"spark": {**SPARK, "python_env": "s3://state/none.tar.gz"}}],
+        "there is no s3://state/none.tar.gz",
+    ),
+    "names_another": ({"cluster_id": "j-1234"}, ["x"], "names a cluster that is there"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_is_told_before_a_cluster_is_paid_for(aws, run_dag, name):
+    """The task fails at once, though it has retries; nothing is started, nothing is claimed."""
+    cluster, steps, message = CASES[name]
+    with DAG(f"bad_emr_{name}", schedule=None) as dag:
+        EphemeralEmrOperator(task_id="work", cluster=cluster, steps=steps, retries=3)
+    finished = run_dag(dag)
+    assert {"work": "failed"} == finished.tasks
+    assert message in finished.output
+    assert 0 == aws.requests()["RunJobFlow"]
+    assert 0 == aws.requests()["PutObject"]
+
+
+def test_a_shared_cluster_is_checked_too(aws, run_dag):
+    """Before it is set up."""
+    with DAG("bad_shared", schedule=None) as dag:
+        CreateEmrClusterOperator(task_id="up", job="x.cluster", cluster={"type": "m5.xlarge", "release": "emr-9.9.0"})
+    finished = run_dag(dag)
+    assert {"up": "failed"} == finished.tasks
+    assert "EMR has no release emr-9.9.0" in finished.output
+    assert 0 == aws.requests()["RunJobFlow"]

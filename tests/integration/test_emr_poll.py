@@ -1,0 +1,132 @@
+"""What it costs to wait for many clusters and steps."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from datetime import datetime, timezone
+
+import pytest
+
+from airflow_batchemr.aws.clients import boto3_clients
+from airflow_batchemr.aws.emr.poll import EmrPoller
+from airflow_batchemr.aws.emr.progress import Progress
+
+MACHINES = {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True}
+
+
+def cluster(emr, steps=(), **words):
+    return emr.run_job_flow(
+        Name="held",
+        ReleaseLabel="emr-7.5.0",
+        Instances={**MACHINES, **words},
+        ServiceRole="EMR_DefaultRole",
+        JobFlowRole="EMR_EC2_DefaultRole",
+        Steps=[step(*one) for one in steps],
+    )["JobFlowId"]
+
+
+def step(*words):
+    return {
+        "Name": words[0],
+        "ActionOnFailure": "CONTINUE",
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": list(words)},
+    }
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def states(emr):
+    pages = emr.get_paginator("list_clusters").paginate()
+    return {one["Status"]["State"] for page in pages for one in page["Clusters"]}
+
+
+@pytest.fixture
+def emr(local_aws):
+    return local_aws.client("emr")
+
+
+def test_100_clusters_of_10_steps_cost_2_calls_and_one_for_each_cluster_that_may_change(local_aws, emr):
+    """And a second look at once costs no ListSteps: none of them is due."""
+    created = datetime.now(timezone.utc)
+    ids = [cluster(emr, [("sleep", "600")] * 10) for _ in range(100)]
+    until(lambda: states(emr) == {"RUNNING"})
+    poller = EmrPoller(boto3_clients())
+    with ExitStack() as stack:
+        for id_ in ids:
+            step_ids = [one["Id"] for one in reversed(emr.list_steps(ClusterId=id_)["Steps"])]
+            stack.enter_context(poller.expecting(id_, created, step_ids))
+        poller._look(ids)  # how many pages there are is known from now on
+        local_aws.reset_requests()
+        seen = poller._look(ids)
+        assert {"ListClusters": 2} == dict(local_aws.requests())
+        assert 100 == len(seen)
+        for watched in poller._watched.values():
+            watched.listed = float("-inf")  # all of them are due
+        local_aws.reset_requests()
+        seen = poller._look(ids)
+        assert {"ListClusters": 2, "ListSteps": 100} == dict(local_aws.requests())
+        assert {"RUNNING"} == {sight.cluster.state for sight in seen.values()}
+    assert {} == poller._watched
+
+
+def test_on_a_cluster_of_its_own_steps_are_looked_at_when_its_state_changes(local_aws, emr):
+    """And once a minute for progress; the end of the last step is a change of the cluster's state."""
+    id_ = cluster(emr, [("sleep", "3")] * 2)
+    until(lambda: states(emr) == {"RUNNING"})
+    step_ids = [one["Id"] for one in reversed(emr.list_steps(ClusterId=id_)["Steps"])]
+    poller = EmrPoller(boto3_clients(), shortest=0.0, longest=0.0)  # as far as the pace goes, always due
+    with poller.expecting(id_, None, step_ids, own=True):
+        poller._look([id_])
+        local_aws.reset_requests()
+        poller._look([id_])
+        poller._look([id_])
+        assert {"DescribeCluster": 2} == dict(local_aws.requests())
+        until(lambda: states(emr) == {"WAITING"})
+        sight = poller._look([id_])[id_]
+        assert ["COMPLETED", "COMPLETED"] == [sight.steps[one].state for one in step_ids]
+        with poller.expecting(id_, None, step_ids):  # a guest's wait on the same cluster
+            assert 1 == poller._watched[id_].guests
+
+
+def test_one_cluster_costs_one_call_whatever_else_there_is(local_aws, emr):
+    """DescribeCluster is cheaper than pages of other people's clusters."""
+    mine = cluster(emr)
+    for _ in range(60):
+        cluster(emr)
+    until(lambda: "WAITING" in states(emr))
+    poller = EmrPoller(boto3_clients())
+    with poller.expecting(mine, None, []):
+        local_aws.reset_requests()
+        poller._look([mine])
+        assert {"DescribeCluster": 1} == dict(local_aws.requests())
+
+
+def test_many_short_steps_are_seen_to_the_end_in_one_round(local_aws, emr):
+    """Ten a call, as many calls as have ended steps in them; then none."""
+    id_ = cluster(emr, [("true",)] * 35)
+    until(lambda: states(emr) == {"WAITING"})
+    step_ids = [one["Id"] for one in reversed(emr.list_steps(ClusterId=id_)["Steps"])]
+    poller = EmrPoller(boto3_clients())
+    with poller.expecting(id_, None, step_ids):
+        local_aws.reset_requests()
+        sight = poller._look([id_])[id_]
+        assert {"DescribeCluster": 1, "ListSteps": 4} == dict(local_aws.requests())
+        assert {"COMPLETED"} == {one.state for one in sight.steps.values()}
+        local_aws.reset_requests()
+        poller._look([id_])
+        assert {"DescribeCluster": 1} == dict(local_aws.requests())
+    assert "Step 35/35" in Progress(id_, dict.fromkeys(step_ids, "true")).update(sight)[-1]
+
+
+def test_a_cluster_that_emr_does_not_know_is_left_out(local_aws, emr):
+    """The others are seen all the same."""
+    known = cluster(emr)
+    poller = EmrPoller(boto3_clients())
+    with poller.expecting(known, None, []), poller.expecting("j-NOSUCH", None, ["s-1"]):
+        assert {known} == set(poller._look([known, "j-NOSUCH"]))

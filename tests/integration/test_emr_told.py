@@ -1,0 +1,190 @@
+"""What a person is told of a job on EMR: progress, the steps' own lines, and why it failed."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+import time
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_batchemr.aws.clients import boto3_clients
+from airflow_batchemr.aws.emr.clusters import Cluster
+from airflow_batchemr.aws.emr.logs import _unpacked
+from airflow_batchemr.aws.emr.poll import Sight
+from airflow_batchemr.aws.emr.steps import Step
+from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
+from airflow_batchemr.links.ledger import LedgerLink
+from airflow_batchemr.operators.emr import CreateEmrClusterOperator, EphemeralEmrOperator
+from airflow_batchemr.triggers import emr_live
+from tests.integration.emr_steps import CLUSTER, Steps, alive, named
+
+LOGGED = {**CLUSTER, "log_uri": "s3://logs/emr/"}
+
+
+@pytest.fixture
+def steps(tmp_path):
+    return Steps(tmp_path)
+
+
+@pytest.fixture
+def logs(aws):
+    """The bucket under the log URI."""
+    aws.client("s3").create_bucket(Bucket="logs")
+
+
+def own_dag(dag_id, steps, cluster=LOGGED, **arguments):
+    with DAG(dag_id, schedule=None) as dag:
+        EphemeralEmrOperator(task_id="work", cluster=cluster, steps=steps, **arguments)
+    return dag
+
+
+def test_a_failed_step_is_told_with_its_cause_and_its_log(aws, logs, run_dag, tmp_path):
+    """The innermost exception, the place in the user's code, and the URI of the log."""
+    script = tmp_path / "shares.py"
+    script.write_text("def share(rows, parts):\n    return rows / parts\n\n\nshare(10, 0)\n")
+    finished = run_dag(own_dag("told", [{"name": "shares", "command": ["python3", str(script)]}]))
+    assert {"work": "failed"} == finished.tasks
+    assert "ZeroDivisionError: division by zero at shares.py:2 in share" in finished.output
+    cluster_id = named(aws, "told-")[0]["Id"]
+    assert f"log: s3://logs/emr/{cluster_id}/steps/" in finished.output
+    kept = aws.client("s3").list_objects_v2(Bucket="state")["Contents"]
+    causes = [one["Key"] for one in kept if one["Key"].endswith("causes/0001.json") and "/told/" in one["Key"]]
+    assert 1 == len(causes)
+    cause = json.loads(aws.client("s3").get_object(Bucket="state", Key=causes[0])["Body"].read())
+    assert ("ZeroDivisionError", 0) == (cause[0]["exception"], cause[0]["index"])
+
+
+def test_a_late_log_is_waited_for(aws, logs, run_dag, tmp_path, monkeypatch):
+    """EMR uploads logs some time after the end; the wait holds no worker."""
+    monkeypatch.setattr("airflow_batchemr.triggers.emr_logs.PAUSE", 0.5)
+    aws.faults.delay_logs(2)
+    try:
+        finished = run_dag(own_dag("late", [{"name": "x", "command": ["sh", "-c", "no-such-tool; exit 127"]}]))
+    finally:
+        aws.faults.delay_logs(0)
+    assert {"work": "failed"} == finished.tasks
+    assert "no-such-tool: not found" in finished.output
+    assert "Waiting for the logs of what failed" in finished.output
+
+
+def test_without_a_log_uri_it_is_said_what_to_give(aws, run_dag, steps):
+    """And the report has what EMR says itself."""
+    finished = run_dag(own_dag("blind", [steps.step("a", "exit 1")], CLUSTER))
+    assert "The cluster has no log URI" in finished.output
+    assert "give `log_uri: s3://" in finished.output
+
+
+def test_a_bootstrap_action_that_fails_is_told_with_its_cause(aws, logs, run_dag, steps):
+    """Out of the bootstrap action's own log."""
+    script = b"#!/bin/bash\nset -eu\nyumm install -y git\n"
+    aws.client("s3").put_object(Bucket="logs", Key="boot.sh", Body=script)
+    finished = run_dag(own_dag("boot", [steps.step("a")], {**LOGGED, "bootstrap": ["s3://logs/boot.sh"]}))
+    assert {"work": "failed"} == finished.tasks
+    assert "did not start [bootstrap]" in finished.output
+    assert "yumm: command not found" in finished.output
+    assert "/bootstrap-actions/1/stderr.gz" in finished.output
+    assert [] == steps.ran()
+
+
+START_FAILURES = {
+    "subnet_full": ("subnet full", "subnets:"),
+    "no_capacity": ("no capacity", "further types"),
+    "spot_not_fulfilled": ("spot not fulfilled", "market: on_demand"),
+    "quota": ("quota", "raise the account's EC2 quota"),
+    "invalid_role": ("role", "create-default-roles"),
+    "internal": ("internal", "try again"),
+}
+
+
+@pytest.mark.parametrize("failure", START_FAILURES)
+def test_start_failures_are_told_apart(aws, run_dag, steps, failure):
+    """Each with what to do about it; the same for a cluster that serves others."""
+    kind, advice = START_FAILURES[failure]
+    aws.faults.fail_start(failure)
+    finished = run_dag(own_dag(f"start_{failure}", [steps.step("a")], CLUSTER))
+    assert {"work": "failed"} == finished.tasks
+    assert f"did not start [{kind}]" in finished.output
+    assert advice in finished.output
+    aws.faults.fail_start(failure)
+    with DAG(f"up_{failure}", schedule=None) as dag:
+        CreateEmrClusterOperator(task_id="up", job="x.cluster", cluster=CLUSTER)
+    finished = run_dag(dag)
+    assert {"up": "failed"} == finished.tasks
+    assert f"did not start [{kind}]" in finished.output
+    assert [] == alive(aws, f"up_{failure}-")
+
+
+def test_progress_is_told_while_it_runs(aws, logs, run_dag, steps, xcom):
+    """A line for each state of the cluster and of each step; links to cluster, logs and ledger."""
+    finished = run_dag(own_dag("progress", [steps.step("first"), steps.step("second", "sleep 6")]))
+    assert "Step 1/2 first" in finished.output
+    assert "Step 2/2 second" in finished.output
+    assert "COMPLETED" in finished.output
+    cluster_id = named(aws, "progress-")[0]["Id"]
+    for link, address in (
+        (EmrClusterLink, f"#/clusterDetails/{cluster_id}"),
+        (EmrLogsLink, f"s3/buckets/logs?region=us-east-1&prefix=emr%2F{cluster_id}/"),
+        (LedgerLink, "/progress/2026-11-20T000000Z/work/"),
+    ):
+        assert xcom(finished, "progress", "work", link().xcom_key).endswith(address)
+
+
+def test_a_job_that_is_not_done_in_time_is_stopped(aws, run_dag, steps):
+    """Though Airflow does not end remote work on a timeout: the cluster ends, the task fails without a retry."""
+    slow = [steps.step("a"), steps.step("b", "sleep 600")]
+    finished = run_dag(own_dag("late_job", slow, CLUSTER, deadline=8, retries=3))
+    assert {"work": "failed"} == finished.tasks
+    assert "Not done in time (deadline 8 s from the first submission)" in finished.output
+    assert [] == alive(aws, "late_job-")
+    assert ["a", "b"] == steps.ran()
+
+
+def test_a_steps_own_lines_are_told_while_it_runs(aws, logs, monkeypatch):
+    """From CloudWatch where the job names group and stream, else from S3 as the parts come, without log4j's chatter."""
+    cloudwatch = aws.client("logs")
+    cloudwatch.create_log_group(logGroupName="reports")
+    cloudwatch.create_log_stream(logGroupName="reports", logStreamName="today")
+    events = [{"timestamp": int(time.time() * 1000), "message": "twelve shops read"}]
+    cloudwatch.put_log_events(logGroupName="reports", logStreamName="today", logEvents=events)
+    written = b"26/11/20 10:00:00 INFO Client: chatter\nthree shops written\n"
+    aws.client("s3").put_object(Bucket="logs", Key="emr/j-1/steps/s-2/stdout.gz", Body=gzip.compress(written))
+    monkeypatch.setattr(emr_live, "PAUSE", 0.2)
+
+    told = []
+    log = logging.getLogger("told")
+    log.addHandler(lines := logging.Handler())
+    lines.emit = lambda record: told.append(record.getMessage())
+
+    def sight(state):
+        steps = {"s-1": Step("s-1", "cloudwatch", state), "s-2": Step("s-2", "s3", state)}
+        return Sight(Cluster("j-1", "x", "RUNNING"), steps)
+
+    async def watch():
+        live = emr_live.LiveSteps(
+            boto3_clients(),
+            (None, "told"),
+            log_uri="s3://logs/emr",
+            cluster_id="j-1",
+            streams={"s-1": ["reports", "today"]},
+            log=log,
+        )
+        async with live:
+            live.update(sight("RUNNING"))
+            await asyncio.sleep(2)
+            assert {"| twelve shops read", "| three shops written"} == set(told)
+            more = gzip.compress(written + b"four shops written\n")
+            aws.client("s3").put_object(Bucket="logs", Key="emr/j-1/steps/s-2/stdout.gz", Body=more)
+            await live.rest(sight("COMPLETED"))
+
+    asyncio.run(watch())
+    log.removeHandler(lines)
+    assert ["| four shops written"] == told[2:]
+
+
+def test_logs_in_several_gzip_members_are_read_whole():
+    """EMR may append to a log that it has uploaded."""
+    assert "one\ntwo\n" == _unpacked(iter([gzip.compress(b"one\n") + gzip.compress(b"two\n")]))

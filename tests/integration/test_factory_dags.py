@@ -1,0 +1,205 @@
+"""Pipeline files in a real DagBag: what Airflow's own loading, checks and serialization make of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "dags_examples"
+DAG_FILE = "# a Dag file of airflow\nfrom airflow_batchemr import load_pipelines\nload_pipelines(globals(), __file__)\n"
+GOOD = "{}:\n  batch: {{image: 'etl:1', queue: data, command: run.sh}}\n"
+
+
+@pytest.fixture
+def bag_of(tmp_path, airflow_db):
+    """`bag_of({name: text})`: the DagBag of a folder with these pipeline files and one Dag file of two lines."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    def load(files):
+        (tmp_path / "pipelines.py").write_text(DAG_FILE)
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(textwrap.dedent(text))
+        return DagBag(tmp_path, bundle_path=tmp_path)
+
+    return load
+
+
+@pytest.fixture
+def asked_for(monkeypatch):
+    """`asked_for(dag_id)`: this process is one of Airflow's that needs one Dag."""
+    return lambda dag_id: monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+
+
+def test_the_examples_are_sound_dags(bag_of):
+    """Every example loads in Airflow without an import error, and can be serialized."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    bag = bag_of({path.name: path.read_text() for path in EXAMPLES.glob("*.yaml")})
+    assert bag.import_errors == {}
+    assert {"transform", "score", "publish", "shards", "daily"} <= set(bag.dags)
+    for dag in bag.dags.values():
+        assert dag.dag_id == DagSerialization.from_dict(DagSerialization.to_dict(dag)).dag_id
+
+
+def test_a_broken_pipeline_hides_no_other(bag_of):
+    """The one with a mistake is an import error with file, line and column; all others are there."""
+    bag = bag_of(
+        {
+            "a.yaml": GOOD.format("first") + "second:\n  schedul: '@daily'\n" + GOOD.format("third"),
+            "b.yaml": "x: [\n",
+            "sub/c.yaml": GOOD.format("fourth"),
+        }
+    )
+    assert {"first", "third", "fourth"} == set(bag.dags)
+    (error,) = bag.import_errors.values()
+    assert "a.yaml:4:3: error: unknown word `schedul`" in error
+    assert "b.yaml:2:" in error
+
+
+def test_the_dag_processor_gets_the_error_under_the_pipeline_files_own_name(bag_of, tmp_path, monkeypatch):
+    """Airflow marks all Dags of the file of an error as gone: it must not be the Dag file's name."""
+    import structlog
+    from airflow.dag_processing.processor import _serialize_dags
+
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")
+    bag = bag_of({"a.yaml": GOOD.format("good"), "sub/b.yaml": GOOD.format("fine") + "bad:\n  schedul: x\n"})
+    serialized, errors = _serialize_dags(bag, structlog.get_logger())
+    assert bag.import_errors == {}
+    assert {"good", "fine"} == {dag.dag_id for dag in serialized}
+    assert list(errors) == ["sub/b.yaml"]
+    assert "b.yaml:4:3: error: unknown word `schedul`" in errors["sub/b.yaml"]
+
+
+def test_one_name_in_two_files_is_an_error_that_keeps_the_first(bag_of):
+    """Two pipelines cannot be the same Dag; silently taking either would be worse."""
+    bag = bag_of({"a.yaml": GOOD.format("same"), "b.yaml": GOOD.format("same")})
+    assert list(bag.dags) == ["same"]
+    (error,) = bag.import_errors.values()
+    assert "b.yaml: error: there is another pipeline named same" in error
+
+
+def test_the_one_dag_asked_for_is_the_only_one_built(bag_of, asked_for):
+    """A worker's process builds no other, and mistakes of others do not concern it."""
+    asked_for("third")
+    bag = bag_of({"a.yaml": GOOD.format("first") + "second:\n  schedul: '@daily'\n" + GOOD.format("third")})
+    assert list(bag.dags) == ["third"]
+    assert bag.import_errors == {}
+
+
+def test_the_one_dag_asked_for_tells_its_own_mistakes(bag_of, asked_for):
+    """A task of a pipeline that was broken after its run began fails with the reason."""
+    asked_for("second")
+    bag = bag_of({"a.yaml": GOOD.format("first") + "second:\n  schedul: '@daily'\n"})
+    assert bag.dags == {}
+    (error,) = bag.import_errors.values()
+    assert "a.yaml:4:3: error: unknown word `schedul`" in error
+
+
+def test_two_parses_give_the_same_bytes(tmp_path):
+    """Else every parse would make a new version. The order of keys is Airflow's, by a frozenset: sorted here."""
+    code = """
+        import json, sys
+        from airflow_batchemr import build_dags
+        from airflow.serialization.serialized_objects import DagSerialization
+        dags = build_dags(sys.argv[1])
+        print(json.dumps([DagSerialization.to_dict(dag) for dag in dags], sort_keys=True))
+    """
+    (tmp_path / "p.yaml").write_text(
+        textwrap.dedent("""
+        p:
+          schedule: {after_assets: {any: [s3://b/x, s3://a/x]}}
+          tags: [z, y, x, w]
+          params: {b: 1, a: text}
+          clusters: {spark: {type: m5.xlarge, instances: 2, log_uri: s3://logs}}
+          jobs:
+            split: {array: 5, batch: {image: 'etl:1', queue: data, command: run.sh, env: {B: b, A: a}}}
+            other: {batch: {image: 'etl:1', queue: data, command: run.sh}, outputs: [s3://z/z, s3://y/y]}
+            a: {after: [split, other], emr: {cluster: spark}, spark: {py: s3://code/a.py}}
+            b: {after: {split: finished, other: succeeded}, emr: {cluster: spark}, spark: {py: s3://code/b.py}}
+    """)
+    )
+    out = [
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "p.yaml")],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert out[0] == out[1]
+    assert json.loads(out[0])[0]["dag"]["dag_id"] == "p"
+
+
+def test_a_policy_may_change_or_refuse_a_pipeline(bag_of, tmp_path, monkeypatch):
+    """The organisation's function sees each pipeline before its Dag is made."""
+    (tmp_path / "house_rules.py").write_text(
+        textwrap.dedent("""
+        from airflow_batchemr.spec import SpecError
+
+        def rules(pipeline):
+            if not pipeline.owner:
+                raise SpecError("every pipeline has an owner", "write `owner: your-team`")
+            return pipeline.model_copy(update={"tags": [*pipeline.tags, "checked"]})
+    """)
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__POLICY", "house_rules.rules")
+    bag = bag_of({"a.yaml": GOOD.format("mine") + "  owner: me\n" + GOOD.format("nobodys")})
+    assert list(bag.dags) == ["mine"]
+    assert {"checked"} == bag.dags["mine"].tags
+    (error,) = bag.import_errors.values()
+    assert "a.yaml" in error
+    assert "every pipeline has an owner" in error
+
+
+def test_a_python_file_may_add_tasks_to_a_pipelines_dag(tmp_path, airflow_db):
+    """`build_dags` gives ordinary Dags."""
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    from airflow_batchemr import build_dags
+
+    (tmp_path / "p.yaml").write_text(GOOD.format("p"))
+    (dag,) = build_dags(tmp_path / "p.yaml")
+    dag.get_task("p") >> EmptyOperator(task_id="mine", dag=dag)
+    dag.validate()
+    assert {"mine"} == dag.get_task("p").downstream_task_ids
+
+
+def test_build_dags_raises_all_mistakes(tmp_path, airflow_db):
+    """Who builds Dags in Python wants to know at once."""
+    from airflow_batchemr import build_dags
+    from airflow_batchemr.spec import SpecError
+
+    (tmp_path / "p.yaml").write_text("a:\n  schedul: x\nb:\n  tag: x\n")
+    with pytest.raises(SpecError) as raised:
+        build_dags(tmp_path / "p.yaml")
+    assert "unknown word `schedul`" in str(raised.value)
+    assert "unknown word `tag`" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("third", GOOD.format("third")),
+        ("third", "---\n" + GOOD.format("third")),
+        ("third", "{third: {batch: {image: 'etl:1', queue: data, command: run.sh}}}\n"),
+        ("third", GOOD.format('"third"')),
+        ("third_eu", GOOD.format("third") + "  matrix: {region: [eu, us]}\n"),
+    ],
+    ids=["plain", "document", "flow", "quoted", "matrix"],
+)
+def test_the_one_dag_asked_for_is_found_in_whatever_file_it_is(bag_of, asked_for, name, text):
+    """Files of other names are looked through, however their YAML is written."""
+    asked_for(name)
+    bag = bag_of({"a.yaml": GOOD.format("first"), "m.yaml": text, "z.yaml": "x: [\n"})
+    assert list(bag.dags) == [name]
+    assert bag.import_errors == {}

@@ -1,0 +1,166 @@
+"""A new run of a pipeline and the one before it: `overlap: terminate`, and the pause of a continuous schedule."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import boto3
+import pendulum
+import pytest
+
+from airflow_batchemr.ledger import Ledger
+
+OLD, OLD_KEY = pendulum.datetime(2026, 11, 19), "2026-11-19T000000Z"
+
+
+@pytest.fixture
+def earlier_run(airflow_db):
+    """`earlier_run(dag_id, state, run_type)`: a run for the day before, as Airflow's database has it."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunType
+
+    def make(dag_id, state="running", run_type="manual", ended=None):
+        with create_session() as session:
+            run = DagRun(
+                dag_id=dag_id,
+                run_id=f"{run_type}__{OLD.isoformat()}",
+                run_type=DagRunType(run_type),
+                logical_date=OLD,
+                run_after=OLD,
+                data_interval=(OLD, OLD),
+                start_date=OLD,
+                state=DagRunState(state),
+            )
+            run.end_date = ended
+            session.add(run)
+
+    return make
+
+
+@pytest.fixture
+def overlapping(tmp_path, work):
+    """A pipeline that ends the run before it."""
+    from airflow_batchemr import build_dags
+
+    def make(name):
+        path = tmp_path / "p.yaml"
+        path.write_text(
+            textwrap.dedent(f"""
+                {name}:
+                  overlap: terminate
+                  batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("true"))}}}
+            """)
+        )
+        return build_dags(path)[0]
+
+    return make
+
+
+def running_job(aws, state, dag_id):
+    """A job of the earlier run that really runs on AWS, claimed in the ledger."""
+    from airflow_batchemr.aws.batch.attempts import BatchAttempts
+    from airflow_batchemr.aws.clients import boto3_clients
+    from airflow_batchemr.aws.identity import RunIdentity
+    from airflow_batchemr.core.indices import IndexSet
+    from airflow_batchemr.ledger import Request
+
+    batch, clients = aws.client("batch"), boto3_clients()
+    container = {
+        "image": "a:1",
+        "command": ["sleep", "300"],
+        "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+    }
+    definition = batch.register_job_definition(
+        jobDefinitionName="sleep", type="container", containerProperties=container
+    )
+    jobs = Ledger(clients.s3, state).job(dag_id, OLD_KEY, dag_id)
+    identity = RunIdentity(state, dag_id, OLD_KEY, dag_id, "old", dag_id)
+    name = identity.attempt_name(1)
+    request = {"jobName": name, "jobQueue": "default", "jobDefinition": definition["jobDefinitionArn"]}
+    found = jobs.read()
+    started = BatchAttempts(clients, jobs, identity).start(
+        1, [Request(name=name, indices=IndexSet.range(1), request=request)], found, None
+    )
+    return started.handle.jobs[0].job_id
+
+
+def status(aws, job_id):
+    (job,) = aws.client("batch").describe_jobs(jobs=[job_id])["jobs"]
+    return job["status"], job.get("statusReason", "")
+
+
+def test_a_new_run_ends_the_jobs_of_the_run_before(aws, run_dag, earlier_run, overlapping, state):
+    """Its jobs are stopped on AWS, with the reason, and the ledger tells the old run whose word it was."""
+    dag = overlapping("newer")
+    earlier_run("newer")
+    job_id = running_job(aws, state, "newer")
+    assert run_dag(dag).tasks == {"stop_earlier_runs": "success", "newer": "success"}
+    ended, reason = status(aws, job_id)
+    assert ended == "FAILED"
+    assert "a newer run of the pipeline has started" in reason
+    word = Ledger(boto3.client("s3"), state).job("newer", OLD_KEY, "newer").stop_word(1)
+    assert word.by == "newer run"
+
+
+@pytest.mark.parametrize(("how", "run_type"), [("success", "manual"), ("running", "backfill")])
+def test_runs_that_have_ended_and_backfills_are_left_alone(
+    aws, run_dag, earlier_run, overlapping, state, how, run_type
+):
+    """An ended run has nothing to stop; a backfill's run is for a date of its own."""
+    name = f"left_{how}_{run_type}"
+    dag = overlapping(name)
+    earlier_run(name, state=how, run_type=run_type)
+    job_id = running_job(aws, state, name)
+    assert run_dag(dag).state == "success"
+    assert status(aws, job_id)[0] in {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
+    aws.client("batch").terminate_job(jobId=job_id, reason="end of the test")
+
+
+def test_a_task_whose_run_was_overtaken_fails_and_is_not_tried_again(aws, state):
+    """Other stops leave the rest to be done in the same try; this one is the end of it."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from airflow_batchemr import BatchArrayOperator
+    from airflow_batchemr.ledger import StopWord
+
+    running_job(aws, state, "overtaken")
+    jobs = Ledger(boto3.client("s3"), state).job("overtaken", OLD_KEY, "overtaken")
+    jobs.ask_stop(1, StopWord(reason="a newer run of the pipeline has started", by="newer run"))
+
+    class Context(dict):
+        pass
+
+    class TaskInstance:
+        dag_id, task_id, map_index, try_number, max_tries = "overtaken", "overtaken", -1, 1, 0
+
+    class Run:
+        logical_date, partition_key, run_id, conf = OLD, None, "old", {}
+
+    operator = BatchArrayOperator(task_id="overtaken", queue="default", image="a:1", command="true")
+    with pytest.raises(AirflowFailException, match="a newer run of the pipeline has started"):
+        operator.resume(Context(ti=TaskInstance(), dag_run=Run(), params={}), {"attempts": [1]})
+
+
+def test_the_pause_is_counted_from_the_end_of_the_last_run(monkeypatch):
+    """What is left of it is waited for; a run that a person starts does not wait."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    from airflow_batchemr.operators.pause import PauseOperator
+
+    class Run:
+        run_type = "scheduled"
+        end_date = pendulum.now("UTC").subtract(seconds=100)
+
+    class TaskInstance:
+        def get_previous_dagrun(self):
+            return Run
+
+    with pytest.raises(TaskDeferred) as deferred:
+        PauseOperator(task_id="pause", seconds=160).execute({"dag_run": Run, "ti": TaskInstance()})
+    assert deferred.value.trigger.moment == Run.end_date.add(seconds=160)
+    PauseOperator(task_id="pause", seconds=90).execute({"dag_run": Run, "ti": TaskInstance()})
+    by_hand = type("ByHand", (Run,), {"run_type": "manual"})
+    PauseOperator(task_id="pause", seconds=160).execute({"dag_run": by_hand, "ti": TaskInstance()})

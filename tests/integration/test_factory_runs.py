@@ -1,0 +1,204 @@
+"""Pipelines out of files, run by Airflow against the local AWS."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import pytest
+from typer.testing import CliRunner
+
+CLUSTER = "{type: m5.xlarge, instances: 2, log_uri: s3://state/logs}"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """`file(text)`: a pipeline file with this text."""
+
+    def write(text):
+        path = tmp_path / "p.yaml"
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def only_dag(file):
+    """`only_dag(text)`: the Dag of a file with one pipeline."""
+    from airflow_batchemr import build_dags
+
+    return lambda text: build_dags(file(text))[0]
+
+
+def plan(path, *more):
+    """What `batchemr plan --json` says of the only pipeline of a file: its jobs by name."""
+    from airflow_batchemr.cli.plan import app
+
+    result = CliRunner().invoke(app, [str(path), "--date", "2026-11-20", "--json", *more])
+    assert result.exit_code == 0, result.output
+    return {job["task_id"]: job for job in json.loads(result.stdout)["jobs"]}
+
+
+def intents(state, dag_id, job):
+    """The requests that the ledger has of a job's attempts."""
+    import boto3
+
+    from airflow_batchemr.ledger import Ledger
+
+    history = Ledger(boto3.client("s3"), state).job(dag_id, "2026-11-20T000000Z", job).history()
+    return [[request.request for request in attempt.intent.requests] for attempt in history.attempts]
+
+
+def test_a_batch_job_runs_beside_its_own_cluster(aws, run_dag, only_dag, work):
+    """It is told the cluster's id, the cluster is ended after it, and a second run has no cluster at all."""
+    command = json.dumps(work.command('echo "$EMR_CLUSTER_ID" > cluster; [ -n "$EMR_MASTER" ]'))
+    dag = only_dag(f"beside: {{emr: {CLUSTER}, batch: {{image: 'a:1', queue: default, command: {command}}}}}")
+    finished = run_dag(dag)
+    assert finished.tasks == {
+        "beside.create_cluster": "success",
+        "beside": "success",
+        "beside.terminate_cluster": "success",
+    }
+    listed = aws.client("emr").list_clusters()["Clusters"]  # those of other tests among them
+    (cluster,) = [one for one in listed if one["Name"].startswith("beside-")]
+    assert (work.folder / "cluster").read_text().strip() == cluster["Id"]
+    assert cluster["Status"]["State"] in {"TERMINATING", "TERMINATED"}
+    aws.reset_requests()
+    assert run_dag(dag, again=True).state == "success"
+    assert aws.requests()["RunJobFlow"] == aws.requests()["SubmitJob"] == 0
+
+
+def test_a_cluster_is_ended_when_its_job_fails(aws, run_dag, only_dag, work):
+    """The teardown runs whatever happened; what comes after the job does not."""
+    dag = only_dag(f"""
+        torn:
+          jobs:
+            work:
+              emr: {CLUSTER}
+              batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("exit 3"))}}}
+            after: {{after: work, batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("true"))}}}}}
+    """)
+    finished = run_dag(dag)
+    assert finished.state == "failed"
+    assert finished.tasks == {
+        "work.create_cluster": "success",
+        "work": "failed",
+        "work.terminate_cluster": "success",
+        "after": "upstream_failed",
+    }
+
+
+def test_jobs_share_a_cluster(aws, run_dag, only_dag, work):
+    """One cluster for all of them, from the first to the last; none where all their markers stand."""
+    step = json.dumps([*work.command("true")])
+    dag = only_dag(f"""
+        shared:
+          clusters: {{spark: {CLUSTER}}}
+          jobs:
+            a: {{emr: {{cluster: spark}}, steps: [{step}]}}
+            b: {{after: a, emr: {{cluster: spark}}, steps: [{step}]}}
+    """)
+    assert run_dag(dag).state == "success"
+    assert aws.requests()["RunJobFlow"] == 1
+    assert len(work.log.read_text().splitlines()) == 2
+    aws.reset_requests()
+    assert run_dag(dag, again=True).state == "success"
+    assert aws.requests()["RunJobFlow"] == aws.requests()["AddJobFlowSteps"] == 0
+
+
+def test_rerun_names_the_jobs_that_run_although_they_have_succeeded(aws, run_dag, only_dag, work):
+    """The others keep their markers."""
+    dag = only_dag(f"""
+        rerun:
+          jobs:
+            a: {{batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("echo a >> ../a"))}}}}}
+            b:
+              after: a
+              batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("echo b >> ../b"))}}}
+    """)
+    assert run_dag(dag).state == "success"
+    assert run_dag(dag, conf={"rerun": ["b"]}, again=True).state == "success"
+    assert (work.folder.parent / "a").read_text() == "a\n"
+    assert (work.folder.parent / "b").read_text() == "b\nb\n"
+
+
+def test_plan_shows_the_requests_that_a_run_then_makes(aws, run_dag, file, work, state):
+    """Word for word, but for the job definition's revision, which AWS gives; and planning submits nothing."""
+    from airflow_batchemr import build_dags
+
+    step = json.dumps(["sh", "-c", "true"])
+    path = file(f"""
+        planned:
+          jobs:
+            array:
+              array: 3
+              env: {{A: b}}
+              batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("true"))}}}
+            steps: {{after: array, emr: {CLUSTER}, steps: [{step}, {step}]}}
+    """)
+    aws.reset_requests()
+    told = plan(path)
+    assert {job: one["does"] for job, one in told.items()} == {"array": "run", "steps": "run"}
+    assert told["array"]["indices"] == "0-2"
+    assert set(aws.requests()) <= {"ListObjectsV2", "GetObject"}
+    (dag,) = build_dags(path)
+    assert run_dag(dag).state == "success"
+    ((submitted,),) = intents(state, "planned", "array")
+    assert told["array"]["requests"][1] == {
+        "call": "SubmitJob",
+        "request": submitted | {"jobDefinition": told["array"]["requests"][0]["request"]["jobDefinitionName"]},
+    }
+    ((started,),) = intents(state, "planned", "steps")
+    assert told["steps"]["requests"] == [{"call": "RunJobFlow", "request": started}]
+
+
+def test_plan_tells_what_is_skipped_and_what_is_resumed(aws, run_dag, file, work):
+    """Out of the ledger: a marker, or the indices that are left."""
+    from airflow_batchemr import build_dags
+
+    path = file(f"""
+        resumed:
+          jobs:
+            good: {{batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("true"))}}}}}
+            bad:
+              after: good
+              array: 6
+              batch:
+                image: a:1
+                queue: default
+                command: {json.dumps(work.command("case $i in 2|4) exit 1;; esac"))}
+    """)
+    (dag,) = build_dags(path)
+    assert run_dag(dag).state == "failed"
+    told = plan(path)
+    assert told["good"]["does"] == "skip"
+    assert (told["bad"]["does"], told["bad"]["indices"], told["bad"]["of"]) == ("resume", "2,4", 6)
+    (submit,) = [one["request"] for one in told["bad"]["requests"] if one["call"] == "SubmitJob"]
+    assert submit["arrayProperties"] == {"size": 2}
+    assert submit["jobName"].endswith("-a0002")
+    assert list(plan(path, "--job", "bad")) == ["bad"]
+
+
+def test_plan_counts_the_shards_of_data_and_their_bytes(aws, run_dag, file, work, state):
+    """Out of S3, without writing the packing: the run then packs and submits what was foretold."""
+    from airflow_batchemr import build_dags
+
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="input")
+    for number in range(7):
+        s3.put_object(Bucket="input", Key=f"{work.folder.parent.name}/{number}.csv", Body=b"x" * 100 * (number + 1))
+    path = file(f"""
+        packed:
+          array: {{pack: "s3://input/{work.folder.parent.name}/", into: 3, suffix: .csv}}
+          batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("true"))}}}
+    """)
+    told = plan(path)["packed"]
+    assert (told["does"], told["of"], told["indices"], told["bytes"]) == ("run", 3, "0-2", 2800)
+    assert s3.list_objects_v2(Bucket="state", Prefix=f"{work.folder.parent.name}/")["KeyCount"] == 0
+    (dag,) = build_dags(path)
+    assert run_dag(dag).state == "success"
+    assert work.ran() == {0: 1, 1: 1, 2: 1}
+    ((submitted,),) = intents(state, "packed", "packed")
+    (foretold,) = [one["request"] for one in told["requests"] if one["call"] == "SubmitJob"]
+    assert foretold == submitted | {"jobDefinition": foretold["jobDefinition"]}

@@ -1,0 +1,266 @@
+"""`batchemr orphans` and `batchemr clusters` against the local AWS: what still runs although nobody waits for it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from airflow_batchemr.aws.batch.attempts import BatchAttempts
+from airflow_batchemr.aws.batch.requests import attempt_requests
+from airflow_batchemr.aws.batch.words import BatchWords
+from airflow_batchemr.aws.clients import boto3_clients
+from airflow_batchemr.aws.emr.attempts import EmrAttempts
+from airflow_batchemr.aws.emr.cluster_job import ClusterJob
+from airflow_batchemr.aws.emr.own import ClusterWords
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.cli.app import app
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.ledger import Ledger, Marker, Result, StopWord
+from airflow_batchemr.spec.models import Emr
+
+STATE = "s3://data/_batchemr"
+
+
+class Work:
+    """Jobs and clusters of this package, started without Airflow."""
+
+    def __init__(self):
+        self.clients = boto3_clients()
+        self.clients.s3.create_bucket(Bucket="data")
+        self.clients.batch.register_job_definition(
+            jobDefinitionName="own",
+            type="container",
+            containerProperties={
+                "image": "busybox",
+                "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}],
+            },
+        )
+
+    def ledger(self, job):
+        return Ledger(self.clients.s3, STATE).job("nightly", "2026-11-20T000000Z", job)
+
+    def identity(self, job):
+        return RunIdentity(STATE, "nightly", "2026-11-20T000000Z", job, run_id="scheduled__1", task_id=job)
+
+    def start_job(self, job, fresh=None):
+        """An array of 2 that sleeps; gives its id."""
+        ledger, identity = self.ledger(job), self.identity(job)
+        state = ledger.read()
+        words = BatchWords(queue="default", definition="own:1", command="sleep 300")
+        definition = self.clients.batch.describe_job_definitions(jobDefinitions=["own:1"])["jobDefinitions"][0]
+        requests = attempt_requests(
+            words, definition, identity, state.next_number, IndexSet.range(2), size=2
+        )  # fmt: skip
+        attempt = BatchAttempts(self.clients, ledger, identity).start(state.next_number, requests, state, fresh)
+        return attempt.handle.jobs[0].job_id
+
+    def start_cluster(self, name, serves=(), **words):
+        """A cluster for other jobs; gives its id."""
+        ledger, identity = self.ledger(name), self.identity(name)
+        emr = Emr.model_validate({"type": "m5.xlarge", "instances": 3, **words})
+        tags = {"batchemr:owner": "data-team"}
+        attempts = EmrAttempts(self.clients, ledger, identity)
+        job = ClusterJob(ClusterWords(emr, tags=tags), self.clients, identity, attempts, ledger, serves=serves)
+        return job.run(ledger.read(), None, None).cluster_id
+
+    def job_status(self, job_id):
+        return self.clients.batch.describe_jobs(jobs=[job_id])["jobs"][0]["status"]
+
+    def cluster_state(self, cluster_id):
+        return self.clients.emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["State"]
+
+    def wait_for(self, what, wanted):
+        until = time.monotonic() + 30
+        while (found := what()) not in wanted:
+            assert time.monotonic() < until, found
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def work(local_aws):
+    return Work()
+
+
+def batchemr(*arguments, env=None):
+    """Call the command line in this process; gives exit_code, stdout and stderr."""
+    return CliRunner().invoke(app, list(arguments), env=env)
+
+
+def verdicts(*arguments):
+    """Verdict and reason by id."""
+    done = batchemr("orphans", "--json", "--all", *arguments)
+    assert done.stderr == ""
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    return {record["id"]: (record["verdict"], record["why"]) for record in records}, done.exit_code
+
+
+def close(ledger, number, outcome="failed"):
+    result = Result(kind="batch", outcome=outcome, indices="0-1", succeeded="", fresh=None)
+    ledger.record_result(number, result)
+
+
+def test_work_in_hand_is_no_orphan(work):
+    """A job and a cluster whose runs go on."""
+    job, cluster = work.start_job("score"), work.start_cluster("spark.cluster", ["report"])
+    assert ({job: ("wanted", "attempt 1 is in hand"), cluster: ("wanted", "attempt 1 is in hand")}, 0) == verdicts()
+    done = batchemr("orphans", "--terminate")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "0 orphans: ended\n")
+    assert work.job_status(job) in {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
+
+
+def test_jobs_whose_run_is_over_are_ended(work):
+    """Recorded as ended, marked as succeeded, overtaken by a rerun, asked to stop: and nothing else."""
+    ended, marked, old = work.start_job("ended"), work.start_job("marked"), work.start_job("old")
+    stopped, wanted = work.start_job("stopped"), work.start_job("wanted")
+    close(work.ledger("ended"), 1)
+    work.ledger("marked").mark(Marker(attempt=1, size=2, fresh=None))
+    again = work.start_job("old", fresh="again")
+    work.ledger("stopped").ask_stop(1, StopWord(reason="marked failed"))
+    found, code = verdicts()
+    assert {
+        ended: ("over", "attempt 1 has ended: failed"),
+        marked: ("over", "its job has succeeded"),
+        old: ("over", "a rerun has begun after it"),
+        stopped: ("over", "it was asked to end: marked failed"),
+        again: ("wanted", "attempt 2 is in hand"),
+        wanted: ("wanted", "attempt 1 is in hand"),
+    } == found
+    assert code == 1
+    done = batchemr("orphans", "--terminate")
+    assert (done.exit_code, done.stderr) == (0, "4 orphans: ended\n")
+    for job in (ended, marked, old, stopped):
+        work.wait_for(lambda job=job: work.job_status(job), {"FAILED"})
+    assert all(work.job_status(job) not in {"FAILED", "SUCCEEDED"} for job in (again, wanted))
+    assert batchemr("orphans").stderr == "0 orphans: there are none\n"
+    assert {again: "wanted", wanted: "wanted"} == {job: verdict for job, (verdict, _) in verdicts()[0].items()}
+
+
+def test_the_table_names_the_work_and_the_reason(work):
+    """For people."""
+    job = work.start_job("ended")
+    close(work.ledger("ended"), 1)
+    done = batchemr("orphans")
+    assert (done.exit_code, done.stderr) == (1, "1 orphan: left running; --terminate ends them\n")
+    line = done.stdout.splitlines()[1]
+    assert all(
+        text in line for text in ("over", "job", job, "nightly 2026-11-20T000000Z ended", "attempt 1 has ended: failed")
+    )
+
+
+def test_a_job_that_another_handle_overtook_is_an_orphan(work):
+    """Its owner slept through its lease, and died before it could end what it had started."""
+    kept = work.start_job("score")
+    request = work.ledger("score").history().attempts[0].intent.requests[0].request
+    lost = work.clients.batch.submit_job(**request)["jobId"]
+    assert {kept: ("wanted", "attempt 1 is in hand"), lost: ("over", "attempt 1 went on without it")} == verdicts()[0]
+
+
+def test_a_cluster_whose_jobs_have_all_succeeded_is_ended(work):
+    """Also a protected one."""
+    cluster = work.start_cluster("spark.cluster", ["score", "report"], termination_protection=True)
+    for job in ("score", "report"):
+        assert verdicts()[0][cluster][0] == "wanted"
+        work.ledger(job).mark(Marker(attempt=0, size=1, fresh=None))
+    assert verdicts()[0][cluster] == ("over", "all jobs that it is for have succeeded")
+    assert batchemr("orphans", "--terminate").exit_code == 0
+    assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
+    assert work.ledger("spark.cluster").stop_word(1).reason == "its run is over"
+
+
+def test_a_cluster_that_is_kept_alive_on_purpose_is_no_orphan(work):
+    """Its idle timeout ends it."""
+    cluster = work.start_cluster("books", keep_alive="4h")
+    close(work.ledger("books"), 1, "succeeded")
+    verdict = verdicts("--older-than", "0s")[0][cluster]
+    assert verdict == ("wanted", "kept alive on purpose: it ends itself when it is idle")
+
+
+def test_what_the_ledger_does_not_know_is_left_alone_until_it_is_old(work):
+    """A wrong state URI must not end good work; a person may say that it is over."""
+    job = work.start_job("score")
+    keys = [one["Key"] for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]]
+    for key in keys:
+        work.clients.s3.delete_object(Bucket="data", Key=key)
+    assert ({job: ("unknown", "the ledger has no attempt 1 of it")}, 0) == verdicts("--older-than", "1h")
+    time.sleep(1.1)
+    found, code = verdicts("--older-than", "1s")
+    assert (found[job][0], code) == ("over", 1)
+    assert batchemr("orphans", "--terminate", "--older-than", "1s").exit_code == 0
+    work.wait_for(lambda: work.job_status(job), {"FAILED"})
+
+
+def test_only_one_state_is_looked_at_if_asked(work):
+    """Given as an option, or configured for Airflow."""
+    job = work.start_job("score")
+    assert [job] == list(verdicts("--state", STATE)[0])
+    assert verdicts("--state", "s3://data/other")[0] == {}
+    assert batchemr("orphans", "--all", env={"AIRFLOW__BATCHEMR__STATE": "s3://data/other"}).stdout == ""
+
+
+def test_a_ledger_that_cannot_be_read_is_said(work):
+    """And what it should have told is left alone."""
+    job = work.start_job("score")
+    for key in [one["Key"] for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]]:
+        work.clients.s3.delete_object(Bucket="data", Key=key)
+    work.clients.s3.delete_bucket(Bucket="data")
+    verdict, why = verdicts()[0][job]
+    assert verdict == "unknown"
+    assert "'data' does not exist" in why
+    done = batchemr("orphans", "--terminate", "--older-than", "0s")
+    assert done.exit_code == 0
+    assert "note: no word was left in the ledger" in done.stderr
+    work.wait_for(lambda: work.job_status(job), {"FAILED"})
+
+
+def test_foreign_jobs_and_clusters_are_not_looked_at(work):
+    """Only what bears this package's tags."""
+    work.clients.batch.submit_job(
+        jobName="theirs", jobQueue="default", jobDefinition="own", containerOverrides={"command": ["sleep", "30"]}
+    )
+    work.clients.emr.run_job_flow(
+        Name="theirs",
+        ReleaseLabel="emr-7.5.0",
+        Instances={"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True},
+        JobFlowRole="EMR_EC2_DefaultRole",
+        ServiceRole="EMR_DefaultRole",
+    )
+    assert verdicts("--older-than", "0s")[0] == {}
+    done = batchemr("clusters")
+    assert (done.stdout, done.stderr) == ("", "0 clusters\n")
+
+
+@pytest.mark.parametrize("given", ["soon", "-1h"])
+def test_an_age_that_is_none_is_refused(local_aws, given):
+    """Before anything is looked at."""
+    done = batchemr("orphans", "--older-than", given)
+    assert done.exit_code == 2
+    assert "older-than" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_clusters_are_listed_with_age_hours_and_owner(work):
+    """For whoever pays."""
+    cluster = work.start_cluster("spark.cluster")
+    record = json.loads(batchemr("clusters", "--json").stdout)
+    assert (cluster, "data-team", "nightly") == (record["id"], record["owner"], record["tags"]["batchemr:dag_id"])
+    assert 3 * record["age_seconds"] == pytest.approx(record["instance_hours"] * 3600, abs=3)
+    assert record["instance_hours"] > 0
+    headings, row = batchemr("clusters").stdout.splitlines()
+    assert headings.split()[:5] == ["id", "state", "age", "instance-hours", "owner"]
+    assert all(text in row for text in (cluster, "0.0", "data-team", "nightly 2026-11-20T000000Z spark.cluster"))
+
+
+def test_a_cluster_is_ended_by_hand(work):
+    """With a word in the ledger for whoever waits for it; what is not ours is refused."""
+    cluster = work.start_cluster("spark.cluster")
+    done = batchemr("clusters", "--end", cluster, "--end", "j-NOTOURS")
+    assert (done.exit_code, done.stderr) == (1, "error: j-NOTOURS: no running cluster that this package has started\n")
+    assert batchemr("clusters", "--end", cluster).exit_code == 0
+    assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
+    assert work.ledger("spark.cluster").stop_word(1).by == "batchemr clusters"
+    assert batchemr("clusters").stdout == ""
+    work.wait_for(lambda: work.cluster_state(cluster), {"TERMINATED"})
+    assert cluster in batchemr("clusters", "--all").stdout

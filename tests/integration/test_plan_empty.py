@@ -1,0 +1,25 @@
+"""`batchemr plan` of jobs whose indices come out of data that is not there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from airflow_batchemr.cli.plan import app
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [("true", ("skip", 0, 0)), ("false", ("refused", 1, None))])
+def test_no_data_is_planned_as_the_run_takes_it(aws, tmp_path, allowed, expected):
+    """With `allow_empty` nothing is to be done, else the run would be refused."""
+    aws.client("s3").create_bucket(Bucket="empty")
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(f"""
+nothing:
+  array: {{pack: 's3://empty/', into: 3, allow_empty: {allowed}}}
+  batch: {{image: 'a:1', queue: default, command: 'true'}}
+""")
+    result = CliRunner().invoke(app, [str(file), "--json"])
+    (job,) = json.loads(result.stdout)["jobs"]
+    assert expected == (job["does"], result.exit_code, job["of"])

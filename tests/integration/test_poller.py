@@ -1,0 +1,106 @@
+"""All waits of a triggerer share one loop: counted at the local AWS."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_batchemr.aws.clients import Clients
+from airflow_batchemr.aws.errors import AwsError
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.aws.poller import SHORTEST
+from airflow_batchemr.triggers.batch import BatchJobsTrigger, jobs_poller
+
+#: The loop never looks twice within this many seconds: its interval, shortened by its jitter.
+LEAST = SHORTEST * 0.85
+
+
+@pytest.fixture
+def definition(aws):
+    """A job definition that runs `sh`."""
+    container = {
+        "image": "busybox",
+        "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}],
+    }
+    answer = aws.client("batch").register_job_definition(
+        jobDefinitionName="held", type="container", containerProperties=container
+    )
+    return answer["jobDefinitionArn"]
+
+
+def submit(aws, definition, work, number):
+    """A job that runs until the file `go` is there; of those that wait for a slot, AWS says RUNNABLE."""
+    command = ["sh", "-c", f"while [ ! -e {work.folder}/go ]; do sleep 0.1; done"]
+    return aws.client("batch").submit_job(
+        jobName=f"held-{number}", jobQueue="default", jobDefinition=definition, containerOverrides={"command": command}
+    )["jobId"]
+
+
+async def wait(job_id, state):
+    identity = RunIdentity(state, "dag", "key", job_id, "run", "task")
+    trigger = BatchJobsTrigger(jobs={job_id: "0"}, identity=identity.values(), attempts=[1], aws_conn_id=None)
+    async for event in trigger.run():
+        return event.payload["status"]
+
+
+def test_a_hundred_deferred_jobs_cost_one_describe_jobs_an_interval(aws, definition, work, state):
+    """However many rounds the loop makes while 100 jobs wait, each is a single call."""
+    ids = [submit(aws, definition, work, number) for number in range(100)]
+    aws.reset_requests()
+
+    async def main():
+        started = time.monotonic()
+        waits = [asyncio.create_task(wait(job_id, state)) for job_id in ids]
+        while aws.requests()["DescribeJobs"] < 3:
+            await asyncio.sleep(0.05)
+        intervals = (time.monotonic() - started) / LEAST
+        calls = aws.requests()["DescribeJobs"]
+        (work.folder / "go").touch()
+        return await asyncio.gather(*waits), calls, intervals
+
+    statuses, calls, intervals = asyncio.run(main())
+    assert ["ended"] * 100 == statuses
+    assert 3 == calls
+    assert calls <= intervals + 1
+    assert 0 == aws.requests()["ListJobs"]
+
+
+def test_throttling_fails_no_wait(aws, definition, work, state):
+    """AWS turns three looks in a row away: the wait goes on, more slowly, and ends when the job does."""
+    job_id = submit(aws, definition, work, 0)
+    aws.faults.throttle("DescribeJobs", times=2)
+    aws.reset_requests()
+    (work.folder / "go").touch()
+    assert "ended" == asyncio.run(wait(job_id, state))
+    assert 3 <= aws.requests()["DescribeJobs"]
+
+
+def test_an_endpoint_that_is_gone_fails_no_wait(aws, definition, work, state):
+    """Connections that break are made again."""
+    job_id = submit(aws, definition, work, 0)
+    aws.faults.drop("DescribeJobs", times=2)
+    (work.folder / "go").touch()
+    assert "ended" == asyncio.run(wait(job_id, state))
+
+
+@pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
+def test_a_key_that_was_exchanged_ends_no_wait(code):
+    """A triggerer runs for weeks: the connection's new credentials are taken when AWS takes the old ones no longer."""
+    keys = ["old", "new"]
+
+    class Aws:
+        def __init__(self, key):
+            self.key = key
+
+        def describe_jobs(self, jobs):
+            if self.key == "old":
+                raise ClientError({"Error": {"Code": code, "Message": "invalid token"}}, "DescribeJobs")
+            return {"jobs": [{"jobId": id_, "jobName": "held", "status": "SUCCEEDED"} for id_ in jobs]}
+
+    poller = jobs_poller(Clients(lambda *_: Aws(keys[0]), forget=lambda: keys.pop(0)))
+    with pytest.raises(AwsError):
+        poller._describe(["1"])
+    assert "SUCCEEDED" == poller._describe(["1"])["1"].status

@@ -1,0 +1,313 @@
+"""`batchemr replay` against the local AWS: the recorded index again, exactly as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from airflow_batchemr.aws.batch.attempts import BatchAttempts
+from airflow_batchemr.aws.batch.requests import attempt_requests
+from airflow_batchemr.aws.batch.words import BatchWords
+from airflow_batchemr.aws.clients import boto3_clients
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.cli.app import app
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.ledger import Ledger, Marker
+
+STATE = "s3://data/_batchemr"
+RUN = ["nightly", "2026-11-20T000000Z", "score"]
+ODD = 'it\'s "$(odd)"\n`x` ☃'
+
+
+class Array:
+    """An array job that has run on the local AWS, and what its commands wrote."""
+
+    def __init__(self, folder, size, *, preamble=True):
+        self.folder = folder
+        self.clients = boto3_clients()
+        self.clients.s3.create_bucket(Bucket="data")
+        self.identity = RunIdentity(STATE, *RUN, run_id="scheduled__1", task_id="score")
+        self.ledger = Ledger(self.clients.s3, STATE).job(*RUN)
+        self.size = size
+        script = (
+            f'i=${{AWS_BATCH_JOB_ARRAY_INDEX-}}; echo $i >> {folder}/ran; printf %s "$ODD|$1|$2" > {folder}/seen-$i; '
+            f"[ $i != 3 ] || [ -e {folder}/mended ] || exit 7"
+        )
+        self.clients.batch.register_job_definition(
+            jobDefinitionName="own",
+            type="container",
+            parameters={"colour": "blue"},
+            containerProperties={
+                "image": "busybox",
+                "environment": [{"name": "OF_DEFINITION", "value": "d"}],
+                "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}],
+            },
+        )
+        self.words = BatchWords(
+            queue="default",
+            definition="own:1",
+            command=["sh", "-c", script, "sh", ODD, "Ref::colour"],
+            env={"ODD": ODD},
+            memory=256,
+            preamble=preamble,
+            parameters={"colour": "red"},
+        )
+        self.run(IndexSet.range(size))
+
+    def run(self, indices):
+        """One attempt, to its end."""
+        attempts = BatchAttempts(self.clients, self.ledger, self.identity)
+        state = self.ledger.read()
+        definition = self.clients.batch.describe_job_definitions(jobDefinitions=["own:1"])["jobDefinitions"][0]
+        requests = attempt_requests(
+            self.words, definition, self.identity, state.next_number, indices, size=self.size
+        )  # fmt: skip
+        attempt = attempts.start(state.next_number, requests, state, state.fresh)
+        while attempt.result is None:
+            time.sleep(0.1)
+            attempt = attempts.conclude(attempt, self.ledger.read())
+
+    def ran(self):
+        return sorted(map(int, (self.folder / "ran").read_text().split()))
+
+    def seen(self, index):
+        return (self.folder / f"seen-{index}").read_text()
+
+    def forget(self):
+        for file in self.folder.iterdir():
+            file.unlink()
+
+
+@pytest.fixture
+def array(local_aws, tmp_path):
+    """An array of 5 whose index 3 has failed."""
+    made = Array(tmp_path, 5)
+    made.forget()
+    return made
+
+
+def batchemr(*arguments, path=None, state=STATE):
+    """Call the command line in this process; gives exit_code, stdout and stderr. Programs that it runs are real."""
+    environment = {} if path is None else {"PATH": f"{path}:{os.environ['PATH']}"}
+    options = ["--state", state] if state else []
+    return CliRunner().invoke(app, [*arguments, *options], env={**environment, "COLUMNS": "200"})
+
+
+def test_the_printed_command_does_what_the_index_did(array):
+    """Arguments, parameters, environment and index, whatever is in them: it can be pasted into a shell."""
+    done = batchemr("replay", *RUN, "--index", "3", "--print")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert subprocess.run(["sh", "-c", done.stdout], check=False).returncode == 7
+    assert array.ran() == [3]
+    assert f"{ODD}|{ODD}|red" == array.seen(3)
+
+
+def test_it_prints_unless_told_otherwise(array):
+    """Looking is free."""
+    assert batchemr("replay", *RUN, "--index", "3").stdout == batchemr("replay", *RUN, "-i", "3", "--print").stdout
+    assert not (array.folder / "ran").exists()
+
+
+def test_machines_get_json(array):
+    """With the whole recorded request."""
+    shown = json.loads(batchemr("replay", *RUN, "--index", "3", "--json").stdout)
+    assert (shown["index"], shown["size"], shown["image"], shown["queue"]) == (3, 5, "busybox", "default")
+    environment = shown["environment"]
+    assert (environment["OF_DEFINITION"], environment["AWS_BATCH_JOB_ARRAY_INDEX"]) == ("d", "3")
+    assert shown["command"][:2] == ["sh", "-c"]
+
+
+def test_it_runs_as_a_process_here(array):
+    """With the program's exit code, and without a trace in the ledger."""
+    before = array.ledger.read().numbers
+    assert batchemr("replay", *RUN, "--index", "3", "--local").exit_code == 7
+    assert batchemr("replay", *RUN, "--index", "1", "--local").exit_code == 0
+    assert array.ran() == [1, 3]
+    assert f"{ODD}|{ODD}|red" == array.seen(3)
+    assert before == array.ledger.read().numbers
+
+
+def test_an_index_that_succeeded_here_is_recorded_if_asked(array):
+    """It was the last that was left: the job is marked, with the XCom that the task would give."""
+    (array.folder / "mended").touch()
+    done = batchemr("replay", *RUN, "--index", "3", "--local", "--mark")
+    assert done.exit_code == 0
+    assert "the job is marked" in done.stderr
+    marker = array.ledger.read().marker
+    assert (5, {"run_key": RUN[1], "job": "score", "size": 5, "attempts": 2, "ledger": array.ledger.uri}) == (
+        marker.size,
+        marker.xcom,
+    )
+
+
+def test_an_index_that_failed_here_is_not_recorded(array):
+    """Nothing has changed for the next try."""
+    assert batchemr("replay", *RUN, "--index", "3", "--local", "--mark").exit_code == 7
+    assert array.ledger.read().numbers == [1]
+
+
+def test_what_is_done_or_in_hand_is_not_recorded_again(array):
+    """It does not even run."""
+    done = batchemr("replay", *RUN, "--index", "1", "--local", "--mark")
+    assert (
+        done.exit_code,
+        done.stderr,
+    ) == (1, "error: index 1 is already recorded as done: leave --mark out to run it all the same\n")
+    assert not (array.folder / "ran").exists()
+
+
+def test_it_runs_as_a_job_of_its_own_on_batch(array):
+    """On the same queue and definition; the program sees its index, its log is shown, the ledger is left alone."""
+    done = batchemr("replay", *RUN, "--index", "3", "--batch")
+    assert done.exit_code == 7
+    assert "Essential container in task exited" in done.stderr
+    assert array.ran() == [3]
+    assert f"{ODD}|{ODD}|red" == array.seen(3)
+    assert array.ledger.read().numbers == [1]
+
+
+def test_a_job_on_batch_is_an_attempt_if_asked(array):
+    """Claimed before the call and recorded after it, so that the next try of the task finds it."""
+    (array.folder / "mended").touch()
+    done = batchemr("replay", *RUN, "--index", "3", "--batch", "--mark")
+    assert done.exit_code == 0
+    assert array.ran() == [3]
+    second = array.ledger.history().attempts[1]
+    assert ("3", "3", array.identity.attempt_name(2)) == (
+        str(second.intent.indices),
+        str(second.result.succeeded),
+        second.handle.jobs[0].name,
+    )
+    assert array.ledger.read().marker is not None
+
+
+def test_an_instance_type_needs_a_queue_that_has_no_other(local_aws, array):
+    """Batch lets a job choose its queue, not its machine."""
+    done = batchemr("replay", *RUN, "--index", "3", "--batch", "--instance-type", "r5.large")
+    assert done.exit_code == 1
+    assert "no enabled queue has machines of type r5.large only" in done.stderr
+    batch = local_aws.client("batch")
+    batch.create_compute_environment(
+        computeEnvironmentName="large",
+        type="MANAGED",
+        computeResources={"type": "EC2", "maxvCpus": 4, "subnets": [], "instanceTypes": ["r5.large"]},
+    )
+    order = [{"order": 1, "computeEnvironment": "large"}]
+    batch.create_job_queue(jobQueueName="large-ones", priority=1, computeEnvironmentOrder=order)
+    assert batchemr("replay", *RUN, "--index", "3", "--batch", "--instance-type", "r5.large").exit_code == 7
+    listed = batch.list_jobs(jobQueue="large-ones", jobStatus="FAILED")["jobSummaryList"]
+    assert len(listed) == 1
+
+
+@pytest.fixture
+def docker(tmp_path_factory):
+    """A program `docker` that keeps its arguments and the variables' file."""
+    folder = tmp_path_factory.mktemp("docker")
+    program = folder / "docker"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'for word in "$@"; do printf \'%s\\0\' "$word"; done > {folder}/words\n'
+        f'cp "$4" {folder}/file\n'
+        "exit 5\n"
+    )
+    program.chmod(0o755)
+    return folder
+
+
+def test_docker_gets_the_same_image_command_and_variables(local_aws, array, docker):
+    """Credentials go through a file; what no line of it can hold goes beside it."""
+    done = batchemr("replay", *RUN, "--index", "3", "--docker", path=docker)
+    assert done.exit_code == 5
+    words = (docker / "words").read_text().split("\0")[:-1]
+    assert words[:3] == ["run", "--rm", "--env-file"]
+    assert ["--env", f"ODD={ODD}", "--memory", "256m", "--network", "host", "busybox", "sh", "-c"] == words[4:13]
+    assert words[-2:] == [ODD, "red"]
+    variables = dict(line.split("=", 1) for line in (docker / "file").read_text().splitlines())
+    assert ("3", "d", local_aws.environment()["AWS_SECRET_ACCESS_KEY"]) == tuple(
+        variables[name] for name in ("AWS_BATCH_JOB_ARRAY_INDEX", "OF_DEFINITION", "AWS_SECRET_ACCESS_KEY")
+    )
+    assert local_aws.environment()["AWS_SECRET_ACCESS_KEY"] not in " ".join(words)
+    assert not os.path.exists(words[3])  # noqa: PTH110
+
+
+def test_without_docker_it_says_what_else_there_is(array, tmp_path_factory, monkeypatch):
+    """No traceback of a library's inside."""
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("nothing")))
+    done = batchemr("replay", *RUN, "--index", "3", "--docker")
+    assert (done.exit_code, done.stderr) == (1, "error: docker is not installed here: use --local or --batch\n")
+
+
+def test_a_resumed_index_is_taken_out_of_its_last_attempt(array):
+    """Attempt 2 was a single job of index 3."""
+    array.run(IndexSet.of([3]))
+    shown = json.loads(batchemr("replay", *RUN, "--index", "3", "--json").stdout)
+    assert (
+        shown["attempt"],
+        shown["environment"]["AWS_BATCH_JOB_ARRAY_INDEX"],
+        shown["environment"]["AWS_BATCH_JOB_ARRAY_SIZE"],
+    ) == (2, "3", "5")
+    assert "BATCHEMR_INDICES" not in shown["environment"]
+
+
+def test_without_the_preamble_an_index_can_run_here_but_not_as_a_single_job(local_aws, tmp_path):
+    """Batch sets no index in a single job, and lets nobody else set it."""
+    array = Array(tmp_path, 5, preamble=False)
+    array.forget()
+    assert batchemr("replay", *RUN, "--index", "3", "--local").exit_code == 7
+    assert array.ran() == [3]
+    done = batchemr("replay", *RUN, "--index", "3", "--batch")
+    assert done.exit_code == 1
+    assert "preamble: false" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nightl", RUN[1], "score"], "has no pipeline named 'nightl'; there are: nightly"),
+        (["nightly", "2026", "score"], "has no run of nightly named '2026'; there are: 2026-11-20T000000Z"),
+        (["nightly", RUN[1], "scor"], "has no job of nightly 2026-11-20T000000Z named 'scor'; there are: score"),
+        ([*RUN, "--index", "9"], "index 9 was never submitted; those that were: 0-4"),
+        ([*RUN, "--local", "--docker"], "give one of --print, --local, --docker and --batch"),
+        ([*RUN, "--mark"], "--mark goes with"),
+        ([*RUN, "--instance-type", "m5.large"], "--instance-type goes with --batch"),
+    ],
+)
+def test_what_is_not_there_is_said(array, arguments, told):
+    """And what there is instead."""
+    done = batchemr("replay", *arguments)
+    assert done.exit_code in {1, 2}
+    assert told in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_job_of_emr_is_told_apart(local_aws):
+    """Its steps are not replayed one by one."""
+    from airflow_batchemr.ledger import Intent
+
+    clients = boto3_clients()
+    clients.s3.create_bucket(Bucket="data")
+    job = Ledger(clients.s3, STATE).job(*RUN)
+    job.claim(1, Intent(kind="emr", name="x", requests=[], indices="0", fresh=None, dag_id="d", run_key="r", job="j"))
+    job.mark(Marker(attempt=1, size=1, fresh=None))
+    assert "clear its task" in batchemr("replay", *RUN).stderr
+
+
+@pytest.mark.parametrize("given", ["variable", "file"])
+def test_the_state_uri_is_found_as_airflow_would(array, tmp_path_factory, monkeypatch, given):
+    """In the variable or in airflow.cfg, without Airflow."""
+    home = tmp_path_factory.mktemp("airflow")
+    monkeypatch.setenv("AIRFLOW_HOME", str(home))
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    assert "no state URI is configured" in batchemr("replay", *RUN, state=None).stderr
+    if given == "variable":
+        monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", STATE)
+    else:
+        (home / "airflow.cfg").write_text(f"[core]\nformat = %(asctime)s\n[batchemr]\nstate = {STATE}\n")
+    printed = batchemr("replay", *RUN, state=None)
+    assert (printed.exit_code, shlex.split(printed.stdout)[0]) == (0, "env")

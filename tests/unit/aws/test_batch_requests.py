@@ -1,0 +1,79 @@
+"""What a SubmitJob may look like."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_batchemr.aws.batch.requests import attempt_requests
+from airflow_batchemr.aws.batch.words import BatchWords
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.core.indices import IndexSet
+
+IDENTITY = RunIdentity("s3://state", "dag", "2026-11-20T000000Z", "job", "manual", "job")
+DEFINITION = {"jobDefinitionArn": "there:1"}
+
+
+def requests(indices, size, **words):
+    words = BatchWords(queue="default", image="busybox", command=["true"], **words)
+    return attempt_requests(words, DEFINITION, IDENTITY, 1, IndexSet.parse(indices), size=size)
+
+
+@pytest.mark.parametrize(("indices", "size"), [("0-8", 10), ("3", 10), ("0-10000", 10_001)])
+def test_without_the_preamble_only_one_whole_array_can_be_submitted(indices, size):
+    """The programs of any other request would see numbers that are not their own, and do others' work."""
+    with pytest.raises(InvalidRequest, match="preamble"):
+        requests(indices, size, preamble=False)
+
+
+@pytest.mark.parametrize(("indices", "size"), [("0-9", 10), ("0", 1)])
+def test_without_the_preamble_a_whole_array_is_submitted(indices, size):
+    """AWS's own numbers are the right ones."""
+    (request,) = requests(indices, size, preamble=False)
+    assert indices == str(request.indices)
+
+
+@pytest.mark.parametrize(
+    ("submit", "named"),
+    [
+        ({"jobName": "mine"}, "jobName"),
+        ({"arrayProperties": {"size": 3}}, "arrayProperties"),
+        ({"containerOverrides": {"command": ["true"]}}, "containerOverrides.command"),
+        ({"containerOverrides": {"environment": []}}, "containerOverrides.environment"),
+    ],
+)
+def test_what_a_job_is_found_and_resumed_by_is_not_the_users(submit, named):
+    """A job of another name would run twice after a crash; without our variables a resume does others' work."""
+    with pytest.raises(InvalidRequest, match=f"submit: {named} "):
+        requests("0-9", 10, submit=submit)
+
+
+ECS = {"jobDefinitionArn": "there:1", "ecsProperties": {"taskProperties": [{"containers": [{"name": "main"}]}]}}
+
+
+def test_a_list_of_containers_that_would_replace_the_command_is_refused():
+    """Merged lists replace one another: the children would lose their index set, and nobody would see it."""
+    words = BatchWords(
+        queue="default",
+        definition="there:1",
+        command=["true"],
+        submit={"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "main", "command": ["x"]}]}]}},
+    )
+    with pytest.raises(InvalidRequest, match="submit: it replaces the command"):
+        attempt_requests(words, ECS, IDENTITY, 1, IndexSet.range(10), size=10)
+
+
+def test_an_override_beside_ours_is_kept():
+    """What the user adds and batchemr does not make reaches AWS."""
+    (request,) = requests(
+        "0-9", 10, submit={"containerOverrides": {"instanceType": "m5.large"}, "propagateTags": False}
+    )
+    assert "m5.large" == request.request["containerOverrides"]["instanceType"]
+    assert "/bin/sh" == request.request["containerOverrides"]["command"][0]
+
+
+def test_one_line_is_split_with_its_quotes_also_without_the_preamble():
+    """`preamble: false` changes who finds the index, not how a line is read."""
+    words = BatchWords(queue="default", image="busybox", command="run 'a b' c", preamble=False)
+    (request,) = attempt_requests(words, DEFINITION, IDENTITY, 1, IndexSet.range(2), size=2)
+    assert ["run", "a b", "c"] == request.request["containerOverrides"]["command"]

@@ -1,0 +1,92 @@
+"""What a failed call means, and which calls are made again."""
+
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+
+from airflow_batchemr.aws.errors import Expired, InvalidRequest, NotAllowed, Throttled, Unknown, classify
+from airflow_batchemr.aws.retry import call_again, call_once
+
+
+def answer(code, status=400):
+    return ClientError(
+        {"Error": {"Code": code, "Message": "said no"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "SubmitJob"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (answer("TooManyRequestsException", 429), Throttled),
+        (answer("SlowDown", 503), Throttled),
+        (answer("ThrottlingException"), Throttled),
+        (answer("ExpiredTokenException"), Expired),
+        (answer("AccessDeniedException", 403), NotAllowed),
+        (answer("UnrecognizedClientException", 403), NotAllowed),
+        (answer("ClientException"), InvalidRequest),
+        (answer("ServerException", 500), Unknown),
+        (ConnectTimeoutError(endpoint_url="http://aws"), Throttled),
+        (ReadTimeoutError(endpoint_url="http://aws"), Unknown),
+        (NoCredentialsError(), NotAllowed),
+        (ConnectionResetError(), Unknown),
+        (ValueError("a fault of ours"), Unknown),
+    ],
+)
+def test_an_error_is_told_by_whether_the_call_was_carried_out(error, meaning):
+    """Refused, surely not carried out, or unknown."""
+    assert meaning is type(classify(error, "batch:SubmitJob"))
+
+
+def test_a_denied_call_names_its_iam_action():
+    """The person who can mend it reads which action on what is missing."""
+    assert "needs the IAM action batch:SubmitJob" in str(
+        classify(answer("AccessDeniedException", 403), "batch:SubmitJob")
+    )
+
+
+class Call:
+    """Fails as told, then succeeds; counts."""
+
+    def __init__(self, *errors):
+        self.errors, self.made = list(errors), 0
+
+    def __call__(self):
+        self.made += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+def test_a_call_without_a_token_is_made_again_where_it_was_surely_not_carried_out():
+    """Throttled twice and never connected once: then it goes through, with growing pauses between."""
+    call, pauses = (
+        Call(answer("TooManyRequestsException", 429), ConnectTimeoutError(endpoint_url="x"), answer("SlowDown")),
+        [],
+    )
+    assert "done" == call_once(call, "batch:SubmitJob", sleep=pauses.append)
+    assert (4, 3) == (call.made, len(pauses))
+    assert all(0 < pause <= 2 for pause in pauses)
+
+
+@pytest.mark.parametrize("error", [answer("ServerException", 500), ReadTimeoutError(endpoint_url="x")])
+def test_a_call_without_a_token_is_not_made_again_where_its_answer_was_lost(error):
+    """It may have been carried out: whoever made it has to look."""
+    call = Call(error)
+    with pytest.raises(Unknown):
+        call_once(call, "batch:SubmitJob", sleep=lambda _: None)
+    assert 1 == call.made
+
+
+def test_throttling_without_end_is_given_up():
+    """After eight pauses it is told as throttled, still not carried out."""
+    call = Call(*[answer("TooManyRequestsException", 429)] * 20)
+    with pytest.raises(Throttled):
+        call_once(call, "batch:SubmitJob", sleep=lambda _: None)
+    assert 9 == call.made
+
+
+def test_other_calls_raise_what_the_failure_means():
+    """Whatever boto3 raises comes out as one of ours."""
+    with pytest.raises(InvalidRequest, match="batch:DescribeJobs: refused by AWS"):
+        call_again(Call(answer("ClientException")), "batch:DescribeJobs")

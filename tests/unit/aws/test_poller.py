@@ -1,0 +1,181 @@
+"""One loop for many waits."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from airflow_batchemr.aws.errors import NotAllowed
+from airflow_batchemr.aws.poller import Poller, shared_poller
+
+
+class Service:
+    """Says of each id what it is told to say, and notes each call."""
+
+    def __init__(self):
+        self.calls: list[list[str]] = []
+        self.values: dict[str, str] = {}
+        self.errors: list[Exception] = []
+
+    def describe(self, ids):
+        self.calls.append(list(ids))
+        if self.errors:
+            raise self.errors.pop(0)
+        return {id_: self.values[id_] for id_ in ids if id_ in self.values}
+
+
+def refusal(code, status=400):
+    return ClientError(
+        {"Error": {"Code": code, "Message": "said no"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "DescribeJobs"
+    )
+
+
+async def until(poller, id_, value):
+    """What the wait saw, up to and with `value`."""
+    saw = []
+    async with aclosing(poller.watch([id_])) as looks:
+        async for seen in looks:
+            saw.append(seen[id_].value)
+            if seen[id_].value == value:
+                break
+    return saw
+
+
+@pytest.fixture
+def service():
+    return Service()
+
+
+@pytest.fixture
+def poller(service):
+    return Poller(service.describe, shortest=0.02, longest=0.1)
+
+
+def test_a_hundred_waits_share_one_call(service, poller):
+    """All waits that start together are looked at in one call."""
+    service.values = {str(number): "SUCCEEDED" for number in range(100)}
+
+    async def main():
+        await asyncio.gather(*(until(poller, str(number), "SUCCEEDED") for number in range(100)))
+
+    asyncio.run(main())
+    assert [100] == [len(ids) for ids in service.calls]
+
+
+def test_a_thousand_waits_cost_ten_calls_a_round_whatever_their_age(service, poller):
+    """A call takes a hundred ids; waits that began later are taken along with the older ones."""
+    service.values = {str(number): "RUNNING" for number in range(1000)}
+
+    async def main():
+        waits = []
+        for number in range(1000):
+            waits.append(asyncio.create_task(until(poller, str(number), "SUCCEEDED")))
+            if number % 100 == 99:
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
+        before = len(service.calls)
+        service.values = dict.fromkeys(service.values, "SUCCEEDED")
+        await asyncio.gather(*waits)
+        return service.calls[before:]
+
+    last = asyncio.run(main())
+    seen = [id_ for ids in last for id_ in ids]
+    assert set(map(str, range(1000))) == set(seen)
+    assert max(len(ids) for ids in service.calls) == 100
+    # What is not due fills up the calls that are made anyway, so that no round makes more than ten
+    assert len(last) <= 20
+
+
+def test_a_wait_hears_of_every_look():
+    """Whatever AWS says reaches the wait, in order."""
+    statuses = ["RUNNABLE", "RUNNABLE", "RUNNING", "SUCCEEDED"]
+    poller = Poller(lambda _ids: {"a": statuses.pop(0)}, shortest=0.02)
+
+    assert ["RUNNABLE", "RUNNABLE", "RUNNING", "SUCCEEDED"] == asyncio.run(until(poller, "a", "SUCCEEDED"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal("TooManyRequestsException", 429),
+        refusal("ServerException", 500),
+        refusal("ExpiredTokenException", 400),
+        ReadTimeoutError(endpoint_url="http://aws"),
+        ConnectionResetError("gone"),
+        RuntimeError("anything"),
+    ],
+)
+def test_no_error_ends_a_wait(service, poller, error):
+    """Throttling, lost connections and the like slow the loop down; the waits go on."""
+    service.values = {"a": "SUCCEEDED"}
+    service.errors = [error, error]
+    assert ["SUCCEEDED"] == asyncio.run(until(poller, "a", "SUCCEEDED"))
+    assert 3 == len(service.calls)
+
+
+def test_a_permission_that_stays_away_is_told_to_the_waits(service, poller):
+    """A person has to act, so the wait ends with the IAM action that is missing."""
+    service.errors = [refusal("AccessDeniedException", 403) for _ in range(3)]
+    with pytest.raises(NotAllowed, match="DescribeJobs"):
+        asyncio.run(until(poller, "a", "SUCCEEDED"))
+
+
+def test_a_permission_that_comes_back_is_forgotten(service, poller):
+    """One refusal, such as while a policy is replaced, ends nothing."""
+    service.values = {"a": "SUCCEEDED"}
+    service.errors = [refusal("AccessDeniedException", 403)]
+    assert ["SUCCEEDED"] == asyncio.run(until(poller, "a", "SUCCEEDED"))
+
+
+def test_an_id_that_aws_does_not_know_is_told_as_such(service, poller):
+    """None is what the wait sees of it."""
+
+    async def main():
+        async with aclosing(poller.watch(["gone"])) as looks:
+            return (await anext(looks))["gone"]
+
+    sighting = asyncio.run(main())
+    assert (None, True) == (sighting.value, sighting.changed)
+
+
+def test_what_nobody_waits_for_is_not_asked_for(service, poller):
+    """The loop ends with its last wait, and begins again with the next one."""
+    service.values = {"a": "SUCCEEDED", "b": "SUCCEEDED"}
+
+    async def main():
+        await until(poller, "a", "SUCCEEDED")
+        await asyncio.sleep(0.2)
+        calls = len(service.calls)
+        await until(poller, "b", "SUCCEEDED")
+        return calls
+
+    assert 1 == asyncio.run(main())
+    assert [["a"], ["b"]] == service.calls
+    assert 0 == len(poller)
+
+
+def test_two_waits_for_one_id_cost_one_place(service, poller):
+    """A retry and its predecessor may wait for the same job."""
+    service.values = {"a": "SUCCEEDED"}
+
+    async def main():
+        return await asyncio.gather(until(poller, "a", "SUCCEEDED"), until(poller, "a", "SUCCEEDED"))
+
+    assert [["SUCCEEDED"], ["SUCCEEDED"]] == asyncio.run(main())
+    assert [["a"]] == service.calls
+
+
+def test_the_waits_of_a_connection_share_a_poller(service):
+    """One poller for a key and loop; another loop has its own."""
+
+    async def pair():
+        make = lambda: Poller(service.describe)  # noqa: E731
+        return shared_poller("conn", make), shared_poller("conn", make), shared_poller("other", make)
+
+    first, same, other = asyncio.run(pair())
+    assert first is same
+    assert first is not other
+    assert first is not asyncio.run(pair())[0]

@@ -1,0 +1,50 @@
+"""`batchemr` itself: quick to start, and it teaches."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+from typer.testing import CliRunner
+
+from airflow_batchemr.cli.app import COMMANDS, app
+
+runner = CliRunner()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there_and_explains_itself(name):
+    """Its module, its line in the help, and a help of its own."""
+    assert importlib.util.find_spec(f"airflow_batchemr.cli.{COMMANDS[name][0]}") is not None
+    assert f"│ {name} " in runner.invoke(app, ["--help"], env={"COLUMNS": "120"}).output
+    result = runner.invoke(app, [name, "--help"])
+    assert 0 == result.exit_code
+    assert "Usage" in result.output
+
+
+def test_help_imports_no_command():
+    """Neither pydantic nor YAML nor Airflow: that is what makes it quick."""
+    code = (
+        "import sys; sys.argv = ['batchemr', '--help']\n"
+        "from airflow_batchemr.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('airflow', 'boto3', 'pydantic', 'yaml', 'moto') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "[]" == done.stdout.splitlines()[-1]
+
+
+def test_a_misspelt_command_is_guessed():
+    """Exit 2, and what was meant."""
+    result = runner.invoke(app, ["vlidate"])
+    assert 2 == result.exit_code
+    assert "No such command 'vlidate'. Did you mean validate?" in result.output
+
+
+def test_the_version_is_the_distribution_s():
+    """`--version` alone."""
+    assert f"{version('airflow-batchemr')}\n" == runner.invoke(app, ["--version"]).output

@@ -1,0 +1,67 @@
+"""`batchemr plan`: which run it speaks of."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from airflow_batchemr.cli.plan import app
+
+
+@pytest.fixture
+def run_key(tmp_path, monkeypatch):
+    """`run_key(schedule, *options)`: of the run that is planned of a pipeline in Berlin, without a ledger."""
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+
+    def planned(schedule, *options):
+        file = tmp_path / "pipeline.yaml"
+        file.write_text(
+            f"p: {{schedule: {schedule}, timezone: Europe/Berlin, batch: {{image: 'i:1', queue: q, command: c}}}}"
+        )
+        result = CliRunner().invoke(app, [str(file), "--json", *options])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["run_key"]
+
+    return planned
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("'0 5,17 * * *'", "2026-11-20T040000Z"),
+        ("'@daily'", "2026-11-19T230000Z"),
+        ("'@hourly'", "2026-11-19T230000Z"),
+        ("'0 5 * * 1'", "2026-11-19T230000Z"),
+        ("'0 0 30 2 *'", "2026-11-19T230000Z"),
+        ("null", "2026-11-19T230000Z"),
+    ],
+    ids=["twice a day", "daily", "hourly", "not on this day", "never", "no schedule"],
+)
+def test_a_day_stands_for_the_first_run_that_is_due_on_it(run_key, schedule, expected):
+    """By the pipeline's schedule and time zone; where none is due, for its midnight."""
+    assert expected == run_key(schedule, "--date", "2026-11-20")
+
+
+def test_a_moment_is_the_logical_date_itself(run_key):
+    """In the pipeline's time zone, unless it has an offset."""
+    assert "2026-11-19T230000Z" == run_key("'0 5 * * *'", "--date", "2026-11-20T00:00")
+    assert "2026-11-20T000000Z" == run_key("'0 5 * * *'", "--date", "2026-11-20T00:00Z")
+
+
+def test_a_job_is_planned_with_the_cluster_that_it_shares(tmp_path, monkeypatch):
+    """`--job` shows the job, and the task that starts its cluster."""
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("""
+p:
+  clusters: {spark: {type: m5.xlarge, instances: 2, log_uri: s3://logs/}}
+  jobs:
+    one: {emr: {cluster: spark}, steps: a}
+    two: {emr: {cluster: spark}, steps: b}
+""")
+    result = CliRunner().invoke(app, [str(file), "--json", "--job", "two"])
+    assert ["spark.create_cluster", "two"] == [job["task_id"] for job in json.loads(result.stdout)["jobs"]]

@@ -1,0 +1,78 @@
+"""`batchemr schema`: takes what the loader takes, refuses what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+from airflow_batchemr.cli.schema import app
+from airflow_batchemr.spec import load_file
+from airflow_batchemr.spec.reader import read
+
+ROOT = Path(__file__).parents[3]
+CORPUS = sorted((ROOT / "tests/corpus").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "dags_examples").rglob("*.yaml")) + sorted((ROOT / "tests/unit/spec/valid").glob("*.yaml"))
+
+#: What needs more than the place itself: names of other parts, what defaults bring, AWS's combinations, calendars.
+ONLY_VALIDATE_SEES = """
+after_beside_flat after_cycle after_index_no_array after_index_sizes after_index_unknown_size after_itself
+after_unknown after_unknown_in_list array_pack_without_limit array_two_stars batch_beside_a_cluster_name
+catchup_without_start_date command_missing emr_application emr_applications_without_spark emr_bid_without_spot
+emr_cluster_id emr_cluster_named_like_job emr_cluster_of_cluster emr_cluster_undeclared emr_fleet_no_target
+emr_idle_timeout emr_no_core emr_no_instances emr_no_master emr_scaling emr_step_args_without_jar emr_terminate_shared
+emr_two_masters emr_type_missing end_before_start explicit_success_of_steps extends_circle extends_unknown
+fargate_gpus fargate_memory fargate_memory_of_list fargate_vcpus fargate_without_role image_missing
+matrix_name_of_another_job matrix_name_of_another_pipeline matrix_same_names matrix_too_many max_retry_delay
+memory_decimal memory_shrinks memory_too_small notify_address notify_no_receiver on_serverless_with_cluster
+operator_path overlap_and_runs param_bounds params_enum params_type queue_missing retry_on_one_attempt retry_on_twice
+schedule_every_zero schedule_hour_25 schedule_with_alone several_pipelines_broken spark_nothing spark_without_cluster
+start_date_no_such_day timeout_short timezone_unknown variable_bomb variable_circle variable_list_in_text
+variable_open variable_shell variable_unknown variable_wrong_type vcpus_fraction_on_ec2 with_alone
+"""
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the file is sound as YAML: what is not, no schema sees."""
+    return not read(path, path.read_text()).errors
+
+
+@pytest.fixture(scope="module")
+def validator():
+    """A checker with the schema that the command prints."""
+    result = CliRunner().invoke(app, [])
+    assert 0 == result.exit_code
+    schema = json.loads(result.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_taken(validator, path):
+    """The examples have no errors for the loader, and none for the schema."""
+    assert [] == load_file(path).errors
+    assert [] == [
+        (list(error.path), error.message) for error in validator.iter_errors(read(path, path.read_text()).value)
+    ]
+
+
+@pytest.mark.parametrize("path", [path for path in CORPUS if is_plain(path)], ids=lambda path: path.stem)
+def test_what_the_loader_refuses_is_refused(validator, path):
+    """But for what only `validate` can see, which is listed; what has only warnings is taken."""
+    document = read(path, path.read_text())
+    refused = bool(load_file(path).errors)
+    assert (refused and path.stem not in ONLY_VALIDATE_SEES.split()) == (not validator.is_valid(document.value))
+
+
+def test_every_word_is_explained(validator):
+    """Editors show a text for each word of a pipeline, a job and their blocks."""
+    silent = [
+        f"{name}.{word}"
+        for name, part in validator.schema["$defs"].items()
+        for word, schema in part.get("properties", {}).items()
+        if "description" not in schema and not word.startswith("with")
+    ]
+    assert [] == silent

@@ -1,0 +1,164 @@
+"""`batchemr validate`: every mistake with its place, without Airflow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from airflow_batchemr.cli.validate import app
+
+ROOT = Path(__file__).parents[3]
+GOOD = "good: {batch: {image: 'i:1', queue: q, command: c}}\n"
+WARNED = "warned: {batch: {image: 'i:latest', queue: q, command: c}}\n"
+BAD = "bad:\n  shedule: '@daily'\n  batch: {image: 'i:1', queue: q, command: c}\n"
+
+
+def run(*args: object):
+    """The command's result."""
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A good file, one with a warning and a bad one."""
+    for name, text in (("good", GOOD), ("warned", WARNED), ("bad", BAD)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+def test_the_article_is_valid(tmp_path):
+    """Its file as it stands has warnings, and exit code 0."""
+    result = run(ROOT / "tests/unit/spec/valid/life_after_spark.yaml")
+    assert 0 == result.exit_code
+    assert "1 file, 3 pipelines: 0 errors, 5 warnings\n" == result.stdout.splitlines(keepends=True)[-1]
+
+
+def test_an_error_is_shown_with_its_line(folder):
+    """File, line, column, the line with a caret, the guess; exit 1."""
+    result = run(folder / "bad.yaml")
+    expected = (
+        f"{folder}/bad.yaml:2:3: error: unknown word `shedule`\n"
+        "    2 |   shedule: '@daily'\n"
+        "      |   ^^^^^^^\n"
+        "      = did you mean `schedule`?\n"
+        "\n"
+        "1 file, 1 pipeline: 1 error, 0 warnings\n"
+    )
+    assert (1, expected) == (result.exit_code, result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [(["good"], 0), (["warned"], 0), (["warned", "--strict"], 1), (["good", "--strict"], 0), (["good", "bad"], 1)],
+)
+def test_the_exit_code(folder, args, code):
+    """1 on errors; with `--strict` also on warnings."""
+    assert code == run(*(arg if arg.startswith("-") else folder / f"{arg}.yaml" for arg in args)).exit_code
+
+
+def test_json_is_a_line_a_mistake(folder):
+    """For machines; nothing else on stdout."""
+    result = run(folder, "--json")
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert ["bad.yaml", "warned.yaml"] == [Path(error["path"]).name for error in told]
+    assert {
+        "path": str(folder / "bad.yaml"),
+        "line": 2,
+        "column": 3,
+        "severity": "error",
+        "pipeline": "bad",
+        "message": "unknown word `shedule`",
+        "hint": "did you mean `schedule`?",
+    } == told[0]
+
+
+def test_a_folder_stands_for_its_files(folder):
+    """With those in its folders; `defaults.yaml` is no pipeline file, what is hidden is left out."""
+    (folder / "inner").mkdir()
+    (folder / "inner" / "more.yml").write_text(GOOD.replace("good", "more"))
+    (folder / "defaults.yaml").write_text("defaults: {retries: 1}\n")
+    (folder / ".hidden.yaml").write_text("no yaml: [\n")
+    assert "4 files, 4 pipelines: 1 error, 1 warning\n" == run(folder).stdout.splitlines(keepends=True)[-1]
+
+
+def test_two_pipelines_of_one_name_are_an_error(folder):
+    """They would be one Dag."""
+    (folder / "other.yaml").write_text(GOOD)
+    result = run(folder / "good.yaml", folder / "other.yaml")
+    assert 1 == result.exit_code
+    assert f"{folder}/other.yaml: error: there is another pipeline named good, in {folder}/good.yaml" in result.stdout
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """An error with its path, no traceback."""
+    result = run(tmp_path / "none.yaml")
+    assert (1, f"{tmp_path}/none.yaml: error: cannot be read: No such file or directory") == (
+        result.exit_code,
+        result.stdout.splitlines()[0],
+    )
+
+
+def test_an_empty_folder(tmp_path):
+    """Nothing to check is not well checked."""
+    assert 1 == run(tmp_path).exit_code
+
+
+def test_the_environment_is_chosen(tmp_path):
+    """`-e` takes the defaults of that environment."""
+    path = tmp_path / "a.yaml"
+    path.write_text("env: {dev: {vars: {n: 1}}, prod: {vars: {n: 11}}}\n" + GOOD.replace("{i", "{attempts: '${n}', i"))
+    assert (0, 1) == (run(path, "-e", "dev").exit_code, run(path, "-e", "prod").exit_code)
+
+
+def test_no_airflow_is_imported(folder):
+    """A check costs no import of Airflow, boto3 or rich's tables."""
+    code = (
+        "import sys, runpy; sys.argv = ['batchemr', 'validate', sys.argv[1]]\n"
+        "from airflow_batchemr.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('airflow', 'boto3', 'moto', 'pendulum') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True)
+    assert "[]" == done.stdout.splitlines()[-1]
+
+
+def test_the_pre_commit_hook_runs_the_command():
+    """The hook's definition names the command and the files."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert ["batchemr-validate", "batchemr-fmt"] == [hook["id"] for hook in hooks]
+    assert ["batchemr validate", "batchemr fmt"] == [hook["entry"] for hook in hooks]
+
+
+def test_every_environment_is_checked(tmp_path):
+    """Without `-e` a mistake in any of them is found, and told once."""
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "env: {dev: {vars: {n: 1}}, prod: {vars: {n: 11}}}\n"
+        "a: {batch: {image: 'i:1', queue: '${environment}', command: c, attempts: '${n}'}}\n"
+        "b: {batch: {image: 'i:1', queue: q, command: c, timeout: 5}}\n"
+    )
+    told = [json.loads(line)["message"] for line in run(path, "--json").stdout.splitlines()]
+    assert ["AWS Batch takes a timeout of at least 60 seconds, not 5", "must be at most 10, not 11"] == told
+    assert ["AWS Batch takes a timeout of at least 60 seconds, not 5"] == [
+        json.loads(line)["message"] for line in run(path, "--json", "-e", "dev").stdout.splitlines()
+    ]
+
+
+def test_a_folder_s_mistake_is_told_once(folder):
+    """Not again for each file of the folder."""
+    (folder / "defaults.yaml").write_text("defaults: {retires: 1}\n")
+    assert 1 == run(folder).stdout.count("unknown word `retires`")
+
+
+def test_sundial_files_are_checked(tmp_path):
+    """A `.json` is Sundial's."""
+    path = tmp_path / "a.json"
+    path.write_text('{"process_definition_name": "a", "task_definitions": []}')
+    assert "1 file, " in run(path).stdout

@@ -1,0 +1,34 @@
+"""The probable cause of a failure, out of real logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from airflow_batchemr.core.emr_diagnosis import Log, probable_cause
+
+FAILURES = Path(__file__).parents[2] / "data" / "emr_failures"
+EXPECTED = yaml.safe_load((FAILURES / "expected.yaml").read_text())
+#: As the logs of a failed step are read: those of the driver first.
+ORDER = ["driver_stdout", "driver_stderr", "stdout", "stderr", "bootstrap_stderr", "bootstrap_stdout"]
+
+
+def logs_of(case):
+    paths = [FAILURES / case / f"{name}.txt" for name in ORDER]
+    return [Log(path.stem, path.name, path.read_text()) for path in paths if path.exists()]
+
+
+@pytest.mark.parametrize("case", EXPECTED)
+def test_the_cause_of_a_real_failure_is_found(case):
+    """Kind, innermost exception, message, and the place in the user's code."""
+    expected, found = EXPECTED[case], probable_cause(logs_of(case))
+    assert (expected["kind"], expected["exception"], expected["place"]) == (found.kind, found.exception, found.place)
+    assert expected["message"] in found.message
+
+
+def test_logs_that_say_nothing_give_no_cause():
+    """Better none than a wrong one."""
+    assert probable_cause([]) is None
+    assert probable_cause([Log("stderr", "", "26/11/20 10:00:00 INFO Client: all is well\n")]) is None

@@ -1,0 +1,188 @@
+"""The words of `emr:` become a RunJobFlow request that botocore's model takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_batchemr.aws.emr.request import Variant, ends_itself, run_job_flow, variants
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.spec.models import Emr
+
+
+def request(words, **arguments):
+    return run_job_flow(Emr.model_validate(words), name="n", tags={"batchemr:job": "x"}, **arguments)
+
+
+def test_the_article_s_words_are_enough():
+    """A type and a number of instances: one master, the rest core, defaults for all else."""
+    made = request({"type": "m5.xlarge", "instances": 10})
+    groups = made["Instances"]["InstanceGroups"]
+    assert [("MASTER", 1), ("CORE", 9)] == [(group["InstanceRole"], group["InstanceCount"]) for group in groups]
+    assert {"m5.xlarge"} == {group["InstanceType"] for group in groups}
+    assert ("EMR_DefaultRole", "EMR_EC2_DefaultRole") == (made["ServiceRole"], made["JobFlowRole"])
+    assert [{"Name": "Spark"}] == made["Applications"]
+    assert made["ReleaseLabel"].startswith("emr-7.")
+    assert {"IdleTimeout": 3600} == made["AutoTerminationPolicy"]
+    assert made["Instances"]["KeepJobFlowAliveWhenNoSteps"] is False
+
+
+def test_groups_have_markets_bids_and_volumes():
+    """A bid where one is given; without one, spot is up to the on-demand price."""
+    made = request(
+        {
+            "master": {"type": "m5.xlarge"},
+            "core": {"type": "r5.2xlarge", "count": 4, "ebs": {"size": "200GiB", "count": 2}},
+            "task": {"type": "c5.xlarge", "count": 8, "market": "spot", "bid": 0.07},
+        }
+    )
+    master, core, task = made["Instances"]["InstanceGroups"]
+    assert "ON_DEMAND" == master["Market"]
+    assert {"VolumeType": "gp3", "SizeInGB": 200} == core["EbsConfiguration"]["EbsBlockDeviceConfigs"][0][
+        "VolumeSpecification"
+    ]
+    assert 2 == core["EbsConfiguration"]["EbsBlockDeviceConfigs"][0]["VolumesPerInstance"]
+    assert ("SPOT", "0.07", 8) == (task["Market"], task["BidPrice"], task["InstanceCount"])
+    spot = request({"type": "m5.xlarge", "instances": 3, "market": "spot"})["Instances"]["InstanceGroups"]
+    assert [("ON_DEMAND", None), ("SPOT", None)] == [(group["Market"], group.get("BidPrice")) for group in spot]
+
+
+def test_fleets_have_several_types_and_a_share_of_spot():
+    """With the strategy and what to do when spot does not come."""
+    made = request(
+        {
+            "fleets": {
+                "master": {"types": ["m5.xlarge"], "on_demand": 1},
+                "core": {
+                    "types": [{"type": "r5.xlarge", "weight": 4}, {"type": "r5.2xlarge", "weight": 8, "bid": "0.2"}],
+                    "on_demand": 4,
+                    "spot": 12,
+                    "allocation": "price-capacity-optimized",
+                    "spot_timeout": "15m",
+                },
+            },
+            "subnets": ["subnet-1", "subnet-2"],
+        }
+    )
+    core = made["Instances"]["InstanceFleets"][1]
+    assert (4, 12) == (core["TargetOnDemandCapacity"], core["TargetSpotCapacity"])
+    assert [4, 8] == [one["WeightedCapacity"] for one in core["InstanceTypeConfigs"]]
+    assert 100.0 == core["InstanceTypeConfigs"][0]["BidPriceAsPercentageOfOnDemandPrice"]
+    assert "0.2" == core["InstanceTypeConfigs"][1]["BidPrice"]
+    assert {
+        "TimeoutDurationMinutes": 15,
+        "TimeoutAction": "SWITCH_TO_ON_DEMAND",
+        "AllocationStrategy": "price-capacity-optimized",
+    } == core["LaunchSpecifications"]["SpotSpecification"]
+    assert ["subnet-1", "subnet-2"] == made["Instances"]["Ec2SubnetIds"]
+
+
+def test_every_other_word_finds_its_place():
+    """All words of a cluster."""
+    made = request(
+        {
+            "type": "m5.xlarge",
+            "instances": 2,
+            "release": "emr-6.15.0",
+            "applications": ["Spark", "Hive"],
+            "configurations": {"spark-defaults": {"spark.executor.memory": "4g"}},
+            "bootstrap": [{"path": "s3://code/boot.sh", "args": ["a b"]}],
+            "log_uri": "s3://logs/",
+            "service_role": "service",
+            "instance_role": "profile",
+            "subnets": "subnet-1",
+            "security_groups": {"master": "sg-1", "core": "sg-2", "service": "sg-3", "additional_core": ["sg-4"]},
+            "security_configuration": "encrypted",
+            "key_pair": "key",
+            "custom_ami": "ami-1",
+            "tags": {"team": "data"},
+            "managed_scaling": {"minimum": 2, "maximum": 8, "maximum_on_demand": 4},
+            "termination_protection": True,
+            "visible": False,
+            "step_concurrency": 4,
+            "idle_timeout": "20m",
+        }
+    )
+    machines = made["Instances"]
+    assert ("sg-1", "sg-2", "sg-3", ["sg-4"]) == (
+        machines["EmrManagedMasterSecurityGroup"],
+        machines["EmrManagedSlaveSecurityGroup"],
+        machines["ServiceAccessSecurityGroup"],
+        machines["AdditionalSlaveSecurityGroups"],
+    )
+    assert ("subnet-1", "key", True) == (
+        machines["Ec2SubnetId"],
+        machines["Ec2KeyName"],
+        machines["TerminationProtected"],
+    )
+    assert ("s3://logs/", "service", "profile", "encrypted", "ami-1", False, 4) == tuple(
+        made[name]
+        for name in (
+            "LogUri",
+            "ServiceRole",
+            "JobFlowRole",
+            "SecurityConfiguration",
+            "CustomAmiId",
+            "VisibleToAllUsers",
+            "StepConcurrencyLevel",
+        )
+    )
+    assert [{"Key": "team", "Value": "data"}, {"Key": "batchemr:job", "Value": "x"}] == made["Tags"]
+    assert {"Path": "s3://code/boot.sh", "Args": ["a b"]} == made["BootstrapActions"][0]["ScriptBootstrapAction"]
+    assert 4 == made["ManagedScalingPolicy"]["ComputeLimits"]["MaximumOnDemandCapacityUnits"]
+    assert {"IdleTimeout": 1200} == made["AutoTerminationPolicy"]
+    assert {"spark.executor.memory": "4g"} == made["Configurations"][0]["Properties"]
+
+
+def test_overrides_are_merged_at_every_depth():
+    """What is beside the overridden field stays."""
+    made = request(
+        {"type": "m5.xlarge", "overrides": {"Instances": {"UnhealthyNodeReplacement": True}, "EbsRootVolumeSize": 50}}
+    )
+    assert made["Instances"]["UnhealthyNodeReplacement"] is True
+    assert 1 == len(made["Instances"]["InstanceGroups"])
+    assert 50 == made["EbsRootVolumeSize"]
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [("emr-5.29.0", False), ("emr-5.30.0", True), ("emr-6.0.0", False), ("emr-6.1.0", True), ("emr-7.10.0", True)],
+)
+def test_every_cluster_whose_release_takes_it_has_an_idle_timeout(release, expected):
+    """EMR 5.30 and later, 6.1 and later."""
+    assert expected == ends_itself(release)
+    assert expected == ("AutoTerminationPolicy" in request({"type": "m5.xlarge", "release": release}))
+
+
+def test_a_cluster_for_others_stays_and_still_ends_itself():
+    """It waits for work, for hours and not for ever."""
+    made = request({"type": "m5.xlarge"}, stays=True)
+    assert made["Instances"]["KeepJobFlowAliveWhenNoSteps"] is True
+    assert {"IdleTimeout": 4 * 3600} == made["AutoTerminationPolicy"]
+
+
+def test_variants_try_each_subnet_before_the_next_type():
+    """The order in which a cluster is tried where AWS has no room."""
+    words = Emr.model_validate({"type": ["m5.xlarge", "m4.xlarge"], "instances": 2, "subnets": ["a", "b"]})
+    assert [Variant(0, 0), Variant(0, 1), Variant(1, 0), Variant(1, 1)] == variants(words)
+    made = run_job_flow(words, name="n", tags={}, variant=Variant(1, 1))
+    assert ("m4.xlarge", "b") == (
+        made["Instances"]["InstanceGroups"][0]["InstanceType"],
+        made["Instances"]["Ec2SubnetId"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ({"type": "m5.xlarge", "overrides": {"LogURI": "s3://x/"}}, "LogURI"),
+        ({"type": "m5.xlarge", "overrides": {"ScaleDownBehavior": "NOW"}}, "NOW"),
+        ({"type": "m5.xlarge", "overrides": {"StepConcurrencyLevel": "many"}}, "StepConcurrencyLevel"),
+        ({"type": "m5.xlarge", "security_groups": {"master": ["sg-1", "sg-2"]}}, "one `master` group"),
+        ({"type": "m5.xlarge", "tags": {f"t{n}": "x" for n in range(50)}}, "50 tags"),
+        ({"master": {"type": "m5.xlarge", "count": 3}}, "3 masters"),
+    ],
+)
+def test_what_emr_would_refuse_is_refused_here(words, problem):
+    """With the name of the field."""
+    with pytest.raises(InvalidRequest, match=problem):
+        request(words)

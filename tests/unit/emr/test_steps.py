@@ -1,0 +1,144 @@
+"""Steps in the words of the file become EMR's own, numbered, named, and known again."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from airflow_batchemr.aws.emr.guest import together
+from airflow_batchemr.aws.emr.python_env import docker_configurations, environments
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.core.emr_steps import plan_steps, remaining
+from airflow_batchemr.core.spark import PythonEnv, spark_submit
+from airflow_batchemr.spec.models import Spark, Step
+
+
+def plan(*steps, **arguments):
+    return plan_steps([Step.model_validate(step) for step in steps], **arguments)
+
+
+def words(step):
+    return step.body["HadoopJarStep"]["Args"]
+
+
+def test_a_spark_block_becomes_one_spark_submit():
+    """As Sundial made it, and the words that it did not have."""
+    spark = Spark.model_validate(
+        {
+            "class": "shop.Orders",
+            "jar": "s3://code/shop.jar",
+            "args": ["2026-11-20", "a b"],
+            "conf": {"spark.executor.extraJavaOptions": "-Dx=1"},
+            "packages": ["org.apache.avro:avro:1.11.0", "a:b:1"],
+            "jars": ["s3://code/a.jar", "s3://code/b.jar"],
+            "driver_memory": "4GiB",
+            "executor_cores": 2,
+            "num_executors": 8,
+        }
+    )
+    assert [
+        "spark-submit",
+        "--deploy-mode",
+        "cluster",
+        "--class",
+        "shop.Orders",
+        "--conf",
+        "spark.executorEnv.X",
+    ][:6] == spark_submit(spark)[:6]
+    made = " ".join(spark_submit(spark))
+    assert "--packages org.apache.avro:avro:1.11.0,a:b:1 --jars s3://code/a.jar,s3://code/b.jar" in made
+    assert "--driver-memory 4096m --executor-cores 2 --num-executors 8 s3://code/shop.jar 2026-11-20 a b" in made
+    assert "a b" == spark_submit(spark)[-1]
+
+
+def test_driver_and_executors_get_the_same_python_and_environment():
+    """In an archive, on the machines, or in a container; the user's own conf stands above."""
+    spark = Spark.model_validate({"py": "s3://code/x.py", "conf": {"spark.executorEnv.A": "mine"}})
+    packed = spark_submit(spark, python=PythonEnv.packed("s3://env/e.tar.gz"), environment={"A": "1"})
+    assert "s3://env/e.tar.gz#environment" == packed[packed.index("--archives") + 1]
+    assert "spark.yarn.appMasterEnv.PYSPARK_PYTHON=./environment/bin/python" in packed
+    assert "spark.executorEnv.PYSPARK_PYTHON=./environment/bin/python" in packed
+    assert "spark.yarn.appMasterEnv.A=1" in packed
+    assert "spark.executorEnv.A=mine" in packed
+    image = Spark.model_validate({"py": "s3://code/x.py", "docker_image": "1.dkr.ecr.us-east-1.amazonaws.com/ml:2"})
+    for where in ("spark.executorEnv", "spark.yarn.appMasterEnv"):
+        assert f"{where}.YARN_CONTAINER_RUNTIME_TYPE=docker" in spark_submit(image)
+        assert f"{where}.YARN_CONTAINER_RUNTIME_DOCKER_IMAGE={image.docker_image}" in spark_submit(image)
+    trusted = docker_configurations([image.docker_image, "centos"])[0]["Configurations"][0]["Properties"]
+    assert {"docker.trusted.registries": "local,1.dkr.ecr.us-east-1.amazonaws.com,library"} == trusted
+
+
+def test_each_kind_of_step_becomes_what_emr_runs():
+    """Commands, copies, hive, jars, and EMR's own form."""
+    command, shell, copy, hive, jar, raw = plan(
+        {"command": ["aws", "s3", "ls", "a b"]},
+        {"command": "echo $HOME | wc -c"},
+        {"copy": {"source": "s3://in/", "destination": "hdfs:///in", "args": ["--groupBy=.*"]}},
+        {"hive": {"script": "s3://code/q.sql", "args": ["-d", "D=1"]}},
+        {"jar": "s3://code/x.jar", "class": "x.Y", "args": ["1"], "properties": {"p": "q"}},
+        {"raw": {"Name": "mine", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "x.jar"}}},
+    )
+    assert ["aws", "s3", "ls", "a b"] == words(command)
+    assert ["bash", "-c", "echo $HOME | wc -c"] == words(shell)
+    assert ["s3-dist-cp", "--src=s3://in/", "--dest=hdfs:///in", "--groupBy=.*"] == words(copy)
+    assert ["hive-script", "--run-hive-script", "--args", "-f", "s3://code/q.sql", "-d", "D=1"] == words(hive)
+    assert {
+        "Jar": "s3://code/x.jar",
+        "MainClass": "x.Y",
+        "Args": ["1"],
+        "Properties": [{"Key": "p", "Value": "q"}],
+    } == jar.body["HadoopJarStep"]
+    assert ("mine", "continue", {"HadoopJarStep": {"Jar": "x.jar"}}) == (raw.name, raw.on_failure, raw.body)
+
+
+def test_names_are_readable_and_unique():
+    """At most 256 characters, with the attempt and the number behind."""
+    (step,) = plan({"name": "x" * 256, "command": ["true"]})
+    config = step.config("pipe-work-123-a0001", "terminate_cluster")
+    assert 256 == len(config["Name"])
+    assert config["Name"].endswith("x [pipe-work-123-a0001-s0000]")
+    assert "TERMINATE_CLUSTER" == config["ActionOnFailure"]
+
+
+def test_what_is_left_begins_where_it_failed():
+    """A changed step takes those after it along, where they run one after another."""
+    before = plan({"command": ["a"]}, {"command": ["b"]}, {"command": ["c"]}, {"command": ["d"]})
+    done = {step.number: step.digest for step in before[:3]}
+    assert [3] == [step.number for step in remaining(before, done)]
+    after = plan({"command": ["a"]}, {"command": ["B"]}, {"command": ["c"]}, {"command": ["d"]})
+    assert [1, 2, 3] == [step.number for step in remaining(after, done)]
+    assert [1, 3] == [step.number for step in remaining(after, done, ordered=False)]
+    assert [] == remaining(before, {step.number: step.digest for step in before})
+
+
+def test_on_a_shared_cluster_a_step_waits_for_the_one_before():
+    """Unless it is said what EMR shall do on its failure."""
+    first = plan({"command": ["a"]}, {"command": ["b"]})
+    assert [0] == [step.number for step in together(first)]
+    all_at_once = plan({"command": ["a"]}, {"command": ["b"]}, on_failure="continue")
+    assert [0, 1] == [step.number for step in together(all_at_once)]
+
+
+def test_requirements_become_a_bootstrap_action_that_makes_the_environment(tmp_path):
+    """The script really runs; its name is that of its content; nothing of the content is shell text."""
+    (tmp_path / "requirements.txt").write_text("# $(touch pwned) `touch pwned`\n")
+    sparks = [Spark.model_validate({"py": "s3://x.py", "python_env": "requirements.txt"})]
+    made = environments(None, sparks, tmp_path)["requirements.txt"]
+    again = environments(None, sparks, tmp_path)["requirements.txt"]
+    assert made == again
+    script = tmp_path / "boot.sh"
+    script.write_bytes(made.script)
+    subprocess.run(["bash", str(script), str(tmp_path / "root")], cwd=tmp_path, check=True, capture_output=True)
+    folder = made.python.python.removeprefix("/opt/batchemr/")
+    assert (tmp_path / "root" / folder).exists()
+    assert [] == list(tmp_path.rglob("pwned"))
+    (tmp_path / "requirements.txt").write_text("# other\n")
+    assert made.name != environments(None, sparks, tmp_path)["requirements.txt"].name
+
+
+def test_a_packed_environment_needs_cluster_mode(tmp_path):
+    """In client mode nobody unpacks it for the driver."""
+    words = {"py": "s3://x.py", "python_env": "hdfs:///env.tar.gz", "deploy_mode": "client"}
+    with pytest.raises(InvalidRequest, match="cluster mode only"):
+        environments(None, [Spark.model_validate(words)], tmp_path)

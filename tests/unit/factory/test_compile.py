@@ -1,0 +1,294 @@
+"""From a pipeline to the plan of its Dag: tasks, edges, trigger rules, arguments."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+
+import pytest
+
+from airflow_batchemr.core.compile import DagPlan, compile_pipeline
+from airflow_batchemr.spec import load_file
+
+BATCH = "{image: 'etl:1', queue: data, command: run.sh}"
+
+
+@pytest.fixture
+def compiled(tmp_path):
+    """`compiled(text)`: the plan of the only pipeline of a file."""
+
+    def compile_(text):
+        path = tmp_path / "p.yaml"
+        path.write_text(textwrap.dedent(text).replace("BATCH", BATCH))
+        spec = load_file(path)
+        assert [str(error) for error in spec.errors] == []
+        (pipeline,) = spec.pipelines.values()
+        return compile_pipeline(pipeline)
+
+    return compile_
+
+
+def edges(plan):
+    """`{task: (trigger rule, upstreams)}`."""
+    return {task.task_id: (task.trigger_rule, task.upstream) for task in plan.tasks}
+
+
+def kwargs(plan, task_id):
+    return next(task.kwargs for task in plan.tasks if task.task_id == task_id)
+
+
+def test_a_pipeline_of_one_job_is_a_dag_of_one_task(compiled):
+    """The task is named like the pipeline, and has the words of its batch block as arguments."""
+    plan = compiled("""
+        score:
+          schedule: '0 13 * * *'
+          batch: {definition: 'docker.prd.ace/java8:1', queue: data, command: 'java -cp x.jar', memory: 2GiB}
+    """)
+    assert edges(plan) == {"score": ("all_success", [])}
+    assert kwargs(plan, "score") == {
+        "definition": "docker.prd.ace/java8:1",
+        "queue": "data",
+        "command": "java -cp x.jar",
+        "memory": 2048,
+    }
+    assert plan.dag_kwargs["schedule"] == {"cron": "0 13 * * *"}
+    assert plan.dag_kwargs["catchup"] is False
+
+
+def test_a_cluster_beside_a_batch_job_is_set_up_and_torn_down(compiled):
+    """Set up, work, tear down; what comes after the job hangs on the job, not on the teardown."""
+    plan = compiled(f"""
+        p:
+          jobs:
+            first: {{batch: {BATCH}}}
+            transform: {{after: first, emr: {{type: m5.xlarge, instances: 3, log_uri: s3://logs}}, batch: {BATCH}}}
+            last: {{after: transform, batch: {BATCH}}}
+    """)
+    assert edges(plan) == {
+        "first": ("all_success", []),
+        "transform.create_cluster": ("all_success", ["first"]),
+        "transform": ("all_success", ["transform.create_cluster"]),
+        "transform.terminate_cluster": ("all_done_setup_success", ["transform.create_cluster", "transform"]),
+        "last": ("all_success", ["transform"]),
+    }
+    tasks = {task.task_id: task for task in plan.tasks}
+    assert tasks["transform.create_cluster"].setup
+    assert tasks["transform.terminate_cluster"].teardown_of == "transform.create_cluster"
+    assert kwargs(plan, "transform")["cluster"] == "transform.cluster"
+    assert kwargs(plan, "transform.create_cluster")["serves"] == ["transform"]
+    assert kwargs(plan, "transform.create_cluster")["job"] == "transform.cluster"
+
+
+def test_a_shared_cluster_lives_from_its_first_job_to_its_last(compiled):
+    """It is set up after what its first job waits for, serves all its jobs and goes after all of them."""
+    plan = compiled(f"""
+        p:
+          clusters:
+            spark: {{type: m5.xlarge, instances: 4, log_uri: s3://logs}}
+          jobs:
+            split: {{batch: {BATCH}}}
+            a: {{after: split, emr: {{cluster: spark}}, spark: {{py: s3://code/a.py}}}}
+            b: {{after: a, emr: {{cluster: spark}}, spark: {{py: s3://code/b.py}}}}
+            end: {{after: b, batch: {BATCH}}}
+    """)
+    assert edges(plan) == {
+        "spark.create_cluster": ("all_success", ["split"]),
+        "split": ("all_success", []),
+        "a": ("all_success", ["split", "spark.create_cluster"]),
+        "b": ("all_success", ["a", "spark.create_cluster"]),
+        "end": ("all_success", ["b"]),
+        "spark.terminate_cluster": ("all_done_setup_success", ["spark.create_cluster", "a", "b"]),
+    }
+    assert kwargs(plan, "spark.create_cluster")["serves"] == ["a", "b"]
+    assert kwargs(plan, "a") == {"cluster": "spark.cluster", "steps": [{"spark": {"py": "s3://code/a.py"}}]}
+
+
+def test_rules_in_plain_words_become_trigger_rules(compiled):
+    """`finished` and `failed` are Airflow's all_done and all_failed."""
+    plan = compiled("""
+        p:
+          jobs:
+            a: {batch: BATCH}
+            b: {batch: BATCH}
+            tidy: {after: {a: finished, b: finished}, batch: BATCH}
+            mend: {after: {a: failed}, batch: BATCH}
+    """)
+    assert edges(plan)["tidy"] == ("all_done", ["a", "b"])
+    assert edges(plan)["mend"] == ("all_failed", ["a"])
+
+
+def test_different_rules_of_one_job_get_a_gate_each(compiled):
+    """Airflow has one trigger rule a task: what must merely have finished is waited for by an empty task."""
+    plan = compiled("""
+        p:
+          jobs:
+            a: {batch: BATCH}
+            b: {batch: BATCH}
+            c: {after: {a: succeeded, b: finished}, batch: BATCH}
+    """)
+    assert edges(plan)["c.after_finished"] == ("all_done", ["b"])
+    assert edges(plan)["c"] == ("all_success", ["a", "c.after_finished"])
+
+
+def test_a_job_that_follows_index_by_index_starts_beside_the_other(compiled):
+    """AWS makes index i wait for index i: Airflow waits only for what the other job waits for."""
+    plan = compiled("""
+        p:
+          jobs:
+            first: {batch: BATCH}
+            split: {after: first, array: 5, batch: BATCH}
+            score: {after: {split: index}, array: 5, batch: BATCH}
+    """)
+    assert edges(plan)["score"] == ("all_success", ["first"])
+    assert kwargs(plan, "score")["index_of"] == "split"
+
+
+def test_load_and_save_stand_around_the_steps(compiled):
+    """Copies in, work, copies out; with HDFS between them a retry starts from the beginning."""
+    plan = compiled("""
+        p:
+          emr: {type: m5.xlarge, instances: 2, log_uri: s3://logs}
+          load: {source: s3://in, destination: 'hdfs:///in'}
+          spark: {class: com.example.Main, jar: s3://code/x.jar}
+          save: {source: 'hdfs:///out', destination: s3://out}
+    """)
+    given = kwargs(plan, "p")
+    assert given["steps"] == [
+        {"copy": {"source": "s3://in", "destination": "hdfs:///in"}},
+        {"spark": {"class": "com.example.Main", "jar": "s3://code/x.jar"}},
+        {"copy": {"source": "hdfs:///out", "destination": "s3://out"}},
+    ]
+    assert given["resume_steps"] is False
+
+
+def test_airflows_own_words_reach_the_operator(compiled):
+    """Retries, pool, priority, the worker's queue, assets: Airflow's names, and nothing that was not said."""
+    plan = compiled("""
+        p:
+          state: s3://ledger/x
+          retries: 3
+          retry_delay: 2m
+          retry_backoff: 3
+          pool: aws
+          priority: 7
+          worker_queue: big
+          outputs: s3://data/out
+          batch: BATCH
+    """)
+    assert kwargs(plan, "p") == {
+        "image": "etl:1",
+        "queue": "data",
+        "command": "run.sh",
+        "state": "s3://ledger/x",
+        "retries": 3,
+        "retry_delay": 120,
+        "retry_exponential_backoff": 3.0,
+        "pool": "aws",
+        "priority_weight": 7,
+        "worker_queue": "big",
+        "outlets": ["s3://data/out"],
+    }
+
+
+def test_the_rerun_param_offers_the_jobs_of_the_dag(compiled):
+    """The trigger form shows them as choices, and refuses others."""
+    plan = compiled("""
+        p:
+          jobs:
+            a: {batch: BATCH}
+            b: {after: a, batch: BATCH}
+    """)
+    rerun = plan.dag_kwargs["params"]["rerun"]
+    assert rerun["default"] == []
+    assert ["a", "b"] == rerun["items"]["enum"] == rerun["examples"]
+
+
+def test_any_operator_gets_its_arguments_as_they_are(compiled):
+    """The escape hatch: no argument of ours is added."""
+    plan = compiled("""
+        p:
+          jobs:
+            wait: {operator: airflow.providers.standard.operators.bash.BashOperator, with: {bash_command: 'true'}}
+    """)
+    assert kwargs(plan, "wait") == {"bash_command": "true"}
+
+
+def test_a_plan_can_be_kept_as_json(compiled):
+    """Everything in it is plain: written and read again it is the same plan."""
+    plan = compiled("""
+        p:
+          schedule: {after_assets: [s3://a, {any: [s3://b, s3://c]}]}
+          start_date: 2026-11-01
+          params: {day: {type: string, default: x}}
+          notify: {email: team@example.com}
+          emr: {type: m5.xlarge, instances: 2, log_uri: s3://logs}
+          batch: BATCH
+    """)
+    assert plan == DagPlan.of(json.loads(json.dumps(plan.values())))
+
+
+def test_a_pause_comes_before_all_jobs_of_a_continuous_pipeline(compiled):
+    """Airflow starts the next run as soon as the last one has ended; its first task waits."""
+    plan = compiled("""
+        p:
+          schedule: {continuous: {pause: 20m}}
+          jobs:
+            a: {batch: BATCH}
+            b: {after: a, batch: BATCH}
+    """)
+    assert edges(plan) == {
+        "pause": ("all_success", []),
+        "a": ("all_success", ["pause"]),
+        "b": ("all_success", ["a"]),
+    }
+    assert kwargs(plan, "pause") == {"seconds": 1200}
+    assert plan.dag_kwargs["max_active_runs"] == 1
+    assert plan.dag_kwargs["start_date"] == "2000-01-01T00:00:00"
+
+
+def test_a_run_that_terminates_others_does_so_first(compiled):
+    """`overlap: terminate`: one task before all jobs; clusters are not set up before it either."""
+    plan = compiled("""
+        p:
+          overlap: terminate
+          state: s3://ledger/x
+          emr: {type: m5.xlarge, instances: 2, log_uri: s3://logs}
+          batch: BATCH
+    """)
+    assert edges(plan) == {
+        "stop_earlier_runs": ("all_success", []),
+        "p.create_cluster": ("all_success", ["stop_earlier_runs"]),
+        "p": ("all_success", ["p.create_cluster"]),
+        "p.terminate_cluster": ("all_done_setup_success", ["p.create_cluster", "p"]),
+    }
+    assert kwargs(plan, "stop_earlier_runs") == {"state": "s3://ledger/x"}
+
+
+def test_a_run_that_waits_for_others_is_alone(compiled):
+    """`overlap: wait`: Airflow starts a run when the one before has ended."""
+    plan = compiled("p: {overlap: wait, batch: BATCH}")
+    assert plan.dag_kwargs["max_active_runs"] == 1
+
+
+def test_the_tasks_of_a_cluster_are_tried_as_often_as_its_jobs_and_its_end_at_least_thrice_more(compiled):
+    """A worker that dies while it ends a cluster has a successor, whatever the file says of retries."""
+    plan = compiled(f"""
+        p:
+          clusters:
+            spark: {{type: m5.xlarge, instances: 4, log_uri: s3://logs}}
+          jobs:
+            a: {{emr: {{cluster: spark}}, spark: {{py: s3://code/a.py}}}}
+            b: {{emr: {{cluster: spark}}, spark: {{py: s3://code/b.py}}, retries: 1, retry_delay: 5m, pool: emr}}
+            own: {{emr: {{type: m5.xlarge, instances: 3}}, batch: {BATCH}, retries: 5, retry_delay: 10m}}
+    """)
+    tries = {
+        task.task_id: (task.kwargs.get("retries"), task.kwargs.get("retry_delay"), task.kwargs.get("pool"))
+        for task in plan.tasks
+        if task.task_id.endswith("_cluster")
+    }
+    assert {
+        "spark.create_cluster": (1, 300, "emr"),
+        "spark.terminate_cluster": (3, 60, "emr"),
+        "own.create_cluster": (5, 600, None),
+        "own.terminate_cluster": (5, 600, None),
+    } == tries

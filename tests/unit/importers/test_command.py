@@ -1,0 +1,156 @@
+"""`batchemr import`: files written, reports, exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from airflow_batchemr.cli.import_ import app
+from airflow_batchemr.spec import load_file
+
+DATA = Path(__file__).parents[2] / "data"
+EVERY = DATA / "sundial" / "every_field.json"
+NIGHTLY = DATA / "step_functions" / "nightly.asl.json"
+
+
+def run(*arguments):
+    """The command's exit code, output and report."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "source", "name"), [("sundial", EVERY, "every_field.yaml"), ("step-functions", NIGHTLY, "nightly.yaml")]
+)
+def test_files_are_written_with_their_notes_and_load(command, source, name, tmp_path):
+    """One pipeline file a source, in a folder that is made; the report names it."""
+    code, _, report = run(command, source, "-o", tmp_path / "new" / "pipelines")
+    made = tmp_path / "new" / "pipelines" / name
+    assert code == 0
+    assert [name] == [path.name for path in made.parent.iterdir()]
+    assert load_file(made).errors == []
+    assert f"{source} → {made}: " in report
+    assert "    # " in made.read_text()
+
+
+def test_every_note_stands_in_the_file_and_in_the_report(tmp_path):
+    """Nothing is told in one place only."""
+    _, lines, _ = run("sundial", EVERY, "-o", tmp_path, "--json")
+    _, _, report = run("sundial", EVERY, "-o", tmp_path)
+    text = " ".join((tmp_path / "every_field.yaml").read_text().replace("#", " ").split())
+    messages = [record["message"] for record in map(json.loads, lines.splitlines()) if record["severity"] == "note"]
+    assert len(messages) > 10
+    missing = [message for message in messages if message not in text or message not in " ".join(report.split())]
+    assert missing == []
+
+
+def test_without_a_folder_the_pipelines_are_printed(tmp_path):
+    """Standard output is the file, the report is on standard error."""
+    code, out, report = run("sundial", EVERY)
+    path = tmp_path / "printed.yaml"
+    path.write_text(out)
+    assert (code, list(load_file(path).pipelines)) == (0, ["every-field", "round-and-round"])
+    assert "2 pipelines" in report
+
+
+def test_an_import_can_be_repeated_and_never_overwrites_what_was_changed(tmp_path):
+    """The same result is fine; a file that somebody has changed stays as it is."""
+    run("sundial", EVERY, "-o", tmp_path)
+    again = run("sundial", EVERY, "-o", tmp_path)[0]
+    made = tmp_path / "every_field.yaml"
+    made.write_text("mine: {}\n")
+    code, _, report = run("sundial", EVERY, "-o", tmp_path)
+    assert (again, code, made.read_text()) == (0, 1, "mine: {}\n")
+    assert "is there and says something else" in report
+    assert [path.name for path in tmp_path.iterdir()] == ["every_field.yaml"]
+
+
+def test_one_bad_file_hides_no_other(tmp_path):
+    """Each file is told by itself; the good ones are written; exit code 1."""
+    bad = tmp_path / "bad.json"
+    bad.write_text("{")
+    code, _, report = run("sundial", bad, tmp_path / "missing.json", EVERY, "-o", tmp_path / "out")
+    assert code == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["every_field.yaml"]
+    assert f"{bad}:1:2: error: not JSON" in report
+    assert "missing.json: error: cannot be read: No such file or directory" in report
+
+
+def test_a_refused_schedule_is_in_the_file_in_the_report_and_in_the_exit_code(tmp_path):
+    """Whoever reads only one of them learns of it."""
+    source = tmp_path / "p.json"
+    data = json.loads(EVERY.read_text())[1]
+    data["schedule"] = {
+        "cron_schedule": {"minutes": "0", "hours": "1", "day_of_month": "L-3", "month": "*", "day_of_week": "?"}
+    }
+    source.write_text(json.dumps(data))
+    code, _, report = run("sundial", source, "-o", tmp_path)
+    assert code == 1
+    assert "the Quartz schedule '0 1 L-3 * ?' has no exact cron" in report
+    assert "# REFUSED: the Quartz schedule '0 1 L-3 * ?'" in (tmp_path / "p.yaml").read_text()
+
+
+def test_two_pipelines_of_one_name_are_told(tmp_path):
+    """Two Dags of one id would hide each other."""
+    shutil.copy(EVERY, tmp_path / "a.json")
+    shutil.copy(EVERY, tmp_path / "b.json")
+    code, _, report = run("sundial", tmp_path / "a.json", tmp_path / "b.json", "-o", tmp_path / "out")
+    assert code == 1
+    assert f"there is another pipeline named every-field, in {tmp_path / 'a.json'}" in report
+
+
+def test_two_files_of_one_name_are_told_and_the_first_is_written(tmp_path):
+    """They would become one file."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(EVERY, tmp_path / folder / "x.json")
+    code, _, report = run("sundial", tmp_path / "a" / "x.json", tmp_path / "b" / "x.json", "-o", tmp_path / "out")
+    assert code == 1
+    assert "would become a file of the same name, x.yaml" in report
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.yaml"]
+
+
+def test_a_queue_can_be_given(tmp_path):
+    """For the jobs that name none."""
+    run("sundial", EVERY, "-o", tmp_path, "--queue", "ours")
+    jobs = load_file(tmp_path / "every_field.yaml").pipelines["every-field"].jobs
+    assert (jobs["extract"].batch.queue, jobs["legacy-step"].batch.queue) == ("priority", "ours")
+
+
+def test_the_json_report_has_places_and_sums():
+    """One object a line, each with its source; the last of a file sums up."""
+    code, out, _ = run("step-functions", NIGHTLY, "--json")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert {name: records[-1][name] for name in ("severity", "pipelines", "errors")} == {
+        "severity": "summary",
+        "pipelines": ["nightly"],
+        "errors": 0,
+    }
+    assert "$.TimeoutSeconds" in [record.get("at") for record in records]
+    assert {str(NIGHTLY)} == {record["source"] for record in records}
+
+
+def test_what_pipeline_files_refuse_is_told_of_the_result(tmp_path):
+    """What Sundial took and AWS does not is an error in the pipeline file, with its line."""
+    source = tmp_path / "p.json"
+    data = json.loads(EVERY.read_text())[1]
+    command = data["task_definitions"][0]["executable"]["batch_image_command"]
+    command["environment_variables"] = [{"variable_name": "AWS_BATCH_X", "value": "1"}]
+    source.write_text(json.dumps(data))
+    code, _, report = run("sundial", source, "-o", tmp_path)
+    assert code == 1
+    assert "AWS_BATCH" in report
+    assert f"{tmp_path / 'p.yaml'}:" in report
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    """Without a traceback."""
+    (tmp_path / "file").write_text("")
+    code, _, report = run("sundial", EVERY, "-o", tmp_path / "file" / "out")
+    assert code == 1
+    assert "cannot be written: Not a directory" in report

@@ -1,0 +1,491 @@
+"""State machines of AWS Step Functions as pipelines."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_batchemr.core.compile import compile_pipeline
+from airflow_batchemr.spec import load_file
+from airflow_batchemr.spec.imported import read_json
+from airflow_batchemr.spec.step_functions import translate
+
+NIGHTLY = Path(__file__).parents[2] / "data" / "step_functions" / "nightly.asl.json"
+BATCH = "arn:aws:states:::batch:submitJob.sync"
+EMR = "arn:aws:states:::elasticmapreduce:"
+
+
+def batch(parameters=None, **words):
+    """A task that submits a Batch job."""
+    given = {"JobName": "j", "JobDefinition": "etl:1", "JobQueue": "data"} | (parameters or {})
+    return {"Type": "Task", "Resource": BATCH, "Parameters": given} | words
+
+
+def machine(*states, **words):
+    """States one after another, named A, B, C …, and further ones by name."""
+    names = [chr(65 + number) for number in range(len(states))]
+    made = {}
+    for number, (name, state) in enumerate(zip(names, states, strict=True)):
+        following = {"Next": names[number + 1]} if number + 1 < len(names) else {"End": True}
+        ends = state.get("Type") in {"Succeed", "Fail", "Choice"} or "Next" in state
+        made[name] = dict(state) if ends else following | state
+    return {"StartAt": "A", "States": made | words}
+
+
+def jobs(data):
+    """The translation's jobs; it has to have no problem."""
+    translation = translate(data, "p")
+    assert [str(problem) for problem in translation.problems] == []
+    return translation.file["p"]["jobs"]
+
+
+def problems(data):
+    """Place and message of what is refused."""
+    return [(".".join(map(str, problem.keys)), problem.message) for problem in translate(data, "p").problems]
+
+
+def notes(data):
+    """Messages of what changes."""
+    return [note.message for note in translate(data, "p").notes]
+
+
+def load(tmp_path, data, name="p"):
+    """The file that a translation becomes, read again."""
+    document = read_json("x.json", json.dumps(data), lambda found: translate(found, name))
+    path = tmp_path / "imported.yaml"
+    path.write_text(document.yaml("header"))
+    return load_file(path)
+
+
+def test_a_machine_of_all_kinds_of_states_loads_and_compiles(tmp_path):
+    """Batch arrays, a shared cluster, Parallel, Map, Wait, Retry and Catch in one machine become one Dag."""
+    spec = load(tmp_path, json.loads(NIGHTLY.read_text()), "nightly")
+    errors = [str(error) for error in spec.errors]
+    assert errors == []
+    upstream = {task.task_id: task.upstream for task in compile_pipeline(spec.pipelines["nightly"]).tasks}
+    expected = {
+        "Create-cluster.create_cluster": ["Split"],
+        "Split": [],
+        "Score": ["Split", "Create-cluster.create_cluster"],
+        "Publish-region-0": ["Split"],
+        "Publish-region-1": ["Publish-region-0"],
+        "Pause": ["Score", "Publish-region-1"],
+        "Tell": ["Split"],
+        "Create-cluster.terminate_cluster": ["Create-cluster.create_cluster", "Score"],
+    }
+    assert expected == upstream
+
+
+def test_submit_job_has_its_words():
+    """Every parameter of SubmitJob that Step Functions takes."""
+    parameters = {
+        "ArrayProperties": {"Size": 10},
+        "ContainerOverrides": {
+            "Command": ["run", "Ref::date"],
+            "Environment": [{"Name": "A", "Value": "1"}],
+            "ResourceRequirements": [
+                {"Type": "MEMORY", "Value": "2048"},
+                {"Type": "VCPU", "Value": "0.5"},
+                {"Type": "GPU", "Value": "1"},
+            ],
+            "InstanceType": "p3.2xlarge",
+        },
+        "Parameters": {"date": "x"},
+        "RetryStrategy": {"Attempts": 2, "EvaluateOnExit": [{"OnExitCode": "75", "Action": "RETRY"}]},
+        "Timeout": {"AttemptDurationSeconds": 120},
+        "Tags": {"Team": "data"},
+        "ShareIdentifier": "blue",
+        "SchedulingPriorityOverride": 5,
+        "PropagateTags": True,
+    }
+    expected = {
+        "array": 10,
+        "batch": {
+            "definition": "etl:1",
+            "queue": "data",
+            "command": ["run", "Ref::date"],
+            "vcpus": 0.5,
+            "memory": "2048MiB",
+            "gpus": 1,
+            "env": {"A": "1"},
+            "parameters": {"date": "x"},
+            "tags": {"Team": "data"},
+            "timeout": "2m",
+            "share_identifier": "blue",
+            "scheduling_priority": 5,
+            "submit": {
+                "containerOverrides": {"instanceType": "p3.2xlarge"},
+                "retryStrategy": {"attempts": 2, "evaluateOnExit": [{"onExitCode": "75", "action": "RETRY"}]},
+                "propagateTags": True,
+            },
+        },
+    }
+    assert {"A": expected} == jobs(machine(batch(parameters)))
+
+
+def test_older_vcpus_and_memory():
+    """ContainerOverrides had numbers before it had ResourceRequirements."""
+    made = jobs(machine(batch({"ContainerOverrides": {"Vcpus": 2, "Memory": 1000}})))["A"]["batch"]
+    assert (made["vcpus"], made["memory"]) == (2, "1000MiB")
+
+
+def test_the_order_of_states_is_the_order_of_jobs():
+    """Pass and Succeed leave no job behind; what comes after waits for the job before."""
+    data = machine(batch(), {"Type": "Pass"}, batch(), {"Type": "Succeed"})
+    assert {name: job.get("after") for name, job in jobs(data).items()} == {"A": None, "C": "A"}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ({"Value": "x"}, "x"),
+        ({"Value": "{{ x }}"}, "{% raw %}{{ x }}{% endraw %}"),
+        ({"Value": "${X}"}, "$${X}"),
+        ({"Value.$": "$.date"}, "{{ params.date }}"),
+        ({"Value.$": "$.a.b[0]['c d']"}, "{{ params.a.b[0]['c d'] }}"),
+        ({"Value.$": "$['my-date']"}, "{{ params.my_date }}"),
+        ({"Value.$": "$$.Execution.Name"}, "{{ run_id }}"),
+        ({"Value.$": "$$.Execution.Input.date"}, "{{ params.date }}"),
+        ({"Value.$": "$$.State.Name"}, "B"),
+        ({"Value.$": "$.set.inner"}, "constant"),
+        ({"Value.$": "$.set.list[1]"}, "2"),
+        ({"Value.$": "States.Format('s3://{}/{}', $.set.inner, $.date)"}, "s3://constant/{{ params.date }}"),
+        ({"Value.$": "States.Format('it\\'s \\{\\} {}', 7)"}, "it's $${} 7".replace("$$", "")),
+        ({"Value.$": "States.Format('{}', States.Format('{}!', 'x'))"}, "x!"),
+    ],
+)
+def test_paths_and_formats_become_params_and_texts(template, expected):
+    """The execution's input is params, constants are written out, States.Format is joined."""
+    start = {"Type": "Pass", "Result": {"inner": "constant", "list": [1, 2]}, "ResultPath": "$.set"}
+    data = machine(start, batch({"ContainerOverrides": {"Environment": [{"Name": "V", **template}]}}))
+    assert {"V": expected} == jobs(data)["B"]["batch"]["env"]
+
+
+def test_an_array_of_words_is_a_command():
+    """States.Array of constants and parts of the input."""
+    data = machine(batch({"ContainerOverrides": {"Command.$": "States.Array('run', $.date, 7, 'it\\'s')"}}))
+    assert jobs(data)["A"]["batch"]["command"] == ["run", "{{ params.date }}", "7", "it's"]
+
+
+def test_the_input_that_is_used_is_the_pipeline_s_params(tmp_path):
+    """Each part of the input is a param that the trigger form asks for."""
+    data = machine(batch({"ContainerOverrides": {"Environment": [{"Name": "V", "Value.$": "$.my-date"}]}}))
+    made = load(tmp_path, data).pipelines["p"]
+    assert {name: param.title for name, param in made.params.items()} == {"my_date": "my-date"}
+
+
+@pytest.mark.parametrize(
+    ("states", "reason"),
+    [
+        ([{"Type": "Choice", "Choices": []}], "Choice goes on by what the data say"),
+        ([{"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke"}], "only tasks of AWS Batch"),
+        ([{"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:1:function:x"}], "only tasks of AWS Batch"),
+        ([{"Type": "Task"}], "only tasks of AWS Batch"),
+        ([{"Type": "Fail"}], "always fail"),
+        ([{"Type": "Sleep"}], "no type of state: Sleep"),
+        ([{"Type": "Wait", "Timestamp": "2026-01-01T00:00:00Z"}], "only Seconds"),
+        ([{"Type": "Wait", "Seconds": "5"}], "not what is expected"),
+        ([{"Type": "Task", "Resource": EMR + "cancelStep", "Parameters": {}}], "has no word"),
+        (
+            [{"Type": "Task", "Resource": EMR + "terminateCluster", "Parameters": {"ClusterId": "j-1"}}],
+            "has not created",
+        ),
+        ([batch({"JobDefinition": None})], "JobDefinition: not what is expected"),
+        ([batch({"Nonsense": 1})], "SubmitJob knows no Nonsense"),
+        ([batch({"DependsOn": [{"JobId": "x"}]})], "DependsOn"),
+        ([batch({"JobQueue.$": "$.queue", "JobQueue": None})], "JobQueue: known only when it runs"),
+        ([batch({"ArrayProperties": {"Size.$": "$.n"}})], "ArrayProperties.Size: known only when it runs"),
+        ([batch({"ContainerOverrides": {"Command.$": "$.command"}})], "Command: known only when it runs"),
+        ([batch({"ContainerOverrides": {"Command.$": "States.UUID()"}})], "States.UUID is worked out when it runs"),
+        ([batch({"ContainerOverrides": {"Command": [{"a": 1}]}})], "expected text"),
+        ([batch({"Parameters": {"a.$": "$..b"}})], "chooses by the data"),
+        ([batch({"Parameters": {"a.$": "$.b[?(@.c)]"}})], "chooses by the data"),
+        ([batch({"Parameters": {"a.$": 7}})], "takes a path"),
+        ([batch({"Parameters": {"a.$": "$"}})], "the whole input"),
+        ([batch({"Parameters": {"a.$": "States.Format('{}')"}})], "too few arguments"),
+        ([batch({"Parameters": {"a.$": "States.Format('x', 1)"}})], "too many arguments"),
+        ([batch(QueryLanguage="JSONata")], "only JSONPath"),
+        ([batch(TimeoutSecondsPath="$.t")], "TimeoutSecondsPath"),
+        ([batch(ResultPath="$.a[0]")], "into a list"),
+        ([batch(), batch({"Parameters": {"a.$": "$.JobId"}})], "it comes out of the result of A"),
+        ([{"Type": "Map", "ItemsPath": "$.items", "Iterator": machine(batch())}], "known only when it runs"),
+        ([{"Type": "Map", "ItemReader": {}, "ItemProcessor": machine(batch())}], "per_object"),
+        ([{"Type": "Map", "Items": list(range(500)), "ItemProcessor": machine(batch())}], "500 items are an array job"),
+        ([{"Type": "Parallel", "Branches": "x"}], "Branches: not what is expected"),
+        ([{"Type": "Pass"}], "nothing runs"),
+        ([{**batch(), "Next": "A"}], "circle"),
+        ([{**batch(), "Next": "Z"}], "there is no state 'Z'"),
+        ([{k: v for k, v in batch().items() if k != "End"} | {"End": False}], "Next or End"),
+    ],
+)
+def test_what_no_pipeline_says_is_refused_with_the_reason(states, reason):
+    """Nothing is written for the machine; the message says what and why."""
+    translation = translate(machine(*states), "p")
+    messages = " | ".join(problem.message for problem in translation.problems)
+    assert reason in messages
+    assert translation.file == {}
+
+
+def test_all_reasons_are_told_at_once_with_their_places():
+    """A state that is refused does not hide the ones after it."""
+    data = machine({"Type": "Task", "Resource": "x"}, batch({"Nonsense": 1}), {"Type": "Choice"})
+    assert [place for place, _ in problems(data)] == ["States.A", "States.B", "States.C"]
+
+
+@pytest.mark.parametrize("data", [[], {}, 7, {"StartAt": "A"}, {"States": []}, None])
+def test_what_is_no_state_machine_is_told(data):
+    """Any other JSON."""
+    message = "expected a state machine in Amazon States Language: an object with StartAt and States"
+    assert [("", message)] == problems(data)
+
+
+def test_branches_run_beside_each_other_and_are_joined():
+    """What follows a Parallel waits for the ends of all its branches."""
+    branches = [
+        {"StartAt": "X1", "States": {"X1": batch(Next="X2"), "X2": batch(End=True)}},
+        {"StartAt": "Y", "States": {"Y": batch(End=True)}},
+    ]
+    data = machine(batch(), {"Type": "Parallel", "Branches": branches}, batch())
+    expected = {"A": None, "X1": "A", "X2": "X1", "Y": "A", "C": ["X2", "Y"]}
+    assert expected == {name: job.get("after") for name, job in jobs(data).items()}
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "expected"),
+    [
+        ({}, {"X-0": None, "X-1": None, "B": ["X-0", "X-1"]}),
+        ({"MaxConcurrency": 1}, {"X-0": None, "X-1": "X-0", "B": "X-1"}),
+    ],
+)
+def test_a_map_over_known_items_is_a_job_an_item(concurrency, expected):
+    """All at once, or one after the other; each sees its item and its number."""
+    env = [{"Name": "V", "Value.$": "$$.Map.Item.Value"}, {"Name": "I", "Value.$": "$$.Map.Item.Index"}]
+    inner = {"StartAt": "X", "States": {"X": batch({"ContainerOverrides": {"Environment": env}}, End=True)}}
+    data = machine({"Type": "Map", "Items": ["a", "b"], "ItemProcessor": inner} | concurrency, batch())
+    made = jobs(data)
+    assert expected == {name: job.get("after") for name, job in made.items()}
+    assert [made[f"X-{n}"]["batch"]["env"] for n in (0, 1)] == [{"V": "a", "I": "0"}, {"V": "b", "I": "1"}]
+
+
+def test_a_limited_map_tells_how_to_limit_it():
+    """Airflow limits by pools."""
+    inner = {"StartAt": "X", "States": {"X": batch(End=True)}}
+    data = machine({"Type": "Map", "Items": [1, 2, 3], "MaxConcurrency": 2, "ItemProcessor": inner})
+    assert any("a `pool:` with 2 slots" in text for text in notes(data))
+
+
+@pytest.mark.parametrize(
+    ("retry", "expected"),
+    [
+        ({}, {"retries": 3, "retry_delay": "1s", "retry_backoff": 2}),
+        (
+            {"IntervalSeconds": 60, "MaxAttempts": 5, "BackoffRate": 1.5, "MaxDelaySeconds": 600},
+            {"retries": 5, "retry_delay": "1m", "retry_backoff": 1.5, "max_retry_delay": "10m"},
+        ),
+        ({"MaxAttempts": 0}, {"retries": 0}),
+        ({"BackoffRate": 1.0}, {"retries": 3, "retry_delay": "1s"}),
+    ],
+)
+def test_retry(retry, expected):
+    """With Amazon States Language's own defaults."""
+    made = jobs(machine(batch(Retry=[{"ErrorEquals": ["States.ALL"]} | retry])))["A"]
+    assert expected == {word: value for word, value in made.items() if "retr" in word}
+
+
+def test_retry_of_some_errors_is_told():
+    """Airflow tries again whatever the failure was."""
+    data = machine(batch(Retry=[{"ErrorEquals": ["Batch.AWSBatchException"]}]))
+    assert any("for some errors only" in text for text in notes(data))
+
+
+def test_retry_of_a_parallel_is_that_of_its_jobs():
+    """A job's own Retry stays."""
+    inner = {
+        "StartAt": "X",
+        "States": {
+            "X": batch(Next="Y"),
+            "Y": batch(Retry=[{"ErrorEquals": ["States.ALL"], "MaxAttempts": 7}], End=True),
+        },
+    }
+    retry = [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 1}]
+    made = jobs(machine({"Type": "Parallel", "Branches": [inner], "Retry": retry}))
+    assert {name: job["retries"] for name, job in made.items()} == {"X": 1, "Y": 7}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [({}, "10m"), ({"Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 2}]}, "30m")],
+)
+def test_timeout_is_the_deadline_of_all_tries(words, expected):
+    """Each try had its time; a deadline counts from the first submission."""
+    assert expected == jobs(machine(batch(TimeoutSeconds=600, **words)))["A"]["deadline"]
+
+
+CATCH = [{"ErrorEquals": ["States.ALL"], "Next": "H"}]
+
+
+def test_a_catch_that_goes_on_is_a_job_that_waits_for_the_end():
+    """Catch to the state that comes next anyhow: it runs when the other has finished, well or badly."""
+    data = machine(batch(Catch=[{"ErrorEquals": ["States.ALL"], "Next": "B"}]), batch())
+    assert jobs(data)["B"]["after"] == {"A": "finished"}
+
+
+def test_a_catch_that_only_fails_needs_no_word():
+    """A failed job fails its run."""
+    assert list(jobs(machine(batch(Catch=CATCH), batch(), H={"Type": "Fail"}))) == ["A", "B"]
+
+
+def test_a_handler_runs_after_the_failure():
+    """A chain of its own that ends; the note tells when else it runs."""
+    handler = {"H": batch(Next="I"), "I": batch(Next="F"), "F": {"Type": "Fail"}}
+    data = machine(batch(Catch=CATCH), batch(), **handler)
+    made = jobs(data)
+    assert (made["H"]["after"], made["I"]["after"]) == ({"A": "failed"}, "H")
+    assert any("run as well when a job before it has failed" in text for text in notes(data))
+
+
+def test_a_handler_that_comes_back_is_refused():
+    """'Whichever of them ran' has no word."""
+    data = machine(batch(Catch=CATCH), batch(), H=batch(Next="B"))
+    assert [(place, "others come from too" in text) for place, text in problems(data)] == [("States.A.Catch.0", True)]
+
+
+def cluster(**words):
+    """A task that creates a cluster."""
+    parameters = {
+        "Name": "c",
+        "ReleaseLabel": "emr-7.5.0",
+        "LogUri": "s3://logs/",
+        "Instances": {"MasterInstanceType": "m5.xlarge", "SlaveInstanceType": "m5.2xlarge", "InstanceCount": 4},
+    } | words
+    return {"Type": "Task", "Resource": EMR + "createCluster.sync", "Parameters": parameters, "ResultPath": "$.c"}
+
+
+def step(path="$.c.ClusterId", **words):
+    """A task that adds a step."""
+    made = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit", "s3://a.py"]}} | words
+    parameters = {"ClusterId.$": path, "Step": made} if path.startswith("$") else {"ClusterId": path, "Step": made}
+    return {"Type": "Task", "Resource": EMR + "addStep.sync", "Parameters": parameters, "ResultPath": None}
+
+
+@pytest.mark.parametrize("path", ["$.c.ClusterId", "$.c.Cluster.Id", "$['c']['ClusterId']"])
+def test_steps_go_to_the_cluster_that_the_machine_created(path):
+    """A shared cluster; terminateCluster is its end anyhow."""
+    end = {"Type": "Task", "Resource": EMR + "terminateCluster", "Parameters": {"ClusterId.$": path}}
+    translation = translate(machine(cluster(), step(path), end), "p")
+    expected = {
+        "B": {
+            "emr": {"cluster": "A"},
+            "steps": [{"name": "s", "command": ["spark-submit", "s3://a.py"], "on_failure": "continue"}],
+        }
+    }
+    assert expected == translation.file["p"]["jobs"]
+    assert translation.file["p"]["clusters"]["A"]["core"] == {"type": "m5.2xlarge", "count": 3}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("j-123ABC", {"cluster_id": "j-123ABC"}), ("$.cluster", {"cluster_id": "{{ params.cluster }}"})],
+)
+def test_steps_on_a_cluster_that_is_there(path, expected):
+    """Its id is written down, or is part of the input."""
+    assert expected == jobs(machine(step(path)))["A"]["emr"]
+
+
+def test_a_jar_step():
+    """A jar of one's own with class, arguments and properties."""
+    jar = {"Jar": "s3://a.jar", "MainClass": "a.B", "Args": ["x"], "Properties": [{"Key": "k", "Value": "v"}]}
+    made = jobs(machine(step("j-1", HadoopJarStep=jar, ActionOnFailure="CANCEL_AND_WAIT")))["A"]["steps"]
+    expected = {
+        "name": "s",
+        "jar": "s3://a.jar",
+        "class": "a.B",
+        "args": ["x"],
+        "properties": {"k": "v"},
+        "on_failure": "cancel_and_wait",
+    }
+    assert [expected] == made
+
+
+def test_steps_of_create_cluster_are_a_job(tmp_path):
+    """RunJobFlow's own steps; what has no word of its own is in overrides."""
+    data = machine(
+        cluster(
+            Steps=[{"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["true"]}}],
+            Instances={"InstanceFleets": [{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1}]},
+            ScaleDownBehavior="TERMINATE_AT_TASK_COMPLETION",
+            Tags=[{"Key": "team", "Value": "data"}],
+            BootstrapActions=[{"Name": "b", "ScriptBootstrapAction": {"Path": "s3://b.sh", "Args": ["1"]}}],
+            AutoTerminationPolicy={"IdleTimeout": 600},
+            VisibleToAllUsers=False,
+        )
+    )
+    spec = load(tmp_path, data)
+    assert [str(error) for error in spec.errors] == []
+    made = spec.pipelines["p"].clusters["A"]
+    assert made.overrides == {
+        "Instances": {"InstanceFleets": [{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1}]},
+        "ScaleDownBehavior": "TERMINATE_AT_TASK_COMPLETION",
+    }
+    assert (made.tags, made.idle_timeout, made.visible) == ({"Name": "c", "team": "data"}, 600, False)
+    assert list(spec.pipelines["p"].jobs) == ["A-steps"]
+
+
+def test_a_cluster_that_only_a_run_knows_is_refused():
+    """Its parameters have to be written down."""
+    data = machine(cluster(**{"ReleaseLabel.$": "$.release", "ReleaseLabel": None}), step())
+    assert any("a cluster has to be written down" in text for _, text in problems(data))
+
+
+def test_without_sync_the_jobs_after_it_wait_and_the_note_says_so():
+    """Step Functions went on at once."""
+    data = machine(batch(Resource="arn:aws:states:::batch:submitJob"))
+    assert any("did not wait for it" in text for text in notes(data))
+
+
+@pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov"])
+def test_other_partitions(partition):
+    """China and GovCloud have ARNs of their own."""
+    assert list(jobs(machine(batch(Resource=f"arn:{partition}:states:::batch:submitJob.sync")))) == ["A"]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 10**6)
+    | st.text(max_size=8)
+    | st.sampled_from(["$.a", "$$.b", "States.x("]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value, path=()):
+    """All places of JSON data."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), put=JSON, delete=st.booleans())
+def test_any_change_of_one_place_is_translated_or_told(data, put, delete):
+    """Whatever stands at any place of a machine: a pipeline file that is YAML, or a problem; never a traceback."""
+    changed = copy.deepcopy(json.loads(NIGHTLY.read_text()))
+    path = data.draw(st.sampled_from([place for place in places(changed) if place]))
+    parent = changed
+    for key in path[:-1]:
+        parent = parent[key]
+    if delete:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = put
+    document = read_json("x.json", json.dumps(changed), lambda found: translate(found, "nightly"))
+    assert document.value == (yaml.safe_load(document.yaml("header")) or {})
+    assert document.value or document.errors

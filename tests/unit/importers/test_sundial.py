@@ -1,0 +1,733 @@
+"""Sundial's process definitions as pipelines: every field, every behaviour, every note."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import jinja2
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_batchemr.core.compile import compile_pipeline
+from airflow_batchemr.core.emr_steps import plan_steps
+from airflow_batchemr.spec import load_file
+from airflow_batchemr.spec.imported import read_json
+from airflow_batchemr.spec.models import Step
+from airflow_batchemr.spec.sundial import translate
+
+DATA = Path(__file__).parents[2] / "data" / "sundial"
+#: As Airflow has it: a last line break is taken away.
+JINJA = jinja2.Environment()  # noqa: S701 - no HTML is made
+EVERY = json.loads((DATA / "every_field.json").read_text())
+
+
+def task(executable, **words):
+    """A task definition with what Sundial requires."""
+    return {
+        "task_definition_name": "main",
+        "dependencies": [],
+        "max_attempts": 1,
+        "backoff_base_seconds": 0,
+        "executable": executable,
+    } | words
+
+
+def batch(**words):
+    """A batch_image_command."""
+    return {"batch_image_command": {"image": "etl", "tag": "1", "command": ["run"], "memory": 512, "vCpus": 1} | words}
+
+
+def process(*tasks, **words):
+    """A process definition."""
+    return {"process_definition_name": "p", "task_definitions": list(tasks or [task(batch())])} | words
+
+
+def spark(**words):
+    """An emr_command on an existing cluster."""
+    return {
+        "emr_command": {
+            "emr_cluster": {"existing_emr_cluster": {"cluster_id": "j-123ABC456DEF9"}},
+            "job_name": "main",
+            "class": "a.Main",
+            "s3_jar_path": "s3://code/a.jar",
+            "spark_conf": [],
+            "args": [],
+        }
+        | words
+    }
+
+
+def group(**words):
+    """An instance group."""
+    return {"emr_instance_type": "m4.large", "instance_count": 1, "aws_market": {"on_demand": "on_demand"}} | words
+
+
+def cluster(**words):
+    """An emr_command on a new cluster."""
+    new = {
+        "name": "c",
+        "release_label": "emr-5.20.0",
+        "applications": ["Spark"],
+        "s3_log_uri": "s3://logs/",
+        "master_instance": group(),
+        "emr_service_role": {"default_emr_service_role": "EMR_DefaultRole"},
+        "emr_job_flow_role": {"default_emr_job_flow_role": "EMR_EC2_DefaultRole"},
+    }
+    return spark(emr_cluster={"new_emr_cluster": new | words})
+
+
+def pipeline(*args, **words):
+    """The translation's one pipeline, which has to have no problem."""
+    translation = translate(process(*args, **words))
+    assert not translation.problems
+    return translation.file["p"]
+
+
+def job(executable, **words):
+    """The one job of a process."""
+    return pipeline(task(executable, **words))["jobs"]["main"]
+
+
+def notes(data):
+    """Paths (as text) and messages of what changes."""
+    return [(".".join(map(str, note.path)), note.message) for note in translate(data).notes]
+
+
+def load(tmp_path, data):
+    """The file that a translation becomes, read again."""
+    path = tmp_path / "imported.yaml"
+    document = read_json("x.json", json.dumps(data), translate)
+    path.write_text(document.yaml("header"))
+    return load_file(path)
+
+
+@pytest.mark.parametrize("name", ["every_field.json", "dynamic_cluster.json"])
+def test_an_import_loads_and_compiles(name, tmp_path):
+    """What the importer writes is a pipeline file without errors, and makes Dags."""
+    data = json.loads((DATA / name).read_text())
+    spec = load(tmp_path, data)
+    expected = [
+        item["process_definition_name"].replace(" ", "-") for item in (data if isinstance(data, list) else [data])
+    ]
+    assert [str(error) for error in spec.errors] == []
+    assert expected == [compile_pipeline(made).dag_id for made in spec.pipelines.values()]
+
+
+@pytest.mark.parametrize("name", ["every_field.json", "dynamic_cluster.json"])
+def test_the_json_itself_is_the_same_pipeline_as_its_import(name, tmp_path):
+    """Loading Sundial's JSON directly and loading its import give equal models."""
+    data = json.loads((DATA / name).read_text())
+    imported, direct = load(tmp_path, data), load_file(DATA / name)
+    assert [str(error) for error in direct.errors] == []
+    assert imported.pipelines == direct.pipelines
+
+
+def test_every_field_has_its_word():
+    """The whole table of Sundial's fields in one file, word by word."""
+    extract, legacy, clean, model, score = translate(EVERY).file["every-field"]["jobs"].values()
+    expected_extract = {
+        "batch": {
+            "image": "registry.example.com/etl:1.4",
+            "queue": "priority",
+            "command": ["extract.sh", "--name", "a b", "{% raw %}{{ not a template }}{% endraw %}", "$${HOME}"],
+            "vcpus": 2,
+            "memory": "2GiB",
+            "job_role": "arn:aws:iam::123456789012:role/etl",
+            "env": {"MODE": "prod", "DIR": "$${TMP}/x"},
+            "timeout": "20m",
+        },
+        "retries": 2,
+        "retry_delay": "1m",
+        "retry_backoff": 1.5,
+        "explicit_success": True,
+    }
+    expected_legacy = {
+        "after": "extract",
+        "batch": {
+            "image": "registry.example.com/legacy:7",
+            "command": ["jobstart.sh"],
+            "vcpus": 1,
+            "memory": "5000MiB",
+            "job_role": "arn:aws:iam::123456789012:role/legacy",
+            "env": {"EnvironmentType": "production"},
+        },
+        "deadline": "30s",
+        "retries": 0,
+    }
+    expected_clean = {
+        "after": {"extract": "finished", "legacy-step": "succeeded"},
+        "operator": "airflow.providers.standard.operators.bash.BashOperator",
+        "with": {
+            "bash_command": 'set -e\nrm -rf "$DIR"\necho attempt $SUNDIAL_TASK_PREVIOUS_ATTEMPTS',
+            "env": {"DIR": "/tmp/x", "SUNDIAL_TASK_PREVIOUS_ATTEMPTS": "{{ ti.try_number - 1 }}"},
+            "append_env": True,
+            "skip_on_exit_code": [],
+            "execution_timeout": 300,
+        },
+        "retries": 1,
+        "retry_delay": "5s",
+    }
+    expected_model = {
+        "after": "clean",
+        "region": "eu-west-1",
+        "emr": {
+            "release": "emr-5.20.0",
+            "applications": ["Spark", "Hadoop"],
+            "log_uri": "s3://logs/emr",
+            "master": {"type": "m4.large", "count": 1},
+            "core": {
+                "type": "m4.xlarge",
+                "count": 4,
+                "market": "spot",
+                "bid": "0.07",
+                "ebs": {"size": 100, "type": "gp2"},
+            },
+            "task": {"type": "m4.xlarge", "count": 3, "market": "spot", "bid": "0.1"},
+            "subnets": "subnet-a123456b",
+            "service_role": "my-emr",
+            "instance_role": "my-emr-ec2",
+            "visible": False,
+            "configurations": [
+                {"Classification": "spark-defaults", "Properties": {"spark.executor.memory": "4g"}},
+                {
+                    "Classification": "hadoop-env",
+                    "Properties": {},
+                    "Configurations": [
+                        {"Classification": "export", "Properties": {"JAVA_HOME": "/usr/lib/jvm/java-1.8.0"}}
+                    ],
+                },
+            ],
+            "security_configuration": "encrypted",
+            "tags": {"Name": "Model Cluster"},
+        },
+        "on_failure": "terminate_cluster",
+        "load": [{"source": "s3://data/in", "destination": "hdfs:///in"}],
+        "steps": [
+            {
+                "name": "Model",
+                "spark": {
+                    "class": "com.example.Model",
+                    "jar": "s3://code/model.jar",
+                    "conf": {
+                        "spark.driver.extraJavaOptions": "-Denvironment=production",
+                        "spark.executor.cores": "2",
+                    },
+                    "packages": ["com.databricks:spark-avro_2.11:4.0.0"],
+                    "args": ["--date", "{% raw %}{{ date }}{% endraw %}"],
+                    "deploy_mode": "client",
+                    "logs": {"group": "spark", "stream": "model"},
+                },
+            }
+        ],
+        "save": [{"source": "hdfs:///out", "destination": "s3://data/out"}],
+        "deadline": "121m",
+        "retries": 1,
+        "retry_delay": "1m",
+        "retry_backoff": 2,
+    }
+    expected_score = {
+        "after": "model",
+        "region": "us-east-1",
+        "emr": {"cluster_id": "j-123ABC456DEF9"},
+        "on_failure": "continue",
+        "steps": [
+            {
+                "name": "Score",
+                "spark": {
+                    "class": "com.example.Score",
+                    "jar": "s3://code/score.jar",
+                    "conf": {"spark.submit.deployMode": "cluster"},
+                    "deploy_mode": "cluster",
+                },
+            }
+        ],
+        "deadline": "15m",
+        "retries": 0,
+    }
+    assert expected_extract == extract
+    assert expected_legacy == legacy
+    assert expected_clean == clean
+    assert expected_model == model
+    assert expected_score == score
+
+
+def test_a_step_is_the_spark_submit_that_sundial_ran(tmp_path):
+    """command-runner.jar runs spark-submit with conf, packages, class, jar and args, between two s3-dist-cp."""
+    spec = load(tmp_path, EVERY)
+    tasks = {made.task_id: made.kwargs for made in compile_pipeline(spec.pipelines["every-field"]).tasks}
+    kwargs = tasks["model"]
+    steps = plan_steps([Step.model_validate(step) for step in kwargs["steps"]], on_failure=kwargs["on_failure"])
+    args = [step.body["HadoopJarStep"]["Args"] for step in steps]
+    assert [step.body["HadoopJarStep"]["Jar"] for step in steps] == ["command-runner.jar"] * 3
+    assert [step.on_failure for step in steps] == ["terminate_cluster"] * 3
+    assert args[0] == ["s3-dist-cp", "--src=s3://data/in", "--dest=hdfs:///in"]
+    assert args[2] == ["s3-dist-cp", "--src=hdfs:///out", "--dest=s3://data/out"]
+    submit = args[1]
+    assert submit[0] == "spark-submit"
+    assert "--conf spark.driver.extraJavaOptions=-Denvironment=production" in " ".join(submit)
+    assert submit[submit.index("--packages") + 1] == "com.databricks:spark-avro_2.11:4.0.0"
+    assert submit[submit.index("--class") + 1] == "com.example.Model"
+    assert submit[-3] == "s3://code/model.jar"
+
+
+def test_literal_braces_and_dollars_reach_the_program_as_they_were(tmp_path):
+    """What looks like a template or a variable by chance is neither filled in by the loader nor by Jinja."""
+    texts = [
+        "{{ x }}",
+        "${HOME}",
+        "$${A}",
+        "{% if %}",
+        "{# c #}",
+        "a {% endraw %} b {{ c }}",
+        "plain",
+        "${",
+        "{{ ${X} }}",
+    ]
+    made = load(tmp_path, process(task(batch(command=texts))))
+    assert [str(error) for error in made.errors] == []
+    command = made.pipelines["p"].jobs["main"].batch.command
+    assert texts == [JINJA.from_string(word).render() for word in command]
+
+
+def test_notifications_keep_receiver_moment_and_number_of_failures():
+    """Mails, PagerDuty and the older subscriptions; who was never to be told is left out."""
+    expected = [
+        {"pagerduty": "pagerduty_9f9f5111", "when": "on_failure", "after": 3},
+        {"email": "Data Team <data@example.com>", "when": "on_failure"},
+        {"email": "Boss <boss@example.com>", "when": "on_change_and_failures"},
+        {"email": "Old <old@example.com>", "when": "on_change"},
+    ]
+    assert expected == translate(EVERY).file["every-field"]["notify"]
+
+
+def test_a_pagerduty_key_is_not_in_the_file():
+    """A secret goes to an Airflow connection; the note says which, and shows only the key's end."""
+    text = read_json("x.json", json.dumps(EVERY), translate).yaml()
+    assert "0123456789abcdef" not in text
+    assert "make an Airflow connection pagerduty_9f9f5111" in text
+    assert "…cdef" in text
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (None, None),
+        ({"continuous_schedule": {}}, {"continuous": {"pause": "0s"}}),
+        ({"continuous_schedule": {"buffer_seconds": 90}}, {"continuous": {"pause": "90s"}}),
+        (
+            {"cron_schedule": {"minutes": "0", "hours": "22", "day_of_month": "L", "month": "*", "day_of_week": "?"}},
+            "0 22 L * *",
+        ),
+    ],
+)
+def test_schedules(schedule, expected):
+    """None is by hand, continuous counts from the end of the last run, cron is Quartz translated."""
+    assert expected == pipeline(schedule=schedule)["schedule"]
+
+
+def test_a_paused_process_runs_by_hand_only():
+    """Sundial ignored its schedule; the schedule stands in the note."""
+    schedule = {"cron_schedule": {"minutes": "0", "hours": "*", "day_of_month": "*", "month": "*", "day_of_week": "?"}}
+    data = process(schedule=schedule, paused=True)
+    assert None is translate(data).file["p"]["schedule"]
+    assert any("write `schedule: '0 * * * *'`" in text for path, text in notes(data) if path == "p.schedule")
+
+
+def test_quartz_that_cron_cannot_say_is_refused_and_leaves_the_others_alone(tmp_path):
+    """The pipeline is written without a schedule, and as JSON it does not load; its neighbour does."""
+    schedule = {"cron_schedule": {"minutes": "0", "hours": "1", "day_of_month": "LW", "month": "*", "day_of_week": "?"}}
+    data = [process(schedule=schedule), process() | {"process_definition_name": "q"}]
+    translation = translate(data)
+    refused = [note for note in translation.notes if note.refused]
+    assert [note.path for note in refused] == [("p", "schedule")]
+    assert refused[0].source == (0, "schedule", "cron_schedule", "day_of_month")
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps(data))
+    spec = load_file(path)
+    assert list(spec.pipelines) == ["q"]
+    assert spec.names == ["p", "q"]
+    assert [error.pipeline for error in spec.errors] == ["p"]
+
+
+def test_a_time_zone_matters_only_where_hours_do():
+    """An hourly schedule needs no word about Sundial's time zone, a daily one does."""
+    fields = {"minutes": "5", "hours": "*", "day_of_month": "*", "month": "*", "day_of_week": "?"}
+    told = [
+        any("time zone" in text for _, text in notes(process(schedule={"cron_schedule": fields | {"hours": hours}})))
+        for hours in ("*", "7")
+    ]
+    assert told == [False, True]
+
+
+@pytest.mark.parametrize(("action", "expected"), [({}, "wait"), ({"overlap_action": "terminate"}, "terminate")])
+def test_overlap(action, expected):
+    """`wait` is Sundial's default."""
+    assert expected == pipeline(**action)["overlap"]
+
+
+def test_dependencies_without_success_run_when_the_other_has_finished():
+    """success_required is true where it is not written; the note tells of attempts where there are several."""
+    first = task(batch(), task_definition_name="a", max_attempts=2)
+    second = task(
+        batch(),
+        task_definition_name="b",
+        dependencies=[{"task_definition_name": "a", "success_required": False}],
+    )
+    data = process(first, second)
+    assert translate(data).file["p"]["jobs"]["b"]["after"] == {"a": "finished"}
+    assert "p.jobs.b.after.a" in [path for path, text in notes(data) if "first failed attempt" in text]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"max_attempts": 1, "backoff_base_seconds": 60, "backoff_exponent": 2.0}, {"retries": 0}),
+        ({"max_attempts": 3, "backoff_base_seconds": 60}, {"retries": 2, "retry_delay": "1m"}),
+        (
+            {"max_attempts": 3, "backoff_base_seconds": 7, "backoff_exponent": 3},
+            {"retries": 2, "retry_delay": "7s", "retry_backoff": 3},
+        ),
+        (
+            {"max_attempts": 2, "backoff_base_seconds": 1, "backoff_exponent": 20},
+            {"retries": 1, "retry_delay": "1s", "retry_backoff": 10},
+        ),
+        ({"max_attempts": 2, "backoff_base_seconds": 1, "backoff_exponent": 0.5}, {"retries": 1, "retry_delay": "1s"}),
+        ({"max_attempts": 500, "backoff_base_seconds": 1}, {"retries": 100, "retry_delay": "1s"}),
+    ],
+)
+def test_attempts_and_backoff(words, expected):
+    """Before try n+1 there are base * exponent^(n-1) seconds; what the file cannot hold is bounded."""
+    made = job(batch(), **words)
+    assert expected == {word: value for word, value in made.items() if word.startswith("retr")}
+
+
+def test_what_is_bounded_is_told():
+    """A factor or a number of attempts that cannot be kept yields a note at its word."""
+    data = process(task(batch(), max_attempts=500, backoff_base_seconds=1, backoff_exponent=20))
+    paths = [path for path, _ in notes(data)]
+    assert "p.jobs.main.retries" in paths
+    assert "p.jobs.main.retry_backoff" in paths
+
+
+def test_a_short_limit_with_several_attempts_is_batch_s_shortest_timeout():
+    """AWS Batch takes at least 60 seconds; with one attempt the job's deadline keeps Sundial's own limit."""
+    several = job(batch(), max_attempts=2, max_runtime_seconds=30)
+    once = job(batch(), max_attempts=1, max_runtime_seconds=30)
+    assert several["batch"]["timeout"] == "1m"
+    assert once["deadline"] == "30s"
+
+
+def test_a_job_without_a_queue_goes_to_sundial_s_default():
+    """Its name is Sundial's own; the note says to check it, and a given queue needs none."""
+    named, guessed = translate(process(), "data"), translate(process())
+    assert named.file["defaults"]["batch"]["queue"] == "data"
+    assert guessed.file["defaults"]["batch"]["queue"] == "sundial-job-queue"
+    path = ("defaults", "batch", "queue")
+    assert [sum(note.path == path for note in made.notes) for made in (named, guessed)] == [0, 1]
+
+
+def test_a_folder_s_queue_stands_above_the_guess(tmp_path):
+    """JSON that is loaded as it stands takes the queue of the folder's defaults."""
+    (tmp_path / "defaults.yaml").write_text("defaults: {batch: {queue: ours}}\n")
+    (tmp_path / "p.json").write_text(json.dumps(process()))
+    assert load_file(tmp_path / "p.json").pipelines["p"].jobs["main"].batch.queue == "ours"
+
+
+def test_entry_points_and_attempts_stay_sundial_s(tmp_path):
+    """No preamble stands before the image's entry point, and AWS tries once an attempt."""
+    made = load(tmp_path, process(task(batch(command=[])))).pipelines["p"].jobs["main"].batch
+    assert (made.preamble, made.attempts, made.command) == (False, 1, None)
+
+
+def test_a_script_s_name_is_not_taken_for_a_template_file():
+    """BashOperator reads a command that ends in .sh as a file's name."""
+    made = job({"shell_script_command": {"script": "/opt/run.sh"}})
+    assert made["with"]["bash_command"] == "/opt/run.sh\n"
+
+
+def test_a_script_s_explicit_success_is_refused():
+    """It was a line of its output, which no operator looks for."""
+    data = process(task({"shell_script_command": {"script": "true"}}, require_explicit_success=True))
+    assert [".".join(map(str, note.path)) for note in translate(data).notes if note.refused] == ["p.jobs.main.operator"]
+
+
+def test_a_step_s_explicit_success_is_refused():
+    """EMR knows only how a step ended."""
+    data = process(task(spark(), require_explicit_success=True))
+    translation = translate(data)
+    assert [".".join(map(str, note.path)) for note in translation.notes if note.refused] == ["p.jobs.main.steps"]
+    assert "explicit_success" not in translation.file["p"]["jobs"]["main"]
+
+
+def test_the_master_is_always_one():
+    """Whatever count is written, as in Sundial, and the note says so."""
+    data = process(task(cluster(master_instance=group(instance_count=5))))
+    assert translate(data).file["p"]["jobs"]["main"]["emr"]["master"] == {"type": "m4.large", "count": 1}
+    assert "p.jobs.main.emr.master.count" in [path for path, _ in notes(data)]
+
+
+def test_an_empty_group_is_left_out():
+    """EMR takes no core group of 0 instances."""
+    data = process(task(cluster(core_instance=group(instance_count=0))))
+    assert "core" not in translate(data).file["p"]["jobs"]["main"]["emr"]
+    assert any("no instances" in text for _, text in notes(data))
+
+
+def test_defaults_of_a_new_cluster():
+    """release_label, region and visible_to_all_users have Sundial's defaults."""
+    command = cluster()
+    del command["emr_command"]["emr_cluster"]["new_emr_cluster"]["release_label"]
+    made = job(command)
+    assert (made["emr"]["release"], made["region"], made["emr"]["visible"]) == ("emr-5.10.0", "us-east-1", False)
+
+
+@pytest.mark.parametrize("role", ["EMR_DefaultRole", {"value": "EMR_DefaultRole"}])
+def test_roles_in_both_ways_of_writing_an_enum(role):
+    """The API writes an enum in a union as a text or as an object with a value."""
+    made = job(cluster(emr_service_role={"default_emr_service_role": role}))
+    assert made["emr"]["service_role"] == "EMR_DefaultRole"
+
+
+def test_plain_configurations_are_short():
+    """Classifications without nested ones are a mapping."""
+    configurations = [{"classification": "spark", "properties": {"maximizeResourceAllocation": "true"}}]
+    made = job(cluster(configurations=configurations))
+    assert made["emr"]["configurations"] == {"spark": {"maximizeResourceAllocation": "true"}}
+
+
+def test_spark_conf_without_a_value_is_refused():
+    """spark-submit would not have taken it."""
+    refused = [note for note in translate(process(task(spark(spark_conf=["verbose"])))).notes if note.refused]
+    assert [n.message for n in refused] == ["'verbose' is not key=value: spark-submit would have refused it; left out"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a b"], ["a-b"]),
+        (["defaults"], ["defaults-2"]),
+        (["a b", "a/b"], ["a-b", "a-b-2"]),
+        (["ü"], ["process"]),
+        (["x" * 300], ["x" * 124]),
+    ],
+)
+def test_names_become_what_aws_takes(names, expected):
+    """Letters, digits, - and _; reserved words and doubles get a number; the note has the old name."""
+    translation = translate([process() | {"process_definition_name": name} for name in names])
+    assert expected == [name for name in translation.file if name != "defaults"]
+    assert set(expected) - set(names) == {
+        note.path[0] for note in translation.notes if " was " in f" {note.message}"
+    } - {"defaults"}
+
+
+def test_jobs_are_renamed_where_they_are_waited_for_too():
+    """`after` names the job as it is called now."""
+    first = task(batch(), task_definition_name="step one")
+    second = task(batch(), task_definition_name="two", dependencies=[{"task_definition_name": "step one"}])
+    assert {
+        name: {word: value for word, value in made.items() if word == "after"}
+        for name, made in pipeline(first, second)["jobs"].items()
+    } == {"step-one": {}, "two": {"after": "step-one"}}
+
+
+EXACTLY_ONE = "expected exactly one of batch_image_command, emr_command, shell_script_command, docker_image_command"
+WRONG = {
+    "no name": (
+        lambda d: d.pop("process_definition_name"),
+        "$.process_definition_name",
+        "`process_definition_name` is missing",
+    ),
+    "no tasks": (lambda d: d.update(task_definitions=[]), "$.task_definitions", "must not be empty"),
+    "tasks as object": (
+        lambda d: d.update(task_definitions={}),
+        "$.task_definitions",
+        "expected a list, not a mapping",
+    ),
+    "task as text": (lambda d: d["task_definitions"].append("x"), "$.task_definitions[1]", "expected a mapping, not x"),
+    "attempts as text": (
+        lambda d: d["task_definitions"][0].update(max_attempts="3"),
+        "$.task_definitions[0].max_attempts",
+        "expected a whole number, not 3",
+    ),
+    "no attempts": (
+        lambda d: d["task_definitions"][0].pop("max_attempts"),
+        "$.task_definitions[0].max_attempts",
+        "`max_attempts` is missing",
+    ),
+    "zero attempts": (
+        lambda d: d["task_definitions"][0].update(max_attempts=0),
+        "$.task_definitions[0].max_attempts",
+        "must be at least 1, not 0",
+    ),
+    "true for a number": (
+        lambda d: d["task_definitions"][0].update(backoff_base_seconds=True),
+        "$.task_definitions[0].backoff_base_seconds",
+        "expected a whole number, not true",
+    ),
+    "two executables": (
+        lambda d: d["task_definitions"][0]["executable"].update(shell_script_command={"script": "x"}),
+        "$.task_definitions[0].executable",
+        f"{EXACTLY_ONE}, not batch_image_command and shell_script_command",
+    ),
+    "unknown executable": (
+        lambda d: d["task_definitions"][0].update(executable={"lambda": {}}),
+        "$.task_definitions[0].executable",
+        f"{EXACTLY_ONE}, not lambda",
+    ),
+    "command as text": (
+        lambda d: d["task_definitions"][0]["executable"]["batch_image_command"].update(command="run"),
+        "$.task_definitions[0].executable.batch_image_command.command",
+        "expected a list, not run",
+    ),
+    "unknown dependency": (
+        lambda d: d["task_definitions"][0].update(dependencies=[{"task_definition_name": "mian"}]),
+        "$.task_definitions[0].dependencies[0].task_definition_name",
+        "there is no task 'mian' in this process",
+    ),
+    "twice the same task": (
+        lambda d: d["task_definitions"].append(copy.deepcopy(d["task_definitions"][0])),
+        "$.task_definitions[1].task_definition_name",
+        "there are two tasks 'main'",
+    ),
+    "overlap": (
+        lambda d: d.update(overlap_action="kill"),
+        "$.overlap_action",
+        "expected wait or terminate, not kill",
+    ),
+    "both schedules": (
+        lambda d: d.update(schedule={"cron_schedule": None}),
+        "$.schedule",
+        "expected exactly one of cron_schedule, continuous_schedule, not none",
+    ),
+    "negative buffer": (
+        lambda d: d.update(schedule={"continuous_schedule": {"buffer_seconds": -1}}),
+        "$.schedule.continuous_schedule.buffer_seconds",
+        "must be at least 0, not -1",
+    ),
+    "number as cron field": (
+        lambda d: d.update(
+            schedule={
+                "cron_schedule": {
+                    "minutes": 0,
+                    "hours": "1",
+                    "day_of_month": "*",
+                    "month": "*",
+                    "day_of_week": "?",
+                }
+            }
+        ),
+        "$.schedule.cron_schedule.minutes",
+        "expected text, not 0",
+    ),
+    "mail without address": (
+        lambda d: d.update(notifications=[{"email": {"name": "x"}}]),
+        "$.notifications[0].email.email",
+        "`email` is missing",
+    ),
+    "bid": (
+        lambda d: d["task_definitions"][0].update(
+            cluster(core_instance=group(aws_market={"spot": {"bid_price": "cheap"}}))
+            and {"executable": cluster(core_instance=group(aws_market={"spot": {"bid_price": "cheap"}}))}
+        ),
+        "$.task_definitions[0].executable.emr_command.emr_cluster.new_emr_cluster.core_instance.aws_market.spot.bid_price",
+        "expected a price in dollars an hour like 0.07, not cheap",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_json_is_told_with_its_path(case):
+    """Missing fields and wrong types name their place in the JSON; nothing is made of the process."""
+    change, path, message = WRONG[case]
+    data = process()
+    change(data)
+    document = read_json("p.json", json.dumps(data), translate)
+    assert [f"{path}: {message}"] == [error.message for error in document.errors]
+    assert "p" not in document.value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON: expecting value"),
+        ("{,}", "not JSON: expecting property name enclosed in double quotes"),
+        ("[]", "expected Sundial's process definition, or a list of them (other pipelines are written as YAML)"),
+        ("7", "expected Sundial's process definition, or a list of them (other pipelines are written as YAML)"),
+        ('{"a": NaN}', "not JSON that can be read: NaN is no JSON number"),
+        ('["\\ud800"]', "not JSON that can be read: half a character (a lone surrogate)"),
+        ("[" * 100_000, "not JSON that can be read: it is nested too deeply"),
+    ],
+)
+def test_what_is_no_sundial_file_is_told(text, message):
+    """Broken JSON, other JSON, and JSON that cannot be held."""
+    assert [message] == [error.message for error in read_json("p.json", text, translate).errors]
+
+
+def test_an_error_has_line_and_column_of_the_json(tmp_path):
+    """The caret stands under the field, as in YAML."""
+    path = tmp_path / "p.json"
+    data = process()
+    data["task_definitions"][0]["max_attempts"] = "3"
+    path.write_text(json.dumps(data, indent=2))
+    error = load_file(path).errors[0]
+    assert error.source == '      "max_attempts": "3",'
+    assert (error.pipeline, error.column) == ("p", 7)
+
+
+def test_an_unknown_field_is_left_out_as_sundial_did_and_told():
+    """With a guess at what was meant."""
+    data = process(task(batch(), max_runtime_second=5))
+    assert (
+        "Sundial knows no field task_definitions.0.max_runtime_second: left out (did you mean `max_runtime_seconds`?)"
+        in [text for _, text in notes(data)]
+    )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 10**6) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value, path=()):
+    """All places of JSON data."""
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(inner, (*path, key))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), put=JSON, delete=st.booleans())
+def test_any_change_of_one_place_is_translated_or_told(data, put, delete):
+    """Whatever stands at any place of a file: a file that is YAML, or a problem with its path; no traceback."""
+    changed = copy.deepcopy(EVERY)
+    path = data.draw(st.sampled_from([place for place in places(changed) if place]))
+    parent = changed
+    for key in path[:-1]:
+        parent = parent[key]
+    if delete:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = put
+    document = read_json("x.json", json.dumps(changed), translate)
+    written = document.yaml("header")
+    assert document.value == (yaml.safe_load(written) or {})
+    for error in document.errors:
+        assert error.message
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(max_size=30), words=st.lists(st.text(max_size=12), max_size=4))
+def test_any_text_reaches_the_program_unchanged(text, words, tmp_path_factory):
+    """Commands and values of any characters come through YAML, variables and Jinja as they were."""
+    data = process(task(batch(command=["run", *words], environment_variables=[{"variable_name": "V", "value": text}])))
+    spec = load(tmp_path_factory.getbasetemp(), data)
+    assert [str(error) for error in spec.errors] == []
+    made = spec.pipelines["p"].jobs["main"].batch
+    assert text == JINJA.from_string(made.env["V"]).render()
+    assert ["run", *words] == [JINJA.from_string(word).render() for word in made.command]

@@ -1,0 +1,92 @@
+"""Durations and sizes as people write them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_batchemr.core.units import bytes_, mebibytes, seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("90s", 90),
+        ("15m", 900),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1d", 86400),
+        ("1w", 604800),
+        ("90", 90),
+        (90, 90),
+        ("0.5h", 1800),
+        (" 2 h ", 7200),
+        ("5min", 300),
+        (0, 0),
+        ("2H", 7200),
+        (60.0, 60),
+    ],
+)
+def test_a_duration_is_whole_seconds(written, expected):
+    """Numbers are seconds; units may be added up."""
+    assert expected == seconds(written)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "soon", "h", "-5s", "5 minutes", "1.5s", 0.5, -1, True, "9" * 30, "1h30", float("nan")]
+)
+def test_what_is_no_duration_is_refused(written):
+    """With words, whatever it is."""
+    with pytest.raises(ValueError, match="duration"):
+        seconds(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("8GiB", 8 * 1024**3),
+        ("8G", 8 * 1024**3),
+        ("8g", 8 * 1024**3),
+        ("8GB", 8 * 10**9),
+        ("1.5KiB", 1536),
+        ("5b", 5),
+        (7, 7),
+    ],
+)
+def test_a_size_is_whole_bytes(written, expected):
+    """Units without `B` are binary, as Docker and the JVM read them; with `B` alone decimal."""
+    assert expected == bytes_(written)
+
+
+@pytest.mark.parametrize("written", ["", "big", "8 gigs", "-1GiB", "0.3b", True, "8iB", "2PiB", 10**20])
+def test_what_is_no_size_is_refused(written):
+    """With words, whatever it is."""
+    with pytest.raises(ValueError, match="size"):
+        bytes_(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"), [(2048, 2048), ("2048", 2048), ("2GiB", 2048), ("4g", 4096), ("0.5GiB", 512)]
+)
+def test_memory_is_whole_mebibytes(written, expected):
+    """Numbers are MiB, AWS Batch's unit."""
+    assert expected == mebibytes(written)
+
+
+def test_decimal_memory_says_what_was_meant():
+    """8 GB are no whole MiB."""
+    with pytest.raises(ValueError, match=r"8GB is 7629\.4 MiB, and AWS takes whole MiB; 8GiB was meant"):
+        mebibytes("8GB")
+
+
+@given(st.one_of(st.text(max_size=12), st.floats(), st.integers(), st.booleans()))
+def test_anything_is_taken_or_refused(value):
+    """A whole number not below 0, or ValueError."""
+    for unit in (seconds, bytes_, mebibytes):
+        try:
+            made = unit(value)
+        except ValueError:
+            continue
+        assert isinstance(made, int)
+        assert made >= 0
