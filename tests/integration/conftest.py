@@ -118,24 +118,13 @@ def xcom():
     return read
 
 
-@pytest.fixture(scope="session")
-def local_aws_server(tmp_path_factory):
-    """One local AWS for all tests of the session."""
-    from airflow_batchemr.local import LocalAWS
-
-    with LocalAWS(root=tmp_path_factory.mktemp("aws"), slots=4) as aws:
-        yield aws
-
-
 @pytest.fixture
-def aws(local_aws_server, monkeypatch, tmp_path):
-    """The local AWS, with its addresses in the environment, a state bucket and a queue; counts start at 0."""
-    for name, value in local_aws_server.environment().items():
-        monkeypatch.setenv(name, value)
+def aws(local_aws, monkeypatch, tmp_path):
+    """The local AWS with a state bucket, which Airflow is told of; no test sees the jobs and clusters of another."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", f"s3://state/{tmp_path.name}")
-    local_aws_server.client("s3").create_bucket(Bucket="state")
-    local_aws_server.reset_requests()
-    return local_aws_server
+    local_aws.client("s3").create_bucket(Bucket="state")
+    local_aws.reset_requests()
+    return local_aws
 
 
 class Work:

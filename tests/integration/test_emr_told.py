@@ -125,10 +125,11 @@ def test_progress_is_told_while_it_runs(aws, logs, run_dag, steps, xcom):
     assert "Step 2/2 second" in finished.output
     assert "COMPLETED" in finished.output
     cluster_id = named(aws, "progress-")[0]["Id"]
+    key = "2026-11-20T000000Z"
     for link, address in (
         (EmrClusterLink, f"#/clusterDetails/{cluster_id}"),
         (EmrLogsLink, f"s3/buckets/logs?region=us-east-1&prefix=emr%2F{cluster_id}/"),
-        (LedgerLink, "/progress/2026-11-20T000000Z/work/"),
+        (LedgerLink, f"/progress/{key}/work/"),
     ):
         assert xcom(finished, "progress", "work", link().xcom_key).endswith(address)
 
