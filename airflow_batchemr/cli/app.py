@@ -22,6 +22,7 @@ COMMANDS = {
     "plan": ("plan", "Show what a run would do now: skip, resume or run; nothing is submitted."),
     "render": ("render", "Write a pipeline file as an ordinary Airflow Python file."),
     "import": ("import_", "Translate Sundial's or Step Functions' definitions to pipeline files."),
+    "history": ("history", "Tell what has run, and how it ended, also after AWS has forgotten it."),
     "replay": ("replay", "Run one index of a recorded job again, alone."),
     "orphans": ("orphans", "Find clusters and Batch jobs whose run is over; end them if asked."),
     "clusters": ("clusters", "List the clusters that this package has started, with age and owner; end them."),

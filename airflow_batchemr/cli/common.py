@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.ledger import Ledger
+    from airflow_batchemr.ledger import JobLedger, Ledger
 
 StateOption = Annotated[
     str | None,
@@ -75,6 +75,35 @@ def open_ledger(aws: Clients, state: str | None) -> Ledger:
     if not uri:
         raise StateUriMissingError
     return Ledger(aws.s3, uri)
+
+
+def existing_job(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobLedger:
+    """Find the job's ledger.
+
+    Raises:
+        LookupError: there is none; says what there is.
+    """
+    existing_run(ledger, pipeline, run_key)
+    _known(ledger, job, ledger.jobs(pipeline, run_key), f"job of {pipeline} {run_key}")
+    return ledger.job(pipeline, run_key, job)
+
+
+def existing_run(ledger: Ledger, pipeline: str, run_key: str) -> list[str]:
+    """The jobs of a run; raises LookupError that says what there is."""
+    _known(ledger, run_key, existing_pipeline(ledger, pipeline), f"run of {pipeline}")
+    return ledger.jobs(pipeline, run_key)
+
+
+def existing_pipeline(ledger: Ledger, pipeline: str) -> list[str]:
+    """The run keys of a pipeline, oldest first; raises LookupError that says what there is."""
+    _known(ledger, pipeline, ledger.pipelines(), "pipeline")
+    return ledger.runs(pipeline)
+
+
+def _known(ledger: Ledger, name: str, known: list[str], what: str) -> None:
+    if name not in known:
+        there = ", ".join(known[-20:]) or "none"
+        raise LookupError(f"the ledger {ledger.uri} has no {what} named {name!r}; there are: {there}")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from airflow_batchemr.core.replay import docker_command, recorded_shard, shell_t
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.core.replay import Shard
-    from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState
+    from airflow_batchemr.ledger import LedgerState
 
 app = common.new_app()
 
@@ -64,7 +64,7 @@ def replay(  # noqa: PLR0917 (all are options)
     with common.errors():
         aws = common.clients(profile, region)
         ledger = common.open_ledger(aws, state)
-        job_ledger = _existing(ledger, pipeline, run_key, job)
+        job_ledger = common.existing_job(ledger, pipeline, run_key, job)
         history = job_ledger.history()
         shard = _complete(aws, recorded_shard(history, index), needed=docker)
         if mark:
@@ -83,20 +83,6 @@ def replay(  # noqa: PLR0917 (all are options)
             _show(shard, json_=json_)
             code = 0
     raise typer.Exit(code)
-
-
-def _existing(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobLedger:
-    """Find the job's ledger; where there is none, say what there is."""
-    for names, name, what in (
-        (ledger.pipelines, pipeline, "pipeline"),
-        (lambda: ledger.runs(pipeline), run_key, f"run of {pipeline}"),
-        (lambda: ledger.jobs(pipeline, run_key), job, f"job of {pipeline} {run_key}"),
-    ):
-        known = names()
-        if name not in known:
-            there = ", ".join(known[-20:]) or "none"
-            raise LookupError(f"the ledger {ledger.uri} has no {what} named {name!r}; there are: {there}")
-    return ledger.job(pipeline, run_key, job)
 
 
 def _complete(aws: Clients, shard: Shard, *, needed: bool) -> Shard:

@@ -1,0 +1,215 @@
+"""`batchemr history`: what has run, out of the ledger."""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from airflow_batchemr.cli import common
+from airflow_batchemr.core.history import index_story, job_story
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from airflow_batchemr.core.history import AttemptStory, JobStory
+    from airflow_batchemr.ledger import JobLedger, Ledger
+
+app = common.new_app()
+#: Jobs that are read at the same time.
+_THREADS = 8
+
+
+@app.command()
+def history(  # noqa: PLR0917 (all are options)
+    pipeline: Annotated[
+        str | None, typer.Argument(help="The Dag; none: all that there are.", show_default=False)
+    ] = None,
+    run_key: Annotated[
+        str | None, typer.Argument(help="The run, such as 2026-11-20T000000Z; none: the last ones.", show_default=False)
+    ] = None,
+    job: Annotated[str | None, typer.Argument(help="The job; none: all of the run.", show_default=False)] = None,
+    index: Annotated[
+        int | None, typer.Option("--index", "-i", min=0, help="One index of the job.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs to show, the newest.")] = 20,
+    state: common.StateOption = None,
+    profile: common.ProfileOption = None,
+    region: common.RegionOption = None,
+    json_: common.JsonOption = False,
+) -> None:
+    """Tell what has run, and how it ended, out of the ledger: also after AWS has forgotten the jobs.
+
+    batchemr history
+
+    batchemr history nightly
+
+    batchemr history nightly 2026-11-20T000000Z
+
+    batchemr history nightly 2026-11-20T000000Z score
+
+    batchemr history nightly 2026-11-20T000000Z score --index 17
+    """
+    if index is not None and job is None:
+        raise typer.BadParameter("--index needs the pipeline, the run and the job")
+    with common.errors():
+        ledger = common.open_ledger(common.clients(profile, region), state)
+        if pipeline is None:
+            _pipelines(ledger, json_=json_)
+        elif run_key is None:
+            _runs(ledger, pipeline, limit, json_=json_)
+        elif job is None:
+            _jobs(ledger, pipeline, run_key, json_=json_)
+        else:
+            found = common.existing_job(ledger, pipeline, run_key, job)
+            if index is None:
+                _job(found, [pipeline, run_key, job], ledger.uri, json_=json_)
+            else:
+                _index(found, index, json_=json_)
+
+
+def _pipelines(ledger: Ledger, *, json_: bool) -> None:
+    rows: list[dict[str, Any]] = []
+    for pipeline in ledger.pipelines():
+        runs = ledger.runs(pipeline)
+        rows.append({"pipeline": pipeline, "runs": len(runs), "last_run": runs[-1] if runs else None})
+    if json_:
+        _lines(rows)
+        return
+    common.table(
+        ["pipeline", "runs", "last run"],
+        [[row["pipeline"], str(row["runs"]), row["last_run"] or "-"] for row in rows],
+    )
+    common.say(f"{len(rows)} pipeline{'s' * (len(rows) != 1)} in {ledger.uri}")
+
+
+def _runs(ledger: Ledger, pipeline: str, limit: int, *, json_: bool) -> None:
+    keys = common.existing_pipeline(ledger, pipeline)[: -limit - 1 : -1]
+    with ThreadPoolExecutor(_THREADS) as threads:
+        jobs = dict(zip(keys, threads.map(lambda key: ledger.jobs(pipeline, key), keys), strict=True))
+        wanted = [(key, job) for key in keys for job in jobs[key]]
+        told = dict(zip(wanted, threads.map(lambda one: _story(ledger, pipeline, *one), wanted), strict=True))
+    if json_:
+        _lines(_job_json(pipeline, key, story) for (key, _), story in told.items())
+        return
+    names = list(dict.fromkeys(job for key in reversed(keys) for job in jobs[key]))
+    rows = [[key, *(_cell(told.get((key, job))) for job in names)] for key in keys]
+    common.table(["run", *names], rows)
+
+
+def _cell(story: JobStory | None) -> str:
+    if story is None:
+        return "-"
+    return story.state if story.size <= 1 else f"{story.state} {story.progress}"
+
+
+def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
+    jobs = common.existing_run(ledger, pipeline, run_key)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        told = list(threads.map(lambda job: _story(ledger, pipeline, run_key, job), jobs))
+    told.sort(key=lambda story: (story.began is None, story.began))
+    if json_:
+        _lines(_job_json(pipeline, run_key, story) for story in told)
+        return
+    common.table(
+        ["job", "state", "done", "attempts", "began", "took"],
+        [
+            [one.job, one.state, one.progress, str(len(one.attempts)), _time(one.began), _took(one.began, one.ended)]
+            for one in told
+        ],
+    )
+
+
+def _story(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobStory:
+    return job_story(job, ledger.job(pipeline, run_key, job).history())
+
+
+def _job(found: JobLedger, who: list[str], state: str, *, json_: bool) -> None:
+    story = job_story(who[-1], found.history(), ["batchemr", "replay", *who, "--state", state])
+    if json_:
+        _lines([_job_json(who[0], who[1], story)])
+        return
+    marked = f", marked {_time(story.finished_at)}" if story.finished_at else ""
+    lines = [f"{' '.join(who)}: {story.state}, {story.progress} done{marked}", found.uri]
+    for attempt in story.attempts:
+        lines += ["", *_attempt(attempt)]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _attempt(attempt: AttemptStory) -> list[str]:
+    took = f" after {_took(attempt.began, attempt.ended)}" if attempt.ended else ""
+    lines = [
+        f"attempt {attempt.number}: {attempt.state}{took}, {len(attempt.succeeded):,}/{len(attempt.indices):,} done"
+    ]
+    facts = [("began", _time(attempt.began)), ("by", attempt.by), ("asked to end", attempt.stopped), *attempt.facts]
+    lines += _columns([(name, value) for name, value in facts if value])
+    if attempt.failure:
+        lines += ["", *(f"  {line}".rstrip() for line in attempt.failure.splitlines())]
+    return lines
+
+
+def _index(found: JobLedger, index: int, *, json_: bool) -> None:
+    state = found.history()
+    children = {number: _children(found, number) for number in state.numbers}
+    told = index_story(state, children, index)
+    if not told:
+        raise LookupError(f"no attempt in {found.uri} has had the index {index}")
+    if json_:
+        _lines(dict(facts) for facts in told)
+        return
+    sys.stdout.write("\n\n".join("\n".join(_columns(facts, "")) for facts in told) + "\n")
+
+
+def _children(found: JobLedger, number: int) -> list[dict[str, Any]]:
+    body = found.get_document(f"children/{number:04d}.json")
+    return json.loads(body) if body else []
+
+
+def _columns(facts: list[tuple[str, str]], margin: str = "  ") -> list[str]:
+    width = max(len(name) for name, _ in facts)
+    return [f"{margin}{name:<{width}}  {value}" for name, value in facts]
+
+
+def _time(when: datetime | None) -> str:
+    return when.strftime("%Y-%m-%d %H:%M:%S UTC") if when else "-"
+
+
+def _took(began: datetime | None, ended: datetime | None) -> str:
+    return common.duration(max(0.0, (ended - began).total_seconds())) if began and ended else "-"
+
+
+def _job_json(pipeline: str, run_key: str, story: JobStory) -> dict[str, Any]:
+    return {
+        "pipeline": pipeline,
+        "run_key": run_key,
+        "job": story.job,
+        "state": story.state,
+        "done": story.done,
+        "size": story.size,
+        "began": story.began,
+        "ended": story.ended,
+        "attempts": [
+            {
+                "number": one.number,
+                "kind": one.kind,
+                "state": one.state,
+                "indices": str(one.indices),
+                "succeeded": str(one.succeeded),
+                "began": one.began,
+                "ended": one.ended,
+                "by": one.by,
+                "stopped": one.stopped or None,
+                "facts": [{"name": name, "value": value} for name, value in one.facts],
+                "failure": one.failure or None,
+            }
+            for one in story.attempts
+        ],
+    }
+
+
+def _lines(records: Any) -> None:
+    for record in records:
+        sys.stdout.write(json.dumps(record, default=lambda value: value.isoformat()) + "\n")
