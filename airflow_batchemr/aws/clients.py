@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.errors import Expired, NotAllowed, classify
 from airflow_batchemr.aws.retry import IDEMPOTENT, ONCE, POLLING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from botocore.config import Config
 
@@ -52,6 +54,21 @@ class Clients:
         with self._lock:
             self._made.clear()
             self._forget()
+
+    @contextmanager
+    def renewing(self, call: str = "") -> Iterator[None]:
+        """Tell what a failed call within means, and `renew` where it may be for the credentials: who polls comes back.
+
+        Args:
+            call: the call as IAM names it; not needed where what fails is an `AwsError` already.
+        """
+        try:
+            yield
+        except Exception as error:
+            meaning = classify(error, call)
+            if isinstance(meaning, Expired | NotAllowed):  # a key that was exchanged is refused, too
+                self.renew()
+            raise meaning from error
 
     @property
     def region(self) -> str:

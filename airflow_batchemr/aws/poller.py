@@ -32,8 +32,8 @@ SLOWEST = 120.0
 GATHERING = 0.2
 #: Calls at once. Two are enough for 1,000 waits; more would only be throttled sooner.
 THREADS = 2
-#: A permission that is taken away for a moment (a policy being replaced) should not fail what runs.
-DENIALS_TOLERATED = 3
+#: Seconds in which refusals fail nothing: IAM's changes take minutes to settle (a policy that is replaced, a new role).
+PATIENCE = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,9 @@ class _Wait(Generic[T]):
     ids: tuple[str, ...]
     pending: dict[str, Sighting[T]] = field(default_factory=dict)
     failure: AwsError | None = None
+    warning: str | None = None
+    """What the task's log is to say."""
+    denied_since: float | None = None
     waker: asyncio.Future[None] | None = None
     """Only while somebody sleeps on it: an Event would cost each of a thousand waits 700 bytes."""
 
@@ -59,7 +62,7 @@ class _Wait(Generic[T]):
             self.waker.set_result(None)
 
     async def something(self) -> None:
-        while not self.pending and self.failure is None:
+        while not self.pending and self.failure is None and self.warning is None:
             self.waker = asyncio.get_running_loop().create_future()
             await self.waker
 
@@ -83,6 +86,7 @@ class Poller(Generic[T]):
         same: whether two answers are the same as far as the pace is concerned: the pace falls while nothing changes.
         shortest: seconds between two rounds, and from a change to the next look.
         longest: seconds after which what does not change is looked at again.
+        patience: seconds for which AWS may refuse to show the ids before the waits fail.
     """
 
     def __init__(
@@ -93,25 +97,31 @@ class Poller(Generic[T]):
         same: Callable[[T | None, T | None], bool] = lambda before, after: before == after,
         shortest: float = SHORTEST,
         longest: float = LONGEST,
+        patience: float = PATIENCE,
     ) -> None:
         self._describe = describe
         self._chunk = chunk
         self._same = same
-        self._shortest, self._longest = shortest, longest
+        self._shortest, self._longest, self._patience = shortest, longest, patience
         self._entries: dict[str, _Entry[T]] = {}
         self._loop_task: asyncio.Task[None] | None = None
         self._joined = asyncio.Event()
         self._threads: ThreadPoolExecutor | None = None
         self._slowness = 0
-        self._denials = 0
 
-    async def watch(self, ids: Sequence[str]) -> AsyncGenerator[Mapping[str, Sighting[T]], None]:
+    async def watch(
+        self, ids: Sequence[str], warn: Callable[[str], object] = log.warning
+    ) -> AsyncGenerator[Mapping[str, Sighting[T]], None]:
         """Join the loop; yields what has been seen of the ids since the last time, as soon as there is any.
 
         It goes on until the caller leaves it (`aclosing`), or no longer wants to know.
 
+        Args:
+            ids: what to look at.
+            warn: tells the wait's own log that AWS has begun to refuse.
+
         Raises:
-            NotAllowed: AWS has refused to show the ids several times in a row: a person must act.
+            NotAllowed: AWS has refused to show the ids for minutes: a person must act.
         """
         wait: _Wait[T] = _Wait(tuple(ids))
         now = time.monotonic()
@@ -128,6 +138,11 @@ class Poller(Generic[T]):
                 await wait.something()
                 if wait.failure is not None:
                     raise wait.failure
+                if wait.warning is not None:
+                    warn(wait.warning)
+                    wait.warning = None
+                if not wait.pending:
+                    continue
                 seen, wait.pending = wait.pending, {}
                 yield seen
         finally:
@@ -203,15 +218,17 @@ class Poller(Generic[T]):
         answers = await asyncio.gather(*(self._ask(chunk) for chunk in chunks))
         failures = [answer for answer in answers if isinstance(answer, AwsError)]
         if not failures:
-            self._slowness, self._denials = 0, 0
+            if self._slowness:
+                self._slowness = 0
+                for wait in self._waits():
+                    wait.denied_since = None
             return
         self._slowness = min(self._slowness + 1, 6)
         worst = failures[0]
         log.warning("Polling goes on more slowly (next look in about %.0f s): %s", self._pause(), worst)
-        if any(isinstance(failure, NotAllowed) for failure in failures):
-            self._denials += 1
-            if self._denials >= DENIALS_TOLERATED:
-                self._fail(next(failure for failure in failures if isinstance(failure, NotAllowed)))
+        denied = next((failure for failure in failures if isinstance(failure, NotAllowed)), None)
+        if denied is not None:
+            self._denied(denied)
 
     async def _ask(self, ids: list[str]) -> AwsError | None:
         try:
@@ -234,12 +251,20 @@ class Poller(Generic[T]):
                 wait.wake()
         return None
 
-    def _fail(self, failure: AwsError) -> None:
-        self._denials = 0
-        for entry in self._entries.values():
-            for wait in entry.waits:
-                wait.failure = failure
+    def _denied(self, denied: NotAllowed) -> None:
+        """Warn each wait's log at its first refusal; fail the waits that have met them for long enough."""
+        now = time.monotonic()
+        for wait in self._waits():
+            if wait.denied_since is None:
+                wait.denied_since = now
+                wait.warning = f"{denied} The wait goes on for {self._patience / 60:.0f} minutes, should that change"
                 wait.wake()
+            elif now - wait.denied_since >= self._patience:
+                wait.failure = denied
+                wait.wake()
+
+    def _waits(self) -> set[_Wait[T]]:
+        return {wait for entry in self._entries.values() for wait in entry.waits}
 
 
 def _leave_out_of_collections() -> None:

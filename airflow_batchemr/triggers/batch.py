@@ -12,7 +12,7 @@ from airflow.triggers.base import TriggerEvent
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.attempts import INVISIBLE, BatchAttempts
 from airflow_batchemr.aws.batch.progress import Progress, Stuck, summary_of
-from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
+from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.ledger import LedgerError
@@ -92,7 +92,7 @@ class BatchJobsTrigger(LedgerTrigger):
         clients = shared_clients(self.aws_conn_id, self.region)
         where = (self.aws_conn_id, self.region)
         poller = shared_poller((*where, "batch"), lambda: jobs_poller(clients))
-        async with Live(clients, where, self.jobs, self.log) as live, aclosing(poller.watch(ids)) as looks:
+        async with Live(clients, where, self.jobs, self.log) as live, aclosing(poller.watch(ids, self.log.warning)) as looks:
             while True:
                 try:
                     sightings = await asyncio.wait_for(anext(looks), self.time_left())
@@ -146,13 +146,8 @@ def jobs_poller(clients: Clients) -> Poller[JobSummary]:
     """A poll loop over DescribeJobs: 100 ids a call."""
 
     def describe(ids: Sequence[str]) -> dict[str, JobSummary]:
-        try:
+        with clients.renewing("batch:DescribeJobs"):
             answer = clients.polling("batch").describe_jobs(jobs=list(ids))
-        except Exception as error:
-            meaning = classify(error, "batch:DescribeJobs")
-            if isinstance(meaning, Expired | NotAllowed):  # a key that was exchanged is refused, too
-                clients.renew()
-            raise meaning from error
         return {job["jobId"]: summary_of(job) for job in answer["jobs"]}
 
     def same(before: JobSummary | None, after: JobSummary | None) -> bool:

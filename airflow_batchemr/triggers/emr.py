@@ -102,7 +102,7 @@ class EmrTrigger(LedgerTrigger):
             log=self.log,
         )
         with poller.expecting(self.cluster_id, created, self.step_ids, own=self.own):
-            async with live, aclosing(poller.watch([self.cluster_id])) as looks:
+            async with live, aclosing(poller.watch([self.cluster_id], self.log.warning)) as looks:
                 while True:
                     try:
                         seen = await asyncio.wait_for(anext(looks), self.time_left())

@@ -60,7 +60,7 @@ class JobRunTrigger(LedgerTrigger):
         key = (self.aws_conn_id, self.region, place.kind, place.where)
         poller = shared_poller(key, lambda: runs_poller(clients, place))
         missing: float | None = None
-        async with aclosing(poller.watch([self.run_id])) as looks:
+        async with aclosing(poller.watch([self.run_id], self.log.warning)) as looks:
             while True:
                 try:
                     seen = await asyncio.wait_for(anext(looks), self.time_left())
@@ -91,14 +91,13 @@ def runs_poller(clients: Clients, place: Place) -> Poller[JobRun]:
 
     def describe(ids: Sequence[str]) -> dict[str, JobRun]:
         found: dict[str, JobRun] = {}
-        if len(ids) > 1:
-            wanted = set(ids)
-            found = {
-                run.run_id: run for run in place.listed(clients, states=list(place.living)) if run.run_id in wanted
-            }
-        for run_id in ids:
-            if run_id not in found and (run := place.describe(clients, run_id)) is not None:
-                found[run_id] = run
+        with clients.renewing():
+            if len(ids) > 1:
+                wanted, living = set(ids), place.listed(clients, states=list(place.living))
+                found = {run.run_id: run for run in living if run.run_id in wanted}
+            for run_id in ids:
+                if run_id not in found and (run := place.describe(clients, run_id)) is not None:
+                    found[run_id] = run
         return found
 
     return Poller(describe, chunk=100_000, shortest=SHORTEST, longest=LONGEST)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
-from airflow_batchemr.aws.poller import DENIALS_TOLERATED, Poller, shared_poller
-from airflow_batchemr.ledger import Ledger, LedgerError
+from airflow_batchemr.aws.poller import PATIENCE, Poller, shared_poller
+from airflow_batchemr.ledger import CredentialsError, Ledger, LedgerError, NotAllowedError
 from airflow_batchemr.operators.connection import connection_clients
 
 if TYPE_CHECKING:
@@ -76,17 +76,23 @@ class S3MarkerTrigger(BaseTrigger):
         conn, region = self.aws_conn_id, self.region
         poller = shared_poller((conn, region, "markers"), lambda: markers_poller(connection_clients(conn, region)))
         id_ = "\n".join((self.state, self.dag_id, self.run_key, self.job))  # noqa: FLY002 - the poller splits it
-        denials = 0
+        denied_since: float | None = None
         try:
-            async with aclosing(poller.watch([id_])) as looks:
+            async with aclosing(poller.watch([id_], self.log.warning)) as looks:
                 while True:
                     left = None if self.deadline is None else max(0.0, self.deadline - time.time())
                     seen = await asyncio.wait_for(anext(looks), left)
                     value = seen[id_].value
                     if isinstance(value, str):
                         return {"status": "marked", "marker": value}
-                    denials = 0 if value is None else denials + 1
-                    if denials >= DENIALS_TOLERATED:
+                    if value is None:
+                        denied_since = None
+                        continue
+                    if denied_since is None:
+                        denied_since = time.monotonic()
+                        self.log.warning("%s", value)
+                    passing = isinstance(value, NotAllowedError | CredentialsError)
+                    if not passing or time.monotonic() - denied_since >= PATIENCE:
                         return {"status": "denied", "message": str(value)}
         except (TimeoutError, asyncio.TimeoutError):
             return {"status": "timeout"}

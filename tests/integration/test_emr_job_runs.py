@@ -15,12 +15,13 @@ from botocore.stub import ANY, Stubber
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.emr.job_run_attempts import JobRunAttempts, place_of
 from airflow_batchemr.aws.emr.job_runs import token
-from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.errors import Expired, InvalidRequest
 from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.core.emr_diagnosis import probable_cause
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr import EmrJobRunOperator
 from airflow_batchemr.spec.models import Spark
+from airflow_batchemr.triggers.emr_job_run import runs_poller
 
 ARN = "arn:aws:emr-serverless:us-east-1:123456789012:/applications/00f1abcdexample/jobruns/00f2abcdexample"
 ROLE = "arn:aws:iam::123456789012:role/runs"
@@ -142,6 +143,20 @@ def test_a_stopped_run_is_cancelled_and_is_no_failure(aws, on):
     run.started()
     assert "wait" == run.go(before=[]).action
     assert "stopped" == run.ledger.history().attempts[0].result.outcome
+
+
+def test_a_key_that_was_exchanged_ends_no_wait(aws):
+    """A triggerer runs for weeks: the poll takes the connection's new credentials when the old ones have run out."""
+    run = Run(aws, EKS)
+    made = []
+    poller = runs_poller(Clients(lambda *_: made.append(1) or run.clients.get(run.place.service)), run.place)
+    run.stub.add_client_error("describe_job_run", "ExpiredTokenException", http_status_code=400)
+    run.state("RUNNING")
+    with run.stub:
+        with pytest.raises(Expired):
+            poller._describe(["run1"])
+        assert "RUNNING" == poller._describe(["run1"])["run1"].state
+    assert 2 == len(made)
 
 
 def test_what_is_sent_says_all_that_the_block_says(aws):

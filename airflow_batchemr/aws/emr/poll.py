@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW, Cluster
 from airflow_batchemr.aws.emr.steps import LIST_CHUNK, Step
-from airflow_batchemr.aws.errors import Expired, InvalidRequest, NotAllowed, classify
+from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.poller import SHARE_OF_AGE, Poller
 
 if TYPE_CHECKING:
@@ -105,12 +105,7 @@ class EmrPoller(Poller[Sight]):
     def _look(self, ids: Sequence[str]) -> dict[str, Sight]:
         """What AWS says now; runs in a thread."""
         client = self._clients.polling("emr")
-        try:
-            found = self._states(client, ids)
-        except Exception as error:
-            if isinstance(classify(error), Expired | NotAllowed):  # a key that was exchanged is refused, too
-                self._clients.renew()
-            raise
+        found = self._states(client, ids)
         for cluster_id, cluster in found.items():
             watched = self._watched.get(cluster_id)
             if watched is not None:
@@ -127,11 +122,10 @@ class EmrPoller(Poller[Sight]):
             found = self._listed(client, wanted)
         for cluster_id in wanted - set(found):
             try:
-                answer = client.describe_cluster(ClusterId=cluster_id)  # type: ignore[attr-defined]
-            except Exception as error:
-                if isinstance(classify(error), InvalidRequest):  # no such cluster
-                    continue
-                raise
+                with self._clients.renewing("elasticmapreduce:DescribeCluster"):
+                    answer = client.describe_cluster(ClusterId=cluster_id)  # type: ignore[attr-defined]
+            except InvalidRequest:  # no such cluster
+                continue
             found[cluster_id] = Cluster.of(answer["Cluster"])
         return found
 
@@ -142,7 +136,8 @@ class EmrPoller(Poller[Sight]):
         found: dict[str, Cluster] = {}
         pages = 0
         while pages <= len(wanted):  # more pages than clusters: asking for each is cheaper
-            page = client.list_clusters(**arguments)  # type: ignore[attr-defined]
+            with self._clients.renewing("elasticmapreduce:ListClusters"):
+                page = client.list_clusters(**arguments)  # type: ignore[attr-defined]
             pages += 1
             found.update({one["Id"]: Cluster.of(one) for one in page["Clusters"] if one["Id"] in wanted})
             if not page.get("Marker") or len(found) == len(wanted):
@@ -168,13 +163,12 @@ class EmrPoller(Poller[Sight]):
             if not live:
                 return
             try:
-                answer = client.list_steps(  # type: ignore[attr-defined]
-                    ClusterId=cluster.cluster_id, StepIds=live[:LIST_CHUNK]
-                )
-            except Exception as error:
-                if isinstance(classify(error), InvalidRequest):  # the wait itself finds out that there is no such step
-                    return
-                raise
+                with self._clients.renewing("elasticmapreduce:ListSteps"):
+                    answer = client.list_steps(  # type: ignore[attr-defined]
+                        ClusterId=cluster.cluster_id, StepIds=live[:LIST_CHUNK]
+                    )
+            except InvalidRequest:  # the wait itself finds out that there is no such step
+                return
             seen = {one["Id"]: Step.of(one) for one in answer["Steps"]}
             if any(watched.steps.get(id_) != step for id_, step in seen.items()):
                 watched.changed = now

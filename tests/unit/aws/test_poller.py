@@ -33,10 +33,10 @@ def refusal(code, status=400):
     )
 
 
-async def until(poller, id_, value):
+async def until(poller, id_, value, warn=print):
     """What the wait saw, up to and with `value`."""
     saw = []
-    async with aclosing(poller.watch([id_])) as looks:
+    async with aclosing(poller.watch([id_], warn)) as looks:
         async for seen in looks:
             saw.append(seen[id_].value)
             if seen[id_].value == value:
@@ -116,11 +116,25 @@ def test_no_error_ends_a_wait(service, poller, error):
     assert 3 == len(service.calls)
 
 
-def test_a_permission_that_stays_away_is_told_to_the_waits(service, poller):
-    """A person has to act, so the wait ends with the IAM action that is missing."""
-    service.errors = [refusal("AccessDeniedException", 403) for _ in range(3)]
+def test_a_permission_that_stays_away_is_told_to_the_waits(service):
+    """A person has to act, so the wait ends with the IAM action that is missing; its log says so from the first on."""
+    poller = Poller(service.describe, shortest=0.02, patience=0.1)
+    service.errors = [refusal("AccessDeniedException", 403) for _ in range(30)]
+    warned = []
     with pytest.raises(NotAllowed, match="DescribeJobs"):
-        asyncio.run(until(poller, "a", "SUCCEEDED"))
+        asyncio.run(until(poller, "a", "SUCCEEDED", warned.append))
+    assert 1 == len(warned)
+    assert "IAM action DescribeJobs" in warned[0]
+
+
+def test_refusals_end_no_wait_before_minutes_have_passed(service, poller):
+    """A new policy takes its time: what is allowed at last goes on, and a later refusal has its minutes anew."""
+    service.values = {"a": "SUCCEEDED"}
+    service.errors = [refusal("AccessDeniedException", 403) for _ in range(5)]
+    warned = []
+    assert ["SUCCEEDED"] == asyncio.run(until(poller, "a", "SUCCEEDED", warned.append))
+    assert 6 == len(service.calls)
+    assert 1 == len(warned)
 
 
 def test_a_permission_that_comes_back_is_forgotten(service, poller):
