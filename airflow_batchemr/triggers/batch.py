@@ -92,7 +92,8 @@ class BatchJobsTrigger(LedgerTrigger):
         clients = shared_clients(self.aws_conn_id, self.region)
         where = (self.aws_conn_id, self.region)
         poller = shared_poller((*where, "batch"), lambda: jobs_poller(clients))
-        async with Live(clients, where, self.jobs, self.log) as live, aclosing(poller.watch(ids, self.log.warning)) as looks:
+        watch = poller.watch(ids, self.log.warning)
+        async with Live(clients, where, self.jobs, self.log) as live, aclosing(watch) as looks:
             while True:
                 try:
                     sightings = await asyncio.wait_for(anext(looks), self.time_left())
