@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr import settings
 from airflow_batchemr.core.compile import compile_pipeline
-from airflow_batchemr.spec import SpecError, find_files, load_file
+from airflow_batchemr.spec import SpecError, files_for, find_files, load_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import MutableMapping
 
     from airflow.sdk import DAG
 
     from airflow_batchemr.spec import SpecFile
-
-#: Lines that begin at the left margin of a YAML file, and what one begins with that is no plain key.
-_MARGIN = re.compile(r"^[^\s#].*", re.MULTILINE)
-_UNUSUAL = "%-.{}[]?*&!<>|@`"
 
 
 def build_dags(path: str | Path) -> list[DAG]:
@@ -104,7 +99,7 @@ def _load(path: Path) -> tuple[dict[str, DAG], list[SpecError]]:
     environment, policy = settings.environment(), settings.policy()
     dags: dict[str, DAG] = {}
     errors: list[SpecError] = []
-    for file in _files(path, asked_for):
+    for file in find_files(path) if asked_for is None else files_for(path, asked_for):
         spec = load_file(file, environment=environment, only=asked_for)
         errors += spec.errors
         for name, pipeline in spec.pipelines.items():
@@ -132,26 +127,3 @@ def _placed(error: SpecError, spec: SpecFile, name: str) -> SpecError:
     error.path = error.path or spec.path
     error.pipeline = error.pipeline or name
     return error
-
-
-def _files(path: Path, asked_for: str | None) -> Iterator[Path]:
-    """The pipeline files; if one Dag is asked for, those that may hold it, the likeliest first."""
-    found = find_files(path)
-    if asked_for is None:
-        yield from found
-        return
-    yield from (file for file in found if file.stem == asked_for)
-    yield from (file for file in found if file.stem != asked_for and _may_hold(file, asked_for))
-
-
-def _may_hold(file: Path, dag_id: str) -> bool:
-    """Whether a file has a key at its left margin that is the pipeline's, or whose matrix may bring it forth."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return True  # told when it is loaded
-    for line in _MARGIN.findall(text):
-        key = line.partition(":")[0].strip(" \t\"'")
-        if line[0] in _UNUSUAL or dag_id == key or dag_id.startswith(f"{key}_"):
-            return True
-    return False

@@ -135,8 +135,8 @@ def measure(folder: Path, files: list[Path], warm: list[Path], before: str = "",
 
 def write(folder: Path, count: int) -> dict[str, list[Path]]:
     """All files of all variants; gives the Dag files by variant."""
-    one, many, hand = folder / "one", folder / "many", folder / "hand"
-    for each in (one, many, hand, folder / "home"):
+    one, many, others, hand = folder / "one", folder / "many", folder / "others", folder / "hand"
+    for each in (one, many, others, hand, folder / "home"):
         each.mkdir()
     (one / "all.yaml").write_text("".join(PIPELINE.format(**words(n)) for n in range(count)))
     (one / "dags.py").write_text(LOADER.format(path=str(one / "all.yaml")))
@@ -151,8 +151,10 @@ def write(folder: Path, count: int) -> dict[str, list[Path]]:
     (small / "hand.py").write_text(HAND_WRITTEN.format(numbers="[9999]", params=RERUN))
     for n in range(count):
         (many / f"p{n:04d}.yaml").write_text(PIPELINE.format(**words(n)))
+        (others / f"file{n:04d}.yaml").write_text(PIPELINE.format(**words(n)))
         (hand / f"p{n:04d}.py").write_text(HAND_WRITTEN.format(numbers=f"[{n}]", params=RERUN))
     (many / "dags.py").write_text(LOADER.format(path=str(many)))
+    (others / "dags.py").write_text(LOADER.format(path=str(others)))
     (folder / "hand.py").write_text(HAND_WRITTEN.format(numbers=f"range({count})", params=RERUN))
     (folder / "bare.py").write_text(HAND_WRITTEN.format(numbers=f"range({count})", params=""))
     return {
@@ -161,6 +163,7 @@ def write(folder: Path, count: int) -> dict[str, list[Path]]:
         "hand files": sorted(hand.glob("*.py")),
         "one": [one / "dags.py"],
         "many": [many / "dags.py"],
+        "others": [others / "dags.py"],
         "dag-factory": [one / "factory.py"],
         "warm": [small / "dags.py"],
         "warm hand": [small / "hand.py"],
@@ -183,7 +186,10 @@ def main() -> None:
     parser.add_argument("--pipelines", type=int, default=1000)
     parser.add_argument("--dag-factory", metavar="FOLDER", default="")
     options = parser.parse_args()
-    asked = f"import os; os.environ['_AIRFLOW_PARSING_CONTEXT_DAG_ID'] = 'p{options.pipelines // 2:04d}'"
+    asked, last = (
+        f"import os; os.environ['_AIRFLOW_PARSING_CONTEXT_DAG_ID'] = 'p{n:04d}'"
+        for n in (options.pipelines // 2, options.pipelines - 1)
+    )
     with tempfile.TemporaryDirectory(prefix="parsing-") as name:
         folder = Path(name)
         files = write(folder, options.pipelines)
@@ -195,6 +201,8 @@ def main() -> None:
             "pipeline files, one each": ("many", "warm", "", options.pipelines),
             "one Dag asked for, all in one file": ("one", "warm", asked, 1),
             "one Dag asked for, one file each": ("many", "warm", asked, 1),
+            "one Dag asked for, one file each, of other names": ("others", "warm", asked, 1),
+            "the last of them asked for": ("others", "warm", last, 1),
         }
         if options.dag_factory or _installed("dagfactory"):
             variants["dag-factory 1.1.0, all in one"] = ("dag-factory", "warm dag-factory", "", options.pipelines)

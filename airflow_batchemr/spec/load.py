@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.spec import checks
 from airflow_batchemr.spec.assemble import Defaults, RawJob, RawPipeline, assemble
 from airflow_batchemr.spec.errors import SpecError
+from airflow_batchemr.spec.finding import FOLDER_FILE
 from airflow_batchemr.spec.layers import Layer, error_at, merge
 from airflow_batchemr.spec.models import Job, Pipeline
 from airflow_batchemr.spec.reader import MAX_FILE, Document, read
@@ -23,10 +24,6 @@ from airflow_batchemr.spec.words import RESERVED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Of a folder: what lies under all pipelines of its files, and of the folders in it.
-FOLDER_FILE = "defaults.yaml"
-#: Files that are pipelines; `.json` is Sundial's.
-SUFFIXES = (".yaml", ".yml", ".json")
 #: A folder with one of these is the top: no `defaults.yaml` is looked for above it.
 _TOPS = (".git", ".airflowignore", "airflow.cfg")
 
@@ -135,25 +132,6 @@ def _queue(folder: Document) -> Any:
     batch = folder.value.get("defaults")
     batch = batch.get("batch") if isinstance(batch, dict) else None
     return batch.get("queue") if isinstance(batch, dict) else None
-
-
-def find_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The pipeline files of a folder and the folders in it, in order; a file is the only one of itself.
-
-    `defaults.yaml` belongs to the others and is no pipeline file; hidden folders are left out.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return [path]
-    found = []
-    for folder, inner, names in os.walk(path):
-        inner[:] = sorted(name for name in inner if not name.startswith((".", "__")))
-        found += [
-            Path(folder, name)
-            for name in names
-            if name.endswith(SUFFIXES) and not name.startswith(".") and name != FOLDER_FILE
-        ]
-    return sorted(found)
 
 
 def _text(path: Path, errors: list[SpecError]) -> str | None:

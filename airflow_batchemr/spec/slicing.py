@@ -14,17 +14,28 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"(?:\A|\n)([^ \t\r\n#][^\n]*)")
 #: A key, as people write it; all else at the margin (documents, quotes, lists, flow style, …) is unusual.
 _KEY = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)[ \t]*:(?:[ \t\r]|\Z)")
+#: The `---` above a file, which changes nothing.
+_START = re.compile(r"---(?:[ \t]+#.*|[ \t\r]*)")
+_INDENTED = re.compile(r"^[ \t]+[^\s#]", re.MULTILINE)
 _ANCHOR = re.compile(r"(?:^|[\s\[{,:-])&[A-Za-z0-9_]", re.MULTILINE)
 
 
 def entries(text: str) -> list[tuple[str, int]] | None:
     """The top-level keys of a file and where they begin; None where the text is unusual."""
-    found = []
+    if text.count("\r") != text.count("\r\n") or any(mark in text for mark in "\x85\u2028\u2029"):
+        return None  # YAML begins a new line there
+    found: list[tuple[str, int]] = []
+    started = False
     for line in _LINE.finditer(text):
         key = _KEY.match(line[1])
-        if not key:
+        if key:
+            found.append((key[1], line.start(1)))
+        elif started or found or not _START.fullmatch(line[1]):
             return None
-        found.append((key[1], line.start(1)))
+        else:
+            started = True
+    if _INDENTED.search(text, 0, found[0][1] if found else len(text)):
+        return None
     return found
 
 

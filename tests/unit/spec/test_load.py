@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from airflow_batchemr.spec import load_file
+from airflow_batchemr.spec.slicing import slice_text
 
 JOB = "{image: 'i:1', queue: q, command: c}"
 
@@ -298,6 +299,12 @@ def test_one_pipeline_is_read_out_of_any_layout(load, text):
     """The fast way gives what the whole file gives, or is not taken."""
     assert load(text).pipelines.get("x") == load(text, only="x").pipelines.get("x")
     assert ["x"] == list(load(text, only="x").pipelines)
+
+
+def test_one_pipeline_is_cut_out_of_a_file_that_begins_with_a_document_mark():
+    """Many editors put `---` first: the others are not parsed for it."""
+    assert "\n\ny: 2\n" == slice_text("--- # ours\nx: 1\ny: 2\n", ["y"])
+    assert None is slice_text("---\nx: 1\n---\ny: 2\n", ["y"])
 
 
 def test_the_source_of_a_pipeline_is_its_text(load):
