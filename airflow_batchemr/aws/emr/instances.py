@@ -60,8 +60,13 @@ def check(emr: Emr) -> None:
     described = bool(emr.type or emr.master or emr.fleets)
     if emr.managed_scaling and described and not has_core:
         raise InvalidRequest("managed_scaling: there is nothing to scale without a `core` group (or instances above 1)")
-    if emr.master and emr.master.count == 3 and not emr.core:
+    if several_masters(emr) and not has_core:
         raise InvalidRequest("master: a cluster with 3 masters needs a `core` group")
+
+
+def several_masters(emr: Emr) -> bool:
+    """Whether the cluster has 3 masters: EMR protects it from termination and lets it outlive its steps."""
+    return bool((emr.master and emr.master.count > 1) or (emr.fleets and emr.fleets.master.on_demand > 1))
 
 
 def _at(types: list[str], choice: int) -> str:
@@ -114,6 +119,8 @@ def _fleet(role: str, fleet: Fleet) -> dict[str, Any]:
         if fleet.allocation:
             spot["AllocationStrategy"] = fleet.allocation
         made["LaunchSpecifications"] = {"SpotSpecification": spot}
+    if fleet.on_demand and (fleet.allocation or len(fleet.types) > 5):  # EMR takes more than 5 types only with it
+        made.setdefault("LaunchSpecifications", {})["OnDemandSpecification"] = {"AllocationStrategy": "lowest-price"}
     return made
 
 

@@ -35,11 +35,11 @@ def _bootstrap(value: object) -> object:
 
 
 class ManagedScaling(Model):
-    """EMR's managed scaling, in units (instances, or capacity units of fleets).
+    """EMR's managed scaling, in units (instances, or capacity units of fleets); the master does not count.
 
     Attributes:
-        minimum: of the whole cluster.
-        maximum: of the whole cluster.
+        minimum: core and task instances together.
+        maximum: core and task instances together.
         maximum_on_demand: above it, spot.
         maximum_core: above it, task instances.
     """
@@ -53,6 +53,9 @@ class ManagedScaling(Model):
     def _in_order(self) -> ManagedScaling:
         if self.minimum > self.maximum:
             raise Refusal(f"`minimum` ({self.minimum}) is above `maximum` ({self.maximum})", at=["minimum"])
+        for word in ("maximum_on_demand", "maximum_core"):
+            if (getattr(self, word) or 0) > self.maximum:
+                raise Refusal(f"`{word}` ({getattr(self, word)}) is above `maximum` ({self.maximum})", at=[word])
         return self
 
 
@@ -239,6 +242,8 @@ class Emr(Model):
             raise Refusal("a `task` fleet needs a `core` fleet: task instances hold no HDFS", at=["fleets", "task"])
         if self.master and self.master.count not in (1, 3):
             raise Refusal(f"EMR takes 1 master, or 3, not {self.master.count}", at=["master", "count"])
+        if self.master and self.master.count == 3 and self.master.market == "spot":
+            raise Refusal("EMR takes 3 masters on demand only", at=["master", "market"])
         if self.bid is not None and self.market != "spot":
             raise Refusal("a bid goes with `market: spot`", at=["bid"])
         if not shape and not self.overrides.get("Instances"):

@@ -86,10 +86,20 @@ class Ebs(Model):
         Field(ge=1, le=65536),
         WithJsonSchema(_VOLUME),
     ]
-    type: Literal["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"] = "gp3"
+    type: Literal["gp2", "gp3", "io1", "st1", "sc1", "standard"] = "gp3"
     iops: Annotated[int, Field(ge=100)] | None = None
-    throughput: Annotated[int, Field(ge=125)] | None = None
+    throughput: Annotated[int, Field(ge=125, le=1000)] | None = None
     count: Annotated[int, Field(ge=1, le=25)] = 1
+
+    @model_validator(mode="after")
+    def _fits_the_type(self) -> Ebs:
+        if self.type == "io1" and self.iops is None:
+            raise Refusal("volumes of type io1 need `iops`", at=["type"])
+        if self.iops is not None and self.type not in {"gp3", "io1"}:
+            raise Refusal(f"`iops` goes with gp3 and io1, not with {self.type}", at=["iops"])
+        if self.throughput is not None and self.type != "gp3":
+            raise Refusal(f"`throughput` goes with gp3, not with {self.type}", at=["throughput"])
+        return self
 
 
 EbsOrSize = Annotated[Ebs, BeforeValidator(_ebs), Form((_VOLUME,))]
@@ -179,18 +189,39 @@ class Fleet(Model):
             raise Refusal("a fleet needs a target: `on_demand` or `spot`, or both")
         if not 300 <= self.spot_timeout <= 86_400:
             raise Refusal("EMR waits 5 minutes to 24 hours for spot capacity", at=["spot_timeout"])
+        if self.spot and len(self.types) > 5 and self.allocation is None:
+            raise Refusal(
+                "EMR takes more than 5 types only with an allocation strategy",
+                "such as `allocation: price-capacity-optimized`",
+                ["types"],
+            )
         return self
+
+
+def _master(value: object) -> object:
+    """A master is one instance on demand where no target says otherwise."""
+    if isinstance(value, dict) and not {"on_demand", "spot"} & set(value):
+        return {**value, "on_demand": 1}
+    return value
 
 
 class Fleets(Model):
     """The instance fleets of a cluster.
 
     Attributes:
-        master: one instance.
+        master: one instance, on demand unless `spot: 1` is said; or 3 on demand.
         core: instances with HDFS.
         task: instances without.
     """
 
-    master: Fleet
+    master: Annotated[Fleet, BeforeValidator(_master)]
     core: Fleet | None = None
     task: Fleet | None = None
+
+    @model_validator(mode="after")
+    def _one_master(self) -> Fleets:
+        targets = self.master.on_demand, self.master.spot
+        if targets not in {(1, 0), (0, 1), (3, 0)}:
+            message = "a master fleet is 1 instance, on demand or on spot, or 3 on demand"
+            raise Refusal(message, at=["master", "spot" if self.master.spot else "on_demand"])
+        return self
