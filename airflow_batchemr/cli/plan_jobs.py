@@ -15,10 +15,11 @@ from airflow_batchemr.aws.batch.requests import attempt_requests
 from airflow_batchemr.aws.batch.words import BatchWords
 from airflow_batchemr.aws.emr.advance import done_steps
 from airflow_batchemr.aws.emr.own import ClusterWords
-from airflow_batchemr.aws.emr.python_env import docker_configurations, environments
+from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
 from airflow_batchemr.aws.identity import RunIdentity, tag_value
 from airflow_batchemr.core import compile_jobs
+from airflow_batchemr.core.emr_needs import Needs
 from airflow_batchemr.core.emr_steps import plan_steps, remaining
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.planning import AttemptPlan, closed, decide
@@ -162,6 +163,13 @@ class Forecaster:
         """The owner that Airflow gives a task, by default its own default."""
         return {"batchemr:owner": tag_value(self.plan.dag_kwargs.get("owner") or "airflow")}
 
+    def _folder(self, identity: RunIdentity) -> str:
+        """Where scripts of a cluster would lie."""
+        return self.ledger.job(identity.dag_id, identity.run_key, identity.job).document_uri("") if self.ledger else ""
+
+    def _pythons(self, needs: Needs) -> dict[str, Environment]:
+        return environments(self.clients, needs.python_env, self.folder) if self.clients is not None else {}
+
     def _read(self, job: str) -> LedgerState | None:
         return self.ledger.job(self.plan.dag_id, self.run_key, job).read() if self.ledger else None
 
@@ -246,10 +254,8 @@ class Forecaster:
         identity = self._identity(task, kwargs)
         told = identity.environment(0)
         models = [Step.model_validate(step) for step in kwargs["steps"]]
-        sparks = [model.spark for model in models if model.spark is not None]
-        pythons: dict[str, Environment] = {}
-        if self.clients is not None and any(spark.python_env for spark in sparks):
-            pythons = environments(self.clients, sparks, self.folder)
+        needs = Needs.of(models)
+        pythons = self._pythons(needs)
         planned = plan_steps(
             models,
             on_failure=kwargs.get("on_failure"),
@@ -274,16 +280,9 @@ class Forecaster:
         number = state.next_number if state else 1
         name = identity.attempt_name(number)
         if task.operator == compile_jobs.EPHEMERAL_EMR:
-            words = ClusterWords(
-                Emr.model_validate(kwargs["cluster"]),
-                scripts=[one for one in pythons.values() if one.script is not None],
-                configurations=docker_configurations([spark.docker_image for spark in sparks if spark.docker_image]),
-                tags=self._tags(),
-            )
+            words = ClusterWords(Emr.model_validate(kwargs["cluster"]), needs, pythons, tags=self._tags())
             configs = [step.config(name, words.step_default) for step in left[:256]]
-            folder = (
-                self.ledger.job(self.plan.dag_id, self.run_key, identity.job).document_uri("") if self.ledger else ""
-            )
+            folder = self._folder(identity)
             stays = len(left) > 256
             request = words.request(identity, number, configs, stays=stays, variant=Variant(), folder=folder)
             forecast.requests.append({"call": "RunJobFlow", "request": request})
@@ -311,9 +310,11 @@ class Forecaster:
         state = self._read(identity.job)
         if state is not None and state.open_attempts:
             return Forecast(task.task_id, "wait", note="the cluster has been started")
-        words = ClusterWords(Emr.model_validate(kwargs["cluster"]), tags=self._tags())
+        needs = Needs.of_values(kwargs.get("needs") or {})
+        words = ClusterWords(Emr.model_validate(kwargs["cluster"]), needs, self._pythons(needs), tags=self._tags())
         number = state.next_number if state else 1
-        request = words.request(identity, number, (), stays=True, variant=Variant())
+        folder = self._folder(identity)
+        request = words.request(identity, number, (), stays=True, variant=Variant(), folder=folder)
         return Forecast(
             task.task_id,
             "cluster",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.emr_needs import needs_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -72,6 +74,8 @@ def create_cluster(pipeline: Pipeline, ledger_name: str, cluster: Emr | None, se
     """
     assert cluster is not None  # noqa: S101 - only jobs and entries with a cluster get here
     kwargs = {"cluster": words(cluster), "serves": serves, "job": ledger_name, **common(pipeline)}
+    if needs := needs_of(pipeline.jobs[job] for job in serves).values():
+        kwargs["needs"] = needs
     if not all(pipeline.skip_if_succeeded and pipeline.jobs[job].skip_if_succeeded for job in serves):
         kwargs["skip_if_succeeded"] = False  # whatever their markers say, somebody will need it
     return kwargs

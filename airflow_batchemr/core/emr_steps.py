@@ -118,7 +118,15 @@ def _copy(copy: Copy) -> dict[str, Any]:
 
 def _spark(spark: Spark, environment: Mapping[str, str], pythons: Mapping[str, PythonEnv]) -> dict[str, Any]:
     python = pythons.get(spark.python_env) if spark.python_env else None
-    return _runner(spark_submit(spark, python=python, environment=environment))
+    words = spark_submit(spark, python=python, environment=environment)
+    # In client mode the driver is spark-submit itself, and YARN sets nothing for it.
+    variables = _variables(environment) if spark.deploy_mode == "client" else []
+    return _runner([*variables, *words])
+
+
+def _variables(environment: Mapping[str, str]) -> list[str]:
+    """The words that give variables to the command behind them."""
+    return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
 
 
 def _spark_name(spark: Spark) -> str:
@@ -143,8 +151,7 @@ def _step(step: Step, environment: Mapping[str, str], pythons: Mapping[str, Pyth
         return step.class_ or posixpath.basename(step.jar), {"HadoopJarStep": {k: v for k, v in jar.items() if v}}
     command = step.command
     assert command is not None  # noqa: S101 - the model has looked
-    variables = [f"{name}={value}" for name, value in environment.items()]
     # A text is the user's own line for a shell; a list is words that no shell sees.
     words = ["bash", "-c", command] if isinstance(command, str) else list(command)
     name = command.split()[0] if isinstance(command, str) else command[0]
-    return posixpath.basename(name) or "command", _runner(["env", *variables, *words] if variables else words)
+    return posixpath.basename(name) or "command", _runner([*_variables(environment), *words])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -45,6 +46,10 @@ class EmrOperator(LedgerOperator):
         super().__init__(**kwargs)
         self.deadline = deadline
         self._killed = threading.Event()
+
+    def folder(self) -> Path:
+        """Where relative paths begin: the folder of the Dag's file."""
+        return Path(self.dag.fileloc).parent if self.dag.fileloc else Path.cwd()
 
     def emr_attempts(self) -> EmrAttempts:
         """The attempts of this job."""

@@ -11,7 +11,9 @@ from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.attempts import StoppedError
 from airflow_batchemr.aws.emr.cluster_job import ClusterJob
 from airflow_batchemr.aws.emr.own import ClusterWords
+from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
+from airflow_batchemr.core.emr_needs import Needs
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.emr_words import cluster_words, owner_tag
@@ -32,22 +34,34 @@ class CreateEmrClusterOperator(EmrOperator):
     Args:
         cluster: the words of `emr:`: type, instances, release, …
         serves: ledger names of the jobs that use it. When the markers of all of them stand, there is no cluster.
+        needs: what their steps need of it: lists of `applications`, `python_env` and `docker_image`, and `requires`
+            with versions; so that all of it is looked at, and made, before they run.
         **kwargs: of `EmrOperator`; `job` is the cluster's name in the ledger.
     """
 
-    template_fields: Sequence[str] = (*EmrOperator.template_fields, "cluster")
-    template_fields_renderers = {"cluster": "json"}  # noqa: RUF012 - Airflow's own form
+    template_fields: Sequence[str] = (*EmrOperator.template_fields, "cluster", "needs")
+    template_fields_renderers = {"cluster": "json", "needs": "json"}  # noqa: RUF012 - Airflow's own form
     stops_when_cleared = False  # a cluster that is up serves the next try as well
 
-    def __init__(self, *, cluster: dict[str, Any], serves: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: dict[str, Any],
+        serves: Sequence[str] = (),
+        needs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.cluster = cluster
+        self.needs = needs
         self.serves = list(serves)
 
     def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:
         """Start the cluster, or find the one that was started; wait until it is up."""
         self.heed(event, state, {})
-        words = ClusterWords(cluster_words(self.cluster), tags=owner_tag(self.owner))
+        needs = Needs.of_values(self.needs or {})
+        pythons = environments(self.clients, needs.python_env, self.folder())
+        words = ClusterWords(cluster_words(self.cluster), needs, pythons, tags=owner_tag(self.owner))
         words.request(self.identity, 0, (), stays=True, variant=Variant())
         if event is None and not state.open_attempts and self._served(context):
             self.log.info("All that this cluster is for has succeeded (%s): no cluster", ", ".join(self.serves))

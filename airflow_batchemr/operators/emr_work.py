@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters
@@ -12,10 +11,11 @@ from airflow_batchemr.aws.emr.clusters import ALIVE, Cluster
 from airflow_batchemr.aws.emr.guest import Guest
 from airflow_batchemr.aws.emr.own import ClusterWords, OwnCluster
 from airflow_batchemr.aws.emr.preflight import check_versions
-from airflow_batchemr.aws.emr.python_env import docker_configurations, environments
+from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
 from airflow_batchemr.aws.emr.serving import serving
 from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.core.emr_needs import Needs
 from airflow_batchemr.core.emr_steps import plan_steps
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.operators.emr_base import EmrOperator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.emr.python_env import Environment
     from airflow_batchemr.core.emr_steps import PlannedStep
     from airflow_batchemr.ledger import LedgerState
-    from airflow_batchemr.spec.models import Spark, Step
+    from airflow_batchemr.spec.models import Step
 
 #: Of what a program is told about its run: all but the attempt's number, which would make each try's steps others.
 _STABLE = ("PIPELINE_RUN_ID", "BATCHEMR_DAG_ID", "BATCHEMR_RUN_KEY", "BATCHEMR_JOB", "BATCHEMR_STATE")
@@ -106,15 +106,14 @@ class StepsOperator(EmrOperator):
             pythons={words: one.python for words, one in self.environments().items()},
         )
 
-    def sparks(self) -> list[Spark]:
-        """The spark blocks of the steps."""
-        return [step.spark for step in self.step_models() if step.spark is not None]
+    def needs(self) -> Needs:
+        """What the steps need of their cluster."""
+        return Needs.of(self.step_models())
 
     def environments(self) -> dict[str, Environment]:
         """What each `python_env` comes to; raises `InvalidRequest`."""
         if self._environments is None:
-            folder = Path(self.dag.fileloc).parent if self.dag.fileloc else Path.cwd()
-            self._environments = environments(self.clients, self.sparks(), folder)
+            self._environments = environments(self.clients, self.needs().python_env, self.folder())
         return self._environments
 
     def step_models(self) -> list[Step]:
@@ -141,7 +140,7 @@ class StepsOperator(EmrOperator):
 class EphemeralEmrOperator(StepsOperator):
     """Starts an EMR cluster, runs its steps one after another, and ends it, whatever happens.
 
-    The cluster ends by itself after its steps; it also has an idle timeout, for the case that nobody is left to end it.
+    The cluster ends by itself after its steps, also when nobody is left to end it.
     With `keep_alive` it stays for that long when it has nothing to do.
 
     Args:
@@ -163,14 +162,7 @@ class EphemeralEmrOperator(StepsOperator):
 
     def advance(self, planned: list[PlannedStep], attempts: EmrAttempts) -> Advance:
         """On a cluster of its own."""
-        sparks = self.sparks()
-        words = ClusterWords(
-            cluster_words(self.cluster),
-            scripts=[one for one in self.environments().values() if one.script is not None],
-            configurations=docker_configurations([spark.docker_image for spark in sparks if spark.docker_image]),
-            tags=owner_tag(self.owner),
-            requires={name: version for spark in sparks for name, version in spark.requires.items()},
-        )
+        words = ClusterWords(cluster_words(self.cluster), self.needs(), self.environments(), tags=owner_tag(self.owner))
         configs = [step.config("check", words.step_default) for step in planned]
         words.request(self.identity, 0, configs[:256], stays=False, variant=Variant())
         return OwnCluster(
@@ -214,11 +206,11 @@ class EmrStepsOperator(StepsOperator):
             raise InvalidRequest(
                 f"exactly one of cluster, cluster_id and cluster_name is needed, not {' and '.join(given) or 'none'}"
             )
-        made = [words for words, one in self.environments().items() if one.script is not None]
-        if made:
+        made = self._installed()
+        if made and not self.cluster:
             raise InvalidRequest(
-                f"python_env: {made[0]} is put on the machines when a cluster starts, and this one is there: give a "
-                "packed environment (s3://….tar.gz)"
+                f"python_env: {next(iter(made))} is put on the machines when a cluster starts, and this one is there: "
+                "give a packed environment (s3://….tar.gz)"
             )
         return Guest(
             self.identity,
@@ -229,13 +221,22 @@ class EmrStepsOperator(StepsOperator):
             resume=self.resume_steps,
         )
 
+    def _installed(self) -> dict[str, str]:
+        """Names of the bootstrap actions that make the steps' Python, by the words of `python_env`."""
+        return {words: one.name for words, one in self.environments().items() if one.script is not None}
+
     def _cluster(self) -> tuple[str, int]:
         """Id and step concurrency of the cluster; raises `InvalidRequest` where it is not there to take steps."""
         if self.cluster:
             ledger = Ledger(self.clients.s3, self.identity.state)
-            cluster_id = serving(
-                self.clients, ledger.job(self.identity.dag_id, self.identity.run_key, self.cluster)
-            ).cluster_id
+            found = serving(self.clients, ledger.job(self.identity.dag_id, self.identity.run_key, self.cluster))
+            cluster_id = found.cluster_id
+            lacking = [words for words, name in self._installed().items() if name not in found.bootstrap]
+            if lacking:
+                raise InvalidRequest(
+                    f"python_env: the cluster {cluster_id} was started without {lacking[0]} as it is now: clear the "
+                    "task that creates it, and this one with it (by hand: name it in `needs` of that task)"
+                )
         elif self.cluster_name:
             alive = clusters.listed(self.clients, states=sorted(ALIVE))
             cluster_id = next((entry["Id"] for entry in alive if entry["Name"] == self.cluster_name), "")
@@ -250,6 +251,6 @@ class EmrStepsOperator(StepsOperator):
         if not brief.alive:
             raise InvalidRequest(f"cluster_id: the cluster {cluster_id} has ended: {brief.why}")
         versions = {str(one["Name"]): str(one.get("Version", "")) for one in said.get("Applications", [])}
-        for spark in self.sparks():
-            check_versions(f"the cluster {cluster_id}", versions, ["Spark"], spark.requires)
+        needs = self.needs()
+        check_versions(f"the cluster {cluster_id}", versions, needs.applications, needs.requires)
         return cluster_id, int(said.get("StepConcurrencyLevel") or 1)

@@ -15,10 +15,12 @@ def steps(tmp_path):
     return Steps(tmp_path)
 
 
-def shared_dag(dag_id, jobs, cluster=CLUSTER):
+def shared_dag(dag_id, jobs, cluster=CLUSTER, needs=None):
     """`jobs`: name -> steps; they run one after another on one cluster."""
     with DAG(dag_id, schedule=None) as dag:
-        up = CreateEmrClusterOperator(task_id="up", job="shared.cluster", cluster=cluster, serves=list(jobs)).as_setup()
+        up = CreateEmrClusterOperator(
+            task_id="up", job="shared.cluster", cluster=cluster, serves=list(jobs), needs=needs
+        ).as_setup()
         down = TerminateEmrClusterOperator(task_id="down", cluster="shared.cluster").as_teardown(setups=up)
         before = up
         for name, work in jobs.items():
@@ -61,6 +63,32 @@ def test_the_cluster_ends_when_a_job_fails_and_the_next_step_does_not_run(aws, r
     assert "success" == run_dag(dag).state
     assert ["a", "a", "b"] == steps.ran()
     assert 2 == len(named(aws, "shared_fail-"))
+
+
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [
+        ({"requires": {"spark": "4.0"}}, "has spark 3.5"),
+        ({"python_env": ["no-such.txt"]}, "python_env: no-such.txt cannot be read"),
+    ],
+    ids=["version", "environment"],
+)
+def test_what_the_jobs_need_is_looked_at_before_their_cluster_is_paid_for(aws, run_dag, steps, needs, message):
+    """The versions and environments of its jobs' spark blocks."""
+    finished = run_dag(shared_dag(f"shared_needs_{next(iter(needs))}", {"one": [steps.step("a")]}, needs=needs))
+    assert "failed" == finished.tasks["up"]
+    assert message in finished.output
+    assert 0 == aws.requests()["RunJobFlow"]
+
+
+def test_a_job_whose_environment_its_cluster_lacks_says_so(aws, run_dag, tmp_path):
+    """In a Dag by hand whose cluster is not told of it."""
+    (tmp_path / "requirements.txt").write_text("")
+    spark = {"py": "s3://code/x.py", "python_env": str(tmp_path / "requirements.txt")}
+    finished = run_dag(shared_dag("shared_lacks", {"one": [{"spark": spark}]}))
+    assert {"up": "success", "one": "failed", "down": "success"} == finished.tasks
+    assert "was started without" in finished.output
+    assert 0 == aws.requests()["AddJobFlowSteps"]
 
 
 def test_a_batch_job_is_told_of_its_cluster_and_can_use_it(aws, run_dag, tmp_path):

@@ -90,7 +90,8 @@ class ClusterJob:
 
     def _start(self, number: int, position: int, fresh: str | None) -> Open | None:
         variant = variants(self._words.emr)[position]
-        request = self._words.request(self._identity, number, (), stays=True, variant=variant)
+        folder = self._ledger.document_uri("")
+        request = self._words.request(self._identity, number, (), stays=True, variant=variant, folder=folder)
         self._words.prepare(self._clients, self._ledger, request)
         details = {"variant": position, "keep_alive": self._words.emr.keep_alive, "serves": self._serves}
         return self._attempts.start_cluster(number, request, (), fresh, details=details, indices=ONE)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.advance import Advance, Failed
 from airflow_batchemr.aws.emr.preflight import check_release
-from airflow_batchemr.aws.emr.python_env import ROOT
+from airflow_batchemr.aws.emr.python_env import ROOT, docker_configurations
 from airflow_batchemr.aws.emr.request import STEPS_AT_CREATION, Variant, run_job_flow, variants
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.aws.emr.steps import Step
+from airflow_batchemr.core.emr_needs import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,12 +33,16 @@ class ClusterWords:
     """A cluster to start: the block, and what is generated for it."""
 
     emr: Emr
-    scripts: Sequence[Environment] = ()
-    """Python environments that bootstrap actions make."""
-    configurations: Sequence[Mapping[str, Any]] = ()
+    needs: Needs = field(default_factory=Needs)
+    """What the steps need that are to run on it."""
+    pythons: Mapping[str, Environment] = field(default_factory=dict)
+    """What each of their `python_env` comes to."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    requires: Mapping[str, str] = field(default_factory=dict)
-    """Versions that the steps want, beside those that the block wants."""
+
+    @property
+    def scripts(self) -> list[Environment]:
+        """Python environments that bootstrap actions make."""
+        return [one for one in self.pythons.values() if one.script is not None]
 
     @property
     def step_default(self) -> OnFailure:
@@ -69,7 +74,8 @@ class ClusterWords:
             stays=stays or self.emr.keep_alive is not None,
             variant=variant,
             bootstrap=bootstrap,
-            configurations=self.configurations,
+            configurations=docker_configurations(self.needs.docker_image),
+            needed=self.needs.applications,
         )
 
     def prepare(self, clients: Clients, ledger: JobLedger, request: Mapping[str, Any]) -> None:
@@ -79,7 +85,7 @@ class ClusterWords:
             InvalidRequest: names what EMR lacks.
         """
         applications = [str(one["Name"]) for one in request.get("Applications", [])]
-        check_release(clients, str(request["ReleaseLabel"]), applications, {**self.emr.requires, **self.requires})
+        check_release(clients, str(request["ReleaseLabel"]), applications, {**self.emr.requires, **self.needs.requires})
         for one in self.scripts:
             if one.script is not None:
                 ledger.put_document(one.name, one.script)

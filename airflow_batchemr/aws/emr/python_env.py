@@ -14,11 +14,10 @@ from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.core.spark import PythonEnv
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.spec.models import Spark
 
 #: Folder on the machines of the cluster that all users of YARN can read.
 ROOT = "/opt/batchemr"
@@ -60,28 +59,18 @@ class Environment:
     """Name of the script, by its content."""
 
 
-def environments(clients: Clients, sparks: Sequence[Spark], folder: Path) -> dict[str, Environment]:
-    """All environments of a job's steps, by the words of `python_env`.
+def environments(clients: Clients, python_envs: Iterable[str], folder: Path) -> dict[str, Environment]:
+    """All environments of some steps, by the words of `python_env`.
 
     Args:
         clients: for requirements that lie in S3.
-        sparks: the spark blocks.
+        python_envs: those words.
         folder: where relative paths begin: the folder of the Dag's file.
 
     Raises:
         InvalidRequest: a file is not there, or its kind is not known.
     """
-    made: dict[str, Environment] = {}
-    for spark in sparks:
-        words = spark.python_env
-        if words is None or words in made:
-            continue
-        made[words] = _environment(clients, words, folder)
-        if made[words].python.archive and spark.deploy_mode == "client":
-            raise InvalidRequest(
-                f"python_env: YARN unpacks {words} for the driver in cluster mode only: leave out `deploy_mode: client`"
-            )
-    return made
+    return {words: _environment(clients, words, folder) for words in dict.fromkeys(python_envs)}
 
 
 def _environment(clients: Clients, words: str, folder: Path) -> Environment:

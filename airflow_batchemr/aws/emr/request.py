@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ from airflow_batchemr.aws.emr import instances
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.merge import deep_merge
 from airflow_batchemr.aws.validation import check_request
+from airflow_batchemr.core.emr_releases import ends_itself
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator
 
     from airflow_batchemr.spec.models import Emr
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 RELEASE = "emr-7.5.0"
 #: The roles that `aws emr create-default-roles` makes, and that Sundial took for its defaults.
 SERVICE_ROLE, INSTANCE_ROLE = "EMR_DefaultRole", "EMR_EC2_DefaultRole"
-#: Seconds after which a cluster with nothing to do ends itself: one that has its steps from the start, and one that is
-#: there for others, which may take their time before they use it.
-IDLE_TIMEOUT, IDLE_TIMEOUT_STAYING = 3600, 4 * 3600
+#: Seconds after which a cluster that waits for others ends itself when it has nothing to do. One that has its steps
+#: from the start ends with them and gets no such policy: EMR takes a cluster for idle while a step outside YARN runs.
+IDLE_TIMEOUT = 4 * 3600
+#: EMR: characters of all texts of a step's HadoopJarStep together.
+STEP_LENGTH = 10_240
 #: EMR: steps that RunJobFlow takes.
 STEPS_AT_CREATION = 256
-_LABEL = re.compile(r"emr-(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def run_job_flow(
     variant: Variant | None = None,
     bootstrap: Sequence[Mapping[str, Any]] = (),
     configurations: Sequence[Mapping[str, Any]] = (),
+    needed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The request, checked against botocore's model.
 
@@ -67,6 +70,7 @@ def run_job_flow(
         variant: which of `variants(emr)`.
         bootstrap: generated bootstrap actions, after the block's own.
         configurations: generated classifications, below the block's own.
+        needed: applications that the steps need.
 
     Raises:
         InvalidRequest: names the word or field that EMR would refuse.
@@ -91,7 +95,7 @@ def run_job_flow(
     request: dict[str, Any] = {
         "Name": name,
         "ReleaseLabel": release,
-        "Applications": [{"Name": application} for application in applications(emr)],
+        "Applications": [{"Name": application} for application in applications(emr, needed)],
         "ServiceRole": emr.service_role or SERVICE_ROLE,
         "JobFlowRole": emr.instance_role or INSTANCE_ROLE,
         "VisibleToAllUsers": emr.visible,
@@ -111,25 +115,28 @@ def run_job_flow(
     request.update({field: value for field, value in optional.items() if value})
     request = deep_merge(request, emr.overrides)
     label = str(request.get("ReleaseLabel", release))
-    if ends_itself(label):
-        idle = emr.keep_alive or emr.idle_timeout or (IDLE_TIMEOUT_STAYING if stays else IDLE_TIMEOUT)
+    idle = emr.keep_alive or emr.idle_timeout or (IDLE_TIMEOUT if stays or instances.several_masters(emr) else None)
+    if idle is not None and ends_itself(label):
         request.setdefault("AutoTerminationPolicy", {"IdleTimeout": idle})
     _check(request)
+    if (emr.keep_alive or emr.idle_timeout) and not ends_itself(label):
+        word = "keep_alive" if emr.keep_alive else "idle_timeout"
+        raise InvalidRequest(
+            f"{word}: clusters of {label} cannot end themselves when they are idle; those of emr-5.30, emr-6.1 and "
+            "later can"
+        )
     return request
 
 
-def applications(emr: Emr) -> list[str]:
-    """The applications of the cluster; Spark where none is named."""
-    return emr.applications if emr.applications is not None else ["Spark"]
+def applications(emr: Emr, needed: Sequence[str] = ()) -> list[str]:
+    """The applications of the cluster: those that the block names, else Hadoop, Spark and what the steps need.
 
-
-def ends_itself(release: str) -> bool:
-    """Whether clusters of the release take an idle-timeout policy: emr-5.30.0 and later, emr-6.1.0 and later."""
-    label = _LABEL.match(release)
-    if label is None:
-        return True
-    major, minor = int(label[1]), int(label[2])
-    return (major, minor) >= (6, 1) or (major == 5 and minor >= 30)
+    Hadoop comes with Spark in any case, all but s3-dist-cp and MapReduce: so it is added where steps copy.
+    """
+    if emr.applications is None:
+        return sorted({"Hadoop", "Spark", *needed})
+    named = {name.lower() for name in emr.applications}
+    return [*emr.applications, *(["Hadoop"] if "Hadoop" in needed and "hadoop" not in named else [])]
 
 
 def _security(emr: Emr) -> dict[str, Any]:
@@ -200,15 +207,37 @@ def _check(request: Mapping[str, Any]) -> None:
 
 
 def check_steps(steps: Sequence[Mapping[str, Any]], concurrency: int) -> None:
-    """Check what EMR refuses of steps on a cluster that runs several at once.
+    """Check what EMR refuses of steps.
+
+    Args:
+        steps: StepConfigs.
+        concurrency: how many the cluster runs at once.
 
     Raises:
-        InvalidRequest: a step would end the cluster or cancel others on failure, with a concurrency above 1.
+        InvalidRequest: a step is too long, or would end the cluster or cancel others on failure while others run.
     """
     for step in steps:
+        length = sum(len(text) for text in _texts(step.get("HadoopJarStep")))
+        if length > STEP_LENGTH:
+            raise InvalidRequest(
+                f"steps: step {step['Name']!r} has {length:,} characters in its words, and EMR takes {STEP_LENGTH:,}: "
+                "put long lists into a file in S3"
+            )
         action = step.get("ActionOnFailure", "CONTINUE")
         if concurrency > 1 and action != "CONTINUE":
             raise InvalidRequest(
                 f"on_failure: with step_concurrency {concurrency} EMR takes `continue` only, not "
                 f"`{str(action).lower()}` (step {step['Name']!r})"
             )
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in a part of a request, names of fields apart."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, Sequence):
+        for one in value:
+            yield from _texts(one)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.clusters import Cluster
@@ -21,6 +21,8 @@ class Serving:
     cluster_id: str
     master: str
     """DNS name of the master; the private one in a private subnet."""
+    bootstrap: frozenset[str] = frozenset()
+    """Names of its bootstrap actions."""
 
     def environment(self) -> dict[str, str]:
         """What a Batch job beside the cluster is told."""
@@ -37,17 +39,23 @@ def serving(clients: Clients, ledger: JobLedger) -> Serving:
     Raises:
         InvalidRequest: there is none, or it is not up.
     """
-    handles = [attempt.handle for attempt in ledger.read().open_attempts if attempt.handle is not None]
-    known = [handle.cluster_id for handle in handles if handle.cluster_id is not None]
+    known = [
+        (one.handle.cluster_id, one.intent)
+        for one in ledger.read().open_attempts
+        if one.handle is not None and one.handle.cluster_id is not None
+    ]
     if not known:
         raise InvalidRequest(
             f"no cluster is set up for this run ({ledger.uri}): clear the task that creates it, and this one with it"
         )
-    said = clusters.describe(clients, known[-1])
+    cluster_id, intent = known[-1]
+    said = clusters.describe(clients, cluster_id)
     brief = None if said is None else Cluster.of(said)
     if said is None or brief is None or not brief.up:
         raise InvalidRequest(
-            f"the cluster {known[-1]} is not up: {brief.why if brief else 'EMR does not know it'}. Clear the task that "
-            "creates it, and this one with it"
+            f"the cluster {cluster_id} is not up: {brief.why if brief else 'EMR does not know it'}. Clear the task "
+            "that creates it, and this one with it"
         )
-    return Serving(known[-1], said.get("MasterPublicDnsName", ""))
+    actions: Any = intent.requests[0].request.get("BootstrapActions") if intent else None
+    names = frozenset(str(action["Name"]) for action in actions or [])
+    return Serving(cluster_id, said.get("MasterPublicDnsName", ""), names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.core.emr_needs import needs_of
 from airflow_batchemr.spec.checks.batches import batch
 from airflow_batchemr.spec.checks.clusters import cluster
 from airflow_batchemr.spec.errors import guess
@@ -103,7 +104,8 @@ def _emr(job: Job, pipeline: Pipeline) -> Iterator[Problem]:
                 keys, "the cluster is not this job's own, and is not to be ended by it", "use cancel_and_wait"
             )
         return
-    yield from cluster(emr, ("emr",), runs_steps=job.batch is None, uses_spark=job.spark is not None)
+    beside = job.batch is not None
+    yield from cluster(emr, ("emr",), needs_of([job]), stays=beside, runs_steps=not beside)
 
 
 def _spark(spark: Spark, at: Keys) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zoneinfo
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.emr_needs import needs_of
 from airflow_batchemr.spec.checks.clusters import cluster
 from airflow_batchemr.spec.checks.names import name as name_of
 from airflow_batchemr.spec.errors import guess
@@ -77,7 +78,6 @@ def _never_fires(cron: str) -> bool:
 
 def _clusters(pipeline: Pipeline) -> Iterator[Problem]:
     used = {job.emr.cluster for job in pipeline.jobs.values() if job.emr is not None}
-    spark = {job.emr.cluster for job in pipeline.jobs.values() if job.emr is not None and job.spark is not None}
     for name, emr in pipeline.clusters.items():
         at = ("clusters", name)
         yield from name_of(name, "cluster", at)
@@ -95,7 +95,8 @@ def _clusters(pipeline: Pipeline) -> Iterator[Problem]:
                 "warning",
                 key=True,
             )
-        yield from cluster(emr, at, uses_spark=name in spark)
+        users = [job for job in pipeline.jobs.values() if job.emr is not None and job.emr.cluster == name]
+        yield from cluster(emr, at, needs_of(users), stays=True)
 
 
 def _param(name: str, param: Param) -> Iterator[Problem]:

@@ -109,6 +109,11 @@ class Spark(Model):
             raise Refusal("nothing to run: write `py: s3://…`, or `jar: s3://…` and `class:`")
         if self.python_env is not None and self.py is None:
             raise Refusal("`python_env` goes with `py`", at=["python_env"])
+        if self.deploy_mode == "client" and re.search(r"\.(tar\.gz|tgz|zip)$", self.python_env or ""):
+            raise Refusal(
+                f"YARN unpacks {self.python_env} for the driver in cluster mode only: leave out `deploy_mode: client`",
+                at=["deploy_mode"],
+            )
         return self
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batchemr.aws.emr.request import Variant, ends_itself, run_job_flow, variants
+from airflow_batchemr.aws.emr.request import Variant, run_job_flow, variants
 from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.core.emr_releases import ends_itself
 from airflow_batchemr.spec.models import Emr
 
 
@@ -20,10 +21,10 @@ def test_the_article_s_words_are_enough():
     assert [("MASTER", 1), ("CORE", 9)] == [(group["InstanceRole"], group["InstanceCount"]) for group in groups]
     assert {"m5.xlarge"} == {group["InstanceType"] for group in groups}
     assert ("EMR_DefaultRole", "EMR_EC2_DefaultRole") == (made["ServiceRole"], made["JobFlowRole"])
-    assert [{"Name": "Spark"}] == made["Applications"]
+    assert [{"Name": "Hadoop"}, {"Name": "Spark"}] == made["Applications"]
     assert made["ReleaseLabel"].startswith("emr-7.")
-    assert {"IdleTimeout": 3600} == made["AutoTerminationPolicy"]
     assert made["Instances"]["KeepJobFlowAliveWhenNoSteps"] is False
+    assert "AutoTerminationPolicy" not in made  # EMR would end it in the middle of a long step outside YARN
 
 
 def test_groups_have_markets_bids_and_volumes():
@@ -51,7 +52,7 @@ def test_fleets_have_several_types_and_a_share_of_spot():
     made = request(
         {
             "fleets": {
-                "master": {"types": ["m5.xlarge"], "on_demand": 1},
+                "master": {"types": ["m5.xlarge"]},
                 "core": {
                     "types": [{"type": "r5.xlarge", "weight": 4}, {"type": "r5.2xlarge", "weight": 8, "bid": "0.2"}],
                     "on_demand": 4,
@@ -63,7 +64,9 @@ def test_fleets_have_several_types_and_a_share_of_spot():
             "subnets": ["subnet-1", "subnet-2"],
         }
     )
-    core = made["Instances"]["InstanceFleets"][1]
+    master, core = made["Instances"]["InstanceFleets"]
+    assert (1, 0) == (master["TargetOnDemandCapacity"], master["TargetSpotCapacity"])
+    assert "LaunchSpecifications" not in master
     assert (4, 12) == (core["TargetOnDemandCapacity"], core["TargetSpotCapacity"])
     assert [4, 8] == [one["WeightedCapacity"] for one in core["InstanceTypeConfigs"]]
     assert 100.0 == core["InstanceTypeConfigs"][0]["BidPriceAsPercentageOfOnDemandPrice"]
@@ -73,6 +76,7 @@ def test_fleets_have_several_types_and_a_share_of_spot():
         "TimeoutAction": "SWITCH_TO_ON_DEMAND",
         "AllocationStrategy": "price-capacity-optimized",
     } == core["LaunchSpecifications"]["SpotSpecification"]
+    assert {"AllocationStrategy": "lowest-price"} == core["LaunchSpecifications"]["OnDemandSpecification"]
     assert ["subnet-1", "subnet-2"] == made["Instances"]["Ec2SubnetIds"]
 
 
@@ -147,10 +151,53 @@ def test_overrides_are_merged_at_every_depth():
     ("release", "expected"),
     [("emr-5.29.0", False), ("emr-5.30.0", True), ("emr-6.0.0", False), ("emr-6.1.0", True), ("emr-7.10.0", True)],
 )
-def test_every_cluster_whose_release_takes_it_has_an_idle_timeout(release, expected):
+def test_every_staying_cluster_whose_release_takes_it_has_an_idle_timeout(release, expected):
     """EMR 5.30 and later, 6.1 and later."""
     assert expected == ends_itself(release)
-    assert expected == ("AutoTerminationPolicy" in request({"type": "m5.xlarge", "release": release}))
+    assert expected == ("AutoTerminationPolicy" in request({"type": "m5.xlarge", "release": release}, stays=True))
+
+
+def test_a_cluster_that_ends_with_its_steps_has_the_idle_timeout_that_the_file_says():
+    """And none where it says none."""
+    assert {"IdleTimeout": 120} == request({"type": "m5.xlarge", "idle_timeout": "2m"})["AutoTerminationPolicy"]
+
+
+def test_a_cluster_of_three_masters_has_an_idle_timeout():
+    """EMR protects it and lets it outlive its steps, whatever is asked."""
+    made = request({"master": {"type": "m5.xlarge", "count": 3}, "core": {"type": "m5.xlarge"}})
+    assert {"IdleTimeout": 4 * 3600} == made["AutoTerminationPolicy"]
+
+
+@pytest.mark.parametrize(
+    ("named", "needed", "expected"),
+    [
+        ({}, [], ["Hadoop", "Spark"]),
+        ({}, ["Hive"], ["Hadoop", "Hive", "Spark"]),
+        ({"applications": "Spark"}, ["Spark"], ["Spark"]),
+        ({"applications": "Spark"}, ["Hadoop", "Spark"], ["Spark", "Hadoop"]),
+        ({"applications": ["hadoop", "Hive"]}, ["Hadoop"], ["hadoop", "Hive"]),
+    ],
+)
+def test_a_cluster_has_the_applications_that_its_steps_need(named, needed, expected):
+    """Hadoop brings s3-dist-cp, which Spark alone does not."""
+    made = request({"type": "m5.xlarge", **named}, needed=needed)
+    assert expected == [one["Name"] for one in made["Applications"]]
+
+
+def test_a_step_longer_than_emr_takes_is_refused():
+    """All texts of its HadoopJarStep count."""
+    step = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["x" * 5000] * 2}}
+    request({"type": "m5.xlarge"}, steps=[step])
+    step["HadoopJarStep"]["Args"].append("y" * 250)
+    with pytest.raises(InvalidRequest, match="step 's' has 10,268 characters"):
+        request({"type": "m5.xlarge"}, steps=[step])
+
+
+@pytest.mark.parametrize("word", ["keep_alive", "idle_timeout"])
+def test_a_cluster_that_could_not_end_itself_is_not_kept(word):
+    """Without the policy it would be paid for until somebody notices."""
+    with pytest.raises(InvalidRequest, match=f"{word}: clusters of emr-5.27.0 cannot end themselves"):
+        request({"type": "m5.xlarge", "release": "emr-5.27.0", word: "4h"}, stays=True)
 
 
 def test_a_cluster_for_others_stays_and_still_ends_itself():
@@ -180,6 +227,7 @@ def test_variants_try_each_subnet_before_the_next_type():
         ({"type": "m5.xlarge", "security_groups": {"master": ["sg-1", "sg-2"]}}, "one `master` group"),
         ({"type": "m5.xlarge", "tags": {f"t{n}": "x" for n in range(50)}}, "50 tags"),
         ({"master": {"type": "m5.xlarge", "count": 3}}, "3 masters"),
+        ({"fleets": {"master": {"types": ["m5.xlarge"], "on_demand": 3}}}, "3 masters"),
     ],
 )
 def test_what_emr_would_refuse_is_refused_here(words, problem):

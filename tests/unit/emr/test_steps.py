@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from pydantic import ValidationError
 
 from airflow_batchemr.aws.emr.guest import together
 from airflow_batchemr.aws.emr.python_env import docker_configurations, environments
-from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.core.emr_needs import Needs
 from airflow_batchemr.core.emr_steps import plan_steps, remaining
 from airflow_batchemr.core.spark import PythonEnv, spark_submit
 from airflow_batchemr.spec.models import Spark, Step
@@ -123,9 +124,8 @@ def test_on_a_shared_cluster_a_step_waits_for_the_one_before():
 def test_requirements_become_a_bootstrap_action_that_makes_the_environment(tmp_path):
     """The script really runs; its name is that of its content; nothing of the content is shell text."""
     (tmp_path / "requirements.txt").write_text("# $(touch pwned) `touch pwned`\n")
-    sparks = [Spark.model_validate({"py": "s3://x.py", "python_env": "requirements.txt"})]
-    made = environments(None, sparks, tmp_path)["requirements.txt"]
-    again = environments(None, sparks, tmp_path)["requirements.txt"]
+    made = environments(None, ["requirements.txt"], tmp_path)["requirements.txt"]
+    again = environments(None, ["requirements.txt"], tmp_path)["requirements.txt"]
     assert made == again
     script = tmp_path / "boot.sh"
     script.write_bytes(made.script)
@@ -134,11 +134,34 @@ def test_requirements_become_a_bootstrap_action_that_makes_the_environment(tmp_p
     assert (tmp_path / "root" / folder).exists()
     assert [] == list(tmp_path.rglob("pwned"))
     (tmp_path / "requirements.txt").write_text("# other\n")
-    assert made.name != environments(None, sparks, tmp_path)["requirements.txt"].name
+    assert made.name != environments(None, ["requirements.txt"], tmp_path)["requirements.txt"].name
 
 
-def test_a_packed_environment_needs_cluster_mode(tmp_path):
+def test_a_packed_environment_needs_cluster_mode():
     """In client mode nobody unpacks it for the driver."""
     words = {"py": "s3://x.py", "python_env": "hdfs:///env.tar.gz", "deploy_mode": "client"}
-    with pytest.raises(InvalidRequest, match="cluster mode only"):
-        environments(None, [Spark.model_validate(words)], tmp_path)
+    with pytest.raises(ValidationError, match="cluster mode only"):
+        Spark.model_validate(words)
+
+
+def test_a_driver_in_client_mode_is_told_of_its_run():
+    """There it is spark-submit itself, for which YARN sets no variables."""
+    spark = {"spark": {"py": "s3://code/x.py", "deploy_mode": "client"}}
+    args = plan_steps([Step.model_validate(spark)], environment={"A": "b c"})[0].body["HadoopJarStep"]["Args"]
+    assert ["env", "A=b c", "spark-submit"] == args[:3]
+    assert "spark.executorEnv.A=b c" in args
+
+
+def test_needs_are_what_steps_need_of_their_cluster():
+    """Hadoop for copies, Hive, Spark; versions, environments and images of the spark blocks; empty ones stay out."""
+    spark = {"py": "s3://x.py", "requires": {"spark": "3.5"}, "python_env": "r.txt", "docker_image": "ml:2"}
+    copy = {"copy": {"source": "s3://a/", "destination": "hdfs:///a"}}
+    needs = Needs.of([Step.model_validate(one) for one in (copy, {"hive": "s3://x.q"}, {"spark": spark})])
+    assert {
+        "applications": ["Hadoop", "Hive", "Spark"],
+        "requires": {"spark": "3.5"},
+        "python_env": ["r.txt"],
+        "docker_image": ["ml:2"],
+    } == needs.values()
+    assert needs == Needs.of_values(needs.values())
+    assert {} == Needs.of([Step.model_validate({"command": "x"})]).values()

@@ -88,9 +88,10 @@ def test_a_shared_cluster_lives_from_its_first_job_to_its_last(compiled):
           jobs:
             split: {{batch: {BATCH}}}
             a: {{after: split, emr: {{cluster: spark}}, spark: {{py: s3://code/a.py}}}}
-            b: {{after: a, emr: {{cluster: spark}}, spark: {{py: s3://code/b.py}}}}
+            b: {{after: a, emr: {{cluster: spark}}, spark: {{py: s3://code/b.py, requires: {{spark: "3.5"}}}}}}
             end: {{after: b, batch: {BATCH}}}
     """)
+    assert kwargs(plan, "spark.create_cluster")["needs"] == {"applications": ["Spark"], "requires": {"spark": "3.5"}}
     assert edges(plan) == {
         "spark.create_cluster": ("all_success", ["split"]),
         "split": ("all_success", []),
