@@ -30,6 +30,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_batchemr.links.batch.FailedIndexLogLink",
             "airflow_batchemr.links.emr.EmrClusterLink",
             "airflow_batchemr.links.emr.EmrLogsLink",
+            "airflow_batchemr.links.history.HistoryLink",
             "airflow_batchemr.links.ledger.LedgerLink",
         ],
         "sensors": [{"integration-name": integration, "python-modules": ["airflow_batchemr.sensors.marker"]}],

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
 #: The commands, for the help of `airflow batchemr`; their own help is a process away, Airflow's start is slow enough.
-COMMANDS = "validate fmt graph schema plan render import replay orphans clusters local"
+COMMANDS = "validate fmt graph schema plan render import history replay orphans clusters local"
 
 
 def get_cli_commands() -> list[CLICommand]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch.words import BatchWords
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
+from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.base import LedgerOperator
 from airflow_batchemr.operators.batch_work import BatchWork
@@ -91,7 +92,7 @@ class BatchArrayOperator(BatchWork):
     )
     template_fields_renderers = {"env": "json", "command": "bash", "submit": "json"}  # noqa: RUF012 - Airflow's own form
 
-    operator_extra_links = (BatchJobLink(), FailedIndexLogLink(), BatchQueueLink(), LedgerLink())
+    operator_extra_links = (BatchJobLink(), FailedIndexLogLink(), BatchQueueLink(), HistoryLink(), LedgerLink())
 
     def __init__(
         self,

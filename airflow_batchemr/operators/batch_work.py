@@ -25,6 +25,7 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.links.base import log_stream, push_links
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
+from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.base import LedgerOperator
 from airflow_batchemr.triggers.base import attach
@@ -222,7 +223,10 @@ class BatchWork(LedgerOperator):
 
     def _push_links(self, context: Context, known: list[HandleJob]) -> None:
         region = self.clients.region
-        addresses: dict[type[AwsLink], str] = {LedgerLink: LedgerLink.address(region, self.ledger.uri)}
+        addresses: dict[type[AwsLink], str] = {
+            HistoryLink: HistoryLink.address(self.identity),
+            LedgerLink: LedgerLink.address(region, self.ledger.uri),
+        }
         if known:
             addresses[BatchJobLink] = BatchJobLink.address(region, known[0].job_id, array=len(known[0].indices) > 1)
         if self.job_queue:

@@ -13,6 +13,7 @@ from airflow_batchemr.aws.emr.attempts import EmrAttempts
 from airflow_batchemr.aws.emr.why import LOGS_LATE, why
 from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
+from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.base import LedgerOperator
 from airflow_batchemr.triggers.base import attach
@@ -40,7 +41,7 @@ class EmrOperator(LedgerOperator):
         **kwargs: of `LedgerOperator` and of Airflow's BaseOperator.
     """
 
-    operator_extra_links = (EmrClusterLink(), EmrLogsLink(), LedgerLink())
+    operator_extra_links = (EmrClusterLink(), EmrLogsLink(), HistoryLink(), LedgerLink())
 
     def __init__(self, *, deadline: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -138,6 +139,7 @@ class EmrOperator(LedgerOperator):
         region = self.clients.region
         addresses: dict[type[AwsLink], str] = {
             EmrClusterLink: EmrClusterLink.address(region, cluster_id),
+            HistoryLink: HistoryLink.address(self.identity),
             LedgerLink: LedgerLink.address(region, self.ledger.uri),
         }
         if log_uri:
