@@ -141,7 +141,7 @@ class EphemeralEmrOperator(StepsOperator):
     """Starts an EMR cluster, runs its steps one after another, and ends it, whatever happens.
 
     The cluster ends by itself after its steps, also when nobody is left to end it.
-    With `keep_alive` it stays for that long when it has nothing to do.
+    With `keep_alive` it stays for that long when it has nothing to do, and a retry goes on there.
 
     Args:
         cluster: the words of `emr:`: type, instances, release, …

@@ -98,6 +98,23 @@ class EmrAttempts:
 
         return self._started(number, intent, titles, start)
 
+    def take_over(
+        self, number: int, request: dict[str, Any], cluster_id: str, fresh: str | None, details: dict[str, Any]
+    ) -> None:
+        """Claim an attempt for a cluster that has been kept for it; who reads the ledger next finds it there.
+
+        Args:
+            number: of the attempt.
+            request: RunJobFlow's, by which the cluster would have been started under the attempt's name.
+            cluster_id: the cluster.
+            fresh: token of the rerun.
+            details: for the intent.
+        """
+        calls = [Request(name=request["Name"], indices=IndexSet.of([0]), request=plain(request))]
+        intent = self._intent(number, "emr", calls, (), fresh=fresh, details={**details, "cluster_id": cluster_id})
+        if self._ledger.claim(number, intent):
+            self._ledger.record_handle(number, Handle(kind="emr", cluster_id=cluster_id))
+
     def start_steps(
         self,
         number: int,
@@ -268,6 +285,8 @@ class EmrAttempts:
         return Open(attempt.number, intent.kind, handle.cluster_id, titles, dict(handle.step_ids), attempt)
 
     def _look_for(self, intent: Intent, titles: dict[int, str]) -> Handle | None:
+        if intent.kind == "emr" and "cluster_id" in intent.details:  # taken over, not started
+            return Handle(kind="emr", cluster_id=str(intent.details["cluster_id"]))
         if intent.kind == "emr":
             found = clusters.find(self._clients, intent.requests[0].name, intent.written_at)
             if not found:

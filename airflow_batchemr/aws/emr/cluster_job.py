@@ -94,6 +94,10 @@ class ClusterJob:
         request = self._words.request(self._identity, number, (), stays=True, variant=variant, folder=folder)
         self._words.prepare(self._clients, self._ledger, request)
         details = {"variant": position, "keep_alive": self._words.emr.keep_alive, "serves": self._serves}
+        kept = self._words.kept(self._clients, self._ledger, self._identity) if number > 1 and not position else None
+        if kept is not None:
+            self._attempts.take_over(number, request, kept, fresh, details)
+            return None
         return self._attempts.start_cluster(number, request, (), fresh, details=details, indices=ONE)
 
     def _look(self, opened: Open) -> Look:

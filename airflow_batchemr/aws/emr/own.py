@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.advance import Advance, Failed
+from airflow_batchemr.aws.emr.clusters import Cluster
+from airflow_batchemr.aws.emr.kept import kept_cluster
 from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.aws.emr.python_env import ROOT, docker_configurations
 from airflow_batchemr.aws.emr.request import STEPS_AT_CREATION, Variant, run_job_flow, variants
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.aws.emr.steps import Step
+from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.core.emr_needs import Needs
 
 if TYPE_CHECKING:
@@ -90,6 +93,17 @@ class ClusterWords:
             if one.script is not None:
                 ledger.put_document(one.name, one.script)
 
+    def kept(self, clients: Clients, ledger: JobLedger, identity: RunIdentity) -> str | None:
+        """The cluster that an earlier attempt has started by these words and kept alive, where it still takes steps."""
+        if self.emr.keep_alive is None:
+            return None
+        folder = ledger.document_uri("")
+
+        def request(variant: Variant) -> dict[str, Any]:
+            return self.request(identity, 0, (), stays=True, variant=variant, folder=folder)
+
+        return kept_cluster(clients, ledger, variants(self.emr), request)
+
 
 def next_variant(words: ClusterWords, last: Failed | None) -> int | None:
     """Which way to start the cluster: the first, or after a failure that another may mend, the next; None: no more."""
@@ -141,7 +155,13 @@ class OwnCluster(Advance):
         return failed_start_elsewhere(failed) and next_variant(self._words, failed) is not None
 
     def begin(self, number: int, left: list[PlannedStep], fresh: str | None, last: Failed | None) -> Open | None:
-        """Start a cluster with the first 256 steps; it ends by itself after them, unless there are more."""
+        """Start a cluster with the first 256 steps; it ends by itself after them, unless there are more.
+
+        They go to the cluster of an earlier attempt where `keep_alive` has kept that.
+        """
+        kept = self._words.kept(self._clients, self._ledger, self._identity) if number > 1 and last is None else None
+        if kept is not None:
+            return self._add(number, kept, left, fresh)
         position = next_variant(self._words, last) or 0
         first, stays = left[:STEPS_AT_CREATION], len(left) > STEPS_AT_CREATION
         name = self._identity.attempt_name(number)
@@ -152,6 +172,19 @@ class OwnCluster(Advance):
         self._words.prepare(self._clients, self._ledger, request)
         details = {"variant": position, "keep_alive": self._words.emr.keep_alive}
         return self._attempts.start_cluster(number, request, first, fresh, details=details)
+
+    def _add(self, number: int, cluster_id: str, left: list[PlannedStep], fresh: str | None) -> Open | None:
+        """Add steps to a cluster that has been kept; None where it has just ended: then there will be another one."""
+        name = self._identity.attempt_name(number)
+        batch = left[:STEPS_AT_CREATION]
+        configs = [step.config(name, self._words.step_default) for step in batch]
+        try:
+            return self._attempts.start_steps(number, cluster_id, configs, batch, fresh)
+        except InvalidRequest:
+            said = clusters.describe(self._clients, cluster_id)
+            if said is not None and Cluster.of(said).alive:
+                raise
+            return None
 
     def go_on(self, cluster: tuple[Open, Look], number: int, left: list[PlannedStep], fresh: str | None) -> Open | None:
         """Add the next 256 steps to the cluster, where it is still there."""
