@@ -24,6 +24,8 @@ _CREDENTIALS = {
     "InvalidClientTokenId",
 }
 _EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
+# What S3 answers with a 4xx although the same call may do later
+_PASSING = {"BadDigest", "IncompleteBody", "RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling"}
 
 
 class LedgerError(Exception):
@@ -107,6 +109,16 @@ class LedgerUnavailableError(LedgerError):
         super().__init__(f"S3 {operation} on {uri} failed and may work later: {said}")
 
 
+class LedgerRefusedError(LedgerError):
+    """S3 has understood a call and said no: the same call later would be refused, too."""
+
+    def __init__(self, operation: str, uri: str, said: str) -> None:
+        super().__init__(
+            f"S3 {operation} on {uri} was refused: {said}. Look at the state URI, at its bucket's region, policy and "
+            "encryption, and at the Airflow connection (aws_conn_id)"
+        )
+
+
 def from_client_error(response: Mapping[str, object], operation: str, bucket: str, key: str) -> LedgerError:
     """Turn botocore's `ClientError.response` of an S3 call into the error that says what to do."""
     error = response.get("Error")
@@ -120,4 +132,8 @@ def from_client_error(response: Mapping[str, object], operation: str, bucket: st
         return NotAllowedError(action, resource, said)
     if code in _CREDENTIALS:
         return CredentialsError(said, expired=code in _EXPIRED)
-    return LedgerUnavailableError(operation, f"s3://{bucket}/{key}", said)
+    metadata = response.get("ResponseMetadata")
+    status = metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
+    refused = isinstance(status, int) and (300 <= status < 500 or status == 501) and status != 429
+    kind = LedgerRefusedError if refused and code not in _PASSING else LedgerUnavailableError
+    return kind(operation, f"s3://{bucket}/{key}", said)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 # A 409 says that another conditional write of the same key is under way: it is over in milliseconds
 _CONFLICT_TRIES = 8
+# botocore's RuntimeError where the refresh of a role's credentials has brought none that are valid
+STILL_EXPIRED = "credentials are still expired"
 _THREADS = 8
 
 
@@ -153,6 +155,10 @@ class Store:
             raise CredentialsError(str(error)) from error
         except BotoCoreError as error:
             raise LedgerUnavailableError(operation, self.uri(key), str(error)) from error
+        except RuntimeError as error:
+            if STILL_EXPIRED in str(error):
+                raise CredentialsError(str(error), expired=True) from error
+            raise
 
 
 class _NoSuchKeyError(Exception):
@@ -181,6 +187,12 @@ def parse_state_uri(uri: str | None) -> tuple[str, str]:
     if "//" in prefix:
         raise StateUriInvalidError(uri, "it has an empty folder (`//`)")
     return bucket, f"{prefix}/" if prefix else ""
+
+
+def plain_uri(uri: str | None) -> str:
+    """A state URI without a slash at its end, as `Ledger.uri` gives it; raises as `parse_state_uri` does."""
+    bucket, prefix = parse_state_uri(uri)
+    return f"s3://{bucket}/{prefix}".rstrip("/")
 
 
 def _clock(answer: Any) -> datetime:

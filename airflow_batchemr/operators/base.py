@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Marker, StopWord
+from airflow_batchemr.ledger.store import plain_uri
 from airflow_batchemr.operators.connection import configured_state, connection_clients, told_to_airflow
+from airflow_batchemr.operators.outage import FAILURES, PATIENCE, passing, pause
 from airflow_batchemr.triggers.base import cleared
+from airflow_batchemr.triggers.outage import AGAIN, OutageTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -27,6 +31,14 @@ RERUN = "rerun"
 #: `StopWord.by` of a newer run of the pipeline (`overlap: terminate`): other stops leave the rest to do, this one ends
 #: the task.
 NEWER_RUN = "newer run"
+
+
+class Engine(Protocol):
+    """Brings the work of a try forward."""
+
+    @property
+    def before(self) -> Collection[int] | None:
+        """The attempts whose failures this try forgives; None until it has found out."""
 
 
 class LedgerOperator(BaseOperator, ABC):
@@ -49,6 +61,10 @@ class LedgerOperator(BaseOperator, ABC):
     #: Whether the clear of a task is a word to stop what it waits for.
     stops_when_cleared = True
 
+    #: What brings the work forward, once `work` has made it.
+    engine: Engine | None = None
+    #: Numbers of the attempts that were open when the ledger was read.
+    _open: Sequence[int] = ()
     #: Set while the operator works, for `on_kill`.
     identity: RunIdentity
     clients: Clients
@@ -73,25 +89,77 @@ class LedgerOperator(BaseOperator, ABC):
 
     def execute(self, context: Context) -> Any:
         """Return the marker's XCom where the work is done, else begin it or go on with it."""
-        with told_to_airflow():
-            self.open_run(context)
-            state = self.ledger.read()
-            if self.stands(state, context):
-                return self.skipped(state, context)
-            state = self.heed_clear(state)
-            return self.work(context, state, self.fresh_token(state, context), event=None)
+        return self._reaching_aws(context, None, {})
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
         """Go on after a deferral: `defer(trigger=…, method_name="resume")`."""
+        event = event or {}
+        if event.get("status") == AGAIN:
+            return self._reaching_aws(context, event["event"], event)
+        return self._reaching_aws(context, event, {})
+
+    def _reaching_aws(self, context: Context, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> Any:
+        """Go on with the work; where AWS cannot be reached, defer and do the same again later.
+
+        Args:
+            context: Airflow's.
+            event: as in `work`.
+            outage: the payload of the last `OutageTrigger`; empty where AWS was reached before.
+        """
         with told_to_airflow():
-            self.open_run(context)
-            state = self.ledger.read()
-            if self.stands(state, context):  # somebody else has finished it meanwhile
-                return self.skipped(state, context)
+            try:
+                return self._go_on(context, event)
+            except FAILURES as error:
+                if not passing(error):
+                    raise
+                self._try_again_later(error, event, outage)
+
+    def _go_on(self, context: Context, event: Mapping[str, Any] | None) -> Any:
+        self.open_run(context)
+        state = self.ledger.read()
+        self._open = [attempt.number for attempt in state.attempts if attempt.open]
+        if self.stands(state, context):  # perhaps somebody else has finished it meanwhile
+            return self.skipped(state, context)
+        if event is None:
+            state = self.heed_clear(state)
+        else:
             overtaken = [one.stop.reason for one in state.open_attempts if one.stop and one.stop.by == NEWER_RUN]
             if overtaken:
                 raise AirflowFailException(f"Stopped: {overtaken[0]}. Clear the task to do the rest")
-            return self.work(context, state, self.fresh_token(state, context), event=event or {})
+        return self.work(context, state, self.fresh_token(state, context), event=event)
+
+    def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
+        """Defer until AWS may be reached again.
+
+        Raises:
+            AirflowException: it was not reached for too long.
+        """
+        now, looks = time.time(), int(outage.get("looks", 0))
+        since = float(outage.get("since", now))
+        if now - since >= PATIENCE:
+            raise AirflowException(
+                f"AWS could not be reached for {PATIENCE / 3600:.0f} hours: {error}. What had been started on AWS goes "
+                "on; a retry or a clear of the task goes on with it"
+            ) from error
+        wait = pause(looks)
+        self.log.warning("AWS cannot be reached (%s): trying again in %.0f s", error, wait)
+        before = self.engine.before if self.engine is not None else None
+        if before is not None:  # the try has begun: what fails from now on is its own failure
+            event = {**(event or {"status": "wake"}), "before": sorted(before)}
+        self.defer(
+            trigger=OutageTrigger(
+                event=None if event is None else dict(event),
+                since=since,
+                looks=looks + 1,
+                identity=self.identity.values(),
+                attempts=list(self._open or outage.get("attempts") or (event or {}).get("attempts") or ()),
+                before=None if before is None else sorted(before),
+                aws_conn_id=self.aws_conn_id,
+                region=self.region,
+                wake_at=now + wait,
+            ),
+            method_name="resume",
+        )
 
     @abstractmethod
     def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:
@@ -112,8 +180,9 @@ class LedgerOperator(BaseOperator, ABC):
             LedgerError: no state URI is configured, or it is none.
         """
         self.clients = connection_clients(self.aws_conn_id, self.region)
-        ledger = Ledger(self.clients.s3, configured_state(self.state))
-        self.identity = self.identify(context, ledger.uri)
+        state = configured_state(self.state)
+        self.identity = self.identify(context, plain_uri(state))
+        ledger = Ledger(self.clients.s3, state)
         self.ledger = ledger.job(self.identity.dag_id, self.identity.run_key, self.identity.job)
 
     def identify(self, context: Context, state_uri: str) -> RunIdentity:

@@ -89,7 +89,7 @@ class BatchWork(LedgerOperator):
             waits_for_children=self.wait_for_children,
             stopping=self._killed.is_set,
         )
-        advance = Advance(
+        self.engine = advance = Advance(
             attempts,
             self.ledger,
             size,

@@ -66,7 +66,9 @@ class CreateEmrClusterOperator(EmrOperator):
         if event is None and not state.open_attempts and self._served(context):
             self.log.info("All that this cluster is for has succeeded (%s): no cluster", ", ".join(self.serves))
             return None
-        job = ClusterJob(words, self.clients, self.identity, self.emr_attempts(), self.ledger, serves=self.serves)
+        self.engine = job = ClusterJob(
+            words, self.clients, self.identity, self.emr_attempts(), self.ledger, serves=self.serves
+        )
         try:
             move = job.run(state, fresh, event.get("before") if event else None)
         except StoppedError:

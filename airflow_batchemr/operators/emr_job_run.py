@@ -73,7 +73,8 @@ class EmrJobRunOperator(LedgerOperator):
         if status == "deadline":
             self._attempts(place).stop_all(None, "the deadline is over", by="deadline")
             raise AirflowFailException("Not done in time: the job run has been cancelled")
-        move = self._attempts(place).run(state, fresh, event.get("before") if event else None, request)
+        self.engine = attempts = self._attempts(place)
+        move = attempts.run(state, fresh, event.get("before") if event else None, request)
         if move.action == "wait":
             self._wait(context, move)
         if move.action == "fail":

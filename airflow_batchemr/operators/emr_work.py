@@ -75,7 +75,7 @@ class StepsOperator(EmrOperator):
         names = {step.number: step.name for step in planned}
         self.heed(event, state, names)
         attempts = self.emr_attempts()
-        advance = self.advance(planned, attempts)
+        self.engine = advance = self.advance(planned, attempts)
         try:
             move = advance.run(state, fresh, event.get("before") if event else None)
         except StoppedError:

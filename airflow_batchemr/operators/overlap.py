@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_batchemr.aws.batch.attempts import BatchAttempts
-from airflow_batchemr.aws.emr.attempts import EmrAttempts
-from airflow_batchemr.aws.emr.job_run_attempts import stop_job_run
 from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.aws.stopping import stop_attempts
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.base import NEWER_RUN
@@ -98,15 +96,5 @@ class StopEarlierRunsOperator(BaseOperator):
         if run.logical_date is None:  # of the runs in the ledger, those that began before this one
             started = run.start_date
             pending = [one for one in pending if not one.claimed_at or not started or one.claimed_at <= started]
-        for attempt in pending:
-            if attempt.intent is None or attempt.intent.kind == "batch":
-                BatchAttempts(clients, jobs, identity).stop([attempt], reason, by=NEWER_RUN)
-                continue
-            if attempt.intent.kind in {"emr_serverless", "emr_eks"}:
-                stop_job_run(clients, jobs, identity, attempt, reason, by=NEWER_RUN)
-                continue
-            attempts = EmrAttempts(clients, jobs, identity)
-            opened = attempts.adopt(attempt, state)
-            if opened is not None:
-                attempts.stop(opened, reason, by=NEWER_RUN)
+        stop_attempts(clients, jobs, identity, state, pending, reason=reason, by=NEWER_RUN)
         return bool(pending)

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.core.run_key import run_key as key_of
-from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.ledger import Ledger, LedgerError
 from airflow_batchemr.operators.connection import configured_state, connection_clients, told_to_airflow
 from airflow_batchemr.triggers.marker import S3MarkerTrigger
 
@@ -67,8 +67,13 @@ class S3MarkerSensor(BaseOperator):
         with told_to_airflow():
             ledger = Ledger(connection_clients(self.aws_conn_id, self.region).s3, configured_state(self.state))
             theirs = ledger.job(self.pipeline, wanted, job)
-            if theirs.read().marker is not None:
-                return theirs.marker_uri
+            try:
+                if theirs.read().marker is not None:
+                    return theirs.marker_uri
+            except LedgerError as error:
+                if not error.retryable:
+                    raise
+                self.log.warning("The marker cannot be looked at now: %s", error)
         self.log.info("Waiting for %s", theirs.marker_uri)
         self.defer(
             trigger=S3MarkerTrigger(

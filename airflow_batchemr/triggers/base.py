@@ -11,7 +11,8 @@ from airflow.triggers.base import BaseTrigger
 
 from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.ledger import Ledger
-from airflow_batchemr.operators.connection import connection_clients
+from airflow_batchemr.operators.connection import shared_clients
+from airflow_batchemr.triggers.stopping import insist
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
@@ -93,8 +94,8 @@ class LedgerTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", self.arguments()
 
     def clients(self) -> Clients:
-        """Clients of the connection. Making and using them blocks: in a thread only."""
-        return connection_clients(self.aws_conn_id, self.region)
+        """The clients that the triggers of a connection share. Making and using them blocks: in a thread only."""
+        return shared_clients(self.aws_conn_id, self.region)
 
     def job_ledger(self, clients: Clients) -> JobLedger:
         """The ledger of the job."""
@@ -132,6 +133,8 @@ class LedgerTrigger(BaseTrigger):
           waits for, with its number of clears, and a larger number than ours is a person's word.
 
         The later try survives it: an attempt that ended by our word is no failure, its rest is claimed again.
+
+        While AWS cannot be reached it is tried again, for hours: see `insist`.
         """
         identity = RunIdentity.of(self.identity)
         try:
@@ -139,12 +142,16 @@ class LedgerTrigger(BaseTrigger):
         except Exception as error:  # noqa: BLE001 - what cannot be told must not stop a day's work
             self.log.warning("Left the work running: the state of the task could not be read: %s", error)
             return
-        if state == "deferred" and not await asyncio.to_thread(self._cleared_since):
-            self.log.info("The task is still deferred: the wait goes on elsewhere, the work is not stopped")
-            return
-        reason = f"the task was {'cleared' if state not in {'failed', 'success'} else f'marked {state}'}"
-        self.log.info("Stopping attempts %s: %s", self.attempts, reason)
-        await asyncio.to_thread(lambda: self.stop(self.clients(), reason, by=f"try {identity.try_number}"))
+
+        def stop() -> None:
+            if state == "deferred" and not self._cleared_since():
+                self.log.info("The task is still deferred: the wait goes on elsewhere, the work is not stopped")
+                return
+            reason = f"the task was {'cleared' if state not in {'failed', 'success'} else f'marked {state}'}"
+            self.log.info("Stopping attempts %s: %s", self.attempts, reason)
+            self.stop(self.clients(), reason, by=f"try {identity.try_number}")
+
+        await insist(stop, lambda: self.clients().renew(), self.log)
 
     def _task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance

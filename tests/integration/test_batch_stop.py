@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_batchemr.ledger import LedgerError
+from airflow_batchemr.triggers import stopping
 from airflow_batchemr.triggers.base import attach
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
 from tests.integration.batch_engine import Job, eventually
@@ -56,12 +57,14 @@ def test_a_person_who_acts_on_the_task_stops_the_job(aws, job, work, state):
     assert "try 1" == job.ledger().stop_word(1).by
 
 
-def test_the_job_is_stopped_though_the_ledger_is_out_of_reach(aws, job, work):
-    """S3 refuses for a while, and Airflow asks once: the job is ended by its id; the next try runs the rest."""
+def test_the_job_is_stopped_though_the_ledger_is_out_of_reach(aws, job, work, monkeypatch):
+    """S3 refuses all the time, and Airflow asks once: the job is ended by its id; the next try runs the rest."""
+    monkeypatch.setattr(stopping, "DENIED_FOR", 0.1)
     trigger = deferred(job, work)
-    aws.faults.refuse("ListObjectsV2", times=1)
+    aws.faults.refuse("ListObjectsV2", times=2)
     with pytest.raises(LedgerError):
         kill(trigger, "failed")
+    aws.faults.clear()
     (parent,) = trigger.jobs
     eventually(lambda: aws.client("batch").describe_jobs(jobs=[parent])["jobs"][0]["status"] == "FAILED")
     (work.folder / "go").touch()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from airflow.sdk import DAG
+from botocore.config import Config
 
+from airflow_batchemr.aws import clients
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.sensors.marker import S3MarkerSensor
 from airflow_batchemr.triggers import marker
@@ -56,6 +58,14 @@ def test_a_missing_bucket_is_told(aws, run_dag):
     finished = run_dag(sensor_dag("no_bucket", state="s3://no-such-bucket/x"))
     assert {"wait": "failed"} == finished.tasks
     assert "does not exist" in finished.output
+
+
+def test_an_outage_of_s3_is_waited_out(aws, run_dag, state, monkeypatch):
+    """The sensor goes on to its wait, which looks again."""
+    monkeypatch.setattr(clients, "IDEMPOTENT", Config(retries={"mode": "standard", "total_max_attempts": 1}))
+    mark(aws, state, "2026-11-20T000000Z")
+    aws.faults.error("ListObjectsV2")
+    assert {"wait": "success"} == run_dag(sensor_dag("away")).tasks
 
 
 def test_many_markers_are_waited_for_by_one_loop(aws, state):

@@ -55,6 +55,8 @@ class Advance:
     requests: Callable[[AttemptPlan], list[Request]]
     memory_sizes: int = 1
     resumable: bool = True
+    before: frozenset[int] | None = field(default=None, init=False)
+    """As `Step.before`, from the moment on at which it is known: also where a call fails after it."""
 
     def run(self, state: LedgerState, fresh: str | None, before: Collection[int] | None) -> Step:
         """Adopt what is open, conclude what has ended, claim and submit what is left.
@@ -70,7 +72,7 @@ class Advance:
             known = closed(state)
             state = self._look(state, stop_all=begins, skip=just_started)
             forgiven = _forgiven(state, known) if before is None else frozenset(before)
-            before = forgiven
+            before = self.before = forgiven
             stale = [*state.stale_attempts, *(state.open_attempts if begins else [])]
             if stale:
                 return Step("wait", forgiven, state, stale, self._wake(stale, state))

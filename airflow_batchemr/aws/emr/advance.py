@@ -12,7 +12,7 @@ from airflow_batchemr.core.emr_steps import remaining
 from airflow_batchemr.core.indices import IndexSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from airflow_batchemr.aws.emr.attempts import EmrAttempts
     from airflow_batchemr.aws.emr.opened import Look, Open
@@ -74,6 +74,8 @@ class Advance(ABC):
         self._resume = resume
         self._ordered = ordered
         self._sleep = sleep
+        self.before: Collection[int] | None = None
+        """Attempts whose failures are those of earlier tries, from the moment on at which they are known."""
 
     @abstractmethod
     def begin(self, number: int, left: list[PlannedStep], fresh: str | None, last: Failed | None) -> Open | None:
@@ -125,6 +127,7 @@ class Advance(ABC):
             if forgiven is None:
                 forgiven = {attempt.number for attempt in current if not attempt.open}
                 forgiven |= {one.number for one, look in pairs if self._attempts.over(one, look)}
+            self.before = forgiven
             if any(not self._attempts.over(one, look) for one, look in pairs):
                 return Move("wait", state, opens, forgiven, cluster_id=opens[-1].cluster_id)
             done = {} if rerun else done_steps(state, pairs, resume=self._resume)

@@ -10,7 +10,7 @@ from airflow_batchemr.aws.emr.request import variants
 from airflow_batchemr.core.indices import IndexSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.attempts import EmrAttempts
@@ -51,6 +51,8 @@ class ClusterJob:
         self._attempts = attempts
         self._ledger = ledger
         self._serves = list(serves)
+        self.before: Collection[int] | None = None
+        """Attempts whose failures are those of earlier tries, from the moment on at which they are known."""
 
     def run(self, state: LedgerState, fresh: str | None, before: Iterable[int] | None) -> Move:
         """Bring the cluster forward: `wait` until it is up, `mark` when it is, `fail` where it could not start.
@@ -71,6 +73,7 @@ class ClusterJob:
             pairs = [(one, self._look(one)) for one in known]
             if forgiven is None:
                 forgiven = {one.number for one, look in pairs if look.brief is None or not look.brief.alive}
+            self.before = forgiven
             alive = [(one, look) for one, look in pairs if look.brief is not None and look.brief.alive]
             failed = [self._close(one, look) for one, look in pairs if look.brief is None or not look.brief.alive]
             if alive:

@@ -12,7 +12,7 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger.records import Failure, Handle, HandleJob, Intent, Request, Result, StopWord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.job_runs import JobRun, Place
@@ -76,6 +76,8 @@ class JobRunAttempts:
         self._place = place
         self._sleep = sleep
         self._stopping = stopping
+        self.before: Collection[int] | None = None
+        """Attempts whose failures are those of earlier tries, from the moment on at which they are known."""
 
     def run(
         self,
@@ -119,6 +121,7 @@ class JobRunAttempts:
                     forgiven.add(attempt.number)
                 if not rerun and result.outcome == "failed" and attempt.number not in forgiven:
                     return RunMove("fail", state, attempt.number, run_id, forgiven, run)
+            self.before = forgiven
             state = self._ledger.read()
             if fresh == state.fresh and state.done == ONE:
                 return RunMove("mark", state, max(state.numbers), before=forgiven)

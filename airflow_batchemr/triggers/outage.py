@@ -1,0 +1,67 @@
+"""Waiting for an AWS that cannot be reached, without a worker slot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import TriggerEvent
+
+from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.aws.stopping import stop_attempts
+from airflow_batchemr.triggers.base import LedgerTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from airflow_batchemr.aws.clients import Clients
+
+#: `status` of its event.
+AGAIN = "again"
+
+
+class OutageTrigger(LedgerTrigger):
+    """Waits until `wake_at`, when the operator is to try again what AWS did not answer.
+
+    Args:
+        event: what the operator was called with, to be called with it again; None: the try was at its start.
+        since: seconds since the epoch at which AWS could not be reached for the first time.
+        looks: how often it was tried since then.
+        **kwargs: of `LedgerTrigger`. `attempts` are those that are known to be open; the try may have claimed more.
+    """
+
+    def __init__(self, *, event: dict[str, Any] | None, since: float, looks: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.event = event
+        self.since = since
+        self.looks = looks
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that make this trigger again."""
+        return {"event": self.event, "since": self.since, "looks": self.looks, **super().arguments()}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event, `again`."""
+        await asyncio.sleep(self.time_left() or 0.0)
+        again = self.payload(status=AGAIN, event=self.event, since=self.since, looks=self.looks)
+        yield TriggerEvent(again)  # type: ignore[no-untyped-call]
+
+    def stop(self, clients: Clients, reason: str, by: str) -> None:
+        """Stop the attempts that are known, and those that this try, or one before it, has claimed unseen."""
+        identity, wanted = RunIdentity.of(self.identity), set(self.attempts)
+        ledger = self.job_ledger(clients)
+        state = ledger.read()
+        pending = [
+            one
+            for one in state.attempts
+            if one.open
+            and (
+                one.number in wanted
+                or (
+                    one.intent is not None
+                    and (one.intent.run_id, one.intent.task_id) == (identity.run_id, identity.task_id)
+                    and one.intent.try_number <= identity.try_number
+                )
+            )
+        ]
+        stop_attempts(clients, ledger, identity, state, pending, reason=reason, by=by)

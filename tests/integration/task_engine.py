@@ -1,0 +1,55 @@
+"""Tries of an operator without Airflow's runner: each deferral and resume apart, against the local AWS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime, timezone
+from types import SimpleNamespace
+
+from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.module_loading import import_string
+
+
+class Task:
+    """One task of a run; `make` builds its operator anew for each try and resume, as Airflow does."""
+
+    def __init__(self, make, *, run_id="manual"):
+        self.make, self.run_id = make, run_id
+
+    def context(self, operator, try_number, clears):
+        ti = SimpleNamespace(
+            dag_id="dag",
+            task_id=operator.task_id,
+            map_index=-1,
+            try_number=try_number,
+            max_tries=clears,
+            start_date=datetime.now(timezone.utc),
+            xcom_push=lambda **_: None,
+        )
+        run = SimpleNamespace(
+            logical_date=datetime(2026, 11, 20, tzinfo=timezone.utc), run_id=self.run_id, conf={}, partition_key=None
+        )
+        return {"ti": ti, "dag_run": run, "params": {}}
+
+    def begin(self, event=None, *, try_number=1, clears=0):
+        """Execute, or resume with an event; gives the trigger of a deferral, or what the task returns."""
+        operator = self.make()
+        context = self.context(operator, try_number, clears)
+        try:
+            return operator.execute(context) if event is None else operator.resume(context, event)
+        except TaskDeferred as deferred:
+            path, arguments = deferred.trigger.serialize()
+            return import_string(path)(**json.loads(json.dumps(arguments)))
+
+    def try_(self, trigger=None, **who):
+        """A try to its end, or what is left of it from a trigger on."""
+        step = self.begin(**who) if trigger is None else trigger
+        while hasattr(step, "run"):
+            step = self.begin(asyncio.run(_first(step)), **who)
+        return step
+
+
+async def _first(trigger):
+    async for event in trigger.run():
+        return event.payload

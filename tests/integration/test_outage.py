@@ -1,0 +1,238 @@
+"""AWS is away for longer than botocore's own tries: tasks wait, nothing runs twice, a person's word still counts."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from botocore.config import Config
+
+from airflow_batchemr.aws import clients
+from airflow_batchemr.ledger import LedgerRefusedError
+from airflow_batchemr.operators import base
+from airflow_batchemr.operators.batch import BatchArrayOperator
+from airflow_batchemr.operators.emr import EphemeralEmrOperator
+from airflow_batchemr.triggers import stopping
+from airflow_batchemr.triggers.batch import BatchJobsTrigger
+from airflow_batchemr.triggers.outage import OutageTrigger
+from tests.integration.batch_engine import eventually
+from tests.integration.emr_steps import CLUSTER, Steps, alive
+from tests.integration.task_engine import Task
+
+
+@pytest.fixture(autouse=True)
+def impatient(aws, monkeypatch):
+    """Botocore tries once, and pauses are short."""
+    once = Config(retries={"mode": "standard", "total_max_attempts": 1})
+    monkeypatch.setattr(clients, "IDEMPOTENT", once)
+    monkeypatch.setattr(base, "pause", lambda _: 0.05)
+    monkeypatch.setattr(stopping, "FIRST", 0.05)
+    yield
+    aws.faults.clear()
+
+
+def task(state, work, script="true", **arguments):
+    """A Batch job whose program notes that it ran."""
+
+    def make():
+        return BatchArrayOperator(
+            task_id="work",
+            queue="default",
+            image="busybox",
+            command=work.command(script),
+            state=state,
+            aws_conn_id=None,
+            **arguments,
+        )
+
+    return Task(make)
+
+
+HOLD = "while [ ! -e go ]; do sleep 0.05; done"
+
+
+def running(aws):
+    statuses = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+    listed = [aws.client("batch").list_jobs(jobQueue="default", jobStatus=status) for status in statuses]
+    return sum(len(page["jobSummaryList"]) for page in listed)
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "after"),
+    [
+        ("ListObjectsV2", "error", 0),  # the ledger is read
+        ("DescribeJobQueues", "throttle", 0),  # before the claim
+        ("PutObject", "error", 0),  # the claim itself
+        ("PutObject", "drop_before", 1),  # the job runs, its handle is to be recorded
+        ("PutObject", "throttle", 2),  # the wait is to be noted
+        ("ListObjectsV2", "error", 1),  # the job has ended
+        ("PutObject", "error_after", 4),  # the marker
+    ],
+)
+def test_an_outage_at_any_call_is_waited_out(aws, state, work, capfd, operation, kind, after):
+    """Without a retry of the task the job is submitted once, runs once and is marked."""
+    aws.faults.plan(operation, kind, times=3, after=after)
+    told = task(state, work).try_()
+    assert 1 == told["attempts"]
+    assert Counter([0]) == work.ran()
+    assert 1 == aws.requests()["SubmitJob"]
+    assert re.search(r"AWS cannot be reached \(.*\): trying again in 0 s", "".join(capfd.readouterr()))
+
+
+@pytest.mark.parametrize(
+    ("operation", "after"),
+    [("ListObjectsV2", 0), ("PutObject", 1), ("ListSteps", 2), ("PutObject", 4)],
+)
+def test_an_outage_is_waited_out_by_jobs_on_emr(aws, state, tmp_path, capfd, operation, after):
+    """One cluster, each step once, and nothing is left running."""
+    steps = Steps(tmp_path)
+
+    def make():
+        with DAG("dag", schedule=None):
+            return EphemeralEmrOperator(
+                task_id="work", cluster=CLUSTER, steps=[steps.step("a"), steps.step("b")], state=state, aws_conn_id=None
+            )
+
+    aws.faults.plan(operation, "error", times=2, after=after)
+    assert 1 == Task(make).try_()["attempts"]
+    assert ["a", "b"] == steps.ran()
+    assert 1 == aws.requests()["RunJobFlow"]
+    assert [] == alive(aws, "dag")
+    assert "AWS cannot be reached" in "".join(capfd.readouterr())
+
+
+def test_after_hours_it_is_given_up(aws, state, work, monkeypatch):
+    """The task says since when AWS could not be reached, and may be retried."""
+    monkeypatch.setattr(base, "PATIENCE", 0.2)
+    aws.faults.error("ListObjectsV2", times=100)
+    with pytest.raises(AirflowException, match=r"AWS could not be reached for \d+ hours: S3 ListObjectsV2") as caught:
+        task(state, work).try_()
+    assert not isinstance(caught.value, AirflowFailException)
+
+
+def test_what_is_refused_is_not_waited_for(aws, state, work):
+    """A permission or a bucket that is wrong does not mend itself."""
+    aws.faults.refuse("ListObjectsV2")
+    with pytest.raises(AirflowFailException, match="s3:ListBucket"):
+        task(state, work).begin()
+
+
+def test_a_failure_of_this_try_stays_one(aws, state, work):
+    """The outage begins when the job has been submitted, and the job fails in it: it does not run again in this try."""
+    aws.faults.plan("PutObject", "error", times=1, after=1)
+    job = task(state, work, "exit 3")
+    trigger = job.begin()
+    assert isinstance(trigger, OutageTrigger)
+    eventually(lambda: work.ran() and running(aws) == 0)
+    with pytest.raises(AirflowException, match="exit code 3"):
+        job.try_(trigger)
+    assert Counter([0]) == work.ran()
+
+
+def test_a_failure_of_an_earlier_try_is_made_good(aws, state, work):
+    """The outage is at the start of a retry: what failed before it runs again, as in any retry."""
+    job = task(state, work, "[ -e mended ] || exit 3")
+    with pytest.raises(AirflowException):
+        job.try_()
+    (work.folder / "mended").touch()
+    aws.faults.error("ListObjectsV2", times=2)
+    assert 2 == job.try_(try_number=2)["attempts"]
+    assert Counter({0: 2}) == work.ran()
+
+
+def test_a_deadline_that_is_over_is_heeded_after_the_outage(aws, state, work):
+    """The stop could not be made: it is made when AWS answers again, and the task says why it failed."""
+    job = task(state, work, HOLD, deadline=600)
+    trigger = job.begin()
+    aws.faults.error("DescribeJobs", times=2)
+    over = job.begin(trigger.payload(status="deadline"))
+    assert isinstance(over, OutageTrigger)
+    with pytest.raises(AirflowFailException, match="The deadline of 600 s"):
+        job.try_(over)
+    eventually(lambda: running(aws) == 0)
+
+
+# A person's word
+
+
+def outage(aws, job):
+    """The trigger of a task that has submitted its job and cannot record it."""
+    aws.faults.plan("PutObject", "error", times=1, after=1)
+    trigger = job.begin()
+    assert isinstance(trigger, OutageTrigger)
+    assert [] == trigger.attempts  # as the ledger was, when it was read
+    return trigger
+
+
+async def kill(trigger, state):
+    trigger._task_state = lambda: state
+    await trigger.on_kill()
+
+
+@pytest.mark.parametrize("state_of_task", ["failed", "queued"])
+def test_a_stop_in_an_outage_is_made_when_aws_answers(aws, state, work, state_of_task):
+    """Marked or cleared while AWS is away: the job, which nobody has recorded, ends as soon as it can."""
+    job = task(state, work, HOLD)
+    trigger = outage(aws, job)
+    aws.faults.error("ListObjectsV2", times=3)
+    asyncio.run(kill(trigger, state_of_task))
+    eventually(lambda: running(aws) == 0)
+    (work.folder / "go").touch()
+    assert job.try_(try_number=2, clears=1)["attempts"] == 2
+
+
+def test_a_stop_goes_on_when_airflow_waits_no_longer(aws, state, work):
+    """Airflow gives a trigger 30 s; the job of a plain wait ends all the same when AWS is back."""
+    job = task(state, work, HOLD)
+    trigger = job.begin()
+    assert isinstance(trigger, BatchJobsTrigger)
+    aws.faults.error("*", times=10_000)
+
+    async def main():
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(kill(trigger, "failed"), 0.3)
+        aws.faults.clear()
+        await asyncio.gather(*stopping._under_way)
+
+    asyncio.run(main())
+    eventually(lambda: running(aws) == 0)
+
+
+def test_a_clear_is_heeded_by_the_next_try_after_its_own_outage(aws, state, work):
+    """The triggerer could not stop the job: the try after the clear does, though AWS is away at its start."""
+    job = task(state, work, HOLD)
+    assert isinstance(job.begin(), BatchJobsTrigger)
+    aws.faults.error("ListObjectsV2", times=2)
+    again = job.begin(try_number=2, clears=1)
+    assert isinstance(again, OutageTrigger)
+    while isinstance(again, OutageTrigger):
+        again = job.begin(again.payload(status="again", event=again.event), try_number=2, clears=1)
+    eventually(lambda: running(aws) <= 1)
+    (work.folder / "go").touch()
+    assert 2 == job.try_(again, try_number=2, clears=1)["attempts"]
+
+
+def test_a_later_attempt_is_not_hit_by_a_stop_that_comes_late(aws, state, work):
+    """A stop that was asked for before a clear ends nothing that the try after it has started."""
+    job = task(state, work, HOLD)
+    trigger = outage(aws, job)
+    trigger.stop(trigger.clients(), "cleared", "try 1")
+    second = job.begin(try_number=2, clears=1)
+    eventually(lambda: running(aws) <= 1)
+    trigger.stop(trigger.clients(), "cleared", "try 1")
+    (work.folder / "go").touch()
+    assert 2 == job.try_(second, try_number=2, clears=1)["attempts"]
+
+
+def test_s3_that_says_no_is_told_from_s3_that_is_away():
+    """A bucket in another region or a key that may not be used is for a person."""
+    from airflow_batchemr.ledger.errors import from_client_error
+
+    answer = {"Error": {"Code": "KMS.DisabledException", "Message": "x"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    assert isinstance(from_client_error(answer, "PutObject", "b", "k"), LedgerRefusedError)
+    answer["Error"]["Code"] = "RequestTimeout"
+    assert from_client_error(answer, "PutObject", "b", "k").retryable
