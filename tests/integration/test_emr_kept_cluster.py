@@ -72,7 +72,7 @@ class Shared(Job):
 
     def tear_down(self):
         """As the teardown does with a kept cluster."""
-        clients, ledger, attempts = self.attempts()
+        _clients, ledger, attempts = self.attempts()
         state = ledger.read()
         for attempt in state.open_attempts:
             opened = attempts.adopt(attempt, state)
