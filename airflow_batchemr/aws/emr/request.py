@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 RELEASE = "emr-7.5.0"
 #: The roles that `aws emr create-default-roles` makes, and that Sundial took for its defaults.
 SERVICE_ROLE, INSTANCE_ROLE = "EMR_DefaultRole", "EMR_EC2_DefaultRole"
-#: Seconds after which a cluster that waits for others ends itself when it has nothing to do. One that has its steps
-#: from the start ends with them and gets no such policy: EMR takes a cluster for idle while a step outside YARN runs.
-IDLE_TIMEOUT = 4 * 3600
+#: Seconds after which a cluster with nothing to do ends itself: one that waits for others, and one that has its steps
+#: from the start. That one ends with them; its policy is a second net, and wide, for EMR takes a cluster for idle while
+#: a step outside YARN runs.
+IDLE_TIMEOUT_STAYING, IDLE_TIMEOUT_ENDING = 4 * 3600, 24 * 3600
 #: EMR: characters of all texts of a step's HadoopJarStep together.
 STEP_LENGTH = 10_240
 #: EMR: steps that RunJobFlow takes.
@@ -115,8 +116,9 @@ def run_job_flow(
     request.update({field: value for field, value in optional.items() if value})
     request = deep_merge(request, emr.overrides)
     label = str(request.get("ReleaseLabel", release))
-    idle = emr.keep_alive or emr.idle_timeout or (IDLE_TIMEOUT if stays or instances.several_masters(emr) else None)
-    if idle is not None and ends_itself(label):
+    stays = stays or instances.several_masters(emr)
+    idle = emr.keep_alive or emr.idle_timeout or (IDLE_TIMEOUT_STAYING if stays else IDLE_TIMEOUT_ENDING)
+    if ends_itself(label):
         request.setdefault("AutoTerminationPolicy", {"IdleTimeout": idle})
     _check(request)
     if (emr.keep_alive or emr.idle_timeout) and not ends_itself(label):

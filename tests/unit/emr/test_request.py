@@ -24,7 +24,7 @@ def test_the_article_s_words_are_enough():
     assert [{"Name": "Hadoop"}, {"Name": "Spark"}] == made["Applications"]
     assert made["ReleaseLabel"].startswith("emr-7.")
     assert made["Instances"]["KeepJobFlowAliveWhenNoSteps"] is False
-    assert "AutoTerminationPolicy" not in made  # EMR would end it in the middle of a long step outside YARN
+    assert {"IdleTimeout": 24 * 3600} == made["AutoTerminationPolicy"]
 
 
 def test_groups_have_markets_bids_and_volumes():
@@ -151,14 +151,16 @@ def test_overrides_are_merged_at_every_depth():
     ("release", "expected"),
     [("emr-5.29.0", False), ("emr-5.30.0", True), ("emr-6.0.0", False), ("emr-6.1.0", True), ("emr-7.10.0", True)],
 )
-def test_every_staying_cluster_whose_release_takes_it_has_an_idle_timeout(release, expected):
+def test_every_cluster_whose_release_takes_it_has_an_idle_timeout(release, expected):
     """EMR 5.30 and later, 6.1 and later."""
     assert expected == ends_itself(release)
-    assert expected == ("AutoTerminationPolicy" in request({"type": "m5.xlarge", "release": release}, stays=True))
+    made = [request({"type": "m5.xlarge", "release": release}, stays=stays) for stays in (False, True)]
+    policies = [{"IdleTimeout": 24 * 3600}, {"IdleTimeout": 4 * 3600}] if expected else [None, None]
+    assert policies == [one.get("AutoTerminationPolicy") for one in made]
 
 
 def test_a_cluster_that_ends_with_its_steps_has_the_idle_timeout_that_the_file_says():
-    """And none where it says none."""
+    """Instead of a day."""
     assert {"IdleTimeout": 120} == request({"type": "m5.xlarge", "idle_timeout": "2m"})["AutoTerminationPolicy"]
 
 
