@@ -101,6 +101,8 @@ class BatchWork(LedgerOperator):
         if step.action == "wait":
             if event:
                 self._end_if_due(event, attempts, step)
+            if self.index_of is not None and not step.waits:
+                self._check_followed(self.index_of)
             self._defer(context, step, size, attempts.children)
         if step.action == "mark":
             return self._finish(step, size)
@@ -139,7 +141,7 @@ class BatchWork(LedgerOperator):
                     build({**definition_request(words), "jobDefinitionArn": "own"}, first, {})
                 check_queue(self.clients, words.queue)
                 found.update(ensure_definition(self.clients, words))
-            after = None if self.index_of is None else parts_after(self._other(self.index_of), plan.indices)
+            after = None if self.index_of is None else parts_after(self._read(self.index_of), plan.indices)
             if after == []:
                 return []
             environment = self._cluster_environment()
@@ -149,24 +151,24 @@ class BatchWork(LedgerOperator):
 
         return requests
 
-    def _other(self, job: str) -> LedgerState:
-        """The ledger of the job that this one follows index by index.
+    def _read(self, job: str) -> LedgerState:
+        """The ledger of another job of this run."""
+        identity = self.identity
+        return Ledger(self.clients.s3, identity.state).job(identity.dag_id, identity.run_key, job).read()
+
+    def _check_followed(self, job: str) -> None:
+        """Nothing of this job runs, and what is left waits for the job that it follows: see that it is to come.
 
         Raises:
             AirflowException: it has failed, so that what this one waits for will not come.
         """
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        identity = self.identity
-        found = Ledger(self.clients.s3, identity.state).job(identity.dag_id, identity.run_key, job).read()
-        if not found.open_attempts and found.marker is None:
-            states = RuntimeTaskInstance.get_task_states(
-                dag_id=identity.dag_id, task_ids=[job], run_ids=[identity.run_id]
-            )
-            state = states.get(identity.run_id, {}).get(job)
-            if state in GIVEN_UP:
-                raise AirflowException(f"{job}, which this job follows index by index, is {state}: clear both to go on")
-        return found
+        who = self.identity
+        states = RuntimeTaskInstance.get_task_states(dag_id=who.dag_id, task_ids=[job], run_ids=[who.run_id])
+        state = states.get(who.run_id, {}).get(job)
+        if state in GIVEN_UP:
+            raise AirflowException(f"{job}, which this job follows index by index, is {state}: clear both to go on")
 
     def _cluster_environment(self) -> dict[str, str]:
         if self.cluster is None:

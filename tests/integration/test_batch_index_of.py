@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from airflow.sdk import DAG
 
+from airflow_batchemr.operators.batch import BatchArrayOperator
 from tests.integration.batch_engine import Job, eventually
 from tests.integration.conftest import Work
 
@@ -65,5 +67,32 @@ def test_a_failed_index_holds_up_its_successor_and_nothing_else(aws, pair):
     first.step(try_number=2)
     assert second.try_(try_number=2) is None
     assert first.try_(try_number=2) is None
+    assert Counter({0: 1, 1: 1, 2: 2, 3: 1}) == one.ran()
+    assert Counter(range(4)) == two.ran()
+
+
+def test_what_a_failed_job_holds_up_is_told_when_the_rest_is_done(aws, run_dag, tmp_path):
+    """The first has failed before the second begins: what can run runs, then the second says whom it waits for."""
+    one, two = works = [Work(tmp_path / name) for name in ("first", "second")]
+    for work in works:
+        work.folder.mkdir()
+    (one.folder / "broken").touch()
+
+    def dag():
+        with DAG("followed", schedule=None) as dag:
+            words = {"job_queue": "default", "image": "busybox", "array": 4}
+            first = one.command("[ $i != 2 ] || [ ! -e broken ]")
+            first = BatchArrayOperator(task_id="first", command=first, **words)
+            words |= {"index_of": "first", "trigger_rule": "all_done"}
+            first >> BatchArrayOperator(task_id="second", command=two.command("true"), **words)
+        return dag
+
+    finished = run_dag(dag())
+    assert {"first": "failed", "second": "failed"} == finished.tasks
+    assert "first, which this job follows index by index, is failed: clear both to go on" in finished.output
+    assert Counter([0, 1, 3]) == two.ran()
+
+    (one.folder / "broken").unlink()
+    assert {"first": "success", "second": "success"} == run_dag(dag(), again=True).tasks
     assert Counter({0: 1, 1: 1, 2: 2, 3: 1}) == one.ran()
     assert Counter(range(4)) == two.ran()
