@@ -24,6 +24,7 @@ DAGS = (
     "marked",
     "worker_killed",
     "handed_over",
+    "joined",
     "backfilled",
     "beside_cluster",
     "steps_marked",
