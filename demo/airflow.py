@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Setting: a Dag that is unpaused waits to be triggered or backfilled, instead of running for today at once.
 NO_SCHEDULES = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 FINISHED = frozenset({"success", "failed"})
+#: Seconds that something may take on a machine that has much else to do; what is well takes a fraction.
+PATIENCE = 300.0
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
@@ -74,7 +76,7 @@ class Airflow:
         """Start it, without waiting."""
         self.standalone = self.program("standalone")
 
-    def wait_until_healthy(self, timeout: float = 150.0) -> None:
+    def wait_until_healthy(self, timeout: float = PATIENCE) -> None:
         """Wait until all of its components are.
 
         Raises:
@@ -108,7 +110,7 @@ class Airflow:
         if code := program.wait():
             raise AirflowError(f"airflow {' '.join(arguments)} ended with {code}:\n{program.last_words()}")
 
-    def backfill(self, dag_id: str, *options: str, timeout: float = 150.0) -> None:
+    def backfill(self, dag_id: str, *options: str, timeout: float = PATIENCE) -> None:
         """`airflow backfill create` with these options, and wait until its runs have ended.
 
         The one before has to be closed first; Airflow looks for that every 30 s only.
@@ -151,7 +153,7 @@ class Airflow:
             raise AirflowError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json() if answer.content else None
 
-    def wait_for_dags(self, dag_ids: Iterable[str], timeout: float = 90.0) -> None:
+    def wait_for_dags(self, dag_ids: Iterable[str], timeout: float = PATIENCE) -> None:
         """Wait until Airflow has read these Dags; errors of other files are let be.
 
         Raises:
@@ -193,7 +195,7 @@ class Airflow:
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         return {task["task_id"]: task for task in self.call("GET", path, params={"limit": 100})["task_instances"]}
 
-    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = 120.0) -> str:
+    def wait_for_run(self, dag_id: str, run_id: str, timeout: float = PATIENCE) -> str:
         """Wait until a run has ended and give its state."""
 
         def ended() -> str | None:
@@ -203,7 +205,7 @@ class Airflow:
         return self.wait(ended, f"the run {run_id} of {dag_id}", timeout=timeout)
 
     def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, *states: str, try_number: int = 1, timeout: float = 60.0
+        self, dag_id: str, run_id: str, task_id: str, *states: str, try_number: int = 1, timeout: float = PATIENCE
     ) -> dict[str, Any]:
         """Wait until a task is in one of the states, on this try or a later one.
 
@@ -251,7 +253,7 @@ class Airflow:
         look: Callable[[], Any],
         what: str,
         *,
-        timeout: float,
+        timeout: float = PATIENCE,
         every: float = 0.5,
     ) -> Any:
         """Look until there is something, and give it.

@@ -53,8 +53,8 @@ START_FAILURES = {
         "On the master instance (i-0123456789abcdef0), bootstrap action 1 returned a non-zero return code",
     ),
 }
-#: Seconds that a slow answer takes: long enough for killing who waits for it.
-SLOW = 5.0
+#: Seconds that a slow answer takes: long enough for killing who waits for it, on a busy machine too.
+SLOW = 15.0
 
 
 @dataclass

@@ -126,5 +126,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(600))  # the first one's setup starts Airflow
+            item.add_marker(pytest.mark.timeout(900))  # more than what any wait in it is given
             item.add_marker(pytest.mark.xdist_group("e2e"))

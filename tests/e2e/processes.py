@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 def worker(airflow: Airflow, run: str, dag: str) -> list[psutil.Process]:
     """The executor's worker of a running task, and the task's own process below it."""
     task = airflow.tasks(dag, run)[dag]["id"]
-    (found,) = (p for p in processes(airflow) if f"LocalExecutor: {task}" in " ".join(p.cmdline()))
+    (found,) = (process for process, words in processes(airflow) if f"LocalExecutor: {task}" in " ".join(words))
     return [found, *found.children(recursive=True)]
 
 
 def triggerers(airflow: Airflow) -> list[psutil.Process]:
     """The processes of the standalone's triggerer."""
-    return [p for p in processes(airflow) if p.cmdline()[-1:] == ["triggerer"]]
+    return [process for process, words in processes(airflow) if words[-1] == "triggerer"]
 
 
 def triggerer_of(airflow: Airflow, run: str, dag: str) -> int | None:
@@ -28,14 +28,14 @@ def triggerer_of(airflow: Airflow, run: str, dag: str) -> int | None:
     return (airflow.tasks(dag, run)[dag]["triggerer_job"] or {}).get("id")
 
 
-def processes(airflow: Airflow) -> list[psutil.Process]:
-    """All processes of the standalone that have a command line."""
+def processes(airflow: Airflow) -> list[tuple[psutil.Process, list[str]]]:
+    """All processes of the standalone that have a command line, with its words; others end while we look."""
     assert airflow.standalone is not None
     found = []
     for process in airflow.standalone.tree():
         with suppress(psutil.NoSuchProcess):
-            if process.cmdline():
-                found.append(process)
+            if words := process.cmdline():
+                found.append((process, words))
     return found
 
 

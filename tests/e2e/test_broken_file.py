@@ -23,11 +23,11 @@ def test_a_broken_pipeline_is_an_import_error_and_hides_no_other(airflow: Airflo
     file = dags_folder / "broken.yaml"
     file.write_text(BROKEN)
     try:
-        errors = airflow.wait(airflow.import_errors, "the import error", timeout=60)
-        airflow.wait_for_dags({"good", "resumed", "cleared"}, timeout=60)
+        errors = airflow.wait(airflow.import_errors, "the import error")
+        airflow.wait_for_dags({"good", "resumed", "cleared"})
     finally:
         file.unlink()
     (text,) = (error["stack_trace"] for error in errors)
     assert "broken.yaml:4:3" in text
     assert "array" in text
-    airflow.wait(lambda: not airflow.import_errors(), "the error to go with the file", timeout=60)
+    airflow.wait(lambda: not airflow.import_errors(), "the error to go with the file")

@@ -21,11 +21,11 @@ def test_a_worker_killed_right_after_the_submit_submits_nothing_twice(
     before = aws.requests()["SubmitJob"]
     aws.plan_fault("SubmitJob", "slow")
     run = airflow.trigger("worker_killed", "2026-11-02T00:00:00Z")
-    airflow.wait(lambda: aws.jobs("worker_killed"), "the submission", timeout=60, every=0.1)
+    airflow.wait(lambda: aws.jobs("worker_killed"), "the submission", every=0.1)
     kill(worker(airflow, run, "worker_killed"))
     assert aws.requests()["SubmitJob"] - before == 1
 
-    airflow.wait_for_task("worker_killed", run, "worker_killed", "deferred", try_number=2, timeout=120)
+    airflow.wait_for_task("worker_killed", run, "worker_killed", "deferred", try_number=2)
     work.release("worker_killed")
     assert airflow.wait_for_run("worker_killed", run) == "success"
     assert Counter([0]) == work.count("started", "worker_killed")
@@ -38,17 +38,17 @@ def test_another_triggerer_takes_over_and_the_job_goes_on(airflow: Airflow, aws:
     dag = "handed_over"
     work.hold(dag, dag, *range(3))
     run = airflow.trigger(dag, "2026-11-02T00:00:00Z")
-    airflow.wait(lambda: work.count("started", dag) == Counter(range(3)), "the job's start", timeout=60)
-    airflow.wait(lambda: triggerer_of(airflow, run, dag), "a triggerer to have the wait", timeout=60)
+    airflow.wait(lambda: work.count("started", dag) == Counter(range(3)), "the job's start")
+    airflow.wait(lambda: triggerer_of(airflow, run, dag), "a triggerer to have the wait")
     first, processes = triggerer_of(airflow, run, dag), triggerers(airflow)
     airflow.program("triggerer")  # the one that all later tests have
 
     for process in processes:
         process.suspend()
-    airflow.wait(lambda: triggerer_of(airflow, run, dag) not in {None, first}, "the take-over", timeout=90)
+    airflow.wait(lambda: triggerer_of(airflow, run, dag) not in {None, first}, "the take-over")
     for process in processes:
         process.resume()
-    airflow.wait(lambda: "invoking on_kill" in airflow.log(dag, run, dag), "the old trigger's on_kill", timeout=60)
+    airflow.wait(lambda: "invoking on_kill" in airflow.log(dag, run, dag), "the old trigger's on_kill")
     kill(processes)
     work.release(dag)
     assert airflow.wait_for_run(dag, run) == "success"

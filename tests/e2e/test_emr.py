@@ -19,9 +19,9 @@ def start_step(airflow: Airflow, work: Work, dag: str) -> str:
     """Trigger a Dag whose step waits, until its trigger watches the step; gives the run's id."""
     work.hold(dag, dag, 0)
     run = airflow.trigger(dag, DATE)
-    airflow.wait(lambda: work.count("started", dag) == Counter([0]), "the step's start", timeout=60)
+    airflow.wait(lambda: work.count("started", dag) == Counter([0]), "the step's start")
     airflow.wait_for_task(dag, run, dag, "deferred")
-    airflow.wait(lambda: ".trigger." in airflow.log(dag, run, dag), "the trigger", timeout=60)
+    airflow.wait(lambda: ".trigger." in airflow.log(dag, run, dag), "the trigger")
     return run
 
 
@@ -30,7 +30,7 @@ def test_marking_failed_ends_the_cluster_and_its_step(airflow: Airflow, aws: Loc
     dag = "steps_marked"
     run = start_step(airflow, work, dag)
     airflow.mark(dag, run, dag, "failed")
-    airflow.wait(lambda: aws.cluster_states(dag) == ["TERMINATED"], "the end of the cluster", timeout=60)
+    airflow.wait(lambda: aws.cluster_states(dag) == ["TERMINATED"], "the end of the cluster")
     work.release(dag)
     assert "failed" == airflow.wait_for_run(dag, run)
     assert Counter() == work.count("done", dag)
@@ -43,12 +43,12 @@ def test_clearing_ends_the_old_cluster_and_the_next_try_has_its_own(
     dag = "steps_cleared"
     run = start_step(airflow, work, dag)
     airflow.clear(dag, run, dag)
-    airflow.wait(lambda: work.count("started", dag)[0] == 2, "the second start of the step", timeout=120)
+    airflow.wait(lambda: work.count("started", dag)[0] == 2, "the second start of the step")
     assert "TERMINATED" == aws.cluster_states(dag)[-1]
     work.release(dag)
     assert "success" == airflow.wait_for_run(dag, run)
     assert Counter([0]) == work.count("done", dag)
-    airflow.wait(lambda: aws.cluster_states(dag) == ["TERMINATED"] * 2, "the end of the new cluster", timeout=60)
+    airflow.wait(lambda: aws.cluster_states(dag) == ["TERMINATED"] * 2, "the end of the new cluster")
 
 
 def test_a_worker_killed_right_after_run_job_flow_leaves_one_cluster(
@@ -59,11 +59,11 @@ def test_a_worker_killed_right_after_run_job_flow_leaves_one_cluster(
     work.hold(dag, dag, 0)
     aws.plan_fault("RunJobFlow", "slow")
     run = airflow.trigger(dag, DATE)
-    airflow.wait(lambda: aws.cluster_states(dag), "the cluster", timeout=60, every=0.1)
+    airflow.wait(lambda: aws.cluster_states(dag), "the cluster", every=0.1)
     kill(worker(airflow, run, dag))
-    airflow.wait_for_task(dag, run, dag, "deferred", try_number=2, timeout=120)
+    airflow.wait_for_task(dag, run, dag, "deferred", try_number=2)
     work.release(dag)
     assert "success" == airflow.wait_for_run(dag, run)
-    airflow.wait(lambda: aws.cluster_states(dag) == ["TERMINATED"], "the end of the only cluster", timeout=60)
+    airflow.wait(lambda: aws.cluster_states(dag) == ["TERMINATED"], "the end of the only cluster")
     assert Counter([0]) == work.count("started", dag)
     assert Counter([0]) == work.count("done", dag)

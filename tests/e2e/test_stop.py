@@ -24,15 +24,15 @@ def test_clearing_while_running_stops_the_old_job_and_keeps_what_was_done(
     work.hold(dag, dag, 1, 3)
     run = airflow.trigger(dag, "2026-11-02T00:00:00Z")
     airflow.wait_for_task(dag, run, dag, "deferred")
-    airflow.wait(lambda: work.count("done", dag) == Counter([0, 2]), "indices 0 and 2", timeout=60)
-    airflow.wait(lambda: work.count("started", dag) == Counter(range(4)), "indices 1 and 3", timeout=60)
+    airflow.wait(lambda: work.count("done", dag) == Counter([0, 2]), "indices 0 and 2")
+    airflow.wait(lambda: work.count("started", dag) == Counter(range(4)), "indices 1 and 3")
     if dag == "cleared":
-        airflow.wait(lambda: ".trigger." in airflow.log(dag, run, dag), "the trigger", timeout=60)
+        airflow.wait(lambda: ".trigger." in airflow.log(dag, run, dag), "the trigger")
     (first,) = aws.jobs(dag)
 
     airflow.clear(dag, run, dag)
-    airflow.wait(lambda: work.count("started", dag)[3] == 2, "the second start of index 3", timeout=90)
-    airflow.wait(lambda: aws.job(first)["status"] == "FAILED", "the old job to be stopped", timeout=60)
+    airflow.wait(lambda: work.count("started", dag)[3] == 2, "the second start of index 3")
+    airflow.wait(lambda: aws.job(first)["status"] == "FAILED", "the old job to be stopped")
     work.release(dag)
     assert airflow.wait_for_run(dag, run) == "success"
     assert Counter({0: 1, 1: 2, 2: 1, 3: 2}) == work.count("started", dag)
@@ -45,12 +45,12 @@ def test_marking_failed_while_running_stops_the_job(airflow: Airflow, aws: Local
     work.hold("marked", "marked", 0)
     run = airflow.trigger("marked", "2026-11-02T00:00:00Z")
     airflow.wait_for_task("marked", run, "marked", "deferred")
-    airflow.wait(lambda: work.count("started", "marked") == Counter([0]), "the job's start", timeout=60)
-    airflow.wait(lambda: ".trigger." in airflow.log("marked", run, "marked"), "the trigger", timeout=60)
+    airflow.wait(lambda: work.count("started", "marked") == Counter([0]), "the job's start")
+    airflow.wait(lambda: ".trigger." in airflow.log("marked", run, "marked"), "the trigger")
     (job,) = aws.jobs("marked")
 
     airflow.mark("marked", run, "marked", "failed")
-    airflow.wait(lambda: aws.job(job)["status"] == "FAILED", "the job to be stopped", timeout=60)
+    airflow.wait(lambda: aws.job(job)["status"] == "FAILED", "the job to be stopped")
     work.release("marked")
     assert airflow.wait_for_run("marked", run) == "failed"
     assert Counter() == work.count("done", "marked")
@@ -62,12 +62,10 @@ def test_a_failed_job_takes_its_cluster_with_it(airflow: Airflow, aws: LocalAws,
     work.break_("beside_cluster", "beside_cluster", 0)
     run = airflow.trigger("beside_cluster", "2026-11-02T00:00:00Z")
     assert airflow.wait_for_run("beside_cluster", run) == "failed"
-    airflow.wait(lambda: aws.cluster_states("beside_cluster") == ["TERMINATED"], "the end of the cluster", timeout=60)
+    airflow.wait(lambda: aws.cluster_states("beside_cluster") == ["TERMINATED"], "the end of the cluster")
 
     work.mend("beside_cluster")
     airflow.clear("beside_cluster", run, "beside_cluster")
     assert airflow.wait_for_run("beside_cluster", run) == "success"
-    airflow.wait(
-        lambda: aws.cluster_states("beside_cluster") == ["TERMINATED"] * 2, "the end of the second cluster", timeout=60
-    )
+    airflow.wait(lambda: aws.cluster_states("beside_cluster") == ["TERMINATED"] * 2, "the end of the second cluster")
     assert Counter([0]) == work.count("done", "beside_cluster")
