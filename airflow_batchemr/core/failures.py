@@ -21,6 +21,7 @@ _CAUSES = {
     "pull": "image could not be pulled",
     "lost": "AWS no longer knows the job",
     "runnable": "no machine was found for it in time",
+    "dependency": "what it waits for has failed",
 }
 # What differs between failures of one kind: ids of instances, tasks and jobs, and numbers in AWS's words
 _IDS = re.compile(r"\b(?:i-[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{8,}|[0-9a-f]{16,}|\d+)\b")
@@ -127,7 +128,8 @@ def _number(indices: IndexSet) -> str:
 
 
 def _title(failure: Failure) -> str:
-    parts = [_CAUSES.get(failure.cause, failure.cause)] if failure.cause else []
+    # The other causes, `exit N` and `other`, say no more than exit code and reason
+    parts = [_CAUSES[failure.cause]] if failure.cause in _CAUSES else []
     if failure.exit_code is not None:
         parts.append(f"exit code {failure.exit_code}")
     if failure.reason:

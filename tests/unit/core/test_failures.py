@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from airflow_batchemr.core.failures import group, report, shortened
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger import Failure
@@ -47,6 +49,13 @@ def test_a_failure_of_the_whole_job_names_no_index():
     """An array that never started."""
     text = report([Failure(reason="CannotPullContainerError: x", cause="pull")], size=50, done=0, replay=REPLAY)
     assert text == "0 of 50 indices failed\n\nimage could not be pulled · CannotPullContainerError: x"
+
+
+@pytest.mark.parametrize("cause", ["exit 65", "other", None])
+def test_a_cause_that_says_no_more_than_the_rest_is_not_told(cause):
+    """The exit code stands there once."""
+    (one,) = group([Failure(index=1, reason=EXITED, exit_code=65, cause=cause)])
+    assert one.title == f"exit code 65 · {EXITED}"
 
 
 def test_ids_in_the_reason_make_no_groups():
