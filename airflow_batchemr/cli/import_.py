@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import tempfile
-import textwrap
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-
-from airflow_batchemr.spec import SpecError, load_file
-from airflow_batchemr.spec.imported import ImportedDocument, read_json
-from airflow_batchemr.spec.translation import Note, Translation, json_path
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 app = typer.Typer(
     add_completion=False,
@@ -33,21 +21,6 @@ _Output = Annotated[
     typer.Option("--output", "-o", help="Folder for the pipeline files; without it they are printed.", metavar="DIR"),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="The report as one JSON object a line.")]
-
-
-@dataclass
-class _Result:
-    """What became of one file."""
-
-    source: Path
-    document: ImportedDocument
-    text: str
-    output: Path | None = None
-    errors: list[SpecError] = field(default_factory=list)
-
-    @property
-    def notes(self) -> list[Note]:
-        return self.document.translation.notes
 
 
 @app.command()
@@ -71,9 +44,11 @@ def sundial(
 
         batchemr import sundial process.json --queue data > pipeline.yaml
     """
+    from airflow_batchemr.cli.importing import import_files
     from airflow_batchemr.spec.sundial import translate
 
-    _import(files, "Sundial", lambda data, _: translate(data, queue), output, json_=json_)
+    sound = import_files(files, "Sundial", lambda data, _: translate(data, queue), output, json_=json_)
+    raise typer.Exit(0 if sound else 1)
 
 
 @app.command("step-functions")
@@ -88,157 +63,8 @@ def step_functions(files: _Files, output: _Output = None, json_: _Json = False) 
 
         batchemr import step-functions etl.asl.json -o pipelines/
     """
+    from airflow_batchemr.cli.importing import import_files
     from airflow_batchemr.spec.step_functions import translate
 
-    _import(files, "AWS Step Functions", translate, output, json_=json_)
-
-
-def _import(
-    files: Iterable[Path],
-    system: str,
-    translate: Callable[[Any, str], Translation],
-    output: Path | None,
-    *,
-    json_: bool,
-) -> None:
-    """Translate files, write what came out, tell about it and end the program."""
-    results = [_translated(file, system, translate) for file in files]
-    _doubles(results)
-    for result in results:
-        if output is not None and result.document.value:
-            result.output = output / f"{_stem(result.source)}.yaml"
-            _write(result)
-        elif result.document.value:
-            result.errors += _checked(result.text)
-            if not json_:
-                sys.stdout.write(result.text)
-    for result in results:
-        _tell_json(result) if json_ else _tell(result)
-    raise typer.Exit(1 if any(result.errors for result in results) else 0)
-
-
-def _translated(file: Path, system: str, translate: Callable[[Any, str], Translation]) -> _Result:
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        told = SpecError(f"cannot be read: {error.strerror or error}", path=file)
-        return _Result(file, ImportedDocument(file, ""), "", errors=[told])
-    except UnicodeDecodeError:
-        told = SpecError("not UTF-8", "JSON is UTF-8: save the file so", path=file)
-        return _Result(file, ImportedDocument(file, ""), "", errors=[told])
-    document = read_json(file, text, lambda data: translate(data, _stem(file)))
-    header = f"Imported from {system} ({file.name}). Each comment tells what is not as it was there, or what to do."
-    return _Result(file, document, document.yaml(header), errors=list(document.errors))
-
-
-def _stem(file: Path) -> str:
-    """The name of a file without its endings: `etl` of `etl.asl.json`."""
-    return file.name.split(".")[0] or file.name
-
-
-def _doubles(results: list[_Result]) -> None:
-    """Two files with one pipeline, or two that would become one file, are told before anything is written."""
-    outputs: dict[str, Path] = {}
-    pipelines: dict[str, Path] = {}
-    for result in results:
-        first = outputs.setdefault(_stem(result.source), result.source)
-        if first is not result.source:
-            message = f"{first} would become a file of the same name, {_stem(result.source)}.yaml"
-            result.errors.append(SpecError(message, "rename one of them", path=result.source))
-            result.document.value = {}
-        for name in result.document.translation.names.values():
-            first = pipelines.setdefault(name, result.source)
-            if first is not result.source:
-                message = f"there is another pipeline named {name}, in {first}"
-                result.errors.append(SpecError(message, "rename one of them", path=result.source, pipeline=name))
-
-
-def _write(result: _Result) -> None:
-    """Write the pipeline file, whole or not at all; a file that is there and says something else stays."""
-    output = result.output
-    assert output is not None  # noqa: S101 - the caller has set it
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        if output.exists() and output.read_text(encoding="utf-8") != result.text:
-            hint = "move it away, or choose another folder"
-            result.errors.append(SpecError(f"{output} is there and says something else: it was left as it is", hint))
-            result.output = None
-            return
-        with tempfile.NamedTemporaryFile("w", dir=output.parent, suffix=".tmp", encoding="utf-8", delete=False) as made:
-            made.write(result.text)
-        temporary = Path(made.name)
-        temporary.chmod(0o644)
-        temporary.replace(output)
-    except OSError as error:
-        result.errors.append(SpecError(f"cannot be written: {error.strerror or error}", path=output))
-        result.output = None
-        return
-    result.errors += load_file(output).errors
-
-
-def _checked(text: str) -> list[SpecError]:
-    """What is wrong with a pipeline file that is not written anywhere."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "standard output")
-        path.write_text(text, encoding="utf-8")
-        errors = load_file(path, root=folder).errors
-    for error in errors:
-        error.path = path.name
-    return errors
-
-
-def _tell(result: _Result) -> None:
-    """The report of one file, on stderr, so that printed pipelines stay apart."""
-    out = sys.stderr
-    pipelines = [name for name in result.document.value if name in result.document.translation.names.values()]
-    notes = [note for note in result.notes if not note.refused]
-    became = f" → {result.output}" if result.output is not None else ""
-    sums = f"{_count(pipelines, 'pipeline')}, {_count(notes, 'note')}, {_count(result.errors, 'error')}"
-    out.write(f"{result.source}{became}: {sums}\n")
-    grouped: dict[str, list[Note]] = {}
-    for note in notes:
-        grouped.setdefault(note.message, []).append(note)
-    for message, alike in grouped.items():
-        where = ".".join(map(str, alike[0].path))
-        more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
-        text = f"{where}{more}: {message}"
-        out.write(
-            textwrap.fill(text, 100, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False) + "\n"
-        )
-    for error in result.errors:
-        out.write(textwrap.indent(str(error), "  ") + "\n")
-
-
-def _count(items: list[Any], what: str) -> str:
-    return f"{len(items)} {what}{'s' * (len(items) != 1)}"
-
-
-def _tell_json(result: _Result) -> None:
-    base = {"source": str(result.source), "output": str(result.output) if result.output else None}
-    records: list[dict[str, Any]] = [
-        {
-            "severity": "note",
-            "at": json_path(note.source),
-            "path": list(note.path),
-            "message": note.message,
-            "hint": None,
-        }
-        for note in result.notes
-        if not note.refused
-    ]
-    records += [
-        {
-            "severity": "error",
-            "at": None,
-            "path": [error.pipeline] if error.pipeline else [],
-            "message": error.message,
-            "hint": error.hint,
-            "line": error.line,
-            "column": error.column,
-        }
-        for error in result.errors
-    ]
-    pipelines = [name for name in result.document.value if name in result.document.translation.names.values()]
-    records.append({"severity": "summary", "pipelines": pipelines, "errors": len(result.errors)})
-    for record in records:
-        sys.stdout.write(json.dumps(base | record) + "\n")
+    sound = import_files(files, "AWS Step Functions", translate, output, json_=json_)
+    raise typer.Exit(0 if sound else 1)

@@ -11,7 +11,6 @@ import typer
 from airflow_batchemr.cli import common
 from airflow_batchemr.core.orphans import Verdict, judge
 from airflow_batchemr.core.units import seconds
-from airflow_batchemr.ledger import Ledger, LedgerError, StopWord
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
@@ -100,6 +99,8 @@ class _Ledgers:
         self._read: dict[tuple[str, str, str, str], LedgerState] = {}
 
     def judge(self, one: Started) -> Verdict:
+        from airflow_batchemr.ledger import LedgerError
+
         place = one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
         if not all(place):
             return Verdict("unknown", "its tags are not complete")
@@ -113,6 +114,8 @@ class _Ledgers:
         return judge(state, one.attempt, one.id, served=served)
 
     def _state(self, uri: str, dag_id: str, run_key: str, job: str) -> LedgerState:
+        from airflow_batchemr.ledger import Ledger
+
         key = uri, dag_id, run_key, job
         if key not in self._read:
             self._read[key] = Ledger(self._clients.s3, uri).job(dag_id, run_key, job).history()
@@ -147,6 +150,8 @@ def _show(found: list[tuple[Started, Verdict]], *, json_: bool) -> None:
 
 def _leave_word(clients: Clients, one: Started) -> None:
     """Tell whoever may still wait for it; where the ledger has gone, there is nobody to tell."""
+    from airflow_batchemr.ledger import Ledger, LedgerError, StopWord
+
     if one.attempt is None:
         return
     try:

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from airflow_batchemr.cli.common import ProfileOption, RegionOption, StateOption, new_app, state_uri
-from airflow_batchemr.core.compile import compile_pipeline
-from airflow_batchemr.core.run_key import run_key as key_of
-from airflow_batchemr.spec import load_file
 
 if TYPE_CHECKING:
     from airflow_batchemr.cli.plan_jobs import Forecast
@@ -54,6 +51,8 @@ def plan(  # noqa: PLR0917 - all are options
 
         batchemr plan nightly.yaml --job score --requests --json
     """
+    from airflow_batchemr.spec import load_file
+
     spec = load_file(file, environment=environment, only=pipeline)
     for error in spec.errors:
         sys.stderr.write(f"{error}\n\n")
@@ -98,6 +97,8 @@ def _forecast(pipeline: Pipeline, asked: _Asked) -> dict[str, Any]:
     from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.cli.plan_jobs import Forecast, Forecaster
     from airflow_batchemr.cli.plan_templates import Templates
+    from airflow_batchemr.core.compile import compile_pipeline
+    from airflow_batchemr.core.run_key import run_key as key_of
     from airflow_batchemr.ledger import Ledger, LedgerError
 
     dag = compile_pipeline(pipeline)

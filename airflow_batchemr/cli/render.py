@@ -9,9 +9,6 @@ from typing import Annotated
 import typer
 
 from airflow_batchemr.cli.common import new_app
-from airflow_batchemr.core.compile import compile_pipeline
-from airflow_batchemr.core.compile_python import python
-from airflow_batchemr.spec import load_file
 
 app = new_app()
 
@@ -34,6 +31,10 @@ def render(
 
         batchemr render nightly.yaml -o dags/nightly.py
     """
+    from airflow_batchemr.core.compile import compile_pipeline
+    from airflow_batchemr.core.compile_python import python
+    from airflow_batchemr.spec import load_file
+
     spec = load_file(file, environment=environment, only=pipeline)
     for error in spec.errors:
         sys.stderr.write(f"{error}\n\n")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airflow_batchemr.spec import SpecError, find_files, load_file
+from airflow_batchemr.cli.common import new_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-app = typer.Typer(
-    add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False
-)
+    from airflow_batchemr.spec import SpecError
+
+app = new_app()
 
 
 @app.command()
@@ -39,6 +39,8 @@ def validate(
 
         batchemr validate --strict --json pipelines.yaml
     """
+    from airflow_batchemr.spec import SpecError, find_files, load_file
+
     told: dict[tuple[object, ...], SpecError] = {}
     dags: dict[str, Path] = {}
     checked, pipelines = 0, 0
@@ -76,6 +78,8 @@ def _note(told: dict[tuple[object, ...], SpecError], found: Iterable[SpecError])
 
 def _doubles(names: Iterable[str], file: Path, dags: dict[str, Path]) -> list[SpecError]:
     """Two pipelines of one name are two Dags of one id: Airflow would show one of them."""
+    from airflow_batchemr.spec import SpecError
+
     return [
         SpecError(f"there is another pipeline named {name}, in {first}", "rename one of them", path=file, pipeline=name)
         for name in names
