@@ -115,8 +115,8 @@ def classify(error: Exception, call: str = "") -> AwsError:
         return InvalidRequest(f"{call or 'request'}: {error}")
     if isinstance(error, MISCONFIGURED):
         return NotAllowed(
-            f"{call or 'AWS call'}: {error}. Give the Airflow connection (aws_conn_id) credentials and a region, "
-            "or this machine an AWS profile, role or AWS_DEFAULT_REGION."
+            f"{call or 'AWS call'}: {str(error).rstrip('.')}. Give the Airflow connection (aws_conn_id) credentials "
+            "and a region, or this machine an AWS profile, role or AWS_DEFAULT_REGION."
         )
     if isinstance(error, NOT_CONNECTED):
         return Throttled(f"{call or 'AWS call'}: no connection to AWS: {error}")
@@ -137,8 +137,8 @@ def _classify_answer(error: ClientError, call: str) -> AwsError:
         return Expired(f"{name}: the credentials have run out ({code}): {message}")
     if code in DENIED or status in {401, 403}:
         return NotAllowed(
-            f"{name}: not allowed ({code}): {message}. The identity behind the Airflow connection needs the IAM "
-            f"action {name} on this resource."
+            f"{name}: not allowed ({code}): {message.rstrip('.')}. The identity behind the Airflow connection needs "
+            f"the IAM action {name} on this resource."
         )
     if status >= 500:
         return Unknown(f"{name}: AWS answered {status} ({code}): {message}")

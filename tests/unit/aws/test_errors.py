@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, NoRegionError, ReadTimeoutError
 
 from airflow_batchemr.aws.errors import Expired, InvalidRequest, NotAllowed, Throttled, Unknown, classify
 from airflow_batchemr.aws.retry import call_again, call_once
@@ -43,6 +43,14 @@ def test_a_denied_call_names_its_iam_action():
     assert "needs the IAM action batch:SubmitJob" in str(
         classify(answer("AccessDeniedException", 403), "batch:SubmitJob")
     )
+
+
+@pytest.mark.parametrize(
+    "error", [NoRegionError(), ClientError({"Error": {"Code": "AccessDenied", "Message": "No."}}, "ListJobs")]
+)
+def test_what_aws_says_ends_in_one_full_stop(error):
+    """Our advice follows it as a sentence of its own."""
+    assert ".." not in str(classify(error))
 
 
 class Call:
