@@ -10,6 +10,7 @@ import datetime as dt
 import json
 import keyword
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.compile import RERUN
@@ -35,6 +36,28 @@ class Code(str):
     __slots__ = ()
 
 
+@dataclass(frozen=True)
+class Call:
+    """A call, which is broken into lines where it does not fit one.
+
+    Attributes:
+        name: what is called.
+        arguments: values by name; by position where the name is empty; `**` for a mapping of the rest.
+    """
+
+    name: str
+    arguments: Sequence[tuple[str, Any]]
+
+    def flat(self) -> str:
+        """All on one line."""
+        return f"{self.name}({', '.join(before(name) + _flat(value) for name, value in self.arguments)})"
+
+
+def before(name: str) -> str:
+    """What stands before an argument's value."""
+    return name if name in ("", "**") else f"{name}="
+
+
 def python(plans: Sequence[DagPlan], source: str) -> str:
     """The text of a Dag file.
 
@@ -55,7 +78,7 @@ def literal(value: Any, indent: int = 0, prefix: int = 0) -> str:
     """A plain value as Python, on one line if it fits there.
 
     Args:
-        value: of texts, numbers, booleans, None, lists and dicts; or `Code`.
+        value: of texts, numbers, booleans, None, lists and dicts; or `Code` or a `Call`.
         indent: columns before the lines that follow the first.
         prefix: columns that are taken on the first line.
     """
@@ -64,21 +87,27 @@ def literal(value: Any, indent: int = 0, prefix: int = 0) -> str:
         parts = "\n".join(f"{pad}{_text(line)}" for line in value.splitlines(keepends=True))
         return f"(\n{parts}\n{' ' * indent})"
     flat = _flat(value)
-    if len(flat) + prefix <= WIDTH or not isinstance(value, list | dict) or not value:
+    if len(flat) + prefix <= WIDTH or not isinstance(value, list | dict | Call) or not value:
         return flat
     pad = " " * (indent + 4)
-    items = value.items() if isinstance(value, dict) else ((None, item) for item in value)
-    lines = []
-    for key, item in items:
-        name = "" if key is None else f"{_text(key)}: "
-        lines.append(f"{pad}{name}{literal(item, indent + 4, indent + 5 + len(name))},")
-    left, right = "{}" if isinstance(value, dict) else "[]"
+    if isinstance(value, Call):
+        left, right = f"{value.name}(", ")"
+        items = [(before(name), item) for name, item in value.arguments]
+    elif isinstance(value, dict):
+        left, right = "{", "}"
+        items = [(f"{_text(key)}: ", item) for key, item in value.items()]
+    else:
+        left, right = "[", "]"
+        items = [("", item) for item in value]
+    lines = [f"{pad}{name}{literal(item, indent + 4, indent + 5 + len(name))}," for name, item in items]
     return "\n".join([left, *lines, " " * indent + right])
 
 
 def _flat(value: Any) -> str:
     if isinstance(value, Code):
         return str(value)
+    if isinstance(value, Call):
+        return value.flat()
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, list):
@@ -109,11 +138,7 @@ class _Writer:
             by_module.setdefault(module, set()).add(name)
         standard = ["import datetime", ""] if "datetime" in self._modules else []
         plain = [f"import {module}" for module in sorted(self._modules - {"datetime"})]
-        names = {
-            module: ", ".join(sorted(found, key=lambda name: (not name.isupper(), name)))
-            for module, found in sorted(by_module.items())
-        }
-        return [*standard, *plain, *(f"from {module} import {found}" for module, found in names.items())]
+        return [*standard, *plain, *(_from(module, names) for module, names in sorted(by_module.items()))]
 
     def dag(self, plan: DagPlan) -> list[str]:
         self._names = {*dir(builtins), *_SDK, "airflow", "airflow_batchemr", "dag", "datetime", "pendulum"}
@@ -152,7 +177,8 @@ class _Writer:
                 edges.append(f"{_INDENT}{names[task.task_id]}.as_setup()")
             if task.teardown_of:
                 edges.append(f"{_INDENT}{names[task.task_id]}.as_teardown(setups={names[task.teardown_of]})")
-        rerun = f'{_INDENT}dag.params["{RERUN}"] = {self._param(words["params"][RERUN], 4)}'
+        rerun = f'{_INDENT}dag.params["{RERUN}"] = '
+        rerun += literal(self._param(words["params"][RERUN]), len(_INDENT), len(rerun))
         return [*lines, *([""] if edges else []), *edges, "", rerun]
 
     def _task(self, task: TaskPlan, name: str, owner: str | None) -> list[str]:
@@ -208,43 +234,36 @@ class _Writer:
             return Code(f"pendulum.parse({_text(text)})")
         return Code(f"pendulum.parse({_text(text)}, tz={_text(timezone)})")
 
-    def _param(self, schema: Mapping[str, Any], indent: int = 8) -> Code:
+    def _param(self, schema: Mapping[str, Any]) -> Call:
         words = dict(schema)
-        given = [_flat(words.pop("default"))] if "default" in words else []
-        given += [f"{key}={_flat(value)}" for key, value in words.items()]
-        name = self._of_sdk("Param")
-        flat = f"{name}({', '.join(given)})"
-        if len(flat) < WIDTH - 24:
-            return Code(flat)
-        inside = "".join(f"{' ' * (indent + 4)}{item},\n" for item in given)
-        return Code(f"{name}(\n{inside}{' ' * indent})")
+        given = [("", words.pop("default"))] if "default" in words else []
+        return Call(self._of_sdk("Param"), [*given, *words.items()])
 
     def _callbacks(self, receivers: Sequence[Mapping[str, Any]], of: str) -> dict[str, Any]:
         if not receivers:
             return {}
         name = self._import("airflow_batchemr.notifiers.pipeline", "PipelineNotifier")
 
-        def notifier(receiver: Mapping[str, Any], *, failed: bool) -> Code:
+        def notifier(receiver: Mapping[str, Any], *, failed: bool) -> Call:
             words = {"failed": failed, "of": of, **receiver}
-            given = [f"{key}={_flat(value)}" for key, value in words.items() if key != "with"]
-            if "with" in words:
-                given.append(f"**{_flat({'with': words['with']})}")
-            return Code(f"{name}({', '.join(given)})")
+            unnamed = [("**", {"with": words.pop("with")})] if "with" in words else []
+            return Call(name, [*words.items(), *unnamed])
 
         made: dict[str, Any] = {"on_failure_callback": [notifier(receiver, failed=True) for receiver in receivers]}
         good = [notifier(receiver, failed=False) for receiver in receivers if receiver["when"] != "on_failure"]
         return made | ({"on_success_callback": good} if good else {})
 
-    def _deadline(self, dag_id: str, seconds: int, receivers: Sequence[Mapping[str, Any]]) -> Code:
+    def _deadline(self, dag_id: str, seconds: int, receivers: Sequence[Mapping[str, Any]]) -> Call:
         told = [{name: value for name, value in one.items() if name not in ("when", "after")} for one in receivers]
         call = self._import("airflow_batchemr.notifiers.deadline", "tell_missed")
-        alert, reference, callback = (
-            self._of_sdk(name) for name in ("DeadlineAlert", "DeadlineReference", "AsyncCallback")
-        )
-        kwargs = _flat({"receivers": told, "dag_id": dag_id, "seconds": seconds})
-        return Code(
-            f"{alert}(\n        reference={reference}.DAGRUN_QUEUED_AT,\n"
-            f"        interval={self._seconds(seconds)},\n        callback={callback}({call}, kwargs={kwargs}),\n    )"
+        kwargs = {"receivers": told, "dag_id": dag_id, "seconds": seconds}
+        return Call(
+            self._of_sdk("DeadlineAlert"),
+            [
+                ("reference", Code(f"{self._of_sdk('DeadlineReference')}.DAGRUN_QUEUED_AT")),
+                ("interval", Code(self._seconds(seconds))),
+                ("callback", Call(self._of_sdk("AsyncCallback"), [("", Code(call)), ("kwargs", kwargs)])),
+            ],
         )
 
     def _seconds(self, seconds: float) -> str:
@@ -272,6 +291,15 @@ class _Writer:
             unique, number = f"{name}_{number}", number + 1
         self._names.add(unique)
         return unique
+
+
+def _from(module: str, names: set[str]) -> str:
+    """An import; its names in isort's order: constants, classes, functions."""
+    found = sorted(names, key=lambda name: (not name.isupper(), not name[:1].isupper(), name.lower()))
+    line = f"from {module} import {', '.join(found)}"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"from {module} import (", *(f"{_INDENT}{name}," for name in found), ")"])
 
 
 def _arguments(arguments: Mapping[str, Any], indent: int) -> list[str]:

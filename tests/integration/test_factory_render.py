@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -28,7 +31,10 @@ RICH = """
       notify:
         - {email: [team@example.com], when: on_change_and_failures, after: 2}
         - {notifier: airflow.providers.smtp.notifications.smtp.SmtpNotifier, with: {to: a@example.com}}
-      params: {day: {type: string, format: date, default: '2026-01-01'}, factor: 1.5}
+      params:
+        day:
+          {title: The day that is reported, description: Not that of the run, type: string, format: date, default: '2026-01-01'}
+        factor: 1.5
       state: s3://data/_ledger
       clusters:
         spark: {release: emr-7.5.0, type: m5.xlarge, instances: 4, market: spot, log_uri: s3://logs}
@@ -96,7 +102,7 @@ def test_the_rendered_file_makes_the_same_dags(text, tmp_path, airflow_db):
 
 
 def test_the_rendered_file_is_formatted_python(tmp_path):
-    """It is meant to be read and kept."""
+    """It is meant to be read and kept: a linter finds nothing, imports are in order."""
     from airflow_batchemr.cli.render import app
 
     (tmp_path / "p.yaml").write_text(textwrap.dedent(RICH))
@@ -105,6 +111,22 @@ def test_the_rendered_file_is_formatted_python(tmp_path):
     assert text.splitlines()[0] == '"""The pipelines of p.yaml, as Airflow code."""'
     assert '    split = BatchArrayOperator(\n        task_id="split",\n' in text
     assert "    _import >> split\n" in text
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "I,E,F,W", "--ignore", "E501", "-"]
+    done = subprocess.run(ruff, input=text, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "All checks passed!\n")
+
+
+def test_a_whole_number_of_vcpus_is_written_as_one(tmp_path):
+    """`vcpus: 2` is `vcpus=2`, as anybody would write it; Fargate's quarter stays a quarter."""
+    from airflow_batchemr.cli.render import app
+
+    batch = (
+        "{image: 'a:1', queue: q, command: x, vcpus: %s, platform: fargate, execution_role: 'arn:aws:iam::1:role/x'}"
+    )
+    file = tmp_path / "p.yaml"
+    file.write_text("".join(f"p{n}: {{batch: {batch % size}}}\n" for n, size in enumerate(("2", "2.0", "0.25"))))
+    text = CliRunner().invoke(app, [str(file)]).output
+    assert re.findall(r"vcpus=(\S+),", text) == ["2", "2", "0.25"]
 
 
 def test_a_file_with_mistakes_is_not_rendered(tmp_path):

@@ -70,13 +70,13 @@ def _environment(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-def _vcpus(value: object) -> float:
+def _vcpus(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1024:
         raise Refusal(
             f"expected a number of vCPUs above 0, not {shown(value)}",
             "remove the quotes" if isinstance(value, str) else None,
         )
-    return int(value) if value == int(value) else float(value)
+    return int(value) if value == int(value) else value
 
 
 def _timeout(value: int) -> int:
@@ -167,7 +167,8 @@ class Batch(Model):
     queue: Word | None = None
     command: Command | None = None
     vcpus: (
-        Annotated[float, BeforeValidator(_vcpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})] | None
+        Annotated[int | float, BeforeValidator(_vcpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+        | None
     ) = None
     memory: Annotated[list[Mebibytes], BeforeValidator(_memory), Field(min_length=1), Form(single=True)] | None = None
     gpus: Annotated[int, Field(ge=1)] | None = None
