@@ -32,8 +32,7 @@ RICH = """
         - {email: [team@example.com], when: on_change_and_failures, after: 2}
         - {notifier: airflow.providers.smtp.notifications.smtp.SmtpNotifier, with: {to: a@example.com}}
       params:
-        day:
-          {title: The day that is reported, description: Not that of the run, type: string, format: date, default: '2026-01-01'}
+        day: {title: The day, description: What is reported of, type: string, format: date, default: '2026-01-01'}
         factor: 1.5
       state: s3://data/_ledger
       clusters:

@@ -8,31 +8,24 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.core.emr_needs import needs_of
 from airflow_batchemr.spec.checks.clusters import cluster
 from airflow_batchemr.spec.checks.names import name as name_of
+from airflow_batchemr.spec.checks.params import param
 from airflow_batchemr.spec.errors import guess
 from airflow_batchemr.spec.validation import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_batchemr.spec.models import Param, Pipeline
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "array": (list,),
-    "object": (dict,),
-    "null": (type(None),),
-}
+    from airflow_batchemr.spec.models import Pipeline
 
 
 def pipeline(pipeline: Pipeline) -> Iterator[Problem]:
     """All that is wrong with a pipeline beside its jobs."""
     yield from _times(pipeline)
     yield from _clusters(pipeline)
-    for name, param in pipeline.params.items():
-        yield from _param(name, param)
+    # What a timetable of one's own does is not known.
+    scheduled = pipeline.schedule is not None and pipeline.schedule.timetable is None
+    for name, words in pipeline.params.items():
+        yield from param(name, words, scheduled=scheduled)
 
 
 def _times(pipeline: Pipeline) -> Iterator[Problem]:
@@ -97,23 +90,3 @@ def _clusters(pipeline: Pipeline) -> Iterator[Problem]:
             )
         users = [job for job in pipeline.jobs.values() if job.emr is not None and job.emr.cluster == name]
         yield from cluster(emr, at, needs_of(users), stays=True)
-
-
-def _param(name: str, param: Param) -> Iterator[Problem]:
-    at = ("params", name)
-    if not name.isidentifier():
-        yield Problem(at, f"not a name that a template can use: {name}", "letters, digits and _", key=True)
-    if name == "rerun":
-        yield Problem(at, "`rerun` is a param that every pipeline has", "choose another name", key=True)
-    has_default = "default" in param.model_fields_set
-    if has_default and param.enum is not None and param.default not in param.enum:
-        yield Problem((*at, "default"), f"the default is not one of the param's values: {param.default}")
-    if has_default and param.type is not None:
-        fits = any(
-            isinstance(param.default, _KINDS[kind]) and (not isinstance(param.default, bool) or kind == "boolean")
-            for kind in param.type
-        )
-        if not fits and param.default is not None:
-            yield Problem((*at, "default"), f"the default is not of the param's type, {' or '.join(param.type)}")
-    if param.minimum is not None and param.maximum is not None and param.minimum > param.maximum:
-        yield Problem((*at, "minimum"), "`minimum` is above `maximum`")

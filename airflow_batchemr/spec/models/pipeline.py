@@ -54,8 +54,8 @@ class Param(Model):
     description: Word | None = None
     enum: Annotated[list[Any], Field(min_length=1)] | None = None
     format: Word | None = None
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
     minLength: Annotated[int, Field(ge=0)] | None = None  # noqa: N815 - JSON Schema's word
     maxLength: Annotated[int, Field(ge=0)] | None = None  # noqa: N815 - JSON Schema's word
     pattern: Word | None = None
