@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_batchemr.aws.emr.attempts import StoppedError
 from airflow_batchemr.aws.emr.job_run_attempts import JobRunAttempts, place_of
+from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.core.emr_diagnosis import probable_cause
 from airflow_batchemr.ledger import Marker
 from airflow_batchemr.operators.base import LedgerOperator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.emr.job_run_attempts import RunMove
     from airflow_batchemr.aws.emr.job_runs import Place
     from airflow_batchemr.ledger import LedgerState
+    from airflow_batchemr.spec.models import Spark
 
 #: Seconds that a killed task takes at most to end what it started.
 KILL_TIMEOUT = 20.0
@@ -73,8 +76,13 @@ class EmrJobRunOperator(LedgerOperator):
         if status == "deadline":
             self._attempts(place).stop_all(None, "the deadline is over", by="deadline")
             raise AirflowFailException("Not done in time: the job run has been cancelled")
+        if event is None and not state.open_attempts:
+            self._check_release(place)
         self.engine = attempts = self._attempts(place)
-        move = attempts.run(state, fresh, event.get("before") if event else None, request)
+        try:
+            move = attempts.run(state, fresh, event.get("before") if event else None, request)
+        except StoppedError:
+            raise AirflowException("The task was killed; the job run that it had started has been cancelled") from None
         if move.action == "wait":
             self._wait(context, move)
         if move.action == "fail":
@@ -85,13 +93,23 @@ class EmrJobRunOperator(LedgerOperator):
     def _attempts(self, place: Place) -> JobRunAttempts:
         return JobRunAttempts(self.clients, self.ledger, self.identity, place, stopping=self._killed.is_set)
 
-    def _request(self, place: Place) -> Any:
+    def _spark(self) -> Spark:
         spark = step_words([{"spark": self.spark}])[0].spark
         assert spark is not None  # noqa: S101 - made so
+        return spark
+
+    def _check_release(self, place: Place) -> None:
+        """Whether the release has the versions that `requires` wants; raises `InvalidRequest`."""
+        if requires := self._spark().requires:
+            check_release(self.clients, place.release_label(self.clients), [], requires)
+
+    def _request(self, place: Place) -> Any:
+        spark = self._spark()
 
         def request(number: int) -> dict[str, Any]:
             environment = {**self.identity.environment(number), **(self.env or {})}
-            return place.request(spark, self.identity.attempt_name(number), self.identity.tags(number), environment)
+            name, tags = self.identity.attempt_name(number), self.identity.tags(number)
+            return place.request(spark, name, tags, environment, self.deadline)
 
         return request
 

@@ -13,6 +13,7 @@ from airflow.sdk import DAG
 from botocore.stub import ANY, Stubber
 
 from airflow_batchemr.aws.clients import Clients
+from airflow_batchemr.aws.emr.attempts import StoppedError
 from airflow_batchemr.aws.emr.job_run_attempts import JobRunAttempts, place_of
 from airflow_batchemr.aws.emr.job_runs import token
 from airflow_batchemr.aws.errors import Expired, InvalidRequest
@@ -130,6 +131,26 @@ def test_a_run_whose_answer_was_lost_is_found_by_its_name(aws):
 
 
 @pytest.mark.parametrize("on", [SERVERLESS, EKS], ids=["serverless", "eks"])
+def test_a_task_that_is_killed_while_it_starts_a_run_leaves_none(aws, on):
+    """Who stops the open attempts may have looked before this one was recorded."""
+    run = Run(aws, on)
+    killed = []
+    run.attempts = JobRunAttempts(
+        run.clients, run.ledger, IDENTITY, run.place, sleep=lambda _: None, stopping=lambda: bool(killed)
+    )
+    run.started()
+    run.stub.client.meta.events.register("after-call", lambda **_: killed.append(1))
+    run.cancelled()
+    with pytest.raises(StoppedError):
+        run.go()
+    run.stub.assert_no_pending_responses()
+    assert "the task was killed" == run.ledger.history().attempts[0].stop.reason
+    with pytest.raises(StoppedError):  # and claims nothing for ever
+        run.attempts._start(2, run.request(2), None)
+    assert not run.ledger.history().attempts[1].open
+
+
+@pytest.mark.parametrize("on", [SERVERLESS, EKS], ids=["serverless", "eks"])
 def test_a_stopped_run_is_cancelled_and_is_no_failure(aws, on):
     """A person's word: the run ends, the next try starts another."""
     run = Run(aws, on)
@@ -172,6 +193,10 @@ def test_what_is_sent_says_all_that_the_block_says(aws):
     assert "--conf 'spark.archives=s3://env/e.tar.gz#environment'" in parameters
     assert "spark.executor.memory=4096m" in parameters
     assert token(IDENTITY.attempt_name(1)) == made["clientToken"]
+    both = run.request(python_env="s3://env/e.tar.gz", archives=["s3://data/d.zip#data"])
+    parameters = both["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"]
+    assert "--conf 'spark.archives=s3://data/d.zip#data,s3://env/e.tar.gz#environment'" in parameters
+    assert "--archives" not in parameters
     eks = Run(aws, EKS).request(docker_image="1.dkr.ecr.us-east-1.amazonaws.com/ml:2")
     assert 64 >= len(eks["name"])
     words = eks["jobDriver"]["sparkSubmitJobDriver"]["sparkSubmitParameters"]
@@ -212,9 +237,29 @@ def test_the_operator_starts_one_run_for_a_run_key(local_aws, run_dag, monkeypat
     application = service.create_application(releaseLabel="emr-7.5.0", type="SPARK", name="runs")["applicationId"]
     service.start_application(applicationId=application)
     with DAG("job_run", schedule=None) as dag:
+        words = {**SPARK, "requires": {"spark": "3.5"}}
         EmrJobRunOperator(
-            task_id="work", spark=SPARK, on={"emr_serverless": {"application": application, "role": ROLE}}
+            task_id="work", spark=words, on={"emr_serverless": {"application": application, "role": ROLE}}
         )
     assert {"work": "success"} == run_dag(dag).tasks
     assert {"work": "success"} == run_dag(dag).tasks
     assert 1 == len(service.list_job_runs(applicationId=application)["jobRuns"])
+
+
+@pytest.mark.parametrize("on", ["emr_serverless", "emr_eks"])
+def test_a_release_without_what_the_block_requires_starts_nothing(local_aws, run_dag, monkeypatch, on):
+    """The application's release, or the one that the run asks for; before anything is claimed."""
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://state/runs")
+    local_aws.client("s3").create_bucket(Bucket="state")
+    if on == "emr_serverless":
+        made = local_aws.client("emr-serverless").create_application(releaseLabel="emr-7.5.0", type="SPARK")
+        where = {"application": made["applicationId"]}
+    else:
+        where = {"virtual_cluster": "vc1example", "release": "emr-7.5.0-latest"}
+    with DAG(f"requires_{on}", schedule=None) as dag:
+        words = {**SPARK, "requires": {"spark": "4"}}
+        EmrJobRunOperator(task_id="work", spark=words, on={on: {**where, "role": ROLE}}, retries=2)
+    finished = run_dag(dag)
+    assert {"work": "failed"} == finished.tasks
+    assert "requires: emr-7.5.0 has spark 3.5.2, not 4" in finished.output
+    assert "Contents" not in local_aws.client("s3").list_objects_v2(Bucket="state")

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_batchemr.aws.emr.attempts import MARGIN, StoppedError
 from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 from airflow_batchemr.aws.errors import AwsError, Refused, Unknown
 from airflow_batchemr.core.indices import IndexSet
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 ONE = IndexSet.of([0])
 #: Seconds between two looks at an attempt that another process may just be starting.
 PAUSE = 3.0
-#: Seconds of its lease that a claim keeps for the call itself.
-MARGIN = 15.0
 
 
 def place_of(on: dict[str, Any]) -> Place:
@@ -96,6 +95,7 @@ class JobRunAttempts:
 
         Raises:
             AwsError: a call failed.
+            StoppedError: the task was killed. Nothing runs.
         """
         forgiven = None if before is None else set(before)
         while True:
@@ -157,6 +157,7 @@ class JobRunAttempts:
             return None
         if self._stopping() or self._ledger.lease_left(number) < MARGIN:
             self._ledger.record_handle(number, Handle(kind=self._place.kind, abandoned=True))
+            self._not_stopped()
             return None
         try:
             run_id = self._place.start(self._clients, request)
@@ -173,13 +174,22 @@ class JobRunAttempts:
         if stands.abandoned:
             self._place.cancel(self._clients, run_id)
             return None
+        if self._stopping():
+            self.stop(number, run_id, "the task was killed", by="person")
+        self._not_stopped()
         return stands.jobs[0].job_id
+
+    def _not_stopped(self) -> None:
+        if self._stopping():
+            raise StoppedError
 
     def _adopt(self, attempt: Attempt, state: LedgerState) -> str | None:
         """The run of an open attempt; None while it is not known, or where it never reached AWS (which is recorded)."""
         if attempt.handle is not None:
             return attempt.handle.jobs[0].job_id if attempt.handle.jobs else None
-        if attempt.intent is None:
+        if attempt.intent is None:  # half a record: whoever wrote it has not got to the call
+            if state.lease_ended(attempt):
+                self._ledger.abandon(attempt, self._place.kind)
             return None
         run_id = self._place.find(self._clients, attempt.intent.name, attempt.intent.written_at)
         if run_id is None:

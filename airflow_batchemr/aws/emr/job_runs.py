@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_batchemr.aws.emr.logs import read_logs
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.core import emr_releases
 from airflow_batchemr.core.spark import ARCHIVE
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ class JobRun:
     reason: str = ""
     said: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> JobRun:
+        """Read it out of the answer to a look, or an entry of a list."""
+        reason = ": ".join(word for word in (said.get("failureReason"), said.get("stateDetails")) if word)
+        run_id = said.get("jobRunId") or said["id"]
+        return cls(run_id, said.get("name", ""), said["state"], reason, plain(said))
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags; a list of EMR Serverless has none."""
+        return dict(self.said.get("tags") or {})
+
     @property
     def succeeded(self) -> bool:
         """Whether it has ended well."""
@@ -52,7 +65,7 @@ class JobRun:
 
 @dataclass(frozen=True)
 class Place(ABC):
-    """Where job runs are started; subclasses are the two services."""
+    """Where job runs are started; subclasses are the two services, whose calls differ in the names of fields."""
 
     where: str
     """Application id, or virtual cluster id."""
@@ -63,29 +76,61 @@ class Place(ABC):
 
     kind: ClassVar[Kind]
     service: ClassVar[str]
-    action: ClassVar[str]
+    """Of boto3 and of IAM."""
+    place_field: ClassVar[str]
+    run_field: ClassVar[str]
+    since_field: ClassVar[str]
+    submit_field: ClassVar[str]
+    describe_call: ClassVar[tuple[str, str]]
+    """As boto3 and as IAM name it."""
     driver: ClassVar[str]
     """Prefix of Spark's property that sets a variable of the driver."""
     living: ClassVar[Sequence[str]]
     """States in which a run has not ended."""
 
-    @abstractmethod
     def request(
-        self, spark: Spark, name: str, tags: Mapping[str, str], environment: Mapping[str, str]
+        self,
+        spark: Spark,
+        name: str,
+        tags: Mapping[str, str],
+        environment: Mapping[str, str],
+        deadline: int | None = None,  # noqa: ARG002 - for subclasses
     ) -> dict[str, Any]:
-        """StartJobRun's arguments; raises `InvalidRequest` for words that the service has no counterpart of."""
+        """StartJobRun's arguments.
+
+        Args:
+            spark: the block.
+            name: of the attempt.
+            tags: of the run.
+            environment: variables for driver and executors.
+            deadline: seconds after which the run may end itself, where the service knows such a limit.
+
+        Raises:
+            InvalidRequest: for words that the service has no counterpart of.
+        """
+        submit: dict[str, Any] = {"entryPoint": spark.py or spark.jar, "entryPointArguments": list(spark.args)}
+        if parameters := self.parameters(spark, environment):
+            submit["sparkSubmitParameters"] = parameters
+        made: dict[str, Any] = {
+            self.place_field: self.where,
+            "clientToken": token(name),
+            "executionRoleArn": self.role,
+            "name": self.short(name),
+            "jobDriver": {self.submit_field: submit},
+            "tags": dict(tags),
+        }
+        if self.log_uri:
+            monitoring = {"s3MonitoringConfiguration": {"logUri": self.log_uri}}
+            made["configurationOverrides"] = {"monitoringConfiguration": monitoring}
+        return made
+
+    def short(self, name: str) -> str:
+        """An attempt's name as the service takes it."""
+        return name
 
     @abstractmethod
-    def describe(self, clients: Clients, run_id: str) -> JobRun | None:
-        """One run; None where AWS does not know it."""
-
-    @abstractmethod
-    def listed(self, clients: Clients, **arguments: Any) -> list[JobRun]:
-        """Runs of the place, by ListJobRuns' arguments."""
-
-    @abstractmethod
-    def cancel(self, clients: Clients, run_id: str) -> None:
-        """CancelJobRun; one that has ended is as it should be."""
+    def release_label(self, clients: Clients) -> str:
+        """The EMR release that the runs get."""
 
     @abstractmethod
     def log_folder(self, run_id: str) -> str:
@@ -94,13 +139,46 @@ class Place(ABC):
     def start(self, clients: Clients, request: dict[str, Any]) -> str:
         """StartJobRun; its client token makes a second call with the same request the same run."""
         client = clients.get(self.service)
-        answer = call_again(lambda: client.start_job_run(**request), f"{self.action}:StartJobRun")
-        return str(answer.get("jobRunId") or answer["id"])
+        answer = call_again(lambda: client.start_job_run(**request), f"{self.service}:StartJobRun")
+        return str(answer[self.run_field])
+
+    def describe(self, clients: Clients, run_id: str) -> JobRun | None:
+        """One run; None where AWS does not know it."""
+        call, action = self.describe_call
+        describe = getattr(clients.get(self.service), call)
+        try:
+            answer = call_again(lambda: describe(**self._names(run_id)), f"{self.service}:{action}")
+        except InvalidRequest:
+            return None
+        return JobRun.of(answer["jobRun"])
+
+    def listed(self, clients: Clients, **arguments: Any) -> list[JobRun]:
+        """Runs of the place, by ListJobRuns' arguments."""
+        pages = clients.get(self.service).get_paginator("list_job_runs")
+        found = call_again(
+            lambda: [
+                run for page in pages.paginate(**{self.place_field: self.where}, **arguments) for run in page["jobRuns"]
+            ],
+            f"{self.service}:ListJobRuns",
+        )
+        return [JobRun.of(run) for run in found]
 
     def find(self, clients: Clients, name: str, since: datetime) -> str | None:
         """The run of a name that was started after `since`."""
-        found = [run for run in self.listed(clients, createdAfter=since - _SKEW) if run.name == name]
+        since = since - _SKEW
+        found = [run for run in self.listed(clients, **{self.since_field: since}) if run.name == self.short(name)]
         return found[-1].run_id if found else None
+
+    def cancel(self, clients: Clients, run_id: str) -> None:
+        """CancelJobRun; one that has ended is as it should be."""
+        client = clients.get(self.service)
+        try:
+            call_again(lambda: client.cancel_job_run(**self._names(run_id)), f"{self.service}:CancelJobRun")
+        except InvalidRequest:
+            return
+
+    def _names(self, run_id: str) -> dict[str, str]:
+        return {self.place_field: self.where, self.run_field: run_id}
 
     def logs(self, clients: Clients, run_id: str) -> list[Log]:
         """The driver's logs; those that are not there (yet) are left out."""
@@ -116,11 +194,14 @@ class Place(ABC):
                 "packed environment (s3://….tar.gz)"
             )
         conf = {f"{prefix}{name}": value for name, value in environment.items() for prefix in self._prefixes()}
+        archives = list(spark.archives)
         if spark.python_env:
             python = f"./{ARCHIVE}/bin/python"
-            conf["spark.archives"] = f"{spark.python_env}#{ARCHIVE}"
+            archives.append(f"{spark.python_env}#{ARCHIVE}")
             conf |= {f"{prefix}PYSPARK_PYTHON": python for prefix in self._prefixes()}
             conf[f"{self.driver}PYSPARK_DRIVER_PYTHON"] = python
+        if archives:  # not as --archives, which would stand above what a conf says of it
+            conf["spark.archives"] = ",".join(archives)
         conf |= self.image(spark)
         words = ["--class", spark.class_] if spark.class_ else []
         for key, value in {**conf, **spark.conf}.items():
@@ -130,7 +211,6 @@ class Place(ABC):
             ("--jars", spark.jars),
             ("--py-files", spark.py_files),
             ("--files", spark.files),
-            ("--archives", spark.archives),
         ):
             words += [option, ",".join(values)] if values else []
         for key, size in (
@@ -156,29 +236,23 @@ class Serverless(Place):
 
     kind = "emr_serverless"
     service = "emr-serverless"
-    action = "emr-serverless"
+    place_field, run_field, since_field = "applicationId", "jobRunId", "createdAtAfter"
+    submit_field = "sparkSubmit"
+    describe_call = ("get_job_run", "GetJobRun")
     driver = "spark.emr-serverless.driverEnv."
     living = ("SUBMITTED", "PENDING", "SCHEDULED", "RUNNING", "CANCELLING", "QUEUED")
 
     def request(
-        self, spark: Spark, name: str, tags: Mapping[str, str], environment: Mapping[str, str]
+        self,
+        spark: Spark,
+        name: str,
+        tags: Mapping[str, str],
+        environment: Mapping[str, str],
+        deadline: int | None = None,
     ) -> dict[str, Any]:
-        """StartJobRun's arguments."""
-        submit: dict[str, Any] = {"entryPoint": spark.py or spark.jar, "entryPointArguments": list(spark.args)}
-        if parameters := self.parameters(spark, environment):
-            submit["sparkSubmitParameters"] = parameters
-        made: dict[str, Any] = {
-            "applicationId": self.where,
-            "clientToken": token(name),
-            "executionRoleArn": self.role,
-            "name": name,
-            "jobDriver": {"sparkSubmit": submit},
-            "tags": dict(tags),
-        }
-        if self.log_uri:
-            monitoring = {"s3MonitoringConfiguration": {"logUri": self.log_uri}}
-            made["configurationOverrides"] = {"monitoringConfiguration": monitoring}
-        return made
+        """StartJobRun's arguments: a run ends itself after the deadline, after 12 hours where there is none."""
+        made = super().request(spark, name, tags, environment)
+        return {**made, "executionTimeoutMinutes": -(-deadline // 60)} if deadline else made
 
     def image(self, spark: Spark) -> dict[str, str]:
         """The image is the application's."""
@@ -186,43 +260,20 @@ class Serverless(Place):
             raise InvalidRequest("docker_image: EMR Serverless takes the image of the application: set it there")
         return {}
 
-    def describe(self, clients: Clients, run_id: str) -> JobRun | None:
-        """GetJobRun."""
+    def release_label(self, clients: Clients) -> str:
+        """The application's: 1 GetApplication."""
         client = clients.get(self.service)
         try:
             answer = call_again(
-                lambda: client.get_job_run(applicationId=self.where, jobRunId=run_id), "emr-serverless:GetJobRun"
+                lambda: client.get_application(applicationId=self.where), "emr-serverless:GetApplication"
             )
-        except InvalidRequest:
-            return None
-        return self._run(answer["jobRun"], "jobRunId")
-
-    def listed(self, clients: Clients, **arguments: Any) -> list[JobRun]:
-        """ListJobRuns, newest first."""
-        if "createdAfter" in arguments:
-            arguments["createdAtAfter"] = arguments.pop("createdAfter")
-        client = clients.get(self.service)
-        pages = client.get_paginator("list_job_runs").paginate(applicationId=self.where, **arguments)
-        found = call_again(lambda: [run for page in pages for run in page["jobRuns"]], "emr-serverless:ListJobRuns")
-        return [self._run(run, "id") for run in found]
-
-    def cancel(self, clients: Clients, run_id: str) -> None:
-        """CancelJobRun."""
-        client = clients.get(self.service)
-        try:
-            call_again(
-                lambda: client.cancel_job_run(applicationId=self.where, jobRunId=run_id), "emr-serverless:CancelJobRun"
-            )
-        except InvalidRequest:
-            return
+        except InvalidRequest as error:
+            raise InvalidRequest(f"on: there is no EMR Serverless application {self.where}: {error}") from error
+        return str(answer["application"]["releaseLabel"])
 
     def log_folder(self, run_id: str) -> str:
         """As EMR Serverless lays it out."""
         return f"applications/{self.where}/jobs/{run_id}/SPARK_DRIVER/"
-
-    @staticmethod
-    def _run(said: Mapping[str, Any], key: str) -> JobRun:
-        return JobRun(said[key], said.get("name", ""), said["state"], said.get("stateDetails", ""), plain(said))
 
 
 class Eks(Place):
@@ -230,71 +281,34 @@ class Eks(Place):
 
     kind = "emr_eks"
     service = "emr-containers"
-    action = "emr-containers"
+    place_field, run_field, since_field = "virtualClusterId", "id", "createdAfter"
+    submit_field = "sparkSubmitJobDriver"
+    describe_call = ("describe_job_run", "DescribeJobRun")
     driver = "spark.kubernetes.driverEnv."
     living = ("PENDING", "SUBMITTED", "RUNNING", "CANCEL_PENDING")
 
     def request(
-        self, spark: Spark, name: str, tags: Mapping[str, str], environment: Mapping[str, str]
+        self,
+        spark: Spark,
+        name: str,
+        tags: Mapping[str, str],
+        environment: Mapping[str, str],
+        deadline: int | None = None,  # noqa: ARG002 - there is no such limit
     ) -> dict[str, Any]:
-        """StartJobRun's arguments."""
-        submit: dict[str, Any] = {"entryPoint": spark.py or spark.jar, "entryPointArguments": list(spark.args)}
-        if parameters := self.parameters(spark, environment):
-            submit["sparkSubmitParameters"] = parameters
-        made: dict[str, Any] = {
-            "virtualClusterId": self.where,
-            "clientToken": token(name),
-            "executionRoleArn": self.role,
-            "releaseLabel": self.release,
-            "name": name[-64:],  # EMR on EKS: a name has at most 64 characters; what makes it unique is at its end
-            "jobDriver": {"sparkSubmitJobDriver": submit},
-            "tags": dict(tags),
-        }
-        if self.log_uri:
-            monitoring = {"s3MonitoringConfiguration": {"logUri": self.log_uri}}
-            made["configurationOverrides"] = {"monitoringConfiguration": monitoring}
-        return made
+        """StartJobRun's arguments: the release is the run's own."""
+        return {**super().request(spark, name, tags, environment), "releaseLabel": self.release}
 
-    def describe(self, clients: Clients, run_id: str) -> JobRun | None:
-        """DescribeJobRun."""
-        client = clients.get(self.service)
-        try:
-            answer = call_again(
-                lambda: client.describe_job_run(virtualClusterId=self.where, id=run_id), "emr-containers:DescribeJobRun"
-            )
-        except InvalidRequest:
-            return None
-        return self._run(answer["jobRun"])
+    def short(self, name: str) -> str:
+        """At most 64 characters; what makes a name unique is at its end."""
+        return name[-64:]
 
-    def listed(self, clients: Clients, **arguments: Any) -> list[JobRun]:
-        """ListJobRuns, newest first."""
-        client = clients.get(self.service)
-        pages = client.get_paginator("list_job_runs").paginate(virtualClusterId=self.where, **arguments)
-        found = call_again(lambda: [run for page in pages for run in page["jobRuns"]], "emr-containers:ListJobRuns")
-        return [self._run(run) for run in found]
-
-    def find(self, clients: Clients, name: str, since: datetime) -> str | None:
-        """By the name as it was sent."""
-        return super().find(clients, name[-64:], since)
-
-    def cancel(self, clients: Clients, run_id: str) -> None:
-        """CancelJobRun."""
-        client = clients.get(self.service)
-        try:
-            call_again(
-                lambda: client.cancel_job_run(virtualClusterId=self.where, id=run_id), "emr-containers:CancelJobRun"
-            )
-        except InvalidRequest:
-            return
+    def release_label(self, clients: Clients) -> str:  # noqa: ARG002 - Serverless has to ask
+        """As the file says it, in EMR's own words: emr-7.5.0 of emr-7.5.0-latest."""
+        return emr_releases.base(self.release or "")
 
     def log_folder(self, run_id: str) -> str:
         """As EMR on EKS lays it out."""
         return f"{self.where}/jobs/{run_id}/containers/spark-{run_id}/spark-{run_id}-driver/"
-
-    @staticmethod
-    def _run(said: Mapping[str, Any]) -> JobRun:
-        reason = ": ".join(word for word in (said.get("failureReason"), said.get("stateDetails")) if word)
-        return JobRun(said["id"], said.get("name", ""), said["state"], reason, plain(said))
 
 
 def token(name: str) -> str:

@@ -58,10 +58,10 @@ def check_versions(
     Raises:
         InvalidRequest: names what is missing.
     """
-    if not versions:
+    if not versions and not requires:
         return
     known = {name.lower(): name for name in versions}
-    for name in applications:
+    for name in applications if versions else ():
         if name.lower() not in known:
             near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
             guess = f"; did you mean {known[near[0]]}?" if near else f"; there are {', '.join(sorted(versions))}"
