@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
@@ -22,9 +23,13 @@ def local(  # noqa: PLR0917 (all are options)
     root: Annotated[Path | None, typer.Option(help="Where jobs work; a temporary folder if not given.")] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Commands at once; as many as cores if not given.")] = None,
     path: Annotated[
-        list[Path] | None, typer.Option(help="Folder where jobs' commands are looked for first. Can be repeated.")
+        list[Path] | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Folder where jobs' commands are looked for first. Can be repeated."
+        ),
     ] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Written once it serves: endpoint and keys as JSON.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Endpoint and keys as one JSON object on a line.")] = False,
     speed: Annotated[float, typer.Option(min=1.0, help="How much faster AWS's own timeouts pass.")] = 1.0,
 ) -> None:
     """Serve AWS Batch and EMR on this machine, with jobs and steps that really run as local processes.
@@ -44,8 +49,9 @@ def local(  # noqa: PLR0917 (all are options)
         typer.echo(f"the local AWS does not start: {error}", err=True)
         raise typer.Exit(1) from error
     try:
-        for name, value in aws.environment().items():
-            typer.echo(f"export {name}={value}")
+        environment = aws.environment()
+        for line in [json.dumps(environment)] if json_ else [f"export {n}={v}" for n, v in environment.items()]:
+            typer.echo(line)
         if ready_file is not None:
             aws.write_ready_file(ready_file)
         stop.wait()

@@ -65,14 +65,19 @@ def plan(  # noqa: PLR0917 - all are options
         sys.stderr.write(f"{file} has no job named {job}; it has {known or 'none'}\n")
         raise typer.Exit(1)
     bad = bool(spec.errors)
+    errors: set[str] = set()
     asked = _Asked(file.parent, job, date, run_id, state, profile, region)
     for one in chosen.values():
         if job is not None and job not in one.jobs:
             continue
         told = _forecast(one, asked)
-        bad |= any(forecast["does"] == "refused" for forecast in told["jobs"])
+        bad |= any(forecast["does"] == "refused" for forecast in told["jobs"]) or told["error"] is not None
         if json_:
             sys.stdout.write(json.dumps(told) + "\n")
+        elif told["error"] is not None:
+            if told["error"] not in errors:
+                sys.stderr.write(f"error: {told['error']}\n")
+            errors.add(told["error"])
         else:
             _show(told, requests=requests)
     raise typer.Exit(1 if bad else 0)
@@ -99,7 +104,7 @@ def _forecast(pipeline: Pipeline, asked: _Asked) -> dict[str, Any]:
     from airflow_batchemr.cli.plan_templates import Templates
     from airflow_batchemr.core.compile import compile_pipeline
     from airflow_batchemr.core.run_key import run_key as key_of
-    from airflow_batchemr.ledger import Ledger, LedgerError
+    from airflow_batchemr.ledger import BucketMissingError, CredentialsError, Ledger, LedgerError
 
     dag = compile_pipeline(pipeline)
     moment = None if asked.run_id else _moment(pipeline, asked.date)
@@ -115,10 +120,11 @@ def _forecast(pipeline: Pipeline, asked: _Asked) -> dict[str, Any]:
         else ["no ledger: neither `state:` nor --state nor Airflow's [batchemr] state is given; everything would run"]
     )
     told: list[Forecast] = []
+    error = None
     try:
         ledger = Ledger(clients.s3, uri) if clients else None
-    except (LedgerError, BotoCoreError) as error:
-        sys.stderr.write(f"{error}\n")
+    except (LedgerError, BotoCoreError) as problem:
+        sys.stderr.write(f"{problem}\n")
         raise typer.Exit(1) from None
     forecaster = Forecaster(dag, key, uri or "s3://the/ledger", ledger=ledger, clients=clients, folder=asked.folder)
     for task in dag.tasks:
@@ -127,8 +133,11 @@ def _forecast(pipeline: Pipeline, asked: _Asked) -> dict[str, Any]:
             continue
         try:
             told.append(forecaster.task(task, templates.fill(task.kwargs)))
-        except (AwsError, LedgerError, BotoCoreError) as error:
-            told.append(Forecast(task.task_id, "refused", note=str(error)))
+        except (BucketMissingError, CredentialsError) as problem:  # the same for all of them
+            error, told = str(problem), []
+            break
+        except (AwsError, LedgerError, BotoCoreError) as problem:
+            told.append(Forecast(task.task_id, "refused", note=str(problem)))
     notes += [f"only Airflow can fill in {text!r}" for text in sorted(templates.unknown)]
     return {
         "pipeline": dag.dag_id,
@@ -136,6 +145,7 @@ def _forecast(pipeline: Pipeline, asked: _Asked) -> dict[str, Any]:
         "state": uri or None,
         "jobs": [asdict(forecast) for forecast in told],
         "notes": notes,
+        "error": error,
     }
 
 

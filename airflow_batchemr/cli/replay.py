@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,7 +32,7 @@ def replay(  # noqa: PLR0917 (all are options)
     job: Annotated[str, typer.Argument(help="The job.")],
     index: Annotated[int, typer.Option("--index", "-i", min=0, help="The index; a single job has index 0.")] = 0,
     print_: Annotated[bool, typer.Option("--print", help="Print the shell command (the default).")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Run the program as a process here.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Run the program as a process here, in this folder.")] = False,
     docker: Annotated[bool, typer.Option("--docker", help="Run it in the same image here.")] = False,
     batch: Annotated[bool, typer.Option("--batch", help="Run it as one AWS Batch job and wait for it.")] = False,
     instance_type: Annotated[
@@ -143,6 +144,7 @@ def _run_here(shard: Shard, profile: str | None, region: str | None, *, docker: 
     if docker:
         return _run_in_docker(shard, _credentials(profile, region))
     command = shard.program()
+    common.say(f"note: it runs in {Path.cwd()}, and what it writes there stays")
     try:
         return subprocess.run(command, env={**os.environ, **shard.program_environment()}, check=False).returncode
     except FileNotFoundError:

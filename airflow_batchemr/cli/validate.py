@@ -22,7 +22,7 @@ app = new_app()
 @app.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(help="Pipeline files, or folders of them.", metavar="FILE...")],
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors; notes are not.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object a mistake, a line each.")] = False,
     environment: Annotated[
         str | None, typer.Option("--environment", "-e", help="Which `env:` of the files counts.")
@@ -31,7 +31,8 @@ def validate(
     """Check pipeline files, without Airflow and without AWS.
 
     Without --environment a file is checked for each environment that it has.
-    Every mistake is shown with file, line and column, the line itself, and what was probably meant.
+    Every mistake is shown with file, line and column, the line itself, and what was probably meant. Of Sundial's
+    JSON, what is not as it was there is shown as a note.
 
     Exit code 0: no errors; 1: errors (with --strict also warnings); 2: wrong usage.
 
@@ -58,7 +59,8 @@ def validate(
                 _note(told, each.errors + each.warnings)
             _note(told, _doubles(spec.names, file, dags))
     errors = sum(error.severity == "error" for error in told.values())
-    warnings = len(told) - errors
+    warnings = sum(error.severity == "warning" for error in told.values())
+    notes = len(told) - errors - warnings
     if json_:
         for error in told.values():
             sys.stdout.write(json.dumps(_record(error)) + "\n")
@@ -66,6 +68,7 @@ def validate(
         _show(list(told.values()))
         files_of = f"{checked} file{'s' * (checked != 1)}, {pipelines} pipeline{'s' * (pipelines != 1)}"
         sums = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+        sums += f", {notes} note{'s' * (notes != 1)}" if notes else ""
         sys.stdout.write(f"{files_of}: {sums}\n")
     raise typer.Exit(1 if errors or (strict and warnings) else 0)
 
@@ -102,7 +105,7 @@ def _record(error: SpecError) -> dict[str, Any]:
 def _show(told: list[SpecError]) -> None:
     if not told:
         return
-    colours = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m"} if sys.stdout.isatty() else {}
+    colours = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "note": "\x1b[1;36m"} if sys.stdout.isatty() else {}
     for error in told:
         text = str(error)
         if colours:

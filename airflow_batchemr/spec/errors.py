@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "note"]
 
 
 class Refusal(ValueError):  # noqa: N818 - a refusal is what it is, pydantic collects them
@@ -42,7 +42,7 @@ class SpecError(Exception):
         source: the line's text.
         width: how many columns the caret underlines.
         pipeline: the pipeline it belongs to, None for the file's own parts.
-        severity: `error` or `warning`.
+        severity: `error`, `warning` (surely not meant) or `note` (of an import: what is not as it was).
     """
 
     def __init__(

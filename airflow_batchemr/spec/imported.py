@@ -82,7 +82,7 @@ def read_json(path: pathlib.Path | str, text: str, translate: Callable[[Any], Tr
         document.errors.append(told)
     for note in translation.notes:
         name = str(note.path[0]) if note.path and note.path[0] in translation.names.values() else None
-        place, severity = document.place(note.source), "error" if note.refused else "warning"
+        place, severity = document.place(note.source), "error" if note.refused else "note"
         told = document.error(note.message, None, place, pipeline=name, severity=severity)
         (document.errors if note.refused else document.warnings).append(told)
     return document

@@ -36,7 +36,7 @@ class SpecFile:
         path: the file.
         pipelines: those without errors, by name; defaults merged, everything resolved.
         errors: all that is wrong, in the order of the file.
-        warnings: what is legal but surely not meant.
+        warnings: what is legal but surely not meant, and what changes in meaning in another system's file.
         names: all pipelines, the broken ones too.
         environments: those of `env:`, of the file and of its folders.
     """
@@ -278,7 +278,9 @@ def _checked(raw: RawPipeline, defaults: Defaults) -> tuple[Pipeline | None, lis
     tell(raw.layers, problems)
     afters = {job.name: job.data.get("after") for job in raw.jobs}
     places = {job.name: job.layers for job in raw.jobs}
-    ordered, problems_of = checks.order(afters, raw.groups, jobs)
+    ordered, problems_of = checks.order(
+        afters, raw.groups, jobs, raw.layers[-1].document.value.keys() - {raw.key, *RESERVED}
+    )
     for name, told in problems_of.items():
         tell(places[name], told, name)
     sound = {name: job for name, job in jobs.items() if job is not None}

@@ -342,6 +342,7 @@ def test_jobs_survive_the_death_of_the_launcher_as_lost_hosts(local_aws):
 def server(tmp_path):
     """`batchemr local` in a process of its own: the process, and what its ready file says."""
     ready = tmp_path / "ready.json"
+    (tmp_path / "bin").mkdir()
     program = "from airflow_batchemr.cli.local import local; import typer; typer.run(local)"
     words = [
         "--root",
@@ -352,6 +353,7 @@ def server(tmp_path):
         str(tmp_path / "bin"),
         "--ready-file",
         str(ready),
+        "--json",
     ]
     process = subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True)
     wait_for(ready.exists)
@@ -374,7 +376,7 @@ def test_batchemr_local_serves_until_it_is_told_to_stop(server, tmp_path):
     """The ready file is for its owner only; commands are found in the given folder; SIGTERM ends all."""
     process, ready = server
     assert (tmp_path / "ready.json").stat().st_mode & 0o077 == 0
-    (tmp_path / "bin").mkdir()
+    assert json.loads(process.stdout.readline()) == ready["environment"]
     (tmp_path / "bin" / "my-program").write_text("#!/bin/sh\necho mine\n")
     (tmp_path / "bin" / "my-program").chmod(0o755)
     batch = client_of(ready, "batch")

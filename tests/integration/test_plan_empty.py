@@ -23,3 +23,20 @@ nothing:
     result = CliRunner().invoke(app, [str(file), "--json"])
     (job,) = json.loads(result.stdout)["jobs"]
     assert expected == (job["does"], result.exit_code, job["of"])
+
+
+def test_a_missing_bucket_of_the_ledger_is_told_once(aws, tmp_path):
+    """Not for each job of each pipeline; each object of the JSON says it."""
+    file = tmp_path / "pipeline.yaml"
+    batch = "batch: {image: 'a:1', queue: default, command: 'true'}"
+    file.write_text(f"""
+defaults: {{state: s3://nowhere/state}}
+two: {{jobs: {{a: {{{batch}}}, b: {{{batch}}}}}}}
+one: {{{batch}}}
+""")
+    result = CliRunner().invoke(app, [str(file)])
+    assert (1, "", 1) == (result.exit_code, result.stdout, result.stderr.count("does not exist"))
+    told = [json.loads(line) for line in CliRunner().invoke(app, [str(file), "--json"]).stdout.splitlines()]
+    assert [("two", [], True), ("one", [], True)] == [
+        (one["pipeline"], one["jobs"], "'nowhere' does not exist" in one["error"]) for one in told
+    ]

@@ -9,13 +9,16 @@ from airflow_batchemr.spec.models.job import as_after as rules_of
 from airflow_batchemr.spec.validation import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from airflow_batchemr.spec.models import Job
 
 
 def order(
-    afters: Mapping[str, Any], groups: Mapping[str, list[str]], jobs: Mapping[str, Job | None]
+    afters: Mapping[str, Any],
+    groups: Mapping[str, list[str]],
+    jobs: Mapping[str, Job | None],
+    pipelines: Collection[str] = (),
 ) -> tuple[dict[str, dict[str, str]], dict[str, list[Problem]]]:
     """Resolve and check `after` of all jobs of a pipeline.
 
@@ -23,6 +26,7 @@ def order(
         afters: what each job says, in any of the forms.
         groups: jobs with a matrix, and those made of them: `after: score` means all of these.
         jobs: the models, None where one could not be made.
+        pipelines: what the file has of them.
 
     Returns:
         names and rules for each job, and the problems of each job.
@@ -42,6 +46,11 @@ def order(
             elif other not in afters:
                 known = [job for job in (*afters, *groups) if job != name]
                 hint = guess(other, known) or (f"jobs here: {', '.join(known[:12])}" if known else None)
+                if other in pipelines:
+                    hint = (
+                        f"`{other}` is another pipeline: let it have `outputs: s3://…`, and this one `schedule: "
+                        "{after_assets: s3://…}`; or make both jobs of one pipeline"
+                    )
                 message = f"no job `{other}` in this pipeline"
                 problems.setdefault(name, []).append(Problem(keys, message, hint, key=isinstance(written, dict)))
             elif other == name:

@@ -57,6 +57,13 @@ def test_a_misspelt_command_is_guessed():
     assert "No such command 'vlidate'. Did you mean validate?" in result.output
 
 
+def test_a_folder_of_programs_that_is_not_there_is_told_before_anything_starts(tmp_path):
+    """Else each job would fail later, for a program that cannot be found."""
+    result = runner.invoke(app, ["local", "--path", str(tmp_path / "no")], env={"COLUMNS": "400"})
+    assert 2 == result.exit_code
+    assert "does not exist" in result.output
+
+
 def test_the_version_is_the_distribution_s():
     """`--version` alone."""
     assert f"{version('airflow-batchemr')}\n" == runner.invoke(app, ["--version"]).output

@@ -19,8 +19,8 @@ EXAMPLES = sorted((ROOT / "dags_examples").rglob("*.yaml")) + sorted((ROOT / "te
 
 #: What needs more than the place itself: names of other parts, what defaults bring, AWS's combinations, calendars.
 ONLY_VALIDATE_SEES = """
-after_beside_flat after_cycle after_index_no_array after_index_sizes after_index_unknown_size after_itself
-after_unknown after_unknown_in_list array_pack_without_limit array_two_stars batch_beside_a_cluster_name
+after_another_pipeline after_beside_flat after_cycle after_index_no_array after_index_sizes after_index_unknown_size
+after_itself after_unknown after_unknown_in_list array_pack_without_limit array_two_stars batch_beside_a_cluster_name
 catchup_without_start_date command_missing emr_application emr_applications_without_hive
 emr_applications_without_spark emr_bid_without_spot emr_cluster_id emr_cluster_named_like_job emr_cluster_of_cluster
 emr_cluster_undeclared emr_docker_of_old_release emr_ebs_io1 emr_ebs_throughput emr_fleet_masters emr_fleet_no_target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,17 @@ def test_the_article_is_valid(tmp_path):
     result = run(ROOT / "tests/unit/spec/valid/life_after_spark.yaml")
     assert 0 == result.exit_code
     assert "1 file, 3 pipelines: 0 errors, 5 warnings\n" == result.stdout.splitlines(keepends=True)[-1]
+
+
+def test_what_changes_for_sundial_is_a_note_that_strict_lets_pass(tmp_path):
+    """Nobody can mend it in Sundial's JSON: it is told, and CI goes on."""
+    (tmp_path / "defaults.yaml").write_text("defaults: {batch: {queue: q}}\n")
+    file = shutil.copy(ROOT / "tests/data/sundial/dynamic_cluster.json", tmp_path)
+    result = run(file, "--strict")
+    assert (0, True) == (result.exit_code, ": note: " in result.stdout)
+    assert "0 errors, 0 warnings, " in result.stdout.splitlines()[-1]
+    severities = {json.loads(line)["severity"] for line in run(file, "--json").stdout.splitlines()}
+    assert {"note"} == severities
 
 
 def test_an_error_is_shown_with_its_line(folder):
