@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.cli import common
 from airflow_batchemr.core.orphans import Verdict, judge
 from airflow_batchemr.core.units import seconds
@@ -37,7 +38,7 @@ def orphans(  # noqa: PLR0917 (all are options)
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """Find clusters and Batch jobs whose run is over; with --terminate, end them.
+    """Find clusters, Batch jobs and job runs of EMR Serverless and EMR on EKS whose run is over; --terminate ends them.
 
     Everything that bears this package's tags is compared with the ledger. An orphan is what the ledger knows to have
     ended, to be overtaken by a rerun, to be asked to stop, or to serve jobs that have all succeeded. What the ledger
@@ -81,13 +82,27 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
     wanted = state and tag_value(state.rstrip("/"))
     ledgers = _Ledgers(clients)
     found = []
-    for one in [*batch_jobs(clients), *emr_clusters(clients)]:
+    for one in [*batch_jobs(clients), *emr_clusters(clients), *_job_runs(clients)]:
         if wanted and one.tag("state") != wanted:
             continue
         verdict = ledgers.judge(one)
         if verdict.word != "over" and limit is not None and one.age > limit and not verdict.why.startswith("kept"):
             verdict = Verdict("over", f"{verdict.why}, for {common.duration(one.age)}")
         found.append((one, verdict))
+    return found
+
+
+def _job_runs(clients: Clients) -> list[Started]:
+    """All job runs; who uses a service in no region or may not look into it does without."""
+    from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
+    from airflow_batchemr.cli.started import job_runs
+
+    found: list[Started] = []
+    for service in (Serverless, Eks):
+        try:
+            found += job_runs(clients, service)
+        except AwsError as error:
+            common.say(f"note: {service.service} was not looked at: {error}")
     return found
 
 
@@ -170,3 +185,6 @@ def _end(clients: Clients, over: list[Started]) -> None:
         _leave_word(clients, one)
     jobs.terminate(clients, [one.id for one in over if one.kind == "job"], "its run is over")
     clusters.terminate(clients, [one.id for one in over if one.kind == "cluster"])
+    for one in over:
+        if one.place is not None:
+            one.place.cancel(clients, one.id)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.emr import clusters
+from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.retry import call_again
 
@@ -15,23 +17,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.job_runs import Place
 
 #: States of a Batch job that has not ended; ListJobs takes one at a time.
 WAITING_OR_RUNNING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 PREFIX = "batchemr:"
+#: How the names of attempts end; the lists of EMR Serverless hold no tags, and asking for each would be a call a run.
+_OURS = re.compile(r"-[0-9a-f]{12}-a\d{4,}$")
 
 
 @dataclass(frozen=True)
 class Started:
-    """A Batch job (a single one, or the parent of an array) or a cluster that bears this package's tags."""
+    """A Batch job (a single one, or the parent of an array), cluster or job run that bears this package's tags."""
 
-    kind: Literal["job", "cluster"]
+    kind: Literal["job", "cluster", "run"]
     id: str
     name: str
     state: str
     created: datetime
     ended: datetime | None
     tags: Mapping[str, str]
+    place: Place | None = None
+    """Of a job run: the application or virtual cluster."""
 
     def tag(self, name: str) -> str:
         """Give one of this package's tags; empty where it is missing."""
@@ -86,6 +93,29 @@ def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters
         yield Started(
             "cluster", said["Id"], said["Name"], said["Status"]["State"], created, timeline.get("EndDateTime"), tags
         )
+
+
+def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Started]:
+    """Find the job runs of a service that have not ended: a list of its places, and a ListJobRuns each."""
+    for place in _places(clients, service):
+        for run in place.listed(clients, states=list(place.living)):
+            if service is Serverless:
+                said = place.describe(clients, run.run_id) if _OURS.search(run.name) else None
+            else:
+                said = run
+            if said is None or f"{PREFIX}dag_id" not in said.tags or said.ended:
+                continue
+            created = datetime.fromisoformat(str(said.said["createdAt"]))
+            yield Started("run", said.run_id, said.name, said.state, created, None, said.tags, place)
+
+
+def _places(clients: Clients, service: type[Serverless | Eks]) -> list[Place]:
+    if service is Serverless:
+        call = clients.get("emr-serverless").list_applications
+        return [Serverless(one["id"], "") for one in pages(call, "applications", "emr-serverless:ListApplications")]
+    call = clients.get("emr-containers").list_virtual_clusters
+    found = pages(call, "virtualClusters", "emr-containers:ListVirtualClusters", states=["RUNNING"])
+    return [Eks(one["id"], "") for one in found]
 
 
 def instance_hours(clients: Clients, cluster: Started) -> float | None:

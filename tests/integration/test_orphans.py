@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime, timezone
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 from typer.testing import CliRunner
 
 from airflow_batchemr.aws.batch.attempts import BatchAttempts
 from airflow_batchemr.aws.batch.requests import attempt_requests
 from airflow_batchemr.aws.batch.words import BatchWords
-from airflow_batchemr.aws.clients import boto3_clients
+from airflow_batchemr.aws.clients import Clients, boto3_clients
 from airflow_batchemr.aws.emr.attempts import EmrAttempts
 from airflow_batchemr.aws.emr.cluster_job import ClusterJob
+from airflow_batchemr.aws.emr.job_run_attempts import JobRunAttempts
+from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 from airflow_batchemr.aws.emr.own import ClusterWords
 from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.cli.app import app
+from airflow_batchemr.cli.started import job_runs
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger import Ledger, Marker, Result, StopWord
-from airflow_batchemr.spec.models import Emr
+from airflow_batchemr.spec.models import Emr, Spark
 
 STATE = "s3://data/_batchemr"
 
@@ -264,3 +270,61 @@ def test_a_cluster_is_ended_by_hand(work):
     assert batchemr("clusters").stdout == ""
     work.wait_for(lambda: work.cluster_state(cluster), {"TERMINATED"})
     assert cluster in batchemr("clusters", "--all").stdout
+
+
+@pytest.fixture
+def eks(work):
+    """A virtual cluster of EMR on EKS, on moto, whose runs go on until they are cancelled."""
+    role = "arn:aws:iam::123456789012:role/runs"
+    work.clients.get("eks").create_cluster(name="k", roleArn=role, resourcesVpcConfig={})
+    provider = {"type": "EKS", "id": "k", "info": {"eksInfo": {"namespace": "default"}}}
+    containers = work.clients.get("emr-containers")
+    virtual = containers.create_virtual_cluster(name="v", containerProvider=provider)["id"]
+    place = Eks(virtual, role, "emr-7.5.0-latest")
+
+    def start(job):
+        attempts = JobRunAttempts(work.clients, work.ledger(job), work.identity(job), place)
+        spark = Spark.model_validate({"py": "s3://code/x.py"})
+        name, tags = work.identity(job).attempt_name(1), work.identity(job).tags(1)
+        return attempts.run(work.ledger(job).read(), None, None, lambda _: place.request(spark, name, tags, {})).run_id
+
+    start.state = lambda run: containers.describe_job_run(virtualClusterId=virtual, id=run)["jobRun"]["state"]
+    return start
+
+
+def test_job_runs_whose_run_is_over_are_ended(work, eks):
+    """Spark without a cluster: found by its tags, judged by the ledger, cancelled."""
+    wanted, stopped = eks("wanted"), eks("stopped")
+    work.ledger("stopped").ask_stop(1, StopWord(reason="marked failed"))
+    expected = {
+        wanted: ("wanted", "attempt 1 is in hand"),
+        stopped: ("over", "it was asked to end: marked failed"),
+    }
+    assert (expected, 1) == verdicts()
+    done = batchemr("orphans", "--terminate")
+    assert (done.exit_code, done.stderr) == (0, "1 orphan: ended\n")
+    assert ("RUNNING", "CANCELLED") == (eks.state(wanted), eks.state(stopped))
+
+
+def test_job_runs_of_emr_serverless_are_known_by_name_and_asked_for_their_tags():
+    """Its lists hold no tags; runs whose names are not ours cost no call."""
+    client = boto3.client("emr-serverless", region_name="us-east-1", endpoint_url="http://127.0.0.1:9")
+    stub, moment = Stubber(client), datetime(2026, 11, 20, tzinfo=timezone.utc)
+    name = "nightly-work-0123456789ab-a0001"
+    arn, role = "arn:aws:emr-serverless:us-east-1:123456789012:/x/" + "a" * 60, "arn:aws:iam::123456789012:role/runs"
+    base = {"applicationId": "app", "arn": arn, "createdBy": role, "createdAt": moment, "updatedAt": moment}
+    base |= {"executionRole": role, "state": "RUNNING", "stateDetails": "-", "releaseLabel": "emr-7.5.0"}
+    application = {"id": "app", "arn": arn, "releaseLabel": "emr-7.5.0", "type": "SPARK", "state": "STARTED"}
+    application |= {"createdAt": moment, "updatedAt": moment}
+    stub.add_response("list_applications", {"applications": [application]})
+    summaries = [{**base, "id": "r1", "name": name}, {**base, "id": "r2", "name": "somebody-elses"}]
+    stub.add_response("list_job_runs", {"jobRuns": summaries})
+    tags = {"batchemr:dag_id": "nightly", "batchemr:attempt": "1"}
+    run = {**base, "jobRunId": "r1", "name": name, "jobDriver": {"sparkSubmit": {"entryPoint": "x"}}, "tags": tags}
+    stub.add_response("get_job_run", {"jobRun": run})
+    with stub:
+        found = list(job_runs(Clients(lambda *_: client), Serverless))
+    assert [("run", "r1", moment, 1, "app")] == [
+        (one.kind, one.id, one.created, one.attempt, one.place.where) for one in found
+    ]
+    stub.assert_no_pending_responses()
