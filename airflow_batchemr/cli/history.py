@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airflow_batchemr.cli import common
-from airflow_batchemr.core.history import index_story, job_story
+from airflow_batchemr.core.history import job_story
+from airflow_batchemr.ledger.history import index_history, job_history
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -128,7 +129,7 @@ def _story(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobStory:
 
 
 def _job(found: JobLedger, who: list[str], state: str, *, json_: bool) -> None:
-    story = job_story(who[-1], found.history(), ["batchemr", "replay", *who, "--state", state])
+    story = job_history(found, who[-1], ["batchemr", "replay", *who, "--state", state])
     if json_:
         _lines([_job_json(who[0], who[1], story)])
         return
@@ -152,20 +153,13 @@ def _attempt(attempt: AttemptStory) -> list[str]:
 
 
 def _index(found: JobLedger, index: int, *, json_: bool) -> None:
-    state = found.history()
-    children = {number: _children(found, number) for number in state.numbers}
-    told = index_story(state, children, index)
+    told = index_history(found, index)
     if not told:
         raise LookupError(f"no attempt in {found.uri} has had the index {index}")
     if json_:
         _lines(dict(facts) for facts in told)
         return
     sys.stdout.write("\n\n".join("\n".join(_columns(facts, "")) for facts in told) + "\n")
-
-
-def _children(found: JobLedger, number: int) -> list[dict[str, Any]]:
-    body = found.get_document(f"children/{number:04d}.json")
-    return json.loads(body) if body else []
 
 
 def _columns(facts: list[tuple[str, str]], margin: str = "  ") -> list[str]:

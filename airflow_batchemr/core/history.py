@@ -72,13 +72,16 @@ class JobStory:
         return f"{self.done:,}/{self.size:,}" if self.size else "-"
 
 
-def job_story(job: str, state: LedgerState, replay: Sequence[str] = ()) -> JobStory:
+def job_story(
+    job: str, state: LedgerState, replay: Sequence[str] = (), reports: Mapping[int, str] | None = None
+) -> JobStory:
     """Tell what became of a job.
 
     Args:
         job: its name.
         state: `JobLedger.history()`; after `JobLedger.read()` the attempts that the marker covers are left out.
         replay: the command that runs an index again, without ``--index``, for the report of failures.
+        reports: what is known of why an attempt failed beyond its record, by attempt.
     """
     claimed = IndexSet()
     for attempt in state.current:
@@ -88,7 +91,7 @@ def job_story(job: str, state: LedgerState, replay: Sequence[str] = ()) -> JobSt
     attempts, so_far = [], IndexSet()
     for one in state.attempts:
         so_far |= one.succeeded
-        attempts.append(_attempt(one, size, len(so_far), replay))
+        attempts.append(_attempt(one, _failure(one, size, len(so_far), replay, reports or {})))
     last = attempts[-1].state if attempts else "nothing"
     return JobStory(
         job=job,
@@ -100,18 +103,22 @@ def job_story(job: str, state: LedgerState, replay: Sequence[str] = ()) -> JobSt
     )
 
 
-def _attempt(attempt: Attempt, size: int, done: int, replay: Sequence[str]) -> AttemptStory:
+def _failure(attempt: Attempt, size: int, done: int, replay: Sequence[str], reports: Mapping[int, str]) -> str:
+    result = attempt.result
+    if result is None or not result.failures:
+        return ""
+    if result.kind != "batch":
+        return reports.get(attempt.number) or "\n".join(one.reason for one in result.failures)
+    causes: Any = result.details.get("causes") or {}
+    failed = IndexSet()
+    for text in causes.values():
+        failed |= IndexSet.parse(text)
+    return report(result.failures, size=size, done=done, failed=failed, replay=replay)
+
+
+def _attempt(attempt: Attempt, failure: str) -> AttemptStory:
     intent, result, stop = attempt.intent, attempt.result, attempt.stop
     ended = "abandoned" if attempt.handle is not None and attempt.handle.abandoned else "running"
-    failure = ""
-    if result is not None and result.failures:
-        causes: Any = result.details.get("causes") or {}
-        failed = IndexSet()
-        for text in causes.values():
-            failed |= IndexSet.parse(text)
-        batch = result.kind == "batch"
-        told = report(result.failures, size=size, done=done, failed=failed, replay=replay if batch else ())
-        failure = told if batch else "\n".join(one.reason for one in result.failures)
     return AttemptStory(
         number=attempt.number,
         kind=(result or intent).kind if result or intent else "",  # type: ignore[union-attr]

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.aws.emr.attempts import EmrAttempts
 from airflow_batchemr.aws.emr.why import LOGS_LATE, why
+from airflow_batchemr.ledger.history import report_document
 from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
 from airflow_batchemr.links.history import HistoryLink
@@ -70,7 +71,7 @@ class EmrOperator(LedgerOperator):
         """
         status = (event or {}).get("status")
         if status == "told":
-            raise AirflowException(self._report(state, (event or {})["attempts"], names)[0])
+            raise AirflowException(self._report(state, (event or {})["attempts"], names, final=True)[0])
         if status == "denied":
             raise AirflowFailException((event or {})["message"])
         if status == "deadline":
@@ -165,11 +166,16 @@ class EmrOperator(LedgerOperator):
             method_name="resume",
         )
 
-    def _report(self, state: LedgerState, numbers: Sequence[int], names: Mapping[int, str]) -> tuple[str, bool]:
-        """What failed and why, and whether all logs were there to tell."""
+    def _report(
+        self, state: LedgerState, numbers: Sequence[int], names: Mapping[int, str], *, final: bool = False
+    ) -> tuple[str, bool]:
+        """What failed and why, and whether all logs were there to tell; what will not get better is kept for later."""
         results = {one.number: one.result for one in state.attempts if one.number in numbers}
-        told = [why(self.clients, self.ledger, n, one, names) for n, one in results.items() if one is not None]
-        return "\n".join(one.text for one in told), all(one.complete for one in told)
+        told = {n: why(self.clients, self.ledger, n, one, names) for n, one in results.items() if one is not None}
+        for number, one in told.items():
+            if one.complete or final:
+                self.ledger.put_document(report_document(number), one.text.encode())
+        return "\n".join(one.text for one in told.values()), all(one.complete for one in told.values())
 
     def _ends(self, context: Any, state: LedgerState) -> float | None:
         """Seconds since the epoch at which the work has to be done."""

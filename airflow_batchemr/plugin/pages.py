@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +14,9 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_batchemr.aws.errors import AwsError, classify
-from airflow_batchemr.core.history import index_story, job_story
+from airflow_batchemr.core.history import job_story
 from airflow_batchemr.ledger import Ledger, LedgerError
+from airflow_batchemr.ledger.history import index_history, job_history
 from airflow_batchemr.operators.connection import connection_clients
 from airflow_batchemr.plugin.places import configured, place_of
 
@@ -107,13 +107,9 @@ def _story(ledger: Ledger, dag_id: str, run_key: str, job: str) -> JobStory:
 
 def _job(ledger: Ledger, dag_id: str, run_key: str, job: str, index: int | None) -> dict[str, Any]:
     found = ledger.job(dag_id, run_key, job)
-    state = found.history()
-    replay = ["batchemr", "replay", dag_id, run_key, job, "--state", ledger.uri]
-    indices = None
-    if index is not None:
-        bodies = {number: found.get_document(f"children/{number:04d}.json") for number in state.numbers}
-        indices = index_story(state, {number: json.loads(body) for number, body in bodies.items() if body}, index)
-    return {"story": job_story(job, state, replay), "uri": found.uri, "index": index, "indices": indices}
+    story = job_history(found, job, ["batchemr", "replay", dag_id, run_key, job, "--state", ledger.uri])
+    indices = None if index is None else index_history(found, index)
+    return {"story": story, "uri": found.uri, "index": index, "indices": indices}
 
 
 def _page(template: str, place: Place, found: Callable[[Ledger], dict[str, Any]]) -> HTMLResponse:

@@ -96,15 +96,20 @@ def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
     assert {"ListObjectsV2", "GetObject"} == set(aws.requests())
 
 
-def test_machines_get_json(aws, run_dag, tmp_path):
-    """A line a job, with its attempts; an EMR job's steps among the facts."""
+def test_an_emr_job_is_told_with_its_steps_and_the_cause_that_stood_in_its_logs(aws, run_dag, tmp_path):
+    """A line a job in JSON; the logs may be deleted meanwhile."""
     from airflow_batchemr import build_dags
 
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="logs")
     file = tmp_path / "p.yaml"
     file.write_text(
-        "told: {emr: {type: m5.xlarge, release: emr-7.5.0, log_uri: 's3://state/l'}, steps: [['true'], ['false']]}"
+        "told: {emr: {type: m5.xlarge, log_uri: 's3://logs'}, steps: [['true'], ['sh', '-c', 'no-such-tool']]}"
     )
     assert run_dag(build_dags(file)[0]).state == "failed"
+    for log in s3.list_objects_v2(Bucket="logs")["Contents"]:
+        s3.delete_object(Bucket="logs", Key=log["Key"])
+
     (line,) = batchemr("told", KEY, "--json").splitlines()
     told = json.loads(line)
     assert ("told", KEY, "failed", 1, 2) == tuple(
@@ -113,6 +118,7 @@ def test_machines_get_json(aws, run_dag, tmp_path):
     (attempt,) = told["attempts"]
     assert ("emr", "failed", "0") == (attempt["kind"], attempt["state"], attempt["succeeded"])
     assert ["COMPLETED", "FAILED"] == [one["value"].split(": ")[1] for one in attempt["facts"] if one["name"] == "step"]
+    assert "no-such-tool: not found" in batchemr("told", KEY, "told")
 
 
 @pytest.mark.parametrize(

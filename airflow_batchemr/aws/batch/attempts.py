@@ -13,6 +13,7 @@ from airflow_batchemr.aws.batch.explicit import confirmed
 from airflow_batchemr.aws.errors import AwsError, Refused, Unknown
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger import Attempt, Handle, HandleJob, Intent, LedgerError, StopWord
+from airflow_batchemr.ledger.history import children_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,7 +226,7 @@ class BatchAttempts:
         result = result_of(ended, fresh=attempt.fresh, forgiven=self._forgiven)
         whole = [child for one in ended for child in one.children]
         if whole:
-            self._ledger.put_document(f"children/{attempt.number:04d}.json", jobs.as_json(whole))
+            self._ledger.put_document(children_document(attempt.number), jobs.as_json(whole))
         return replace(attempt, result=self._ledger.record_result(attempt.number, result))
 
     def _settle(self, attempt: Attempt, ended: list[Ended]) -> list[Ended] | None:

@@ -1,0 +1,59 @@
+"""A job's history for people, with what lies beside its records."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.core.history import index_story, job_story
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_batchemr.core.history import JobStory
+    from airflow_batchemr.ledger.job import JobLedger
+
+
+def children_document(number: int) -> str:
+    """Name of the document with what AWS Batch said of each child of an attempt's arrays."""
+    return f"children/{number:04d}.json"
+
+
+def report_document(number: int) -> str:
+    """Name of the document with what a person is told of an attempt that failed on EMR: found in logs that may go."""
+    return f"report/{number:04d}.txt"
+
+
+def job_history(ledger: JobLedger, job: str, replay: Sequence[str] = ()) -> JobStory:
+    """Tell of a job with the causes of its failures: `JobLedger.history()`, and a GET for each failure on EMR.
+
+    Args:
+        ledger: of the job.
+        job: its name.
+        replay: the command that runs an index again, without ``--index``.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    state = ledger.history()
+    reports = {}
+    for attempt in state.attempts:
+        if attempt.result is not None and attempt.result.failures and attempt.result.kind != "batch":
+            body = ledger.get_document(report_document(attempt.number))
+            if body:
+                reports[attempt.number] = body.decode()
+    return job_story(job, state, replay, reports)
+
+
+def index_history(ledger: JobLedger, index: int) -> list[list[tuple[str, str]]]:
+    """Tell of one index, attempt by attempt, as `index_story`: `JobLedger.history()`, and a GET an attempt that had it.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    state = ledger.history()
+    children: dict[int, list[dict[str, Any]]] = {}
+    for attempt in state.attempts:
+        if index in attempt.indices and (body := ledger.get_document(children_document(attempt.number))):
+            children[attempt.number] = json.loads(body)
+    return index_story(state, children, index)
