@@ -7,7 +7,7 @@ import secrets
 import socket
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -24,6 +24,7 @@ NO_SCHEDULES = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 FINISHED = frozenset({"success", "failed"})
 #: Seconds that something may take on a machine that has much else to do; what is well takes a fraction.
 PATIENCE = 300.0
+_Found = TypeVar("_Found")
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
@@ -171,7 +172,7 @@ class Airflow:
 
     def import_errors(self) -> list[dict[str, Any]]:
         """The Dag files that Airflow could not import: `filename`, `stack_trace`."""
-        return self.call("GET", "importErrors", params={"limit": 100})["import_errors"]
+        return list(self.call("GET", "importErrors", params={"limit": 100})["import_errors"])
 
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler run this Dag."""
@@ -180,15 +181,15 @@ class Airflow:
     def trigger(self, dag_id: str, logical_date: str | None = None, conf: Mapping[str, Any] | None = None) -> str:
         """Start a run of an unpaused Dag and give its run_id."""
         body = {"logical_date": logical_date, "conf": dict(conf or {})}
-        return self.call("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"]
+        return str(self.call("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """One run: `state`, `start_date`, `end_date`, `logical_date`, …."""
-        return self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}")
+        return dict(self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}"))
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
         """All runs of a Dag, as `run` gives them."""
-        return self.call("GET", f"dags/{dag_id}/dagRuns", params={"limit": 100})["dag_runs"]
+        return list(self.call("GET", f"dags/{dag_id}/dagRuns", params={"limit": 100})["dag_runs"])
 
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
         """The task instances of a run by task_id: `state`, `try_number`, `start_date`, …."""
@@ -250,12 +251,12 @@ class Airflow:
 
     def wait(
         self,
-        look: Callable[[], Any],
+        look: Callable[[], _Found | None],
         what: str,
         *,
         timeout: float = PATIENCE,
         every: float = 0.5,
-    ) -> Any:
+    ) -> _Found:
         """Look until there is something, and give it.
 
         Raises:

@@ -80,7 +80,8 @@ class LocalAws:
 
     def client(self, service: str) -> Any:
         """A boto3 client of it."""
-        return boto3.client(
+        make: Any = boto3.client  # typed by the services' names, which are known here only at run time
+        return make(
             service,
             endpoint_url=self.endpoint_url,
             aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
@@ -116,7 +117,8 @@ class LocalAws:
 
     def job(self, job_id: str) -> dict[str, Any]:
         """One job as DescribeJobs gives it."""
-        return self.client("batch").describe_jobs(jobs=[job_id])["jobs"][0]
+        (job,) = self.client("batch").describe_jobs(jobs=[job_id])["jobs"]
+        return dict(job)
 
     def cluster_states(self, dag_id: str) -> list[str]:
         """The states of a Dag's EMR clusters, the newest first."""

@@ -52,7 +52,8 @@ class Program:
 
     def tree(self) -> list[psutil.Process]:
         """All processes below the guardian."""
-        return psutil.Process(self._guardian.pid).children(recursive=True)
+        found: list[psutil.Process] = psutil.Process(self._guardian.pid).children(recursive=True)
+        return found
 
     def wait(self) -> int:
         """Wait for its end and give its exit code."""

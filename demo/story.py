@@ -228,7 +228,8 @@ def keys(aws: LocalAws, prefix: str) -> Iterator[str]:
 
 def first_lines(aws: LocalAws, key: str, count: int = 3) -> list[str]:
     """The first lines of an output."""
-    return aws.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read().decode().splitlines()[:count]
+    text: str = aws.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
+    return text.splitlines()[:count]
 
 
 def _put(aws: LocalAws, key: str, lines: Iterator[str]) -> None:
