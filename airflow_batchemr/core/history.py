@@ -109,10 +109,9 @@ def _failure(attempt: Attempt, size: int, done: int, replay: Sequence[str], repo
         return ""
     if result.kind != "batch":
         return reports.get(attempt.number) or "\n".join(one.reason for one in result.failures)
-    causes: Any = result.details.get("causes") or {}
     failed = IndexSet()
-    for text in causes.values():
-        failed |= IndexSet.parse(text)
+    for indices in result.causes.values():
+        failed |= indices
     return report(result.failures, size=size, done=done, failed=failed, replay=replay)
 
 
@@ -217,7 +216,7 @@ def _outcome(attempt: Attempt, index: int) -> str:
         return "succeeded"
     if attempt.result is None:
         return "running"
-    return "failed" if any(one.index == index for one in attempt.result.failures) else attempt.result.outcome
+    return "failed" if any(index in indices for indices in attempt.result.causes.values()) else attempt.result.outcome
 
 
 def _said_of(attempt: Attempt, children: Sequence[Mapping[str, Any]], index: int) -> Mapping[str, Any]:

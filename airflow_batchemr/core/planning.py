@@ -100,8 +100,10 @@ def decide(
 
 
 def failed_indices(result: Result) -> IndexSet:
-    """Give what a result says has failed by itself: of a stopped attempt, only what its failures name."""
-    named = IndexSet.of(failure.index for failure in result.failures if failure.index is not None)
+    """Give what a result says has failed by itself: of a stopped attempt, only what has a cause of its own."""
+    named = IndexSet()
+    for indices in result.causes.values():
+        named |= indices
     if result.outcome == "abandoned":
         return IndexSet()
     if result.outcome == "stopped":
@@ -111,19 +113,15 @@ def failed_indices(result: Result) -> IndexSet:
 
 def _memory_steps(results: Iterable[Result]) -> Counter[int]:
     """Count how often each index died of memory: that is the size that it runs with next."""
-    return Counter(
-        failure.index
-        for result in results
-        for failure in result.failures
-        if failure.cause == OUT_OF_MEMORY and failure.index is not None
-    )
+    return Counter(index for result in results for index in result.causes.get(OUT_OF_MEMORY, ()))
 
 
 def _larger_memory_helps(results: Sequence[Result], failed: IndexSet, steps: Counter[int], sizes: int) -> IndexSet:
-    last = {failure.index: failure.cause for result in results for failure in result.failures}
-    return IndexSet.of(
-        index for index, step in steps.items() if step < sizes and index in failed and last[index] == OUT_OF_MEMORY
-    )
+    last = IndexSet()
+    for result in results:
+        for cause, indices in result.causes.items():
+            last = last | indices if cause == OUT_OF_MEMORY else last - indices
+    return IndexSet.of(index for index, step in steps.items() if step < sizes) & failed & last
 
 
 def _claims(left: IndexSet, steps: Counter[int], number: int, sizes: int) -> list[AttemptPlan]:

@@ -123,6 +123,18 @@ class Result(Record):
     steps: list[dict[str, JsonValue]] = Field(default_factory=list)
     """EMR's description of each step."""
 
+    @property
+    def causes(self) -> dict[str, IndexSet]:
+        """The indices that failed, by cause: all of them, also where `failures` has no more than the first ones."""
+        told = self.details.get("causes")
+        if isinstance(told, dict):
+            return {name: IndexSet.parse(str(text)) for name, text in told.items()}
+        found: dict[str, list[int]] = {}
+        for failure in self.failures:
+            if failure.index is not None:
+                found.setdefault(failure.cause or "other", []).append(failure.index)
+        return {name: IndexSet.of(members) for name, members in found.items()}
+
 
 class StopWord(Record):
     """Somebody wants the attempt to end; whoever waits for it looks at this."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.planning import OUT_OF_MEMORY
 from airflow_batchemr.ledger.records import Failure, Result
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ def result_of(ended: list[Ended], *, fresh: str | None, forgiven: Collection[str
     """The result of an attempt out of how each of its jobs ended.
 
     What has a forgiven cause (we ended it ourselves) is no failure: its indices are free again. `details.causes` names
-    the indices of each cause, all of them; `failures` has at most 1,000 besides those that died of memory, since those
-    climb to the next size.
+    the indices of each cause, all of them: what is decided goes by them. `failures` has at most 1,000, for people:
+    the first ones of each cause.
     """
     indices, succeeded = IndexSet(), IndexSet()
     for one in ended:
@@ -179,17 +179,26 @@ def result_of(ended: list[Ended], *, fresh: str | None, forgiven: Collection[str
     for failure in failures:
         if failure.index is not None:
             causes.setdefault(failure.cause or "other", []).append(failure.index)
-    memory = [failure for failure in failures if failure.cause == OUT_OF_MEMORY]
-    others = [failure for failure in failures if failure.cause != OUT_OF_MEMORY]
     return Result(
         kind="batch",
         outcome=outcome,
         indices=indices,
         succeeded=succeeded,
         fresh=fresh,
-        failures=memory + others[:KEPT_FAILURES],
+        failures=_first_of_each(failures),
         details={
             "causes": {name: IndexSet.of(members).text() for name, members in causes.items()},
             "jobs": [jobs.plain(one.job) for one in ended],
         },
     )
+
+
+def _first_of_each(failures: list[Failure]) -> list[Failure]:
+    """As many as a result keeps: a cause with thousands leaves room for the others."""
+    seen: Counter[str | None] = Counter()
+    ranks = []
+    for failure in failures:
+        ranks.append(seen[failure.cause])
+        seen[failure.cause] += 1
+    order = sorted(range(len(failures)), key=ranks.__getitem__)[:KEPT_FAILURES]
+    return [failures[place] for place in sorted(order)]
