@@ -20,6 +20,7 @@ _CAUSES = {
     "timeout": "timed out",
     "pull": "image could not be pulled",
     "lost": "AWS no longer knows the job",
+    "refused": "not submitted",
     "runnable": "no machine was found for it in time",
     "dependency": "what it waits for has failed",
 }

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_batchemr.aws.batch import explicit, limits
 from airflow_batchemr.aws.batch.advance import Advance
 from airflow_batchemr.aws.batch.attempts import BatchAttempts, done_folder
+from airflow_batchemr.aws.batch.collect import REFUSED
 from airflow_batchemr.aws.batch.data import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
 from airflow_batchemr.aws.batch.depend import parts_after
@@ -99,6 +100,8 @@ class BatchWork(LedgerOperator):
         )
         step = advance.run(state, fresh, event.get("before") if event else None)
         if step.action == "wait":
+            if step.hindered is not None:
+                self.log.error("Nothing more can be submitted: %s. It is waited for what runs", step.hindered)
             if event:
                 self._end_if_due(event, attempts, step)
             if self.index_of is not None and not step.waits:
@@ -106,7 +109,8 @@ class BatchWork(LedgerOperator):
             self._defer(context, step, size, attempts.children)
         if step.action == "mark":
             return self._finish(step, size)
-        raise AirflowException(self._report(context, step, size))
+        refused = any(failure.cause == REFUSED for failure in step.failures)  # a retry would be refused, too
+        raise (AirflowFailException if refused else AirflowException)(self._report(context, step, size))
 
     def _requests(self, words: BatchWords, size: int, data: DataArray | None, done_uri: str | None) -> Any:
         """Makes the requests of an attempt; looks at queue and definition before the first one."""

@@ -7,8 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_batchemr.aws.batch import advance
 from airflow_batchemr.aws.batch.attempts import LOOKS, BatchAttempts, StoppedError
-from airflow_batchemr.aws.errors import Refused
+from airflow_batchemr.aws.errors import InvalidRequest, Refused
+from airflow_batchemr.core import arrays
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.planning import AttemptPlan, Decision, decide
 from airflow_batchemr.ledger import JobLedger
 from airflow_batchemr.ledger.errors import LedgerUnavailableError
 from tests.integration.batch_engine import Job, clients, eventually
@@ -83,17 +87,67 @@ def test_jobs_are_ended_although_the_word_cannot_be_left(aws, job, monkeypatch):
     eventually(lambda: running(aws) == 0)
 
 
+def two_plans(monkeypatch):
+    """An attempt an index, as where their memory differs."""
+    plans = [AttemptPlan(number, IndexSet.of([number - 1])) for number in (1, 2)]
+    first = [Decision("claim", claims=plans)]
+    monkeypatch.setattr(advance, "decide", lambda *args, **more: first.pop() if first else decide(*args, **more))
+
+
 def two_attempts(job, monkeypatch):
     """An attempt an index, both running."""
-    from airflow_batchemr.aws.batch import advance
-    from airflow_batchemr.core.indices import IndexSet
-    from airflow_batchemr.core.planning import AttemptPlan, Decision
-
-    plans = [AttemptPlan(number, IndexSet.of([number - 1])) for number in (1, 2)]
-    decisions = [Decision("claim", claims=plans), Decision("wait")]
-    monkeypatch.setattr(advance, "decide", lambda *_, **__: decisions.pop(0))
+    two_plans(monkeypatch)
     job.step()
     return job.ledger().read()
+
+
+def test_what_runs_is_waited_for_when_the_next_claim_is_refused(aws, job, work, monkeypatch):
+    """AWS takes the first of two attempts only: it runs to its end before the job fails; the next try does the rest."""
+    two_plans(monkeypatch)
+    aws.faults.plan("SubmitJob", "refuse", after=1)
+    step = job.step()
+    assert ("wait", [1]) == (step.action, [attempt.number for attempt in step.waits])
+    assert "batch:SubmitJob" in str(step.hindered)
+    (work.folder / "go").touch()
+    step = job.try_(before=step.before)
+    assert [(1, "refused")] == [(failure.index, failure.cause) for failure in step.failures]
+    assert "batch:SubmitJob" in step.failures[0].reason
+    assert 2 == aws.requests()["SubmitJob"]
+    assert job.try_(try_number=2) is None
+    assert Counter(range(2)) == work.ran()
+
+
+def test_what_runs_is_waited_for_when_the_queue_is_closed(aws, job, work, monkeypatch):
+    """What the next attempt needs is gone before the claim: the job fails of it when nothing of it runs any more."""
+    two_plans(monkeypatch)
+    requests = job.requests
+
+    def closed(through, ledger, identity, plan, fresh):
+        if plan.number > 1:
+            raise InvalidRequest("queue: the job queue 'default' is disabled")
+        return requests(through, ledger, identity, plan, fresh)
+
+    monkeypatch.setattr(job, "requests", closed)
+    step = job.step()
+    assert ("wait", [1]) == (step.action, [attempt.number for attempt in step.waits])
+    (work.folder / "go").touch()
+    with pytest.raises(InvalidRequest, match="disabled"):
+        job.try_(before=step.before)
+    assert [0] == list(job.ledger().read().done)
+
+
+def test_a_part_of_an_attempt_ends_when_the_rest_is_refused(aws, job, work, monkeypatch):
+    """It has just begun: it is stopped and recorded, and nothing of it is submitted again in this try."""
+    monkeypatch.setattr(arrays, "MAX_ARRAY", 1)
+    aws.faults.plan("SubmitJob", "refuse", after=1)
+    step = job.try_()
+    assert {(0, "refused"), (1, "refused")} == {(failure.index, failure.cause) for failure in step.failures}
+    assert 0 == running(aws)
+    assert 2 == aws.requests()["SubmitJob"]
+    assert ["failed"] == [attempt.result.outcome for attempt in job.ledger().history().attempts]
+    (work.folder / "go").touch()
+    assert job.try_(try_number=2) is None
+    assert {0, 1} == set(work.ran())
 
 
 def test_who_was_slower_at_a_rerun_does_not_stop_who_was_faster(aws, job, work, monkeypatch):

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_batchemr.aws.clients import Clients
+from airflow_batchemr.aws.emr import own
 from airflow_batchemr.aws.emr.attempts import EmrAttempts
 from airflow_batchemr.aws.emr.guest import Guest
 from airflow_batchemr.aws.emr.own import ClusterWords, OwnCluster
@@ -168,6 +169,20 @@ def test_a_lost_answer_starts_no_second_cluster(account, tmp_path, later, fault)
     assert ["a"] == steps.ran()
     assert 1 == len(named(account, "pipe-"))
     assert [] == alive(account, "pipe-")
+
+
+def test_a_cluster_whose_next_steps_are_refused_ends(account, tmp_path, monkeypatch):
+    """What it has done is kept, it does not idle, and the next try does the rest on another one."""
+    monkeypatch.setattr(own, "STEPS_AT_CREATION", 1)
+    steps = Steps(tmp_path)
+    job = Job(account, [steps.step("a"), steps.step("b")])
+    account.faults.refuse("AddJobFlowSteps")
+    with pytest.raises(NotAllowed, match="AddJobFlowSteps"):
+        job.one_try()
+    assert [] == alive(account, "pipe-")
+    assert "mark" == job.one_try().action
+    assert ["a", "b"] == steps.ran()
+    assert 2 == len(named(account, "pipe-"))
 
 
 def test_a_refused_start_leaves_nothing_and_is_told(account, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from airflow_batchemr.aws.batch.depend import LOOK_AGAIN
+from airflow_batchemr.aws.errors import Refused
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.planning import AttemptPlan, Decision, closed, decide
 from airflow_batchemr.ledger.state import CLAIM_LEASE, derive
@@ -33,6 +34,8 @@ class Step:
     """Seconds after which to come back although nothing has ended: AWS took no calls, or a claim is another's."""
     failed: IndexSet = field(default_factory=IndexSet)
     failures: list[Failure] = field(default_factory=list)
+    hindered: Refused | None = None
+    """Why nothing more could be submitted, where it is waited for what runs before the job fails of it."""
 
 
 @dataclass
@@ -61,10 +64,17 @@ class Advance:
     def run(self, state: LedgerState, fresh: str | None, before: Collection[int] | None) -> Step:
         """Adopt what is open, conclude what has ended, claim and submit what is left.
 
+        What AWS refuses fails the job once nothing of it runs any more.
+
         Args:
             state: the ledger as just read.
             fresh: token for claims; one other than `state.fresh` begins a rerun, for which what is open is stopped.
             before: None at the start of a try, else what the `Step` before said.
+
+        Raises:
+            Refused: AWS said no, or what was asked for is not there; nothing of the job runs.
+            AwsError, LedgerError: a call failed.
+            StoppedError: the task was killed.
         """
         begins = fresh != state.fresh
         just_started: set[int] = set()
@@ -89,10 +99,18 @@ class Advance:
                     decision.failures,
                 )
             for plan in decision.claims:
-                requests = self.requests(plan)
-                if not requests:
-                    return Step("wait", forgiven, state, state.open_attempts, LOOK_AGAIN)
-                attempt = self.attempts.start(plan.number, requests, state, fresh)
+                try:
+                    requests = self.requests(plan)
+                    if not requests:
+                        return Step("wait", forgiven, state, state.open_attempts, LOOK_AGAIN)
+                    attempt = self.attempts.start(plan.number, requests, state, fresh)
+                except Refused as error:
+                    state = self.ledger.read()
+                    waits = state.open_attempts
+                    if not waits:
+                        raise
+                    # Nobody would look after what runs if the task failed now
+                    return Step("wait", forgiven, state, waits, self._wake(waits, state), hindered=error)
                 if attempt is None:  # somebody else was faster: see what is left now, and whether the rerun has begun
                     state = self.ledger.read()
                     begins = fresh != state.fresh

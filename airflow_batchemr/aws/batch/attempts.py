@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.aws.batch import children, jobs
-from airflow_batchemr.aws.batch.collect import collect, result_of
+from airflow_batchemr.aws.batch.collect import REFUSED, collect, refused_result, result_of
 from airflow_batchemr.aws.batch.explicit import confirmed
 from airflow_batchemr.aws.errors import AwsError, Refused, Unknown
 from airflow_batchemr.core.indices import IndexSet
@@ -83,7 +83,8 @@ class BatchAttempts:
         answer to a SubmitJob was lost and the job cannot be found yet.
 
         Raises:
-            Refused: AWS said no. Nothing runs: what had been submitted is stopped.
+            Refused: AWS said no. What had been submitted of the attempt is stopped; that it was refused is recorded, so
+                that it does not run again in this try.
             StoppedError: the task was killed. Nothing runs.
         """
         identity = self._identity
@@ -121,9 +122,15 @@ class BatchAttempts:
             self.stop([attempt], "the task was killed", by="submit")
             raise StoppedError
         attempt = replace(attempt, handle=self._record(number, started))
-        if isinstance(failure, Refused) or self._stopping():
-            self.stop([attempt], "its submit did not go through", by="submit")
-            raise failure or StoppedError
+        if self._stopping():
+            self.stop([attempt], "the task was killed", by="submit")
+            raise StoppedError
+        if isinstance(failure, Refused):
+            if attempt.open:
+                self.stop([attempt], str(failure), by=REFUSED)
+            else:
+                self._ledger.record_result(number, refused_result(attempt, str(failure)))
+            raise failure
         return attempt
 
     def _guard(self, number: int) -> None:
@@ -224,6 +231,8 @@ class BatchAttempts:
             return attempt
         ended = settled
         result = result_of(ended, fresh=attempt.fresh, forgiven=self._forgiven)
+        if attempt.stop is not None and attempt.stop.by == REFUSED:
+            result = refused_result(attempt, attempt.stop.reason, result)
         whole = [child for one in ended for child in one.children]
         if whole:
             self._ledger.put_document(children_document(attempt.number), jobs.as_json(whole))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.ledger import Attempt
     from airflow_batchemr.ledger.records import HandleJob, Outcome
 
+#: `Failure.cause` of what AWS would not take, and `StopWord.by` where it has taken a part that is ended therefore.
+REFUSED = "refused"
 #: Failures of which AWS is asked for all it knows, such as the log stream; of the others the list's own words do.
 DESCRIBED = 100
 #: Failures that a result keeps one by one; of all of them it keeps the cause.
@@ -202,3 +206,27 @@ def _first_of_each(failures: list[Failure]) -> list[Failure]:
         seen[failure.cause] += 1
     order = sorted(range(len(failures)), key=ranks.__getitem__)[:KEPT_FAILURES]
     return [failures[place] for place in sorted(order)]
+
+
+def refused_result(attempt: Attempt, reason: str, ended: Result | None = None) -> Result:
+    """The result of an attempt of which AWS has refused a part: what has not succeeded has failed.
+
+    Args:
+        attempt: with its intent.
+        reason: AWS's words.
+        ended: how that ended which AWS had taken; None: it has taken nothing.
+    """
+    indices = attempt.intent.indices if attempt.intent is not None else IndexSet()
+    succeeded, told, details = IndexSet(), list[Failure](), dict[str, Any]()
+    if ended is not None:
+        succeeded, told, details = ended.succeeded, ended.failures, dict(ended.details)
+    left = indices - succeeded - IndexSet.of(failure.index for failure in told if failure.index is not None)
+    return Result(
+        kind="batch",
+        outcome="failed",
+        indices=indices,
+        succeeded=succeeded,
+        fresh=attempt.fresh,
+        failures=[*told, *(Failure(index=i, reason=reason, cause=REFUSED) for i in islice(left, KEPT_FAILURES))],
+        details={**details, "causes": {**details.get("causes", {}), REFUSED: left.text()}},
+    )

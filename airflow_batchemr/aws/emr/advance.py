@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from airflow_batchemr.aws.emr.opened import numbers_of
+from airflow_batchemr.aws.errors import Refused
 from airflow_batchemr.core.emr_steps import remaining
 from airflow_batchemr.core.indices import IndexSet
 
@@ -108,6 +109,7 @@ class Advance(ABC):
             before: attempts whose failures are those of earlier tries; None at the start of a try.
 
         Raises:
+            Refused: AWS said no; nothing of the job is left running.
             AwsError: a call failed.
             StoppedError: the task was killed.
         """
@@ -133,8 +135,12 @@ class Advance(ABC):
             done = {} if rerun else done_steps(state, pairs, resume=self._resume)
             left = remaining(self._planned, done, ordered=self._ordered)
             good = all(look.succeeded == numbers_of([one]) for one, look in pairs)
+            refused: Refused | None = None
             if pairs and good and left:
-                added = self.go_on(pairs[0], state.next_number, left, fresh)
+                try:
+                    added = self.go_on(pairs[0], state.next_number, left, fresh)
+                except Refused as error:  # the cluster, which now waits for steps that do not come, is not left alone
+                    added, refused = None, error
                 if added is not None:
                     state = self._ledger.read()
                     continue
@@ -146,6 +152,8 @@ class Advance(ABC):
                 last = Failed(one, look, result)
                 if result.outcome not in {"succeeded", "stopped"}:
                     failed.append(last)
+            if refused is not None:
+                raise refused
             failed = [one for one in failed if one.opened.number not in forgiven]
             if failed and not all(self.retried_at_once(one) for one in failed):
                 return Move("fail", self._ledger.read(), before=forgiven, failed=failed, cluster_id=cluster_id)
