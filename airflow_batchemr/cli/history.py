@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airflow_batchemr.cli import common
-from airflow_batchemr.core.history import job_story
-from airflow_batchemr.ledger.history import index_history, job_history
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -125,10 +123,14 @@ def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
 
 
 def _story(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobStory:
+    from airflow_batchemr.core.history import job_story
+
     return job_story(job, ledger.job(pipeline, run_key, job).history())
 
 
 def _job(found: JobLedger, who: list[str], state: str, *, json_: bool) -> None:
+    from airflow_batchemr.ledger.history import job_history
+
     story = job_history(found, who[-1], ["batchemr", "replay", *who, "--state", state])
     if json_:
         _lines([_job_json(who[0], who[1], story)])
@@ -153,6 +155,8 @@ def _attempt(attempt: AttemptStory) -> list[str]:
 
 
 def _index(found: JobLedger, index: int, *, json_: bool) -> None:
+    from airflow_batchemr.ledger.history import index_history
+
     told = index_history(found, index)
     if not told:
         raise LookupError(f"no attempt in {found.uri} has had the index {index}")

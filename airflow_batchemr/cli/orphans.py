@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.cli import common
 from airflow_batchemr.core.orphans import Verdict, judge
 from airflow_batchemr.core.units import seconds
@@ -95,6 +94,7 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
 def _job_runs(clients: Clients) -> list[Started]:
     """All job runs; who uses a service in no region or may not look into it does without."""
     from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
+    from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.cli.started import job_runs
 
     found: list[Started] = []
