@@ -115,7 +115,7 @@ class Defaults:
         self.budget = Budget()
         self.size = size(self.pipeline) + size(self.job)
         self.variables = Variables(variables, self.budget)
-        self.has_variables = any("${" in document.text for document in documents)
+        self.has_variables = any(document.has_variables for document in documents)
 
     def _vars(self, document: Document, keys: tuple[str, ...], found: Any, into: dict[str, Any]) -> None:
         if isinstance(found, dict):
@@ -165,7 +165,7 @@ class Defaults:
                     message = f"`{word}` belongs to one pipeline or job, and has no meaning in {keys[0]}"
                 place, _ = document.find((*keys, word), key=True)
                 self.errors.append(document.error(message, told.hint, place))
-        written = _without_variables(block) if "${" in document.text else block
+        written = _without_variables(block) if document.has_variables else block
         for model, known_here in ((Job, words.JOB_DEFAULTS), (Pipeline, words.PIPELINE_DEFAULTS)):
             part = {word: value for word, value in written.items() if word in known_here}
             for problem in wrong_values(model, {**part, "name": "defaults"}):

@@ -30,6 +30,11 @@ class ImportedDocument(Document):
     translation: Translation = field(default_factory=Translation)
     warnings: list[SpecError] = field(default_factory=list)
 
+    @property
+    def has_variables(self) -> bool:
+        """What the translation has written, the text of the other system's file does not tell."""
+        return True
+
     def find(self, keys: Sequence[str | int], *, key: bool = False) -> tuple[Place | None, int]:
         """Where in the JSON the part stands that a word of the pipeline comes from."""
         value: Any = self.value

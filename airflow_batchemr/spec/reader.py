@@ -119,6 +119,11 @@ class Document:
     errors: list[SpecError] = field(default_factory=list)
 
     @property
+    def has_variables(self) -> bool:
+        """Whether there may be a `${…}` or a `$${` in it."""
+        return "${" in self.text
+
+    @property
     def broken(self) -> set[str]:
         """The pipelines that the errors lie in; `sound` tells whether there are others."""
         return {error.pipeline for error in self.errors if error.pipeline is not None}

@@ -73,9 +73,27 @@ def docker(command: DockerImageCommand, task: Task, place: Place) -> dict[str, A
     return _limited(block, task, place)
 
 
+#: Around a script that has to say that it succeeded. Its output is shown as it comes; its own exit code counts first.
+_EXPLICIT = r"""said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+(
+SCRIPT
+) | tee "$said"
+ended=${PIPESTATUS[0]}
+[ "$ended" -eq 0 ] || exit "$ended"
+[ "$(grep '^\*\*status=' "$said" | tail -n 1)" = '**status=success' ] ||
+  { echo 'the script ended with 0 and did not say **status=success' >&2; exit 1; }"""
+
+
 def shell(command: ShellScriptCommand, task: Task, place: Place) -> dict[str, Any]:
     """The words of a job for a script that ran beside Sundial: a BashOperator, which runs beside Airflow."""
-    script = literal(command.script.rstrip("\n"))
+    script = command.script.rstrip("\n")
+    if task.require_explicit_success:
+        script = _EXPLICIT.replace("SCRIPT", script, 1)
+        place.at("operator", source=["require_explicit_success"]).note(
+            "Sundial looked for the line **status=success in the script's output: the lines around the script do so now"
+        )
+    script = literal(script)
     # BashOperator takes a command that ends so for the name of a template's file.
     if script.endswith((".sh", ".bash")):
         script += "\n"
@@ -94,11 +112,6 @@ def shell(command: ShellScriptCommand, task: Task, place: Place) -> dict[str, An
     )
     if task.max_runtime_seconds is not None:
         arguments["execution_timeout"] = task.max_runtime_seconds
-    if task.require_explicit_success:
-        place.at("operator", source=["require_explicit_success"]).note(
-            "Sundial wanted the line **status=success in the script's output; now the exit code alone counts",
-            refused=True,
-        )
     return {"operator": BASH_OPERATOR, "with": arguments}
 
 

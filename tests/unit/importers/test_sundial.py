@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import jinja2
@@ -449,10 +451,43 @@ def test_a_script_s_name_is_not_taken_for_a_template_file():
     assert made["with"]["bash_command"] == "/opt/run.sh\n"
 
 
-def test_a_script_s_explicit_success_is_refused():
-    """It was a line of its output, which no operator looks for."""
-    data = process(task({"shell_script_command": {"script": "true"}}, require_explicit_success=True))
-    assert [".".join(map(str, note.path)) for note in translate(data).notes if note.refused] == ["p.jobs.main.operator"]
+def test_a_brace_that_json_escapes_is_the_program_s_own(tmp_path):
+    r"""`\u0024{X}` is `${X}` for the program, which no variable of ours replaces."""
+    command = json.dumps(process(task(batch(command=["echo", "@{X}"])))).replace("@", "\\u0024")
+    (tmp_path / "defaults.yaml").write_text("defaults: {batch: {queue: q}}\n")
+    (tmp_path / "p.json").write_text(command)
+    assert load_file(tmp_path / "p.json").pipelines["p"].jobs["main"].batch.command == ["echo", "${X}"]
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("echo one\necho '**status=success'", 0),
+        ("echo '**status=success'; exit 0", 0),
+        ("echo '**status=success'\nexit 3", 3),
+        ("echo one", 1),
+        ("echo 'said **status=success'", 1),
+        ("echo '**status=success'\necho '**status=failure'", 1),
+        ("set -e\nfalse\necho '**status=success'", 1),
+        ("cat <<END\n**status=success\nEND\n", 0),
+        ("case x in x) echo '**status=success' ;; esac # the end", 0),
+        ('X=${Y:-**status=success}; echo "$X" \'{{ ds }}\' >&2; echo "$X"', 0),
+    ],
+)
+def test_a_script_has_to_say_that_it_succeeded(script, code, tmp_path):
+    """As in Sundial: a line of its output, beside exit code 0; what it prints is shown, and nothing is left behind."""
+    data = process(task({"shell_script_command": {"script": script}}, require_explicit_success=True))
+    assert [] == [note for note in translate(data).notes if note.refused]
+    file = tmp_path / "p.json"
+    file.write_text(json.dumps(data))
+    bash = JINJA.from_string(load_file(file).pipelines["p"].jobs["main"].with_["bash_command"]).render()
+    files = tmp_path / "files"
+    files.mkdir()
+    done = subprocess.run(
+        ["bash", "-c", bash], env={**os.environ, "TMPDIR": str(files)}, capture_output=True, text=True, check=False
+    )
+    assert (code, []) == (done.returncode, list(files.iterdir()))
+    assert ("one\n" in done.stdout) == ("one" in script)
 
 
 def test_a_step_s_explicit_success_is_refused():
