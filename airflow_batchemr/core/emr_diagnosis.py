@@ -38,20 +38,50 @@ class Cause:
 
     def __str__(self) -> str:
         """One or a few lines for a person."""
-        told = f"{self.exception}: {self.message}" if self.exception else self.message
+        told = ": ".join(words for words in (self.exception, self.message) if words)
         place = f" at {self.place}" if self.place else ""
         named = "" if self.kind in {"code", "unknown"} else f"[{self.kind}] "
-        advice = ADVICE.get(self.kind)
+        advice = self.advice
         return f"{named}{told}{place}{f' ({advice})' if advice else ''}"
 
+    @property
+    def advice(self) -> str | None:
+        """What to do, where the words do not say so themselves."""
+        told = f"{self.exception}: {self.message}"
+        for kind, pattern, advice in ADVICE:
+            if kind == self.kind and (found := re.search(pattern, told)):
+                return found.expand(advice)
+        return None
 
-#: What to do about the kinds whose words do not say so themselves.
-ADVICE = {
-    "memory": "give more memory, or more and smaller partitions",
-    "class": "look at `class:` and at the jar's content",
-    "module": "give it with `py_files:` or `python_env:`",
-    "permission": "the cluster's instance role needs it",
-}
+
+#: What to do about the kinds whose words do not say so themselves; of a kind the first whose pattern is in the words.
+ADVICE = (
+    ("memory", r"maxResultSize", "collect less, or raise `conf: {spark.driver.maxResultSize: …}`"),
+    (
+        "memory",
+        r"killed by YARN|beyond (?:physical|virtual) memory|Container (?:killed|from)|Python worker exited",
+        "executors need more: `executor_memory:`, `conf: {spark.executor.memoryOverhead: …}`, or smaller partitions",
+    ),
+    ("memory", "", "give more: `driver_memory:` or `executor_memory:`, or make more and smaller partitions"),
+    ("class", "", "look at `class:` and at the jar's content"),
+    ("module", "", "give it with `py_files:` or `python_env:`"),
+    ("permission", r"calling the (\w+) operation", r"the cluster's instance role may not \1 there"),
+    (
+        "permission",
+        r"(?i)permission ?denied|PermissionError|AccessControl",
+        "a file's owner or mode, on the machine or in HDFS: chmod +x, or run it with bash",
+    ),
+    ("permission", "", "the cluster's instance role needs it"),
+    ("dependency", "", "look at the name and version, and whether the cluster's subnet reaches the repository"),
+    (
+        "command",
+        "",
+        "it is not on the machine: put it there with `bootstrap:`, or name its application in `applications:`",
+    ),
+    ("file", r"Local jar", "a path of the cluster's machines: put it into S3 and write `s3://…`"),
+)
+#: Where Spark's own picture of a query begins behind its message.
+_QUERY_PLAN = re.compile(r";\n'[\s\S]*")
 #: What kills a process for its memory says so in its own words, wherever else the failure shows.
 _KILLERS = re.compile(
     r"(Container killed by YARN for exceeding (physical |virtual )?memory limits[^\n]*|"
@@ -191,6 +221,7 @@ def _kind(told: str) -> str | None:
 
 def _plain(text: str) -> str:
     """Without the log's own beginning, and on one line where it is short."""
-    told = re.sub(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+\w+\s+[\w$.]+: ", "", text.strip())
+    told = _QUERY_PLAN.sub("", text.strip())
+    told = re.sub(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+\w+\s+[\w$.]+: ", "", told)
     lines = [line.rstrip() for line in told.splitlines() if line.strip()]
     return "\n".join(lines[:6])

@@ -175,7 +175,10 @@ class EmrOperator(LedgerOperator):
         for number, one in told.items():
             if one.complete or final:
                 self.ledger.put_document(report_document(number), one.text.encode())
-        return "\n".join(one.text for one in told.values()), all(one.complete for one in told.values())
+        lines = [one.text for one in told.values()]
+        if names and state.done:
+            lines.append(f"{len(state.done)} of {len(names)} steps are done: a retry or a clear goes on with the rest")
+        return "\n".join(lines), all(one.complete for one in told.values())
 
     def _ends(self, context: Any, state: LedgerState) -> float | None:
         """Seconds since the epoch at which the work has to be done."""

@@ -56,6 +56,7 @@ def test_a_retry_begins_at_the_step_that_failed(aws, run_dag, steps):
     assert ["a", "b"] == steps.ran()
     assert [] == alive(aws, "own_resume")
     assert "Step 2/3 b" in finished.output
+    assert "1 of 3 steps are done: a retry or a clear goes on with the rest" in finished.output
     (steps.folder / "mended").touch()
     assert {"work": "success"} == run_dag(dag).tasks
     assert ["a", "b", "b", "c"] == steps.ran()

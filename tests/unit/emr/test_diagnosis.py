@@ -28,6 +28,31 @@ def test_the_cause_of_a_real_failure_is_found(case):
     assert expected["message"] in found.message
 
 
+@pytest.mark.parametrize(
+    ("case", "advice"),
+    [
+        ("access_denied", "the cluster's instance role may not GetObject there"),
+        ("bootstrap_permission", "chmod +x"),
+        ("result_too_large", "spark.driver.maxResultSize"),
+        ("yarn_memory_killer", "spark.executor.memoryOverhead"),
+        ("worker_killed", "spark.executor.memoryOverhead"),
+        ("driver_out_of_memory", "`driver_memory:`"),
+        ("hive_missing", "`applications:`"),
+        ("package_missing", "reaches the repository"),
+        ("jar_missing", "put it into S3"),
+    ],
+)
+def test_what_to_do_fits_the_cause(case, advice):
+    """A file without its x-bit is no matter of IAM, and a result too large none of more memory."""
+    assert advice in str(probable_cause(logs_of(case)))
+
+
+def test_a_cause_is_told_without_what_helps_nobody():
+    """No picture of the query's plan, no colon before nothing."""
+    assert str(probable_cause(logs_of("column_missing"))).endswith("[`shop`, `amount`]. at column_missing.py:5")
+    assert "[memory] MemoryError at python_memory_error.py:8" in str(probable_cause(logs_of("python_memory_error")))
+
+
 def test_logs_that_say_nothing_give_no_cause():
     """Better none than a wrong one."""
     assert probable_cause([]) is None
