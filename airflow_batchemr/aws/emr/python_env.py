@@ -43,7 +43,9 @@ python3 -m venv "$home"
 _CONDA = """\
 case "$(uname -m)" in aarch64) machine=linux-aarch64 ;; *) machine=linux-64 ;; esac
 url="https://micro.mamba.pm/api/micromamba/$machine/latest"
-curl --fail --silent --show-error --location "$url" | tar -xj bin/micromamba
+curl --fail --silent --show-error --location --retry 5 --output micromamba.tar.bz2 "$url"
+# Not every image of the machines has bzip2; Python has it in any case.
+python3 -c 'import tarfile; tarfile.open("micromamba.tar.bz2").extract("bin/micromamba")'
 ./bin/micromamba create --yes --root-prefix "$root/conda" --prefix "$home" --file {folder}.yml
 """
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
+import tarfile
 
 import pytest
 from pydantic import ValidationError
@@ -135,6 +138,40 @@ def test_requirements_become_a_bootstrap_action_that_makes_the_environment(tmp_p
     assert [] == list(tmp_path.rglob("pwned"))
     (tmp_path / "requirements.txt").write_text("# other\n")
     assert made.name != environments(None, ["requirements.txt"], tmp_path)["requirements.txt"].name
+
+
+def test_a_conda_environment_is_made_by_micromamba(tmp_path):
+    """The script really runs, with a stand-in for the download: what it fetches, and how it is called."""
+    (tmp_path / "environment.yml").write_text("dependencies: [python=3.11]\n")
+    made = environments(None, ["environment.yml"], tmp_path)["environment.yml"]
+    micromamba = tmp_path / "micromamba"
+    micromamba.write_text(
+        '#!/bin/sh\necho "$@" >> called\nmkdir -p "$6/bin"; cp "$0" "$6/bin/python"; cat "$8" > kept\n'
+    )
+    micromamba.chmod(0o755)
+    with tarfile.open(tmp_path / "download", "w:bz2") as archive:
+        archive.add(micromamba, "bin/micromamba")
+    (tmp_path / "bin").mkdir()
+    curl = tmp_path / "bin/curl"
+    curl.write_text(
+        f'#!/bin/sh\nfor last; do :; done; echo "$last" >> fetched; cp {tmp_path}/download micromamba.tar.bz2\n'
+    )
+    curl.chmod(0o755)
+    script, root = tmp_path / "boot.sh", tmp_path / "root"
+    script.write_bytes(made.script)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    for _ in range(2):  # on a machine where it is there, nothing is done
+        subprocess.run(
+            ["bash", str(script), str(root)], check=True, env={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+        )
+    folder = made.python.python.removeprefix("/opt/batchemr/").removesuffix("/bin/python")
+    assert (root / folder / "bin/python").exists()
+    assert f"create --yes --root-prefix {root}/conda --prefix {root}/{folder} --file {folder}.yml" == (
+        (root / "called").read_text().strip()
+    )
+    assert "dependencies: [python=3.11]\n" == (root / "kept").read_text()
+    machine = "linux-aarch64" if platform.machine() == "aarch64" else "linux-64"
+    assert [f"https://micro.mamba.pm/api/micromamba/{machine}/latest"] == (root / "fetched").read_text().split()
 
 
 def test_a_packed_environment_needs_cluster_mode():
