@@ -137,7 +137,7 @@ class Job:
             time.sleep(0.05)
 
 
-def eventually(happened, seconds=60):
+def eventually(happened, seconds=120):
     """Wait until something has happened; fails if it does not."""
     end = time.monotonic() + seconds
     while not happened():

@@ -31,10 +31,10 @@ def ended(aws, job_id):
 
 def test_past_its_deadline_a_job_is_stopped_also_while_deferred(aws, run_dag, work):
     """The task fails at once, though it has retries; what its indices have done is kept."""
-    dag = array_dag("deadline", work.command("[ $i = 0 ] || [ -e go ] || sleep 300"), array=2, deadline=3, retries=2)
+    dag = array_dag("deadline", work.command("[ $i = 0 ] || [ -e go ] || sleep 300"), array=2, deadline=6, retries=2)
     finished = run_dag(dag)
     assert {"work": "failed"} == finished.tasks
-    assert "The deadline of 3 s since the first submission is over" in finished.output
+    assert "The deadline of 6 s since the first submission is over" in finished.output
     eventually(lambda: statuses(aws, "deadline")[0][0] == "FAILED")
     assert "the deadline is over" in statuses(aws, "deadline")[0][1]
     (work.folder / "go").touch()

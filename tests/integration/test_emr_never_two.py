@@ -231,7 +231,7 @@ def test_cancelling_a_job_on_an_existing_cluster_cancels_its_running_step(accoun
     while not (tmp_path / "go").exists():
         time.sleep(0.1)
     attempts.stop(move.waits[0], "the task was cleared", by="try 1")
-    deadline = time.monotonic() + 45
+    deadline = time.monotonic() + 120
     while not attempts.over(move.waits[0], attempts.look(move.waits[0])):
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -43,7 +43,7 @@ def describe(batch, job_id):
 
 
 def wait(batch, job_id, *statuses):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         job = describe(batch, job_id)
         if job["status"] in (statuses or ENDED):
@@ -146,7 +146,7 @@ def seen(local_aws):
     details = []
 
     def statuses(job_id, last):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
                 details.append(json.loads(message["Body"])["detail"])
@@ -275,7 +275,7 @@ def test_the_lines_of_a_running_job_can_be_read(local_aws, batch):
     go_on = "until [ -e go-on ]; do sleep 0.02; done"
     job_id = submit(batch, "sh", "-c", f"pwd; printf 'half'; {go_on}; echo ' a line'")
     wait(batch, job_id, "RUNNING")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not (found := lines(local_aws, describe(batch, job_id))):
         assert time.monotonic() < deadline
     folder = found[0]

@@ -39,7 +39,7 @@ def status(emr, cluster):
 
 
 def wait(emr, cluster, *states):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         found = status(emr, cluster)
         if found["State"] in (states or ("TERMINATED", "TERMINATED_WITH_ERRORS")):
@@ -54,7 +54,7 @@ def steps(emr, cluster):
 
 
 def wait_step(emr, cluster, number, state):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if steps(emr, cluster)[number] == state:
             return
@@ -107,16 +107,18 @@ def test_a_failed_step_does_what_its_action_says(local_aws, emr, action):
 def test_a_cluster_goes_through_the_documented_states(local_aws, emr, tmp_path):
     """STARTING to TERMINATED, seen from outside; nothing undocumented between."""
     script = tmp_path / "wait.sh"
-    script.write_text("sleep 0.2")
-    local_aws.clusters.delays.terminating = 0.3
+    script.write_text(f"until [ -e {tmp_path}/BOOTSTRAPPING ]; do sleep 0.05; done")
+    local_aws.clusters.delays.starting = local_aws.clusters.delays.terminating = 1.0
     action = {"Name": "wait", "ScriptBootstrapAction": {"Path": str(script)}}
-    cluster = run(emr, step("sleep", "0.3"), keep=True, BootstrapActions=[action])
+    until_seen = step("sh", "-c", f"until [ -e {tmp_path}/RUNNING ]; do sleep 0.05; done")
+    cluster = run(emr, until_seen, keep=True, BootstrapActions=[action])
     seen = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and "TERMINATED" not in seen:
         state = status(emr, cluster)["State"]
         if state not in seen[-1:]:
             seen.append(state)
+            (tmp_path / state).touch()
         if state == "WAITING":
             emr.terminate_job_flows(JobFlowIds=[cluster])
     assert seen == ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING", "TERMINATED"]
@@ -142,12 +144,12 @@ def test_steps_really_run_and_their_logs_are_laid_out_as_on_emr(local_aws, emr):
 
 def test_logs_may_come_later_than_the_end_of_the_step(local_aws, emr):
     """As on EMR, where they are uploaded every few minutes."""
-    local_aws.faults.delay_logs(0.4)
+    local_aws.faults.delay_logs(3)
     cluster = run(emr, step("true"))
     wait(emr, cluster)
     s3 = local_aws.client("s3")
     assert s3.list_objects_v2(Bucket="logs")["KeyCount"] == 0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not s3.list_objects_v2(Bucket="logs")["KeyCount"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -160,7 +162,7 @@ def test_the_logs_of_a_running_step_arrive_in_parts(local_aws, emr):
         cluster = run(emr, step("bash", "-c", "echo working; sleep 60"), keep=True)
         wait_step(emr, cluster, 0, "RUNNING")
         name = emr.list_steps(ClusterId=cluster)["Steps"][0]["Id"]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         content = ""
         while content != "working\n":
             assert time.monotonic() < deadline
@@ -226,7 +228,7 @@ def test_a_batch_job_can_wait_for_a_step_that_it_adds(local_aws, emr):
         jobName="driver", jobQueue="default", jobDefinition="sh", arrayProperties={"size": 4},
         containerOverrides={"command": ["python", "-c", program]},
     )["jobId"]  # fmt: skip
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (found := batch.describe_jobs(jobs=[job])["jobs"][0]["status"]) not in ("SUCCEEDED", "FAILED"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -343,12 +345,17 @@ def test_a_protected_cluster_is_not_terminated(local_aws, emr):
 
 def test_terminating_a_cluster_kills_its_steps(local_aws, emr, tmp_path):
     """The running one and what waits behind it."""
-    cluster = run(emr, step("bash", "-c", f"sleep 1; touch {tmp_path}/went-on"), step("true"))
+    cluster = run(
+        emr,
+        step("bash", "-c", f"until [ -e {tmp_path}/go ]; do sleep 0.05; done; touch {tmp_path}/went-on"),
+        step("true"),
+    )
     wait_step(emr, cluster, 0, "RUNNING")
     emr.terminate_job_flows(JobFlowIds=[cluster])
     wait(emr, cluster)
     assert steps(emr, cluster) == ["CANCELLED", "CANCELLED"]
-    time.sleep(1.2)
+    (tmp_path / "go").touch()
+    time.sleep(0.5)
     assert not (tmp_path / "went-on").exists()
 
 

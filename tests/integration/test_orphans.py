@@ -79,7 +79,7 @@ class Work:
         return self.clients.emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["State"]
 
     def wait_for(self, what, wanted):
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while (found := what()) not in wanted:
             assert time.monotonic() < until, found
             time.sleep(0.1)

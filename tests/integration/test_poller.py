@@ -54,10 +54,9 @@ def test_a_hundred_deferred_jobs_cost_one_describe_jobs_an_interval(aws, definit
     async def main():
         started = time.monotonic()
         waits = [asyncio.create_task(wait(job_id, state)) for job_id in ids]
-        while aws.requests()["DescribeJobs"] < 3:
+        while (calls := aws.requests()["DescribeJobs"]) < 3:
             await asyncio.sleep(0.05)
         intervals = (time.monotonic() - started) / LEAST
-        calls = aws.requests()["DescribeJobs"]
         (work.folder / "go").touch()
         return await asyncio.gather(*waits), calls, intervals
 
