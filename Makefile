@@ -10,8 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # uv takes seconds where pip takes minutes; where it cannot be had, or cannot reach the index that pip is set up for,
 # pip does the same.
-INSTALL = ( $(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/pip install --quiet uv ) \
-	&& VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet $(1) || $(BIN)/pip install --quiet $(1)
+INSTALL = { { $(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/pip install --quiet uv; } \
+	&& VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet $(1); } \
+	|| { echo 'uv could not install it; pip does it now, which takes longer'; $(BIN)/pip install --quiet $(1); }
 
 # Ends all that the program has started, however the program or make itself ends.
 GUARDED := $(BIN)/python -m demo.guardian --grace 30
