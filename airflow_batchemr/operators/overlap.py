@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -15,6 +16,7 @@ from airflow_batchemr.operators.connection import configured_state, connection_c
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Runs without a logical date cannot be asked for in Airflow: so many of the last ones in the ledger are looked at.
 LOOK_BACK = 50
+#: Run keys of logical dates.
+_DATED = re.compile(r"\d{4}-\d\d-\d\dT[\d.]+Z")
 
 
 class StopEarlierRunsOperator(BaseOperator):
@@ -65,36 +69,53 @@ class StopEarlierRunsOperator(BaseOperator):
             clients = connection_clients(self.aws_conn_id, self.region)
             ledger = Ledger(clients.s3, configured_state(self.state))
             own = run_key(run.logical_date, getattr(run, "partition_key", None), run.run_id)
+            before = self._before(context)
             stopped = {}
-            for key in self._earlier(context, ledger, own):
-                jobs = [job for job in ledger.jobs(run.dag_id, key) if self._stop(clients, ledger, context, key, job)]
+            for key in [*before, *self._undated(context, ledger, {own, *before})]:
+                begun = None if key in before else run.start_date
+                jobs = [
+                    job
+                    for job in ledger.jobs(run.dag_id, key)
+                    if self._stop(clients, ledger, context, key, job, begun=begun)
+                ]
                 if jobs:
                     self.log.info("Stopped %s of run %s: this run is newer", ", ".join(jobs), key)
                     stopped[key] = jobs
         return stopped
 
-    def _earlier(self, context: Context, ledger: Ledger, own: str) -> list[str]:
-        """Run keys of the runs that may still be at work.
+    def _before(self, context: Context) -> list[str]:
+        """Run key of the run with the logical date before this one's, if it may still be at work.
 
         Each run stops the one before it, so the last one is all there can be.
         """
-        run = context["dag_run"]
-        if run.logical_date is None:
-            return [key for key in ledger.runs(run.dag_id) if key != own][-LOOK_BACK:]
+        if context["dag_run"].logical_date is None:
+            return []
         before = context["ti"].get_previous_dagrun(state="running")
         if before is None or before.run_type == "backfill":
             return []
         return [run_key(before.logical_date, getattr(before, "partition_key", None), before.run_id)]
 
-    def _stop(self, clients: Clients, ledger: Ledger, context: Context, key: str, job: str) -> bool:
+    def _undated(self, context: Context, ledger: Ledger, known: set[str]) -> list[str]:
+        """Run keys in the ledger that Airflow gives no order to: of this run and another, one has no logical date."""
+        run = context["dag_run"]
+        keys = [key for key in ledger.runs(run.dag_id) if key not in known]
+        if run.logical_date is not None:
+            keys = [key for key in keys if not _DATED.fullmatch(key)]
+        # `manual__2026-11-20…` and `asset_triggered__2026-11-19…` in the order of their moments
+        return sorted(keys, key=lambda key: key.partition("__")[2] or key)[-LOOK_BACK:]
+
+    def _stop(
+        self, clients: Clients, ledger: Ledger, context: Context, key: str, job: str, *, begun: datetime | None
+    ) -> bool:
+        """Stop what a job has open; where `begun` is given, what was claimed by then and by no backfill."""
         run = context["dag_run"]
         jobs: JobLedger = ledger.job(run.dag_id, key, job)
         state = jobs.read()
         identity = RunIdentity(ledger.uri, run.dag_id, key, job, key, job)
         reason = f"a newer run of the pipeline has started, {run.run_id} (overlap: terminate)"
         pending = [*state.stale_attempts, *state.open_attempts]
-        if run.logical_date is None:  # of the runs in the ledger, those that began before this one
-            started = run.start_date
-            pending = [one for one in pending if not one.claimed_at or not started or one.claimed_at <= started]
+        if begun is not None:
+            pending = [one for one in pending if not one.claimed_at or one.claimed_at <= begun]
+            pending = [one for one in pending if not (one.intent and (one.intent.run_id or "").startswith("backfill"))]
         stop_attempts(clients, jobs, identity, state, pending, reason=reason, by=NEWER_RUN)
         return bool(pending)

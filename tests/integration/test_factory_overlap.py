@@ -10,6 +10,7 @@ import pendulum
 import pytest
 
 from airflow_batchemr.ledger import Ledger
+from tests.integration.batch_engine import eventually
 
 OLD, OLD_KEY = pendulum.datetime(2026, 11, 19), "2026-11-19T000000Z"
 
@@ -59,7 +60,7 @@ def overlapping(tmp_path, work):
     return make
 
 
-def running_job(aws, state, dag_id):
+def running_job(aws, state, dag_id, *, key=OLD_KEY, run_id="old", command=("sleep", "300")):
     """A job of the earlier run that really runs on AWS, claimed in the ledger."""
     from airflow_batchemr.aws.batch.attempts import BatchAttempts
     from airflow_batchemr.aws.clients import boto3_clients
@@ -70,14 +71,14 @@ def running_job(aws, state, dag_id):
     batch, clients = aws.client("batch"), boto3_clients()
     container = {
         "image": "a:1",
-        "command": ["sleep", "300"],
+        "command": list(command),
         "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
     }
     definition = batch.register_job_definition(
         jobDefinitionName="sleep", type="container", containerProperties=container
     )
-    jobs = Ledger(clients.s3, state).job(dag_id, OLD_KEY, dag_id)
-    identity = RunIdentity(state, dag_id, OLD_KEY, dag_id, "old", dag_id)
+    jobs = Ledger(clients.s3, state).job(dag_id, key, dag_id)
+    identity = RunIdentity(state, dag_id, key, dag_id, run_id, dag_id)
     name = identity.attempt_name(1)
     request = {"jobName": name, "jobQueue": "default", "jobDefinition": definition["jobDefinitionArn"]}
     found = jobs.read()
@@ -103,6 +104,58 @@ def test_a_new_run_ends_the_jobs_of_the_run_before(aws, run_dag, earlier_run, ov
     assert "a newer run of the pipeline has started" in reason
     word = Ledger(boto3.client("s3"), state).job("newer", OLD_KEY, "newer").stop_word(1)
     assert word.by == "newer run"
+
+
+@pytest.mark.parametrize(
+    ("date", "key", "run_id"),
+    [
+        (None, "manual__2026-11-19T000000_x", "manual__2026-11-19T00:00:00_x"),
+        (None, "some-partition", "asset_triggered__2026-11-19T00:00:00_x"),
+        ("2027-01-01", "asset_triggered__2026-11-19T000000_x", "asset_triggered__2026-11-19T00:00:00_x"),
+    ],
+    ids=["neither has a date", "a partition", "the new one has a date"],
+)
+def test_a_run_without_a_logical_date_is_ended_by_a_newer_one(aws, run_dag, overlapping, state, date, key, run_id):
+    """Airflow knows no order of such runs; what was claimed before the new run began is of an earlier one.
+
+    (In `dag.test` a run begins at its logical date.)
+    """
+    name = f"undated-{key}"[:40]
+    job_id = running_job(aws, state, name, key=key, run_id=run_id)
+    assert run_dag(overlapping(name), logical_date=date).state == "success"
+    ended, reason = status(aws, job_id)
+    assert ended == "FAILED"
+    assert "a newer run of the pipeline has started" in reason
+
+
+@pytest.mark.parametrize(
+    ("key", "run_id"),
+    [(OLD_KEY, f"backfill__{OLD.isoformat()}"), ("made-by-hand", "backfill__by-hand")],
+)
+def test_a_run_without_a_logical_date_leaves_backfills_alone(aws, run_dag, overlapping, state, key, run_id):
+    """The ledger says of each attempt whose it is."""
+    job_id = running_job(aws, state, f"beside-{key}", key=key, run_id=run_id)
+    assert run_dag(overlapping(f"beside-{key}"), logical_date=None).state == "success"
+    assert status(aws, job_id)[0] in {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
+    aws.client("batch").terminate_job(jobId=job_id, reason="end of the test")
+
+
+def test_what_the_earlier_run_s_driver_has_started_is_ended_with_it(aws, run_dag, earlier_run, overlapping, state):
+    """Its children run on AWS under names that the ledger knows, also when the driver has ended."""
+    from airflow_batchemr.aws.identity import RunIdentity
+
+    batch = aws.client("batch")
+    earlier_run("driving")
+    job_id = running_job(aws, state, "driving", command=("true",))
+    name = RunIdentity(state, "driving", OLD_KEY, "driving", "old", "driving").child_prefix(1) + "a"
+    properties = {"image": "a:1", "command": ["sleep", "300"], "vcpus": 1, "memory": 64}
+    batch.register_job_definition(jobDefinitionName="child", type="container", containerProperties=properties)
+    child = batch.submit_job(jobName=name, jobQueue="default", jobDefinition="child")["jobId"]
+    eventually(lambda: status(aws, job_id)[0] == "SUCCEEDED" and status(aws, child)[0] == "RUNNING")
+    assert run_dag(overlapping("driving")).state == "success"
+    ended, reason = status(aws, child)
+    assert ended == "FAILED"
+    assert "a newer run of the pipeline has started" in reason
 
 
 @pytest.mark.parametrize(("how", "run_type"), [("success", "manual"), ("running", "backfill")])
