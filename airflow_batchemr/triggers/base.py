@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger
 
 from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.aws.poller import shared_poller
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.connection import shared_clients
-from airflow_batchemr.triggers.stopping import insist
+from airflow_batchemr.triggers.stopping import Gathering, in_background, insist
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_batchemr.aws.batch.children import Parent
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import JobLedger
 
@@ -116,8 +120,13 @@ class LedgerTrigger(BaseTrigger):
         return self.deadline is not None and time.time() >= self.deadline
 
     @abstractmethod
-    def stop(self, clients: Clients, reason: str, by: str) -> None:
-        """Stop the remote work of `attempts`: leave word in the ledger, then end it. Blocking."""
+    def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Parent]:
+        """Stop the remote work of `attempts`: leave word in the ledger, then end it. Blocking.
+
+        Returns:
+            Batch attempts whose programs may have started jobs of their own, which are stopped next: those of many
+            tasks at once.
+        """
 
     async def on_kill(self) -> None:
         """Stop the remote work if a person has acted on the task.
@@ -136,22 +145,27 @@ class LedgerTrigger(BaseTrigger):
 
         While AWS cannot be reached it is tried again, for hours: see `insist`.
         """
-        identity = RunIdentity.of(self.identity)
-        try:
-            state = await asyncio.to_thread(self._task_state)
-        except Exception as error:  # noqa: BLE001 - what cannot be told must not stop a day's work
-            self.log.warning("Left the work running: the state of the task could not be read: %s", error)
-            return
+        gathering = shared_poller((self.aws_conn_id, self.region, "children"), lambda: Gathering(self.clients))
+        await in_background(self._heed(gathering))
 
-        def stop() -> None:
-            if state == "deferred" and not self._cleared_since():
-                self.log.info("The task is still deferred: the wait goes on elsewhere, the work is not stopped")
+    async def _heed(self, gathering: Gathering) -> None:
+        with gathering.coming():
+            try:
+                state = await asyncio.to_thread(self._task_state)
+            except Exception as error:  # noqa: BLE001 - what cannot be told must not stop a day's work
+                self.log.warning("Left the work running: the state of the task could not be read: %s", error)
                 return
-            reason = f"the task was {'cleared' if state not in {'failed', 'success'} else f'marked {state}'}"
-            self.log.info("Stopping attempts %s: %s", self.attempts, reason)
-            self.stop(self.clients(), reason, by=f"try {identity.try_number}")
+            parents = await insist(lambda: self._stop_unless_handed_over(state), self.clients, self.log)
+        if parents:
+            await gathering.stop(parents, self.log)
 
-        await insist(stop, lambda: self.clients().renew(), self.log)
+    def _stop_unless_handed_over(self, state: str | None) -> Sequence[Parent]:
+        if state == "deferred" and not self._cleared_since():
+            self.log.info("The task is still deferred: the wait goes on elsewhere, the work is not stopped")
+            return ()
+        reason = f"the task was {'cleared' if state not in {'failed', 'success'} else f'marked {state}'}"
+        self.log.info("Stopping attempts %s: %s", self.attempts, reason)
+        return self.stop(self.clients(), reason, by=f"try {RunIdentity.of(self.identity).try_number}")
 
     def _task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance

@@ -23,6 +23,7 @@ from airflow_batchemr.triggers.batch_live import Live
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from airflow_batchemr.aws.batch.children import Parent
     from airflow_batchemr.aws.batch.progress import JobSummary
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.poller import Sighting
@@ -118,7 +119,7 @@ class BatchJobsTrigger(LedgerTrigger):
     def _why(self) -> str:
         return "deadline" if self.past_deadline() else "wake"
 
-    def stop(self, clients: Clients, reason: str, by: str) -> None:
+    def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Parent]:
         """Leave word, then end the jobs; where the ledger is out of reach, the jobs alone."""
         identity = RunIdentity.of(self.identity)
         ledger = self.job_ledger(clients)
@@ -129,7 +130,10 @@ class BatchJobsTrigger(LedgerTrigger):
             # Airflow does not ask twice. Our reason in the job's status tells the next try that it was a person's word.
             jobs.terminate(clients, list(self.jobs), reason)
             raise
-        BatchAttempts(clients, ledger, identity).stop(attempts, reason, by=by)
+        parents, failure = BatchAttempts(clients, ledger, identity).end(attempts, reason, by=by)
+        if failure is not None:
+            raise failure
+        return parents
 
 
 def _note(seen: Mapping[str, Sighting[JobSummary]], waiting: set[str], missing: dict[str, float]) -> None:

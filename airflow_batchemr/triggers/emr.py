@@ -129,7 +129,7 @@ class EmrTrigger(LedgerTrigger):
             return sight.cluster.up
         return all(id_ in sight.steps and sight.steps[id_].ended for id_ in self.step_ids)
 
-    def stop(self, clients: Clients, reason: str, by: str) -> None:
+    def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:
         """Leave word, then end the cluster, or the steps where the cluster is another's."""
         ledger = self.job_ledger(clients)
         state = ledger.read()
@@ -140,3 +140,4 @@ class EmrTrigger(LedgerTrigger):
                 opened = attempts.adopt(attempt, state)
                 if opened is not None:
                     attempts.stop(opened, reason, by=by)
+        return ()

@@ -79,11 +79,12 @@ class JobRunTrigger(LedgerTrigger):
                 if run.ended:
                     return self.payload(status="ended")
 
-    def stop(self, clients: Clients, reason: str, by: str) -> None:
+    def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:
         """Leave word, then cancel the run."""
         identity = RunIdentity.of(self.identity)
         attempts = JobRunAttempts(clients, self.job_ledger(clients), identity, place_of(self.on))
         attempts.stop_all(self.attempts, reason, by=by)
+        return ()
 
 
 def runs_poller(clients: Clients, place: Place) -> Poller[JobRun]:

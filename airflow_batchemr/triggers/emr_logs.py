@@ -44,5 +44,6 @@ class EmrLogsTrigger(LedgerTrigger):
             return False
         return all(one.complete for one in told)
 
-    def stop(self, clients: Clients, reason: str, by: str) -> None:
+    def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:  # noqa: ARG002 - nothing to do
         """Nothing runs any more."""
+        return ()

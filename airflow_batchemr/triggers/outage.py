@@ -46,7 +46,7 @@ class OutageTrigger(LedgerTrigger):
         again = self.payload(status=AGAIN, event=self.event, since=self.since, looks=self.looks)
         yield TriggerEvent(again)  # type: ignore[no-untyped-call]
 
-    def stop(self, clients: Clients, reason: str, by: str) -> None:
+    def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:
         """Stop the attempts that are known, and those that this try, or one before it, has claimed unseen."""
         identity, wanted = RunIdentity.of(self.identity), set(self.attempts)
         ledger = self.job_ledger(clients)
@@ -65,3 +65,4 @@ class OutageTrigger(LedgerTrigger):
             )
         ]
         stop_attempts(clients, ledger, identity, state, pending, reason=reason, by=by)
+        return ()

@@ -12,7 +12,8 @@ from airflow_batchemr.ledger import LedgerError
 from airflow_batchemr.triggers import stopping
 from airflow_batchemr.triggers.base import attach
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
-from tests.integration.batch_engine import Job, eventually
+from tests.integration import batch_engine
+from tests.integration.batch_engine import Job, clients, eventually
 
 
 @pytest.fixture
@@ -133,3 +134,38 @@ def test_a_rerun_stops_what_runs_and_starts_from_nothing(aws, job, work):
     (work.folder / "go").touch()
     assert job.try_(fresh="again#0") is None
     assert Counter(dict.fromkeys(range(4), 2)) == work.ran()
+
+
+def test_many_tasks_cleared_together_look_for_children_together(aws, work, tmp_path, monkeypatch):
+    """40 kills: six calls each for the jobs themselves, and a few looks at the queues for all; a driver is found."""
+    shared = clients()
+    monkeypatch.setattr(batch_engine, "clients", lambda _=None: shared)
+    hold = work.command("while [ ! -e go ]; do sleep 0.1; done")
+    jobs = [Job(f"s3://state/{tmp_path.name}", hold, 1, name=f"job{number}") for number in range(40)]
+    triggers = []
+    for job in jobs:
+        (attempt,) = job.step().waits
+        ids = {one.job_id: "0" for one in attempt.handle.jobs}
+        triggers.append(BatchJobsTrigger(jobs=ids, identity=job.identity.values(), attempts=[1], aws_conn_id=None))
+        triggers[-1]._task_state = lambda: "failed"
+    batch = aws.client("batch")
+    definition = batch.describe_jobs(jobs=list(triggers[7].jobs))["jobs"][0]["jobDefinition"]
+    child = batch.submit_job(
+        jobName=f"{jobs[7].identity.child_prefix(1)}x",
+        jobQueue="default",
+        jobDefinition=definition,
+        containerOverrides={"command": hold},
+    )["jobId"]
+    aws.reset_requests()
+
+    async def main():
+        await asyncio.gather(*(trigger.on_kill() for trigger in triggers))
+
+    asyncio.run(main())
+    requests = aws.requests()
+    eventually(lambda: {job["status"] for job in batch.describe_jobs(jobs=[child])["jobs"]} == {"FAILED"})
+    (work.folder / "go").touch()
+    assert 41 == requests["TerminateJob"]
+    assert 40 >= requests["ListJobs"]
+    assert 8 >= requests["DescribeJobQueues"]
+    assert 40 * 6 + 60 >= sum(requests.values())

@@ -259,29 +259,45 @@ class BatchAttempts:
     # Stopping
 
     def stop(self, attempts: list[Attempt], reason: str, *, by: str) -> None:
-        """Leave word that attempts are to end, then end their jobs.
+        """Leave word that attempts are to end, then end their jobs, and the jobs that their programs have started.
 
         Of an attempt without a handle, whatever bears its name is ended.
+
+        Raises:
+            AwsError, LedgerError: a call failed; what could be ended has been.
         """
-        failures: list[Exception] = []
+        parents, failure = self.end(attempts, reason, by=by)
+        # All that is our own comes first: to look for what the programs have started takes its time
+        if parents:
+            children.stop(self._clients, parents, sleep=self._sleep)
+        if failure is not None:
+            raise failure
+
+    def end(
+        self, attempts: list[Attempt], reason: str, *, by: str
+    ) -> tuple[list[children.Parent], AwsError | LedgerError | None]:
+        """As `stop`, without what the programs have started.
+
+        Returns:
+            For `children.stop`: the attempts whose jobs were ended. And the first failure.
+        """
+        failures: list[AwsError | LedgerError] = []
         for attempt in attempts:
             try:
                 self._ledger.ask_stop(attempt.number, StopWord(reason=reason, by=by))
             except LedgerError as error:  # the status of the jobs says the same
                 failures.append(error)
-        ended: list[tuple[Attempt, list[str]]] = []
+        parents = []
         for attempt in attempts:
             try:
-                ended.append((attempt, self._terminate(attempt, reason)))
+                ids = self._terminate(attempt, reason)
             except AwsError as error:  # the others are ended all the same
                 failures.append(error)
-        # All that is our own comes first: to look for what the programs have started takes its time
-        for attempt, ids in ended:
+                continue
             if attempt.intent is not None:
-                prefix, waits = self._identity.child_prefix(attempt.number), children.waited_for(attempt)
-                children.stop(self._clients, prefix, ids, reason, waits=waits, sleep=self._sleep)
-        if failures:
-            raise failures[0]
+                prefix = self._identity.child_prefix(attempt.number)
+                parents.append(children.Parent(prefix, ids, reason, children.waited_for(attempt)))
+        return parents, failures[0] if failures else None
 
     def _terminate(self, attempt: Attempt, reason: str) -> list[str]:
         ids: list[str] = []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.collect import cause
 from airflow_batchemr.aws.batch.queues import queue_names
+from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger.records import Failure
 
@@ -31,6 +32,8 @@ WAITED_FOR = "wait_for_children"
 CAUSE = "child"
 #: Seconds between looks for what a driver starts while it is being ended; AWS kills it 30 s after its SIGTERM.
 LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0)
+#: Parents up to which their children are looked for by name; of more, all jobs that have not ended are listed.
+FEW = 5
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,20 @@ class Settled:
     """All of them, as ListJobs gives them, oldest first."""
     ended: list[Ended]
     """The attempt's jobs; an index whose child failed has failed."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """An attempt whose jobs have been terminated, and which may have children."""
+
+    prefix: str
+    """Of the children's names."""
+    ids: list[str]
+    """Of its own jobs."""
+    reason: str
+    """For AWS."""
+    waits: bool
+    """Whether it is known as a driver."""
 
 
 def waited_for(attempt: Attempt) -> bool:
@@ -112,35 +129,48 @@ def _without(one: Ended, failed: list[dict[str, Any]], prefix: str, ended: list[
     return replace(one, succeeded=succeeded, failures=failures)
 
 
-def stop(
-    clients: Clients,
-    prefix: str,
-    parents: list[str],
-    reason: str,
-    *,
-    waits: bool,
-    sleep: Callable[[float], object] = time.sleep,
-) -> None:
+def stop(clients: Clients, parents: Sequence[Parent], *, sleep: Callable[[float], object] = time.sleep) -> None:
     """Stop the children of jobs that are being ended, also those that a driver starts while it ends.
+
+    Of jobs that are not known as drivers one look finds out whether they are. One look serves all parents: a ListJobs a
+    queue for each of a few, else one a queue and status for all, however many they are.
 
     Args:
         clients: for the calls.
-        prefix: of the children's names.
-        parents: ids of the jobs, which have been terminated.
-        reason: for AWS.
-        waits: whether the parents are known as drivers; of other jobs one look finds out whether they are.
+        parents: whose jobs have been terminated.
         sleep: waits.
+
+    Raises:
+        AwsError: a call failed; what could be ended has been.
     """
+    left = list(parents)
     ended: set[str] = set()
+    failure: AwsError | None = None
     for pause in LOOKS:
         sleep(pause)
-        gone = pause > 0 and all(job["status"] in jobs.FINAL for job in jobs.describe(clients, parents).values())
-        new = [
-            child["jobId"]
-            for child in find(clients, prefix)
-            if child["status"] not in jobs.FINAL and child["jobId"] not in ended
-        ]
-        jobs.terminate(clients, new, reason)
-        ended.update(new)
-        if gone or not (waits or ended):
-            return
+        known = jobs.describe(clients, [id_ for parent in left for id_ in parent.ids]) if pause else {}
+        living = _living(clients, [parent.prefix for parent in left])
+        drivers = []
+        for parent in left:
+            own = [child["jobId"] for child in living if child["jobName"].startswith(parent.prefix)]
+            try:
+                jobs.terminate(clients, [id_ for id_ in own if id_ not in ended], parent.reason)
+            except AwsError as error:
+                failure = failure or error
+            gone = pause > 0 and all(known[id_]["status"] in jobs.FINAL for id_ in parent.ids if id_ in known)
+            if not gone and (parent.waits or own):
+                drivers.append(replace(parent, waits=True))
+            ended.update(own)
+        left = drivers
+        if not left:
+            break
+    if failure is not None:
+        raise failure
+
+
+def _living(clients: Clients, prefixes: Sequence[str]) -> list[dict[str, Any]]:
+    """Jobs that have not ended, those with these names among them."""
+    if len(prefixes) <= FEW:
+        found = [job for prefix in prefixes for job in find(clients, prefix)]
+        return [job for job in found if job["status"] not in jobs.FINAL]
+    return [job for queue in queue_names(clients) for job in jobs.living(clients, queue)]

@@ -218,9 +218,13 @@ def refused_result(attempt: Attempt, reason: str, ended: Result | None = None) -
     """
     indices = attempt.intent.indices if attempt.intent is not None else IndexSet()
     succeeded, told, details = IndexSet(), list[Failure](), dict[str, Any]()
+    causes = ended.causes if ended is not None else {}
     if ended is not None:
         succeeded, told, details = ended.succeeded, ended.failures, dict(ended.details)
-    left = indices - succeeded - IndexSet.of(failure.index for failure in told if failure.index is not None)
+    left = indices - succeeded
+    for members in causes.values():
+        left -= members
+    causes = {**causes, REFUSED: left}
     return Result(
         kind="batch",
         outcome="failed",
@@ -228,5 +232,5 @@ def refused_result(attempt: Attempt, reason: str, ended: Result | None = None) -
         succeeded=succeeded,
         fresh=attempt.fresh,
         failures=[*told, *(Failure(index=i, reason=reason, cause=REFUSED) for i in islice(left, KEPT_FAILURES))],
-        details={**details, "causes": {**details.get("causes", {}), REFUSED: left.text()}},
+        details={**details, "causes": {cause: members.text() for cause, members in causes.items()}},
     )

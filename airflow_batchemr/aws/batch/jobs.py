@@ -20,6 +20,8 @@ DESCRIBE_CHUNK = 100
 #: AWS: SubmitJob calls a second for an account. Half of them are left to others.
 SUBMITS_A_SECOND = 25.0
 FINAL = frozenset({"SUCCEEDED", "FAILED"})
+#: States of a job that has not ended.
+LIVING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 #: What a job that we end says in its status reason, so that whoever finds it knows that no fault of the job ended it.
 OUR_REASON = "airflow-batchemr: "
 
@@ -65,6 +67,15 @@ def find(clients: Clients, queue: str, prefix: str) -> list[dict[str, Any]]:
     """
     # A filter by name brings all statuses; children of arrays are listed with arrayJobId only.
     return list(_pages(clients, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}]))
+
+
+def living(clients: Clients, queue: str) -> Iterator[dict[str, Any]]:
+    """Jobs of a queue that have not ended, whatever their names: ListJobs for each status, 100 a page.
+
+    A job goes from one status to the next, in whose order they are asked for, so that none is missed.
+    """
+    for status in LIVING:
+        yield from _pages(clients, jobQueue=queue, jobStatus=status)
 
 
 def children(clients: Clients, parent: str, status: str) -> Iterator[dict[str, Any]]:
