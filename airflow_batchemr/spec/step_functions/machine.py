@@ -75,6 +75,11 @@ def translate(data: Any, name: str) -> Translation:
     if not machine.jobs and not translation.problems:
         machine.problem(("States",), "nothing runs: there is no task of AWS Batch or EMR")
     if translation.problems:
+        if machine.jobs:
+            top.note(
+                f"can be kept as jobs: {', '.join(machine.jobs)}. Take what is refused out of the machine (a part that "
+                "is chosen or repeated when it runs can be a machine, and so a pipeline, of its own) and import again"
+            )
         return translation
     machine.finish(pipeline)
     translation.file[name] = pipeline
@@ -111,6 +116,13 @@ class Visit:
     data: Any
     suffix: str = ""
     context: dict[str, Any] = field(default_factory=dict)
+
+
+def _ways(choice: dict[str, Any]) -> list[str]:
+    """Where a Choice may go on."""
+    rules = choice.get("Choices")
+    found = [rule.get("Next") for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    return [str(way) for way in (*found, choice.get("Default")) if way is not None]
 
 
 class Machine:
@@ -155,13 +167,16 @@ class Machine:
             return start.before, start.data
         handlers = Handlers(self, states, at)
         seen: set[str] = set()
+        ways: list[str] = []
+        behind_choice = False
         before, data = start.before, start.data
         while True:
             state, source = states.get(name), (*at, name)
             if not isinstance(state, dict):
                 self.problem(source if name in states else start.source, f"there is no state {name!r}")
             elif name in seen:
-                self.problem(source, "the states go round in a circle: a Dag has none")
+                if not behind_choice:
+                    self.problem(source, "the states go round in a circle: a Dag has none")
             else:
                 seen.add(name)
                 visit = replace(start, name=name, state=state, source=source, before=before, data=data)
@@ -172,8 +187,14 @@ class Machine:
                         return before, data
                     name = str(state["Next"])
                     continue
+                if state.get("Type") == "Choice":  # it is refused; what lies behind it may hold more to be told
+                    behind_choice = True
+                    ways += _ways(state)
+            ways = [way for way in ways if way not in seen]
+            if not ways:
                 handlers.walk_all(seen, start)
-            return before, data
+                return before, data
+            name = ways.pop(0)
 
     def handle(self, visit: Visit, handlers: Handlers) -> tuple[Before, Any]:
         """One state: what follows waits for, and its output; what cannot be translated is noted."""
@@ -183,7 +204,7 @@ class Machine:
             self.problem(visit.source, str(error))
         except (TypeError, AttributeError, KeyError, ValueError, IndexError) as error:
             self.problem(visit.source, f"not as Step Functions has it ({type(error).__name__}: {error})")
-        return visit.before, Result(visit.name)
+        return visit.before, visit.data if visit.state.get("Type") == "Choice" else Result(visit.name)
 
     def _through(self, visit: Visit, handlers: Handlers) -> tuple[Before, Any]:
         """A state with what it does to the data: InputPath, Parameters, its result, ResultSelector, paths."""

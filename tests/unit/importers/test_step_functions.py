@@ -350,6 +350,28 @@ def test_a_handler_runs_after_the_failure():
     assert any("run as well when a job before it has failed" in text for text in notes(data))
 
 
+def test_behind_a_choice_everything_else_that_is_refused_is_told_and_what_can_be_kept():
+    """Once: nobody wants to import ten times, or to learn at the end that the half had to be written anew."""
+    task = {**batch(), "Next": "Choose"}
+    states = {
+        "First": task,
+        "Choose": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.x", "IsNull": True, "Next": "Big"}],
+            "Default": "Small",
+        },
+        "Big": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Next": "Each"},
+        "Small": {**batch(), "Next": "Each"},
+        "Each": {"Type": "Map", "ItemsPath": "$.files", "ItemProcessor": {}, "Next": "Last"},
+        "Last": {**batch(), "Next": "Choose"},
+    }
+    translation = translate({"StartAt": "First", "States": states}, "m")
+    assert ["Choose", "Big", "Each"] == [problem.keys[-1] for problem in translation.problems]
+    (kept,) = [note.message for note in translation.notes if "can be kept" in note.message]
+    assert "can be kept as jobs: First, Last, Small. " in kept
+    assert {} == translation.file
+
+
 def test_a_handler_that_comes_back_is_refused():
     """'Whichever of them ran' has no word."""
     data = machine(batch(Catch=CATCH), batch(), H=batch(Next="B"))
