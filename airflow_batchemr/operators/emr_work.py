@@ -239,9 +239,10 @@ class EmrStepsOperator(StepsOperator):
                 )
         elif self.cluster_name:
             alive = clusters.listed(self.clients, states=sorted(ALIVE))
-            cluster_id = next((entry["Id"] for entry in alive if entry["Name"] == self.cluster_name), "")
-            if not cluster_id:
+            named = clusters.in_order(entry for entry in alive if entry["Name"] == self.cluster_name)
+            if not named:
                 raise InvalidRequest(f"cluster_name: no cluster named {self.cluster_name!r} is alive in this region")
+            cluster_id = named[-1].cluster_id
         else:
             cluster_id = str(self.cluster_id)
         said = clusters.describe(self.clients, cluster_id)

@@ -13,7 +13,7 @@ from airflow_batchemr.aws.emr import own
 from airflow_batchemr.aws.emr.attempts import EmrAttempts
 from airflow_batchemr.aws.emr.guest import Guest
 from airflow_batchemr.aws.emr.own import ClusterWords, OwnCluster
-from airflow_batchemr.aws.errors import AwsError, NotAllowed
+from airflow_batchemr.aws.errors import AwsError, NotAllowed, Throttled
 from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.core.emr_steps import plan_steps
 from airflow_batchemr.ledger import Ledger, Marker
@@ -237,6 +237,22 @@ def test_cancelling_a_job_on_an_existing_cluster_cancels_its_running_step(accoun
         time.sleep(0.2)
     assert ["CANCELLED"] == [one["Status"]["State"] for one in emr.list_steps(ClusterId=cluster)["Steps"]]
     assert "WAITING" == emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"]
+
+
+def test_a_cluster_full_of_others_steps_is_no_mistake_of_the_job(account, tmp_path):
+    """EMR takes 256 steps that wait or run: a later try finds room."""
+    emr, cluster = account.client("emr"), their_cluster(account)
+    jar = {"Jar": "command-runner.jar", "Args": ["sleep", "60"]}
+    theirs = [{"Name": "x", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}] * 256
+    ids = emr.add_job_flow_steps(JobFlowId=cluster, Steps=theirs)["StepIds"]
+    steps = Steps(tmp_path)
+    job = Job(account, [steps.step("a")], guest_of=cluster)
+    with pytest.raises(Throttled, match="Maximum number of active steps") as told:
+        job.one_try()
+    assert told.value.transient
+    emr.cancel_steps(ClusterId=cluster, StepIds=ids)
+    assert "mark" == job.one_try().action
+    assert ["a"] == steps.ran()
 
 
 def test_a_start_that_fails_for_want_of_room_is_tried_in_the_next_subnet(account, tmp_path):

@@ -292,8 +292,8 @@ class EmrAttempts:
             if not found:
                 return None
             # Two of one name cannot be, but if they are, the second one must not go on costing money.
-            oldest = found[-1]
-            clusters.terminate(self._clients, [one.cluster_id for one in found[:-1] if one.alive])
+            oldest, *others = found
+            clusters.terminate(self._clients, [one.cluster_id for one in others if one.alive])
             return Handle(kind="emr", cluster_id=oldest.cluster_id, step_ids=self._ids(oldest.cluster_id, titles))
         cluster_id = str(intent.details["cluster_id"])
         known = steps.find(self._clients, cluster_id, titles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.retry import call_again, call_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
 
@@ -38,14 +38,20 @@ class Cluster:
     """StateChangeReason.Code, such as ALL_STEPS_COMPLETED, USER_REQUEST, BOOTSTRAP_FAILURE."""
     message: str = ""
     """StateChangeReason.Message."""
+    created: datetime | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Cluster:
         """Read it out of DescribeCluster's `Cluster` or an entry of ListClusters."""
         status = said.get("Status", {})
-        reason = status.get("StateChangeReason", {})
+        reason, timeline = status.get("StateChangeReason", {}), status.get("Timeline", {})
         return cls(
-            said["Id"], said.get("Name", ""), status.get("State", ""), reason.get("Code", ""), reason.get("Message", "")
+            said["Id"],
+            said.get("Name", ""),
+            status.get("State", ""),
+            reason.get("Code", ""),
+            reason.get("Message", ""),
+            timeline.get("CreationDateTime"),
         )
 
     @property
@@ -85,7 +91,7 @@ def create(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float]
 def listed(
     clients: Clients, *, created_after: datetime | None = None, states: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
-    """Entries of ListClusters, newest first, 50 a page."""
+    """Entries of ListClusters, 50 a page; their order is EMR's own."""
     arguments: dict[str, Any] = {}
     if created_after is not None:
         arguments["CreatedAfter"] = created_after
@@ -100,9 +106,15 @@ def listed(
 
 
 def find(clients: Clients, name: str, since: datetime | None) -> list[Cluster]:
-    """Clusters of a name that were created after `since` (our clock's time, some minutes of skew allowed)."""
+    """Clusters of a name that were created after `since` (our clock's time, some minutes of skew allowed), in order."""
     begin = (since or datetime.now(timezone.utc) - timedelta(days=1)) - CLOCK_SKEW
-    return [Cluster.of(entry) for entry in listed(clients, created_after=begin) if entry.get("Name") == name]
+    return in_order(entry for entry in listed(clients, created_after=begin) if entry.get("Name") == name)
+
+
+def in_order(entries: Iterable[Mapping[str, Any]]) -> list[Cluster]:
+    """Clusters by the time of their creation, the oldest first."""
+    long_ago = datetime.fromtimestamp(0, timezone.utc)
+    return sorted((Cluster.of(entry) for entry in entries), key=lambda one: one.created or long_ago)
 
 
 def describe(clients: Clients, cluster_id: str) -> dict[str, Any] | None:

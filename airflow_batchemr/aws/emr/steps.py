@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.errors import InvalidRequest, Throttled
 from airflow_batchemr.aws.retry import call_again, call_once
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 LIST_CHUNK = 10
 #: AWS: step ids that one CancelSteps takes.
 CANCEL_CHUNK = 256
+#: What EMR says of a cluster that has as many steps waiting or running as it takes.
+_FULL = "Maximum number of active steps"
 #: States from which nothing changes any more.
 ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"})
 
@@ -58,15 +61,21 @@ def add(
     """AddJobFlowSteps; gives the step ids in the order of `configs`.
 
     Raises:
-        Refused, Throttled: surely not carried out.
+        Refused: surely not carried out.
+        Throttled: the same; also where the cluster has 256 steps that wait or run, others' too.
         Unknown: perhaps carried out: look for the steps by their names.
     """
     client = clients.once("emr")
-    answer = call_once(
-        lambda: client.add_job_flow_steps(JobFlowId=cluster_id, Steps=list(configs)),
-        "elasticmapreduce:AddJobFlowSteps",
-        sleep=sleep,
-    )
+    try:
+        answer = call_once(
+            lambda: client.add_job_flow_steps(JobFlowId=cluster_id, Steps=list(configs)),
+            "elasticmapreduce:AddJobFlowSteps",
+            sleep=sleep,
+        )
+    except InvalidRequest as error:
+        if _FULL in str(error):
+            raise Throttled(f"{error}. A later try finds room when some of them have ended") from error
+        raise
     return [str(step_id) for step_id in answer["StepIds"]]
 
 

@@ -39,11 +39,8 @@ def job(job: Job, pipeline: Pipeline) -> Iterator[Problem]:
         yield from _emr(job, pipeline)
     if job.on is not None:
         yield from _elsewhere(job)
-    if job.spark is not None:
-        yield from _spark(job.spark, ("spark",))
-    for place, step in enumerate(job.steps or []):
-        if step.spark is not None:
-            yield from _spark(step.spark, ("steps", place, "spark"))
+    for keys, spark in _sparks(job):
+        yield from _spark(spark, keys)
     if job.array is not None and job.array.size == 1:
         yield Problem(("array",), "an array of 1 is a single job", "leave `array` out", "warning")
     if job.max_retry_delay is not None and job.retry_delay is not None and job.max_retry_delay < job.retry_delay:
@@ -99,10 +96,13 @@ def _emr(job: Job, pipeline: Pipeline) -> Iterator[Problem]:
             for place, step in enumerate(job.steps or [])
             if step.on_failure == "terminate_cluster"
         ]
-        for keys in rules:
+        for place_of_rule in rules:
             yield Problem(
-                keys, "the cluster is not this job's own, and is not to be ended by it", "use cancel_and_wait"
+                place_of_rule, "the cluster is not this job's own, and is not to be ended by it", "use cancel_and_wait"
             )
+        if emr.cluster is None:
+            for keys, spark in _sparks(job):
+                yield from _packed(spark, keys, "when a cluster starts, and this one is there")
         return
     beside = job.batch is not None
     yield from cluster(emr, ("emr",), needs_of([job]), stays=beside, runs_steps=not beside)
@@ -120,6 +120,22 @@ def _spark(spark: Spark, at: Keys) -> Iterator[Problem]:
         yield Problem((*at, "args"), "this is one argument, with a space in it", hint, "warning")
 
 
+def _sparks(job: Job) -> Iterator[tuple[Keys, Spark]]:
+    """The spark blocks of a job, with their keys."""
+    if job.spark is not None:
+        yield ("spark",), job.spark
+    for place, step in enumerate(job.steps or []):
+        if step.spark is not None:
+            yield ("steps", place, "spark"), step.spark
+
+
+def _packed(spark: Spark, at: Keys, why: str) -> Iterator[Problem]:
+    """A Python that has to be installed needs machines on which a bootstrap action can do so."""
+    if spark.python_env is not None and re.search(r"\.(txt|ya?ml)$", spark.python_env):
+        message = f"{spark.python_env} is installed on the machines {why}"
+        yield Problem((*at, "python_env"), message, "give a packed environment (s3://….tar.gz)")
+
+
 def _elsewhere(job: Job) -> Iterator[Problem]:
     where = "emr_serverless" if job.on and job.on.emr_serverless else "emr_eks"
     for word in ("emr", "steps", "load", "save", "batch"):
@@ -127,3 +143,11 @@ def _elsewhere(job: Job) -> Iterator[Problem]:
             yield Problem((word,), f"on {where} there is no cluster: `{word}` has no meaning", key=True)
     if job.spark is None:
         yield Problem(("on",), f"`on: {where}` runs a `spark` block, and there is none")
+        return
+    yield from _packed(job.spark, ("spark",), f"of a cluster, and {where} has none of ours")
+    if job.spark.docker_image is not None and where == "emr_serverless":
+        message = "EMR Serverless takes the image of the application"
+        yield Problem(("spark", "docker_image"), message, "set it there, and leave this out")
+    if job.spark.deploy_mode == "client":
+        message = f"on {where} the driver has a container of its own: `deploy_mode` has no meaning"
+        yield Problem(("spark", "deploy_mode"), message, "leave it out")

@@ -1,0 +1,20 @@
+"""What EMR says of clusters, in the order in which we need it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from airflow_batchemr.aws.emr.clusters import in_order
+
+
+def test_clusters_come_in_the_order_of_their_creation():
+    """ListClusters gives them in none: the oldest of a name is the one that counts, the newest the one to be used."""
+    day = datetime(2026, 11, 20, tzinfo=timezone.utc)
+    listed = [
+        {
+            "Id": f"j-{hours}",
+            "Status": {"State": "RUNNING", "Timeline": {"CreationDateTime": day + timedelta(hours=hours)}},
+        }
+        for hours in (2, 3, 1)
+    ]
+    assert ["j-1", "j-2", "j-3"] == [one.cluster_id for one in in_order(listed)]
