@@ -14,6 +14,8 @@ from airflow_batchemr.aws.batch.limits import check_size
 from airflow_batchemr.aws.batch.requests import attempt_requests
 from airflow_batchemr.aws.batch.words import BatchWords
 from airflow_batchemr.aws.emr.advance import done_steps
+from airflow_batchemr.aws.emr.guest import together
+from airflow_batchemr.aws.emr.job_run_attempts import place_of
 from airflow_batchemr.aws.emr.own import ClusterWords
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
@@ -23,7 +25,7 @@ from airflow_batchemr.core.emr_needs import Needs
 from airflow_batchemr.core.emr_steps import plan_steps, remaining
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.planning import AttemptPlan, closed, decide
-from airflow_batchemr.spec.models import Emr
+from airflow_batchemr.spec.models import Emr, Spark
 from airflow_batchemr.spec.models.spark import Step
 
 if TYPE_CHECKING:
@@ -288,8 +290,12 @@ class Forecaster:
             forecast.requests.append({"call": "RunJobFlow", "request": request})
         else:
             where = kwargs.get("cluster_id") or "(the cluster's id)"
-            configs = [step.config(name, "continue") for step in left]
-            forecast.requests.append({"call": "AddJobFlowSteps", "request": {"JobFlowId": where, "Steps": configs}})
+            batch = together(left)
+            configs = [step.config(name, "continue") for step in batch]
+            added: dict[str, Any] = {"call": "AddJobFlowSteps", "request": {"JobFlowId": where, "Steps": configs}}
+            if len(batch) < len(left):
+                added["note"] = f"{len(left) - len(batch)} more follow, each when the one before has completed"
+            forecast.requests.append(added)
         return forecast
 
     def _job_run(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> Forecast:
@@ -299,7 +305,14 @@ class Forecaster:
             return Forecast(task.task_id, "skip", of=1, note=f"succeeded at {state.marker.finished_at}")
         if state is not None and state.open_attempts:
             return Forecast(task.task_id, "wait", of=1, note=f"attempt {state.open_attempts[-1].number} is running")
-        return Forecast(task.task_id, "run", indices="0", of=1, note=f"a job run on {where}")
+        identity = self._identity(task, kwargs)
+        number = state.next_number if state else 1
+        spark = Spark.model_validate(kwargs["spark"])
+        environment = {**identity.environment(number), **kwargs.get("env", {})}
+        name, tags = identity.attempt_name(number), identity.tags(number)
+        request = place_of(kwargs["on"]).request(spark, name, tags, environment, kwargs.get("deadline"))
+        note, requests = f"a job run on {where}", [{"call": "StartJobRun", "request": request}]
+        return Forecast(task.task_id, "run", indices="0", of=1, note=note, requests=requests)
 
     def _cluster(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> Forecast:
         serves = kwargs.get("serves", [])

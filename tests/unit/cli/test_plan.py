@@ -65,3 +65,32 @@ p:
 """)
     result = CliRunner().invoke(app, [str(file), "--json", "--job", "two"])
     assert ["spark.create_cluster", "two"] == [job["task_id"] for job in json.loads(result.stdout)["jobs"]]
+
+
+def test_requests_are_those_that_would_be_sent(tmp_path, monkeypatch):
+    """On a shared cluster one step a call, so that a failure keeps the next from running; a job run's own call."""
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    (tmp_path / "p.yaml").write_text(
+        """
+p:
+  clusters: {spark: {type: m5.xlarge, log_uri: s3://logs/}}
+  jobs:
+    one: {emr: {cluster: spark}, steps: [a, b, c]}
+    two: {on: {emr_serverless: {application: 00abc, role: r}}, spark: {py: s3://x.py}, deadline: 2h}
+"""
+    )
+    result = CliRunner().invoke(app, [str(tmp_path / "p.yaml"), "--requests", "--json"])
+    assert 0 == result.exit_code, result.output
+    tasks = {one["task_id"]: one for one in json.loads(result.stdout)["jobs"]}
+    (added,) = tasks["one"]["requests"]
+    assert (1, "2 more follow, each when the one before has completed") == (
+        len(added["request"]["Steps"]),
+        added["note"],
+    )
+    (started,) = tasks["two"]["requests"]
+    assert ("StartJobRun", "00abc", 120) == (
+        started["call"],
+        started["request"]["applicationId"],
+        started["request"]["executionTimeoutMinutes"],
+    )
