@@ -27,8 +27,10 @@ class RunIdentity:
     task_id: str
     map_index: int = -1
     try_number: int = 1
-    clears: int = 0
-    """Grows whenever a person clears the task, and only then."""
+    max_tries: int = 0
+    """Airflow's: a clear sets it to the number of the try that ran plus the `retries` that the file then has; nothing
+    else changes it, nor do other `retries` in the file. So between two tries with different ones there was a clear; a
+    clear goes unseen only where `retries` have been lowered by just as many as tries had run since the last one."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> RunIdentity:
@@ -42,7 +44,7 @@ class RunIdentity:
     @property
     def token(self) -> str:
         """The ledger's `fresh` token for a rerun asked for in this run: one for all retries between two clears."""
-        return f"{self.run_id}#{self.clears}"
+        return f"{self.run_id}#{self.max_tries}"
 
     def work_name(self) -> str:
         """The deterministic beginning of the names of all that is started for this job of this run.

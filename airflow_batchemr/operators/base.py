@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_batchemr.aws.attached import cleared
 from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Marker, StopWord
 from airflow_batchemr.ledger.store import plain_uri
 from airflow_batchemr.operators.connection import configured_state, connection_clients, told_to_airflow
 from airflow_batchemr.operators.outage import FAILURES, PATIENCE, passing, pause
-from airflow_batchemr.triggers.base import cleared
 from airflow_batchemr.triggers.outage import AGAIN, OutageTrigger
 
 if TYPE_CHECKING:
@@ -189,8 +189,6 @@ class LedgerOperator(BaseOperator, ABC):
         """The identity of this task instance's work."""
         ti, run = context["ti"], context["dag_run"]
         job = self.job or self.task_id
-        # Clearing sets max_tries = the number of the try that ran + retries: it grows at each clear and nothing else.
-        clears = max(0, (ti.max_tries or 0) - (self.retries or 0))
         return RunIdentity(
             state=state_uri,
             dag_id=ti.dag_id,
@@ -200,7 +198,7 @@ class LedgerOperator(BaseOperator, ABC):
             task_id=ti.task_id,
             map_index=-1 if ti.map_index is None else ti.map_index,
             try_number=ti.try_number,
-            clears=clears,
+            max_tries=ti.max_tries or 0,
         )
 
     def rerun_names(self, context: Context) -> set[str]:
@@ -220,7 +218,7 @@ class LedgerOperator(BaseOperator, ABC):
         Returns:
             the state with the stop words.
         """
-        if not self.stops_when_cleared or not self.identity.clears:
+        if not self.stops_when_cleared or self.identity.try_number == 1:  # nothing was there to be cleared
             return state
         open_ = [attempt.number for attempt in state.open_attempts if attempt.stop is None]
         numbers = cleared(self.ledger, self.identity, open_)

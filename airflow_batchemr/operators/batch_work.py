@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_batchemr.aws.attached import attach, cleared, still_ours
 from airflow_batchemr.aws.batch import explicit, limits
 from airflow_batchemr.aws.batch.advance import Advance
 from airflow_batchemr.aws.batch.attempts import BatchAttempts, done_folder
@@ -29,7 +30,6 @@ from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedInd
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.base import LedgerOperator
-from airflow_batchemr.triggers.base import attach
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class BatchWork(LedgerOperator):
         if self.deadline is None:
             return None
         # A person who clears the task gives it its time anew: else what is left would be stopped as it starts
-        over = step.before if self.identity.clears else frozenset()
+        over = cleared(self.ledger, self.identity, sorted(step.before)) if self.identity.try_number > 1 else ()
         counted = [attempt.claimed_at for attempt in step.state.current if attempt.number not in over]
         first = min((claimed_at for claimed_at in counted if claimed_at), default=None)
         return (first.timestamp() if first else time.time()) + self.deadline
@@ -293,6 +293,6 @@ class BatchWork(LedgerOperator):
 
     def _stop_all(self) -> None:
         attempts = BatchAttempts(self.clients, self.ledger, self.identity)
-        running = self.ledger.read().open_attempts
+        running = still_ours(self.ledger, self.identity, self.ledger.read().open_attempts)
         self.log.info("Killed: stopping attempts %s", [attempt.number for attempt in running])
         attempts.stop(running, "the task was killed", by=f"try {self.identity.try_number}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_batchemr.aws.attached import attach, still_ours
 from airflow_batchemr.aws.emr.attempts import EmrAttempts
 from airflow_batchemr.aws.emr.why import LOGS_LATE, why
 from airflow_batchemr.ledger.history import report_document
@@ -17,7 +18,6 @@ from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.base import LedgerOperator
-from airflow_batchemr.triggers.base import attach
 from airflow_batchemr.triggers.emr import EmrTrigger
 from airflow_batchemr.triggers.emr_logs import EmrLogsTrigger
 
@@ -202,17 +202,19 @@ class EmrOperator(LedgerOperator):
             return
         # In a thread: the signal may have interrupted a call that holds locks, and Airflow does not wait long.
         thread = threading.Thread(
-            target=lambda: self._stop_all("the task was killed", by=f"try {self.identity.try_number}"),
+            target=lambda: self._stop_all("the task was killed", by=f"try {self.identity.try_number}", ours=True),
             name="batchemr on_kill",
             daemon=True,
         )
         thread.start()
         thread.join(KILL_TIMEOUT)
 
-    def _stop_all(self, reason: str, *, by: str) -> None:
+    def _stop_all(self, reason: str, *, by: str, ours: bool = False) -> None:
+        """Stop what is open; `ours`: not what a later try has taken over."""
         attempts = EmrAttempts(self.clients, self.ledger, self.identity)
         state = self.ledger.read()
-        for attempt in reversed(state.open_attempts):
+        running = still_ours(self.ledger, self.identity, state.open_attempts) if ours else state.open_attempts
+        for attempt in reversed(running):
             opened = attempts.adopt(attempt, state)
             if opened is not None:
                 self.log.info("Stopping attempt %s on cluster %s: %s", opened.number, opened.cluster_id, reason)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_batchemr.aws.attached import attach, still_ours
 from airflow_batchemr.aws.emr.attempts import StoppedError
 from airflow_batchemr.aws.emr.job_run_attempts import JobRunAttempts, place_of
 from airflow_batchemr.aws.emr.preflight import check_release
@@ -15,7 +16,6 @@ from airflow_batchemr.core.emr_diagnosis import probable_cause
 from airflow_batchemr.ledger import Marker
 from airflow_batchemr.operators.base import LedgerOperator
 from airflow_batchemr.operators.emr_words import on_words, step_words
-from airflow_batchemr.triggers.base import attach
 from airflow_batchemr.triggers.emr_job_run import JobRunTrigger
 
 if TYPE_CHECKING:
@@ -159,9 +159,13 @@ class EmrJobRunOperator(LedgerOperator):
         self._killed.set()
         if not hasattr(self, "identity"):
             return
-        attempts = self._attempts(place_of(on_words(self.on)))
-        by = f"try {self.identity.try_number}"
         # In a thread: the signal may have interrupted a call that holds locks, and Airflow does not wait long.
-        thread = threading.Thread(target=lambda: attempts.stop_all(None, "the task was killed", by=by), daemon=True)
+        thread = threading.Thread(target=self._stop_ours, name="batchemr on_kill", daemon=True)
         thread.start()
         thread.join(KILL_TIMEOUT)
+
+    def _stop_ours(self) -> None:
+        ours = still_ours(self.ledger, self.identity, self.ledger.read().open_attempts)
+        by = f"try {self.identity.try_number}"
+        place = place_of(on_words(self.on))
+        self._attempts(place).stop_all([attempt.number for attempt in ours], "the task was killed", by=by)

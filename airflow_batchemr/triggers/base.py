@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger
 
+from airflow_batchemr.aws.attached import cleared_since, has_left, leave
 from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.aws.poller import shared_poller
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.connection import shared_clients
+from airflow_batchemr.operators.outage import FAILURES
 from airflow_batchemr.triggers.stopping import Gathering, in_background, insist
 
 if TYPE_CHECKING:
@@ -22,29 +26,10 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import JobLedger
 
-#: Name of the documents with which each try tells that it waits for an attempt: `attached/0001/0002-1` is try 2 after
-#: one clear.
-ATTACHED = "attached"
-
-
-def attach(ledger: JobLedger, identity: RunIdentity, numbers: list[int]) -> None:
-    """Leave word that this try waits for these attempts; see `LedgerTrigger.on_kill`. One PUT an attempt."""
-    for number in numbers:
-        ledger.put_document(f"{ATTACHED}/{number:04d}/{identity.try_number:04d}-{identity.clears}", b"")
-
-
-def cleared(ledger: JobLedger, identity: RunIdentity, numbers: list[int]) -> list[int]:
-    """Which of these attempts were last waited for before a person cleared the task. One LIST an attempt.
-
-    As a rule the trigger of the try that was cleared has stopped them; but one that is cleared before its trigger has
-    started, about a second after its deferral, has no trigger that could.
-    """
-    found = []
-    for number in numbers:
-        clears = [int(name.rsplit("-", 1)[1]) for name in ledger.documents(f"{ATTACHED}/{number:04d}/")]
-        if clears and max(clears) < identity.clears:
-            found.append(number)
-    return found
+#: States of a task that Airflow goes on with: after an event of ours, or after a clear.
+GOES_ON = frozenset({"scheduled", "queued", "running", "up_for_retry"})
+#: Seconds that the word of a wait's end may take: an event is not held back for it.
+LEAVING = 10.0
 
 
 class LedgerTrigger(BaseTrigger):
@@ -119,6 +104,21 @@ class LedgerTrigger(BaseTrigger):
         """Whether the deadline is over."""
         return self.deadline is not None and time.time() >= self.deadline
 
+    async def leave(self) -> None:
+        """Leave word, just before the event, that this wait is over by itself; see `on_kill`."""
+
+        def put() -> None:
+            leave(self.job_ledger(self.clients()), self._name())
+
+        try:
+            await asyncio.wait_for(asyncio.to_thread(put), LEAVING)
+        except (*FAILURES, TimeoutError, asyncio.TimeoutError) as error:
+            self.log.warning("No word was left in the ledger that the wait is over: %s", error)
+
+    def _name(self) -> str:
+        """Names this wait, in whichever triggerer it is."""
+        return hashlib.sha256(json.dumps(self.arguments(), sort_keys=True).encode()).hexdigest()[:32]
+
     @abstractmethod
     def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Parent]:
         """Stop the remote work of `attempts`: leave word in the ledger, then end it. Blocking.
@@ -134,12 +134,13 @@ class LedgerTrigger(BaseTrigger):
         Airflow calls this on clear, mark failed and mark succeeded; but also where the trigger was handed to another
         triggerer, when the work must go on. Which of them it is:
 
-        - The task instance is not deferred any more: a person has acted, for had it been our own event we would not
-          be running. (A triggerer that had lost its triggers and comes back after the other one has fired: then what
-          it stops has ended already.)
+        - The task instance has ended or is to begin anew: a person has acted.
+        - Airflow goes on with it: after a clear, and then a person has acted; or the other triggerer, which had the
+          trigger meanwhile, has fired it. That one has left word in the ledger just before. Has it left word, died
+          before the event reached Airflow, and the task been cleared then, the next try stops the work (`cleared`).
         - It is deferred: either still on our try, then another triggerer has our trigger and nothing is stopped; or
           already on a later try, after a clear. The ledger tells: each try leaves a document at the attempts that it
-          waits for, with its number of clears, and a larger number than ours is a person's word.
+          waits for, with its `max_tries`, and another one than ours is a person's word.
 
         The later try survives it: an attempt that ended by our word is no failure, its rest is claimed again.
 
@@ -160,12 +161,16 @@ class LedgerTrigger(BaseTrigger):
             await gathering.stop(parents, self.log)
 
     def _stop_unless_handed_over(self, state: str | None) -> Sequence[Parent]:
-        if state == "deferred" and not self._cleared_since():
+        identity, ledger = RunIdentity.of(self.identity), self.job_ledger(self.clients())
+        if state == "deferred" and not cleared_since(ledger, identity, self.attempts):
             self.log.info("The task is still deferred: the wait goes on elsewhere, the work is not stopped")
+            return ()
+        if state in GOES_ON and has_left(ledger, self._name()):
+            self.log.info("The wait was over by itself: the task goes on, the work is not stopped")
             return ()
         reason = f"the task was {'cleared' if state not in {'failed', 'success'} else f'marked {state}'}"
         self.log.info("Stopping attempts %s: %s", self.attempts, reason)
-        return self.stop(self.clients(), reason, by=f"try {RunIdentity.of(self.identity).try_number}")
+        return self.stop(self.clients(), reason, by=f"try {identity.try_number}")
 
     def _task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -180,12 +185,3 @@ class LedgerTrigger(BaseTrigger):
         name = identity.task_id if identity.map_index < 0 else f"{identity.task_id}_{identity.map_index}"
         state = states.get(identity.run_id, {}).get(name)
         return None if state is None else str(getattr(state, "value", state))
-
-    def _cleared_since(self) -> bool:
-        ours = RunIdentity.of(self.identity).clears
-        ledger = self.job_ledger(self.clients())
-        for number in self.attempts:
-            for name in ledger.documents(f"{ATTACHED}/{number:04d}/"):
-                if int(name.rsplit("-", 1)[1]) > ours:
-                    return True
-        return False

@@ -84,6 +84,7 @@ class EmrTrigger(LedgerTrigger):
             payload = await self._wait()
         except AwsError as error:
             payload = self.payload(status="denied", message=str(error))
+        await self.leave()
         yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:

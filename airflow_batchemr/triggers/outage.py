@@ -44,6 +44,7 @@ class OutageTrigger(LedgerTrigger):
         """Yield one event, `again`."""
         await asyncio.sleep(self.time_left() or 0.0)
         again = self.payload(status=AGAIN, event=self.event, since=self.since, looks=self.looks)
+        await self.leave()
         yield TriggerEvent(again)  # type: ignore[no-untyped-call]
 
     def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:

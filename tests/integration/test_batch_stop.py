@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_batchemr.aws.attached import attach
 from airflow_batchemr.ledger import LedgerError
 from airflow_batchemr.triggers import stopping
-from airflow_batchemr.triggers.base import attach
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
 from tests.integration import batch_engine
 from tests.integration.batch_engine import Job, clients, eventually
@@ -30,7 +30,7 @@ def deferred(job, work, *, try_number=1, clears=0):
     """The trigger of a try that has submitted and waits, as `BatchArrayOperator` makes it."""
     step = job.step(try_number=try_number)
     eventually(lambda: set(work.ran()) == {0, 1, 2, 3})
-    identity = replace(job.identity, try_number=try_number, clears=clears)
+    identity = replace(job.identity, try_number=try_number, max_tries=clears)
     attach(job.ledger(), identity, [attempt.number for attempt in step.waits])
     return BatchJobsTrigger(
         jobs={one.job_id: one.indices.text() for attempt in step.waits for one in attempt.handle.jobs},

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from airflow_batchemr.aws.attached import attach
 from airflow_batchemr.aws.batch.advance import Step
 from airflow_batchemr.aws.identity import RunIdentity
-from airflow_batchemr.ledger import Attempt
+from airflow_batchemr.ledger import Attempt, Ledger
 from airflow_batchemr.ledger.state import derive
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.triggers import batch as batch_trigger
-from tests.integration.batch_engine import Job, eventually
+from tests.integration.batch_engine import Job, clients, eventually
 from tests.integration.test_batch_array import array_dag
 
 
@@ -97,13 +99,16 @@ def test_a_job_that_aws_has_forgotten_is_told_and_the_next_try_runs_it(aws, work
     assert Counter({0: 2, 1: 2}) == work.ran()
 
 
-@pytest.mark.parametrize(("clears", "counts"), [(0, 1), (1, 2)])
-def test_a_clear_gives_the_deadline_anew(clears, counts):
+@pytest.mark.parametrize(("max_tries", "counts"), [(1, 1), (2, 2)])
+def test_a_clear_gives_the_deadline_anew(aws, state, max_tries, counts):
     """Else what a deadline has left would be stopped as it starts, for ever; a retry alone gives no more time."""
     start = datetime(2026, 11, 20, tzinfo=timezone.utc)
     hours = {number: start + timedelta(hours=number) for number in (1, 2)}
-    state = derive([1, 2], [Attempt(number, hour) for number, hour in hours.items()], None, start)
+    found = derive([1, 2], [Attempt(number, hour) for number, hour in hours.items()], None, start)
     operator = BatchArrayOperator(task_id="work", queue="default", image="busybox", command="true", deadline=60)
-    operator.identity = RunIdentity("s3://state", "dag", "key", "work", "run", "work", clears=clears)
-    step = Step("wait", frozenset({1}), state)
+    first = RunIdentity(state, "dag", "key", "work", "run", "work", max_tries=1)
+    operator.ledger = Ledger(clients().s3, state).job("dag", "key", "work")
+    attach(operator.ledger, first, [1])
+    operator.identity = replace(first, try_number=2, max_tries=max_tries)
+    step = Step("wait", frozenset({1}), found)
     assert hours[counts].timestamp() + 60 == operator._deadline(step)

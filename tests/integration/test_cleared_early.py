@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_batchemr.triggers.base import attach, cleared
+from airflow_batchemr.aws.attached import attach, cleared
 from tests.integration.batch_engine import Job
 
 
@@ -22,7 +22,7 @@ def waiting(aws, work, tmp_path):
 
 def test_an_attempt_waited_for_before_the_clear_is_to_stop(waiting):
     """The try after the clear finds the attempt of the try before it."""
-    assert cleared(waiting.ledger(), replace(waiting.identity, try_number=2, clears=1), [1]) == [1]
+    assert cleared(waiting.ledger(), replace(waiting.identity, try_number=2, max_tries=1), [1]) == [1]
 
 
 def test_a_retry_without_a_clear_goes_on_waiting(waiting):
@@ -32,11 +32,11 @@ def test_a_retry_without_a_clear_goes_on_waiting(waiting):
 
 def test_a_retry_after_the_clear_goes_on_waiting(waiting):
     """The try after the clear has waited for the attempt itself, and crashed: the clear is heeded already."""
-    after = replace(waiting.identity, try_number=2, clears=1)
+    after = replace(waiting.identity, try_number=2, max_tries=1)
     attach(waiting.ledger(), after, [1])
     assert not cleared(waiting.ledger(), replace(after, try_number=3), [1])
 
 
 def test_an_attempt_that_nobody_has_waited_for_goes_on(waiting):
     """Whoever submitted it died before waiting: a clear does not say that its work is unwanted."""
-    assert not cleared(waiting.ledger(), replace(waiting.identity, try_number=2, clears=1), [2])
+    assert not cleared(waiting.ledger(), replace(waiting.identity, try_number=2, max_tries=1), [2])

@@ -1,0 +1,209 @@
+"""A person's word stops what runs, a crash does not: the corners where the two look alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from airflow.sdk import DAG
+from botocore.config import Config
+
+from airflow_batchemr.operators.batch import BatchArrayOperator
+from airflow_batchemr.operators.emr import EphemeralEmrOperator
+from airflow_batchemr.triggers.batch import BatchJobsTrigger
+from tests.integration.emr_steps import CLUSTER, Steps, alive
+from tests.integration.task_engine import Task
+
+HOLD = "while [ ! -e go ]; do sleep 0.05; done"
+
+
+class Batch(Task):
+    """An array of 2 whose programs wait until they are released; `operator` is the one that was made last."""
+
+    def __init__(self, state, work, **arguments):
+        self.arguments = arguments
+
+        def make():
+            self.operator = BatchArrayOperator(
+                task_id="work",
+                queue="default",
+                image="busybox",
+                command=work.command(HOLD),
+                state=state,
+                array=2,
+                aws_conn_id=None,
+                **self.arguments,
+            )
+            return self.operator
+
+        super().__init__(make)
+
+
+@pytest.fixture
+def job(aws, state, work):
+    yield Batch(state, work)
+    (work.folder / "go").touch()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Botocore tries once."""
+    once = Config(retries={"mode": "standard", "total_max_attempts": 1})
+    monkeypatch.setattr("airflow_batchemr.aws.clients.IDEMPOTENT", once)
+
+
+def stopped(aws):
+    return aws.requests()["TerminateJob"] > 0
+
+
+# A worker that Airflow has given up, and that is killed when another one goes on with its task
+
+
+def test_a_killed_worker_stops_its_job(aws, job):
+    """Nobody else waits for it."""
+    job.begin()
+    job.operator.on_kill()
+    assert stopped(aws)
+
+
+def test_a_worker_that_was_given_up_leaves_the_next_try_its_job(aws, work, job):
+    """Killed long after: the next try has found the job and waits for it."""
+    job.begin()
+    zombie = job.operator
+    waits = job.begin(try_number=2)
+    zombie.on_kill()
+    assert not stopped(aws)
+    (work.folder / "go").touch()
+    assert 1 == job.try_(waits, try_number=2)["attempts"]
+    assert Counter({0: 1, 1: 1}) == work.ran()
+
+
+def test_a_worker_that_was_given_up_leaves_the_next_try_what_that_has_claimed(aws, impatient, job):
+    """Also before it waits for it: it was killed in between."""
+    job.make()
+    zombie = job.operator
+    zombie.open_run(job.context(zombie, 1, 0))
+    aws.faults.plan("PutObject", "error", times=20, after=2)  # intent and handle are written, the wait is not
+    job.begin(try_number=2)
+    aws.faults.clear()
+    assert [1] == zombie.ledger.read().numbers
+    assert not zombie.ledger.documents("attached/")
+    zombie.on_kill()
+    assert not stopped(aws)
+
+
+def test_a_worker_that_was_given_up_leaves_the_next_try_its_cluster(aws, state, tmp_path):
+    """The same on EMR, where stopping would end a cluster."""
+    steps = Steps(tmp_path)
+    operators = []
+
+    def make():
+        step = steps.step("a", "while [ ! -e go ]; do sleep 0.05; done")
+        with DAG("dag", schedule=None):
+            operators.append(
+                EphemeralEmrOperator(task_id="work", cluster=CLUSTER, steps=[step], state=state, aws_conn_id=None)
+            )
+        return operators[-1]
+
+    task = Task(make)
+    task.begin()
+    task.begin(try_number=2)
+    operators[0].on_kill()
+    assert 1 == len(alive(aws, "dag"))
+    assert 0 == aws.requests()["TerminateJobFlows"]
+    operators[1].on_kill()
+    assert 1 == aws.requests()["TerminateJobFlows"]
+    (tmp_path / "go").touch()
+
+
+# A triggerer that had lost its triggers and comes back
+
+
+def fired(trigger):
+    """Another triggerer has the trigger, too, and fires it."""
+
+    async def first():
+        async for event in type(trigger)(**trigger.arguments()).run():
+            return event.payload
+
+    return asyncio.run(first())
+
+
+def comes_back(trigger, state):
+    """What the triggerer does that had lost the trigger, while the task is in `state`."""
+    trigger._task_state = lambda: state
+    asyncio.run(trigger.on_kill())
+
+
+@pytest.mark.parametrize("state_of_task", ["scheduled", "queued", "running", "up_for_retry"])
+def test_a_task_that_goes_on_after_its_wait_is_not_stopped(aws, job, state_of_task):
+    """The wait woke while the job runs: Airflow has the task in hand, and no person has acted."""
+    trigger = job.begin()
+    woken = BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0})
+    assert "wake" == fired(woken)["status"]
+    comes_back(woken, state_of_task)
+    assert not stopped(aws)
+
+
+@pytest.mark.parametrize("state_of_task", ["failed", "success", None])
+def test_a_task_that_a_person_has_ended_is_stopped_whatever_its_wait_has_said(aws, job, state_of_task):
+    """Who fired it may have died before Airflow heard of it, so that the wait went on elsewhere."""
+    trigger = job.begin()
+    woken = BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0})
+    fired(woken)
+    comes_back(woken, state_of_task)
+    assert stopped(aws)
+
+
+def test_the_next_wait_of_a_try_is_stopped_by_a_clear(aws, job):
+    """That an earlier wait of the same try was over by itself says nothing of this one."""
+    trigger = job.begin()
+    fired(BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0}))
+    comes_back(trigger, "queued")
+    assert stopped(aws)
+
+
+def test_a_wait_ends_though_no_word_of_it_can_be_left(aws, impatient, job):
+    """The ledger is away: the task goes on all the same."""
+    trigger = job.begin()
+    aws.faults.error("PutObject", times=50)
+    assert "wake" == fired(BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0}))["status"]
+    aws.faults.clear()
+
+
+# `retries` that are changed in the file while the run is on
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 3)])
+def test_other_retries_in_the_file_are_no_clear(aws, work, job, before, after):
+    """A retry after a crash goes on with the job, though the file now has more or fewer of them."""
+    job.arguments = {"retries": before}
+    job.begin(clears=2)
+    job.arguments = {"retries": after}
+    waits = job.begin(try_number=2, clears=2)
+    assert not stopped(aws)
+    (work.folder / "go").touch()
+    assert 1 == job.try_(waits, try_number=2, clears=2)["attempts"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(5, 0), (0, 3)])
+def test_a_clear_after_other_retries_is_one(aws, work, job, before, after):
+    """Airflow counts the clear with the new ones: the job of the try before is stopped, and its rest runs again."""
+    job.arguments = {"retries": before}
+    job.begin(clears=before)
+    job.arguments = {"retries": after}
+    waits = job.begin(try_number=2, clears=1 + after)
+    assert stopped(aws)
+    (work.folder / "go").touch()
+    assert 2 == job.try_(waits, try_number=2, clears=1 + after)["attempts"]
+
+
+def test_a_rerun_is_one_between_two_clears_whatever_the_retries(aws, state, work):
+    """A retry of a rerun knows the marker as its own; a clear is a new word."""
+    (work.folder / "go").touch()
+    job = Batch(state, work, skip_if_succeeded=False, retries=2)
+    assert 1 == job.try_(clears=2)["attempts"]
+    job.arguments = {"skip_if_succeeded": False, "retries": 0}
+    assert 1 == job.try_(try_number=2, clears=2)["attempts"]
+    assert 2 == job.try_(try_number=3, clears=3)["attempts"]
