@@ -126,6 +126,11 @@ class LedgerOperator(BaseOperator, ABC):
             overtaken = [one.stop.reason for one in state.open_attempts if one.stop and one.stop.by == NEWER_RUN]
             if overtaken:
                 raise AirflowFailException(f"Stopped: {overtaken[0]}. Clear the task to do the rest")
+            if event.get("status") == "denied":
+                raise AirflowFailException(
+                    f"{event['message']} What runs on AWS goes on. When that is mended, clear the task: what has "
+                    "finished by then stays done, the rest is done anew"
+                )
         return self.work(context, state, self.fresh_token(state, context), event=event)
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
@@ -139,7 +144,7 @@ class LedgerOperator(BaseOperator, ABC):
         if now - since >= PATIENCE:
             raise AirflowException(
                 f"AWS could not be reached for {PATIENCE / 3600:.0f} hours: {error}. What had been started on AWS goes "
-                "on; a retry or a clear of the task goes on with it"
+                "on; a retry of the task waits for it, a clear stops it and does what it has not finished"
             ) from error
         wait = pause(looks)
         self.log.warning("AWS cannot be reached (%s): trying again in %.0f s", error, wait)

@@ -69,8 +69,6 @@ class BatchWork(LedgerOperator):
 
     def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:
         """Bring the job forward: submit what is left, wait for what runs, mark what is done."""
-        if event and event.get("status") == "denied":
-            raise AirflowFailException(event["message"])
         words = self.words()
         words.check_definition()
         options = self.array if isinstance(self.array, dict) else {"size": 1 if self.array is None else self.array}

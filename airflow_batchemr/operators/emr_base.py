@@ -66,14 +66,12 @@ class EmrOperator(LedgerOperator):
             names: what a person calls the steps, by number.
 
         Raises:
-            AirflowFailException: AWS does not let us look, or the deadline is over.
+            AirflowFailException: the deadline is over.
             AirflowException: why what had failed has failed, now that its logs are there.
         """
         status = (event or {}).get("status")
         if status == "told":
             raise AirflowException(self._report(state, (event or {})["attempts"], names, final=True)[0])
-        if status == "denied":
-            raise AirflowFailException((event or {})["message"])
         if status == "deadline":
             self._stop_all("the deadline is over", by="deadline")
             raise AirflowFailException(

@@ -71,8 +71,6 @@ class EmrJobRunOperator(LedgerOperator):
         request = self._request(place)
         request(0)  # what the service has no counterpart of is told before anything is claimed
         status = (event or {}).get("status")
-        if status == "denied":
-            raise AirflowFailException((event or {})["message"])
         if status == "deadline":
             self._attempts(place).stop_all(None, "the deadline is over", by="deadline")
             raise AirflowFailException("Not done in time: the job run has been cancelled")

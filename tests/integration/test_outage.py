@@ -156,6 +156,17 @@ def test_a_deadline_that_is_over_is_heeded_after_the_outage(aws, state, work):
     eventually(lambda: running(aws) == 0)
 
 
+def test_what_may_not_be_looked_at_is_told_to_go_on(aws, state, work):
+    """A wait was refused for minutes: the task names the permission, and nothing is stopped unseen."""
+    job = task(state, work, HOLD)
+    trigger = job.begin()
+    with pytest.raises(AirflowFailException, match=r"batch:DescribeJobs\. What runs on AWS goes on"):
+        job.begin(trigger.payload(status="denied", message="not allowed: batch:DescribeJobs."))
+    assert 1 == running(aws)
+    (work.folder / "go").touch()
+    assert 1 == job.try_(try_number=2)["attempts"]
+
+
 # A person's word
 
 
