@@ -12,7 +12,7 @@ from botocore.exceptions import (
     MetadataRetrievalError,
 )
 
-from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
+from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Throttled, Unknown, classify
 from airflow_batchemr.ledger.errors import CredentialsError, LedgerError, NotAllowedError
 
 #: Seconds to the first new look, and at most between two of the later ones, each about twice as long as the one before.
@@ -27,13 +27,14 @@ _UNREACHED = (HTTPClientError, CredentialRetrievalError, MetadataRetrievalError)
 def passing(error: Exception) -> bool:
     """Whether one of `FAILURES` may be over later without anybody mending anything.
 
-    Throttling, 5xx, lost connections and credentials that have run out are; what AWS refuses is not.
+    Throttling, 5xx, lost connections and credentials that have run out are; what AWS refuses is not. Nor is data that
+    has not come yet, which is no outage: that is for Airflow's own retries.
     """
     if isinstance(error, LedgerError):
         return error.retryable
     if isinstance(error, BotoCoreError) and not isinstance(error, _UNREACHED):  # a profile that is not there, …
         return False
-    return classify(error).transient
+    return isinstance(classify(error), Throttled | Unknown)
 
 
 def stale(error: Exception) -> bool:

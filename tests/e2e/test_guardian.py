@@ -22,9 +22,10 @@ STUBBORN = (
     "trap '' INT TERM; (setsid sh -c 'trap \"\" INT TERM; echo $$ >orphan; sleep 600' &); echo $$ >program; sleep 600"
 )
 STARTER = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from demo.processes import Program
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's `&` has hidden, if pytest was started so
 program = Program(["sh", "-c", sys.argv[1]], environment=os.environ, log=Path("log"), grace=0.2)
 time.sleep(600)
 """
