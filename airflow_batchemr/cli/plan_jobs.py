@@ -155,7 +155,7 @@ class Forecaster:
             return self._job_run(task, kwargs)
         if task.operator == compile_jobs.TERMINATE_CLUSTER:
             return Forecast(task.task_id, "terminate", note=f"ends {kwargs['cluster']}, if it was started")
-        return Forecast(task.task_id, "operator", note=f"{task.operator}: Airflow runs it each time")
+        return Forecast(task.task_id, "operator", note=f"{task.operator.rpartition('.')[2]}: Airflow runs it each time")
 
     def _identity(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> RunIdentity:
         job = kwargs.get("job") or task.task_id

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.spec import words
+from airflow_batchemr.spec import elsewhere, words
 from airflow_batchemr.spec.budget import Budget, size
 from airflow_batchemr.spec.errors import Refusal, SpecError, guess
 from airflow_batchemr.spec.layers import Layer, error_at, merge
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _JOB_ONLY = frozenset(words.JOB) - frozenset(words.PIPELINE)
 _PIPELINE_ONLY = frozenset(words.PIPELINE) - frozenset(words.JOB)
 _PIPELINE_DATA = frozenset(words.PIPELINE) - {"matrix", "defaults", "jobs"}
-_OLDER_AIRFLOW = {"schedule_interval": "schedule", "depends_on": "after", "dependencies": "after", "environment": "env"}
 
 
 @dataclass
@@ -263,12 +262,10 @@ def _check_words(made: RawPipeline, own: Layer, entry: dict[str, Any], *, flat: 
                 hint = "put it into a job under `jobs:`"
             made.error([own], (word,), Refusal(f"`{word}` is a word of a job", hint), key=True)
             continue
-        known = dict.fromkeys((*words.PIPELINE, *(words.JOB if flat else ())))
-        meant = _OLDER_AIRFLOW.get(word)
-        told = unknown(word, tuple(known), ())
-        hint_of = f"did you mean `{meant}`?" if meant in known else told.hint
-        made.meant.add((made.name, (meant or told.meant or word,)))
-        made.error([own], (word,), Refusal(told.message, hint_of), key=True)
+        known = tuple(dict.fromkeys((*words.PIPELINE, *(words.JOB if flat else ()))))
+        message, hint_of, meant = elsewhere.told(word, known)
+        made.meant.add((made.name, (meant,)))
+        made.error([own], (word,), Refusal(message, hint_of), key=True)
 
 
 class _Jobs:
@@ -319,15 +316,11 @@ class _Jobs:
             return
         for word in job:
             if word not in words.JOB:
-                told = unknown(word, words.JOB, ())
-                hint_of = told.hint
-                self.made.meant.add((name, (_OLDER_AIRFLOW.get(word) or told.meant or word,)))
+                message, hint_of, meant = elsewhere.told(word, words.JOB)
+                self.made.meant.add((name, (meant,)))
                 if word in _PIPELINE_ONLY:
-                    told = replace(told, message=f"`{word}` is a word of the pipeline")
-                    hint_of = "write it beside `jobs:`"
-                elif word in _OLDER_AIRFLOW:
-                    hint_of = f"did you mean `{_OLDER_AIRFLOW[word]}`?"
-                self.made.error([layer], (word,), Refusal(told.message, hint_of), key=True)
+                    message, hint_of = f"`{word}` is a word of the pipeline", "write it beside `jobs:`"
+                self.made.error([layer], (word,), Refusal(message, hint_of), key=True)
         known = {word: value for word, value in job.items() if word in words.JOB}
         layers = [layer]
         if "extends" in job:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
+from airflow_batchemr.spec.translation import duration
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -186,7 +188,7 @@ def schedule_words(schedule: Schedule | None) -> str:
     if schedule is None:
         return "(no schedule)"
     if schedule.every is not None:
-        return f"(every {schedule.every} seconds)"
+        return f"(every {duration(schedule.every)})"
     if schedule.continuous is not None:
-        return f"(run after run, {schedule.continuous.pause} seconds between)"
+        return f"(run after run, {duration(schedule.continuous.pause)} between)"
     return f"({schedule.cron or schedule.timetable or 'after assets'})"

@@ -16,6 +16,7 @@ from airflow_batchemr.spec.models.spark import STEPS, Copy, OnFailure, Spark, St
 
 Rule = Literal["succeeded", "finished", "failed", "index"]
 RULES = ("succeeded", "finished", "failed", "index")
+_FINISHED = ("done", "all_done", "always", "completed", "ended")
 
 
 def as_after(value: object) -> dict[str, str]:
@@ -30,7 +31,8 @@ def as_after(value: object) -> dict[str, str]:
     if isinstance(value, dict):
         for name, rule in value.items():
             if rule not in RULES:
-                raise Refusal(f"expected {', '.join(RULES)}, not {shown(rule)}", guess(rule, RULES), [name])
+                hint = "did you mean `finished`?" if rule in _FINISHED else guess(rule, RULES)
+                raise Refusal(f"expected {', '.join(RULES)}, not {shown(rule)}", hint, [name])
         return {text(name): rule for name, rule in value.items()}
     raise Refusal(f"expected a job's name, a list of names, or {{name: rule}}, not {shown(value)}")
 
