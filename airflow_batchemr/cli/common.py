@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import JobLedger, Ledger
@@ -54,6 +54,17 @@ def state_uri(given: str | None) -> str | None:
     except (configparser.Error, UnicodeDecodeError):
         return None
     return parser.get("batchemr", "state", fallback=None)
+
+
+def check_environment(given: str | None, known: Iterable[str]) -> None:
+    """Refuse an environment that no file has where some have environments: it is misspelt.
+
+    Raises:
+        typer.BadParameter: with those that there are.
+    """
+    names = list(dict.fromkeys(known))
+    if given is not None and names and given not in names:
+        raise typer.BadParameter(f"no environment {given}; there is {', '.join(names)}", param_hint="--environment")
 
 
 def clients(profile: str | None, region: str | None) -> Clients:

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from airflow_batchemr.cli.common import check_environment
+
 app = typer.Typer(
     add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False
 )
@@ -47,6 +49,7 @@ def graph(
     from airflow_batchemr.spec.errors import guess
 
     spec = load_file(file, environment=environment)
+    check_environment(environment, spec.environments)
     errors = [error for error in spec.errors if pipeline is None or error.pipeline in (pipeline, None)]
     for error in errors:
         sys.stderr.write(f"{error}\n")

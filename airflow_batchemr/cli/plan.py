@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from airflow_batchemr.cli.common import ProfileOption, RegionOption, StateOption, new_app, state_uri
+from airflow_batchemr.cli.common import ProfileOption, RegionOption, StateOption, check_environment, new_app, state_uri
 
 if TYPE_CHECKING:
     from airflow_batchemr.cli.plan_jobs import Forecast
@@ -54,6 +54,7 @@ def plan(  # noqa: PLR0917 - all are options
     from airflow_batchemr.spec import load_file
 
     spec = load_file(file, environment=environment, only=pipeline)
+    check_environment(environment, spec.environments)
     for error in spec.errors:
         sys.stderr.write(f"{error}\n\n")
     chosen = {name: one for name, one in spec.pipelines.items() if pipeline in (None, name)}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from airflow_batchemr.cli.common import new_app
+from airflow_batchemr.cli.common import check_environment, new_app
 
 app = new_app()
 
@@ -36,6 +36,7 @@ def render(
     from airflow_batchemr.spec import load_file
 
     spec = load_file(file, environment=environment, only=pipeline)
+    check_environment(environment, spec.environments)
     for error in spec.errors:
         sys.stderr.write(f"{error}\n\n")
     if pipeline is not None and pipeline not in spec.names:

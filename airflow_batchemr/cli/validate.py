@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airflow_batchemr.cli.common import new_app
+from airflow_batchemr.cli.common import check_environment, new_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,7 @@ def validate(
     told: dict[tuple[object, ...], SpecError] = {}
     dags: dict[str, Path] = {}
     checked, pipelines = 0, 0
+    environments: list[str] = []
     for path in files:
         found = find_files(path)
         if not found:
@@ -53,11 +54,13 @@ def validate(
         for file in found:
             spec = load_file(file, environment=environment)
             checked += 1
+            environments += spec.environments
             pipelines += len(spec.names)
             specs = [spec] if environment else [load_file(file, name) for name in spec.environments] or [spec]
             for each in specs:
                 _note(told, each.errors + each.warnings)
             _note(told, _doubles(spec.names, file, dags))
+    check_environment(environment, environments)
     errors = sum(error.severity == "error" for error in told.values())
     warnings = sum(error.severity == "warning" for error in told.values())
     notes = len(told) - errors - warnings

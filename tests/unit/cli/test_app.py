@@ -64,6 +64,19 @@ def test_a_folder_of_programs_that_is_not_there_is_told_before_anything_starts(t
     assert "does not exist" in result.output
 
 
+@pytest.mark.parametrize("command", ["validate", "graph", "plan", "render"])
+def test_an_environment_that_no_file_has_is_wrong_usage(command, tmp_path):
+    """A misspelt one would silently be the bare defaults; a file without environments takes any."""
+    file = tmp_path / "p.yaml"
+    pipeline = "p: {batch: {image: 'a:1', queue: q, command: c}}\n"
+    file.write_text(f"env: {{prod: {{}}, dev: {{}}}}\n{pipeline}")
+    result = runner.invoke(app, [command, str(file), "--environment", "prd"], env={"COLUMNS": "200"})
+    assert (2, True) == (result.exit_code, "no environment prd; there is prod, dev" in result.output)
+    assert 0 == runner.invoke(app, [command, str(file), "--environment", "prod"]).exit_code
+    file.write_text(pipeline)
+    assert 0 == runner.invoke(app, [command, str(file), "--environment", "prd"]).exit_code
+
+
 def test_the_version_is_the_distribution_s():
     """`--version` alone."""
     assert f"{version('airflow-batchemr')}\n" == runner.invoke(app, ["--version"]).output
