@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import botocore.exceptions
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -21,7 +22,7 @@ FIRST, MOST = 15.0, 300.0
 PATIENCE = 6 * 3600.0
 #: What a call to AWS raises; the last two where clients are made, as by a role that is assumed.
 FAILURES = (AwsError, LedgerError, BotoCoreError, ClientError)
-_UNREACHED = (HTTPClientError, CredentialRetrievalError, MetadataRetrievalError)
+_UNREACHED = (botocore.exceptions.ConnectionError, HTTPClientError, CredentialRetrievalError, MetadataRetrievalError)
 
 
 def passing(error: Exception) -> bool:

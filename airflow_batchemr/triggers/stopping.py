@@ -68,8 +68,8 @@ async def insist(call: Callable[[], T], clients: Callable[[], Clients], log: Any
                 raise
             wait = pause(tries, first=FIRST, most=MOST)
             log.warning("Not stopped yet (%s): trying again in %.0f s", error, wait)
-            if stale(error):
-                clients().renew()
+            if stale(error):  # in a thread: who holds the clients' lock may be asking Airflow, which this loop serves
+                await loop.run_in_executor(_threads, clients().renew)
             await asyncio.sleep(wait)
             tries += 1
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
+import threading
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from botocore.config import Config
+from botocore.exceptions import ClientError, CredentialRetrievalError, EndpointConnectionError, ProfileNotFound
 
 from airflow_batchemr.aws import clients
+from airflow_batchemr.aws.errors import Expired
 from airflow_batchemr.ledger import LedgerRefusedError
 from airflow_batchemr.operators import base
+from airflow_batchemr.operators import outage as outages
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.operators.emr import EphemeralEmrOperator
 from airflow_batchemr.triggers import stopping
@@ -22,6 +28,7 @@ from airflow_batchemr.triggers.outage import OutageTrigger
 from tests.integration.batch_engine import eventually
 from tests.integration.emr_steps import CLUSTER, Steps, alive
 from tests.integration.task_engine import Task
+from tests.integration.test_batch_array import array_dag
 
 
 @pytest.fixture(autouse=True)
@@ -213,6 +220,20 @@ def test_a_stop_goes_on_when_airflow_waits_no_longer(aws, state, work):
     eventually(lambda: running(aws) == 0)
 
 
+def test_a_stop_is_made_with_fresh_credentials(aws, state, work):
+    """Those that the triggerer has have run out: it gets new ones beside its loop, on which a thread may be waiting."""
+    threads, errors = [], [Expired("batch:TerminateJob: the credentials have run out")]
+    renewed = SimpleNamespace(renew=lambda: threads.append(threading.current_thread()))
+
+    def stop():
+        if errors:
+            raise errors.pop()
+        return "stopped"
+
+    assert "stopped" == asyncio.run(stopping.insist(stop, lambda: renewed, logging.getLogger("test")))
+    assert [False] == [thread is threading.main_thread() for thread in threads]
+
+
 def test_a_clear_is_heeded_by_the_next_try_after_its_own_outage(aws, state, work):
     """The triggerer could not stop the job: the try after the clear does, though AWS is away at its start."""
     job = task(state, work, HOLD)
@@ -237,6 +258,29 @@ def test_a_later_attempt_is_not_hit_by_a_stop_that_comes_late(aws, state, work):
     trigger.stop(trigger.clients(), "cleared", "try 1")
     (work.folder / "go").touch()
     assert 2 == job.try_(second, try_number=2, clears=1)["attempts"]
+
+
+def test_an_outage_is_waited_out_in_airflow_too(aws, run_dag, work):
+    """The wait goes through Airflow's own deferral and resume."""
+    aws.faults.error("ListObjectsV2", times=2)
+    finished = run_dag(array_dag("away", work.command("true")))
+    assert {"work": "success"} == finished.tasks
+    assert 2 == finished.output.count("AWS cannot be reached (S3 ListObjectsV2")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (EndpointConnectionError(endpoint_url="http://sts"), True),
+        (CredentialRetrievalError(provider="role", error_msg="timed out"), True),
+        (ProfileNotFound(profile="nightly"), False),
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole"), False),
+        (ClientError({"Error": {"Code": "Throttling"}}, "AssumeRole"), True),
+    ],
+)
+def test_what_clients_cannot_be_made_of_is_told_apart(error, expected):
+    """A role that cannot be assumed now may be later; a profile that is not there is for a person."""
+    assert expected == outages.passing(error)
 
 
 def test_s3_that_says_no_is_told_from_s3_that_is_away():
