@@ -5,7 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.ledger.records import Intent
+
+if TYPE_CHECKING:
+    from airflow_batchemr.core.indices import IndexSet
+    from airflow_batchemr.ledger.records import Kind, Request
 
 #: AWS Batch: letters, digits, hyphen and underscore, at most 128. EMR takes more; one rule serves both.
 NAME_LENGTH = 128
@@ -64,6 +70,33 @@ class RunIdentity:
         """How the names of the jobs begin that the program of an attempt starts itself: at most 42 characters."""
         digest = self.work_name().rpartition("-")[2]
         return f"{slug(self.job, 20)}-{digest}-a{number:04d}-c-"
+
+    def intent(
+        self,
+        number: int,
+        kind: Kind,
+        requests: list[Request],
+        indices: IndexSet,
+        *,
+        fresh: str | None,
+        details: dict[str, Any],
+    ) -> Intent:
+        """What is claimed for an attempt: its requests, under whose name and for whom."""
+        return Intent(
+            kind=kind,
+            name=self.attempt_name(number),
+            requests=requests,
+            indices=indices,
+            fresh=fresh,
+            try_number=self.try_number,
+            dag_id=self.dag_id,
+            run_key=self.run_key,
+            job=self.job,
+            run_id=self.run_id,
+            task_id=self.task_id,
+            map_index=self.map_index,
+            details=details,
+        )
 
     def environment(self, number: int) -> dict[str, str]:
         """What a program is told about its run."""

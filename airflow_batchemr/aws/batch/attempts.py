@@ -12,7 +12,7 @@ from airflow_batchemr.aws.batch.collect import REFUSED, collect, refused_result,
 from airflow_batchemr.aws.batch.explicit import confirmed
 from airflow_batchemr.aws.errors import AwsError, Refused, Unknown
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.ledger import Attempt, Handle, HandleJob, Intent, LedgerError, StopWord
+from airflow_batchemr.ledger import Attempt, Handle, HandleJob, LedgerError, StopWord
 from airflow_batchemr.ledger.history import children_document
 
 if TYPE_CHECKING:
@@ -87,22 +87,9 @@ class BatchAttempts:
                 that it does not run again in this try.
             StoppedError: the task was killed. Nothing runs.
         """
-        identity = self._identity
-        intent = Intent(
-            kind="batch",
-            name=identity.attempt_name(number),
-            requests=requests,
-            indices=_union(request.indices for request in requests),
-            fresh=fresh,
-            try_number=identity.try_number,
-            dag_id=identity.dag_id,
-            run_key=identity.run_key,
-            job=identity.job,
-            run_id=identity.run_id,
-            task_id=identity.task_id,
-            map_index=identity.map_index,
-            details={children.WAITED_FOR: True} if self._waits_for_children else {},
-        )
+        indices = _union(request.indices for request in requests)
+        details = {children.WAITED_FOR: True} if self._waits_for_children else {}
+        intent = self._identity.intent(number, "batch", requests, indices, fresh=fresh, details=details)
         if not self._ledger.claim(number, intent):
             return None
         attempt = Attempt(number, state.now, intent=intent)

@@ -150,25 +150,9 @@ class EmrAttempts:
         fresh: str | None,
         details: dict[str, Any],
     ) -> Intent:
-        identity = self._identity
-        return Intent(
-            kind=kind,
-            name=identity.attempt_name(number),
-            requests=calls,
-            indices=calls[0].indices,
-            fresh=fresh,
-            try_number=identity.try_number,
-            dag_id=identity.dag_id,
-            run_key=identity.run_key,
-            job=identity.job,
-            run_id=identity.run_id,
-            task_id=identity.task_id,
-            map_index=identity.map_index,
-            details={
-                **details,
-                "steps": {str(step.number): {"name": step.name, "digest": step.digest} for step in planned},
-            },
-        )
+        steps = {str(step.number): {"name": step.name, "digest": step.digest} for step in planned}
+        details = {**details, "steps": steps}
+        return self._identity.intent(number, kind, calls, calls[0].indices, fresh=fresh, details=details)
 
     def _started(self, number: int, intent: Intent, titles: dict[int, str], start: Callable[[], Handle]) -> Open:
         nothing = Handle(kind=intent.kind, abandoned=True)

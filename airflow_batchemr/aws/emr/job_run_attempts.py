@@ -10,7 +10,7 @@ from airflow_batchemr.aws.emr.attempts import MARGIN, StoppedError
 from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 from airflow_batchemr.aws.errors import AwsError, Refused, Unknown
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.ledger.records import Failure, Handle, HandleJob, Intent, Request, Result, StopWord
+from airflow_batchemr.ledger.records import Failure, Handle, HandleJob, Request, Result, StopWord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -136,23 +136,10 @@ class JobRunAttempts:
             state = self._ledger.read()
 
     def _start(self, number: int, request: dict[str, Any], fresh: str | None) -> str | None:
-        identity = self._identity
-        name = identity.attempt_name(number)
-        intent = Intent(
-            kind=self._place.kind,
-            name=name,
-            requests=[Request(name=name, indices=ONE, request=request)],
-            indices=ONE,
-            fresh=fresh,
-            try_number=identity.try_number,
-            dag_id=identity.dag_id,
-            run_key=identity.run_key,
-            job=identity.job,
-            run_id=identity.run_id,
-            task_id=identity.task_id,
-            map_index=identity.map_index,
-            details={"where": self._place.where},
-        )
+        name = self._identity.attempt_name(number)
+        requests = [Request(name=name, indices=ONE, request=request)]
+        where = {"where": self._place.where}
+        intent = self._identity.intent(number, self._place.kind, requests, ONE, fresh=fresh, details=where)
         if not self._ledger.claim(number, intent):
             return None
         if self._stopping() or self._ledger.lease_left(number) < MARGIN:
