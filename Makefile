@@ -22,7 +22,8 @@ GUARDED := $(BIN)/python -m demo.guardian --grace 30
 
 help:
 	@echo 'make demo   run the example pipelines on a real Airflow and a local AWS, to the end'
-	@echo 'make up     the same, left running with Airflow'"'"'s pages until Ctrl-C'
+	@echo 'make up     the same, left running with Airflow'"'"'s pages until Ctrl-C;'
+	@echo '            ARGS="--listen 127.0.0.1:8080" for a port of your own'
 	@echo 'make test   all tests; ARGS="tests/unit -k name" for some'
 	@echo 'make lint   ruff and mypy'
 

@@ -36,7 +36,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="the main job, from nothing to its table")
     left = commands.add_parser("up", help="Airflow and the local AWS, until Ctrl-C")
-    left.add_argument("--listen", metavar="HOST:PORT", help="of Airflow; a free port of the loopback if not given")
+    left.add_argument(
+        "--listen", metavar="HOST:PORT", type=_address, help="of Airflow; a free port of the loopback if not given"
+    )
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
@@ -71,11 +73,10 @@ def run(console: Console) -> None:
     console.print(f"\nDone in {time.monotonic() - started:.0f} s; everything that was started is stopped.")
 
 
-def up(console: Console, listen: str | None) -> NoReturn:
+def up(console: Console, listen: tuple[str, int] | None) -> NoReturn:
     """Airflow and the local AWS with the examples and their inputs, until Ctrl-C."""
-    host, _, port = (listen or "").rpartition(":")
     with ExitStack() as stack:
-        airflow, aws = start(stack, ROOT / ".up", console, {}, (host, int(port)) if listen else None)
+        airflow, aws = start(stack, ROOT / ".up", console, {}, listen)
         exports = " ".join(f"{name}={value}" for name, value in aws.environment.items())
         console.print(f"\nAirflow:    {airflow.url}", highlight=False)
         console.print(f"local AWS:  {aws.endpoint_url}", highlight=False)
@@ -140,6 +141,14 @@ def table(story: Story) -> Table:
     for row in story.rows:
         rows.add_row(row.pipeline, row.job, str(row.ran), str(row.skipped), f"{row.seconds:.0f}", row.output)
     return rows
+
+
+def _address(text: str) -> tuple[str, int]:
+    """HOST:PORT; a port alone is one of the loopback."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:8080")
+    return host or "127.0.0.1", int(port)
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
