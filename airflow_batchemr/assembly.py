@@ -30,17 +30,44 @@ if TYPE_CHECKING:
     from airflow_batchemr.core.compile import DagPlan, TaskPlan
 
 
+class NotAssembledError(Exception):
+    """A Dag cannot be made: a path leads to nothing, or what stands there does not take its arguments.
+
+    Args:
+        error: what Airflow, or a class of the user's choice, raised.
+        job: whose words they are; None for the pipeline's.
+        word: that it is about.
+    """
+
+    def __init__(self, error: Exception, *, job: str | None = None, word: str | None = None) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.job = job
+        self.word = word
+
+
 def assemble(plan: DagPlan) -> DAG:
     """Make the Dag of a plan.
 
     Raises:
-        ImportError: an operator's or a timetable's path leads to nothing.
-        Exception: whatever an operator of the user's choice raises for its arguments.
+        NotAssembledError: Airflow, or a class of the user's choice, does not take what the file says.
     """
     words = plan.dag_kwargs
-    timetable = schedule(words["schedule"], words["timezone"])
-    dag = DAG(plan.dag_id, schedule=timetable, **_dag_kwargs(plan.dag_id, words))
-    tasks = {task.task_id: _task(dag, task, plan) for task in plan.tasks}
+    word: str | None = "schedule"
+    try:
+        timetable = schedule(words["schedule"], words["timezone"])
+        word = "notify"
+        notified = _notified(plan.dag_id, words)
+        word = None
+        dag = DAG(plan.dag_id, schedule=timetable, **_dag_kwargs(words), **notified)
+    except Exception as error:
+        raise NotAssembledError(error, word=word) from error
+    tasks = {}
+    for task in plan.tasks:
+        try:
+            tasks[task.task_id] = _task(dag, task, plan)
+        except Exception as error:
+            word = "operator" if task.operator.partition(".")[0] != "airflow_batchemr" else None
+            raise NotAssembledError(error, job=task.task_id.partition(".")[0], word=word) from error
     for task in plan.tasks:
         operator = tasks[task.task_id]
         if task.upstream:
@@ -77,7 +104,7 @@ def _operator(path: str) -> Any:
     return settings.load(path, "the operator")
 
 
-def _dag_kwargs(dag_id: str, words: Mapping[str, Any]) -> dict[str, Any]:
+def _dag_kwargs(words: Mapping[str, Any]) -> dict[str, Any]:
     zone = pendulum.timezone(words["timezone"])
     kwargs = {
         name: words[name] for name in ("description", "catchup", "max_active_runs", "tags", "doc_md") if name in words
@@ -86,8 +113,12 @@ def _dag_kwargs(dag_id: str, words: Mapping[str, Any]) -> dict[str, Any]:
         if name in words:
             kwargs[name] = moment(words[name], zone)
     kwargs["params"] = {name: param(schema) for name, schema in words["params"].items() if name != RERUN}
+    return kwargs
+
+
+def _notified(dag_id: str, words: Mapping[str, Any]) -> dict[str, Any]:
     receivers = words.get("notify", ())
-    kwargs |= callbacks(receivers, of="run")
+    kwargs = callbacks(receivers, of="run")
     if "deadline" in words:
         kwargs["deadline"] = deadline(dag_id, words["deadline"], receivers)
     return kwargs

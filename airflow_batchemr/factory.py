@@ -93,7 +93,7 @@ def _asked_for() -> str | None:
 
 
 def _load(path: Path) -> tuple[dict[str, DAG], list[SpecError]]:
-    from airflow_batchemr.assembly import assemble
+    from airflow_batchemr.assembly import NotAssembledError, assemble
 
     asked_for = _asked_for()
     environment, policy = settings.environment(), settings.policy()
@@ -113,8 +113,10 @@ def _load(path: Path) -> tuple[dict[str, DAG], list[SpecError]]:
                 dags[name] = assemble(compile_pipeline(changed or pipeline))
             except SpecError as error:
                 errors.append(_placed(error, spec, name))
-            except Exception as error:  # noqa: BLE001 - a policy's or an operator's own: no other Dag may suffer
-                errors.append(_placed(SpecError(f"{type(error).__name__}: {error}"), spec, name))
+            except NotAssembledError as error:
+                errors.append(spec.error(name, str(error), error.job, error.word))
+            except Exception as error:  # noqa: BLE001 - a policy's own: no other Dag may suffer
+                errors.append(spec.error(name, f"{type(error).__name__}: {error}"))
         if asked_for in dags:
             return dags, []  # the mistakes of others are no matter of this process
         if asked_for is not None:

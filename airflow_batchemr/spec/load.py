@@ -55,6 +55,24 @@ class SpecFile:
         key = self._sources.get(name, name)
         return slice_text(self._text, [key], blank=False) or ""
 
+    def error(self, name: str, message: str, job: str | None = None, word: str | None = None) -> SpecError:
+        """A mistake that came to light when the Dag was made, at its place.
+
+        Args:
+            name: the pipeline.
+            message: what is wrong.
+            job: whose it is, if it is a job's.
+            word: that it is about; where it stands nowhere, the place is the job's or the pipeline's.
+        """
+        document = read(self.path, self._text if self.path.suffix != ".json" else "")
+        key = self._sources.get(name, name)
+        entry = document.value.get(key, {})
+        keys = [key]
+        if job is not None and isinstance(jobs := entry.get("jobs"), dict):
+            keys += ["jobs", next((one for one in jobs if job == one or job.startswith(f"{one}_")), job)]
+        place, _ = document.find([*keys, *([word] if word else [])], key=True)
+        return document.error(message, None, place if entry else None, pipeline=name)
+
 
 def load_file(
     path: str | os.PathLike[str],

@@ -203,3 +203,33 @@ def test_the_one_dag_asked_for_is_found_in_whatever_file_it_is(bag_of, asked_for
     bag = bag_of({"a.yaml": GOOD.format("first"), "m.yaml": text, "z.yaml": "x: [\n"})
     assert list(bag.dags) == [name]
     assert bag.import_errors == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("p:\n  schedule: {timetable: airflow.nope.N}\n  operator: {bash}\n  with: {cmd}", "2:3", "airflow.nope.N"),
+        ("p:\n  operator: airflow.nope.N\n", "2:3", "ImportError: cannot import the operator, airflow.nope.N"),
+        ("p:\n  jobs:\n    a: {operator: airflow.nope.N}\n", "3:9", "ImportError: cannot import the operator"),
+        (
+            "p:\n  jobs:\n    a:\n      matrix: {x: [1]}\n      operator: {bash}\n      with: {bsh: a}\n",
+            "5:7",
+            "missing keyword argument 'bash_command'",
+        ),
+        ("p:\n  notify: {notifier: airflow.nope.N}\n  operator: {bash}\n  with: {cmd}\n", "2:3", "airflow.nope.N"),
+        ("p:\n  matrix: {x: [1]}\n  defaults: {pool: q}\n  jobs: {a: {operator: no.N}}\n", "4:14", "No module"),
+    ],
+    ids=["timetable", "flat", "job", "matrix of jobs", "notifier", "matrix"],
+)
+def test_what_only_airflow_finds_wrong_is_told_with_its_place(tmp_path, text, place, message):
+    """The file is sound, and what it names is not there or takes other arguments."""
+    from airflow_batchemr import build_dags
+    from airflow_batchemr.spec import SpecError
+
+    file = tmp_path / "p.yaml"
+    bash = "airflow.providers.standard.operators.bash.BashOperator"
+    file.write_text(text.replace("{bash}", bash).replace("{cmd}", "{bash_command: 'true'}"))
+    with pytest.raises(SpecError) as raised:
+        build_dags(file)
+    assert str(raised.value).startswith(f"{file}:{place}: error: ")
+    assert message in str(raised.value)
