@@ -292,6 +292,8 @@ def _settings(home: Path, dags: Path, *, host: str, port: int, worker_logs: int,
     """Airflow's settings for one person on one small machine; the rest are its defaults."""
     return {
         "AIRFLOW_HOME": str(home),
+        # SQLite has one writer at a time; on a busy machine the others wait longer for it than the default of 5 s
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "4",  # tasks wait in the triggerer; a slot is needed only to start and to end

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 DAGS = (
     "resumed",
+    "repeated",
     "cleared",
     "cleared_at_once",
     "marked",

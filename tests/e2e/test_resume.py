@@ -31,18 +31,18 @@ def test_a_cleared_task_runs_the_failed_index_only(airflow: Airflow, work: Work)
 
 def test_a_cleared_success_runs_nothing(airflow: Airflow, aws: LocalAws, work: Work) -> None:
     """Clearing a whole run that has succeeded looks at its markers and submits nothing."""
-    run = airflow.trigger("resumed", "2026-11-03T00:00:00Z")
-    assert airflow.wait_for_run("resumed", run) == "success"
-    submitted, done = aws.requests()["SubmitJob"], work.count("done", "resumed", "shards")
+    run = airflow.trigger("repeated", "2026-11-03T00:00:00Z")
+    assert airflow.wait_for_run("repeated", run) == "success"
+    submitted, done = aws.requests()["SubmitJob"], work.count("done", "repeated", "shards")
 
-    airflow.clear("resumed", run, "shards", "after")
-    assert airflow.wait_for_run("resumed", run) == "success"
-    assert {name: task["try_number"] for name, task in airflow.tasks("resumed", run).items()} == {
+    airflow.clear("repeated", run, "shards", "after")
+    assert airflow.wait_for_run("repeated", run) == "success"
+    assert {name: task["try_number"] for name, task in airflow.tasks("repeated", run).items()} == {
         "shards": 2,
         "after": 2,
     }
     assert submitted == aws.requests()["SubmitJob"]
-    assert done == work.count("done", "resumed", "shards")
+    assert done == work.count("done", "repeated", "shards")
 
 
 def test_the_second_of_two_backfills_submits_nothing(airflow: Airflow, aws: LocalAws, work: Work) -> None:
