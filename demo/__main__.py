@@ -79,6 +79,7 @@ def up(console: Console, listen: tuple[str, int] | None) -> NoReturn:
         airflow, aws = start(stack, ROOT / ".up", console, {}, listen)
         exports = " ".join(f"{name}={value}" for name, value in aws.environment.items())
         console.print(f"\nAirflow:    {airflow.url}", highlight=False)
+        console.print(f"what ran:   {airflow.url}/plugin/batchemr", highlight=False)
         console.print(f"local AWS:  {aws.endpoint_url}", highlight=False)
         console.print(f"for `aws`:  export {exports}", markup=False, highlight=False, soft_wrap=True)
         console.print(

@@ -125,13 +125,13 @@ def test_progress_is_told_while_it_runs(aws, logs, run_dag, steps, xcom):
     assert "Step 2/2 second" in finished.output
     assert "COMPLETED" in finished.output
     cluster_id = named(aws, "progress-")[0]["Id"]
-    key = "2026-11-20T000000Z"
+    key, task = "2026-11-20T000000Z", "work"
     for link, address in (
         (EmrClusterLink, f"#/clusterDetails/{cluster_id}"),
         (EmrLogsLink, f"s3/buckets/logs?region=us-east-1&prefix=emr%2F{cluster_id}/"),
-        (LedgerLink, f"/progress/{key}/work/"),
+        (LedgerLink, f"/progress/{key}/{task}/"),
     ):
-        assert xcom(finished, "progress", "work", link().xcom_key).endswith(address)
+        assert xcom(finished, "progress", task, link().xcom_key).endswith(address)
 
 
 def test_a_job_that_is_not_done_in_time_is_stopped(aws, run_dag, steps):
