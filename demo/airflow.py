@@ -24,6 +24,9 @@ NO_SCHEDULES = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 FINISHED = frozenset({"success", "failed"})
 #: Seconds that something may take on a machine that has much else to do; what is well takes a fraction.
 PATIENCE = 300.0
+#: How often a backfill is asked for: SQLite refuses a transaction that began to read before another one wrote, at once,
+#: whatever its timeout is.
+LOCKED = 4
 _Found = TypeVar("_Found")
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
@@ -109,20 +112,28 @@ class Airflow:
         """
         program = self.program(*arguments)
         if code := program.wait():
-            raise AirflowError(f"airflow {' '.join(arguments)} ended with {code}:\n{program.last_words()}")
+            raise AirflowError(f"airflow {' '.join(arguments)} ended with {code}:\n{program.last_words(40)}")
 
     def backfill(self, dag_id: str, *options: str, timeout: float = PATIENCE) -> None:
         """`airflow backfill create` with these options, and wait until its runs have ended.
 
-        The one before has to be closed first; Airflow looks for that every 30 s only.
+        The one before has to be closed first; Airflow looks for that every 30 s only. Where SQLite has been written to
+        meanwhile, Airflow takes the new one back and leaves it to the caller to ask again.
         """
 
         def closed() -> bool:
             backfills = self.call("GET", "backfills", params={"dag_id": dag_id})["backfills"]
             return all(backfill["completed_at"] for backfill in backfills)
 
-        self.wait(closed, f"the end of the backfill of {dag_id} before", timeout=timeout)
-        self.run_command("backfill", "create", "--dag-id", dag_id, *options)
+        for left in reversed(range(LOCKED)):
+            self.wait(closed, f"the end of the backfill of {dag_id} before", timeout=timeout)
+            try:
+                self.run_command("backfill", "create", "--dag-id", dag_id, *options)
+            except AirflowError as error:
+                if "database is locked" not in str(error) or not left:
+                    raise
+            else:
+                break
         self.wait(
             lambda: all(run["state"] in FINISHED for run in self.runs(dag_id)),
             f"the runs of the backfill of {dag_id}",
