@@ -10,7 +10,7 @@ from airflow_batchemr.aws.batch import explicit
 from airflow_batchemr.aws.batch.attempts import done_folder
 from airflow_batchemr.aws.batch.data import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request
-from airflow_batchemr.aws.batch.limits import check_size
+from airflow_batchemr.aws.batch.limits import check_same_size, check_size
 from airflow_batchemr.aws.batch.requests import attempt_requests
 from airflow_batchemr.aws.batch.words import BatchWords
 from airflow_batchemr.aws.emr.advance import done_steps
@@ -24,7 +24,7 @@ from airflow_batchemr.core import compile_jobs
 from airflow_batchemr.core.emr_needs import Needs
 from airflow_batchemr.core.emr_steps import plan_steps, remaining
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.planning import AttemptPlan, closed, decide
+from airflow_batchemr.core.planning import AttemptPlan, begun_with, closed, decide
 from airflow_batchemr.spec.models import Emr, Spark
 from airflow_batchemr.spec.models.spark import Step
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.emr.python_env import Environment
     from airflow_batchemr.core.compile import DagPlan, TaskPlan
     from airflow_batchemr.core.emr_steps import PlannedStep
-    from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState
+    from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Marker
 
 _BATCH_WORDS = {word.name for word in fields(BatchWords)}
 #: Of what a program is told about its run: steps are not told the attempt, which would make each try's steps others.
@@ -113,6 +113,17 @@ def _environment(kwargs: Mapping[str, Any], jobs: Unwritten | None, number: int,
     return told
 
 
+def _array_options(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = kwargs.get("array") or 1
+    return options if isinstance(options, dict) else {"size": options}
+
+
+def _succeeded(marker: Marker, kwargs: Mapping[str, Any]) -> str:
+    size = int(_array_options(kwargs).get("size", marker.size))
+    other = f", with {marker.size:,} indices: the {size:,} of now count from the next run on"
+    return f"succeeded at {marker.finished_at}{other if size != marker.size else ''}"
+
+
 class Forecaster:
     """Foretells the tasks of one run of one Dag.
 
@@ -181,9 +192,8 @@ class Forecaster:
         identity = self._identity(task, kwargs)
         state = self._read(task.task_id)
         if state is not None and state.marker is not None and kwargs.get("skip_if_succeeded", True):
-            return Forecast(task.task_id, "skip", of=state.marker.size, note=f"succeeded at {state.marker.finished_at}")
-        options = kwargs.get("array") or 1
-        options = options if isinstance(options, dict) else {"size": options}
+            return Forecast(task.task_id, "skip", of=state.marker.size, note=_succeeded(state.marker, kwargs))
+        options = _array_options(kwargs)
         jobs = Unwritten(self.ledger.job(self.plan.dag_id, self.run_key, task.task_id)) if self.ledger else None
         data, input_bytes = None, None
         if "size" not in options:
@@ -226,7 +236,10 @@ class Forecaster:
         if state is None or state.marker is not None:
             return [AttemptPlan(state.next_number if state else 1, IndexSet.range(size))]
         steps = max(1, len(words.memory_steps))
-        decision = decide(state, size, before=closed(state), memory_sizes=steps, resumable=words.preamble)
+        began = begun_with(state) or size
+        decision = decide(state, began, before=closed(state), memory_sizes=steps, resumable=words.preamble)
+        if decision.action == "claim":
+            check_same_size(state, size)
         if decision.action == "mark":
             forecast.does, forecast.note = "skip", "all indices are done; only the marker is missing"
         elif decision.action == "wait":
@@ -234,6 +247,9 @@ class Forecaster:
             forecast.does, forecast.note = "wait", f"attempt {running} is running"
         elif state.done:
             forecast.does, forecast.note = "resume", f"{len(state.done)} of {size} indices are done"
+        if began != size:
+            forecast.of = began
+            forecast.note += f"; it began with {began:,} indices, the {size:,} of now count from the next run on"
         return decision.claims
 
     @staticmethod

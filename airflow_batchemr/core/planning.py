@@ -44,6 +44,15 @@ def closed(state: LedgerState) -> frozenset[int]:
     return frozenset(attempt.number for attempt in state.attempts if not attempt.open)
 
 
+def begun_with(state: LedgerState) -> int | None:
+    """Give how many indices the job had when what is done of it, or runs, was submitted.
+
+    None: nothing of it is done or runs, or that was not recorded.
+    """
+    sizes = (one.size for one in state.current if one.open or one.succeeded)
+    return next((size for size in sizes if size is not None), None)
+
+
 def decide(
     state: LedgerState,
     size: int,

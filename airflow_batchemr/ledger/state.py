@@ -49,6 +49,13 @@ class Attempt:
         return self.intent.indices if self.intent else IndexSet()
 
     @property
+    def size(self) -> int | None:
+        """How many indices the whole job had when the attempt was submitted; None: it was not recorded."""
+        record = self.result or self.intent
+        size = record.details.get("size") if record else None
+        return size if isinstance(size, int) else None
+
+    @property
     def succeeded(self) -> IndexSet:
         """What it has done for good."""
         return self.result.succeeded if self.result else IndexSet()

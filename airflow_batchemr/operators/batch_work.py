@@ -97,6 +97,9 @@ class BatchWork(LedgerOperator):
             resumable=words.preamble,
         )
         step = advance.run(state, fresh, event.get("before") if event else None)
+        if (began := advance.size_of(step.state)) != size:
+            self.log.warning("This run began with %s indices: the %s of now count from the next run on", began, size)
+            size = began
         if step.action == "wait":
             if step.hindered is not None:
                 self.log.error("Nothing more can be submitted: %s. It is waited for what runs", step.hindered)
@@ -109,6 +112,15 @@ class BatchWork(LedgerOperator):
             return self._finish(step, size)
         refused = any(failure.cause == REFUSED for failure in step.failures)  # a retry would be refused, too
         raise (AirflowFailException if refused else AirflowException)(self._report(context, step, size))
+
+    def skipped(self, state: LedgerState, context: Context) -> Any:
+        """Tell that nothing is left to do, also of a run that was done with another number of indices."""
+        size = self.array.get("size") if isinstance(self.array, dict) else self.array or 1
+        if state.marker is not None and size is not None and int(size) != state.marker.size:
+            self.log.warning(
+                "This run was done with %s indices: the %s of now count from the next run on", state.marker.size, size
+            )
+        return super().skipped(state, context)
 
     def _requests(self, words: BatchWords, size: int, data: DataArray | None, done_uri: str | None) -> Any:
         """Makes the requests of an attempt; looks at queue and definition before the first one."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from airflow_batchemr.aws.batch.depend import LOOK_AGAIN
+from airflow_batchemr.aws.batch.limits import check_same_size
 from airflow_batchemr.aws.errors import Refused
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.planning import AttemptPlan, Decision, closed, decide
+from airflow_batchemr.core.planning import AttemptPlan, Decision, begun_with, closed, decide
 from airflow_batchemr.ledger.state import CLAIM_LEASE, derive
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Advance:
     Args:
         attempts: for the calls.
         ledger: the job's.
-        size: number of its indices.
+        size: number of its indices. What a run has begun with another one is waited for, and marked where all of that
+            is done; nothing is submitted beside it.
         requests: makes the SubmitJobs of an attempt; called only where something is to be submitted. What they leave
             out has to wait for another job.
         memory_sizes: how many memory sizes there are to climb.
@@ -100,10 +102,12 @@ class Advance:
                 )
             for plan in decision.claims:
                 try:
+                    if not begins:
+                        check_same_size(state, self.size)
                     requests = self.requests(plan)
                     if not requests:
                         return Step("wait", forgiven, state, state.open_attempts, LOOK_AGAIN)
-                    attempt = self.attempts.start(plan.number, requests, state, fresh)
+                    attempt = self.attempts.start(plan.number, requests, state, fresh, size=self.size)
                 except Refused as error:
                     state = self.ledger.read()
                     waits = state.open_attempts
@@ -122,7 +126,13 @@ class Advance:
                     return Step("wait", forgiven, state, state.open_attempts, TURNED_AWAY)
 
     def _decide(self, state: LedgerState, before: frozenset[int]) -> Decision:
-        return decide(state, self.size, before=before, memory_sizes=self.memory_sizes, resumable=self.resumable)
+        return decide(
+            state, self.size_of(state), before=before, memory_sizes=self.memory_sizes, resumable=self.resumable
+        )
+
+    def size_of(self, state: LedgerState) -> int:
+        """How many indices the job has in this run."""
+        return begun_with(state) or self.size
 
     def _first_of_rerun(self, state: LedgerState) -> Decision:
         if self.size == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import children, jobs
 from airflow_batchemr.aws.batch.collect import REFUSED, collect, refused_result, result_of
@@ -75,7 +75,9 @@ class BatchAttempts:
 
     # Starting
 
-    def start(self, number: int, requests: list[Request], state: LedgerState, fresh: str | None) -> Attempt | None:
+    def start(
+        self, number: int, requests: list[Request], state: LedgerState, fresh: str | None, *, size: int | None = None
+    ) -> Attempt | None:
         """Claim an attempt and submit it; None where somebody else has claimed the number.
 
         The attempt that comes back is abandoned where its lease ran out, or AWS would take no calls, before anything
@@ -88,7 +90,9 @@ class BatchAttempts:
             StoppedError: the task was killed. Nothing runs.
         """
         indices = _union(request.indices for request in requests)
-        details = {children.WAITED_FOR: True} if self._waits_for_children else {}
+        details: dict[str, Any] = {children.WAITED_FOR: True} if self._waits_for_children else {}
+        if size is not None:
+            details["size"] = size
         intent = self._identity.intent(number, "batch", requests, indices, fresh=fresh, details=details)
         if not self._ledger.claim(number, intent):
             return None
@@ -220,6 +224,8 @@ class BatchAttempts:
         result = result_of(ended, fresh=attempt.fresh, forgiven=self._forgiven)
         if attempt.stop is not None and attempt.stop.by == REFUSED:
             result = refused_result(attempt, attempt.stop.reason, result)
+        if attempt.size is not None:  # later tries read results only
+            result = result.model_copy(update={"details": {**result.details, "size": attempt.size}})
         whole = [child for one in ended for child in one.children]
         if whole:
             self._ledger.put_document(children_document(attempt.number), jobs.as_json(whole))

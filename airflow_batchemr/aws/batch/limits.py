@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.core.indices import MAX_INDICES
+from airflow_batchemr.core.planning import begun_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from airflow_batchemr.ledger import LedgerState
 
 #: Bytes of container overrides in a SubmitJob, all together.
 MOST_OVERRIDES = 8192
@@ -74,6 +77,23 @@ def check_size(size: int) -> None:
     """
     if not 1 <= size <= MAX_INDICES:
         raise InvalidRequest(f"array: a job has 1 to {MAX_INDICES:,} indices, not {size:,}")
+
+
+def check_same_size(state: LedgerState, size: int) -> None:
+    """What is left of a run fits what is done of it: it began with as many indices.
+
+    Raises:
+        InvalidRequest: it began with another number, and something is done or runs.
+    """
+    began = begun_with(state)
+    if began is not None and began != size:
+        raise InvalidRequest(
+            f"array: this run began with {began:,} {'index' if began == 1 else 'indices'}, of which "
+            f"{len(state.done):,} {'is' if len(state.done) == 1 else 'are'} done; now the job has {size:,}. An index "
+            f"of {size:,} need not do what it did of {began:,}, so nothing more is submitted. Give it {began:,} again "
+            "to do the rest; or name the job in the `rerun` param of a run of this date, to do all of it again with "
+            f"{size:,}"
+        )
 
 
 def check_timeout(timeout: int | None) -> None:

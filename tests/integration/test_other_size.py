@@ -1,0 +1,131 @@
+"""An array whose number of indices is changed in the file while a run of it is not done."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from typer.testing import CliRunner
+
+from airflow_batchemr.cli.plan import app
+from airflow_batchemr.operators.batch import BatchArrayOperator
+from tests.integration.task_engine import Task
+
+
+class Array(Task):
+    """Tries of an array whose size is set from outside, as by an edit of the file."""
+
+    def __init__(self, state, work):
+        self.size = 4
+        script = "[ ! -e hold ] || while [ ! -e go ]; do sleep 0.05; done; [ ! -e broken ] || [ $i != 1 ]"
+
+        def make():
+            return BatchArrayOperator(
+                task_id="work",
+                queue="default",
+                image="busybox",
+                command=work.command(script),
+                state=state,
+                array=self.size,
+                aws_conn_id=None,
+            )
+
+        super().__init__(make)
+
+
+@pytest.fixture
+def job(aws, state, work):
+    return Array(state, work)
+
+
+def fails(job, **who):
+    with pytest.raises(AirflowException) as told:
+        job.try_(**who)
+    return told
+
+
+@pytest.mark.parametrize("size", [8, 2, 1])
+def test_a_run_that_is_partly_done_is_not_gone_on_with_in_another_size(aws, work, job, size):
+    """Larger or smaller: refused at once, with both sizes and what to do; with the old one it goes on."""
+    (work.folder / "broken").touch()
+    fails(job)
+    (work.folder / "broken").unlink()
+    job.size = size
+    told = fails(job, try_number=2)
+    assert told.errisinstance(AirflowFailException)  # a retry would be refused, too
+    assert f"this run began with 4 indices, of which 3 are done; now the job has {size}" in str(told.value)
+    assert "Give it 4 again to do the rest; or name the job in the `rerun` param" in str(told.value)
+    assert 1 == aws.requests()["SubmitJob"]
+    job.size = 4
+    assert 4 == job.try_(try_number=3)["size"]
+    assert Counter({0: 1, 1: 2, 2: 1, 3: 1}) == work.ran()
+
+
+def test_a_run_of_which_nothing_is_done_takes_the_new_size(aws, work, job):
+    """There is nothing that it could mean otherwise."""
+    job.size = 1
+    job.make, made = (lambda: _broken(made())), job.make
+    fails(job)
+    job.make, job.size = made, 3
+    assert 3 == job.try_(try_number=2)["size"]
+    assert Counter(range(3)) == work.ran()
+
+
+def _broken(operator):
+    operator.command = ["sh", "-c", "exit 1"]
+    return operator
+
+
+def test_a_run_that_waits_is_done_in_the_size_it_began_with(aws, work, job, capfd):
+    """The file is edited meanwhile: the log says that the new size counts later, and so does that of a later clear."""
+    (work.folder / "hold").touch()
+    waits = job.begin()
+    job.size = 8
+    (work.folder / "go").touch()
+    assert 4 == job.try_(waits)["size"]
+    assert "This run began with 4 indices: the 8 of now count from the next run on" in "".join(capfd.readouterr())
+    assert 4 == job.try_(try_number=2)["size"]
+    assert "This run was done with 4 indices: the 8 of now count" in "".join(capfd.readouterr())
+    assert Counter(range(4)) == work.ran()
+
+
+def test_a_rerun_takes_the_new_size(aws, work, job):
+    """From nothing."""
+    (work.folder / "broken").touch()
+    fails(job)
+    (work.folder / "broken").unlink()
+    job.size, context = 6, job.context
+    job.context = lambda *who: {**context(*who), "params": {"rerun": ["work"]}}
+    assert 6 == job.try_(try_number=2)["size"]
+    assert Counter({0: 2, 1: 2, 2: 2, 3: 2, 4: 1, 5: 1}) == work.ran()
+
+
+def planned(tmp_path, state, size):
+    file = tmp_path / "pipeline.yaml"
+    job = f"work: {{array: {size}, batch: {{image: busybox, queue: default, command: 'true'}}}}"
+    file.write_text(f"defaults: {{state: '{state}'}}\ndag: {{jobs: {{{job}}}}}\n")
+    result = CliRunner().invoke(app, [str(file), "--json", "--date", "2026-11-20T00:00"])
+    (told,) = json.loads(result.stdout)["jobs"]
+    return told["does"], told["of"], told["note"], result.exit_code
+
+
+def test_plan_says_what_another_size_would_do(aws, state, work, job, tmp_path):
+    """Refused while a part is done; of a run that is done or runs, that the size counts later."""
+    (work.folder / "broken").touch()
+    fails(job)
+    does, _, note, code = planned(tmp_path, state, 8)
+    assert ("refused", 1) == (does, code)
+    assert "this run began with 4 indices, of which 3 are done; now the job has 8" in note
+    assert ("resume", 4, "3 of 4 indices are done", 0) == planned(tmp_path, state, 4)
+    (work.folder / "broken").unlink()
+    (work.folder / "hold").touch()
+    waits = job.begin(try_number=2)
+    later = "the 8 of now count from the next run on"
+    assert ("wait", 4, f"attempt 2 is running; it began with 4 indices, {later}", 0) == planned(tmp_path, state, 8)
+    (work.folder / "go").touch()
+    job.try_(waits, try_number=2)
+    does, of, note, _ = planned(tmp_path, state, 8)
+    assert ("skip", 4) == (does, of)
+    assert note.endswith(f", with 4 indices: {later}")
