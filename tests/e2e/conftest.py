@@ -107,8 +107,13 @@ def dags_folder(tmp_path_factory: pytest.TempPathFactory, work: Work) -> Path:
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory, aws: LocalAws, dags_folder: Path) -> Iterator[Airflow]:
+def airflow(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, aws: LocalAws, dags_folder: Path
+) -> Iterator[Airflow]:
     """A real `airflow standalone` that has read the Dags."""
+    if request.config.getoption("loadgroup", default=False):
+        ours = [item.nodeid for item in request.session.items if HERE in item.path.parents]
+        assert all(nodeid.endswith("@e2e") for nodeid in ours), "not grouped: each worker would start an Airflow"
     airflow = Airflow(tmp_path_factory.mktemp("airflow"), dags_folder, aws, SETTINGS)
     try:
         airflow.launch()
