@@ -99,10 +99,9 @@ def existing_job(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobLe
     return ledger.job(pipeline, run_key, job)
 
 
-def existing_run(ledger: Ledger, pipeline: str, run_key: str) -> list[str]:
-    """The jobs of a run; raises LookupError that says what there is."""
+def existing_run(ledger: Ledger, pipeline: str, run_key: str) -> None:
+    """Look for a run; raises LookupError that says what there is."""
     _known(ledger, run_key, existing_pipeline(ledger, pipeline), f"run of {pipeline}")
-    return ledger.jobs(pipeline, run_key)
 
 
 def existing_pipeline(ledger: Ledger, pipeline: str) -> list[str]:

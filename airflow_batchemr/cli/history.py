@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import JobLedger, Ledger
 
 app = common.new_app()
-#: Jobs that are read at the same time.
+#: Runs that are read at the same time.
 _THREADS = 8
 
 
@@ -86,16 +86,19 @@ def _pipelines(ledger: Ledger, *, json_: bool) -> None:
 
 
 def _runs(ledger: Ledger, pipeline: str, limit: int, *, json_: bool) -> None:
+    from airflow_batchemr.ledger.history import run_history
+
     keys = common.existing_pipeline(ledger, pipeline)[: -limit - 1 : -1]
     with ThreadPoolExecutor(_THREADS) as threads:
-        jobs = dict(zip(keys, threads.map(lambda key: ledger.jobs(pipeline, key), keys), strict=True))
-        wanted = [(key, job) for key in keys for job in jobs[key]]
-        told = dict(zip(wanted, threads.map(lambda one: _story(ledger, pipeline, *one), wanted), strict=True))
+        told = list(threads.map(lambda key: run_history(ledger, pipeline, key), keys))
     if json_:
-        _lines(_job_json(pipeline, key, story) for (key, _), story in told.items())
+        _lines(_job_json(pipeline, key, story) for key, stories in zip(keys, told, strict=True) for story in stories)
         return
-    names = list(dict.fromkeys(job for key in reversed(keys) for job in jobs[key]))
-    rows = [[key, *(_cell(told.get((key, job))) for job in names)] for key in keys]
+    names = list(dict.fromkeys(story.job for stories in reversed(told) for story in stories))
+    rows = []
+    for key, stories in zip(keys, told, strict=True):
+        by_name = {story.job: story for story in stories}
+        rows.append([key, *(_cell(by_name.get(name)) for name in names)])
     common.table(["run", *names], rows)
 
 
@@ -106,10 +109,10 @@ def _cell(story: JobStory | None) -> str:
 
 
 def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
-    jobs = common.existing_run(ledger, pipeline, run_key)
-    with ThreadPoolExecutor(_THREADS) as threads:
-        told = list(threads.map(lambda job: _story(ledger, pipeline, run_key, job), jobs))
-    told.sort(key=lambda story: (story.began is None, story.began))
+    from airflow_batchemr.ledger.history import run_history
+
+    common.existing_run(ledger, pipeline, run_key)
+    told = run_history(ledger, pipeline, run_key)
     if json_:
         _lines(_job_json(pipeline, run_key, story) for story in told)
         return
@@ -120,12 +123,6 @@ def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
             for one in told
         ],
     )
-
-
-def _story(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobStory:
-    from airflow_batchemr.core.history import job_story
-
-    return job_story(job, ledger.job(pipeline, run_key, job).history())
 
 
 def _job(found: JobLedger, who: list[str], state: str, *, json_: bool) -> None:

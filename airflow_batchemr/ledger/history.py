@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.history import index_story, job_story
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.core.history import JobStory
     from airflow_batchemr.ledger.job import JobLedger
+    from airflow_batchemr.ledger.ledger import Ledger
 
 
 def children_document(number: int) -> str:
@@ -43,6 +45,16 @@ def job_history(ledger: JobLedger, job: str, replay: Sequence[str] = ()) -> JobS
             if body:
                 reports[attempt.number] = body.decode()
     return job_story(job, state, replay, reports)
+
+
+def run_history(ledger: Ledger, dag_id: str, run_key: str) -> list[JobStory]:
+    """Tell of all jobs of a run, in the order in which they began; those that needed no attempt come last.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    told = [job_story(job, ledger.job(dag_id, run_key, job).history()) for job in ledger.jobs(dag_id, run_key)]
+    return sorted(told, key=lambda story: story.began.timestamp() if story.began else math.inf)
 
 
 def index_history(ledger: JobLedger, index: int) -> list[list[tuple[str, str]]]:

@@ -14,21 +14,19 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_batchemr.aws.errors import AwsError, classify
-from airflow_batchemr.core.history import job_story
 from airflow_batchemr.ledger import Ledger, LedgerError
-from airflow_batchemr.ledger.history import index_history, job_history
+from airflow_batchemr.ledger.history import index_history, job_history, run_history
 from airflow_batchemr.operators.connection import connection_clients
 from airflow_batchemr.plugin.places import configured, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_batchemr.core.history import JobStory
     from airflow_batchemr.plugin.places import Place
 
 #: Runs that a pipeline's page shows, the newest.
 SHOWN_RUNS = 30
-#: Jobs that are read at the same time.
+#: Runs that are read at the same time.
 _THREADS = 8
 #: Nothing is loaded from anywhere, no script runs, and nobody but Airflow's own pages frames them.
 _HEADERS = {
@@ -78,7 +76,7 @@ def pipeline(
         return _page("runs.html", place, lambda ledger: {"dag_id": dag_id, **_runs(ledger, dag_id)})
     who = {"dag_id": dag_id, "run_key": run_key}
     if job is None:
-        return _page("jobs.html", place, lambda ledger: {**who, "jobs": _jobs(ledger, dag_id, run_key)})
+        return _page("jobs.html", place, lambda ledger: {**who, "jobs": run_history(ledger, dag_id, run_key)})
     return _page("job.html", place, lambda ledger: {**who, **_job(ledger, dag_id, run_key, job, index)})
 
 
@@ -86,23 +84,9 @@ def _runs(ledger: Ledger, dag_id: str) -> dict[str, Any]:
     keys = ledger.runs(dag_id)
     shown = keys[: -SHOWN_RUNS - 1 : -1]
     with ThreadPoolExecutor(_THREADS) as threads:
-        told = list(threads.map(lambda key: {one.job: one for one in _stories(ledger, dag_id, key)}, shown))
+        told = list(threads.map(lambda key: {one.job: one for one in run_history(ledger, dag_id, key)}, shown))
     names = list(dict.fromkeys(name for row in reversed(told) for name in row))
     return {"names": names, "rows": list(zip(shown, told, strict=True)), "count": len(keys)}
-
-
-def _jobs(ledger: Ledger, dag_id: str, run_key: str) -> list[JobStory]:
-    with ThreadPoolExecutor(_THREADS) as threads:
-        told = list(threads.map(lambda job: _story(ledger, dag_id, run_key, job), ledger.jobs(dag_id, run_key)))
-    return sorted(told, key=lambda story: (story.began is None, story.began))
-
-
-def _stories(ledger: Ledger, dag_id: str, run_key: str) -> list[JobStory]:
-    return [_story(ledger, dag_id, run_key, job) for job in ledger.jobs(dag_id, run_key)]
-
-
-def _story(ledger: Ledger, dag_id: str, run_key: str, job: str) -> JobStory:
-    return job_story(job, ledger.job(dag_id, run_key, job).history())
 
 
 def _job(ledger: Ledger, dag_id: str, run_key: str, job: str, index: int | None) -> dict[str, Any]:

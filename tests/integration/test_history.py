@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.ledger import Intent, Ledger, Request
+from airflow_batchemr.ledger import Intent, Ledger, Marker, Request
 
 KEY = "2026-11-20T000000Z"
 
@@ -70,7 +70,7 @@ def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
     aws.reset_requests()
 
     assert [["pipeline", "runs", "last", "run"], ["nightly", "1", KEY]] == columns(batchemr())
-    assert [["run", "report", "split"], [KEY, "succeeded", "succeeded", "4/4"]] == columns(batchemr("nightly"))
+    assert [["run", "split", "report"], [KEY, "succeeded", "4/4", "succeeded"]] == columns(batchemr("nightly"))
     split, report = columns(batchemr("nightly", KEY))[1:]
     assert ["split", "succeeded", "4/4", "2"] == split[:4]
     assert ["report", "succeeded", "1/1", "1"] == report[:4]
@@ -119,6 +119,17 @@ def test_an_emr_job_is_told_with_its_steps_and_the_cause_that_stood_in_its_logs(
     assert ("emr", "failed", "0") == (attempt["kind"], attempt["state"], attempt["succeeded"])
     assert ["COMPLETED", "FAILED"] == [one["value"].split(": ")[1] for one in attempt["facts"] if one["name"] == "step"]
     assert "no-such-tool: not found" in batchemr("told", KEY, "told")
+
+
+def test_jobs_that_needed_no_attempt_come_last(aws):
+    """Such as two whose input was empty, as `allow_empty` lets it be: they have a marker only."""
+    ledger = Ledger(aws.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"])
+    for job in ("a", "b"):
+        ledger.job("nightly", KEY, job).mark(Marker(attempt=0, size=0, fresh=None))
+    ledger.job("nightly", KEY, "split").claim(1, intent())
+    expected = [["split", "running"], ["a", "succeeded"], ["b", "succeeded"]]
+    assert expected == [row[:2] for row in columns(batchemr("nightly", KEY))[1:]]
+    assert ["run", "split", "a", "b"] == columns(batchemr("nightly"))[0]
 
 
 @pytest.mark.parametrize(
