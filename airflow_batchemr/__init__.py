@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from airflow_batchemr.factory import build_dags, load_pipelines
     from airflow_batchemr.operators.batch import BatchArrayOperator
     from airflow_batchemr.operators.emr import (
-        CreateEmrClusterOperator,
+        EmrCreateClusterOperator,
         EmrStepsOperator,
+        EmrTerminateClusterOperator,
         EphemeralEmrOperator,
-        TerminateEmrClusterOperator,
     )
     from airflow_batchemr.sensors.marker import S3MarkerSensor
 
@@ -24,20 +24,20 @@ _WHERE = {
     "build_dags": "factory",
     "load_pipelines": "factory",
     "BatchArrayOperator": "operators.batch",
-    "CreateEmrClusterOperator": "operators.emr",
+    "EmrCreateClusterOperator": "operators.emr",
     "EmrStepsOperator": "operators.emr",
     "EphemeralEmrOperator": "operators.emr",
-    "TerminateEmrClusterOperator": "operators.emr",
+    "EmrTerminateClusterOperator": "operators.emr",
     "S3MarkerSensor": "sensors.marker",
 }
 
 __all__ = [
     "BatchArrayOperator",
-    "CreateEmrClusterOperator",
+    "EmrCreateClusterOperator",
     "EmrStepsOperator",
     "EphemeralEmrOperator",
     "S3MarkerSensor",
-    "TerminateEmrClusterOperator",
+    "EmrTerminateClusterOperator",
     "__version__",
     "build_dags",
     "load_pipelines",

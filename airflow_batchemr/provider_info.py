@@ -67,7 +67,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "policy": {
                         "description": "Dotted path of a function that is called with each pipeline before its Dag is "
-                        "made. It returns the pipeline, a changed copy, or raises airflow_batchemr.spec.SpecError.",
+                        "made. It returns the pipeline, a changed copy, or raises airflow_batchemr.pipeline_file.PipelineFileError.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "our_company.policies.pipeline",

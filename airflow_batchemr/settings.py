@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_batchemr.spec import Pipeline
+    from airflow_batchemr.pipeline_file import Pipeline
 
     Policy = Callable[[Pipeline], Pipeline | None]
 

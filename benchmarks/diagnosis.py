@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from airflow_batchemr.core.emr_diagnosis import Log, probable_cause
+from airflow_batchemr.aws.emr.diagnosis import Log, probable_cause
 
 FAILURES = Path(__file__).parents[1] / "tests" / "data" / "emr_failures"
 ORDER = ("driver_stdout", "driver_stderr", "stdout", "stderr", "bootstrap_stderr", "bootstrap_stdout")

@@ -35,7 +35,7 @@ async def wait(trigger: Any) -> float:
 async def watch(triggers: list[Any]) -> list[float]:
     from airflow_batchemr.aws.emr import poll
     from airflow_batchemr.aws.poller import shared_poller
-    from airflow_batchemr.operators.connection import shared_clients
+    from airflow_batchemr.connections import shared_clients
 
     clients = shared_clients(None, None)
     slow = poll.EmrPoller(clients, shortest=poll.LONGEST, longest=poll.LONGEST)
@@ -66,7 +66,7 @@ def main() -> None:
                 Steps=[{"Name": "sleep", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}],
             )["JobFlowId"]
             started[cluster_id] = emr.list_steps(ClusterId=cluster_id)["Steps"][0]["Id"]
-        from airflow_batchemr.aws.identity import RunIdentity
+        from airflow_batchemr.engine.job_identity import JobIdentity
         from airflow_batchemr.triggers.emr import EmrTrigger
 
         triggers = [
@@ -76,8 +76,8 @@ def main() -> None:
                 names=["sleep"],
                 created="2020-01-01T00:00:00+00:00",
                 own=True,
-                identity=RunIdentity("s3://state/x", "dag", "key", f"job{number}", "run", "task").values(),
-                attempts=[1],
+                identity=JobIdentity("s3://state/x", "dag", "key", f"job{number}", "run", "task").values(),
+                submissions=[1],
                 aws_conn_id=None,
             )
             for number, (cluster_id, step_id) in enumerate(started.items())

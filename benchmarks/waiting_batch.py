@@ -48,14 +48,14 @@ def ours(ids: list[str]) -> list:
     # The peer's trigger imports it when it is imported; ours when it first makes a client
     from airflow.providers.amazon.aws.hooks import base_aws  # noqa: F401
 
-    from airflow_batchemr.aws.identity import RunIdentity
+    from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.triggers.batch import BatchJobsTrigger
 
     return [
         BatchJobsTrigger(
             jobs={job_id: "0"},
-            identity=RunIdentity("s3://state/ledger", "dag", "key", f"job{number}", "run", "task").values(),
-            attempts=[1],
+            identity=JobIdentity("s3://state/ledger", "dag", "key", f"job{number}", "run", "task").values(),
+            submissions=[1],
             aws_conn_id=None,
         )
         for number, job_id in enumerate(ids)

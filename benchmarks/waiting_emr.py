@@ -32,7 +32,7 @@ POLLS = ("ListClusters", "DescribeCluster", "ListSteps", "DescribeStep")
 
 
 def ours(clusters: dict[str, list[str]], *, own: bool = True) -> list:
-    from airflow_batchemr.aws.identity import RunIdentity
+    from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.triggers.emr import EmrTrigger
 
     return [
@@ -42,8 +42,8 @@ def ours(clusters: dict[str, list[str]], *, own: bool = True) -> list:
             names=step_ids,
             created="2020-01-01T00:00:00+00:00",
             own=own,
-            identity=RunIdentity("s3://state/ledger", "dag", "key", f"job{number}", "run", "task").values(),
-            attempts=[1],
+            identity=JobIdentity("s3://state/ledger", "dag", "key", f"job{number}", "run", "task").values(),
+            submissions=[1],
             aws_conn_id=None,
         )
         for number, (cluster_id, step_ids) in enumerate(clusters.items())

@@ -30,9 +30,9 @@ KEPT_LINES = 500
 #: Milliseconds before now from which on a stream is read that has not been followed: what is older is in CloudWatch.
 FIRST_LOOK = 600_000
 #: Pages of one look; of a log that grows faster the rest is in CloudWatch only.
-MOST_PAGES = 20
+MAX_PAGES = 20
 #: Streams that do not exist yet and that are asked for one by one in a look.
-MOST_SINGLY = 10
+MAX_SINGLY = 10
 #: Seconds after which a stream that nobody has looked at is forgotten.
 FORGOTTEN = 900.0
 
@@ -136,7 +136,7 @@ class LogFollower:
             new = [stream for stream in streams if not stream.found]
             if new and not self._ask(group, new) and len(new) > 1:
                 # One that does not exist yet, as long as its program writes nothing, hides the others
-                for stream in sorted(new, key=lambda one: one.looked)[:MOST_SINGLY]:
+                for stream in sorted(new, key=lambda one: one.looked)[:MAX_SINGLY]:
                     stream.looked = time.monotonic()
                     self._ask(group, [stream])
         with self._lock:
@@ -160,7 +160,7 @@ class LogFollower:
         named = {stream.name: stream for stream in streams}
         since = min(stream.since for stream in streams)
         token: dict[str, str] = {}
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             try:
                 answer = self._clients.polling("logs").filter_log_events(
                     logGroupName=group, logStreamNames=list(named), startTime=max(0, since - OVERLAP), **token

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.aws.batch.attempts import BatchAttempts
-from airflow_batchemr.aws.emr.attempts import EmrAttempts
-from airflow_batchemr.aws.emr.job_run_attempts import stop_job_run
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+from airflow_batchemr.aws.emr.job_run_submissions import stop_job_run
+from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.identity import RunIdentity
-    from airflow_batchemr.ledger import Attempt, JobLedger, LedgerState
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.ledger import JobLedger, LedgerState, Submission
 
 
-def stop_attempts(
+def stop_submissions(
     clients: Clients,
     ledger: JobLedger,
-    identity: RunIdentity,
+    identity: JobIdentity,
     state: LedgerState,
-    attempts: Sequence[Attempt],
+    submissions: Sequence[Submission],
     *,
     reason: str,
     by: str,
@@ -40,14 +40,16 @@ def stop_attempts(
     Raises:
         AwsError, LedgerError: a call failed.
     """
-    batch = [one for one in attempts if one.intent is None or one.intent.kind == "batch"]
+    batch = [one for one in submissions if one.intent is None or one.intent.kind == "batch"]
     if batch:
-        BatchAttempts(clients, ledger, identity).stop(batch, reason, by=by)
-    emr = EmrAttempts(clients, ledger, identity)
-    for attempt in reversed([one for one in attempts if one not in batch]):  # steps before the cluster that they run on
-        if attempt.intent is not None and attempt.intent.kind in {"emr_serverless", "emr_eks"}:
-            stop_job_run(clients, ledger, identity, attempt, reason, by=by)
+        BatchSubmissions(clients, ledger, identity).stop(batch, reason, by=by)
+    emr = EmrSubmissions(clients, ledger, identity)
+    for submission in reversed(
+        [one for one in submissions if one not in batch]
+    ):  # steps before the cluster that they run on
+        if submission.intent is not None and submission.intent.kind in {"emr_serverless", "emr_eks"}:
+            stop_job_run(clients, ledger, identity, submission, reason, by=by)
         else:
-            opened = emr.adopt(attempt, state)
+            opened = emr.adopt(submission, state)
             if opened is not None:
                 emr.stop(opened, reason, by=by)

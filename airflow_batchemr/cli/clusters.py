@@ -12,7 +12,7 @@ from airflow_batchemr.cli import common
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.cli.started import Started
+    from airflow_batchemr.cli.inventory import Started
 
 app = common.new_app()
 
@@ -32,7 +32,7 @@ def clusters(
     batchemr clusters --end j-2AXXXXXXGAPLF
     """
     from airflow_batchemr.aws.emr.clusters import ALIVE
-    from airflow_batchemr.cli.started import emr_clusters, instance_hours
+    from airflow_batchemr.cli.inventory import emr_clusters, instance_hours
 
     with common.errors():
         aws = common.clients(profile, region)
@@ -70,18 +70,18 @@ def _hours(hours: float | None) -> str:
 def _end(aws: Clients, ids: list[str]) -> None:
     """End clusters, but only those that this package has started; leave word for whoever waits for them."""
     from airflow_batchemr.aws.emr.clusters import terminate
-    from airflow_batchemr.cli.started import emr_clusters
-    from airflow_batchemr.ledger import Ledger, LedgerError, StopWord
+    from airflow_batchemr.cli.inventory import emr_clusters
+    from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
 
     known = {one.id: one for one in emr_clusters(aws)}
     if strange := [id_ for id_ in ids if id_ not in known]:
         raise LookupError(f"{', '.join(strange)}: no running cluster that this package has started")
     for id_ in ids:
         one = known[id_]
-        if one.attempt is not None:
+        if one.submission is not None:
             try:
                 ledger = Ledger(aws.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
-                ledger.ask_stop(one.attempt, StopWord(reason="ended by hand", by="batchemr clusters"))
+                ledger.ask_stop(one.submission, StopRequest(reason="ended by hand", by="batchemr clusters"))
             except LedgerError as error:
                 common.say(f"note: no word was left in the ledger: {error}")
     terminate(aws, ids)

@@ -34,7 +34,7 @@ def fmt(
 
         batchemr fmt - < pipelines.yaml
     """
-    from airflow_batchemr.spec import SpecError, find_files
+    from airflow_batchemr.pipeline_file import PipelineFileError, find_files
 
     failed = changed = 0
     found = [file for path in files for file in (find_files(path) if str(path) != "-" else [path])]
@@ -43,7 +43,7 @@ def fmt(
             continue
         try:
             changed += _format(file, write=not check and not diff, diff=diff)
-        except SpecError as error:
+        except PipelineFileError as error:
             sys.stderr.write(f"{error}\n")
             failed += 1
         except (OSError, UnicodeDecodeError) as error:
@@ -53,7 +53,7 @@ def fmt(
 
 
 def _format(file: Path, *, write: bool, diff: bool) -> bool:
-    from airflow_batchemr.spec.formatting import format_text
+    from airflow_batchemr.pipeline_file.formatting import format_text
 
     if str(file) == "-":
         sys.stdout.write(format_text(sys.stdin.read(), "<stdin>"))

@@ -45,8 +45,8 @@ def graph(
 
         batchemr graph pipelines.yaml -p nightly -f svg > nightly.svg
     """
-    from airflow_batchemr.spec import drawing, load_file
-    from airflow_batchemr.spec.errors import guess
+    from airflow_batchemr.pipeline_file import drawing, load_file
+    from airflow_batchemr.pipeline_file.errors import guess
 
     spec = load_file(file, environment=environment)
     check_environment(environment, spec.environments)

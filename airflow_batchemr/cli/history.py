@@ -14,7 +14,7 @@ from airflow_batchemr.cli import common
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_batchemr.core.history import AttemptStory, JobStory
+    from airflow_batchemr.engine.history import JobHistory, SubmissionHistory
     from airflow_batchemr.ledger import JobLedger, Ledger
 
 app = common.new_app()
@@ -86,7 +86,7 @@ def _pipelines(ledger: Ledger, *, json_: bool) -> None:
 
 
 def _runs(ledger: Ledger, pipeline: str, limit: int, *, json_: bool) -> None:
-    from airflow_batchemr.ledger.history import run_history
+    from airflow_batchemr.engine.history_reader import run_history
 
     keys = common.existing_pipeline(ledger, pipeline)[: -limit - 1 : -1]
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -102,14 +102,14 @@ def _runs(ledger: Ledger, pipeline: str, limit: int, *, json_: bool) -> None:
     common.table(["run", *names], rows)
 
 
-def _cell(story: JobStory | None) -> str:
+def _cell(story: JobHistory | None) -> str:
     if story is None:
         return "-"
     return story.state if story.size <= 1 else f"{story.state} {story.progress}"
 
 
 def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
-    from airflow_batchemr.ledger.history import run_history
+    from airflow_batchemr.engine.history_reader import run_history
 
     common.existing_run(ledger, pipeline, run_key)
     told = run_history(ledger, pipeline, run_key)
@@ -119,14 +119,14 @@ def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
     common.table(
         ["job", "state", "done", "attempts", "began", "took"],
         [
-            [one.job, one.state, one.progress, str(len(one.attempts)), _time(one.began), _took(one.began, one.ended)]
+            [one.job, one.state, one.progress, str(len(one.submissions)), _time(one.began), _took(one.began, one.ended)]
             for one in told
         ],
     )
 
 
 def _job(found: JobLedger, who: list[str], state: str, *, json_: bool) -> None:
-    from airflow_batchemr.ledger.history import job_history
+    from airflow_batchemr.engine.history_reader import job_history
 
     story = job_history(found, who[-1], ["batchemr", "replay", *who, "--state", state])
     if json_:
@@ -134,25 +134,30 @@ def _job(found: JobLedger, who: list[str], state: str, *, json_: bool) -> None:
         return
     marked = f", marked {_time(story.finished_at)}" if story.finished_at else ""
     lines = [f"{' '.join(who)}: {story.state}, {story.progress} done{marked}", found.uri]
-    for attempt in story.attempts:
-        lines += ["", *_attempt(attempt)]
+    for submission in story.submissions:
+        lines += ["", *_submission(submission)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _attempt(attempt: AttemptStory) -> list[str]:
-    took = f" after {_took(attempt.began, attempt.ended)}" if attempt.ended else ""
+def _submission(submission: SubmissionHistory) -> list[str]:
+    took = f" after {_took(submission.began, submission.ended)}" if submission.ended else ""
     lines = [
-        f"attempt {attempt.number}: {attempt.state}{took}, {len(attempt.succeeded):,}/{len(attempt.indices):,} done"
+        f"attempt {submission.number}: {submission.state}{took}, {len(submission.succeeded):,}/{len(submission.indices):,} done"
     ]
-    facts = [("began", _time(attempt.began)), ("by", attempt.by), ("asked to end", attempt.stopped), *attempt.facts]
+    facts = [
+        ("began", _time(submission.began)),
+        ("by", submission.by),
+        ("asked to end", submission.stopped),
+        *submission.facts,
+    ]
     lines += _columns([(name, value) for name, value in facts if value])
-    if attempt.failure:
-        lines += ["", *(f"  {line}".rstrip() for line in attempt.failure.splitlines())]
+    if submission.failure:
+        lines += ["", *(f"  {line}".rstrip() for line in submission.failure.splitlines())]
     return lines
 
 
 def _index(found: JobLedger, index: int, *, json_: bool) -> None:
-    from airflow_batchemr.ledger.history import index_history
+    from airflow_batchemr.engine.history_reader import index_history
 
     told = index_history(found, index)
     if not told:
@@ -176,7 +181,7 @@ def _took(began: datetime | None, ended: datetime | None) -> str:
     return common.duration(max(0.0, (ended - began).total_seconds())) if began and ended else "-"
 
 
-def _job_json(pipeline: str, run_key: str, story: JobStory) -> dict[str, Any]:
+def _job_json(pipeline: str, run_key: str, story: JobHistory) -> dict[str, Any]:
     return {
         "pipeline": pipeline,
         "run_key": run_key,
@@ -200,7 +205,7 @@ def _job_json(pipeline: str, run_key: str, story: JobStory) -> dict[str, Any]:
                 "facts": [{"name": name, "value": value} for name, value in one.facts],
                 "failure": one.failure or None,
             }
-            for one in story.attempts
+            for one in story.submissions
         ],
     }
 

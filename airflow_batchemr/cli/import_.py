@@ -45,7 +45,7 @@ def sundial(
         batchemr import sundial process.json --queue data > pipeline.yaml
     """
     from airflow_batchemr.cli.importing import import_files
-    from airflow_batchemr.spec.sundial import translate
+    from airflow_batchemr.pipeline_file.importers.sundial import translate
 
     sound = import_files(files, "Sundial", lambda data, _: translate(data, queue), output, json_=json_)
     raise typer.Exit(0 if sound else 1)
@@ -64,7 +64,7 @@ def step_functions(files: _Files, output: _Output = None, json_: _Json = False) 
         batchemr import step-functions etl.asl.json -o pipelines/
     """
     from airflow_batchemr.cli.importing import import_files
-    from airflow_batchemr.spec.step_functions import translate
+    from airflow_batchemr.pipeline_file.importers.step_functions import translate
 
     sound = import_files(files, "AWS Step Functions", translate, output, json_=json_)
     raise typer.Exit(0 if sound else 1)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.spec import SpecError, load_file
-from airflow_batchemr.spec.imported import ImportedDocument, read_json
-from airflow_batchemr.spec.translation import Note, Translation, json_path
+from airflow_batchemr.pipeline_file import PipelineFileError, load_file
+from airflow_batchemr.pipeline_file.importers.document import ImportedDocument, read_json
+from airflow_batchemr.pipeline_file.importers.translation import Note, Translation, json_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ class _Result:
     document: ImportedDocument
     text: str
     output: Path | None = None
-    errors: list[SpecError] = field(default_factory=list)
+    errors: list[PipelineFileError] = field(default_factory=list)
 
     @property
     def notes(self) -> list[Note]:
@@ -72,10 +72,10 @@ def _translated(file: Path, system: str, translate: Callable[[Any, str], Transla
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        told = SpecError(f"cannot be read: {error.strerror or error}", path=file)
+        told = PipelineFileError(f"cannot be read: {error.strerror or error}", path=file)
         return _Result(file, ImportedDocument(file, ""), "", errors=[told])
     except UnicodeDecodeError:
-        told = SpecError("not UTF-8", "JSON is UTF-8: save the file so", path=file)
+        told = PipelineFileError("not UTF-8", "JSON is UTF-8: save the file so", path=file)
         return _Result(file, ImportedDocument(file, ""), "", errors=[told])
     document = read_json(file, text, lambda data: translate(data, _stem(file)))
     header = f"Imported from {system} ({file.name}). Each comment tells what is not as it was there, or what to do."
@@ -95,13 +95,15 @@ def _doubles(results: list[_Result]) -> None:
         first = outputs.setdefault(_stem(result.source), result.source)
         if first is not result.source:
             message = f"{first} would become a file of the same name, {_stem(result.source)}.yaml"
-            result.errors.append(SpecError(message, "rename one of them", path=result.source))
+            result.errors.append(PipelineFileError(message, "rename one of them", path=result.source))
             result.document.value = {}
         for name in result.document.translation.names.values():
             first = pipelines.setdefault(name, result.source)
             if first is not result.source:
                 message = f"there is another pipeline named {name}, in {first}"
-                result.errors.append(SpecError(message, "rename one of them", path=result.source, pipeline=name))
+                result.errors.append(
+                    PipelineFileError(message, "rename one of them", path=result.source, pipeline=name)
+                )
 
 
 def _write(result: _Result) -> None:
@@ -112,7 +114,9 @@ def _write(result: _Result) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.exists() and output.read_text(encoding="utf-8") != result.text:
             hint = "move it away, or choose another folder"
-            result.errors.append(SpecError(f"{output} is there and says something else: it was left as it is", hint))
+            result.errors.append(
+                PipelineFileError(f"{output} is there and says something else: it was left as it is", hint)
+            )
             result.output = None
             return
         with tempfile.NamedTemporaryFile("w", dir=output.parent, suffix=".tmp", encoding="utf-8", delete=False) as made:
@@ -121,13 +125,13 @@ def _write(result: _Result) -> None:
         temporary.chmod(0o644)
         temporary.replace(output)
     except OSError as error:
-        result.errors.append(SpecError(f"cannot be written: {error.strerror or error}", path=output))
+        result.errors.append(PipelineFileError(f"cannot be written: {error.strerror or error}", path=output))
         result.output = None
         return
     result.errors += load_file(output).errors
 
 
-def _checked(text: str) -> list[SpecError]:
+def _checked(text: str) -> list[PipelineFileError]:
     """What is wrong with a pipeline file that is not written anywhere."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "standard output")

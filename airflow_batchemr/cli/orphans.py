@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airflow_batchemr.cli import common
-from airflow_batchemr.core.orphans import Verdict, judge
 from airflow_batchemr.core.units import seconds
+from airflow_batchemr.engine.orphans import Verdict, judge
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.cli.started import Started
+    from airflow_batchemr.cli.inventory import Started
     from airflow_batchemr.ledger import LedgerState
 
 app = common.new_app()
@@ -75,8 +75,8 @@ def _limit(older_than: str | None) -> float | None:
 
 def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tuple[Started, Verdict]]:
     """Compare all that runs with the ledger: `state` alone if given, else the one that each thing's tag names."""
-    from airflow_batchemr.aws.identity import tag_value
-    from airflow_batchemr.cli.started import batch_jobs, emr_clusters
+    from airflow_batchemr.cli.inventory import batch_jobs, emr_clusters
+    from airflow_batchemr.engine.job_identity import tag_value
 
     wanted = state and tag_value(state.rstrip("/"))
     ledgers = _Ledgers(clients)
@@ -95,7 +95,7 @@ def _job_runs(clients: Clients) -> list[Started]:
     """All job runs; who uses a service in no region or may not look into it does without."""
     from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
     from airflow_batchemr.aws.errors import AwsError
-    from airflow_batchemr.cli.started import job_runs
+    from airflow_batchemr.cli.inventory import job_runs
 
     found: list[Started] = []
     for service in (Serverless, Eks):
@@ -121,12 +121,12 @@ class _Ledgers:
             return Verdict("unknown", "its tags are not complete")
         try:
             state = self._state(*place)
-            served = self._not_served(*place[:3], state, one.attempt)
+            served = self._not_served(*place[:3], state, one.submission)
         except LedgerError as error:
             if error.retryable:
                 raise
             return Verdict("unknown", f"its ledger cannot be read: {error}")
-        return judge(state, one.attempt, one.id, served=served)
+        return judge(state, one.submission, one.id, served=served)
 
     def _state(self, uri: str, dag_id: str, run_key: str, job: str) -> LedgerState:
         from airflow_batchemr.ledger import Ledger
@@ -140,8 +140,8 @@ class _Ledgers:
         self, uri: str, dag_id: str, run_key: str, state: LedgerState, number: int | None
     ) -> list[str] | None:
         """Of a cluster that serves other jobs: those whose marker does not stand."""
-        intent = next((attempt.intent for attempt in state.attempts if attempt.number == number), None)
-        names = intent.details.get("serves") if intent else None
+        intent = next((submission.intent for submission in state.submissions if submission.number == number), None)
+        names = intent.details.get("used_by") if intent else None
         if not isinstance(names, list) or not names:
             return None
         return [str(name) for name in names if self._state(uri, dag_id, run_key, str(name)).marker is None]
@@ -165,14 +165,14 @@ def _show(found: list[tuple[Started, Verdict]], *, json_: bool) -> None:
 
 def _leave_word(clients: Clients, one: Started) -> None:
     """Tell whoever may still wait for it; where the ledger has gone, there is nobody to tell."""
-    from airflow_batchemr.ledger import Ledger, LedgerError, StopWord
+    from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
 
-    if one.attempt is None:
+    if one.submission is None:
         return
     try:
         ledger = Ledger(clients.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
-        if one.attempt in ledger.read().numbers:
-            ledger.ask_stop(one.attempt, StopWord(reason="its run is over", by="batchemr orphans"))
+        if one.submission in ledger.read().numbers:
+            ledger.ask_stop(one.submission, StopRequest(reason="its run is over", by="batchemr orphans"))
     except LedgerError as error:
         common.say(f"note: no word was left in the ledger: {error}")
 

@@ -15,7 +15,7 @@ from airflow_batchemr.cli.common import ProfileOption, RegionOption, StateOption
 
 if TYPE_CHECKING:
     from airflow_batchemr.cli.plan_jobs import Forecast
-    from airflow_batchemr.spec import Pipeline
+    from airflow_batchemr.pipeline_file import Pipeline
 
 app = new_app()
 
@@ -51,7 +51,7 @@ def plan(  # noqa: PLR0917 - all are options
 
         batchemr plan nightly.yaml --job score --requests --json
     """
-    from airflow_batchemr.spec import load_file
+    from airflow_batchemr.pipeline_file import load_file
 
     spec = load_file(file, environment=environment, only=pipeline)
     check_environment(environment, spec.environments)
@@ -103,8 +103,8 @@ def _forecast(pipeline: Pipeline, asked: _Asked) -> dict[str, Any]:
     from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.cli.plan_jobs import Forecast, Forecaster
     from airflow_batchemr.cli.plan_templates import Templates
-    from airflow_batchemr.core.compile import compile_pipeline
     from airflow_batchemr.core.run_key import run_key as key_of
+    from airflow_batchemr.dags.plan import compile_pipeline
     from airflow_batchemr.ledger import BucketMissingError, CredentialsError, Ledger, LedgerError
 
     dag = compile_pipeline(pipeline)
@@ -129,7 +129,7 @@ def _forecast(pipeline: Pipeline, asked: _Asked) -> dict[str, Any]:
         raise typer.Exit(1) from None
     forecaster = Forecaster(dag, key, uri or "s3://the/ledger", ledger=ledger, clients=clients, folder=asked.folder)
     for task in dag.tasks:
-        served = task.kwargs.get("serves", ())
+        served = task.kwargs.get("used_by", ())
         if asked.job not in (None, task.task_id, *served) and not task.task_id.startswith(f"{asked.job}."):
             continue
         try:

@@ -7,26 +7,26 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import explicit
-from airflow_batchemr.aws.batch.attempts import done_folder
-from airflow_batchemr.aws.batch.data import data_array
+from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request
 from airflow_batchemr.aws.batch.limits import check_same_size, check_size
-from airflow_batchemr.aws.batch.requests import attempt_requests
-from airflow_batchemr.aws.batch.words import BatchWords
+from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.requests import submission_requests
+from airflow_batchemr.aws.batch.submissions import done_folder
 from airflow_batchemr.aws.emr.advance import done_steps
-from airflow_batchemr.aws.emr.guest import together
-from airflow_batchemr.aws.emr.job_run_attempts import place_of
-from airflow_batchemr.aws.emr.own import ClusterWords
+from airflow_batchemr.aws.emr.existing_cluster import together
+from airflow_batchemr.aws.emr.job_run_submissions import job_run_target
+from airflow_batchemr.aws.emr.own_cluster import ClusterWords
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
-from airflow_batchemr.aws.identity import RunIdentity, tag_value
-from airflow_batchemr.core import compile_jobs
-from airflow_batchemr.core.emr_needs import Needs
-from airflow_batchemr.core.emr_steps import plan_steps, remaining
+from airflow_batchemr.aws.emr.step_configs import plan_steps, remaining
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.planning import AttemptPlan, begun_with, closed, decide
-from airflow_batchemr.spec.models import Emr, Spark
-from airflow_batchemr.spec.models.spark import Step
+from airflow_batchemr.dags import tasks
+from airflow_batchemr.engine.decide import SubmissionPlan, begun_with, closed, decide
+from airflow_batchemr.engine.job_identity import JobIdentity, tag_value
+from airflow_batchemr.pipeline_file.models import Emr, Spark
+from airflow_batchemr.pipeline_file.models.spark import Step
+from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.python_env import Environment
-    from airflow_batchemr.core.compile import DagPlan, TaskPlan
-    from airflow_batchemr.core.emr_steps import PlannedStep
+    from airflow_batchemr.aws.emr.step_configs import PlannedStep
+    from airflow_batchemr.dags.plan import DagPlan, TaskPlan
     from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Marker
 
 _BATCH_WORDS = {word.name for word in fields(BatchWords)}
@@ -156,27 +156,27 @@ class Forecaster:
         Raises:
             AwsError, LedgerError: what it says does not fit together, or S3 refuses.
         """
-        if task.operator == compile_jobs.BATCH_ARRAY:
+        if task.operator == tasks.BATCH_ARRAY:
             return self._batch(task, kwargs)
-        if task.operator in (compile_jobs.EPHEMERAL_EMR, compile_jobs.EMR_STEPS):
+        if task.operator in (tasks.EPHEMERAL_EMR, tasks.EMR_STEPS):
             return self._steps(task, kwargs)
-        if task.operator == compile_jobs.CREATE_CLUSTER:
+        if task.operator == tasks.CREATE_CLUSTER:
             return self._cluster(task, kwargs)
-        if task.operator == compile_jobs.EMR_JOB_RUN:
+        if task.operator == tasks.EMR_JOB_RUN:
             return self._job_run(task, kwargs)
-        if task.operator == compile_jobs.TERMINATE_CLUSTER:
+        if task.operator == tasks.TERMINATE_CLUSTER:
             return Forecast(task.task_id, "terminate", note=f"ends {kwargs['cluster']}, if it was started")
         return Forecast(task.task_id, "operator", note=f"{task.operator.rpartition('.')[2]}: Airflow runs it each time")
 
-    def _identity(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> RunIdentity:
+    def _identity(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> JobIdentity:
         job = kwargs.get("job") or task.task_id
-        return RunIdentity(self.state, self.plan.dag_id, self.run_key, job, self.run_key, task.task_id)
+        return JobIdentity(self.state, self.plan.dag_id, self.run_key, job, self.run_key, task.task_id)
 
     def _tags(self) -> dict[str, str]:
         """The owner that Airflow gives a task, by default its own default."""
         return {"batchemr:owner": tag_value(self.plan.dag_kwargs.get("owner") or "airflow")}
 
-    def _folder(self, identity: RunIdentity) -> str:
+    def _folder(self, identity: JobIdentity) -> str:
         """Where scripts of a cluster would lie."""
         return self.ledger.job(identity.dag_id, identity.run_key, identity.job).document_uri("") if self.ledger else ""
 
@@ -199,7 +199,7 @@ class Forecaster:
         if "size" not in options:
             if jobs is None or self.clients is None:
                 return Forecast(task.task_id, "run", note="the number of indices comes out of S3 when it runs")
-            data = data_array(self.clients, jobs, options, state.fresh if state else None)  # type: ignore[arg-type]
+            data = data_array(self.clients, jobs, options, state.rerun_token if state else None)  # type: ignore[arg-type]
             input_bytes = jobs.said(data.folder).get("bytes")
         size = data.size if data else int(options["size"])
         if data and not size:
@@ -215,7 +215,7 @@ class Forecaster:
         definition = self._definition(words, forecast) if claims else {}
         memory = words.memory_steps
         for claim in claims:
-            requests = attempt_requests(
+            requests = submission_requests(
                 words,
                 definition,
                 identity,
@@ -231,10 +231,10 @@ class Forecaster:
         return forecast
 
     @staticmethod
-    def _claims(state: LedgerState | None, size: int, words: BatchWords, forecast: Forecast) -> list[AttemptPlan]:
+    def _claims(state: LedgerState | None, size: int, words: BatchWords, forecast: Forecast) -> list[SubmissionPlan]:
         """The attempts that a run would claim now; says in the forecast why, where they are not all of the job."""
         if state is None or state.marker is not None:
-            return [AttemptPlan(state.next_number if state else 1, IndexSet.range(size))]
+            return [SubmissionPlan(state.next_number if state else 1, IndexSet.range(size))]
         steps = max(1, len(words.memory_steps))
         began = begun_with(state) or size
         decision = decide(state, began, before=closed(state), memory_sizes=steps, resumable=words.preamble)
@@ -266,7 +266,7 @@ class Forecaster:
     def _done_uri(options: Mapping[str, Any], jobs: Unwritten | None, state: LedgerState | None) -> str | None:
         if options.get("markers") != "in_job" or jobs is None:
             return None
-        return jobs.document_uri(done_folder(state.fresh if state else None))
+        return jobs.document_uri(done_folder(state.rerun_token if state else None))
 
     def _steps(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> Forecast:
         identity = self._identity(task, kwargs)
@@ -286,8 +286,8 @@ class Forecaster:
         if state is not None:
             if state.marker is not None and kwargs.get("skip_if_succeeded", True):
                 return Forecast(task.task_id, "skip", of=len(planned), note=f"succeeded at {state.marker.finished_at}")
-            if state.open_attempts:
-                numbers = ", ".join(str(one.number) for one in state.open_attempts)
+            if state.open_submissions:
+                numbers = ", ".join(str(one.number) for one in state.open_submissions)
                 return Forecast(task.task_id, "wait", of=len(planned), note=f"attempt {numbers} is running")
             done = done_steps(state, [], resume=kwargs.get("resume_steps", True))
             left = remaining(planned, done)
@@ -296,8 +296,8 @@ class Forecaster:
                 forecast.note = f"{len(planned) - len(left)} of {len(planned)} steps are done"
         forecast.indices = str(IndexSet.of(step.number for step in left))
         number = state.next_number if state else 1
-        name = identity.attempt_name(number)
-        if task.operator == compile_jobs.EPHEMERAL_EMR:
+        name = identity.submission_name(number)
+        if task.operator == tasks.EPHEMERAL_EMR:
             words = ClusterWords(Emr.model_validate(kwargs["cluster"]), needs, pythons, tags=self._tags())
             configs = [step.config(name, words.step_default) for step in left[:256]]
             folder = self._folder(identity)
@@ -319,25 +319,25 @@ class Forecaster:
         state = self._read(task.task_id)
         if state is not None and state.marker is not None and kwargs.get("skip_if_succeeded", True):
             return Forecast(task.task_id, "skip", of=1, note=f"succeeded at {state.marker.finished_at}")
-        if state is not None and state.open_attempts:
-            return Forecast(task.task_id, "wait", of=1, note=f"attempt {state.open_attempts[-1].number} is running")
+        if state is not None and state.open_submissions:
+            return Forecast(task.task_id, "wait", of=1, note=f"attempt {state.open_submissions[-1].number} is running")
         identity = self._identity(task, kwargs)
         number = state.next_number if state else 1
         spark = Spark.model_validate(kwargs["spark"])
         environment = {**identity.environment(number), **kwargs.get("env", {})}
-        name, tags = identity.attempt_name(number), identity.tags(number)
-        request = place_of(kwargs["on"]).request(spark, name, tags, environment, kwargs.get("deadline"))
+        name, tags = identity.submission_name(number), identity.tags(number)
+        request = job_run_target(kwargs["on"]).request(spark, name, tags, environment, kwargs.get("deadline"))
         note, requests = f"a job run on {where}", [{"call": "StartJobRun", "request": request}]
         return Forecast(task.task_id, "run", indices="0", of=1, note=note, requests=requests)
 
     def _cluster(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> Forecast:
-        serves = kwargs.get("serves", [])
-        states = [self._read(name) for name in serves]
+        used_by = kwargs.get("used_by", [])
+        states = [self._read(name) for name in used_by]
         if states and all(state is not None and state.marker is not None for state in states):
-            return Forecast(task.task_id, "no cluster", note=f"all that it is for has succeeded: {', '.join(serves)}")
+            return Forecast(task.task_id, "no cluster", note=f"all that it is for has succeeded: {', '.join(used_by)}")
         identity = self._identity(task, kwargs)
         state = self._read(identity.job)
-        if state is not None and state.open_attempts:
+        if state is not None and state.open_submissions:
             return Forecast(task.task_id, "wait", note="the cluster has been started")
         needs = Needs.of_values(kwargs.get("needs") or {})
         words = ClusterWords(Emr.model_validate(kwargs["cluster"]), needs, self._pythons(needs), tags=self._tags())
@@ -347,6 +347,6 @@ class Forecaster:
         return Forecast(
             task.task_id,
             "cluster",
-            note=f"for {', '.join(serves)}",
+            note=f"for {', '.join(used_by)}",
             requests=[{"call": "RunJobFlow", "request": request}],
         )

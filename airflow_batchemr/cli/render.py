@@ -31,9 +31,9 @@ def render(
 
         batchemr render nightly.yaml -o dags/nightly.py
     """
-    from airflow_batchemr.core.compile import compile_pipeline
-    from airflow_batchemr.core.compile_python import python
-    from airflow_batchemr.spec import load_file
+    from airflow_batchemr.dags.plan import compile_pipeline
+    from airflow_batchemr.dags.render import python
+    from airflow_batchemr.pipeline_file import load_file
 
     spec = load_file(file, environment=environment, only=pipeline)
     check_environment(environment, spec.environments)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airflow_batchemr.cli import common
-from airflow_batchemr.core.replay import docker_command, recorded_shard, shell_text, with_definition
+from airflow_batchemr.engine.replay import docker_command, recorded_shard, shell_text, with_definition
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.core.replay import Shard
+    from airflow_batchemr.engine.replay import Shard
     from airflow_batchemr.ledger import LedgerState
 
 app = common.new_app()
@@ -115,7 +115,7 @@ def _check_free(state: LedgerState, index: int) -> None:
     if index in state.done:
         raise LookupError(f"index {index} is already recorded as done: leave --mark out to run it all the same")
     if index in state.running:
-        holders = [str(attempt.number) for attempt in state.open_attempts if index in attempt.indices]
+        holders = [str(submission.number) for submission in state.open_submissions if index in submission.indices]
         raise LookupError(
             f"index {index} is in hand of attempt {', '.join(holders)}, which has not ended: wait for it, or clear the "
             "task (and leave --mark out to run it all the same)"
@@ -129,7 +129,7 @@ def _show(shard: Shard, *, json_: bool) -> None:
     shown: dict[str, Any] = {
         "index": shard.index,
         "size": shard.size,
-        "attempt": shard.attempt,
+        "attempt": shard.submission,
         "command": shard.program(),
         "environment": shard.program_environment(),
         "image": shard.image,

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_batchemr.aws.batch import jobs
-from airflow_batchemr.aws.batch.attempts import BatchAttempts
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.cli import common
+from airflow_batchemr.cli.inventory import pages
 from airflow_batchemr.cli.replay_mark import identity_of, marked
-from airflow_batchemr.cli.started import pages
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.replay import single_request
+from airflow_batchemr.engine.replay import single_request
 from airflow_batchemr.ledger import Request
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.core.replay import Shard
-    from airflow_batchemr.ledger import Attempt, JobLedger
+    from airflow_batchemr.engine.replay import Shard
+    from airflow_batchemr.ledger import JobLedger, Submission
 
 #: Seconds between looks at the job.
 INTERVAL = 3.0
@@ -46,31 +46,31 @@ def run_on_batch(
         job_id = jobs.submit(clients, single_request(shard, name, queue=queue))
         return _follow(clients, job_id)
     identity = identity_of(state_uri, shard.intent)
-    attempts = BatchAttempts(clients, ledger, identity)
+    submissions = BatchSubmissions(clients, ledger, identity)
     state = ledger.read()
     number = state.next_number
-    name = identity.attempt_name(number)
+    name = identity.submission_name(number)
     request = single_request(shard, name, queue=queue, number=str(number))
     one = IndexSet.of([shard.index])
-    attempt = attempts.start(number, [Request(name=name, indices=one, request=request)], state, state.fresh)
-    if attempt is None:
+    submission = submissions.start(number, [Request(name=name, indices=one, request=request)], state, state.rerun_token)
+    if submission is None:
         raise LookupError("somebody else has begun an attempt of this job at the same moment: try again")
-    attempt = _submitted(ledger, attempts, attempt)
-    code = _follow(clients, attempt.handle.jobs[0].job_id) if attempt.handle else 1
-    result = attempts.conclude(attempt, ledger.read()).result
+    submission = _submitted(ledger, submissions, submission)
+    code = _follow(clients, submission.handle.jobs[0].job_id) if submission.handle else 1
+    result = submissions.conclude(submission, ledger.read()).result
     if result is not None and result.succeeded:
         common.say(marked(ledger, shard))
     return code
 
 
-def _submitted(ledger: JobLedger, attempts: BatchAttempts, attempt: Attempt) -> Attempt:
+def _submitted(ledger: JobLedger, submissions: BatchSubmissions, submission: Submission) -> Submission:
     """Wait until it is known what became of a submit whose answer was lost."""
-    while attempt.handle is None:
+    while submission.handle is None:
         time.sleep(INTERVAL)
-        attempt = attempts.adopt(attempt, ledger.read())
-    if attempt.handle.abandoned:
+        submission = submissions.adopt(submission, ledger.read())
+    if submission.handle.abandoned:
         raise LookupError("the job did not reach AWS: try again")
-    return attempt
+    return submission
 
 
 def queue_of(clients: Clients, wanted: str, instance_type: str) -> str:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.aws.identity import RunIdentity
-from airflow_batchemr.core import planning
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.decide import decide
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Intent, Marker, Request, Result
 
 if TYPE_CHECKING:
-    from airflow_batchemr.core.replay import Shard
+    from airflow_batchemr.engine.replay import Shard
     from airflow_batchemr.ledger import JobLedger
 
 
-def identity_of(state_uri: str, intent: Intent) -> RunIdentity:
+def identity_of(state_uri: str, intent: Intent) -> JobIdentity:
     """Whose work a recorded attempt was."""
-    return RunIdentity(
+    return JobIdentity(
         state=state_uri,
         dag_id=intent.dag_id,
         run_key=intent.run_key,
@@ -49,7 +49,7 @@ def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
             name=f"{shard.intent.name.rpartition('-a')[0]}-a{state.next_number:04d}",
             requests=[Request(name=f"replay-{how}", indices=one, request=shard.request)],
             indices=one,
-            fresh=state.fresh,
+            rerun_token=state.rerun_token,
             dag_id=shard.intent.dag_id,
             run_key=shard.intent.run_key,
             job=shard.intent.job,
@@ -63,7 +63,12 @@ def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
     ledger.record_result(
         state.next_number,
         Result(
-            kind="batch", outcome="succeeded", indices=one, succeeded=one, fresh=state.fresh, details={"replay": how}
+            kind="batch",
+            outcome="succeeded",
+            indices=one,
+            succeeded=one,
+            rerun_token=state.rerun_token,
+            details={"replay": how},
         ),
     )
     return marked(ledger, shard)
@@ -72,7 +77,7 @@ def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
 def marked(ledger: JobLedger, shard: Shard) -> str:
     """Write the job's marker if nothing is left; say what stands."""
     state = ledger.read()
-    if state.marker is None and planning.decide(state, shard.size).action == "mark":
+    if state.marker is None and decide(state, shard.size).action == "mark":
         xcom = {
             "run_key": shard.intent.run_key,
             "job": shard.intent.job,
@@ -80,7 +85,7 @@ def marked(ledger: JobLedger, shard: Shard) -> str:
             "attempts": len(state.numbers),
             "ledger": ledger.uri,
         }
-        ledger.mark(Marker(attempt=max(state.numbers), size=shard.size, fresh=state.fresh, xcom=xcom))
+        ledger.mark(Marker(submission=max(state.numbers), size=shard.size, rerun_token=state.rerun_token, xcom=xcom))
         return f"index {shard.index} is recorded as done; it was the last: the job is marked ({ledger.marker_uri})"
     left = shard.size - len(state.done)
     return f"index {shard.index} is recorded as done; {left:,} of {shard.size:,} indices are left"

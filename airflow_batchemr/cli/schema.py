@@ -22,6 +22,6 @@ def schema() -> None:
 
         # yaml-language-server: $schema=batchemr.schema.json
     """
-    from airflow_batchemr.spec.json_schema import json_schema
+    from airflow_batchemr.pipeline_file.json_schema import json_schema
 
     sys.stdout.write(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n")

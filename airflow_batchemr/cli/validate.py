@@ -14,7 +14,7 @@ from airflow_batchemr.cli.common import check_environment, new_app
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow_batchemr.spec import SpecError
+    from airflow_batchemr.pipeline_file import PipelineFileError
 
 app = new_app()
 
@@ -40,9 +40,9 @@ def validate(
 
         batchemr validate --strict --json pipelines.yaml
     """
-    from airflow_batchemr.spec import SpecError, find_files, load_file
+    from airflow_batchemr.pipeline_file import PipelineFileError, find_files, load_file
 
-    told: dict[tuple[object, ...], SpecError] = {}
+    told: dict[tuple[object, ...], PipelineFileError] = {}
     dags: dict[str, Path] = {}
     checked, pipelines = 0, 0
     environments: list[str] = []
@@ -50,7 +50,7 @@ def validate(
         found = find_files(path)
         if not found:
             hint = "they end in .yaml, .yml or .json"
-            _note(told, [SpecError("no pipeline files in this folder", hint, path=path)])
+            _note(told, [PipelineFileError("no pipeline files in this folder", hint, path=path)])
         for file in found:
             spec = load_file(file, environment=environment)
             checked += 1
@@ -76,24 +76,26 @@ def validate(
     raise typer.Exit(1 if errors or (strict and warnings) else 0)
 
 
-def _note(told: dict[tuple[object, ...], SpecError], found: Iterable[SpecError]) -> None:
+def _note(told: dict[tuple[object, ...], PipelineFileError], found: Iterable[PipelineFileError]) -> None:
     """Each mistake once, though several files share a folder's defaults, and several environments a file."""
     for error in found:
         told.setdefault((str(error.path), error.line, error.column, error.message), error)
 
 
-def _doubles(names: Iterable[str], file: Path, dags: dict[str, Path]) -> list[SpecError]:
+def _doubles(names: Iterable[str], file: Path, dags: dict[str, Path]) -> list[PipelineFileError]:
     """Two pipelines of one name are two Dags of one id: Airflow would show one of them."""
-    from airflow_batchemr.spec import SpecError
+    from airflow_batchemr.pipeline_file import PipelineFileError
 
     return [
-        SpecError(f"there is another pipeline named {name}, in {first}", "rename one of them", path=file, pipeline=name)
+        PipelineFileError(
+            f"there is another pipeline named {name}, in {first}", "rename one of them", path=file, pipeline=name
+        )
         for name in names
         if (first := dags.setdefault(name, file)) != file
     ]
 
 
-def _record(error: SpecError) -> dict[str, Any]:
+def _record(error: PipelineFileError) -> dict[str, Any]:
     return {
         "path": str(error.path),
         "line": error.line,
@@ -105,7 +107,7 @@ def _record(error: SpecError) -> dict[str, Any]:
     }
 
 
-def _show(told: list[SpecError]) -> None:
+def _show(told: list[PipelineFileError]) -> None:
     if not told:
         return
     colours = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "note": "\x1b[1;36m"} if sys.stdout.isatty() else {}

@@ -16,12 +16,12 @@ from airflow_batchemr.ledger.errors import (
 )
 from airflow_batchemr.ledger.job import JobLedger
 from airflow_batchemr.ledger.ledger import Ledger
-from airflow_batchemr.ledger.records import Failure, Handle, HandleJob, Intent, Marker, Request, Result, StopWord
-from airflow_batchemr.ledger.state import CLAIM_LEASE, Attempt, LedgerState
+from airflow_batchemr.ledger.records import Failure, Handle, HandleJob, Intent, Marker, Request, Result, StopRequest
+from airflow_batchemr.ledger.state import CLAIM_LEASE, LedgerState, Submission
 
 __all__ = [
     "CLAIM_LEASE",
-    "Attempt",
+    "Submission",
     "BucketMissingError",
     "CredentialsError",
     "Failure",
@@ -42,5 +42,5 @@ __all__ = [
     "Result",
     "StateUriInvalidError",
     "StateUriMissingError",
-    "StopWord",
+    "StopRequest",
 ]

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger.errors import LedgerCorruptError, LedgerTooNewError
-from airflow_batchemr.ledger.records import SCHEMA_VERSION, Handle, Intent, Marker, Record, Result, StopWord
-from airflow_batchemr.ledger.state import CLAIM_LEASE, Attempt, LedgerState, derive
+from airflow_batchemr.ledger.records import SCHEMA_VERSION, Handle, Intent, Marker, Record, Result, StopRequest
+from airflow_batchemr.ledger.state import CLAIM_LEASE, LedgerState, Submission, derive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger.store import Fetched, Listing, Store
 
 _R = TypeVar("_R", bound=Record)
-_RECORD = re.compile(r"attempts/(\d{4,})/(intent|handle|result|stop)\.json\Z")
+_RECORD = re.compile(r"submissions/(\d{4,})/(intent|handle|result|stop)\.json\Z")
 _MARKER = "success.json"
 _UPLOAD_THREADS = 32
 # Counts the time that a machine sleeps, too, where the platform can (Linux)
@@ -61,7 +61,7 @@ class JobLedger:
         """
         listing = self._store.list(self._folder)
         marker = self._get(_MARKER, Marker) if _MARKER in listing.modified else None
-        standing = self._state(listing, marker, after=marker.attempt if marker else 0, whole=False)
+        standing = self._state(listing, marker, after=marker.submission if marker else 0, whole=False)
         if marker is None or standing.marker is not None:
             return standing
         # A rerun has overtaken the marker: what it covered does not count, but may still have to be stopped
@@ -77,9 +77,9 @@ class JobLedger:
         """Read the marker object alone, whether or not a rerun has overtaken it: 1 GET."""
         return self._get(_MARKER, Marker)
 
-    def stop_word(self, number: int) -> StopWord | None:
+    def stop_request(self, number: int) -> StopRequest | None:
         """Look whether somebody wants the attempt to end: 1 GET."""
-        return self._get(_key(number, "stop"), StopWord)
+        return self._get(_key(number, "stop"), StopRequest)
 
     def _state(self, listing: Listing, marker: Marker | None, *, after: int, whole: bool) -> LedgerState:
         present: dict[int, set[str]] = {}
@@ -94,8 +94,8 @@ class JobLedger:
         }
         keys = [_key(number, name) for number in sorted(wanted) for name in sorted(wanted[number])]
         records = self._store.each(self._fetch, keys)
-        attempts = [
-            Attempt(
+        submissions = [
+            Submission(
                 number,
                 listing.modified.get(_key(number, "intent")),
                 intent=records.get(_key(number, "intent")),
@@ -105,10 +105,10 @@ class JobLedger:
             )
             for number in sorted(wanted)
         ]
-        return derive(numbers, attempts, marker, listing.now)
+        return derive(numbers, submissions, marker, listing.now)
 
     def _fetch(self, key: str) -> Record | None:
-        kinds: dict[str, type[Record]] = {"intent": Intent, "handle": Handle, "result": Result, "stop": StopWord}
+        kinds: dict[str, type[Record]] = {"intent": Intent, "handle": Handle, "result": Result, "stop": StopRequest}
         match = _RECORD.match(key)
         return self._get(key, kinds[match[2]]) if match else None
 
@@ -125,8 +125,8 @@ class JobLedger:
         if not self._ours(_key(number, "intent"), intent):
             del self._claimed[number]
             return False
-        if intent.fresh is not None:
-            self._remove_marker_before(number, intent.fresh)
+        if intent.rerun_token is not None:
+            self._remove_marker_before(number, intent.rerun_token)
         return True
 
     def lease_left(self, number: int, lease: float = CLAIM_LEASE) -> float:
@@ -148,19 +148,25 @@ class JobLedger:
         """Write how the attempt ended; gives the result that stands: ours, or that of who was first."""
         return self._first(_key(number, "result"), result)
 
-    def abandon(self, attempt: Attempt, kind: Kind) -> Handle:
+    def abandon(self, submission: Submission, kind: Kind) -> Handle:
         """Close an attempt whose lease has ended and that AWS does not know; gives the handle that stands.
 
         Is that not `abandoned`, its owner was faster after all: adopt it.
         """
-        handle = self.record_handle(attempt.number, Handle(kind=kind, abandoned=True))
+        handle = self.record_handle(submission.number, Handle(kind=kind, abandoned=True))
         if handle.abandoned:
-            indices = attempt.intent.indices if attempt.intent else IndexSet()
-            ended = Result(kind=kind, outcome="abandoned", indices=indices, succeeded=IndexSet(), fresh=attempt.fresh)
-            self.record_result(attempt.number, ended)
+            indices = submission.intent.indices if submission.intent else IndexSet()
+            ended = Result(
+                kind=kind,
+                outcome="abandoned",
+                indices=indices,
+                succeeded=IndexSet(),
+                rerun_token=submission.rerun_token,
+            )
+            self.record_result(submission.number, ended)
         return handle
 
-    def ask_stop(self, number: int, word: StopWord) -> StopWord:
+    def ask_stop(self, number: int, word: StopRequest) -> StopRequest:
         """Leave word that the attempt is to end; gives the word that stands."""
         return self._first(_key(number, "stop"), word)
 
@@ -172,18 +178,18 @@ class JobLedger:
             if fetched is None:
                 continue
             standing = self._parse(_MARKER, fetched, Marker)
-            if standing.writer == marker.writer or standing.attempt >= marker.attempt:
+            if standing.writer == marker.writer or standing.submission >= marker.submission:
                 return standing
             if self._store.replace(self._folder + _MARKER, body, fetched.etag):
                 return marker
         return marker
 
-    def _remove_marker_before(self, number: int, fresh: str) -> None:
+    def _remove_marker_before(self, number: int, rerun_token: str) -> None:
         fetched = self._store.get(self._folder + _MARKER)
         if fetched is None:
             return
         marker = self._parse(_MARKER, fetched, Marker)
-        if marker.attempt < number and marker.fresh != fresh:
+        if marker.submission < number and marker.rerun_token != rerun_token:
             self._store.delete(self._folder + _MARKER, fetched.etag)
 
     # Documents: what an attempt leans on and that never changes (packing.json, shards/00017.txt, children/…)
@@ -264,7 +270,7 @@ def _boottime() -> float:
 
 
 def _key(number: int, name: str) -> str:
-    return f"attempts/{number:04d}/{name}.json"
+    return f"submissions/{number:04d}/{name}.json"
 
 
 def _body(record: Record) -> bytes:

@@ -19,7 +19,7 @@ _FILES = "_files"
 class Ledger:
     """Finds the ledgers of jobs under a state URI.
 
-    Layout: ``<state>/<dag_id>/<run_key>/<job>/attempts/0001/…``, ``…/<job>/success.json``, and documents under
+    Layout: ``<state>/<dag_id>/<run_key>/<job>/submissions/0001/…``, ``…/<job>/success.json``, and documents under
     ``<state>/<dag_id>/<run_key>/_files/<job>/…``.
     """
 

@@ -54,7 +54,7 @@ class Intent(Record):
     requests: list[Request]
     indices: Indices
     """What the attempt means to do: indices of an array (0 for a single job), or numbers of EMR steps."""
-    fresh: str | None
+    rerun_token: str | None
     """The token of the rerun that this attempt belongs to: a token other than the one before starts from nothing."""
     try_number: int = 1
     dag_id: str
@@ -115,7 +115,7 @@ class Result(Record):
     """What the attempt was to do."""
     succeeded: Indices
     """What of it is done for good."""
-    fresh: str | None
+    rerun_token: str | None
     """As in the intent, so that a marker check reads results only."""
     failures: list[Failure] = Field(default_factory=list)
     details: dict[str, JsonValue] = Field(default_factory=dict)
@@ -136,7 +136,7 @@ class Result(Record):
         return {name: IndexSet.of(members) for name, members in found.items()}
 
 
-class StopWord(Record):
+class StopRequest(Record):
     """Somebody wants the attempt to end; whoever waits for it looks at this."""
 
     reason: str
@@ -147,13 +147,13 @@ class StopWord(Record):
 class Marker(Record):
     """The job has succeeded for this run key: nothing is left to do."""
 
-    attempt: int
+    submission: int
     """The last attempt that the marker covers; 0 where nothing had to be run."""
     xcom: Any = None
     """What the task returned, as JSON: a skipped task returns it again."""
     size: int
     """How many indices the job has."""
-    fresh: str | None
+    rerun_token: str | None
     """`LedgerState.fresh` of who marks."""
     finished_at: datetime = Field(default_factory=_now)
 

@@ -10,14 +10,14 @@ from airflow_batchemr.core.indices import IndexSet
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_batchemr.ledger.records import Handle, Intent, Marker, Result, StopWord
+    from airflow_batchemr.ledger.records import Handle, Intent, Marker, Result, StopRequest
 
 CLAIM_LEASE = 60.0
 """Seconds, by S3's clock, in which whoever claimed an attempt may make the call; after them, nobody will."""
 
 
 @dataclass(frozen=True)
-class Attempt:
+class Submission:
     """One attempt as it stands. Of a closed one only the result is read, unless the whole history is asked for."""
 
     number: int
@@ -26,13 +26,13 @@ class Attempt:
     intent: Intent | None = None
     handle: Handle | None = None
     result: Result | None = None
-    stop: StopWord | None = None
+    stop: StopRequest | None = None
 
     @property
-    def fresh(self) -> str | None:
+    def rerun_token(self) -> str | None:
         """The token of the rerun it belongs to."""
         record = self.result or self.intent
-        return record.fresh if record else None
+        return record.rerun_token if record else None
 
     @property
     def open(self) -> bool:
@@ -71,11 +71,11 @@ class LedgerState:
 
     numbers: list[int]
     """Numbers of all attempts, also of those that a marker covers and that are not read."""
-    attempts: list[Attempt]
+    submissions: list[Submission]
     """The attempts that were read, oldest first."""
     marker: Marker | None
     """The marker that stands; one that a rerun has overtaken does not."""
-    fresh: str | None
+    rerun_token: str | None
     """The token of the rerun that counts now; None: there was none."""
     since: int
     """Number of the first attempt that counts."""
@@ -83,52 +83,56 @@ class LedgerState:
     """S3's clock at the time of reading."""
 
     @property
-    def current(self) -> list[Attempt]:
+    def current(self) -> list[Submission]:
         """The attempts that count."""
-        return [attempt for attempt in self.attempts if attempt.number >= self.since]
+        return [submission for submission in self.submissions if submission.number >= self.since]
 
     @property
-    def open_attempts(self) -> list[Attempt]:
+    def open_submissions(self) -> list[Submission]:
         """Attempts that count and may still run: to be adopted."""
-        return [attempt for attempt in self.current if attempt.open]
+        return [submission for submission in self.current if submission.open]
 
     @property
-    def stale_attempts(self) -> list[Attempt]:
+    def stale_submissions(self) -> list[Submission]:
         """Attempts before the rerun that may still run: to be stopped."""
-        return [attempt for attempt in self.attempts if attempt.open and attempt.number < self.since]
+        return [submission for submission in self.submissions if submission.open and submission.number < self.since]
 
     @property
     def done(self) -> IndexSet:
         """All indices that need no more work."""
-        return _union([attempt.succeeded for attempt in self.current] + ([self.marker.indices] if self.marker else []))
+        return _union(
+            [submission.succeeded for submission in self.current] + ([self.marker.indices] if self.marker else [])
+        )
 
     @property
     def running(self) -> IndexSet:
         """All indices that an open attempt has in hand."""
-        return _union(attempt.indices for attempt in self.open_attempts)
+        return _union(submission.indices for submission in self.open_submissions)
 
     @property
     def next_number(self) -> int:
         """The number to claim next."""
         return max(self.numbers, default=0) + 1
 
-    def lease_ended(self, attempt: Attempt, lease: float = CLAIM_LEASE) -> bool:
+    def lease_ended(self, submission: Submission, lease: float = CLAIM_LEASE) -> bool:
         """Whether whoever claimed `attempt` can no longer be about to call AWS.
 
         S3's times are whole seconds, so one is waited for on top.
         """
-        return attempt.claimed_at is None or (self.now - attempt.claimed_at).total_seconds() > lease + 1
+        return submission.claimed_at is None or (self.now - submission.claimed_at).total_seconds() > lease + 1
 
 
-def derive(numbers: list[int], attempts: list[Attempt], marker: Marker | None, now: datetime) -> LedgerState:
+def derive(numbers: list[int], submissions: list[Submission], marker: Marker | None, now: datetime) -> LedgerState:
     """Find the rerun that counts, and whether the marker stands in it."""
-    fresh, since = (marker.fresh, 0) if marker else (None, 0)
-    for attempt in attempts:
+    rerun_token, since = (marker.rerun_token, 0) if marker else (None, 0)
+    for submission in submissions:
         # Attempts without a token go on with whatever rerun there was before them
-        if attempt.fresh not in (None, fresh) and not (marker and attempt.number <= marker.attempt):
-            fresh, since = attempt.fresh, attempt.number
-    standing = marker if marker is not None and since <= marker.attempt else None
-    return LedgerState(numbers, attempts, standing, fresh, since, now)
+        if submission.rerun_token not in (None, rerun_token) and not (
+            marker and submission.number <= marker.submission
+        ):
+            rerun_token, since = submission.rerun_token, submission.number
+    standing = marker if marker is not None and since <= marker.submission else None
+    return LedgerState(numbers, submissions, standing, rerun_token, since, now)
 
 
 def _union(sets: object) -> IndexSet:

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from airflow_batchemr.links.base import AwsLink
 
 if TYPE_CHECKING:
-    from airflow_batchemr.aws.identity import RunIdentity
+    from airflow_batchemr.engine.job_identity import JobIdentity
 
 #: Where the pages are mounted in Airflow's API server.
 PREFIX = "/batchemr"
@@ -20,7 +20,7 @@ class HistoryLink(AwsLink):
     name = "Attempts"
 
     @staticmethod
-    def address(identity: RunIdentity) -> str:
+    def address(identity: JobIdentity) -> str:
         """The page's path: the browser is at Airflow's server when it shows the link."""
         from airflow.sdk.configuration import conf
 

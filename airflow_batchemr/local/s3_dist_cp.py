@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
-class Place:
+class S3Location:
     """An S3 prefix or a folder."""
 
     def __init__(self, uri: str) -> None:
@@ -42,7 +42,7 @@ class Place:
         return f"{self.prefix}/{name}" if self.prefix else name
 
 
-def copy(s3: Any, source: Place, target: Place, name: str) -> None:
+def copy(s3: Any, source: S3Location, target: S3Location, name: str) -> None:
     """Copies one file."""
     if not target.s3:
         (target.folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def main() -> int:
     import boto3
 
     s3 = boto3.client("s3")
-    source, target = Place(options.src), Place(options.dest)
+    source, target = S3Location(options.src), S3Location(options.dest)
     names = source.names(s3)
     if not names:
         raise SystemExit(f"s3-dist-cp: there is nothing under {options.src}")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_batchemr.aws.attached import cleared
-from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.aws.outage import FAILURES, PATIENCE, passing, pause
+from airflow_batchemr.connections import as_airflow_error, configured_state, connection_clients
 from airflow_batchemr.core.run_key import run_key
-from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Marker, StopWord
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.waiters import cleared
+from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Marker, StopRequest
 from airflow_batchemr.ledger.store import plain_uri
-from airflow_batchemr.operators.connection import configured_state, connection_clients, told_to_airflow
-from airflow_batchemr.operators.outage import FAILURES, PATIENCE, passing, pause
 from airflow_batchemr.triggers.outage import AGAIN, OutageTrigger
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Name of the Dag param (and key of a run's conf) that lists the jobs to run although they have succeeded.
 RERUN = "rerun"
-#: `StopWord.by` of a newer run of the pipeline (`overlap: terminate`): other stops leave the rest to do, this one ends
+#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`): other stops leave the rest to do, this one ends
 #: the task.
 NEWER_RUN = "newer run"
 
@@ -66,7 +66,7 @@ class LedgerOperator(BaseOperator, ABC):
     #: Numbers of the attempts that were open when the ledger was read.
     _open: Sequence[int] = ()
     #: Set while the operator works, for `on_kill`.
-    identity: RunIdentity
+    identity: JobIdentity
     clients: Clients
     ledger: JobLedger
 
@@ -106,7 +106,7 @@ class LedgerOperator(BaseOperator, ABC):
             event: as in `work`.
             outage: the payload of the last `OutageTrigger`; empty where AWS was reached before.
         """
-        with told_to_airflow():
+        with as_airflow_error():
             try:
                 return self._go_on(context, event)
             except FAILURES as error:
@@ -117,13 +117,13 @@ class LedgerOperator(BaseOperator, ABC):
     def _go_on(self, context: Context, event: Mapping[str, Any] | None) -> Any:
         self.open_run(context)
         state = self.ledger.read()
-        self._open = [attempt.number for attempt in state.attempts if attempt.open]
+        self._open = [submission.number for submission in state.submissions if submission.open]
         if self.stands(state, context):  # perhaps somebody else has finished it meanwhile
             return self.skipped(state, context)
         if event is None:
             state = self.heed_clear(state)
         else:
-            overtaken = [one.stop.reason for one in state.open_attempts if one.stop and one.stop.by == NEWER_RUN]
+            overtaken = [one.stop.reason for one in state.open_submissions if one.stop and one.stop.by == NEWER_RUN]
             if overtaken:
                 raise AirflowFailException(f"Stopped: {overtaken[0]}. Clear the task to do the rest")
             if event.get("status") == "denied":
@@ -131,7 +131,7 @@ class LedgerOperator(BaseOperator, ABC):
                     f"{event['message']} What runs on AWS goes on. When that is mended, clear the task: what has "
                     "finished by then stays done, the rest is done anew"
                 )
-        return self.work(context, state, self.fresh_token(state, context), event=event)
+        return self.work(context, state, self.token_for_claims(state, context), event=event)
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
         """Defer until AWS may be reached again.
@@ -157,7 +157,7 @@ class LedgerOperator(BaseOperator, ABC):
                 since=since,
                 looks=looks + 1,
                 identity=self.identity.values(),
-                attempts=list(self._open or outage.get("attempts") or (event or {}).get("attempts") or ()),
+                submissions=list(self._open or outage.get("attempts") or (event or {}).get("attempts") or ()),
                 before=None if before is None else sorted(before),
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,
@@ -167,7 +167,9 @@ class LedgerOperator(BaseOperator, ABC):
         )
 
     @abstractmethod
-    def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:
+    def work(
+        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
+    ) -> Any:
         """Bring the work forward; defer, or return the XCom after marking, or raise.
 
         Args:
@@ -190,11 +192,11 @@ class LedgerOperator(BaseOperator, ABC):
         ledger = Ledger(self.clients.s3, state)
         self.ledger = ledger.job(self.identity.dag_id, self.identity.run_key, self.identity.job)
 
-    def identify(self, context: Context, state_uri: str) -> RunIdentity:
+    def identify(self, context: Context, state_uri: str) -> JobIdentity:
         """The identity of this task instance's work."""
         ti, run = context["ti"], context["dag_run"]
         job = self.job or self.task_id
-        return RunIdentity(
+        return JobIdentity(
             state=state_uri,
             dag_id=ti.dag_id,
             run_key=run_key(run.logical_date, getattr(run, "partition_key", None), run.run_id),
@@ -225,10 +227,12 @@ class LedgerOperator(BaseOperator, ABC):
         """
         if not self.stops_when_cleared or self.identity.try_number == 1:  # nothing was there to be cleared
             return state
-        open_ = [attempt.number for attempt in state.open_attempts if attempt.stop is None]
+        open_ = [submission.number for submission in state.open_submissions if submission.stop is None]
         numbers = cleared(self.ledger, self.identity, open_)
         for number in numbers:
-            self.ledger.ask_stop(number, StopWord(reason="the task was cleared", by=f"try {self.identity.try_number}"))
+            self.ledger.ask_stop(
+                number, StopRequest(reason="the task was cleared", by=f"try {self.identity.try_number}")
+            )
         return self.ledger.read() if numbers else state
 
     def rerun_wanted(self, context: Context) -> bool:
@@ -240,9 +244,9 @@ class LedgerOperator(BaseOperator, ABC):
         if state.marker is None:
             return False
         again = not self.skip_if_succeeded or self.rerun_wanted(context)
-        return not again or state.marker.fresh == self.identity.token
+        return not again or state.marker.rerun_token == self.identity.token
 
-    def fresh_token(self, state: LedgerState, context: Context) -> str | None:
+    def token_for_claims(self, state: LedgerState, context: Context) -> str | None:
         """The token for claims of this try; see `work`.
 
         A rerun begins where a marker stands that is not to count, or where the run asks for a rerun and has not begun
@@ -250,11 +254,11 @@ class LedgerOperator(BaseOperator, ABC):
         """
         if state.marker is not None and not self.stands(state, context):
             return self.identity.token
-        if self.rerun_wanted(context) and not (state.fresh or "").startswith(f"{self.identity.run_id}#"):
+        if self.rerun_wanted(context) and not (state.rerun_token or "").startswith(f"{self.identity.run_id}#"):
             return self.identity.token
         if not self.skip_if_succeeded and not state.numbers:
             return self.identity.token  # so that this run's retry knows the marker as its own
-        return state.fresh
+        return state.rerun_token
 
     def skipped(self, state: LedgerState, context: Context) -> Any:  # noqa: ARG002 - subclasses push links
         """Tell that nothing is left to do, and give the marker's XCom."""

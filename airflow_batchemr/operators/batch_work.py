@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_batchemr.aws.attached import attach, cleared, still_ours
 from airflow_batchemr.aws.batch import explicit, limits
 from airflow_batchemr.aws.batch.advance import Advance
-from airflow_batchemr.aws.batch.attempts import BatchAttempts, done_folder
-from airflow_batchemr.aws.batch.collect import REFUSED
-from airflow_batchemr.aws.batch.data import data_array
+from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
 from airflow_batchemr.aws.batch.depend import parts_after
+from airflow_batchemr.aws.batch.failure_report import failure_report, group_of
 from airflow_batchemr.aws.batch.queues import check_queue
-from airflow_batchemr.aws.batch.report import failure_report, group_of
-from airflow_batchemr.aws.batch.requests import attempt_requests
+from airflow_batchemr.aws.batch.requests import submission_requests
+from airflow_batchemr.aws.batch.results import REFUSED
 from airflow_batchemr.aws.batch.runnable import explain
-from airflow_batchemr.aws.emr.serving import serving
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions, done_folder
+from airflow_batchemr.aws.emr.running_cluster import serving
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.waiters import attach, cleared, still_ours
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.links.base import log_stream, push_links
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_batchemr.aws.batch.advance import Step
-    from airflow_batchemr.aws.batch.data import DataArray
-    from airflow_batchemr.aws.batch.words import BatchWords
-    from airflow_batchemr.core.planning import AttemptPlan
+    from airflow_batchemr.aws.batch.data_arrays import DataArray
+    from airflow_batchemr.aws.batch.options import BatchWords
+    from airflow_batchemr.engine.decide import SubmissionPlan
     from airflow_batchemr.ledger import HandleJob, LedgerState, Request
     from airflow_batchemr.links.base import AwsLink
 
@@ -67,7 +67,9 @@ class BatchWork(LedgerOperator):
     def words(self) -> BatchWords:
         """The job's Batch words, templates filled in."""
 
-    def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:
+    def work(
+        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
+    ) -> Any:
         """Bring the job forward: submit what is left, wait for what runs, mark what is done."""
         words = self.words()
         words.check_definition()
@@ -75,11 +77,11 @@ class BatchWork(LedgerOperator):
         in_job = options.get("markers") == "in_job"
         if self.index_of is not None and "size" not in options:
             raise AirflowFailException("index_of: joining arrays index by index needs an array of a fixed size")
-        data = None if "size" in options else data_array(self.clients, self.ledger, options, fresh)
+        data = None if "size" in options else data_array(self.clients, self.ledger, options, rerun_token)
         size = int(options["size"]) if data is None else data.size
         if data is None:
             limits.check_size(size)
-        attempts = BatchAttempts(
+        submissions = BatchSubmissions(
             self.clients,
             self.ledger,
             self.identity,
@@ -89,14 +91,14 @@ class BatchWork(LedgerOperator):
             stopping=self._killed.is_set,
         )
         self.engine = advance = Advance(
-            attempts,
+            submissions,
             self.ledger,
             size,
-            self._requests(words, size, data, self.ledger.document_uri(done_folder(fresh)) if in_job else None),
+            self._requests(words, size, data, self.ledger.document_uri(done_folder(rerun_token)) if in_job else None),
             memory_sizes=max(1, len(words.memory_steps)),
             resumable=words.preamble,
         )
-        step = advance.run(state, fresh, event.get("before") if event else None)
+        step = advance.run(state, rerun_token, event.get("before") if event else None)
         if (began := advance.size_of(step.state)) != size:
             self.log.warning("This run began with %s indices: the %s of now count from the next run on", began, size)
             size = began
@@ -104,10 +106,10 @@ class BatchWork(LedgerOperator):
             if step.hindered is not None:
                 self.log.error("Nothing more can be submitted: %s. It is waited for what runs", step.hindered)
             if event:
-                self._end_if_due(event, attempts, step)
+                self._end_if_due(event, submissions, step)
             if self.index_of is not None and not step.waits:
                 self._check_followed(self.index_of)
-            self._defer(context, step, size, attempts.children)
+            self._defer(context, step, size, submissions.children)
         if step.action == "mark":
             return self._finish(step, size)
         refused = any(failure.cause == REFUSED for failure in step.failures)  # a retry would be refused, too
@@ -129,11 +131,11 @@ class BatchWork(LedgerOperator):
 
         def build(
             definition: Mapping[str, Any],
-            plan: AttemptPlan,
+            plan: SubmissionPlan,
             environment: dict[str, str],
             after: list[tuple[IndexSet, str | None]] | None = None,
         ) -> list[Request]:
-            return attempt_requests(
+            return submission_requests(
                 words,
                 definition,
                 self.identity,
@@ -147,7 +149,7 @@ class BatchWork(LedgerOperator):
                 done_uri=done_uri,
             )
 
-        def requests(plan: AttemptPlan) -> list[Request]:
+        def requests(plan: SubmissionPlan) -> list[Request]:
             if not found:
                 if words.registered is None:  # what can be told without AWS is told before anything is registered there
                     one = IndexSet.of([plan.indices.lowest])
@@ -191,43 +193,43 @@ class BatchWork(LedgerOperator):
         theirs = Ledger(self.clients.s3, identity.state).job(identity.dag_id, identity.run_key, self.cluster)
         return serving(self.clients, theirs).environment()
 
-    def _end_if_due(self, event: Mapping[str, Any], attempts: BatchAttempts, step: Step) -> None:
+    def _end_if_due(self, event: Mapping[str, Any], submissions: BatchSubmissions, step: Step) -> None:
         """Stop what runs for longer than it may, and say so."""
         if event.get("status") == "deadline":
-            attempts.stop(step.waits, "the deadline is over", by="deadline")
+            submissions.stop(step.waits, "the deadline is over", by="deadline")
             raise AirflowFailException(
                 f"The deadline of {self.deadline} s since the first submission is over: stopped. The indices that are "
                 "done will not run again"
             )
         if event.get("status") == "runnable":
             reasons = explain(self.clients, event["job"])
-            attempts.stop(step.waits, "it did not start in time", by="runnable_timeout")
+            submissions.stop(step.waits, "it did not start in time", by="runnable_timeout")
             raise AirflowException(
                 f"Job {event['job']} was RUNNABLE for {event['seconds']} s, longer than the runnable_timeout of "
                 f"{self.runnable_timeout} s: stopped. {'; '.join(reasons)}"
             )
 
     def _defer(self, context: Context, step: Step, size: int, children: Mapping[int, list[str]]) -> None:
-        numbers = [attempt.number for attempt in step.waits]
-        known = [job for attempt in step.waits if attempt.handle for job in attempt.handle.jobs]
+        numbers = [submission.number for submission in step.waits]
+        known = [job for submission in step.waits if submission.handle for job in submission.handle.jobs]
         self._push_links(context, known)
-        for attempt in step.waits:
-            self.log.info("Waiting for attempt %s: indices %s", attempt.number, attempt.indices)
+        for submission in step.waits:
+            self.log.info("Waiting for attempt %s: indices %s", submission.number, submission.indices)
         attach(self.ledger, self.identity, numbers)
         self.defer(
             trigger=BatchJobsTrigger(
                 jobs={
                     job.job_id: job.indices.text()
-                    for attempt in step.waits
-                    if attempt.handle and not children.get(attempt.number)
-                    for job in attempt.handle.jobs
+                    for submission in step.waits
+                    if submission.handle and not children.get(submission.number)
+                    for job in submission.handle.jobs
                 },
                 children=[child for number in numbers for child in children.get(number, ())],
                 size=size,
                 done=len(step.state.done),
                 runnable_timeout=self.runnable_timeout,
                 identity=self.identity.values(),
-                attempts=numbers,
+                submissions=numbers,
                 before=sorted(step.before),
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,
@@ -254,7 +256,7 @@ class BatchWork(LedgerOperator):
             return None
         # A person who clears the task gives it its time anew: else what is left would be stopped as it starts
         over = cleared(self.ledger, self.identity, sorted(step.before)) if self.identity.try_number > 1 else ()
-        counted = [attempt.claimed_at for attempt in step.state.current if attempt.number not in over]
+        counted = [submission.claimed_at for submission in step.state.current if submission.number not in over]
         first = min((claimed_at for claimed_at in counted if claimed_at), default=None)
         return (first.timestamp() if first else time.time()) + self.deadline
 
@@ -266,11 +268,11 @@ class BatchWork(LedgerOperator):
             "attempts": len(step.state.numbers),
             "ledger": self.ledger.uri,
         }
-        attempt = max(step.state.numbers, default=0)
-        return self.mark(Marker(attempt=attempt, size=size, fresh=step.state.fresh, xcom=xcom))
+        submission = max(step.state.numbers, default=0)
+        return self.mark(Marker(submission=submission, size=size, rerun_token=step.state.rerun_token, xcom=xcom))
 
     def _report(self, context: Context, step: Step, size: int) -> str:
-        ended = [attempt.result for attempt in step.state.current if attempt.result is not None]
+        ended = [submission.result for submission in step.state.current if submission.result is not None]
         jobs: Any = next((result.details.get("jobs") for result in reversed(ended) if result.failures), None)
         group, region = group_of(jobs or []), self.clients.region
         streams = [failure.log_stream for failure in step.failures if failure.log_stream]
@@ -302,7 +304,7 @@ class BatchWork(LedgerOperator):
         thread.join(KILL_TIMEOUT)
 
     def _stop_all(self) -> None:
-        attempts = BatchAttempts(self.clients, self.ledger, self.identity)
-        running = still_ours(self.ledger, self.identity, self.ledger.read().open_attempts)
-        self.log.info("Killed: stopping attempts %s", [attempt.number for attempt in running])
-        attempts.stop(running, "the task was killed", by=f"try {self.identity.try_number}")
+        submissions = BatchSubmissions(self.clients, self.ledger, self.identity)
+        running = still_ours(self.ledger, self.identity, self.ledger.read().open_submissions)
+        self.log.info("Killed: stopping attempts %s", [submission.number for submission in running])
+        submissions.stop(running, "the task was killed", by=f"try {self.identity.try_number}")

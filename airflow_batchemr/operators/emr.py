@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from airflow_batchemr.operators.emr_cluster import CreateEmrClusterOperator, TerminateEmrClusterOperator
+from airflow_batchemr.operators.emr_cluster import EmrCreateClusterOperator, EmrTerminateClusterOperator
 from airflow_batchemr.operators.emr_job_run import EmrJobRunOperator
 from airflow_batchemr.operators.emr_work import EmrStepsOperator, EphemeralEmrOperator
 
 __all__ = [
-    "CreateEmrClusterOperator",
+    "EmrCreateClusterOperator",
     "EmrJobRunOperator",
     "EmrStepsOperator",
     "EphemeralEmrOperator",
-    "TerminateEmrClusterOperator",
+    "EmrTerminateClusterOperator",
 ]

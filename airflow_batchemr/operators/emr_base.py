@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_batchemr.aws.attached import attach, still_ours
-from airflow_batchemr.aws.emr.attempts import EmrAttempts
-from airflow_batchemr.aws.emr.why import LOGS_LATE, why
-from airflow_batchemr.ledger.history import report_document
+from airflow_batchemr.aws.emr.failure_report import LOGS_LATE, why
+from airflow_batchemr.aws.emr.submissions import EmrSubmissions
+from airflow_batchemr.engine.history_reader import report_document
+from airflow_batchemr.engine.waiters import attach, still_ours
 from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
 from airflow_batchemr.links.history import HistoryLink
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_batchemr.aws.emr.advance import Move
-    from airflow_batchemr.aws.emr.opened import Open
-    from airflow_batchemr.core.emr_steps import PlannedStep
+    from airflow_batchemr.aws.emr.step_configs import PlannedStep
+    from airflow_batchemr.aws.emr.submission_view import Open
     from airflow_batchemr.ledger import LedgerState
     from airflow_batchemr.links.base import AwsLink
 
@@ -53,9 +53,9 @@ class EmrOperator(LedgerOperator):
         """Where relative paths begin: the folder of the Dag's file."""
         return Path(self.dag.fileloc).parent if self.dag.fileloc else Path.cwd()
 
-    def emr_attempts(self) -> EmrAttempts:
+    def emr_submissions(self) -> EmrSubmissions:
         """The attempts of this job."""
-        return EmrAttempts(self.clients, self.ledger, self.identity, stopping=self._killed.is_set)
+        return EmrSubmissions(self.clients, self.ledger, self.identity, stopping=self._killed.is_set)
 
     def heed(self, event: Mapping[str, Any] | None, state: LedgerState, names: Mapping[int, str]) -> None:
         """Act on what a wait says, other than that it is over.
@@ -104,7 +104,7 @@ class EmrOperator(LedgerOperator):
         steps = [(step_id, names.get(n, str(n))) for one in opens for n, step_id in sorted(one.step_ids.items())]
         places = (streams or {}).items()
         followed = {one.step_ids[n]: place for n, place in places for one in opens if n in one.step_ids}
-        claimed = [one.attempt.claimed_at for one in opens if one.attempt and one.attempt.claimed_at]
+        claimed = [one.submission.claimed_at for one in opens if one.submission and one.submission.claimed_at]
         created = min(claimed, default=state.now)
         cluster_id = opens[-1].cluster_id
         self.log.info("Waiting for attempts %s on cluster %s", numbers, cluster_id)
@@ -125,7 +125,7 @@ class EmrOperator(LedgerOperator):
                 log_uri=log_uri,
                 streams=followed,
                 identity=self.identity.values(),
-                attempts=numbers,
+                submissions=numbers,
                 before=sorted(before),
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,
@@ -155,7 +155,7 @@ class EmrOperator(LedgerOperator):
         self.defer(
             trigger=EmrLogsTrigger(
                 identity=self.identity.values(),
-                attempts=numbers,
+                submissions=numbers,
                 before=sorted(move.before),
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,
@@ -168,7 +168,7 @@ class EmrOperator(LedgerOperator):
         self, state: LedgerState, numbers: Sequence[int], names: Mapping[int, str], *, final: bool = False
     ) -> tuple[str, bool]:
         """What failed and why, and whether all logs were there to tell; what will not get better is kept for later."""
-        results = {one.number: one.result for one in state.attempts if one.number in numbers}
+        results = {one.number: one.result for one in state.submissions if one.number in numbers}
         told = {n: why(self.clients, self.ledger, n, one, names) for n, one in results.items() if one is not None}
         for number, one in told.items():
             if one.complete or final:
@@ -209,11 +209,11 @@ class EmrOperator(LedgerOperator):
 
     def _stop_all(self, reason: str, *, by: str, ours: bool = False) -> None:
         """Stop what is open; `ours`: not what a later try has taken over."""
-        attempts = EmrAttempts(self.clients, self.ledger, self.identity)
+        submissions = EmrSubmissions(self.clients, self.ledger, self.identity)
         state = self.ledger.read()
-        running = still_ours(self.ledger, self.identity, state.open_attempts) if ours else state.open_attempts
-        for attempt in reversed(running):
-            opened = attempts.adopt(attempt, state)
+        running = still_ours(self.ledger, self.identity, state.open_submissions) if ours else state.open_submissions
+        for submission in reversed(running):
+            opened = submissions.adopt(submission, state)
             if opened is not None:
                 self.log.info("Stopping attempt %s on cluster %s: %s", opened.number, opened.cluster_id, reason)
-                attempts.stop(opened, reason, by=by)
+                submissions.stop(opened, reason, by=by)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_batchemr.aws.emr import clusters
-from airflow_batchemr.aws.emr.attempts import StoppedError
-from airflow_batchemr.aws.emr.cluster_job import ClusterJob
-from airflow_batchemr.aws.emr.own import ClusterWords
+from airflow_batchemr.aws.emr.own_cluster import ClusterWords
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
-from airflow_batchemr.core.emr_needs import Needs
+from airflow_batchemr.aws.emr.shared_cluster import ClusterJob
+from airflow_batchemr.aws.emr.submissions import StoppedError
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.emr_words import cluster_words, owner_tag
+from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import LedgerState
 
 
-class CreateEmrClusterOperator(EmrOperator):
+class EmrCreateClusterOperator(EmrOperator):
     """Starts an EMR cluster for other tasks of the run and waits until it is up; a setup task.
 
     Its XCom is `{"cluster_id": …, "master": …}`, or None where nobody needs the cluster.
@@ -47,30 +47,32 @@ class CreateEmrClusterOperator(EmrOperator):
         self,
         *,
         cluster: dict[str, Any],
-        serves: Sequence[str] = (),
+        used_by: Sequence[str] = (),
         needs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.cluster = cluster
         self.needs = needs
-        self.serves = list(serves)
+        self.used_by = list(used_by)
 
-    def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:
+    def work(
+        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
+    ) -> Any:
         """Start the cluster, or find the one that was started; wait until it is up."""
         self.heed(event, state, {})
         needs = Needs.of_values(self.needs or {})
         pythons = environments(self.clients, needs.python_env, self.folder())
         words = ClusterWords(cluster_words(self.cluster), needs, pythons, tags=owner_tag(self.owner))
         words.request(self.identity, 0, (), stays=True, variant=Variant())
-        if event is None and not state.open_attempts and self._served(context):
-            self.log.info("All that this cluster is for has succeeded (%s): no cluster", ", ".join(self.serves))
+        if event is None and not state.open_submissions and self._not_needed(context):
+            self.log.info("All that this cluster is for has succeeded (%s): no cluster", ", ".join(self.used_by))
             return None
         self.engine = job = ClusterJob(
-            words, self.clients, self.identity, self.emr_attempts(), self.ledger, serves=self.serves
+            words, self.clients, self.identity, self.emr_submissions(), self.ledger, used_by=self.used_by
         )
         try:
-            move = job.run(state, fresh, event.get("before") if event else None)
+            move = job.run(state, rerun_token, event.get("before") if event else None)
         except StoppedError:
             raise self.killed() from None
         if move.action == "wait":
@@ -85,22 +87,22 @@ class CreateEmrClusterOperator(EmrOperator):
         self.log.info("Cluster %s is up; master %s", move.cluster_id, master)
         return found
 
-    def _served(self, context: Any) -> bool:
+    def _not_needed(self, context: Any) -> bool:
         """Whether the markers of all jobs that the cluster is for stand, and none of them is to run again."""
-        again = self.rerun_names(context) & set(self.serves)
+        again = self.rerun_names(context) & set(self.used_by)
         ledger = Ledger(self.clients.s3, self.identity.state)
-        for name in self.serves:
+        for name in self.used_by:
             marker = ledger.job(self.identity.dag_id, self.identity.run_key, name).read().marker
             if marker is None:
                 return False
             # A job that this very run has run again already has a marker of this run
-            if name in again and not (marker.fresh or "").startswith(f"{self.identity.run_id}#"):
+            if name in again and not (marker.rerun_token or "").startswith(f"{self.identity.run_id}#"):
                 return False
-        return bool(self.serves) and self.skip_if_succeeded
+        return bool(self.used_by) and self.skip_if_succeeded
 
 
-class TerminateEmrClusterOperator(EmrOperator):
-    """Ends a cluster that `CreateEmrClusterOperator` has started; a teardown task.
+class EmrTerminateClusterOperator(EmrOperator):
+    """Ends a cluster that `EmrCreateClusterOperator` has started; a teardown task.
 
     A cluster with `keep_alive` is left to its idle timeout.
 
@@ -117,29 +119,31 @@ class TerminateEmrClusterOperator(EmrOperator):
         super().__init__(**kwargs)
         self.cluster = cluster
 
-    def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:  # noqa: ARG002
+    def work(
+        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
+    ) -> Any:  # noqa: ARG002
         """End all clusters of the run that the ledger knows as open."""
-        attempts = self.emr_attempts()
+        submissions = self.emr_submissions()
         ended = []
-        while pending := [*state.stale_attempts, *state.open_attempts]:
-            for attempt in pending:
-                opened = attempts.adopt(attempt, state)
+        while pending := [*state.stale_submissions, *state.open_submissions]:
+            for submission in pending:
+                opened = submissions.adopt(submission, state)
                 if opened is None or opened.cluster_id is None:
                     continue
-                keep = (attempt.intent.details.get("keep_alive") if attempt.intent else None) is not None
+                keep = (submission.intent.details.get("keep_alive") if submission.intent else None) is not None
                 if keep:
                     self.log.info("Cluster %s is kept alive: it ends itself when it is idle", opened.cluster_id)
                 else:
-                    attempts.end(opened)
-                look = attempts.look(opened)
+                    submissions.end(opened)
+                look = submissions.look(opened)
                 brief = look.brief
                 if brief is not None and brief.alive and not keep:
                     raise AirflowException(f"Cluster {opened.cluster_id} did not begin to end: {brief.why}")
-                attempts.close_cluster(opened, look, fresh=attempt.fresh)
+                submissions.close_cluster(opened, look, rerun_token=submission.rerun_token)
                 ended.append(opened.cluster_id)
                 self.log.info("Cluster %s: %s", opened.cluster_id, brief.why if brief else "unknown to EMR")
             state = self.ledger.read()
-            if state.open_attempts or state.stale_attempts:
-                attempts.pause()  # somebody may just be starting it
+            if state.open_submissions or state.stale_submissions:
+                submissions.pause()  # somebody may just be starting it
                 state = self.ledger.read()
         return {"ended": ended}

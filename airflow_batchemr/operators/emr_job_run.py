@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_batchemr.aws.attached import attach, still_ours
-from airflow_batchemr.aws.emr.attempts import StoppedError
-from airflow_batchemr.aws.emr.job_run_attempts import JobRunAttempts, place_of
+from airflow_batchemr.aws.emr.diagnosis import probable_cause
+from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions, job_run_target
 from airflow_batchemr.aws.emr.preflight import check_release
-from airflow_batchemr.core.emr_diagnosis import probable_cause
+from airflow_batchemr.aws.emr.submissions import StoppedError
+from airflow_batchemr.engine.waiters import attach, still_ours
 from airflow_batchemr.ledger import Marker
 from airflow_batchemr.operators.base import LedgerOperator
 from airflow_batchemr.operators.emr_words import on_words, step_words
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_batchemr.aws.emr.job_run_attempts import RunMove
-    from airflow_batchemr.aws.emr.job_runs import Place
+    from airflow_batchemr.aws.emr.job_run_submissions import RunMove
+    from airflow_batchemr.aws.emr.job_runs import JobRunTarget
     from airflow_batchemr.ledger import LedgerState
-    from airflow_batchemr.spec.models import Spark
+    from airflow_batchemr.pipeline_file.models import Spark
 
 #: Seconds that a killed task takes at most to end what it started.
 KILL_TIMEOUT = 20.0
@@ -65,20 +65,22 @@ class EmrJobRunOperator(LedgerOperator):
         self.deadline = deadline
         self._killed = threading.Event()
 
-    def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:
+    def work(
+        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
+    ) -> Any:
         """Start the run, or find the one that was started; wait until it has ended."""
-        place = place_of(on_words(self.on))
+        place = job_run_target(on_words(self.on))
         request = self._request(place)
         request(0)  # what the service has no counterpart of is told before anything is claimed
         status = (event or {}).get("status")
         if status == "deadline":
             self._attempts(place).stop_all(None, "the deadline is over", by="deadline")
             raise AirflowFailException("Not done in time: the job run has been cancelled")
-        if event is None and not state.open_attempts:
+        if event is None and not state.open_submissions:
             self._check_release(place)
-        self.engine = attempts = self._attempts(place)
+        self.engine = submissions = self._attempts(place)
         try:
-            move = attempts.run(state, fresh, event.get("before") if event else None, request)
+            move = submissions.run(state, rerun_token, event.get("before") if event else None, request)
         except StoppedError:
             raise AirflowException("The task was killed; the job run that it had started has been cancelled") from None
         if move.action == "wait":
@@ -86,27 +88,27 @@ class EmrJobRunOperator(LedgerOperator):
         if move.action == "fail":
             raise AirflowException(self._report(place, move))
         xcom = {"run_key": self.identity.run_key, "job": self.identity.job, "ledger": self.ledger.uri}
-        return self.mark(Marker(attempt=move.number, size=1, fresh=move.state.fresh, xcom=xcom))
+        return self.mark(Marker(submission=move.number, size=1, rerun_token=move.state.rerun_token, xcom=xcom))
 
-    def _attempts(self, place: Place) -> JobRunAttempts:
-        return JobRunAttempts(self.clients, self.ledger, self.identity, place, stopping=self._killed.is_set)
+    def _attempts(self, place: JobRunTarget) -> JobRunSubmissions:
+        return JobRunSubmissions(self.clients, self.ledger, self.identity, place, stopping=self._killed.is_set)
 
     def _spark(self) -> Spark:
         spark = step_words([{"spark": self.spark}])[0].spark
         assert spark is not None  # noqa: S101 - made so
         return spark
 
-    def _check_release(self, place: Place) -> None:
+    def _check_release(self, place: JobRunTarget) -> None:
         """Whether the release has the versions that `requires` wants; raises `InvalidRequest`."""
         if requires := self._spark().requires:
             check_release(self.clients, place.release_label(self.clients), [], requires)
 
-    def _request(self, place: Place) -> Any:
+    def _request(self, place: JobRunTarget) -> Any:
         spark = self._spark()
 
         def request(number: int) -> dict[str, Any]:
             environment = {**self.identity.environment(number), **(self.env or {})}
-            name, tags = self.identity.attempt_name(number), self.identity.tags(number)
+            name, tags = self.identity.submission_name(number), self.identity.tags(number)
             return place.request(spark, name, tags, environment, self.deadline)
 
         return request
@@ -126,7 +128,7 @@ class EmrJobRunOperator(LedgerOperator):
                 on=self.on,
                 run_id=move.run_id,
                 identity=self.identity.values(),
-                attempts=[move.number],
+                submissions=[move.number],
                 before=sorted(move.before),
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,
@@ -135,7 +137,7 @@ class EmrJobRunOperator(LedgerOperator):
             method_name="resume",
         )
 
-    def _report(self, place: Place, move: RunMove) -> str:
+    def _report(self, place: JobRunTarget, move: RunMove) -> str:
         """Why it failed, out of the driver's logs where there is a log URI."""
         logs = place.logs(self.clients, move.run_id)
         for _ in range(LOG_LOOKS if place.log_uri else 0):
@@ -163,7 +165,7 @@ class EmrJobRunOperator(LedgerOperator):
         thread.join(KILL_TIMEOUT)
 
     def _stop_ours(self) -> None:
-        ours = still_ours(self.ledger, self.identity, self.ledger.read().open_attempts)
+        ours = still_ours(self.ledger, self.identity, self.ledger.read().open_submissions)
         by = f"try {self.identity.try_number}"
-        place = place_of(on_words(self.on))
-        self._attempts(place).stop_all([attempt.number for attempt in ours], "the task was killed", by=by)
+        place = job_run_target(on_words(self.on))
+        self._attempts(place).stop_all([submission.number for submission in ours], "the task was killed", by=by)

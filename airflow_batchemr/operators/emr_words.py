@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.aws.identity import tag_value
-from airflow_batchemr.spec.models import Emr, Step
-from airflow_batchemr.spec.models.job import On, as_on
-from airflow_batchemr.spec.models.spark import as_steps
+from airflow_batchemr.engine.job_identity import tag_value
+from airflow_batchemr.pipeline_file.models import Emr, Step
+from airflow_batchemr.pipeline_file.models.job import On, as_on
+from airflow_batchemr.pipeline_file.models.spark import as_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,20 +6,20 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters
-from airflow_batchemr.aws.emr.attempts import StoppedError
 from airflow_batchemr.aws.emr.clusters import ALIVE, Cluster
-from airflow_batchemr.aws.emr.guest import Guest
-from airflow_batchemr.aws.emr.own import ClusterWords, OwnCluster
+from airflow_batchemr.aws.emr.existing_cluster import Guest
+from airflow_batchemr.aws.emr.own_cluster import ClusterWords, OwnCluster
 from airflow_batchemr.aws.emr.preflight import check_versions
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
-from airflow_batchemr.aws.emr.serving import serving
+from airflow_batchemr.aws.emr.running_cluster import serving
+from airflow_batchemr.aws.emr.step_configs import plan_steps
+from airflow_batchemr.aws.emr.submissions import StoppedError
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.core.emr_needs import Needs
-from airflow_batchemr.core.emr_steps import plan_steps
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.emr_words import cluster_words, owner_tag, step_words
+from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_batchemr.aws.emr.advance import Advance, Move
-    from airflow_batchemr.aws.emr.attempts import EmrAttempts
     from airflow_batchemr.aws.emr.python_env import Environment
-    from airflow_batchemr.core.emr_steps import PlannedStep
+    from airflow_batchemr.aws.emr.step_configs import PlannedStep
+    from airflow_batchemr.aws.emr.submissions import EmrSubmissions
     from airflow_batchemr.ledger import LedgerState
-    from airflow_batchemr.spec.models import Step
+    from airflow_batchemr.pipeline_file.models import Step
 
 #: Of what a program is told about its run: all but the attempt's number, which would make each try's steps others.
 _STABLE = ("PIPELINE_RUN_ID", "BATCHEMR_DAG_ID", "BATCHEMR_RUN_KEY", "BATCHEMR_JOB", "BATCHEMR_STATE")
@@ -69,20 +69,22 @@ class StepsOperator(EmrOperator):
         self.env = env
         self._environments: dict[str, Environment] | None = None
 
-    def work(self, context: Context, state: LedgerState, fresh: str | None, event: Mapping[str, Any] | None) -> Any:
+    def work(
+        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
+    ) -> Any:
         """Bring the steps forward: start what is left, wait for what runs, mark what is done."""
         planned = self.planned()
         names = {step.number: step.name for step in planned}
         self.heed(event, state, names)
-        attempts = self.emr_attempts()
-        self.engine = advance = self.advance(planned, attempts)
+        submissions = self.emr_submissions()
+        self.engine = advance = self.advance(planned, submissions)
         try:
-            move = advance.run(state, fresh, event.get("before") if event else None)
+            move = advance.run(state, rerun_token, event.get("before") if event else None)
         except StoppedError:
             raise self.killed() from None
         if move.action == "wait":
             streams = {number: [one.spark.logs.group, one.spark.logs.stream] for number, one in self._with_streams()}
-            log_uri = attempts.log_uri or self.log_uri()
+            log_uri = submissions.log_uri or self.log_uri()
             self.wait(context, move.state, move.waits, move.before, planned, log_uri=log_uri, streams=streams)
         if move.action == "mark":
             return self._finish(move, planned)
@@ -121,7 +123,7 @@ class StepsOperator(EmrOperator):
         return step_words(list(self.steps) if not isinstance(self.steps, str) else self.steps)
 
     @abstractmethod
-    def advance(self, planned: list[PlannedStep], attempts: EmrAttempts) -> Advance:
+    def advance(self, planned: list[PlannedStep], submissions: EmrSubmissions) -> Advance:
         """How this operator brings its steps forward. Checks the words before anything is paid for."""
 
     def _finish(self, move: Move, planned: Sequence[PlannedStep]) -> Any:
@@ -133,8 +135,10 @@ class StepsOperator(EmrOperator):
             "attempts": len(move.state.numbers),
             "ledger": self.ledger.uri,
         }
-        attempt = max(move.state.numbers, default=0)
-        return self.mark(Marker(attempt=attempt, size=len(planned), fresh=move.state.fresh, xcom=xcom))
+        submission = max(move.state.numbers, default=0)
+        return self.mark(
+            Marker(submission=submission, size=len(planned), rerun_token=move.state.rerun_token, xcom=xcom)
+        )
 
 
 class EphemeralEmrOperator(StepsOperator):
@@ -160,13 +164,19 @@ class EphemeralEmrOperator(StepsOperator):
         words = cluster_words(self.cluster)
         return words.overrides.get("LogUri") or words.log_uri
 
-    def advance(self, planned: list[PlannedStep], attempts: EmrAttempts) -> Advance:
+    def advance(self, planned: list[PlannedStep], submissions: EmrSubmissions) -> Advance:
         """On a cluster of its own."""
         words = ClusterWords(cluster_words(self.cluster), self.needs(), self.environments(), tags=owner_tag(self.owner))
         configs = [step.config("check", words.step_default) for step in planned]
         words.request(self.identity, 0, configs[:256], stays=False, variant=Variant())
         return OwnCluster(
-            words, self.clients, self.identity, attempts, ledger=self.ledger, planned=planned, resume=self.resume_steps
+            words,
+            self.clients,
+            self.identity,
+            submissions,
+            ledger=self.ledger,
+            planned=planned,
+            resume=self.resume_steps,
         )
 
 
@@ -177,7 +187,7 @@ class EmrStepsOperator(StepsOperator):
     `on_failure` to add them all at once.
 
     Args:
-        cluster: ledger name of a cluster of this run, as `CreateEmrClusterOperator` has it.
+        cluster: ledger name of a cluster of this run, as `EmrCreateClusterOperator` has it.
         cluster_id: id of an existing cluster.
         cluster_name: name of an existing cluster; the newest one that is alive.
         **kwargs: of `StepsOperator`.
@@ -199,7 +209,7 @@ class EmrStepsOperator(StepsOperator):
         self.cluster_id = cluster_id
         self.cluster_name = cluster_name
 
-    def advance(self, planned: list[PlannedStep], attempts: EmrAttempts) -> Advance:
+    def advance(self, planned: list[PlannedStep], submissions: EmrSubmissions) -> Advance:
         """On a cluster that is not its own."""
         given = [word for word in ("cluster", "cluster_id", "cluster_name") if getattr(self, word)]
         if len(given) != 1:
@@ -215,7 +225,7 @@ class EmrStepsOperator(StepsOperator):
         return Guest(
             self.identity,
             self._cluster,
-            attempts,
+            submissions,
             ledger=self.ledger,
             planned=planned,
             resume=self.resume_steps,

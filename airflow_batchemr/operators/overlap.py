@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_batchemr.aws.identity import RunIdentity
-from airflow_batchemr.aws.stopping import stop_attempts
+from airflow_batchemr.aws.stopping import stop_submissions
+from airflow_batchemr.connections import as_airflow_error, configured_state, connection_clients
 from airflow_batchemr.core.run_key import run_key
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.base import NEWER_RUN
-from airflow_batchemr.operators.connection import configured_state, connection_clients, told_to_airflow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,7 @@ class StopEarlierRunsOperator(BaseOperator):
         run = context["dag_run"]
         if run.run_type == "backfill":
             return {}
-        with told_to_airflow():
+        with as_airflow_error():
             clients = connection_clients(self.aws_conn_id, self.region)
             ledger = Ledger(clients.s3, configured_state(self.state))
             own = run_key(run.logical_date, getattr(run, "partition_key", None), run.run_id)
@@ -111,11 +111,11 @@ class StopEarlierRunsOperator(BaseOperator):
         run = context["dag_run"]
         jobs: JobLedger = ledger.job(run.dag_id, key, job)
         state = jobs.read()
-        identity = RunIdentity(ledger.uri, run.dag_id, key, job, key, job)
+        identity = JobIdentity(ledger.uri, run.dag_id, key, job, key, job)
         reason = f"a newer run of the pipeline has started, {run.run_id} (overlap: terminate)"
-        pending = [*state.stale_attempts, *state.open_attempts]
+        pending = [*state.stale_submissions, *state.open_submissions]
         if begun is not None:
             pending = [one for one in pending if not one.claimed_at or one.claimed_at <= begun]
             pending = [one for one in pending if not (one.intent and (one.intent.run_id or "").startswith("backfill"))]
-        stop_attempts(clients, jobs, identity, state, pending, reason=reason, by=NEWER_RUN)
+        stop_submissions(clients, jobs, identity, state, pending, reason=reason, by=NEWER_RUN)
         return bool(pending)

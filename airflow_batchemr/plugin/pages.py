@@ -14,15 +14,15 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_batchemr.aws.errors import AwsError, classify
+from airflow_batchemr.connections import connection_clients
+from airflow_batchemr.engine.history_reader import index_history, job_history, run_history
 from airflow_batchemr.ledger import Ledger, LedgerError
-from airflow_batchemr.ledger.history import index_history, job_history, run_history
-from airflow_batchemr.operators.connection import connection_clients
-from airflow_batchemr.plugin.places import configured, place_of
+from airflow_batchemr.plugin.state_location import configured, state_location_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_batchemr.plugin.places import Place
+    from airflow_batchemr.plugin.state_location import StateLocation
 
 #: Runs that a pipeline's page shows, the newest.
 SHOWN_RUNS = 30
@@ -71,7 +71,7 @@ def pipeline(
     dag_id: str, run_key: str | None = None, job: str | None = None, index: Annotated[int | None, Query(ge=0)] = None
 ) -> HTMLResponse:
     """A pipeline's last runs; with `run_key` the jobs of that run, with `job` its attempts, with `index` one index."""
-    place = place_of(dag_id)
+    place = state_location_of(dag_id)
     if run_key is None:
         return _page("runs.html", place, lambda ledger: {"dag_id": dag_id, **_runs(ledger, dag_id)})
     who = {"dag_id": dag_id, "run_key": run_key}
@@ -96,7 +96,7 @@ def _job(ledger: Ledger, dag_id: str, run_key: str, job: str, index: int | None)
     return {"story": story, "uri": found.uri, "index": index, "indices": indices}
 
 
-def _page(template: str, place: Place, found: Callable[[Ledger], dict[str, Any]]) -> HTMLResponse:
+def _page(template: str, place: StateLocation, found: Callable[[Ledger], dict[str, Any]]) -> HTMLResponse:
     """Fill in a template, or say what kept from reading the ledger."""
     values: dict[str, Any]
     try:

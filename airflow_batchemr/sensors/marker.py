@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_batchemr.connections import as_airflow_error, configured_state, connection_clients
 from airflow_batchemr.core.run_key import run_key as key_of
 from airflow_batchemr.ledger import Ledger, LedgerError
-from airflow_batchemr.operators.connection import configured_state, connection_clients, told_to_airflow
 from airflow_batchemr.triggers.marker import S3MarkerTrigger
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class S3MarkerSensor(BaseOperator):
         run = context["dag_run"]
         wanted = self.run_key or key_of(run.logical_date, getattr(run, "partition_key", None), run.run_id)
         job = self.job or self.pipeline
-        with told_to_airflow():
+        with as_airflow_error():
             ledger = Ledger(connection_clients(self.aws_conn_id, self.region).s3, configured_state(self.state))
             theirs = ledger.job(self.pipeline, wanted, job)
             try:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger
 
-from airflow_batchemr.aws.attached import cleared_since, has_left, leave
-from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.aws.outage import FAILURES
 from airflow_batchemr.aws.poller import shared_poller
+from airflow_batchemr.connections import shared_clients
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.waiters import cleared_since, has_left, leave
 from airflow_batchemr.ledger import Ledger
-from airflow_batchemr.operators.connection import shared_clients
-from airflow_batchemr.operators.outage import FAILURES
 from airflow_batchemr.triggers.stopping import Gathering, in_background, insist
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class LedgerTrigger(BaseTrigger):
     """A wait for attempts in the ledger.
 
     Args:
-        identity: `RunIdentity.values()` of the task's work.
+        identity: `JobIdentity.values()` of the task's work.
         attempts: numbers of the attempts that are waited for.
         before: what the operator needs to know again after the wait: the attempts whose failures are forgiven.
         aws_conn_id: Airflow connection.
@@ -50,7 +50,7 @@ class LedgerTrigger(BaseTrigger):
         self,
         *,
         identity: dict[str, Any],
-        attempts: list[int],
+        submissions: list[int],
         before: list[int] | None = None,
         aws_conn_id: str | None = "aws_default",
         region: str | None = None,
@@ -59,7 +59,7 @@ class LedgerTrigger(BaseTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.identity = identity
-        self.attempts = attempts
+        self.submissions = submissions
         self.before = before
         self.aws_conn_id = aws_conn_id
         self.region = region
@@ -70,7 +70,7 @@ class LedgerTrigger(BaseTrigger):
         """The arguments that make this trigger again, those of a subclass among them."""
         return {
             "identity": self.identity,
-            "attempts": self.attempts,
+            "attempts": self.submissions,
             "before": self.before,
             "aws_conn_id": self.aws_conn_id,
             "region": self.region,
@@ -88,12 +88,12 @@ class LedgerTrigger(BaseTrigger):
 
     def job_ledger(self, clients: Clients) -> JobLedger:
         """The ledger of the job."""
-        identity = RunIdentity.of(self.identity)
+        identity = JobIdentity.of(self.identity)
         return Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
 
     def payload(self, **more: Any) -> dict[str, Any]:
         """What the operator is told after the wait."""
-        return {"attempts": self.attempts, "before": self.before, **more}
+        return {"attempts": self.submissions, "before": self.before, **more}
 
     def time_left(self) -> float | None:
         """Seconds until the deadline or the time to wake, whichever is first; None: there is neither."""
@@ -161,21 +161,21 @@ class LedgerTrigger(BaseTrigger):
             await gathering.stop(parents, self.log)
 
     def _stop_unless_handed_over(self, state: str | None) -> Sequence[Parent]:
-        identity, ledger = RunIdentity.of(self.identity), self.job_ledger(self.clients())
-        if state == "deferred" and not cleared_since(ledger, identity, self.attempts):
+        identity, ledger = JobIdentity.of(self.identity), self.job_ledger(self.clients())
+        if state == "deferred" and not cleared_since(ledger, identity, self.submissions):
             self.log.info("The task is still deferred: the wait goes on elsewhere, the work is not stopped")
             return ()
         if state in GOES_ON and has_left(ledger, self._name()):
             self.log.info("The wait was over by itself: the task goes on, the work is not stopped")
             return ()
         reason = f"the task was {'cleared' if state not in {'failed', 'success'} else f'marked {state}'}"
-        self.log.info("Stopping attempts %s: %s", self.attempts, reason)
+        self.log.info("Stopping attempts %s: %s", self.submissions, reason)
         return self.stop(self.clients(), reason, by=f"try {identity.try_number}")
 
     def _task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        identity = RunIdentity.of(self.identity)
+        identity = JobIdentity.of(self.identity)
         states = RuntimeTaskInstance.get_task_states(
             dag_id=identity.dag_id,
             task_ids=[identity.task_id],

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_batchemr.aws.batch import jobs
-from airflow_batchemr.aws.batch.attempts import INVISIBLE, BatchAttempts
 from airflow_batchemr.aws.batch.progress import Progress, Stuck, summary_of
+from airflow_batchemr.aws.batch.submissions import INVISIBLE, BatchSubmissions
 from airflow_batchemr.aws.errors import AwsError
-from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.aws.poller import Poller, shared_poller
+from airflow_batchemr.connections import shared_clients
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import LedgerError
-from airflow_batchemr.operators.connection import shared_clients
 from airflow_batchemr.triggers.base import LedgerTrigger
 from airflow_batchemr.triggers.batch_live import Live
 
@@ -122,16 +122,20 @@ class BatchJobsTrigger(LedgerTrigger):
 
     def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Parent]:
         """Leave word, then end the jobs; where the ledger is out of reach, the jobs alone."""
-        identity = RunIdentity.of(self.identity)
+        identity = JobIdentity.of(self.identity)
         ledger = self.job_ledger(clients)
-        wanted = set(self.attempts)
+        wanted = set(self.submissions)
         try:
-            attempts = [attempt for attempt in ledger.read().attempts if attempt.number in wanted and attempt.open]
+            submissions = [
+                submission
+                for submission in ledger.read().submissions
+                if submission.number in wanted and submission.open
+            ]
         except LedgerError:
             # Airflow does not ask twice. Our reason in the job's status tells the next try that it was a person's word.
             jobs.terminate(clients, list(self.jobs), reason)
             raise
-        parents, failure = BatchAttempts(clients, ledger, identity).end(attempts, reason, by=by)
+        parents, failure = BatchSubmissions(clients, ledger, identity).end(submissions, reason, by=by)
         if failure is not None:
             raise failure
         return parents

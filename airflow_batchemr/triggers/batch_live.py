@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
-from airflow_batchemr.aws.batch.collect import failure_of
+from airflow_batchemr.aws.batch.results import failure_of
 from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.logs import LogFollower, log_group, tail
 from airflow_batchemr.aws.poller import shared_poller
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
 
 #: Lines of one look that reach the task's log; the rest is in CloudWatch.
-MOST_LINES = 200
+MAX_LINES = 200
 #: Seconds that the last lines of a job that has ended may take.
 LAST_LOOK = 5.0
 
@@ -108,10 +108,10 @@ class Live:
                 self._tell(follower.take(id_))
 
     def _tell(self, lines: list[str]) -> None:
-        for line in lines[-MOST_LINES:]:
+        for line in lines[-MAX_LINES:]:
             self._log.info("| %s", line)
-        if len(lines) > MOST_LINES:
-            self._log.info("(%s lines before these are in CloudWatch only)", len(lines) - MOST_LINES)
+        if len(lines) > MAX_LINES:
+            self._log.info("(%s lines before these are in CloudWatch only)", len(lines) - MAX_LINES)
 
     async def _first_failure(self, parent: str) -> None:
         members = list(IndexSet.parse(self._indices[parent]))

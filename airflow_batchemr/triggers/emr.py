@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_batchemr.aws.emr.attempts import EmrAttempts
 from airflow_batchemr.aws.emr.poll import EmrPoller
 from airflow_batchemr.aws.emr.progress import Progress
+from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from airflow_batchemr.aws.errors import AwsError
-from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.aws.poller import shared_poller
-from airflow_batchemr.operators.connection import shared_clients
+from airflow_batchemr.connections import shared_clients
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.triggers.base import LedgerTrigger
 from airflow_batchemr.triggers.emr_live import LiveSteps
 
@@ -134,11 +134,11 @@ class EmrTrigger(LedgerTrigger):
         """Leave word, then end the cluster, or the steps where the cluster is another's."""
         ledger = self.job_ledger(clients)
         state = ledger.read()
-        attempts = EmrAttempts(clients, ledger, RunIdentity.of(self.identity))
-        wanted = set(self.attempts)
-        for attempt in reversed(state.attempts):  # steps before the cluster that they run on
-            if attempt.number in wanted and attempt.open:
-                opened = attempts.adopt(attempt, state)
+        submissions = EmrSubmissions(clients, ledger, JobIdentity.of(self.identity))
+        wanted = set(self.submissions)
+        for submission in reversed(state.submissions):  # steps before the cluster that they run on
+            if submission.number in wanted and submission.open:
+                opened = submissions.adopt(submission, state)
                 if opened is not None:
-                    attempts.stop(opened, reason, by=by)
+                    submissions.stop(opened, reason, by=by)
         return ()

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_batchemr.aws.emr.job_run_attempts import JobRunAttempts, place_of
+from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions, job_run_target
 from airflow_batchemr.aws.errors import AwsError
-from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.aws.poller import Poller, shared_poller
-from airflow_batchemr.operators.connection import shared_clients
+from airflow_batchemr.connections import shared_clients
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.triggers.base import LedgerTrigger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.emr.job_runs import JobRun, Place
+    from airflow_batchemr.aws.emr.job_runs import JobRun, JobRunTarget
 
 #: Seconds between two looks: shortest, and longest at what does not change.
 SHORTEST, LONGEST = 4.0, 12.0
@@ -56,7 +56,7 @@ class JobRunTrigger(LedgerTrigger):
         yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
-        place = place_of(self.on)
+        place = job_run_target(self.on)
         clients = shared_clients(self.aws_conn_id, self.region)
         key = (self.aws_conn_id, self.region, place.kind, place.where)
         poller = shared_poller(key, lambda: runs_poller(clients, place))
@@ -82,13 +82,13 @@ class JobRunTrigger(LedgerTrigger):
 
     def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:
         """Leave word, then cancel the run."""
-        identity = RunIdentity.of(self.identity)
-        attempts = JobRunAttempts(clients, self.job_ledger(clients), identity, place_of(self.on))
-        attempts.stop_all(self.attempts, reason, by=by)
+        identity = JobIdentity.of(self.identity)
+        submissions = JobRunSubmissions(clients, self.job_ledger(clients), identity, job_run_target(self.on))
+        submissions.stop_all(self.submissions, reason, by=by)
         return ()
 
 
-def runs_poller(clients: Clients, place: Place) -> Poller[JobRun]:
+def runs_poller(clients: Clients, place: JobRunTarget) -> Poller[JobRun]:
     """A poll loop over the runs of a place: one page of ListJobRuns has fifty of those that live."""
 
     def describe(ids: Sequence[str]) -> dict[str, JobRun]:

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.emr.tail import StepTail
+from airflow_batchemr.aws.emr.step_log import StepTail
 from airflow_batchemr.aws.logs import LogFollower
 from airflow_batchemr.aws.poller import shared_poller
 
@@ -21,7 +21,7 @@ PAUSE = 60.0
 #: Seconds that the last look at an ended step's lines may take.
 LAST_LOOK = 10.0
 #: Lines that are shown at once at most; all of them are in the log itself.
-MOST_LINES = 200
+MAX_LINES = 200
 
 
 class LiveSteps:
@@ -113,7 +113,7 @@ class LiveSteps:
         return shared_poller((*self._where, "logs"), lambda: LogFollower(self._clients))
 
     def _tell(self, lines: list[str]) -> None:
-        for line in lines[-MOST_LINES:]:
+        for line in lines[-MAX_LINES:]:
             self._log.info("| %s", line)
-        if len(lines) > MOST_LINES:
-            self._log.info("(%s lines before these are in the step's own log only)", len(lines) - MOST_LINES)
+        if len(lines) > MAX_LINES:
+            self._log.info("(%s lines before these are in the step's own log only)", len(lines) - MAX_LINES)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_batchemr.aws.emr.why import why
-from airflow_batchemr.operators.connection import shared_clients
+from airflow_batchemr.aws.emr.failure_report import why
+from airflow_batchemr.connections import shared_clients
 from airflow_batchemr.triggers.base import LedgerTrigger
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class EmrLogsTrigger(LedgerTrigger):
         clients = shared_clients(self.aws_conn_id, self.region)
         ledger = self.job_ledger(clients)
         try:
-            failed = {one.number: one.result for one in ledger.read().attempts if one.number in self.attempts}
+            failed = {one.number: one.result for one in ledger.read().submissions if one.number in self.submissions}
             told = [why(clients, ledger, n, result, {}) for n, result in failed.items() if result is not None]
         except Exception as error:  # noqa: BLE001 - the wait is bounded; the next look may do
             self.log.warning("Could not look for logs: %s", error)

@@ -11,8 +11,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
 from airflow_batchemr.aws.poller import PATIENCE, Poller, shared_poller
+from airflow_batchemr.connections import connection_clients
 from airflow_batchemr.ledger import CredentialsError, Ledger, LedgerError, NotAllowedError
-from airflow_batchemr.operators.connection import connection_clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_batchemr.aws.identity import RunIdentity
-from airflow_batchemr.aws.stopping import stop_attempts
+from airflow_batchemr.aws.stopping import stop_submissions
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.triggers.base import LedgerTrigger
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ class OutageTrigger(LedgerTrigger):
 
     def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:
         """Stop the attempts that are known, and those that this try, or one before it, has claimed unseen."""
-        identity, wanted = RunIdentity.of(self.identity), set(self.attempts)
+        identity, wanted = JobIdentity.of(self.identity), set(self.submissions)
         ledger = self.job_ledger(clients)
         state = ledger.read()
         pending = [
             one
-            for one in state.attempts
+            for one in state.submissions
             if one.open
             and (
                 one.number in wanted
@@ -65,5 +65,5 @@ class OutageTrigger(LedgerTrigger):
                 )
             )
         ]
-        stop_attempts(clients, ledger, identity, state, pending, reason=reason, by=by)
+        stop_submissions(clients, ledger, identity, state, pending, reason=reason, by=by)
         return ()

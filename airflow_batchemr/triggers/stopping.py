@@ -10,8 +10,8 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_batchemr.aws.batch import children
+from airflow_batchemr.aws.outage import FAILURES, PATIENCE, passing, pause, stale
 from airflow_batchemr.aws.poller import PATIENCE as DENIED_FOR
-from airflow_batchemr.operators.outage import FAILURES, PATIENCE, passing, pause, stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence

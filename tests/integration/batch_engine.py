@@ -8,13 +8,13 @@ from dataclasses import replace
 import boto3
 
 from airflow_batchemr.aws.batch.advance import Advance
-from airflow_batchemr.aws.batch.attempts import BatchAttempts, done_folder
 from airflow_batchemr.aws.batch.definitions import ensure_definition
 from airflow_batchemr.aws.batch.depend import parts_after
-from airflow_batchemr.aws.batch.requests import attempt_requests
-from airflow_batchemr.aws.batch.words import BatchWords
+from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.requests import submission_requests
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions, done_folder
 from airflow_batchemr.aws.clients import Clients
-from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger, Marker
 
 
@@ -73,15 +73,15 @@ class Job:
         self.after = after
         self.state, self.size, self.in_job = state, size, in_job
         self.words = BatchWords(queue="default", image="busybox", command=command, **words)
-        self.identity = RunIdentity(state, "dag", "2026-11-20T000000Z", name, "manual", name)
+        self.identity = JobIdentity(state, "dag", "2026-11-20T000000Z", name, "manual", name)
 
     def ledger(self, through=None):
         identity = self.identity
         return Ledger((through or clients()).s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
 
-    def attempts(self, through=None, try_number=1):
+    def submissions(self, through=None, try_number=1):
         through = through or clients()
-        return BatchAttempts(
+        return BatchSubmissions(
             through,
             self.ledger(through),
             replace(self.identity, try_number=try_number),
@@ -90,11 +90,11 @@ class Job:
             waits_for_children=self.waits_for_children,
         )
 
-    def requests(self, through, ledger, identity, plan, fresh):
+    def requests(self, through, ledger, identity, plan, rerun_token):
         after = None if self.after is None else parts_after(self.after.ledger().read(), plan.indices)
         if after == []:
             return []
-        return attempt_requests(
+        return submission_requests(
             self.words,
             ensure_definition(through, self.words),
             identity,
@@ -103,34 +103,34 @@ class Job:
             size=self.size,
             memory=self.words.memory_steps[plan.memory_step] if self.words.memory_steps else None,
             after=after,
-            done_uri=ledger.document_uri(done_folder(fresh)) if self.in_job else None,
+            done_uri=ledger.document_uri(done_folder(rerun_token)) if self.in_job else None,
         )
 
-    def step(self, killer=None, *, before=None, fresh=None, try_number=1):
+    def step(self, killer=None, *, before=None, rerun_token=None, try_number=1):
         """Bring the job forward once, as a worker does before it defers."""
         through = clients(killer)
         ledger = self.ledger(through)
         identity = replace(self.identity, try_number=try_number)
         advance = Advance(
-            self.attempts(through, try_number),
+            self.submissions(through, try_number),
             ledger,
             self.size,
-            lambda plan: self.requests(through, ledger, identity, plan, fresh),
+            lambda plan: self.requests(through, ledger, identity, plan, rerun_token),
             memory_sizes=max(1, len(self.words.memory_steps)),
         )
         state = ledger.read()
         if state.marker is not None:
             return None
-        step = advance.run(state, fresh if fresh is not None else state.fresh, before)
+        step = advance.run(state, rerun_token if rerun_token is not None else state.rerun_token, before)
         if step.action == "mark":
-            ledger.mark(Marker(attempt=max(step.state.numbers), size=self.size, fresh=step.state.fresh))
+            ledger.mark(Marker(submission=max(step.state.numbers), size=self.size, rerun_token=step.state.rerun_token))
             return None
         return step
 
-    def try_(self, killer=None, *, before=None, fresh=None, try_number=1):
+    def try_(self, killer=None, *, before=None, rerun_token=None, try_number=1):
         """A whole try: steps and waits until it is done or failed. Gives the failed step, or None when marked."""
         while True:
-            step = self.step(killer, before=before, fresh=fresh, try_number=try_number)
+            step = self.step(killer, before=before, rerun_token=rerun_token, try_number=try_number)
             if step is None or step.action == "fail":
                 return step
             before = step.before

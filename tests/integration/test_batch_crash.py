@@ -88,7 +88,7 @@ def test_two_workers_at_once_submit_once(aws, job, work):
 
 def test_a_submit_that_arrives_after_its_claim_was_given_up_is_ended(aws, work, tmp_path, short_lease):
     """The request was under way for so long that the next try did the work: what it started is terminated."""
-    job = Job(f"s3://state/{tmp_path.name}", work.command('[ "$BATCHEMR_ATTEMPT" = 2 ] || exec sleep 300'), 3)
+    job = Job(f"s3://state/{tmp_path.name}", work.command('[ "$BATCHEMR_SUBMISSION" = 2 ] || exec sleep 300'), 3)
 
     class Late(Killer):
         def around(self, name, call):

@@ -32,7 +32,7 @@ def test_an_index_starts_when_its_predecessor_is_done(aws, pair):
     first, second, one, two = pair
     first.step()
     step = second.step()
-    assert [1] == [attempt.number for attempt in step.waits]
+    assert [1] == [submission.number for submission in step.waits]
     eventually(lambda: Counter([0, 1, 3]) == two.ran())
     (one.folder / "go").touch()
     assert first.try_() is None

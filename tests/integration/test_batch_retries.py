@@ -18,8 +18,8 @@ def job_of(aws, work, tmp_path):
 
 def running_child(aws, job, index):
     """The id of a child (or single job) once its program runs."""
-    (attempt,) = job.ledger().read().open_attempts
-    (parent,) = attempt.handle.jobs
+    (submission,) = job.ledger().read().open_submissions
+    (parent,) = submission.handle.jobs
     return parent.job_id if job.size == 1 else f"{parent.job_id}:{index}"
 
 
@@ -59,7 +59,7 @@ def test_what_died_of_memory_runs_again_with_the_next_size_and_nothing_else_does
         step = job.step(before=step.before)
         assert step is None or "wait" == step.action
     assert Counter({0: 1, 1: 2, 2: 1}) == work.ran()
-    second = job.ledger().history().attempts[1].intent.requests[0]
+    second = job.ledger().history().submissions[1].intent.requests[0]
     assert "1" == str(second.indices)
     sizes = {one["type"]: one["value"] for one in second.request["containerOverrides"]["resourceRequirements"]}
     assert "1024" == sizes["MEMORY"]

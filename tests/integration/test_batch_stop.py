@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_batchemr.aws.attached import attach
+from airflow_batchemr.engine.waiters import attach
 from airflow_batchemr.ledger import LedgerError
 from airflow_batchemr.triggers import stopping
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
@@ -31,12 +31,12 @@ def deferred(job, work, *, try_number=1, clears=0):
     step = job.step(try_number=try_number)
     eventually(lambda: set(work.ran()) == {0, 1, 2, 3})
     identity = replace(job.identity, try_number=try_number, max_tries=clears)
-    attach(job.ledger(), identity, [attempt.number for attempt in step.waits])
+    attach(job.ledger(), identity, [submission.number for submission in step.waits])
     return BatchJobsTrigger(
-        jobs={one.job_id: one.indices.text() for attempt in step.waits for one in attempt.handle.jobs},
+        jobs={one.job_id: one.indices.text() for submission in step.waits for one in submission.handle.jobs},
         size=4,
         identity=identity.values(),
-        attempts=[attempt.number for attempt in step.waits],
+        submissions=[submission.number for submission in step.waits],
         before=sorted(step.before),
         aws_conn_id=None,
     )
@@ -55,7 +55,7 @@ def test_a_person_who_acts_on_the_task_stops_the_job(aws, job, work, state):
     kill(trigger, state)
     (parent,) = trigger.jobs
     eventually(lambda: aws.client("batch").describe_jobs(jobs=[parent])["jobs"][0]["status"] == "FAILED")
-    assert "try 1" == job.ledger().stop_word(1).by
+    assert "try 1" == job.ledger().stop_request(1).by
 
 
 def test_the_job_is_stopped_though_the_ledger_is_out_of_reach(aws, job, work, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_hand_over_to_another_triggerer_stops_nothing(aws, job, work):
     trigger = deferred(job, work)
     kill(trigger, "deferred")
     assert 0 == aws.requests()["TerminateJob"]
-    assert job.ledger().stop_word(1) is None
+    assert job.ledger().stop_request(1) is None
 
 
 def test_a_retry_that_waits_for_the_job_is_no_persons_word(aws, job, work):
@@ -95,11 +95,11 @@ def test_a_clear_stops_the_job_though_the_next_try_waits_for_it(aws, job, work):
     second = deferred(job, work, try_number=2, clears=1)
     assert trigger.jobs == second.jobs
     kill(trigger, "deferred")
-    eventually(lambda: job.ledger().stop_word(1) is not None)
+    eventually(lambda: job.ledger().stop_request(1) is not None)
     (work.folder / "go").touch()
     assert job.try_(try_number=2) is None
     assert Counter({0: 1, 1: 2, 2: 1, 3: 2}) == work.ran()
-    outcomes = [attempt.result.outcome for attempt in job.ledger().history().attempts]
+    outcomes = [submission.result.outcome for submission in job.ledger().history().submissions]
     assert ["stopped", "succeeded"] == outcomes
 
 
@@ -117,10 +117,10 @@ def test_what_cannot_be_told_stops_nothing(aws, job, work):
 
 def test_a_stop_word_is_carried_out_by_who_comes_after(aws, job, work):
     """Who left the word died before the jobs were ended: the next look ends them, and the rest runs again."""
-    from airflow_batchemr.ledger import StopWord
+    from airflow_batchemr.ledger import StopRequest
 
     deferred(job, work)
-    job.ledger().ask_stop(1, StopWord(reason="cleared", by="try 1"))
+    job.ledger().ask_stop(1, StopRequest(reason="cleared", by="try 1"))
     (work.folder / "go").touch()
     assert job.try_(try_number=2) is None
     assert Counter(range(4)) == Counter(set(work.ran()))
@@ -129,10 +129,10 @@ def test_a_stop_word_is_carried_out_by_who_comes_after(aws, job, work):
 def test_a_rerun_stops_what_runs_and_starts_from_nothing(aws, job, work):
     """The old attempt is ended before the new one starts, and none of its successes count."""
     deferred(job, work)
-    step = job.step(fresh="again#0")
-    assert [1] == [attempt.number for attempt in step.waits]
+    step = job.step(rerun_token="again#0")
+    assert [1] == [submission.number for submission in step.waits]
     (work.folder / "go").touch()
-    assert job.try_(fresh="again#0") is None
+    assert job.try_(rerun_token="again#0") is None
     assert Counter(dict.fromkeys(range(4), 2)) == work.ran()
 
 
@@ -144,9 +144,9 @@ def test_many_tasks_cleared_together_look_for_children_together(aws, work, tmp_p
     jobs = [Job(f"s3://state/{tmp_path.name}", hold, 1, name=f"job{number}") for number in range(40)]
     triggers = []
     for job in jobs:
-        (attempt,) = job.step().waits
-        ids = {one.job_id: "0" for one in attempt.handle.jobs}
-        triggers.append(BatchJobsTrigger(jobs=ids, identity=job.identity.values(), attempts=[1], aws_conn_id=None))
+        (submission,) = job.step().waits
+        ids = {one.job_id: "0" for one in submission.handle.jobs}
+        triggers.append(BatchJobsTrigger(jobs=ids, identity=job.identity.values(), submissions=[1], aws_conn_id=None))
         triggers[-1]._task_state = lambda: "failed"
     batch = aws.client("batch")
     definition = batch.describe_jobs(jobs=list(triggers[7].jobs))["jobs"][0]["jobDefinition"]

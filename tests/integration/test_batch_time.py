@@ -9,10 +9,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_batchemr.aws.attached import attach
 from airflow_batchemr.aws.batch.advance import Step
-from airflow_batchemr.aws.identity import RunIdentity
-from airflow_batchemr.ledger import Attempt, Ledger
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.waiters import attach
+from airflow_batchemr.ledger import Ledger, Submission
 from airflow_batchemr.ledger.state import derive
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.triggers import batch as batch_trigger
@@ -83,12 +83,12 @@ def test_a_job_that_does_not_start_is_explained_while_it_waits(aws, full, run_da
 
 def test_a_job_that_aws_has_forgotten_is_told_and_the_next_try_runs_it(aws, work, tmp_path, monkeypatch):
     """DescribeJobs does not return it: the try ends with an error that says so, and does not poll for ever."""
-    from airflow_batchemr.aws.batch import attempts
+    from airflow_batchemr.aws.batch import submissions
 
-    monkeypatch.setattr(attempts, "INVISIBLE", 0.0)
+    monkeypatch.setattr(submissions, "INVISIBLE", 0.0)
     job = Job(f"s3://state/{tmp_path.name}", work.command("true"), 2)
     job.step()
-    (open_,) = job.ledger().read().open_attempts
+    (open_,) = job.ledger().read().open_submissions
     (parent,) = open_.handle.jobs
     eventually(lambda: ended(aws, parent.job_id))
     aws.faults.forget(parent.job_id)
@@ -104,9 +104,9 @@ def test_a_clear_gives_the_deadline_anew(aws, state, max_tries, counts):
     """Else what a deadline has left would be stopped as it starts, for ever; a retry alone gives no more time."""
     start = datetime(2026, 11, 20, tzinfo=timezone.utc)
     hours = {number: start + timedelta(hours=number) for number in (1, 2)}
-    found = derive([1, 2], [Attempt(number, hour) for number, hour in hours.items()], None, start)
+    found = derive([1, 2], [Submission(number, hour) for number, hour in hours.items()], None, start)
     operator = BatchArrayOperator(task_id="work", queue="default", image="busybox", command="true", deadline=60)
-    first = RunIdentity(state, "dag", "key", "work", "run", "work", max_tries=1)
+    first = JobIdentity(state, "dag", "key", "work", "run", "work", max_tries=1)
     operator.ledger = Ledger(clients().s3, state).job("dag", "key", "work")
     attach(operator.ledger, first, [1])
     operator.identity = replace(first, try_number=2, max_tries=max_tries)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from airflow_batchemr.aws.batch import advance
-from airflow_batchemr.aws.batch.attempts import LOOKS, BatchAttempts, StoppedError
+from airflow_batchemr.aws.batch.submissions import LOOKS, BatchSubmissions, StoppedError
 from airflow_batchemr.aws.errors import InvalidRequest, Refused
 from airflow_batchemr.core import arrays
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.planning import AttemptPlan, Decision, decide
+from airflow_batchemr.engine.decide import Decision, SubmissionPlan, decide
 from airflow_batchemr.ledger import JobLedger
 from airflow_batchemr.ledger.errors import LedgerUnavailableError
 from tests.integration.batch_engine import Job, clients, eventually
@@ -38,7 +38,7 @@ def test_a_job_that_cannot_be_looked_for_is_not_given_up(aws, job, work):
     aws.faults.plan("SubmitJob", "drop")
     aws.faults.plan("ListJobs", "refuse", times=100)
     step = job.step()
-    assert [None] == [attempt.handle for attempt in step.waits]
+    assert [None] == [submission.handle for submission in step.waits]
     aws.faults.clear()
     (work.folder / "go").touch()
     assert job.try_(before=step.before) is None
@@ -50,18 +50,18 @@ def test_a_killed_task_ends_a_job_whose_answer_was_lost(aws, job, monkeypatch):
     aws.faults.plan("SubmitJob", "drop")
     aws.faults.plan("ListJobs", "refuse")
     killed = []
-    attempts = BatchAttempts(
+    submissions = BatchSubmissions(
         clients(),
         job.ledger(),
         job.identity,
         sleep=lambda seconds: killed.append(seconds) if seconds in LOOKS else None,
         stopping=lambda: bool(killed),
     )
-    monkeypatch.setattr(job, "attempts", lambda *_: attempts)
+    monkeypatch.setattr(job, "attempts", lambda *_: submissions)
     with pytest.raises(StoppedError):
         job.step()
     eventually(lambda: running(aws) == 0)
-    assert job.ledger().stop_word(1) is not None
+    assert job.ledger().stop_request(1) is not None
 
 
 def test_all_jobs_are_ended_before_anything_else_is_looked_for(aws, job, monkeypatch):
@@ -69,27 +69,27 @@ def test_all_jobs_are_ended_before_anything_else_is_looked_for(aws, job, monkeyp
     state = two_attempts(job, monkeypatch)
     aws.faults.plan("DescribeJobQueues", "refuse", times=100)
     with pytest.raises(Refused):
-        job.attempts().stop(state.open_attempts, "cleared", by="try 1")
+        job.submissions().stop(state.open_submissions, "cleared", by="try 1")
     eventually(lambda: running(aws) == 0)
 
 
 def test_jobs_are_ended_although_the_word_cannot_be_left(aws, job, monkeypatch):
     """S3 is out of reach: the jobs are ended, and their own status says that it was on purpose."""
     state = two_attempts(job, monkeypatch)
-    attempts = job.attempts()
+    submissions = job.submissions()
 
     def unreachable(*_):
         raise LedgerUnavailableError("PutObject", "s3://state", "no answer")
 
-    monkeypatch.setattr(attempts._ledger, "ask_stop", unreachable)
+    monkeypatch.setattr(submissions._ledger, "ask_stop", unreachable)
     with pytest.raises(LedgerUnavailableError):
-        attempts.stop(state.open_attempts, "cleared", by="try 1")
+        submissions.stop(state.open_submissions, "cleared", by="try 1")
     eventually(lambda: running(aws) == 0)
 
 
 def two_plans(monkeypatch):
     """An attempt an index, as where their memory differs."""
-    plans = [AttemptPlan(number, IndexSet.of([number - 1])) for number in (1, 2)]
+    plans = [SubmissionPlan(number, IndexSet.of([number - 1])) for number in (1, 2)]
     first = [Decision("claim", claims=plans)]
     monkeypatch.setattr(advance, "decide", lambda *args, **more: first.pop() if first else decide(*args, **more))
 
@@ -106,7 +106,7 @@ def test_what_runs_is_waited_for_when_the_next_claim_is_refused(aws, job, work, 
     two_plans(monkeypatch)
     aws.faults.plan("SubmitJob", "refuse", after=1)
     step = job.step()
-    assert ("wait", [1]) == (step.action, [attempt.number for attempt in step.waits])
+    assert ("wait", [1]) == (step.action, [submission.number for submission in step.waits])
     assert "batch:SubmitJob" in str(step.hindered)
     (work.folder / "go").touch()
     step = job.try_(before=step.before)
@@ -122,14 +122,14 @@ def test_what_runs_is_waited_for_when_the_queue_is_closed(aws, job, work, monkey
     two_plans(monkeypatch)
     requests = job.requests
 
-    def closed(through, ledger, identity, plan, fresh):
+    def closed(through, ledger, identity, plan, rerun_token):
         if plan.number > 1:
             raise InvalidRequest("queue: the job queue 'default' is disabled")
-        return requests(through, ledger, identity, plan, fresh)
+        return requests(through, ledger, identity, plan, rerun_token)
 
     monkeypatch.setattr(job, "requests", closed)
     step = job.step()
-    assert ("wait", [1]) == (step.action, [attempt.number for attempt in step.waits])
+    assert ("wait", [1]) == (step.action, [submission.number for submission in step.waits])
     (work.folder / "go").touch()
     with pytest.raises(InvalidRequest, match="disabled"):
         job.try_(before=step.before)
@@ -144,7 +144,7 @@ def test_a_part_of_an_attempt_ends_when_the_rest_is_refused(aws, job, work, monk
     assert {(0, "refused"), (1, "refused")} == {(failure.index, failure.cause) for failure in step.failures}
     assert 0 == running(aws)
     assert 2 == aws.requests()["SubmitJob"]
-    assert ["failed"] == [attempt.result.outcome for attempt in job.ledger().history().attempts]
+    assert ["failed"] == [submission.result.outcome for submission in job.ledger().history().submissions]
     (work.folder / "go").touch()
     assert job.try_(try_number=2) is None
     assert {0, 1} == set(work.ran())
@@ -158,7 +158,7 @@ def test_who_was_slower_at_a_rerun_does_not_stop_who_was_faster(aws, job, work, 
     before = replace(job.ledger().read(), marker=None)  # as the operator takes it where the run asks for a rerun
     early, read = [before, before], JobLedger.read
     monkeypatch.setattr(JobLedger, "read", lambda self: early.pop() if early else read(self))
-    assert [2] == [attempt.number for attempt in job.step(fresh="again#0").waits]
-    step = job.step(fresh="again#0", try_number=2)
-    assert [2] == [attempt.number for attempt in step.waits]
+    assert [2] == [submission.number for submission in job.step(rerun_token="again#0").waits]
+    step = job.step(rerun_token="again#0", try_number=2)
+    assert [2] == [submission.number for submission in step.waits]
     assert 0 == aws.requests()["TerminateJob"]

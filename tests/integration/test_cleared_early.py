@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_batchemr.aws.attached import attach, cleared
+from airflow_batchemr.engine.waiters import attach, cleared
 from tests.integration.batch_engine import Job
 
 

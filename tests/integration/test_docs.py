@@ -68,7 +68,7 @@ def test_the_python_of_the_documents_runs(snippet, tmp_path, monkeypatch, airflo
 def test_the_policy_of_the_documents_asks_for_an_owner(tmp_path, monkeypatch):
     """Its mistake is told like one of the file; its tag is in the Dag."""
     from airflow_batchemr import build_dags
-    from airflow_batchemr.spec import SpecError
+    from airflow_batchemr.pipeline_file import PipelineFileError
 
     (policy,) = (block for block in blocks("docs/airflow.md", "python") if "def pipeline(" in block)
     (tmp_path / "policy_of_the_docs.py").write_text(policy)
@@ -78,7 +78,7 @@ def test_the_policy_of_the_documents_asks_for_an_owner(tmp_path, monkeypatch):
     file.write_text("p: {owner: me, batch: {image: 'a:1', queue: q, command: c}}\n")
     assert [{"batch"}] == [dag.tags for dag in build_dags(file)]
     file.write_text("p: {batch: {image: 'a:1', queue: q, command: c}}\n")
-    with pytest.raises(SpecError, match="every pipeline has an owner"):
+    with pytest.raises(PipelineFileError, match="every pipeline has an owner"):
         build_dags(file)
 
 

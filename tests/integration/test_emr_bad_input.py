@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import DAG
 
-from airflow_batchemr.operators.emr import CreateEmrClusterOperator, EphemeralEmrOperator
+from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEmrOperator
 
 SPARK = {"py": "s3://code/x.py"}
 GROUPS = {"master": {"type": "m5.xlarge"}}
@@ -74,7 +74,7 @@ def test_bad_input_is_told_before_a_cluster_is_paid_for(aws, run_dag, name):
 def test_a_shared_cluster_is_checked_too(aws, run_dag):
     """Before it is set up."""
     with DAG("bad_shared", schedule=None) as dag:
-        CreateEmrClusterOperator(task_id="up", job="x.cluster", cluster={"type": "m5.xlarge", "release": "emr-9.9.0"})
+        EmrCreateClusterOperator(task_id="up", job="x.cluster", cluster={"type": "m5.xlarge", "release": "emr-9.9.0"})
     finished = run_dag(dag)
     assert {"up": "failed"} == finished.tasks
     assert "EMR has no release emr-9.9.0" in finished.output

@@ -13,22 +13,22 @@ from airflow.sdk import DAG
 from botocore.stub import ANY, Stubber
 
 from airflow_batchemr.aws.clients import Clients
-from airflow_batchemr.aws.emr.attempts import StoppedError
-from airflow_batchemr.aws.emr.job_run_attempts import JobRunAttempts, place_of
+from airflow_batchemr.aws.emr.diagnosis import probable_cause
+from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions, job_run_target
 from airflow_batchemr.aws.emr.job_runs import token
+from airflow_batchemr.aws.emr.submissions import StoppedError
 from airflow_batchemr.aws.errors import Expired, InvalidRequest
-from airflow_batchemr.aws.identity import RunIdentity
-from airflow_batchemr.core.emr_diagnosis import probable_cause
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr import EmrJobRunOperator
-from airflow_batchemr.spec.models import Spark
+from airflow_batchemr.pipeline_file.models import Spark
 from airflow_batchemr.triggers.emr_job_run import runs_poller
 
 ARN = "arn:aws:emr-serverless:us-east-1:123456789012:/applications/00f1abcdexample/jobruns/00f2abcdexample"
 ROLE = "arn:aws:iam::123456789012:role/runs"
 SERVERLESS = {"emr_serverless": {"application": "00f1abcdexample", "role": ROLE, "log_uri": "s3://logs/runs"}}
 EKS = {"emr_eks": {"virtual_cluster": "vc1example", "role": ROLE, "release": "emr-7.5.0-latest"}}
-IDENTITY = RunIdentity("s3://state/x", "pipe", "2026-11-20T000000Z", "work", "manual__1", "work")
+IDENTITY = JobIdentity("s3://state/x", "pipe", "2026-11-20T000000Z", "work", "manual__1", "work")
 SPARK = {"py": "s3://code/x.py", "args": ["a b"], "conf": {"spark.x": "y z"}, "executor_memory": "4GiB"}
 
 
@@ -36,20 +36,20 @@ class Run:
     """A job run with a stubbed service; `answers` are given in order."""
 
     def __init__(self, aws, on):
-        self.place = place_of(on)
+        self.place = job_run_target(on)
         client = boto3.client(self.place.service, region_name="us-east-1", endpoint_url="http://127.0.0.1:9")
         self.stub = Stubber(client)
         self.clients = Clients(lambda service, _: client if service == self.place.service else aws.client(service))
         self.ledger = Ledger(self.clients.s3, IDENTITY.state).job("pipe", IDENTITY.run_key, "work")
-        self.attempts = JobRunAttempts(self.clients, self.ledger, IDENTITY, self.place, sleep=lambda _: None)
+        self.submissions = JobRunSubmissions(self.clients, self.ledger, IDENTITY, self.place, sleep=lambda _: None)
 
     def request(self, number=1, **spark):
         words = Spark.model_validate({**SPARK, **spark})
-        return self.place.request(words, IDENTITY.attempt_name(number), {"batchemr:job": "work"}, {"A": "1"})
+        return self.place.request(words, IDENTITY.submission_name(number), {"batchemr:job": "work"}, {"A": "1"})
 
     def go(self, before=None):
         with self.stub:
-            return self.attempts.run(self.ledger.read(), None, before, self.request)
+            return self.submissions.run(self.ledger.read(), None, before, self.request)
 
     def started(self):
         name = {"serverless": "jobRunId"}.get(self.place.service[4:], "id")
@@ -94,12 +94,12 @@ def test_a_run_is_started_once_waited_for_and_recorded(aws, on, done):
     """Claim, call, record; the next try finds the run in the ledger; its success is in it."""
     run = Run(aws, on)
     run.started()
-    assert ("wait", "run1") == (run.go().action, run.ledger.read().open_attempts[0].handle.jobs[0].job_id)
+    assert ("wait", "run1") == (run.go().action, run.ledger.read().open_submissions[0].handle.jobs[0].job_id)
     run.state("RUNNING")
     assert "wait" == run.go().action
     run.state(done)
     assert "mark" == run.go().action
-    assert "succeeded" == run.ledger.read().attempts[0].result.outcome
+    assert "succeeded" == run.ledger.read().submissions[0].result.outcome
     run.stub.assert_no_pending_responses()
 
 
@@ -112,7 +112,7 @@ def test_a_failure_of_this_try_fails_it_and_the_next_one_starts_anew(aws, on):
     run.state("FAILED")
     failed = run.go(before)
     assert ("fail", "FAILED") == (failed.action, failed.run.state)
-    assert "why" in run.ledger.read().attempts[0].result.failures[0].reason
+    assert "why" in run.ledger.read().submissions[0].result.failures[0].reason
     run.started()
     assert ("wait", 2) == (run.go().action, run.ledger.read().next_number - 1)
     run.stub.assert_no_pending_responses()
@@ -127,7 +127,7 @@ def test_a_run_whose_answer_was_lost_is_found_by_its_name(aws):
     run.stub.add_response("list_job_runs", found, {"virtualClusterId": "vc1example", "createdAfter": ANY})
     run.state("RUNNING")
     assert ("wait", "run1") == ((move := run.go()).action, move.run_id)
-    assert 1 == len(run.ledger.read().attempts)
+    assert 1 == len(run.ledger.read().submissions)
 
 
 @pytest.mark.parametrize("on", [SERVERLESS, EKS], ids=["serverless", "eks"])
@@ -135,7 +135,7 @@ def test_a_task_that_is_killed_while_it_starts_a_run_leaves_none(aws, on):
     """Who stops the open attempts may have looked before this one was recorded."""
     run = Run(aws, on)
     killed = []
-    run.attempts = JobRunAttempts(
+    run.submissions = JobRunSubmissions(
         run.clients, run.ledger, IDENTITY, run.place, sleep=lambda _: None, stopping=lambda: bool(killed)
     )
     run.started()
@@ -144,10 +144,10 @@ def test_a_task_that_is_killed_while_it_starts_a_run_leaves_none(aws, on):
     with pytest.raises(StoppedError):
         run.go()
     run.stub.assert_no_pending_responses()
-    assert "the task was killed" == run.ledger.history().attempts[0].stop.reason
+    assert "the task was killed" == run.ledger.history().submissions[0].stop.reason
     with pytest.raises(StoppedError):  # and claims nothing for ever
-        run.attempts._start(2, run.request(2), None)
-    assert not run.ledger.history().attempts[1].open
+        run.submissions._start(2, run.request(2), None)
+    assert not run.ledger.history().submissions[1].open
 
 
 @pytest.mark.parametrize("on", [SERVERLESS, EKS], ids=["serverless", "eks"])
@@ -158,12 +158,12 @@ def test_a_stopped_run_is_cancelled_and_is_no_failure(aws, on):
     run.go()
     run.cancelled()
     with run.stub:
-        run.attempts.stop_all(None, "the task was cleared", by="try 1")
+        run.submissions.stop_all(None, "the task was cleared", by="try 1")
     run.cancelled()  # whoever left the word may not have got to the call
     run.state("CANCELLED")
     run.started()
     assert "wait" == run.go(before=[]).action
-    assert "stopped" == run.ledger.history().attempts[0].result.outcome
+    assert "stopped" == run.ledger.history().submissions[0].result.outcome
 
 
 def test_a_key_that_was_exchanged_ends_no_wait(aws):
@@ -192,7 +192,7 @@ def test_what_is_sent_says_all_that_the_block_says(aws):
     assert "spark.executorEnv.A=1" in parameters
     assert "--conf 'spark.archives=s3://env/e.tar.gz#environment'" in parameters
     assert "spark.executor.memory=4096m" in parameters
-    assert token(IDENTITY.attempt_name(1)) == made["clientToken"]
+    assert token(IDENTITY.submission_name(1)) == made["clientToken"]
     both = run.request(python_env="s3://env/e.tar.gz", archives=["s3://data/d.zip#data"])
     parameters = both["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"]
     assert "--conf 'spark.archives=s3://data/d.zip#data,s3://env/e.tar.gz#environment'" in parameters

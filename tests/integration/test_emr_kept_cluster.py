@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batchemr.aws.emr.cluster_job import ClusterJob
-from airflow_batchemr.aws.emr.own import ClusterWords
+from airflow_batchemr.aws.emr.own_cluster import ClusterWords
+from airflow_batchemr.aws.emr.shared_cluster import ClusterJob
 from airflow_batchemr.ledger import Ledger
 from tests.integration.emr_steps import Steps, alive, named
 from tests.integration.test_emr_never_two import Job, account, die_at, later  # noqa: F401 - fixtures
@@ -61,22 +61,22 @@ def test_another_cluster_is_started_where_that_one_does_not_do(account, tmp_path
 class Shared(Job):
     """A cluster that serves others, as the task that sets it up has it."""
 
-    def one_try(self, fresh=None):
+    def one_try(self, rerun_token=None):
         """Until the cluster is up."""
-        clients, ledger, attempts = self.attempts()
-        job = ClusterJob(ClusterWords(self.emr), clients, self.identity, attempts, ledger)
+        clients, ledger, submissions = self.submissions()
+        job = ClusterJob(ClusterWords(self.emr), clients, self.identity, submissions, ledger)
         while True:
-            move = job.run(ledger.read(), fresh, ())
+            move = job.run(ledger.read(), rerun_token, ())
             if move.action != "wait":
                 return move
 
     def tear_down(self):
         """As the teardown does with a kept cluster."""
-        _clients, ledger, attempts = self.attempts()
+        _clients, ledger, submissions = self.submissions()
         state = ledger.read()
-        for attempt in state.open_attempts:
-            opened = attempts.adopt(attempt, state)
-            attempts.close_cluster(opened, attempts.look(opened), fresh=None)
+        for submission in state.open_submissions:
+            opened = submissions.adopt(submission, state)
+            submissions.close_cluster(opened, submissions.look(opened), rerun_token=None)
 
 
 @pytest.mark.parametrize("point", [None, *(("after", number) for number in range(5, 10))], ids=str)
@@ -91,5 +91,5 @@ def test_a_shared_cluster_that_was_kept_is_set_up_again(account, later, point): 
     assert first.cluster_id == shared.one_try().cluster_id
     assert 1 == len(named(account, "pipe-"))
     ledger = Ledger(account.client("s3"), shared.identity.state).job("pipe", shared.identity.run_key, "work")
-    assert [first.cluster_id] == [one.handle.cluster_id for one in ledger.read().open_attempts]
+    assert [first.cluster_id] == [one.handle.cluster_id for one in ledger.read().open_submissions]
     account.client("emr").terminate_job_flows(JobFlowIds=[first.cluster_id])

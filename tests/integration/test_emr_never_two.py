@@ -9,15 +9,15 @@ from datetime import timedelta
 import pytest
 
 from airflow_batchemr.aws.clients import Clients
-from airflow_batchemr.aws.emr import own
-from airflow_batchemr.aws.emr.attempts import EmrAttempts
-from airflow_batchemr.aws.emr.guest import Guest
-from airflow_batchemr.aws.emr.own import ClusterWords, OwnCluster
+from airflow_batchemr.aws.emr import own_cluster
+from airflow_batchemr.aws.emr.existing_cluster import Guest
+from airflow_batchemr.aws.emr.own_cluster import ClusterWords, OwnCluster
+from airflow_batchemr.aws.emr.step_configs import plan_steps
+from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from airflow_batchemr.aws.errors import AwsError, NotAllowed, Throttled
-from airflow_batchemr.aws.identity import RunIdentity
-from airflow_batchemr.core.emr_steps import plan_steps
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger, Marker
-from airflow_batchemr.spec.models import Emr, Step
+from airflow_batchemr.pipeline_file.models import Emr, Step
 from tests.integration.emr_steps import Steps, alive, named
 
 
@@ -30,7 +30,7 @@ class Job:
 
     def __init__(self, aws, steps, *, dag_id="pipe", cluster=None, guest_of=None):
         self.aws, self.steps, self.guest_of = aws, steps, guest_of
-        self.identity = RunIdentity("s3://state/x", dag_id, "2026-11-20T000000Z", "work", "manual__1", "work")
+        self.identity = JobIdentity("s3://state/x", dag_id, "2026-11-20T000000Z", "work", "manual__1", "work")
         self.emr = Emr.model_validate(cluster or {"type": "m5.xlarge", "instances": 2})
         self.die = None
         self.number = -1
@@ -54,29 +54,29 @@ class Job:
         if self.die == (when, self.number):
             raise KilledError
 
-    def attempts(self):
+    def submissions(self):
         """Fresh objects, as a new process has them."""
         clients = self.clients()
         ledger = Ledger(clients.s3, self.identity.state).job(self.identity.dag_id, self.identity.run_key, "work")
-        return clients, ledger, EmrAttempts(clients, ledger, self.identity, sleep=lambda _: time.sleep(0.05))
+        return clients, ledger, EmrSubmissions(clients, ledger, self.identity, sleep=lambda _: time.sleep(0.05))
 
-    def one_try(self, fresh=None):
+    def one_try(self, rerun_token=None):
         """One try of the task, waits included; gives the last move."""
-        clients, ledger, attempts = self.attempts()
+        clients, ledger, submissions = self.submissions()
         planned = plan_steps([Step.model_validate(one) for one in self.steps])
         before, state = None, ledger.read()
         while state.marker is None:
             if self.guest_of:
-                advance = Guest(self.identity, lambda: (self.guest_of, 1), attempts, ledger, planned)
+                advance = Guest(self.identity, lambda: (self.guest_of, 1), submissions, ledger, planned)
             else:
                 words = ClusterWords(self.emr)
-                advance = OwnCluster(words, clients, self.identity, attempts, ledger=ledger, planned=planned)
-            move = advance.run(state, fresh or state.fresh, before)
+                advance = OwnCluster(words, clients, self.identity, submissions, ledger=ledger, planned=planned)
+            move = advance.run(state, rerun_token or state.rerun_token, before)
             if move.action == "fail":
                 return move
             if move.action == "mark":
                 size, last = len(planned), max(move.state.numbers, default=0)
-                ledger.mark(Marker(attempt=last, size=size, fresh=move.state.fresh))
+                ledger.mark(Marker(submission=last, size=size, rerun_token=move.state.rerun_token))
                 return move
             before = move.before
             time.sleep(0.1)
@@ -142,7 +142,7 @@ def test_a_killed_worker_leaves_one_cluster_that_the_next_try_takes_over(account
     assert ["a"] == steps.ran()
     assert 1 == len(named(account, "pipe-"))
     assert [] == alive(account, "pipe-")
-    assert job.attempts()[1].read().marker is not None
+    assert job.submissions()[1].read().marker is not None
 
 
 @pytest.mark.parametrize("point", POINTS, ids=[f"{when}{number}" for when, number in POINTS])
@@ -173,7 +173,7 @@ def test_a_lost_answer_starts_no_second_cluster(account, tmp_path, later, fault)
 
 def test_a_cluster_whose_next_steps_are_refused_ends(account, tmp_path, monkeypatch):
     """What it has done is kept, it does not idle, and the next try does the rest on another one."""
-    monkeypatch.setattr(own, "STEPS_AT_CREATION", 1)
+    monkeypatch.setattr(own_cluster, "STEPS_AT_CREATION", 1)
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a"), steps.step("b")])
     account.faults.refuse("AddJobFlowSteps")
@@ -202,19 +202,19 @@ def test_a_stopped_attempt_is_no_failure_of_the_next_try(account, tmp_path):
     steps = Steps(tmp_path)
     script = "[ -e go ] || { touch go; sleep 60; }"
     job = Job(account, [steps.step("a"), steps.step("b", script)])
-    clients, ledger, attempts = job.attempts()
+    clients, ledger, submissions = job.submissions()
     planned = plan_steps([Step.model_validate(one) for one in job.steps])
-    advance = OwnCluster(ClusterWords(job.emr), clients, job.identity, attempts, ledger=ledger, planned=planned)
+    advance = OwnCluster(ClusterWords(job.emr), clients, job.identity, submissions, ledger=ledger, planned=planned)
     move = advance.run(ledger.read(), None, None)
     while not (tmp_path / "go").exists():
         time.sleep(0.1)
-    attempts.stop(move.waits[0], "the task was cleared", by="try 1")
+    submissions.stop(move.waits[0], "the task was cleared", by="try 1")
     assert [] == alive(account, "pipe-")
     move = advance.run(ledger.read(), None, move.before)  # the same try would be waiting for it
     assert "wait" == move.action
     job.one_try()
     assert ["a", "b", "b"] == steps.ran()
-    outcomes = [attempt.result.outcome for attempt in ledger.history().attempts]
+    outcomes = [submission.result.outcome for submission in ledger.history().submissions]
     assert ["stopped", "succeeded"] == outcomes
 
 
@@ -224,15 +224,15 @@ def test_cancelling_a_job_on_an_existing_cluster_cancels_its_running_step(accoun
     cluster = their_cluster(account)
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a", "touch go; exec sleep 600")], guest_of=cluster)
-    _, ledger, attempts = job.attempts()
+    _, ledger, submissions = job.submissions()
     planned = plan_steps([Step.model_validate(one) for one in job.steps])
-    advance = Guest(job.identity, lambda: (cluster, 1), attempts, ledger, planned)
+    advance = Guest(job.identity, lambda: (cluster, 1), submissions, ledger, planned)
     move = advance.run(ledger.read(), None, None)
     while not (tmp_path / "go").exists():
         time.sleep(0.1)
-    attempts.stop(move.waits[0], "the task was cleared", by="try 1")
+    submissions.stop(move.waits[0], "the task was cleared", by="try 1")
     deadline = time.monotonic() + 120
-    while not attempts.over(move.waits[0], attempts.look(move.waits[0])):
+    while not submissions.over(move.waits[0], submissions.look(move.waits[0])):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert ["CANCELLED"] == [one["Status"]["State"] for one in emr.list_steps(ClusterId=cluster)["Steps"]]
@@ -285,14 +285,14 @@ def test_a_rerun_stops_what_runs_and_starts_from_nothing(account, tmp_path):
     """With the rerun's token all steps run again, though they have succeeded."""
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a"), steps.step("b", "[ -e go ] || { touch go; sleep 60; }")])
-    clients, ledger, attempts = job.attempts()
+    clients, ledger, submissions = job.submissions()
     planned = plan_steps([Step.model_validate(one) for one in job.steps])
-    OwnCluster(ClusterWords(job.emr), clients, job.identity, attempts, ledger=ledger, planned=planned).run(
+    OwnCluster(ClusterWords(job.emr), clients, job.identity, submissions, ledger=ledger, planned=planned).run(
         ledger.read(), None, None
     )
     while not (tmp_path / "go").exists():
         time.sleep(0.1)
-    job.one_try(fresh="manual__1#0")
+    job.one_try(rerun_token="manual__1#0")
     assert ["a", "b", "a", "b"] == steps.ran()
     assert [] == alive(account, "pipe-")
 

@@ -6,7 +6,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_batchemr.operators.batch import BatchArrayOperator
-from airflow_batchemr.operators.emr import CreateEmrClusterOperator, EmrStepsOperator, TerminateEmrClusterOperator
+from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EmrStepsOperator, EmrTerminateClusterOperator
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
 
 
@@ -18,10 +18,10 @@ def steps(tmp_path):
 def shared_dag(dag_id, jobs, cluster=CLUSTER, needs=None):
     """`jobs`: name -> steps; they run one after another on one cluster."""
     with DAG(dag_id, schedule=None) as dag:
-        up = CreateEmrClusterOperator(
-            task_id="up", job="shared.cluster", cluster=cluster, serves=list(jobs), needs=needs
+        up = EmrCreateClusterOperator(
+            task_id="up", job="shared.cluster", cluster=cluster, used_by=list(jobs), needs=needs
         ).as_setup()
-        down = TerminateEmrClusterOperator(task_id="down", cluster="shared.cluster").as_teardown(setups=up)
+        down = EmrTerminateClusterOperator(task_id="down", cluster="shared.cluster").as_teardown(setups=up)
         before = up
         for name, work in jobs.items():
             task = EmrStepsOperator(task_id=name, cluster="shared.cluster", steps=work)
@@ -95,8 +95,8 @@ def test_a_batch_job_is_told_of_its_cluster_and_can_use_it(aws, run_dag, tmp_pat
     """EMR_CLUSTER_ID and EMR_MASTER are in the environment of the Batch job beside the cluster."""
     out = tmp_path / "told.txt"
     with DAG("beside", schedule=None) as dag:
-        up = CreateEmrClusterOperator(
-            task_id="work.create_cluster", job="work.cluster", cluster=CLUSTER, serves=["work"]
+        up = EmrCreateClusterOperator(
+            task_id="work.create_cluster", job="work.cluster", cluster=CLUSTER, used_by=["work"]
         ).as_setup()
         work = BatchArrayOperator(
             task_id="work",
@@ -105,7 +105,7 @@ def test_a_batch_job_is_told_of_its_cluster_and_can_use_it(aws, run_dag, tmp_pat
             command=["sh", "-c", f'echo "$EMR_CLUSTER_ID $EMR_MASTER" > {out}'],
             cluster="work.cluster",
         )
-        down = TerminateEmrClusterOperator(task_id="work.terminate_cluster", cluster="work.cluster")
+        down = EmrTerminateClusterOperator(task_id="work.terminate_cluster", cluster="work.cluster")
         up >> work >> down.as_teardown(setups=up)
     finished = run_dag(dag)
     assert "success" == finished.state

@@ -18,7 +18,7 @@ from airflow_batchemr.aws.emr.poll import Sight
 from airflow_batchemr.aws.emr.steps import Step
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
 from airflow_batchemr.links.ledger import LedgerLink
-from airflow_batchemr.operators.emr import CreateEmrClusterOperator, EphemeralEmrOperator
+from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEmrOperator
 from airflow_batchemr.triggers import emr_live
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
 
@@ -111,7 +111,7 @@ def test_start_failures_are_told_apart(aws, run_dag, steps, failure):
     assert advice in finished.output
     aws.faults.fail_start(failure)
     with DAG(f"up_{failure}", schedule=None) as dag:
-        CreateEmrClusterOperator(task_id="up", job="x.cluster", cluster=CLUSTER)
+        EmrCreateClusterOperator(task_id="up", job="x.cluster", cluster=CLUSTER)
     finished = run_dag(dag)
     assert {"up": "failed"} == finished.tasks
     assert f"did not start [{kind}]" in finished.output

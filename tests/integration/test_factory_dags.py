@@ -143,11 +143,11 @@ def test_a_policy_may_change_or_refuse_a_pipeline(bag_of, tmp_path, monkeypatch)
     """The organisation's function sees each pipeline before its Dag is made."""
     (tmp_path / "house_rules.py").write_text(
         textwrap.dedent("""
-        from airflow_batchemr.spec import SpecError
+        from airflow_batchemr.pipeline_file import PipelineFileError
 
         def rules(pipeline):
             if not pipeline.owner:
-                raise SpecError("every pipeline has an owner", "write `owner: your-team`")
+                raise PipelineFileError("every pipeline has an owner", "write `owner: your-team`")
             return pipeline.model_copy(update={"tags": [*pipeline.tags, "checked"]})
     """)
     )
@@ -177,10 +177,10 @@ def test_a_python_file_may_add_tasks_to_a_pipelines_dag(tmp_path, airflow_db):
 def test_build_dags_raises_all_mistakes(tmp_path, airflow_db):
     """Who builds Dags in Python wants to know at once."""
     from airflow_batchemr import build_dags
-    from airflow_batchemr.spec import SpecError
+    from airflow_batchemr.pipeline_file import PipelineFileError
 
     (tmp_path / "p.yaml").write_text("a:\n  schedul: x\nb:\n  tag: x\n")
-    with pytest.raises(SpecError) as raised:
+    with pytest.raises(PipelineFileError) as raised:
         build_dags(tmp_path / "p.yaml")
     assert "unknown word `schedul`" in str(raised.value)
     assert "unknown word `tag`" in str(raised.value)
@@ -224,12 +224,12 @@ def test_the_one_dag_asked_for_is_found_in_whatever_file_it_is(bag_of, asked_for
 def test_what_only_airflow_finds_wrong_is_told_with_its_place(tmp_path, text, place, message):
     """The file is sound, and what it names is not there or takes other arguments."""
     from airflow_batchemr import build_dags
-    from airflow_batchemr.spec import SpecError
+    from airflow_batchemr.pipeline_file import PipelineFileError
 
     file = tmp_path / "p.yaml"
     bash = "airflow.providers.standard.operators.bash.BashOperator"
     file.write_text(text.replace("{bash}", bash).replace("{cmd}", "{bash_command: 'true'}"))
-    with pytest.raises(SpecError) as raised:
+    with pytest.raises(PipelineFileError) as raised:
         build_dags(file)
     assert str(raised.value).startswith(f"{file}:{place}: error: ")
     assert message in str(raised.value)

@@ -167,12 +167,12 @@ def test_a_mail_cannot_carry_html_of_an_error(airflow_db):
 def test_a_receiver_whose_provider_is_not_installed_is_told_at_once(tmp_path, airflow_db):
     """And not when the first run has failed."""
     from airflow_batchemr import build_dags
-    from airflow_batchemr.spec import SpecError
+    from airflow_batchemr.pipeline_file import PipelineFileError
 
     (tmp_path / "p.yaml").write_text(
         "p: {notify: {slack: '#x'}, jobs: {a: {operator: airflow.providers.standard.operators.empty.EmptyOperator}}}\n"
     )
-    with pytest.raises(SpecError, match="needs apache-airflow-providers-slack"):
+    with pytest.raises(PipelineFileError, match="needs apache-airflow-providers-slack"):
         build_dags(tmp_path / "p.yaml")
 
 

@@ -62,10 +62,10 @@ def overlapping(tmp_path, work):
 
 def running_job(aws, state, dag_id, *, key=OLD_KEY, run_id="old", command=("sleep", "300")):
     """A job of the earlier run that really runs on AWS, claimed in the ledger."""
-    from airflow_batchemr.aws.batch.attempts import BatchAttempts
+    from airflow_batchemr.aws.batch.submissions import BatchSubmissions
     from airflow_batchemr.aws.clients import boto3_clients
-    from airflow_batchemr.aws.identity import RunIdentity
     from airflow_batchemr.core.indices import IndexSet
+    from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import Request
 
     batch, clients = aws.client("batch"), boto3_clients()
@@ -78,11 +78,11 @@ def running_job(aws, state, dag_id, *, key=OLD_KEY, run_id="old", command=("slee
         jobDefinitionName="sleep", type="container", containerProperties=container
     )
     jobs = Ledger(clients.s3, state).job(dag_id, key, dag_id)
-    identity = RunIdentity(state, dag_id, key, dag_id, run_id, dag_id)
-    name = identity.attempt_name(1)
+    identity = JobIdentity(state, dag_id, key, dag_id, run_id, dag_id)
+    name = identity.submission_name(1)
     request = {"jobName": name, "jobQueue": "default", "jobDefinition": definition["jobDefinitionArn"]}
     found = jobs.read()
-    started = BatchAttempts(clients, jobs, identity).start(
+    started = BatchSubmissions(clients, jobs, identity).start(
         1, [Request(name=name, indices=IndexSet.range(1), request=request)], found, None
     )
     return started.handle.jobs[0].job_id
@@ -102,7 +102,7 @@ def test_a_new_run_ends_the_jobs_of_the_run_before(aws, run_dag, earlier_run, ov
     ended, reason = status(aws, job_id)
     assert ended == "FAILED"
     assert "a newer run of the pipeline has started" in reason
-    word = Ledger(boto3.client("s3"), state).job("newer", OLD_KEY, "newer").stop_word(1)
+    word = Ledger(boto3.client("s3"), state).job("newer", OLD_KEY, "newer").stop_request(1)
     assert word.by == "newer run"
 
 
@@ -142,12 +142,12 @@ def test_a_run_without_a_logical_date_leaves_backfills_alone(aws, run_dag, overl
 
 def test_what_the_earlier_run_s_driver_has_started_is_ended_with_it(aws, run_dag, earlier_run, overlapping, state):
     """Its children run on AWS under names that the ledger knows, also when the driver has ended."""
-    from airflow_batchemr.aws.identity import RunIdentity
+    from airflow_batchemr.engine.job_identity import JobIdentity
 
     batch = aws.client("batch")
     earlier_run("driving")
     job_id = running_job(aws, state, "driving", command=("true",))
-    name = RunIdentity(state, "driving", OLD_KEY, "driving", "old", "driving").child_prefix(1) + "a"
+    name = JobIdentity(state, "driving", OLD_KEY, "driving", "old", "driving").child_prefix(1) + "a"
     properties = {"image": "a:1", "command": ["sleep", "300"], "vcpus": 1, "memory": 64}
     batch.register_job_definition(jobDefinitionName="child", type="container", containerProperties=properties)
     child = batch.submit_job(jobName=name, jobQueue="default", jobDefinition="child")["jobId"]
@@ -177,11 +177,11 @@ def test_a_task_whose_run_was_overtaken_fails_and_is_not_tried_again(aws, state)
     from airflow.sdk.exceptions import AirflowFailException
 
     from airflow_batchemr import BatchArrayOperator
-    from airflow_batchemr.ledger import StopWord
+    from airflow_batchemr.ledger import StopRequest
 
     running_job(aws, state, "overtaken")
     jobs = Ledger(boto3.client("s3"), state).job("overtaken", OLD_KEY, "overtaken")
-    jobs.ask_stop(1, StopWord(reason="a newer run of the pipeline has started", by="newer run"))
+    jobs.ask_stop(1, StopRequest(reason="a newer run of the pipeline has started", by="newer run"))
 
     class Context(dict):
         pass

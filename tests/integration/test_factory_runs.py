@@ -47,7 +47,7 @@ def intents(state, dag_id, job):
     from airflow_batchemr.ledger import Ledger
 
     history = Ledger(boto3.client("s3"), state).job(dag_id, "2026-11-20T000000Z", job).history()
-    return [[request.request for request in attempt.intent.requests] for attempt in history.attempts]
+    return [[request.request for request in submission.intent.requests] for submission in history.submissions]
 
 
 def test_a_batch_job_runs_beside_its_own_cluster(aws, run_dag, only_dag, work):

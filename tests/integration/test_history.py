@@ -32,7 +32,7 @@ def intent():
         name="n",
         requests=[request],
         indices=indices,
-        fresh=None,
+        rerun_token=None,
         dag_id="nightly",
         run_key=KEY,
         job="split",
@@ -115,9 +115,11 @@ def test_an_emr_job_is_told_with_its_steps_and_the_cause_that_stood_in_its_logs(
     assert ("told", KEY, "failed", 1, 2) == tuple(
         told[name] for name in ("pipeline", "run_key", "state", "done", "size")
     )
-    (attempt,) = told["attempts"]
-    assert ("emr", "failed", "0") == (attempt["kind"], attempt["state"], attempt["succeeded"])
-    assert ["COMPLETED", "FAILED"] == [one["value"].split(": ")[1] for one in attempt["facts"] if one["name"] == "step"]
+    (submission,) = told["attempts"]
+    assert ("emr", "failed", "0") == (submission["kind"], submission["state"], submission["succeeded"])
+    assert ["COMPLETED", "FAILED"] == [
+        one["value"].split(": ")[1] for one in submission["facts"] if one["name"] == "step"
+    ]
     assert "no-such-tool: not found" in batchemr("told", KEY, "told")
 
 
@@ -125,7 +127,7 @@ def test_jobs_that_needed_no_attempt_come_last(aws):
     """Such as two whose input was empty, as `allow_empty` lets it be: they have a marker only."""
     ledger = Ledger(aws.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"])
     for job in ("a", "b"):
-        ledger.job("nightly", KEY, job).mark(Marker(attempt=0, size=0, fresh=None))
+        ledger.job("nightly", KEY, job).mark(Marker(submission=0, size=0, rerun_token=None))
     ledger.job("nightly", KEY, "split").claim(1, intent())
     expected = [["split", "running"], ["a", "succeeded"], ["b", "succeeded"]]
     assert expected == [row[:2] for row in columns(batchemr("nightly", KEY))[1:]]

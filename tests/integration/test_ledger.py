@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from airflow_batchemr.aws.clients import boto3_clients
-from airflow_batchemr.core import planning
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.decide import closed, decide
 from airflow_batchemr.ledger import (
     BucketMissingError,
     Handle,
@@ -33,17 +33,17 @@ def ledger(local_aws):
     return Ledger(boto3_clients().s3, STATE)
 
 
-def intent(indices="0-9999", fresh=None):
+def intent(indices="0-9999", rerun_token=None):
     return Intent(
-        kind="batch", name="x", requests=[], indices=indices, fresh=fresh, dag_id="d", run_key="r", job="j"
+        kind="batch", name="x", requests=[], indices=indices, rerun_token=rerun_token, dag_id="d", run_key="r", job="j"
     )  # fmt: skip
 
 
-def attempt(job, number, indices, succeeded, fresh=None):
-    assert job.claim(number, intent(indices, fresh))
+def submission(job, number, indices, succeeded, rerun_token=None):
+    assert job.claim(number, intent(indices, rerun_token))
     job.record_handle(number, Handle(kind="batch", jobs=[HandleJob(job_id="j", name="x", indices=indices)]))
     job.record_result(
-        number, Result(kind="batch", outcome="failed", indices=indices, succeeded=succeeded, fresh=fresh)
+        number, Result(kind="batch", outcome="failed", indices=indices, succeeded=succeeded, rerun_token=rerun_token)
     )  # fmt: skip
 
 
@@ -54,15 +54,15 @@ def counted(aws):
 def test_a_marker_check_is_a_list_and_a_few_gets(local_aws, ledger):
     """Of an array of 10,000 with three earlier attempts: 1 LIST and at most 4 GETs."""
     job = ledger.job("d", "r", "j")
-    attempt(job, 1, IndexSet.range(10_000), IndexSet.of(range(0, 10_000, 3)))
-    attempt(job, 2, IndexSet.range(10_000) - job.read().done, IndexSet.of(range(1, 10_000, 3)))
-    attempt(job, 3, IndexSet.range(10_000) - job.read().done, IndexSet.of(range(2, 9_000, 3)))
+    submission(job, 1, IndexSet.range(10_000), IndexSet.of(range(0, 10_000, 3)))
+    submission(job, 2, IndexSet.range(10_000) - job.read().done, IndexSet.of(range(1, 10_000, 3)))
+    submission(job, 3, IndexSet.range(10_000) - job.read().done, IndexSet.of(range(2, 9_000, 3)))
     local_aws.reset_requests()
     left = IndexSet.range(10_000) - job.read().done
     assert len(left) == 333
     assert counted(local_aws) == {"ListObjectsV2": 1, "GetObject": 3}
-    attempt(job, 4, left, left)
-    job.mark(Marker(attempt=4, size=10_000, fresh=None, xcom={"size": 10_000}))
+    submission(job, 4, left, left)
+    job.mark(Marker(submission=4, size=10_000, rerun_token=None, xcom={"size": 10_000}))
     local_aws.reset_requests()
     assert job.read().marker.xcom == {"size": 10_000}
     assert counted(local_aws) == {"ListObjectsV2": 1, "GetObject": 1}
@@ -101,26 +101,26 @@ def test_a_claim_whose_answer_was_lost_is_ones_own(local_aws, ledger, kind):
 def test_a_rerun_whose_claimant_dies_before_the_old_marker_is_gone(local_aws, ledger):
     """The marker no longer counts from the claim on, and is replaced at the end."""
     job = ledger.job("d", "r", "j")
-    attempt(job, 1, "0-9", "0-9")
-    job.mark(Marker(attempt=1, size=10, fresh=None, xcom="old"))
+    submission(job, 1, "0-9", "0-9")
+    job.mark(Marker(submission=1, size=10, rerun_token=None, xcom="old"))
     local_aws.faults.refuse("DeleteObject")
     with pytest.raises(NotAllowedError, match="s3:DeleteObject"):
-        job.claim(2, intent("0-9", fresh="again"))
+        job.claim(2, intent("0-9", rerun_token="again"))
     state = job.read()
-    assert (state.marker, state.fresh, [one.number for one in state.open_attempts]) == (None, "again", [2])
+    assert (state.marker, state.rerun_token, [one.number for one in state.open_submissions]) == (None, "again", [2])
     job.record_result(
-        2, Result(kind="batch", outcome="succeeded", indices="0-9", succeeded="0-9", fresh="again")
+        2, Result(kind="batch", outcome="succeeded", indices="0-9", succeeded="0-9", rerun_token="again")
     )  # fmt: skip
-    assert planning.decide(job.read(), 10).action == "mark"
-    job.mark(Marker(attempt=2, size=10, fresh="again", xcom="new"))
+    assert decide(job.read(), 10).action == "mark"
+    job.mark(Marker(submission=2, size=10, rerun_token="again", xcom="new"))
     assert job.read().marker.xcom == "new"
 
 
 def test_a_rerun_removes_the_old_marker(ledger):
     """So that what looks at the object alone sees that the job is not done."""
     job = ledger.job("d", "r", "j")
-    job.mark(Marker(attempt=1, size=10, fresh=None))
-    job.claim(2, intent("0-9", fresh="again"))
+    job.mark(Marker(submission=1, size=10, rerun_token=None))
+    job.claim(2, intent("0-9", rerun_token="again"))
     assert job.marker() is None
 
 
@@ -181,11 +181,11 @@ def test_failures_and_crashes_end_with_every_index_done_once(ledger, seed):
         # Each try knows nothing but what stands in S3
         job = ledger.job("d", "r", "j")
         state = job.read()
-        for attempt in state.open_attempts:
-            job.abandon(attempt, "batch")
-        decision = planning.decide(job.read(), size, before=planning.closed(job.read()))
+        for submission in state.open_submissions:
+            job.abandon(submission, "batch")
+        decision = decide(job.read(), size, before=closed(job.read()))
         if decision.action == "mark":
-            job.mark(Marker(attempt=max(state.numbers), size=size, fresh=None))
+            job.mark(Marker(submission=max(state.numbers), size=size, rerun_token=None))
             break
         plan = decision.claims[0]
         if random.random() < 0.3:
@@ -196,7 +196,8 @@ def test_failures_and_crashes_end_with_every_index_done_once(ledger, seed):
             job.claim(plan.number, intent(plan.indices))
             outcome = random.choice(["failed", "stopped", "lost"])
             job.record_result(
-                plan.number, Result(kind="batch", outcome=outcome, indices=plan.indices, succeeded=done, fresh=None)
+                plan.number,
+                Result(kind="batch", outcome=outcome, indices=plan.indices, succeeded=done, rerun_token=None),
             )
             ran.update(done)
     assert dict.fromkeys(range(size), 1) == ran

@@ -22,7 +22,7 @@ def sensor_dag(dag_id, **arguments):
 
 def mark(aws, state, run_key, job="upstream"):
     ledger = Ledger(aws.client("s3"), state).job("upstream", run_key, job)
-    ledger.mark(Marker(attempt=1, size=1, fresh=None))
+    ledger.mark(Marker(submission=1, size=1, rerun_token=None))
     return ledger.marker_uri
 
 

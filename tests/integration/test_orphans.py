@@ -11,21 +11,21 @@ import pytest
 from botocore.stub import Stubber
 from typer.testing import CliRunner
 
-from airflow_batchemr.aws.batch.attempts import BatchAttempts
-from airflow_batchemr.aws.batch.requests import attempt_requests
-from airflow_batchemr.aws.batch.words import BatchWords
+from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.requests import submission_requests
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions
 from airflow_batchemr.aws.clients import Clients, boto3_clients
-from airflow_batchemr.aws.emr.attempts import EmrAttempts
-from airflow_batchemr.aws.emr.cluster_job import ClusterJob
-from airflow_batchemr.aws.emr.job_run_attempts import JobRunAttempts
+from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions
 from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
-from airflow_batchemr.aws.emr.own import ClusterWords
-from airflow_batchemr.aws.identity import RunIdentity
+from airflow_batchemr.aws.emr.own_cluster import ClusterWords
+from airflow_batchemr.aws.emr.shared_cluster import ClusterJob
+from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from airflow_batchemr.cli.app import app
-from airflow_batchemr.cli.started import job_runs
+from airflow_batchemr.cli.inventory import job_runs
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.ledger import Ledger, Marker, Result, StopWord
-from airflow_batchemr.spec.models import Emr, Spark
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.ledger import Ledger, Marker, Result, StopRequest
+from airflow_batchemr.pipeline_file.models import Emr, Spark
 
 STATE = "s3://data/_batchemr"
 
@@ -49,27 +49,29 @@ class Work:
         return Ledger(self.clients.s3, STATE).job("nightly", "2026-11-20T000000Z", job)
 
     def identity(self, job):
-        return RunIdentity(STATE, "nightly", "2026-11-20T000000Z", job, run_id="scheduled__1", task_id=job)
+        return JobIdentity(STATE, "nightly", "2026-11-20T000000Z", job, run_id="scheduled__1", task_id=job)
 
-    def start_job(self, job, fresh=None):
+    def start_job(self, job, rerun_token=None):
         """An array of 2 that sleeps; gives its id."""
         ledger, identity = self.ledger(job), self.identity(job)
         state = ledger.read()
         words = BatchWords(queue="default", definition="own:1", command="sleep 300")
         definition = self.clients.batch.describe_job_definitions(jobDefinitions=["own:1"])["jobDefinitions"][0]
-        requests = attempt_requests(
+        requests = submission_requests(
             words, definition, identity, state.next_number, IndexSet.range(2), size=2
         )  # fmt: skip
-        attempt = BatchAttempts(self.clients, ledger, identity).start(state.next_number, requests, state, fresh)
-        return attempt.handle.jobs[0].job_id
+        submission = BatchSubmissions(self.clients, ledger, identity).start(
+            state.next_number, requests, state, rerun_token
+        )
+        return submission.handle.jobs[0].job_id
 
-    def start_cluster(self, name, serves=(), **words):
+    def start_cluster(self, name, used_by=(), **words):
         """A cluster for other jobs; gives its id."""
         ledger, identity = self.ledger(name), self.identity(name)
         emr = Emr.model_validate({"type": "m5.xlarge", "instances": 3, **words})
         tags = {"batchemr:owner": "data-team"}
-        attempts = EmrAttempts(self.clients, ledger, identity)
-        job = ClusterJob(ClusterWords(emr, tags=tags), self.clients, identity, attempts, ledger, serves=serves)
+        submissions = EmrSubmissions(self.clients, ledger, identity)
+        job = ClusterJob(ClusterWords(emr, tags=tags), self.clients, identity, submissions, ledger, used_by=used_by)
         return job.run(ledger.read(), None, None).cluster_id
 
     def job_status(self, job_id):
@@ -104,7 +106,7 @@ def verdicts(*arguments):
 
 
 def close(ledger, number, outcome="failed"):
-    result = Result(kind="batch", outcome=outcome, indices="0-1", succeeded="", fresh=None)
+    result = Result(kind="batch", outcome=outcome, indices="0-1", succeeded="", rerun_token=None)
     ledger.record_result(number, result)
 
 
@@ -122,9 +124,9 @@ def test_jobs_whose_run_is_over_are_ended(work):
     ended, marked, old = work.start_job("ended"), work.start_job("marked"), work.start_job("old")
     stopped, wanted = work.start_job("stopped"), work.start_job("wanted")
     close(work.ledger("ended"), 1)
-    work.ledger("marked").mark(Marker(attempt=1, size=2, fresh=None))
-    again = work.start_job("old", fresh="again")
-    work.ledger("stopped").ask_stop(1, StopWord(reason="marked failed"))
+    work.ledger("marked").mark(Marker(submission=1, size=2, rerun_token=None))
+    again = work.start_job("old", rerun_token="again")
+    work.ledger("stopped").ask_stop(1, StopRequest(reason="marked failed"))
     found, code = verdicts()
     assert {
         ended: ("over", "attempt 1 has ended: failed"),
@@ -159,7 +161,7 @@ def test_the_table_names_the_work_and_the_reason(work):
 def test_a_job_that_another_handle_overtook_is_an_orphan(work):
     """Its owner slept through its lease, and died before it could end what it had started."""
     kept = work.start_job("score")
-    request = work.ledger("score").history().attempts[0].intent.requests[0].request
+    request = work.ledger("score").history().submissions[0].intent.requests[0].request
     lost = work.clients.batch.submit_job(**request)["jobId"]
     assert {kept: ("wanted", "attempt 1 is in hand"), lost: ("over", "attempt 1 went on without it")} == verdicts()[0]
 
@@ -169,11 +171,11 @@ def test_a_cluster_whose_jobs_have_all_succeeded_is_ended(work):
     cluster = work.start_cluster("spark.cluster", ["score", "report"], termination_protection=True)
     for job in ("score", "report"):
         assert verdicts()[0][cluster][0] == "wanted"
-        work.ledger(job).mark(Marker(attempt=0, size=1, fresh=None))
+        work.ledger(job).mark(Marker(submission=0, size=1, rerun_token=None))
     assert verdicts()[0][cluster] == ("over", "all jobs that it is for have succeeded")
     assert batchemr("orphans", "--terminate").exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
-    assert work.ledger("spark.cluster").stop_word(1).reason == "its run is over"
+    assert work.ledger("spark.cluster").stop_request(1).reason == "its run is over"
 
 
 def test_a_cluster_that_is_kept_alive_on_purpose_is_no_orphan(work):
@@ -266,7 +268,7 @@ def test_a_cluster_is_ended_by_hand(work):
     assert (done.exit_code, done.stderr) == (1, "error: j-NOTOURS: no running cluster that this package has started\n")
     assert batchemr("clusters", "--end", cluster).exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
-    assert work.ledger("spark.cluster").stop_word(1).by == "batchemr clusters"
+    assert work.ledger("spark.cluster").stop_request(1).by == "batchemr clusters"
     assert batchemr("clusters").stdout == ""
     work.wait_for(lambda: work.cluster_state(cluster), {"TERMINATED"})
     assert cluster in batchemr("clusters", "--all").stdout
@@ -283,10 +285,12 @@ def eks(work):
     place = Eks(virtual, role, "emr-7.5.0-latest")
 
     def start(job):
-        attempts = JobRunAttempts(work.clients, work.ledger(job), work.identity(job), place)
+        submissions = JobRunSubmissions(work.clients, work.ledger(job), work.identity(job), place)
         spark = Spark.model_validate({"py": "s3://code/x.py"})
-        name, tags = work.identity(job).attempt_name(1), work.identity(job).tags(1)
-        return attempts.run(work.ledger(job).read(), None, None, lambda _: place.request(spark, name, tags, {})).run_id
+        name, tags = work.identity(job).submission_name(1), work.identity(job).tags(1)
+        return submissions.run(
+            work.ledger(job).read(), None, None, lambda _: place.request(spark, name, tags, {})
+        ).run_id
 
     start.state = lambda run: containers.describe_job_run(virtualClusterId=virtual, id=run)["jobRun"]["state"]
     return start
@@ -295,7 +299,7 @@ def eks(work):
 def test_job_runs_whose_run_is_over_are_ended(work, eks):
     """Spark without a cluster: found by its tags, judged by the ledger, cancelled."""
     wanted, stopped = eks("wanted"), eks("stopped")
-    work.ledger("stopped").ask_stop(1, StopWord(reason="marked failed"))
+    work.ledger("stopped").ask_stop(1, StopRequest(reason="marked failed"))
     expected = {
         wanted: ("wanted", "attempt 1 is in hand"),
         stopped: ("over", "it was asked to end: marked failed"),
@@ -319,12 +323,12 @@ def test_job_runs_of_emr_serverless_are_known_by_name_and_asked_for_their_tags()
     stub.add_response("list_applications", {"applications": [application]})
     summaries = [{**base, "id": "r1", "name": name}, {**base, "id": "r2", "name": "somebody-elses"}]
     stub.add_response("list_job_runs", {"jobRuns": summaries})
-    tags = {"batchemr:dag_id": "nightly", "batchemr:attempt": "1"}
+    tags = {"batchemr:dag_id": "nightly", "batchemr:submission": "1"}
     run = {**base, "jobRunId": "r1", "name": name, "jobDriver": {"sparkSubmit": {"entryPoint": "x"}}, "tags": tags}
     stub.add_response("get_job_run", {"jobRun": run})
     with stub:
         found = list(job_runs(Clients(lambda *_: client), Serverless))
     assert [("run", "r1", moment, 1, "app")] == [
-        (one.kind, one.id, one.created, one.attempt, one.place.where) for one in found
+        (one.kind, one.id, one.created, one.submission, one.place.where) for one in found
     ]
     stub.assert_no_pending_responses()

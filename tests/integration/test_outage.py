@@ -182,7 +182,7 @@ def outage(aws, job):
     aws.faults.plan("PutObject", "error", times=1, after=1)
     trigger = job.begin()
     assert isinstance(trigger, OutageTrigger)
-    assert [] == trigger.attempts  # as the ledger was, when it was read
+    assert [] == trigger.submissions  # as the ledger was, when it was read
     return trigger
 
 

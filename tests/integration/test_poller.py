@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.errors import AwsError
-from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.aws.poller import SHORTEST
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.triggers.batch import BatchJobsTrigger, jobs_poller
 
 #: The loop never looks twice within this many seconds: its interval, shortened by its jitter.
@@ -40,8 +40,8 @@ def submit(aws, definition, work, number):
 
 
 async def wait(job_id, state):
-    identity = RunIdentity(state, "dag", "key", job_id, "run", "task")
-    trigger = BatchJobsTrigger(jobs={job_id: "0"}, identity=identity.values(), attempts=[1], aws_conn_id=None)
+    identity = JobIdentity(state, "dag", "key", job_id, "run", "task")
+    trigger = BatchJobsTrigger(jobs={job_id: "0"}, identity=identity.values(), submissions=[1], aws_conn_id=None)
     async for event in trigger.run():
         return event.payload["status"]
 

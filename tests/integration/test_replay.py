@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from airflow_batchemr.aws.batch.attempts import BatchAttempts
-from airflow_batchemr.aws.batch.requests import attempt_requests
-from airflow_batchemr.aws.batch.words import BatchWords
+from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.requests import submission_requests
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions
 from airflow_batchemr.aws.clients import boto3_clients
-from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger, Marker
 
 STATE = "s3://data/_batchemr"
@@ -33,7 +33,7 @@ class Array:
         self.folder = folder
         self.clients = boto3_clients()
         self.clients.s3.create_bucket(Bucket="data")
-        self.identity = RunIdentity(STATE, *RUN, run_id="scheduled__1", task_id="score")
+        self.identity = JobIdentity(STATE, *RUN, run_id="scheduled__1", task_id="score")
         self.ledger = Ledger(self.clients.s3, STATE).job(*RUN)
         self.size = size
         script = (
@@ -63,16 +63,16 @@ class Array:
 
     def run(self, indices):
         """One attempt, to its end."""
-        attempts = BatchAttempts(self.clients, self.ledger, self.identity)
+        submissions = BatchSubmissions(self.clients, self.ledger, self.identity)
         state = self.ledger.read()
         definition = self.clients.batch.describe_job_definitions(jobDefinitions=["own:1"])["jobDefinitions"][0]
-        requests = attempt_requests(
+        requests = submission_requests(
             self.words, definition, self.identity, state.next_number, indices, size=self.size
         )  # fmt: skip
-        attempt = attempts.start(state.next_number, requests, state, state.fresh)
-        while attempt.result is None:
+        submission = submissions.start(state.next_number, requests, state, state.rerun_token)
+        while submission.result is None:
             time.sleep(0.1)
-            attempt = attempts.conclude(attempt, self.ledger.read())
+            submission = submissions.conclude(submission, self.ledger.read())
 
     def ran(self):
         return sorted(map(int, (self.folder / "ran").read_text().split()))
@@ -180,8 +180,8 @@ def test_a_job_on_batch_is_an_attempt_if_asked(array):
     done = batchemr("replay", *RUN, "--index", "3", "--batch", "--mark")
     assert done.exit_code == 0
     assert array.ran() == [3]
-    second = array.ledger.history().attempts[1]
-    assert ("3", "3", array.identity.attempt_name(2)) == (
+    second = array.ledger.history().submissions[1]
+    assert ("3", "3", array.identity.submission_name(2)) == (
         str(second.intent.indices),
         str(second.result.succeeded),
         second.handle.jobs[0].name,
@@ -295,8 +295,10 @@ def test_a_job_of_emr_is_told_apart(local_aws):
     clients = boto3_clients()
     clients.s3.create_bucket(Bucket="data")
     job = Ledger(clients.s3, STATE).job(*RUN)
-    job.claim(1, Intent(kind="emr", name="x", requests=[], indices="0", fresh=None, dag_id="d", run_key="r", job="j"))
-    job.mark(Marker(attempt=1, size=1, fresh=None))
+    job.claim(
+        1, Intent(kind="emr", name="x", requests=[], indices="0", rerun_token=None, dag_id="d", run_key="r", job="j")
+    )
+    job.mark(Marker(submission=1, size=1, rerun_token=None))
     assert "clear its task" in batchemr("replay", *RUN).stderr
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_batchemr.spec import load_file, words
-from airflow_batchemr.spec.models.base import Model
+from airflow_batchemr.pipeline_file import load_file, words
+from airflow_batchemr.pipeline_file.models.base import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

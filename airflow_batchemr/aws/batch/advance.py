@@ -9,14 +9,14 @@ from airflow_batchemr.aws.batch.depend import LOOK_AGAIN
 from airflow_batchemr.aws.batch.limits import check_same_size
 from airflow_batchemr.aws.errors import Refused
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.planning import AttemptPlan, Decision, begun_with, closed, decide
+from airflow_batchemr.engine.decide import Decision, SubmissionPlan, begun_with, closed, decide
 from airflow_batchemr.ledger.state import CLAIM_LEASE, derive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from airflow_batchemr.aws.batch.attempts import BatchAttempts
-    from airflow_batchemr.ledger import Attempt, Failure, JobLedger, LedgerState, Request
+    from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+    from airflow_batchemr.ledger import Failure, JobLedger, LedgerState, Request, Submission
 
 #: Seconds after which a submit that AWS would not take is tried again.
 TURNED_AWAY = 30.0
@@ -30,7 +30,7 @@ class Step:
     before: frozenset[int]
     """The attempts that had ended when this try began: their failures are forgiven."""
     state: LedgerState
-    waits: list[Attempt] = field(default_factory=list)
+    waits: list[Submission] = field(default_factory=list)
     wake_after: float | None = None
     """Seconds after which to come back although nothing has ended: AWS took no calls, or a claim is another's."""
     failed: IndexSet = field(default_factory=IndexSet)
@@ -54,16 +54,16 @@ class Advance:
         resumable: False: what is left is the whole array or nothing.
     """
 
-    attempts: BatchAttempts
+    submissions: BatchSubmissions
     ledger: JobLedger
     size: int
-    requests: Callable[[AttemptPlan], list[Request]]
+    requests: Callable[[SubmissionPlan], list[Request]]
     memory_sizes: int = 1
     resumable: bool = True
     before: frozenset[int] | None = field(default=None, init=False)
     """As `Step.before`, from the moment on at which it is known: also where a call fails after it."""
 
-    def run(self, state: LedgerState, fresh: str | None, before: Collection[int] | None) -> Step:
+    def run(self, state: LedgerState, rerun_token: str | None, before: Collection[int] | None) -> Step:
         """Adopt what is open, conclude what has ended, claim and submit what is left.
 
         What AWS refuses fails the job once nothing of it runs any more.
@@ -78,14 +78,14 @@ class Advance:
             AwsError, LedgerError: a call failed.
             StoppedError: the task was killed.
         """
-        begins = fresh != state.fresh
+        begins = rerun_token != state.rerun_token
         just_started: set[int] = set()
         while True:
             known = closed(state)
             state = self._look(state, stop_all=begins, skip=just_started)
             forgiven = _forgiven(state, known) if before is None else frozenset(before)
             before = self.before = forgiven
-            stale = [*state.stale_attempts, *(state.open_attempts if begins else [])]
+            stale = [*state.stale_submissions, *(state.open_submissions if begins else [])]
             if stale:
                 return Step("wait", forgiven, state, stale, self._wake(stale, state))
             decision = self._first_of_rerun(state) if begins else self._decide(state, forgiven)
@@ -106,24 +106,26 @@ class Advance:
                         check_same_size(state, self.size)
                     requests = self.requests(plan)
                     if not requests:
-                        return Step("wait", forgiven, state, state.open_attempts, LOOK_AGAIN)
-                    attempt = self.attempts.start(plan.number, requests, state, fresh, size=self.size)
+                        return Step("wait", forgiven, state, state.open_submissions, LOOK_AGAIN)
+                    submission = self.submissions.start(plan.number, requests, state, rerun_token, size=self.size)
                 except Refused as error:
                     state = self.ledger.read()
-                    waits = state.open_attempts
+                    waits = state.open_submissions
                     if not waits:
                         raise
                     # Nobody would look after what runs if the task failed now
                     return Step("wait", forgiven, state, waits, self._wake(waits, state), hindered=error)
-                if attempt is None:  # somebody else was faster: see what is left now, and whether the rerun has begun
+                if (
+                    submission is None
+                ):  # somebody else was faster: see what is left now, and whether the rerun has begun
                     state = self.ledger.read()
-                    begins = fresh != state.fresh
+                    begins = rerun_token != state.rerun_token
                     break
                 begins = False
                 just_started.add(plan.number)
-                state = derive([*state.numbers, plan.number], [*state.attempts, attempt], state.marker, state.now)
-                if not attempt.open:
-                    return Step("wait", forgiven, state, state.open_attempts, TURNED_AWAY)
+                state = derive([*state.numbers, plan.number], [*state.submissions, submission], state.marker, state.now)
+                if not submission.open:
+                    return Step("wait", forgiven, state, state.open_submissions, TURNED_AWAY)
 
     def _decide(self, state: LedgerState, before: frozenset[int]) -> Decision:
         return decide(
@@ -137,37 +139,37 @@ class Advance:
     def _first_of_rerun(self, state: LedgerState) -> Decision:
         if self.size == 0:
             return Decision("mark")
-        return Decision("claim", claims=[AttemptPlan(state.next_number, IndexSet.range(self.size))])
+        return Decision("claim", claims=[SubmissionPlan(state.next_number, IndexSet.range(self.size))])
 
     def _look(self, state: LedgerState, *, stop_all: bool, skip: set[int]) -> LedgerState:
         """Adopt and conclude what is open; stop what belongs to an earlier rerun, or was asked to stop."""
-        looked: dict[int, Attempt] = {}
-        stale = {attempt.number for attempt in state.stale_attempts}
-        for attempt in state.attempts:
-            if not attempt.open or attempt.number in skip:
+        looked: dict[int, Submission] = {}
+        stale = {submission.number for submission in state.stale_submissions}
+        for submission in state.submissions:
+            if not submission.open or submission.number in skip:
                 continue
-            found = self.attempts.adopt(attempt, state)
+            found = self.submissions.adopt(submission, state)
             if found.open:
-                found = self.attempts.conclude(found, state)
-            if found.open and (stop_all or attempt.number in stale or attempt.stop is not None):
+                found = self.submissions.conclude(found, state)
+            if found.open and (stop_all or submission.number in stale or submission.stop is not None):
                 # A stop word may have been left by somebody who died before the jobs were ended.
-                word = attempt.stop
-                self.attempts.stop(
+                word = submission.stop
+                self.submissions.stop(
                     [found], word.reason if word else "a rerun has begun", by=word.by if word else "rerun"
                 )
-            looked[attempt.number] = found
+            looked[submission.number] = found
         if not looked:
             return state
-        merged = [looked.get(attempt.number, attempt) for attempt in state.attempts]
+        merged = [looked.get(submission.number, submission) for submission in state.submissions]
         return derive(state.numbers, merged, state.marker, state.now)
 
     @staticmethod
-    def _wake(waits: list[Attempt], state: LedgerState) -> float | None:
+    def _wake(waits: list[Submission], state: LedgerState) -> float | None:
         """Come back when the leases of attempts of which AWS shows nothing yet have ended."""
-        unknown = [attempt for attempt in waits if attempt.handle is None]
+        unknown = [submission for submission in waits if submission.handle is None]
         if not unknown:
             return None
-        ages = [(state.now - (attempt.claimed_at or state.now)).total_seconds() for attempt in unknown]
+        ages = [(state.now - (submission.claimed_at or state.now)).total_seconds() for submission in unknown]
         return max(2.0, CLAIM_LEASE + 2.0 - max(ages))
 
 
@@ -177,5 +179,9 @@ def _forgiven(state: LedgerState, known: frozenset[int]) -> frozenset[int]:
     Not those of which it is the first to find that AWS has forgotten them: they may have succeeded, so a person hears
     of it before they run again.
     """
-    lost = {attempt.number for attempt in state.attempts if attempt.result and attempt.result.outcome == "lost"}
+    lost = {
+        submission.number
+        for submission in state.submissions
+        if submission.result and submission.result.outcome == "lost"
+    }
     return closed(state) - (lost - known)

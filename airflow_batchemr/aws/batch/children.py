@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
-from airflow_batchemr.aws.batch.collect import cause
 from airflow_batchemr.aws.batch.queues import queue_names
+from airflow_batchemr.aws.batch.results import cause
 from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger.records import Failure
@@ -22,9 +22,9 @@ from airflow_batchemr.ledger.records import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_batchemr.aws.batch.collect import Ended
+    from airflow_batchemr.aws.batch.results import Ended
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.ledger import Attempt
+    from airflow_batchemr.ledger import Submission
 
 #: In the details of an intent: whether the attempt ends only when its children have.
 WAITED_FOR = "wait_for_children"
@@ -62,9 +62,9 @@ class Parent:
     """Whether it is known as a driver."""
 
 
-def waited_for(attempt: Attempt) -> bool:
+def waited_for(submission: Submission) -> bool:
     """Whether the attempt waits for its children, by its own intent: whoever concludes it comes to the same result."""
-    return attempt.intent is not None and bool(attempt.intent.details.get(WAITED_FOR))
+    return submission.intent is not None and bool(submission.intent.details.get(WAITED_FOR))
 
 
 def find(clients: Clients, prefix: str) -> list[dict[str, Any]]:

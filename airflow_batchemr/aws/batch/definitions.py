@@ -12,7 +12,7 @@ from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.aws.validation import check_request
 
 if TYPE_CHECKING:
-    from airflow_batchemr.aws.batch.words import BatchWords
+    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.aws.clients import Clients
 
 #: What a definition of ours asks for where the job says nothing: AWS demands some value, each submit overrides it.

@@ -31,8 +31,8 @@ def parts_after(other: LedgerState, todo: IndexSet) -> list[tuple[IndexSet, str 
     free = todo if other.marker is not None else todo & other.done
     parts: list[tuple[IndexSet, str | None]] = [(part, None) for part in split(free)] if free else []
     left = todo - free
-    for attempt in other.open_attempts:
-        for job in attempt.handle.jobs if attempt.handle is not None else ():
+    for submission in other.open_submissions:
+        for job in submission.handle.jobs if submission.handle is not None else ():
             if job.indices and job.indices <= left:
                 parts.append((job.indices, job.job_id))
                 left -= job.indices

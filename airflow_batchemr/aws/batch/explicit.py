@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.core.container_overrides import recorded
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.overrides import recorded
 from airflow_batchemr.ledger.records import Failure
 
 if TYPE_CHECKING:
-    from airflow_batchemr.aws.batch.collect import Ended
+    from airflow_batchemr.aws.batch.results import Ended
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.ledger import Attempt, JobLedger
+    from airflow_batchemr.ledger import JobLedger, Submission
 
 #: Where the program writes; of an array it is a folder, to which the program adds its index.
 SUCCESS_URI = "BATCHEMR_SUCCESS_URI"
@@ -34,13 +34,13 @@ def environment(ledger: JobLedger, number: int, size: int) -> dict[str, str]:
     return {SUCCESS_URI: f"{folder}0" if size == 1 else folder}
 
 
-def confirmed(clients: Clients, attempt: Attempt, ended: Ended) -> Ended:
+def confirmed(clients: Clients, submission: Submission, ended: Ended) -> Ended:
     """What of a job's successes the programs themselves have said; the rest has failed.
 
     Whether they had to is asked of the attempt's own request, so that whoever concludes it comes to the same result.
     One LIST a 1,000 objects.
     """
-    uri = _told(attempt)
+    uri = _told(submission)
     if uri is None or not ended.succeeded:
         return ended
     said = ended.succeeded & _written(clients, uri)
@@ -59,10 +59,10 @@ def confirmed(clients: Clients, attempt: Attempt, ended: Ended) -> Ended:
     return replace(ended, succeeded=said, failures=[*ended.failures, *silent])
 
 
-def _told(attempt: Attempt) -> str | None:
-    if attempt.intent is None or not attempt.intent.requests:
+def _told(submission: Submission) -> str | None:
+    if submission.intent is None or not submission.intent.requests:
         return None
-    variables = recorded(attempt.intent.requests[0].request).get("environment", [])
+    variables = recorded(submission.intent.requests[0].request).get("environment", [])
     return next((str(one["value"]) for one in variables if one["name"] == SUCCESS_URI), None)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.core.indices import MAX_INDICES
-from airflow_batchemr.core.planning import begun_with
+from airflow_batchemr.engine.decide import begun_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import LedgerState
 
 #: Bytes of container overrides in a SubmitJob, all together.
-MOST_OVERRIDES = 8192
+MAX_OVERRIDES = 8192
 #: Seconds that a job's timeout has at least.
-LEAST_TIMEOUT = 60
+MIN_TIMEOUT = 60
 #: Tags that AWS takes on a job; five are the run's identity.
-MOST_TAGS = 50
+MAX_TAGS = 50
 #: Memory (MiB) that Fargate has for a number of vCPUs: (first, last, step).
 FARGATE = {
     0.25: (512, 2048, 512),
@@ -56,14 +56,14 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
         InvalidRequest: says how much is too much, and which part is the largest.
     """
     size = len(json.dumps(overrides, ensure_ascii=False, separators=(",", ":")).encode())
-    if size <= MOST_OVERRIDES:
+    if size <= MAX_OVERRIDES:
         return
     command = sum(len(part.encode()) for part in overrides.get("command", ()))
     largest = sorted(
         ((len(str(one["value"]).encode()), one["name"]) for one in overrides.get("environment", ())), reverse=True
     )[:3]
     raise InvalidRequest(
-        f"env and command: AWS Batch takes container overrides of {MOST_OVERRIDES:,} bytes in all, these have {size:,} "
+        f"env and command: AWS Batch takes container overrides of {MAX_OVERRIDES:,} bytes in all, these have {size:,} "
         f"(command {command:,}; the largest variables: {', '.join(f'{name} {length:,}' for length, name in largest)}). "
         "Put large values into S3 and pass their URI"
     )
@@ -102,8 +102,8 @@ def check_timeout(timeout: int | None) -> None:
     Raises:
         InvalidRequest: it is shorter than AWS allows.
     """
-    if timeout is not None and timeout < LEAST_TIMEOUT:
-        raise InvalidRequest(f"timeout: AWS Batch takes {LEAST_TIMEOUT} s or more, not {timeout} s")
+    if timeout is not None and timeout < MIN_TIMEOUT:
+        raise InvalidRequest(f"timeout: AWS Batch takes {MIN_TIMEOUT} s or more, not {timeout} s")
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
@@ -112,8 +112,8 @@ def check_tags(tags: Mapping[str, str]) -> None:
     Raises:
         InvalidRequest: names the tag.
     """
-    if len(tags) > MOST_TAGS:
-        raise InvalidRequest(f"tags: AWS takes {MOST_TAGS} of them, five of which say which run it is; got {len(tags)}")
+    if len(tags) > MAX_TAGS:
+        raise InvalidRequest(f"tags: AWS takes {MAX_TAGS} of them, five of which say which run it is; got {len(tags)}")
     for name, value in tags.items():
         if not 1 <= len(name) <= 128 or name.lower().startswith("aws:"):
             raise InvalidRequest(f"tags: {name!r}: a name has 1 to 128 characters and does not begin with aws:")

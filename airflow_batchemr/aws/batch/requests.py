@@ -12,8 +12,8 @@ from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.merge import deep_merge
 from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core.arrays import MAX_ARRAY, split
+from airflow_batchemr.core.container_overrides import own_command, place, recorded
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.overrides import own_command, place, recorded
 from airflow_batchemr.core.preamble import words as argv
 from airflow_batchemr.core.preamble import wrap
 from airflow_batchemr.ledger.records import Request
@@ -21,15 +21,15 @@ from airflow_batchemr.ledger.records import Request
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_batchemr.aws.batch.values import Values
-    from airflow_batchemr.aws.batch.words import BatchWords
-    from airflow_batchemr.aws.identity import RunIdentity
+    from airflow_batchemr.aws.batch.index_inputs import Values
+    from airflow_batchemr.aws.batch.options import BatchWords
+    from airflow_batchemr.engine.job_identity import JobIdentity
 
 
-def attempt_requests(
+def submission_requests(
     words: BatchWords,
     definition: Mapping[str, Any],
-    identity: RunIdentity,
+    identity: JobIdentity,
     number: int,
     indices: IndexSet,
     *,
@@ -67,7 +67,7 @@ def attempt_requests(
             "an array has to be submitted whole, in one piece. Take an image with a shell, or a smaller array"
         )
     _check_submit(words.submit)
-    name = identity.attempt_name(number)
+    name = identity.submission_name(number)
     names = [name] if len(parts) == 1 else [f"{name}-p{part:04d}" for part in range(len(parts))]
     others = [other for _, other in after or ()] or [None] * len(parts)
     requests = []

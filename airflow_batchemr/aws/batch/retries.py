@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 DEFAULT_RETRY_ON = ("spot",)
 DEFAULT_ATTEMPTS = 3
 #: AWS: up to five rules in evaluateOnExit, 1 to 10 attempts.
-MOST_RULES, MOST_ATTEMPTS = 5, 10
+MAX_RULES, MAX_ATTEMPTS = 5, 10
 _RULES = {
     "spot": {"onStatusReason": "Host EC2*", "action": "RETRY"},
     "oom": {"onReason": "OutOfMemory*", "action": "RETRY"},
@@ -35,16 +35,16 @@ def retry_strategy(attempts: int | None, retry_on: Sequence[str] | None) -> dict
         InvalidRequest: names the field and the limit.
     """
     tries = DEFAULT_ATTEMPTS if attempts is None else attempts
-    if not 1 <= tries <= MOST_ATTEMPTS:
-        raise InvalidRequest(f"attempts: AWS Batch takes 1 to {MOST_ATTEMPTS}, not {tries}")
+    if not 1 <= tries <= MAX_ATTEMPTS:
+        raise InvalidRequest(f"attempts: AWS Batch takes 1 to {MAX_ATTEMPTS}, not {tries}")
     names = list(DEFAULT_RETRY_ON if retry_on is None else retry_on)
     if tries == 1 or "any" in names:
         return {"attempts": tries}
     rules = [_rule(name) for name in names]
-    if len(rules) + 1 > MOST_RULES:
+    if len(rules) + 1 > MAX_RULES:
         raise InvalidRequest(
-            f"retry_on: AWS Batch takes {MOST_RULES} rules, one of which says that the rest is not retried; "
-            f"{len(rules)} names are {len(rules) + 1 - MOST_RULES} too many. Codes may share a pattern: exit:7*"
+            f"retry_on: AWS Batch takes {MAX_RULES} rules, one of which says that the rest is not retried; "
+            f"{len(rules)} names are {len(rules) + 1 - MAX_RULES} too many. Codes may share a pattern: exit:7*"
         )
     return {"attempts": tries, "evaluateOnExit": [*rules, dict(_REST)]}
 

@@ -7,17 +7,17 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from airflow_batchemr.aws.emr.opened import numbers_of
+from airflow_batchemr.aws.emr.step_configs import remaining
+from airflow_batchemr.aws.emr.submission_view import numbers_of
 from airflow_batchemr.aws.errors import Refused
-from airflow_batchemr.core.emr_steps import remaining
 from airflow_batchemr.core.indices import IndexSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from airflow_batchemr.aws.emr.attempts import EmrAttempts
-    from airflow_batchemr.aws.emr.opened import Look, Open
-    from airflow_batchemr.core.emr_steps import PlannedStep
+    from airflow_batchemr.aws.emr.step_configs import PlannedStep
+    from airflow_batchemr.aws.emr.submission_view import Look, Open
+    from airflow_batchemr.aws.emr.submissions import EmrSubmissions
     from airflow_batchemr.ledger import JobLedger, LedgerState, Result
 
 #: Seconds between two looks at an attempt that another process may just be starting. That lasts a minute at most.
@@ -61,7 +61,7 @@ class Advance(ABC):
 
     def __init__(
         self,
-        attempts: EmrAttempts,
+        submissions: EmrSubmissions,
         ledger: JobLedger,
         planned: Sequence[PlannedStep],
         *,
@@ -69,7 +69,7 @@ class Advance(ABC):
         ordered: bool = True,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._attempts = attempts
+        self._attempts = submissions
         self._ledger = ledger
         self._planned = planned
         self._resume = resume
@@ -79,7 +79,7 @@ class Advance(ABC):
         """Attempts whose failures are those of earlier tries, from the moment on at which they are known."""
 
     @abstractmethod
-    def begin(self, number: int, left: list[PlannedStep], fresh: str | None, last: Failed | None) -> Open | None:
+    def begin(self, number: int, left: list[PlannedStep], rerun_token: str | None, last: Failed | None) -> Open | None:
         """Claim an attempt and start the first of what is left.
 
         Args:
@@ -89,7 +89,9 @@ class Advance(ABC):
             last: the attempt that has just failed and is to be made good, where there is one.
         """
 
-    def go_on(self, cluster: tuple[Open, Look], number: int, left: list[PlannedStep], fresh: str | None) -> Open | None:  # noqa: ARG002 - for subclasses
+    def go_on(
+        self, cluster: tuple[Open, Look], number: int, left: list[PlannedStep], rerun_token: str | None
+    ) -> Open | None:  # noqa: ARG002 - for subclasses
         """After steps that have all succeeded, add the next ones to the same cluster; None where that cannot be."""
         return None
 
@@ -100,7 +102,7 @@ class Advance(ABC):
         """Whether a failure is made good within the same try."""
         return False
 
-    def run(self, state: LedgerState, fresh: str | None, before: Iterable[int] | None) -> Move:
+    def run(self, state: LedgerState, rerun_token: str | None, before: Iterable[int] | None) -> Move:
         """Read, adopt, look, conclude, start.
 
         Args:
@@ -114,8 +116,8 @@ class Advance(ABC):
             StoppedError: the task was killed.
         """
         forgiven = None if before is None else set(before)
-        rerun = fresh != state.fresh
-        self._stop(state, [*state.stale_attempts, *(state.open_attempts if rerun else [])])
+        rerun = rerun_token != state.rerun_token
+        self._stop(state, [*state.stale_submissions, *(state.open_submissions if rerun else [])])
         last: Failed | None = None
         cluster_id: str | None = None
         while True:
@@ -127,7 +129,7 @@ class Advance(ABC):
                 continue
             pairs = [(one, self._look(one)) for one in opens]
             if forgiven is None:
-                forgiven = {attempt.number for attempt in current if not attempt.open}
+                forgiven = {submission.number for submission in current if not submission.open}
                 forgiven |= {one.number for one, look in pairs if self._attempts.over(one, look)}
             self.before = forgiven
             if any(not self._attempts.over(one, look) for one, look in pairs):
@@ -138,7 +140,7 @@ class Advance(ABC):
             refused: Refused | None = None
             if pairs and good and left:
                 try:
-                    added = self.go_on(pairs[0], state.next_number, left, fresh)
+                    added = self.go_on(pairs[0], state.next_number, left, rerun_token)
                 except Refused as error:  # the cluster, which now waits for steps that do not come, is not left alone
                     added, refused = None, error
                 if added is not None:
@@ -165,53 +167,57 @@ class Advance(ABC):
             left = remaining(self._planned, done, ordered=self._ordered)
             if not left:
                 return Move("mark", state, before=forgiven, cluster_id=cluster_id)
-            started = self.begin(state.next_number, left, fresh, failed[0] if failed else None)
+            started = self.begin(state.next_number, left, rerun_token, failed[0] if failed else None)
             if started is not None and started.cluster_id is not None:
                 return Move("wait", state, [started], forgiven, cluster_id=started.cluster_id)
             state = self._ledger.read()
-            rerun = fresh != state.fresh  # the claim has begun it
+            rerun = rerun_token != state.rerun_token  # the claim has begun it
 
     def _adopted(self, state: LedgerState) -> list[Open]:
-        adopted = [self._attempts.adopt(attempt, state) for attempt in state.open_attempts]
+        adopted = [self._attempts.adopt(submission, state) for submission in state.open_submissions]
         return [one for one in adopted if one is not None]
 
     def _look(self, opened: Open) -> Look:
         look = self._attempts.look(opened)
-        if opened.attempt is not None and opened.attempt.stop is not None and not self._attempts.over(opened, look):
+        if (
+            opened.submission is not None
+            and opened.submission.stop is not None
+            and not self._attempts.over(opened, look)
+        ):
             # Whoever left the word may not have got to the call
             self._attempts.end(opened)
             look = self._attempts.look(opened)
         return look
 
     def _conclude(self, opened: Open, look: Look, *, good: bool) -> Result:
-        attempt = opened.attempt
-        stopped = attempt is not None and attempt.stop is not None
+        submission = opened.submission
+        stopped = submission is not None and submission.stop is not None
         return self._attempts.conclude(
             opened,
             look,
-            fresh=attempt.fresh if attempt else None,
+            rerun_token=submission.rerun_token if submission else None,
             indices=numbers_of([opened]) if opened.titles else IndexSet.of([0]),
             for_good=self._resume or good,
             stopped=stopped,
         )
 
-    def _stop(self, state: LedgerState, attempts: Iterable[object]) -> None:
+    def _stop(self, state: LedgerState, submissions: Iterable[object]) -> None:
         """End what a rerun has overtaken."""
-        wanted = {attempt.number for attempt in attempts}  # type: ignore[attr-defined]
-        for attempt in reversed([one for one in state.attempts if one.number in wanted]):
-            opened = self._attempts.adopt(attempt, state)
+        wanted = {submission.number for submission in submissions}  # type: ignore[attr-defined]
+        for submission in reversed([one for one in state.submissions if one.number in wanted]):
+            opened = self._attempts.adopt(submission, state)
             while opened is not None and opened.cluster_id is None:
                 self._sleep(UNKNOWN_PAUSE)
-                opened = self._attempts.adopt(attempt, self._ledger.read())
+                opened = self._attempts.adopt(submission, self._ledger.read())
             if opened is None:
                 continue
             self._attempts.stop(opened, "a rerun was asked for", by="rerun")
-            opened.attempt = attempt
+            opened.submission = submission
             self._attempts.conclude(
                 opened,
                 self._attempts.look(opened),
-                fresh=attempt.fresh,
-                indices=attempt.indices,
+                rerun_token=submission.rerun_token,
+                indices=submission.indices,
                 for_good=False,
                 stopped=True,
             )
@@ -223,17 +229,17 @@ def done_steps(state: LedgerState, pairs: Sequence[tuple[Open, Look]], *, resume
     Without `resume` only what has been done since the last attempt that did not succeed counts.
     """
     done: dict[int, str] = {}
-    for attempt in state.current:
-        if attempt.result is None:
+    for submission in state.current:
+        if submission.result is None:
             continue
-        if attempt.result.outcome != "succeeded" and not resume:
+        if submission.result.outcome != "succeeded" and not resume:
             done = {}
             continue
-        known = attempt.result.details.get("digests")
+        known = submission.result.details.get("digests")
         if isinstance(known, dict):
             done.update({int(number): str(digest) for number, digest in known.items()})
     for opened, look in pairs:
-        intent = opened.attempt.intent if opened.attempt else None
+        intent = opened.submission.intent if opened.submission else None
         steps = intent.details.get("steps") if intent else None
         if isinstance(steps, dict):
             done.update({n: str(steps[str(n)]["digest"]) for n in look.succeeded if str(n) in steps})  # type: ignore[index,call-overload]

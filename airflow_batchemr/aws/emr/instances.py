@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from airflow_batchemr.spec.models import Emr, Fleet, Group
-    from airflow_batchemr.spec.models.instances import Ebs
+    from airflow_batchemr.pipeline_file.models import Emr, Fleet, Group
+    from airflow_batchemr.pipeline_file.models.instances import Ebs
 
 _ROLES = (("MASTER", "master"), ("CORE", "core"), ("TASK", "task"))
 

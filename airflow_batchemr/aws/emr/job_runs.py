@@ -11,19 +11,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_batchemr.aws.emr.logs import read_logs
+from airflow_batchemr.aws.emr.spark_submit import ARCHIVE
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.core import emr_releases
-from airflow_batchemr.core.spark import ARCHIVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.core.emr_diagnosis import Log
+    from airflow_batchemr.aws.emr.diagnosis import Log
     from airflow_batchemr.ledger.records import Kind
-    from airflow_batchemr.spec.models import Spark
+    from airflow_batchemr.pipeline_file.models import Spark
 
     Texts = Mapping[str, str]
 
@@ -64,7 +64,7 @@ class JobRun:
 
 
 @dataclass(frozen=True)
-class Place(ABC):
+class JobRunTarget(ABC):
     """Where job runs are started; subclasses are the two services, whose calls differ in the names of fields."""
 
     where: str
@@ -231,7 +231,7 @@ class Place(ABC):
         return self.driver, "spark.executorEnv."
 
 
-class Serverless(Place):
+class Serverless(JobRunTarget):
     """An application of EMR Serverless."""
 
     kind = "emr_serverless"
@@ -276,7 +276,7 @@ class Serverless(Place):
         return f"applications/{self.where}/jobs/{run_id}/SPARK_DRIVER/"
 
 
-class Eks(Place):
+class Eks(JobRunTarget):
     """A virtual cluster of EMR on EKS."""
 
     kind = "emr_eks"

@@ -6,8 +6,8 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.emr.diagnosis import Log
 from airflow_batchemr.aws.errors import Refused, classify
-from airflow_batchemr.core.emr_diagnosis import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

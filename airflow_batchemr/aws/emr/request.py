@@ -16,7 +16,7 @@ from airflow_batchemr.core.emr_releases import ends_itself
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_batchemr.spec.models import Emr
+    from airflow_batchemr.pipeline_file.models import Emr
 
 #: Release of a cluster that names none: Spark 3.5, Hadoop 3.4.
 RELEASE = "emr-7.5.0"

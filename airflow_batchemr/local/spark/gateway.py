@@ -30,7 +30,7 @@ NO_TOKEN = "AAAAAA"  # noqa: S105 (no secret)
 
 
 @dataclass(frozen=True)
-class Place:
+class ObjectPath:
     """A bucket and a key without slashes at its ends; the key is empty for the bucket itself."""
 
     bucket: str
@@ -53,7 +53,7 @@ class Gateway:
         """The answer to a request whose path begins with PREFIX and the access key."""
         path = environ["PATH_INFO"].encode("latin-1").decode()[len(PREFIX) + len(self._key) :].strip("/")
         query = {name.lower(): values[0] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
-        place = Place(*(path.partition("/")[::2]))
+        place = ObjectPath(*(path.partition("/")[::2]))
         operation = query.get("op", "").upper()
         try:
             if operation == "CREATE":
@@ -86,7 +86,7 @@ class Gateway:
 
     # What is there
 
-    def _find(self, place: Place) -> dict[str, Any] | None:
+    def _find(self, place: ObjectPath) -> dict[str, Any] | None:
         """FileStatus of a file or folder; None where there is nothing."""
         if not place.key:
             return _folder("")
@@ -99,13 +99,13 @@ class Gateway:
         # Many neighbours whose names begin alike can fill the page.
         return _folder("") if self._upstream.list_objects(place.bucket, place.prefix, limit=1) else None
 
-    def _status(self, place: Place, _query: dict[str, str]) -> dict[str, Any]:
+    def _status(self, place: ObjectPath, _query: dict[str, str]) -> dict[str, Any]:
         found = self._find(place)
         if found is None:
             raise FileNotFoundError(f"{place.bucket}/{place.key}")
         return {"FileStatus": found}
 
-    def _list(self, place: Place, query: dict[str, str]) -> dict[str, Any]:
+    def _list(self, place: ObjectPath, query: dict[str, str]) -> dict[str, Any]:
         status = self._status(place, query)["FileStatus"]
         if status["type"] == "FILE":
             return {"FileStatuses": {"FileStatus": [status]}}
@@ -116,7 +116,7 @@ class Gateway:
                 entries[name] = _folder(name) if slash else _file(name, found)
         return {"FileStatuses": {"FileStatus": list(entries.values())}}
 
-    def _summary(self, place: Place, _query: dict[str, str]) -> dict[str, Any]:
+    def _summary(self, place: ObjectPath, _query: dict[str, str]) -> dict[str, Any]:
         files = [each for each in self._below(place) if not each.key.endswith("/")]
         size = sum(each.size for each in files)
         return {
@@ -126,7 +126,7 @@ class Gateway:
             }
         }  # fmt: skip
 
-    def _blocks(self, place: Place, query: dict[str, str]) -> dict[str, Any]:
+    def _blocks(self, place: ObjectPath, query: dict[str, str]) -> dict[str, Any]:
         """The whole file as one block, nowhere in particular."""
         length = self._status(place, query)["FileStatus"]["length"]
         block = {
@@ -137,7 +137,7 @@ class Gateway:
         located = {"fileLength": length, "isUnderConstruction": False, "isLastBlockComplete": True}
         return {"LocatedBlocks": {**located, "locatedBlocks": [block], "lastLocatedBlock": block}}
 
-    def _block_locations(self, place: Place, query: dict[str, str]) -> dict[str, Any]:
+    def _block_locations(self, place: ObjectPath, query: dict[str, str]) -> dict[str, Any]:
         """The same, as newer clients ask for it."""
         nothing: dict[str, list[str]] = {
             key: [] for key in ("hosts", "names", "topologyPaths", "cachedHosts", "storageTypes")
@@ -145,20 +145,20 @@ class Gateway:
         length = self._status(place, query)["FileStatus"]["length"]
         return {"BlockLocations": {"BlockLocation": [{**nothing, "offset": 0, "length": length, "corrupt": False}]}}
 
-    def _below(self, place: Place) -> list[StoredObject]:
+    def _below(self, place: ObjectPath) -> list[StoredObject]:
         """The file itself, or all objects of a folder."""
         listed = self._upstream.list_objects(place.bucket, place.key)
         return [each for each in listed if each.key == place.key or each.key.startswith(place.prefix)]
 
     # Reading and writing
 
-    def _open(self, place: Place, query: dict[str, str]) -> Reply:
+    def _open(self, place: ObjectPath, query: dict[str, str]) -> Reply:
         start = int(query.get("offset", 0))
         end = start + int(query["length"]) - 1 if "length" in query else ""
         content = self._upstream.get_object(place.bucket, place.key, f"bytes={start}-{end}" if start or end else None)
         return Reply(200, content, (("Content-Type", "application/octet-stream"),))
 
-    def _create(self, environ: dict[str, Any], place: Place, query: dict[str, str]) -> Reply:
+    def _create(self, environ: dict[str, Any], place: ObjectPath, query: dict[str, str]) -> Reply:
         if "data" not in query:
             # The client asks where to send the data first, without sending any.
             found = self._find(place)
@@ -170,18 +170,18 @@ class Gateway:
         self._upstream.put_object(place.bucket, place.key, wire.body(environ))
         return Reply(201, b"")
 
-    def _mkdirs(self, place: Place, _query: dict[str, str]) -> dict[str, Any]:
+    def _mkdirs(self, place: ObjectPath, _query: dict[str, str]) -> dict[str, Any]:
         found = self._find(place)
         if found is None:
             self._upstream.put_object(place.bucket, place.prefix, b"")
         return {"boolean": found is None or found["type"] == "DIRECTORY"}
 
-    def _rename(self, place: Place, query: dict[str, str]) -> dict[str, Any]:
+    def _rename(self, place: ObjectPath, query: dict[str, str]) -> dict[str, Any]:
         bucket, _, key = query["destination"].strip("/")[len(self._key) :].strip("/").partition("/")
-        target = Place(bucket, key)
+        target = ObjectPath(bucket, key)
         there = self._find(target)
         if there is not None and there["type"] == "DIRECTORY":
-            target = Place(bucket, target.prefix + place.key.rpartition("/")[2])
+            target = ObjectPath(bucket, target.prefix + place.key.rpartition("/")[2])
             there = self._find(target)
         objects = self._below(place)
         if there is not None or not objects:
@@ -191,7 +191,7 @@ class Gateway:
         self._remove(place.bucket, objects)
         return {"boolean": True}
 
-    def _delete(self, place: Place, query: dict[str, str]) -> dict[str, Any]:
+    def _delete(self, place: ObjectPath, query: dict[str, str]) -> dict[str, Any]:
         objects = self._below(place)
         if query.get("recursive") != "true" and any(each.key not in (place.key, place.prefix) for each in objects):
             raise FileExistsError(f"{place.bucket}/{place.key} is not empty")

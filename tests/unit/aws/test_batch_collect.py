@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from airflow_batchemr.aws.batch.collect import Ended, result_of
-from airflow_batchemr.core.history import index_story
+from airflow_batchemr.aws.batch.results import Ended, result_of
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.planning import closed, decide
-from airflow_batchemr.ledger import Attempt, Failure, Result
+from airflow_batchemr.engine.decide import closed, decide
+from airflow_batchemr.engine.history import index_history_of
+from airflow_batchemr.ledger import Failure, Result, Submission
 from airflow_batchemr.ledger.state import derive
 
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
@@ -26,13 +26,13 @@ def failures(indices, cause, reason):
 
 def written(*ended):
     """A result as whoever comes later reads it, and how many bytes it has."""
-    body = result_of(list(ended), fresh=None, forgiven={"stopped"}).model_dump_json(indent=1)
+    body = result_of(list(ended), rerun_token=None, forgiven={"stopped"}).model_dump_json(indent=1)
     return Result.model_validate_json(body), len(body)
 
 
 def decided(*results, **options):
-    attempts = [Attempt(number, NOW, result=result) for number, result in enumerate(results, 1)]
-    state = derive([one.number for one in attempts], attempts, None, NOW)
+    submissions = [Submission(number, NOW, result=result) for number, result in enumerate(results, 1)]
+    state = derive([one.number for one in submissions], submissions, None, NOW)
     return decide(state, SIZE, **options), state
 
 
@@ -78,5 +78,5 @@ def test_the_history_of_an_index_beyond_the_told_ones_says_that_it_failed():
     cut = failures(range(5_000, SIZE), "stopped", "batchemr: the task was cleared")
     result, _ = written(Ended(IndexSet.range(SIZE), IndexSet.range(3_000, 5_000), [*own, *cut]))
     _, state = decided(result)
-    outcomes = [dict(index_story(state, {}, index)[0])["outcome"] for index in (2_999, 4_000, 6_000)]
+    outcomes = [dict(index_history_of(state, {}, index)[0])["outcome"] for index in (2_999, 4_000, 6_000)]
     assert ["failed", "succeeded", "stopped"] == outcomes

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batchemr.aws.batch.requests import attempt_requests
-from airflow_batchemr.aws.batch.words import BatchWords
+from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.aws.identity import RunIdentity
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.job_identity import JobIdentity
 
-IDENTITY = RunIdentity("s3://state", "dag", "2026-11-20T000000Z", "job", "manual", "job")
+IDENTITY = JobIdentity("s3://state", "dag", "2026-11-20T000000Z", "job", "manual", "job")
 DEFINITION = {"jobDefinitionArn": "there:1"}
 
 
 def requests(indices, size, **words):
     words = BatchWords(queue="default", image="busybox", command=["true"], **words)
-    return attempt_requests(words, DEFINITION, IDENTITY, 1, IndexSet.parse(indices), size=size)
+    return submission_requests(words, DEFINITION, IDENTITY, 1, IndexSet.parse(indices), size=size)
 
 
 @pytest.mark.parametrize(("indices", "size"), [("0-8", 10), ("3", 10), ("0-10000", 10_001)])
@@ -60,7 +60,7 @@ def test_a_list_of_containers_that_would_replace_the_command_is_refused():
         submit={"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "main", "command": ["x"]}]}]}},
     )
     with pytest.raises(InvalidRequest, match="submit: it replaces the command"):
-        attempt_requests(words, ECS, IDENTITY, 1, IndexSet.range(10), size=10)
+        submission_requests(words, ECS, IDENTITY, 1, IndexSet.range(10), size=10)
 
 
 def test_an_override_beside_ours_is_kept():
@@ -75,5 +75,5 @@ def test_an_override_beside_ours_is_kept():
 def test_one_line_is_split_with_its_quotes_also_without_the_preamble():
     """`preamble: false` changes who finds the index, not how a line is read."""
     words = BatchWords(queue="default", image="busybox", command="run 'a b' c", preamble=False)
-    (request,) = attempt_requests(words, DEFINITION, IDENTITY, 1, IndexSet.range(2), size=2)
+    (request,) = submission_requests(words, DEFINITION, IDENTITY, 1, IndexSet.range(2), size=2)
     assert ["run", "a b", "c"] == request.request["containerOverrides"]["command"]

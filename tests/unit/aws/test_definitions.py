@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from airflow_batchemr.aws.batch.definitions import ensure_definition
-from airflow_batchemr.aws.batch.words import BatchWords
+from airflow_batchemr.aws.batch.options import BatchWords
 
 
 class Batch:

@@ -43,7 +43,7 @@ def test_the_help_of_a_command_imports_only_its_options():
     code = (
         "import sys, importlib\n"
         f"for module, _ in {list(COMMANDS.values())}: importlib.import_module(f'airflow_batchemr.cli.{{module}}')\n"
-        "heavy = ('airflow', 'boto3', 'botocore', 'yaml', 'moto', 'rich', 'airflow_batchemr.spec')\n"
+        "heavy = ('airflow', 'boto3', 'botocore', 'yaml', 'moto', 'rich', 'airflow_batchemr.pipeline_file')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from airflow_batchemr.cli.fmt import app
-from airflow_batchemr.spec import SpecError
-from airflow_batchemr.spec.formatting import format_text
-from airflow_batchemr.spec.reader import read
+from airflow_batchemr.pipeline_file import PipelineFileError
+from airflow_batchemr.pipeline_file.formatting import format_text
+from airflow_batchemr.pipeline_file.reader import read
 
 ROOT = Path(__file__).parents[3]
-FILES = sorted((ROOT / "tests/corpus").glob("*.yaml")) + sorted((ROOT / "tests/unit/spec/valid").glob("*.yaml"))
+FILES = sorted((ROOT / "tests/corpus").glob("*.yaml")) + sorted(
+    (ROOT / "tests/unit/pipeline_file/valid").glob("*.yaml")
+)
 SOUND = [path for path in FILES if not read(path, path.read_text()).errors]
 
 
@@ -98,7 +100,7 @@ def test_any_text_is_laid_out_or_refused(lines):
     text = "\n".join(" " * indent + line for indent, line in lines)
     try:
         made = format_text(text)
-    except SpecError:
+    except PipelineFileError:
         return
     assert read("x", text).value == read("x", made).value
     assert made == format_text(made)

@@ -10,12 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from airflow_batchemr.cli.schema import app
-from airflow_batchemr.spec import load_file
-from airflow_batchemr.spec.reader import read
+from airflow_batchemr.pipeline_file import load_file
+from airflow_batchemr.pipeline_file.reader import read
 
 ROOT = Path(__file__).parents[3]
 CORPUS = sorted((ROOT / "tests/corpus").glob("*.yaml"))
-EXAMPLES = sorted((ROOT / "dags_examples").rglob("*.yaml")) + sorted((ROOT / "tests/unit/spec/valid").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "dags_examples").rglob("*.yaml")) + sorted(
+    (ROOT / "tests/unit/pipeline_file/valid").glob("*.yaml")
+)
 
 #: What needs more than the place itself: names of other parts, what defaults bring, AWS's combinations, calendars.
 ONLY_VALIDATE_SEES = """

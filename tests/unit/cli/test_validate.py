@@ -35,7 +35,7 @@ def folder(tmp_path):
 
 def test_the_article_is_valid(tmp_path):
     """Its file as it stands has warnings, and exit code 0."""
-    result = run(ROOT / "tests/unit/spec/valid/life_after_spark.yaml")
+    result = run(ROOT / "tests/unit/pipeline_file/valid/life_after_spark.yaml")
     assert 0 == result.exit_code
     assert "1 file, 3 pipelines: 0 errors, 5 warnings\n" == result.stdout.splitlines(keepends=True)[-1]
 

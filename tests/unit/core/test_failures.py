@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batchemr.core.failures import group, report, shortened
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.failure_report import group, report, shortened
 from airflow_batchemr.ledger import Failure
 
 EXITED = "Essential container in task exited"

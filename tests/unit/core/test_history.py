@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from airflow_batchemr.core.history import index_story, job_story
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.history import index_history_of, job_history_of
 from airflow_batchemr.ledger import (
-    Attempt,
     Failure,
     Handle,
     HandleJob,
@@ -16,7 +15,8 @@ from airflow_batchemr.ledger import (
     Marker,
     Request,
     Result,
-    StopWord,
+    StopRequest,
+    Submission,
 )
 
 NOW = datetime(2026, 11, 20, 1, 0, tzinfo=timezone.utc)
@@ -31,7 +31,9 @@ REQUEST = {
 }
 
 
-def attempt(number, indices, succeeded=None, *, outcome="failed", failures=(), fresh=None, stop=None, abandoned=False):
+def submission(
+    number, indices, succeeded=None, *, outcome="failed", failures=(), rerun_token=None, stop=None, abandoned=False
+):
     """An attempt of array indices; `succeeded` None: it has not ended."""
     wanted = IndexSet.parse(indices)
     intent = Intent(
@@ -39,7 +41,7 @@ def attempt(number, indices, succeeded=None, *, outcome="failed", failures=(), f
         name="n",
         requests=[Request(name="n", indices=wanted, request=REQUEST)],
         indices=wanted,
-        fresh=fresh,
+        rerun_token=rerun_token,
         try_number=number,
         dag_id="d",
         run_key="k",
@@ -54,49 +56,51 @@ def attempt(number, indices, succeeded=None, *, outcome="failed", failures=(), f
             outcome=outcome,
             indices=wanted,
             succeeded=IndexSet.parse(succeeded),
-            fresh=fresh,
+            rerun_token=rerun_token,
             failures=list(failures),
         )
     jobs = [] if abandoned else [HandleJob(job_id=f"job-{number}", name="n", indices=wanted)]
     handle = Handle(kind="batch", jobs=jobs, abandoned=abandoned)
-    return Attempt(number, NOW + timedelta(hours=number), intent=intent, handle=handle, result=result, stop=stop)
+    return Submission(number, NOW + timedelta(hours=number), intent=intent, handle=handle, result=result, stop=stop)
 
 
-def state(*attempts, marker=None, since=0):
+def state(*submissions, marker=None, since=0):
     """A job's ledger with these attempts."""
-    return LedgerState([one.number for one in attempts], list(attempts), marker, None, since, NOW)
+    return LedgerState([one.number for one in submissions], list(submissions), marker, None, since, NOW)
 
 
 def test_nothing_is_told_of_a_job_without_attempts():
     """A name without a past."""
-    story = job_story("j", state())
+    story = job_history_of("j", state())
     assert ("nothing", "-", None, None) == (story.state, story.progress, story.began, story.ended)
 
 
 def test_a_job_runs_while_its_last_attempt_is_open():
     """What earlier attempts have done is counted."""
-    story = job_story("j", state(attempt(1, "0-9", "0-6"), attempt(2, "7-9")))
+    story = job_history_of("j", state(submission(1, "0-9", "0-6"), submission(2, "7-9")))
     assert ("running", "7/10", None) == (story.state, story.progress, story.ended)
-    assert ["failed", "running"] == [one.state for one in story.attempts]
+    assert ["failed", "running"] == [one.state for one in story.submissions]
 
 
 def test_a_marker_says_that_all_is_done():
     """Also where its attempts are not known any more, as after `batchemr replay --mark`."""
-    story = job_story("j", state(marker=Marker(attempt=0, size=1200, fresh=None, finished_at=NOW)))
+    story = job_history_of("j", state(marker=Marker(submission=0, size=1200, rerun_token=None, finished_at=NOW)))
     assert ("succeeded", "1,200/1,200", NOW) == (story.state, story.progress, story.ended)
 
 
 def test_a_rerun_counts_from_nothing():
     """What was done before it is shown among the attempts, and not counted."""
-    story = job_story("j", state(attempt(1, "0-3", "0-3", outcome="succeeded"), attempt(2, "0-3", fresh="x"), since=2))
+    story = job_history_of(
+        "j", state(submission(1, "0-3", "0-3", outcome="succeeded"), submission(2, "0-3", rerun_token="x"), since=2)
+    )
     assert ("running", "0/4") == (story.state, story.progress)
-    assert 2 == len(story.attempts)
+    assert 2 == len(story.submissions)
 
 
 def test_an_attempt_tells_what_ran_and_who_asked():
     """Queue and definition by name, resources and command as they were asked for; who stopped it."""
-    word = StopWord(reason="the task was cleared", by="try 3")
-    (told,) = job_story("j", state(attempt(3, "0-3", "1", outcome="stopped", stop=word))).attempts
+    word = StopRequest(reason="the task was cleared", by="try 3")
+    (told,) = job_history_of("j", state(submission(3, "0-3", "1", outcome="stopped", stop=word))).submissions
     assert "try 3 of task t in run r" == told.by
     assert "the task was cleared (try 3)" == told.stopped
     assert [
@@ -110,28 +114,28 @@ def test_an_attempt_tells_what_ran_and_who_asked():
 
 def test_an_attempt_that_never_reached_aws_is_abandoned():
     """It has no jobs, and is not running."""
-    story = job_story("j", state(attempt(1, "0-3", abandoned=True)))
-    assert ("abandoned", 0) == (story.attempts[0].state, len(story.attempts[0].indices))
+    story = job_history_of("j", state(submission(1, "0-3", abandoned=True)))
+    assert ("abandoned", 0) == (story.submissions[0].state, len(story.submissions[0].indices))
 
 
 def test_a_failure_is_told_with_what_was_done_by_then():
     """Not with what later attempts have done; with the command that runs an index again."""
     failure = Failure(index=2, reason="Essential container in task exited", exit_code=65, cause="exit 65")
-    first = attempt(1, "0-3", "0-1,3", failures=[failure])
-    told = job_story(
-        "j", state(first, attempt(2, "2", "2", outcome="succeeded")), ["batchemr", "replay", "d", "k", "j"]
+    first = submission(1, "0-3", "0-1,3", failures=[failure])
+    told = job_history_of(
+        "j", state(first, submission(2, "2", "2", outcome="succeeded")), ["batchemr", "replay", "d", "k", "j"]
     )
-    assert "1 of 4 indices failed; 3 are done and will not run again" in told.attempts[0].failure
-    assert "batchemr replay d k j --index 2" in told.attempts[0].failure
-    assert "" == told.attempts[1].failure
+    assert "1 of 4 indices failed; 3 are done and will not run again" in told.submissions[0].failure
+    assert "batchemr replay d k j --index 2" in told.submissions[0].failure
+    assert "" == told.submissions[1].failure
 
 
 def test_an_index_of_a_resumed_array_is_found_at_its_place():
     """Child 1 of the second attempt's array ran index 7."""
     failure = Failure(index=7, reason="gone", exit_code=1, job_id="job-1:7", log_stream="s")
     children = {2: [{"jobId": "job-2:0"}, {"jobId": "job-2:1", "startedAt": 0, "container": {"exitCode": 0}}]}
-    whole = state(attempt(1, "0-9", "0-2", failures=[failure]), attempt(2, "3,7", "3,7", outcome="succeeded"))
-    first, second = index_story(whole, children, 7)
+    whole = state(submission(1, "0-9", "0-2", failures=[failure]), submission(2, "3,7", "3,7", outcome="succeeded"))
+    first, second = index_history_of(whole, children, 7)
     assert [
         ("attempt", "1"),
         ("outcome", "failed"),
@@ -142,10 +146,10 @@ def test_an_index_of_a_resumed_array_is_found_at_its_place():
     ] == first
     assert ("Batch job", "job-2:1") in second
     assert ("started", "1970-01-01 00:00:00 UTC") in second
-    assert [] == index_story(whole, children, 10)
+    assert [] == index_history_of(whole, children, 10)
 
 
 def test_an_index_without_a_failure_of_its_own_has_the_outcome_of_its_attempt():
     """Stopped before it ran, or still running."""
-    whole = state(attempt(1, "0-3", "0", outcome="stopped"), attempt(2, "1-3"))
-    assert ["stopped", "running"] == [dict(facts)["outcome"] for facts in index_story(whole, {}, 3)]
+    whole = state(submission(1, "0-3", "0", outcome="stopped"), submission(2, "1-3"))
+    assert ["stopped", "running"] == [dict(facts)["outcome"] for facts in index_history_of(whole, {}, 3)]

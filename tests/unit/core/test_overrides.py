@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_batchemr.aws.validation import check_request
-from airflow_batchemr.core.overrides import own_command, place, put, recorded
+from airflow_batchemr.core.container_overrides import own_command, place, put, recorded
 
 OVERRIDES = {
     "command": ["sh", "-c", "true"],

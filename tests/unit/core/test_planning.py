@@ -9,31 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.planning import closed, decide, failed_indices
-from airflow_batchemr.ledger import Attempt, Failure, Handle, HandleJob, Intent, Marker, Result
+from airflow_batchemr.engine.decide import closed, decide, failed_indices
+from airflow_batchemr.ledger import Failure, Handle, HandleJob, Intent, Marker, Result, Submission
 from airflow_batchemr.ledger.state import derive
 
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
 
 
-def ended(number, indices, succeeded, outcome="failed", *, failures=(), fresh=None):
+def ended(number, indices, succeeded, outcome="failed", *, failures=(), rerun_token=None):
     result = Result(
-        kind="batch", outcome=outcome, indices=indices, succeeded=succeeded, fresh=fresh,
+        kind="batch", outcome=outcome, indices=indices, succeeded=succeeded, rerun_token=rerun_token,
         failures=[Failure(index=index, reason="x", cause=cause) for index, cause in failures],
     )  # fmt: skip
-    return Attempt(number, NOW, result=result)
+    return Submission(number, NOW, result=result)
 
 
 def running(number, indices):
     intent = Intent(
-        kind="batch", name="x", requests=[], indices=indices, fresh=None, dag_id="d", run_key="r", job="j"
+        kind="batch", name="x", requests=[], indices=indices, rerun_token=None, dag_id="d", run_key="r", job="j"
     )  # fmt: skip
     handle = Handle(kind="batch", jobs=[HandleJob(job_id="x", name="x", indices=indices)])
-    return Attempt(number, NOW, intent=intent, handle=handle)
+    return Submission(number, NOW, intent=intent, handle=handle)
 
 
-def state(*attempts, marker=None):
-    return derive([attempt.number for attempt in attempts], list(attempts), marker, NOW)
+def state(*submissions, marker=None):
+    return derive([submission.number for submission in submissions], list(submissions), marker, NOW)
 
 
 def claims(decision):
@@ -67,14 +67,14 @@ def test_all_done_is_marked():
 
 def test_a_standing_marker_is_the_end():
     """Whatever came after it."""
-    marker = Marker(attempt=1, size=10, fresh=None)
+    marker = Marker(submission=1, size=10, rerun_token=None)
     assert decide(state(running(2, "3"), marker=marker), 10).action == "mark"
 
 
 def test_an_open_attempt_is_adopted():
     """What it has in hand is not claimed."""
     decision = decide(state(running(1, "0-9")), 10)
-    assert (decision.action, [attempt.number for attempt in decision.waits]) == ("wait", [1])
+    assert (decision.action, [submission.number for submission in decision.waits]) == ("wait", [1])
 
 
 def test_what_a_half_submitted_attempt_left_is_claimed_at_once():
@@ -155,7 +155,7 @@ def test_without_the_preamble_nothing_is_claimed_beside_an_open_attempt():
 
 def test_a_rerun_forgets_what_was_done_and_what_died_of_memory():
     """It is a new beginning."""
-    found = state(ended(1, "0-9", "0-8", failures=[(9, "oom")]), ended(2, "0-4", "0-4", fresh="again"))
+    found = state(ended(1, "0-9", "0-8", failures=[(9, "oom")]), ended(2, "0-4", "0-4", rerun_token="again"))
     assert claims(decide(found, 10, memory_sizes=2)) == [(3, "5-9", 0)]
 
 
@@ -178,17 +178,17 @@ ATTEMPTS = st.lists(
 @given(ATTEMPTS, st.integers(1, 13), st.integers(1, 3))
 def test_nothing_is_claimed_that_is_done_or_in_hand(history, size, memory_sizes):
     """Whatever stands in the ledger: claims are disjoint, and every index is done, in hand, claimed or failed."""
-    attempts = []
+    submissions = []
     for number, (indices, subset, outcome, oom) in enumerate(history, 1):
         succeeded = indices & subset
         if outcome == "open":
-            attempts.append(running(number, indices))
+            submissions.append(running(number, indices))
         elif outcome == "abandoned":
-            attempts.append(ended(number, indices, "", outcome))
+            submissions.append(ended(number, indices, "", outcome))
         else:
             died = [(index, "oom" if oom else None) for index in indices - succeeded]
-            attempts.append(ended(number, indices, succeeded, outcome, failures=died))
-    found = state(*attempts)
+            submissions.append(ended(number, indices, succeeded, outcome, failures=died))
+    found = state(*submissions)
     decision = decide(found, size, memory_sizes=memory_sizes)
     claimed = [index for plan in decision.claims for index in plan.indices]
     everything = IndexSet.range(size)

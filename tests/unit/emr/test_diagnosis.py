@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_batchemr.core.emr_diagnosis import Log, probable_cause
+from airflow_batchemr.aws.emr.diagnosis import Log, probable_cause
 
 FAILURES = Path(__file__).parents[2] / "data" / "emr_failures"
 EXPECTED = yaml.safe_load((FAILURES / "expected.yaml").read_text())

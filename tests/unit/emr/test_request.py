@@ -7,7 +7,7 @@ import pytest
 from airflow_batchemr.aws.emr.request import Variant, run_job_flow, variants
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.core.emr_releases import ends_itself
-from airflow_batchemr.spec.models import Emr
+from airflow_batchemr.pipeline_file.models import Emr
 
 
 def request(words, **arguments):

@@ -10,12 +10,12 @@ import tarfile
 import pytest
 from pydantic import ValidationError
 
-from airflow_batchemr.aws.emr.guest import together
+from airflow_batchemr.aws.emr.existing_cluster import together
 from airflow_batchemr.aws.emr.python_env import docker_configurations, environments
-from airflow_batchemr.core.emr_needs import Needs
-from airflow_batchemr.core.emr_steps import plan_steps, remaining
-from airflow_batchemr.core.spark import PythonEnv, spark_submit
-from airflow_batchemr.spec.models import Spark, Step
+from airflow_batchemr.aws.emr.spark_submit import PythonEnv, spark_submit
+from airflow_batchemr.aws.emr.step_configs import plan_steps, remaining
+from airflow_batchemr.pipeline_file.models import Spark, Step
+from airflow_batchemr.pipeline_file.needs import Needs
 
 
 def plan(*steps, **arguments):

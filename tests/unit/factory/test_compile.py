@@ -7,8 +7,8 @@ import textwrap
 
 import pytest
 
-from airflow_batchemr.core.compile import DagPlan, compile_pipeline
-from airflow_batchemr.spec import load_file
+from airflow_batchemr.dags.plan import DagPlan, compile_pipeline
+from airflow_batchemr.pipeline_file import load_file
 
 BATCH = "{image: 'etl:1', queue: data, command: run.sh}"
 
@@ -75,7 +75,7 @@ def test_a_cluster_beside_a_batch_job_is_set_up_and_torn_down(compiled):
     assert tasks["transform.create_cluster"].setup
     assert tasks["transform.terminate_cluster"].teardown_of == "transform.create_cluster"
     assert kwargs(plan, "transform")["cluster"] == "transform.cluster"
-    assert kwargs(plan, "transform.create_cluster")["serves"] == ["transform"]
+    assert kwargs(plan, "transform.create_cluster")["used_by"] == ["transform"]
     assert kwargs(plan, "transform.create_cluster")["job"] == "transform.cluster"
 
 
@@ -100,7 +100,7 @@ def test_a_shared_cluster_lives_from_its_first_job_to_its_last(compiled):
         "end": ("all_success", ["b"]),
         "spark.terminate_cluster": ("all_done_setup_success", ["spark.create_cluster", "a", "b"]),
     }
-    assert kwargs(plan, "spark.create_cluster")["serves"] == ["a", "b"]
+    assert kwargs(plan, "spark.create_cluster")["used_by"] == ["a", "b"]
     assert kwargs(plan, "a") == {"cluster": "spark.cluster", "steps": [{"spark": {"py": "s3://code/a.py"}}]}
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from airflow_batchemr.cli.import_ import app
-from airflow_batchemr.spec import load_file
+from airflow_batchemr.pipeline_file import load_file
 
 DATA = Path(__file__).parents[2] / "data"
 EVERY = DATA / "sundial" / "every_field.json"

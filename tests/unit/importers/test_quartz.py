@@ -13,7 +13,7 @@ from croniter import croniter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_batchemr.spec.quartz import QuartzError, to_cron
+from airflow_batchemr.pipeline_file.importers.quartz import QuartzError, to_cron
 
 SPEC = importlib.util.spec_from_file_location("quartz_reference", Path(__file__).parent / "quartz_reference.py")
 reference = importlib.util.module_from_spec(SPEC)

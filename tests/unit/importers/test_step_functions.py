@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_batchemr.core.compile import compile_pipeline
-from airflow_batchemr.spec import load_file
-from airflow_batchemr.spec.imported import read_json
-from airflow_batchemr.spec.step_functions import translate
+from airflow_batchemr.dags.plan import compile_pipeline
+from airflow_batchemr.pipeline_file import load_file
+from airflow_batchemr.pipeline_file.importers.document import read_json
+from airflow_batchemr.pipeline_file.importers.step_functions import translate
 
 NIGHTLY = Path(__file__).parents[2] / "data" / "step_functions" / "nightly.asl.json"
 BATCH = "arn:aws:states:::batch:submitJob.sync"

@@ -14,12 +14,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_batchemr.core.compile import compile_pipeline
-from airflow_batchemr.core.emr_steps import plan_steps
-from airflow_batchemr.spec import load_file
-from airflow_batchemr.spec.imported import read_json
-from airflow_batchemr.spec.models import Step
-from airflow_batchemr.spec.sundial import translate
+from airflow_batchemr.aws.emr.step_configs import plan_steps
+from airflow_batchemr.dags.plan import compile_pipeline
+from airflow_batchemr.pipeline_file import load_file
+from airflow_batchemr.pipeline_file.importers.document import read_json
+from airflow_batchemr.pipeline_file.importers.sundial import translate
+from airflow_batchemr.pipeline_file.models import Step
 
 DATA = Path(__file__).parents[2] / "data" / "sundial"
 #: As Airflow has it: a last line break is taken away.

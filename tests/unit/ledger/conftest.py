@@ -128,7 +128,7 @@ def new_intent():
     """Make an intent of the indices 0-9, each with a writer of its own."""
 
     def make(indices="0-9", **fields):
-        fields = {"name": "x", "requests": [], "fresh": None, "kind": "batch", **fields}
+        fields = {"name": "x", "requests": [], "rerun_token": None, "kind": "batch", **fields}
         return Intent(indices=indices, dag_id="nightly", run_key="2026-11-20T000000Z", job="score", **fields)
 
     return make

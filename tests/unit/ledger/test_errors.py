@@ -87,7 +87,7 @@ def test_a_failing_s3_may_work_later(s3, job):
     assert caught.value.retryable
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"not json", b'{"attempt": "x", "size": 3}', b"[]", b"\xff"])
+@pytest.mark.parametrize("text", [b"", b"{}", b"not json", b'{"submission": "x", "size": 3}', b"[]", b"\xff"])
 def test_an_object_that_was_mangled_is_named(s3, job, text):
     """With the command that removes it, and no traceback of a library's inside."""
     s3.put_object(Bucket="data", Key=f"{FOLDER}success.json", Body=text, ContentType="")
@@ -98,13 +98,13 @@ def test_an_object_that_was_mangled_is_named(s3, job, text):
 
 def test_a_bad_index_set_in_a_record_is_named(s3, job):
     """The text of a set is checked as it is read."""
-    body = b'{"kind": "batch", "outcome": "failed", "indices": "0-9", "succeeded": "9-0", "fresh": null}'
-    s3.put_object(Bucket="data", Key=f"{FOLDER}attempts/0001/result.json", Body=body, ContentType="")
+    body = b'{"kind": "batch", "outcome": "failed", "indices": "0-9", "succeeded": "9-0", "rerun_token": null}'
+    s3.put_object(Bucket="data", Key=f"{FOLDER}submissions/0001/result.json", Body=body, ContentType="")
     with pytest.raises(LedgerCorruptError, match="succeeded"):
         job.read()
 
 
-@pytest.mark.parametrize("fields", [b'"attempt": 1, "size": 3, "fresh": null', b'"other": 1'])
+@pytest.mark.parametrize("fields", [b'"submission": 1, "size": 3, "rerun_token": null', b'"other": 1'])
 def test_a_record_of_a_later_version_is_not_guessed_at(s3, job, fields):
     """Its meaning may have changed, or its form."""
     body = b'{"schema_version": 99, ' + fields + b"}"
@@ -115,7 +115,7 @@ def test_a_record_of_a_later_version_is_not_guessed_at(s3, job, fields):
 
 def test_fields_that_were_added_later_are_passed_over(s3, job):
     """Within a schema version, records may grow."""
-    body = b'{"attempt": 1, "size": 3, "fresh": null, "schema_version": 1, "new": 1}'
+    body = b'{"submission": 1, "size": 3, "rerun_token": null, "schema_version": 1, "new": 1}'
     s3.put_object(Bucket="data", Key=f"{FOLDER}success.json", Body=body, ContentType="")
     assert job.read().marker.size == 3
 

@@ -15,31 +15,31 @@ from airflow_batchemr.ledger import (
     LedgerUnavailableError,
     Marker,
     Result,
-    StopWord,
+    StopRequest,
 )
 from airflow_batchemr.ledger import job as job_module
 
 
-def result(succeeded="0-9", indices="0-9", fresh=None, outcome="failed"):
-    return Result(kind="batch", outcome=outcome, indices=indices, succeeded=succeeded, fresh=fresh)
+def result(succeeded="0-9", indices="0-9", rerun_token=None, outcome="failed"):
+    return Result(kind="batch", outcome=outcome, indices=indices, succeeded=succeeded, rerun_token=rerun_token)
 
 
-def attempt(job, new_intent, number, succeeded, *, indices="0-9", fresh=None):
-    assert job.claim(number, new_intent(indices, fresh=fresh))
+def submission(job, new_intent, number, succeeded, *, indices="0-9", rerun_token=None):
+    assert job.claim(number, new_intent(indices, rerun_token=rerun_token))
     job.record_handle(number, Handle(kind="batch", jobs=[HandleJob(job_id="j", name="x", indices=indices)]))
-    job.record_result(number, result(succeeded, indices, fresh))
+    job.record_result(number, result(succeeded, indices, rerun_token))
 
 
 def test_nothing_stands_at_first(job):
     """An untouched job has no attempts, nothing done, and its first attempt is number 1."""
     state = job.read()
-    assert ([], None, IndexSet(), 1) == (state.attempts, state.marker, state.done, state.next_number)
+    assert ([], None, IndexSet(), 1) == (state.submissions, state.marker, state.done, state.next_number)
 
 
 def test_what_is_done_is_the_union_of_the_results(job, new_intent):
     """Each attempt adds what it has finished."""
-    attempt(job, new_intent, 1, "0-3")
-    attempt(job, new_intent, 2, "5,7", indices="4-9")
+    submission(job, new_intent, 1, "0-3")
+    submission(job, new_intent, 2, "5,7", indices="4-9")
     assert IndexSet.parse("0-3,5,7") == job.read().done
 
 
@@ -99,7 +99,7 @@ def test_an_open_attempt_has_its_indices_in_hand(job, new_intent):
     """From the claim to the result nobody else may run them."""
     job.claim(1, new_intent("0-4"))
     state = job.read()
-    assert (IndexSet.range(5), [1]) == (state.running, [attempt.number for attempt in state.open_attempts])
+    assert (IndexSet.range(5), [1]) == (state.running, [submission.number for submission in state.open_submissions])
 
 
 def test_what_a_half_submitted_attempt_did_not_start_is_free(job, new_intent):
@@ -112,8 +112,8 @@ def test_what_a_half_submitted_attempt_did_not_start_is_free(job, new_intent):
 def test_a_standing_marker_costs_one_list_and_one_get(s3, job, new_intent):
     """However many attempts there were before it."""
     for number in (1, 2, 3):
-        attempt(job, new_intent, number, "0-9")
-    job.mark(Marker(attempt=3, xcom={"a": [1]}, size=10, fresh=None))
+        submission(job, new_intent, number, "0-9")
+    job.mark(Marker(submission=3, xcom={"a": [1]}, size=10, rerun_token=None))
     s3.requests.clear()
     state = job.read()
     assert (dict(s3.requests), state.marker.xcom) == ({"ListObjectsV2": 1, "GetObject": 1}, {"a": [1]})
@@ -125,9 +125,9 @@ def test_a_marker_check_of_10000_with_three_attempts_costs_one_list_and_four_get
     job.put_documents({f"shards/{index:05d}.txt": b"s3://data/x" for index in range(2_000)})
     everything = IndexSet.range(10_000)
     odd = IndexSet.of(range(1, 10_000, 2))
-    attempt(job, new_intent, 1, odd, indices=everything)
-    attempt(job, new_intent, 2, IndexSet.of(range(0, 9_000, 2)), indices=everything - odd)
-    attempt(job, new_intent, 3, IndexSet(), indices=IndexSet.of(range(9_000, 10_000, 2)))
+    submission(job, new_intent, 1, odd, indices=everything)
+    submission(job, new_intent, 2, IndexSet.of(range(0, 9_000, 2)), indices=everything - odd)
+    submission(job, new_intent, 3, IndexSet(), indices=IndexSet.of(range(9_000, 10_000, 2)))
     s3.requests.clear()
     state = job.read()
     assert dict(s3.requests) == {"ListObjectsV2": 1, "GetObject": 3}
@@ -136,77 +136,82 @@ def test_a_marker_check_of_10000_with_three_attempts_costs_one_list_and_four_get
 
 def test_a_result_of_10000_scattered_indices_is_small(job, s3, new_intent):
     """Ranges or a bitmap, whichever is shorter."""
-    attempt(job, new_intent, 1, IndexSet.of(range(0, 10_000, 2)), indices=IndexSet.range(10_000))
+    submission(job, new_intent, 1, IndexSet.of(range(0, 10_000, 2)), indices=IndexSet.range(10_000))
     body = next(value[0] for key, value in s3.objects.items() if key.endswith("result.json"))
     assert len(body) < 3_000
 
 
 def test_a_rerun_starts_from_nothing(job, new_intent):
     """From the claim with a fresh token on, neither the marker nor what was done before it counts."""
-    attempt(job, new_intent, 1, "0-9")
-    job.mark(Marker(attempt=1, size=10, fresh=None))
-    job.claim(2, new_intent("0-9", fresh="again"))
+    submission(job, new_intent, 1, "0-9")
+    job.mark(Marker(submission=1, size=10, rerun_token=None))
+    job.claim(2, new_intent("0-9", rerun_token="again"))
     state = job.read()
-    assert (None, IndexSet(), IndexSet.range(10), "again") == (state.marker, state.done, state.running, state.fresh)
+    assert (None, IndexSet(), IndexSet.range(10), "again") == (
+        state.marker,
+        state.done,
+        state.running,
+        state.rerun_token,
+    )
     assert job.marker() is None
 
 
 def test_a_crash_before_the_old_marker_is_gone_changes_nothing(job, s3, new_intent):
     """The fresh intent outweighs the marker, so that nobody skips the rerun."""
-    attempt(job, new_intent, 1, "0-9")
-    job.mark(Marker(attempt=1, size=10, fresh=None))
+    submission(job, new_intent, 1, "0-9")
+    job.mark(Marker(submission=1, size=10, rerun_token=None))
     s3.refuse["DeleteObject"] = ("SlowDown", 503)
     with pytest.raises(Exception, match="SlowDown"):
-        job.claim(2, new_intent("0-9", fresh="again"))
+        job.claim(2, new_intent("0-9", rerun_token="again"))
     state = job.read()
-    assert (None, IndexSet(), [2]) == (state.marker, state.done, [one.number for one in state.open_attempts])
+    assert (None, IndexSet(), [2]) == (state.marker, state.done, [one.number for one in state.open_submissions])
     assert job.marker() is not None
 
 
 def test_the_tries_of_a_rerun_add_up(job, new_intent):
     """Attempts with the same token, or none, go on with the rerun that they follow."""
-    attempt(job, new_intent, 1, "0-9")
-    attempt(job, new_intent, 2, "0-3", fresh="again")
-    attempt(job, new_intent, 3, "4-5", indices="4-9", fresh="again")
-    attempt(job, new_intent, 4, "6", indices="6-9")
+    submission(job, new_intent, 1, "0-9")
+    submission(job, new_intent, 2, "0-3", rerun_token="again")
+    submission(job, new_intent, 3, "4-5", indices="4-9", rerun_token="again")
+    submission(job, new_intent, 4, "6", indices="6-9")
     assert (IndexSet.range(7), 2) == (job.read().done, job.read().since)
 
 
 def test_a_rerun_marks_over_the_marker_before_it(job, s3, new_intent):
     """The old marker is replaced where its removal was cut short."""
-    attempt(job, new_intent, 1, "0-9")
-    job.mark(Marker(attempt=1, size=10, fresh=None, xcom="old"))
+    submission(job, new_intent, 1, "0-9")
+    job.mark(Marker(submission=1, size=10, rerun_token=None, xcom="old"))
     s3.refuse["DeleteObject"] = [("SlowDown", 503)]
     with pytest.raises(Exception, match="SlowDown"):
-        job.claim(2, new_intent("0-9", fresh="again"))
-    job.record_result(2, result(fresh="again"))
-    job.mark(Marker(attempt=2, size=10, fresh="again", xcom="new"))
+        job.claim(2, new_intent("0-9", rerun_token="again"))
+    job.record_result(2, result(rerun_token="again"))
+    job.mark(Marker(submission=2, size=10, rerun_token="again", xcom="new"))
     assert job.read().marker.xcom == "new"
 
 
 def test_a_late_marker_does_not_replace_a_newer_one(job):
     """Somebody who slept through a rerun marks what no longer counts."""
-    job.mark(Marker(attempt=2, size=10, fresh="again", xcom="new"))
-    assert job.mark(Marker(attempt=1, size=10, fresh=None, xcom="old")).xcom == "new"
+    job.mark(Marker(submission=2, size=10, rerun_token="again", xcom="new"))
+    assert job.mark(Marker(submission=1, size=10, rerun_token=None, xcom="old")).xcom == "new"
     assert job.read().marker.xcom == "new"
 
 
 def test_a_late_removal_spares_the_new_marker(job, s3, new_intent):
     """Who claimed a rerun, slept, and wakes when it has been finished by others, removes nothing."""
-    job.mark(Marker(attempt=1, size=10, fresh=None, xcom="old"))
-    intent = new_intent("0-9", fresh="again")
+    job.mark(Marker(submission=1, size=10, rerun_token=None, xcom="old"))
+    intent = new_intent("0-9", rerun_token="again")
     s3.refuse["DeleteObject"] = [("SlowDown", 503)]
     with pytest.raises(Exception, match="SlowDown"):
         job.claim(2, intent)
-    job.mark(Marker(attempt=2, size=10, fresh="again", xcom="new"))
+    job.mark(Marker(submission=2, size=10, rerun_token="again", xcom="new"))
     assert job.claim(2, intent)
     assert job.marker().xcom == "new"
 
 
 def test_attempts_after_the_marker_without_a_rerun_leave_it_standing(job, new_intent):
     """A replayed shard is an attempt, too."""
-    attempt(job, new_intent, 1, "0-9")
-    job.mark(Marker(attempt=1, size=10, fresh=None, xcom="x"))
+    submission(job, new_intent, 1, "0-9")
+    job.mark(Marker(submission=1, size=10, rerun_token=None, xcom="x"))
     job.claim(2, new_intent("3"))
     assert job.read().marker.xcom == "x"
 
@@ -214,17 +219,17 @@ def test_attempts_after_the_marker_without_a_rerun_leave_it_standing(job, new_in
 def test_attempts_of_before_a_rerun_that_still_run_are_told(job, new_intent):
     """They have to be stopped, since what they do no longer counts."""
     job.claim(1, new_intent("0-9"))
-    job.claim(2, new_intent("0-9", fresh="again"))
+    job.claim(2, new_intent("0-9", rerun_token="again"))
     state = job.read()
-    assert ([a.number for a in state.stale_attempts], [a.number for a in state.open_attempts]) == ([1], [2])
+    assert ([a.number for a in state.stale_submissions], [a.number for a in state.open_submissions]) == ([1], [2])
 
 
 def test_an_attempt_still_running_when_its_marker_is_overtaken_is_told(job, new_intent):
     """Also where the marker covers its number."""
     job.claim(1, new_intent("0-9"))
-    job.mark(Marker(attempt=1, size=10, fresh=None))
-    job.claim(2, new_intent("0-9", fresh="again"))
-    assert [attempt.number for attempt in job.read().stale_attempts] == [1]
+    job.mark(Marker(submission=1, size=10, rerun_token=None))
+    job.claim(2, new_intent("0-9", rerun_token="again"))
+    assert [submission.number for submission in job.read().stale_submissions] == [1]
 
 
 def test_the_lease_goes_by_the_clock_of_s3(job, s3, new_intent):
@@ -235,8 +240,8 @@ def test_the_lease_goes_by_the_clock_of_s3(job, s3, new_intent):
     s3.tick(2)
     after = job.read()
     assert (
-        before.lease_ended(before.open_attempts[0]),
-        after.lease_ended(after.open_attempts[0]),
+        before.lease_ended(before.open_submissions[0]),
+        after.lease_ended(after.open_submissions[0]),
     ) == (False, True)
 
 
@@ -277,26 +282,26 @@ def test_a_claim_that_failed_with_its_effect_has_begun_the_lease(job, s3, new_in
 def test_an_abandoned_attempt_sets_its_indices_free(job, s3, new_intent):
     """It is closed for good, and read with one GET from then on."""
     job.claim(1, new_intent())
-    handle = job.abandon(job.read().open_attempts[0], "batch")
+    handle = job.abandon(job.read().open_submissions[0], "batch")
     s3.requests.clear()
     state = job.read()
-    assert (True, [], IndexSet(), IndexSet()) == (handle.abandoned, state.open_attempts, state.running, state.done)
+    assert (True, [], IndexSet(), IndexSet()) == (handle.abandoned, state.open_submissions, state.running, state.done)
     assert dict(s3.requests) == {"ListObjectsV2": 1, "GetObject": 1}
 
 
 def test_an_owner_that_was_faster_is_not_abandoned(job, new_intent):
     """Its handle stands, and is to be adopted."""
     job.claim(1, new_intent())
-    seen = job.read().open_attempts[0]
+    seen = job.read().open_submissions[0]
     job.record_handle(1, Handle(kind="batch", jobs=[HandleJob(job_id="j", name="x", indices="0-9")]))
     assert job.abandon(seen, "batch").jobs[0].job_id == "j"
-    assert [attempt.number for attempt in job.read().open_attempts] == [1]
+    assert [submission.number for submission in job.read().open_submissions] == [1]
 
 
 def test_an_owner_that_was_slower_learns_that_it_was_abandoned(job, new_intent):
     """It has to terminate what it has just started."""
     job.claim(1, new_intent())
-    job.abandon(job.read().open_attempts[0], "batch")
+    job.abandon(job.read().open_submissions[0], "batch")
     late = Handle(kind="batch", jobs=[HandleJob(job_id="j", name="x", indices="0-9")])
     assert job.record_handle(1, late).abandoned
 
@@ -304,16 +309,19 @@ def test_an_owner_that_was_slower_learns_that_it_was_abandoned(job, new_intent):
 def test_a_stop_word_is_seen(job, new_intent):
     """Whoever waits reads it with one GET, and whoever comes next with the state."""
     job.claim(1, new_intent())
-    job.ask_stop(1, StopWord(reason="marked failed"))
-    assert (job.stop_word(1).reason, job.read().open_attempts[0].stop.reason) == ("marked failed", "marked failed")
-    assert job.stop_word(2) is None
+    job.ask_stop(1, StopRequest(reason="marked failed"))
+    assert (job.stop_request(1).reason, job.read().open_submissions[0].stop.reason) == (
+        "marked failed",
+        "marked failed",
+    )
+    assert job.stop_request(2) is None
 
 
 def test_history_reads_what_a_marker_covers(job, new_intent):
     """For people, replay and the search for orphans."""
-    attempt(job, new_intent, 1, "0-9")
-    job.mark(Marker(attempt=1, size=10, fresh=None))
-    one = job.history().attempts[0]
+    submission(job, new_intent, 1, "0-9")
+    job.mark(Marker(submission=1, size=10, rerun_token=None))
+    one = job.history().submissions[0]
     assert ("x", "j", IndexSet.range(10)) == (one.intent.name, one.handle.jobs[0].job_id, one.result.succeeded)
 
 
@@ -333,7 +341,7 @@ def test_listing_goes_through_all_pages(job, s3, new_intent):
     """S3 gives 1,000 keys an answer."""
     s3.page_size = 2
     for number in (1, 2, 3):
-        attempt(job, new_intent, number, str(number))
+        submission(job, new_intent, number, str(number))
     assert IndexSet.of([1, 2, 3]) == job.read().done
 
 

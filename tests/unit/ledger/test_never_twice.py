@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_batchemr.core import planning
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.decide import SubmissionPlan, closed, decide
 from airflow_batchemr.ledger import CLAIM_LEASE, Failure, Handle, HandleJob, Intent, Ledger, Marker, Request, Result
 from airflow_batchemr.ledger import job as job_module
 
@@ -116,7 +116,7 @@ class World:
             if index not in job["succeeded"] and index not in job["failed"]
         ]
 
-    def start(self, fresh=None):
+    def start(self, rerun_token=None):
         """Begin one try of the task in a thread that waits for its first turn."""
         baton = Baton()
 
@@ -124,7 +124,7 @@ class World:
             self.here.baton = baton
             try:
                 baton.pause()
-                Try(self, fresh).run()
+                Try(self, rerun_token).run()
             except KilledError:
                 pass
             finally:
@@ -148,39 +148,41 @@ class World:
 class Try:
     """What an operator does in one try, call by call."""
 
-    def __init__(self, world, fresh=None):
+    def __init__(self, world, rerun_token=None):
         self.world = world
-        self.fresh = fresh
+        self.rerun_token = rerun_token
         self.job = Ledger(world.s3, "s3://data/_batchemr").job("d", "r", "j")
 
     def run(self):
         state = self.job.read()
-        before = planning.closed(state)
+        before = closed(state)
         while True:
-            for stale in state.stale_attempts:
+            for stale in state.stale_submissions:
                 self.stop(stale)
-            if self.fresh and state.fresh != self.fresh:
-                self.claim(planning.AttemptPlan(state.next_number, IndexSet.range(SIZE)), self.fresh)
+            if self.rerun_token and state.rerun_token != self.rerun_token:
+                self.claim(SubmissionPlan(state.next_number, IndexSet.range(SIZE)), self.rerun_token)
             else:
-                decision = planning.decide(state, SIZE, before=before, memory_sizes=2)
+                decision = decide(state, SIZE, before=before, memory_sizes=2)
                 if decision.action == "mark":
                     last = max(state.numbers)
-                    return state.marker or self.job.mark(Marker(attempt=last, size=SIZE, fresh=state.fresh))
+                    return state.marker or self.job.mark(
+                        Marker(submission=last, size=SIZE, rerun_token=state.rerun_token)
+                    )
                 if decision.action == "fail":
                     return decision
                 if decision.action == "claim":
-                    self.claim(decision.claims[0], state.fresh)
+                    self.claim(decision.claims[0], state.rerun_token)
                 else:
                     self.wait(state, decision.waits[0])
             state = self.job.read()
 
-    def claim(self, plan, fresh):
+    def claim(self, plan, rerun_token):
         requests = [
             Request(name=f"j-{plan.number}-{place}", indices=indices, request={})
             for place, indices in enumerate(plan.indices.chunks(3))
         ]
         intent = Intent(
-            kind="batch", name=f"j-{plan.number}", requests=requests, indices=plan.indices, fresh=fresh,
+            kind="batch", name=f"j-{plan.number}", requests=requests, indices=plan.indices, rerun_token=rerun_token,
             dag_id="d", run_key="r", job="j",
         )  # fmt: skip
         if not self.job.claim(plan.number, intent):
@@ -196,40 +198,40 @@ class Try:
             if job not in standing.jobs:
                 self.world.terminate(job.job_id)
 
-    def adopt(self, state, attempt):
+    def adopt(self, state, submission):
         """Give the handle of an open attempt; None: its owner may still be about to call."""
-        if attempt.handle is not None:
-            return attempt.handle
+        if submission.handle is not None:
+            return submission.handle
         found = [
             HandleJob(job_id=job_id, name=request.name, indices=request.indices)
-            for request in attempt.intent.requests
+            for request in submission.intent.requests
             if (job_id := self.world.find(request.name)) is not None
         ]
-        if len(found) < len(attempt.intent.requests) and not state.lease_ended(attempt):
+        if len(found) < len(submission.intent.requests) and not state.lease_ended(submission):
             return None
         if not found:
-            return self.job.abandon(attempt, "batch")
-        return self.job.record_handle(attempt.number, Handle(kind="batch", jobs=found))
+            return self.job.abandon(submission, "batch")
+        return self.job.record_handle(submission.number, Handle(kind="batch", jobs=found))
 
-    def wait(self, state, attempt):
-        handle = self.adopt(state, attempt)
+    def wait(self, state, submission):
+        handle = self.adopt(state, submission)
         if handle is None or not all(self.world.jobs[job.job_id]["ended"] for job in handle.jobs):
             return self.world.pause()
-        return self.record(attempt, handle, "failed")
+        return self.record(submission, handle, "failed")
 
-    def stop(self, attempt):
+    def stop(self, submission):
         """Before a rerun: what still runs is ended."""
         state = self.job.read()
-        handle = self.adopt(state, attempt)
+        handle = self.adopt(state, submission)
         if handle is None:
             return self.world.pause()
         for job in handle.jobs:
             self.world.terminate(job.job_id)
-        return self.record(attempt, handle, "stopped")
+        return self.record(submission, handle, "stopped")
 
-    def record(self, attempt, handle, outcome):
+    def record(self, submission, handle, outcome):
         if handle.abandoned:
-            return self.job.abandon(attempt, "batch")
+            return self.job.abandon(submission, "batch")
         jobs = [self.world.jobs[job.job_id] for job in handle.jobs]
         succeeded = IndexSet.of(index for job in jobs for index in job["succeeded"])
         failures = [
@@ -239,9 +241,9 @@ class Try:
         if succeeded == indices:
             outcome = "succeeded"
         return self.job.record_result(
-            attempt.number,
+            submission.number,
             Result(
-                kind="batch", outcome=outcome, indices=indices, succeeded=succeeded, fresh=attempt.fresh,
+                kind="batch", outcome=outcome, indices=indices, succeeded=succeeded, rerun_token=submission.rerun_token,
                 failures=failures,
             ),
         )  # fmt: skip
@@ -252,11 +254,11 @@ def new_world(new_s3, monkeypatch):
     return lambda: World(new_s3(), monkeypatch)
 
 
-def finish(world, fresh=None):
+def finish(world, rerun_token=None):
     """Nothing fails any more: one try after the other until the job is marked."""
     for _ in range(20):
         world.s3.tick(CLAIM_LEASE + 5)
-        baton = world.start(fresh)
+        baton = world.start(rerun_token)
         for _ in range(500):
             if baton.over:
                 break
@@ -281,11 +283,11 @@ CHOICES = st.builds(
 MOVES = ["go"] * 30 + ["child"] * 6 + ["kill", "start", "start", "tick", "tick", "long"]
 
 
-def play(world, choices, fresh=None):
+def play(world, choices, rerun_token=None):
     for what, which in choices:
         alive = world.alive()
         if what == "start" and len(alive) < 3:
-            world.start(fresh)
+            world.start(rerun_token)
         elif what in ("go", "kill") and alive:
             alive[which % len(alive)].step(kill=what == "kill")
         elif what == "child" and (children := world.children()):
@@ -325,9 +327,9 @@ def test_a_rerun_does_every_index_once_more(new_world, first, again):
     finish(world)
     world.succeeded.clear()
     try:
-        play(world, again, fresh="again")
+        play(world, again, rerun_token="again")
     finally:
         world.end()
-    finish(world, fresh="again")
+    finish(world, rerun_token="again")
     assert dict.fromkeys(range(SIZE), 1) == world.succeeded
-    assert Try(world).job.read().marker.fresh == "again"
+    assert Try(world).job.read().marker.rerun_token == "again"

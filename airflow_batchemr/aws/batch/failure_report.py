@@ -1,0 +1,55 @@
+"""Why a Batch job failed: its failures with the log of one of each kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.logs import log_group, tail
+from airflow_batchemr.engine.failure_report import group, report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.core.indices import IndexSet
+    from airflow_batchemr.ledger import Failure
+
+#: Kinds of failure of which the log's last lines are shown, and how many lines.
+SHOWN_LOGS, LINES = 5, 15
+
+
+def group_of(jobs: Sequence[Mapping[str, Any]]) -> str:
+    """The log group of an attempt's jobs, as the ledger keeps them."""
+    return log_group(jobs[0] if jobs else {})
+
+
+def failure_report(
+    clients: Clients,
+    failures: Sequence[Failure],
+    *,
+    size: int,
+    done: int,
+    failed: IndexSet,
+    log_group_name: str,
+    link: Callable[[str], str],
+    replay: Sequence[str],
+) -> str:
+    """The text of the error that Airflow shows.
+
+    Args:
+        clients: for the logs: one GetLogEvents for each of the largest five kinds of failure.
+        failures: of the indices that failed.
+        size: number of indices of the job.
+        done: how many have succeeded.
+        failed: all that failed: a result keeps no more than 1,000 failures one by one.
+        log_group_name: CloudWatch log group of the job.
+        link: from a log stream to its address in the console.
+        replay: the command that runs an index again.
+    """
+    logs, links = {}, {}
+    for one in group(failures)[:SHOWN_LOGS]:
+        stream = one.sample.log_stream
+        if stream:
+            logs[one.key] = tail(clients, log_group_name, stream, LINES)
+            links[one.key] = link(stream)
+    return report(failures, size=size, done=done, failed=failed, logs=logs, links=links, replay=replay)

@@ -1,0 +1,118 @@
+"""Each index's own value (its object, its row, its shard): how it reaches the program, whatever is in the image.
+
+AWS gives all children of an array the same environment. So the values of a request travel as lines `index value` in one
+variable, and a few lines of `sh`, behind the preamble that has found the index, pick the program's own. Where the
+values of a job are too many for that, the lines are in S3, a thousand an object, and the image needs the `aws` command.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.core.arrays import split
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.preamble import words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Bytes of a request's environment for values, of AWS's 8,192 for all overrides.
+MAX_TEXT = 3_000
+#: Bytes of all values of a job up to which they travel with the requests: each 3,000 are a SubmitJob more.
+MAX_INLINE = 150_000
+#: Lines of one object in S3.
+LINES_AN_OBJECT = 1_000
+
+LINES = "BATCHEMR_VALUES"
+LINES_URI = "BATCHEMR_VALUES_URI"
+COMMON = "BATCHEMR_VALUES_COMMON"
+_SHARDS = "BATCHEMR_SHARDS_URI"
+
+_PICK = """\
+batchemr_value=$(
+nl='
+'
+if [ -n "${BATCHEMR_VALUES_URI-}" ]; then
+all=$nl$(aws s3 cp --quiet "$BATCHEMR_VALUES_URI$((AWS_BATCH_JOB_ARRAY_INDEX / 1000)).txt" -) || {
+echo "batchemr: could not read $BATCHEMR_VALUES_URI (the image needs aws for so many values)" >&2; exit 125; }
+else all=$nl$BATCHEMR_VALUES; fi
+own=${all#*"$nl$AWS_BATCH_JOB_ARRAY_INDEX "}
+[ "$own" = "$all" ] && { echo "batchemr: no value for index $AWS_BATCH_JOB_ARRAY_INDEX" >&2; exit 125; }
+printf '%s.' "${own%%"$nl"*}"
+) || exit 125
+batchemr_value=${batchemr_value%.}
+"""
+_USES = {
+    "per_object": 'export BATCHEMR_INPUT_URI="${BATCHEMR_VALUES_COMMON-}$batchemr_value"\n',
+    "rows": 'export BATCHEMR_ROW="$batchemr_value"\n',
+    "pack": (
+        'export BATCHEMR_SHARD_URI="$BATCHEMR_SHARDS_URI$AWS_BATCH_JOB_ARRAY_INDEX.txt"\n'
+        'export BATCHEMR_SHARD_FILES="$batchemr_value"\n'
+    ),
+}
+_REST = 'unset BATCHEMR_VALUES BATCHEMR_VALUES_URI BATCHEMR_VALUES_COMMON BATCHEMR_SHARDS_URI\nexec "$@"'
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of a job's indices.
+
+    Args:
+        kind: `pack`, `per_object` or `rows`.
+        lines: index -> value, of the indices that may be asked for; empty where they are read from S3.
+        uri: s3:// folder of the objects `0.txt`, `1.txt`, …; None where the values travel with the requests.
+        common: what all values begin with and that is not repeated in them.
+        shards: s3:// folder of the shards' lists (`pack`).
+    """
+
+    kind: str
+    lines: Mapping[int, str]
+    uri: str | None = None
+    common: str = ""
+    shards: str = ""
+
+    def command(self, command: str | Sequence[str]) -> list[str]:
+        """The command with its own value in the environment; to be put behind the preamble."""
+        return ["/bin/sh", "-c", _PICK + _USES[self.kind] + _REST, "sh", *words(command)]
+
+    def cut(self, indices: IndexSet) -> list[IndexSet]:
+        """The sets that one SubmitJob each can run: as arrays are cut, and so that the values fit; deterministic."""
+        if self.uri is not None:
+            return split(indices)
+        parts: list[IndexSet] = []
+        for part in split(indices):
+            members: list[int] = []
+            size = 0
+            for index in part:
+                weight = _weight(index, self.lines[index])
+                if members and size + weight > MAX_TEXT:
+                    parts.append(IndexSet.of(members))
+                    members, size = [], 0
+                members.append(index)
+                size += weight
+            parts.append(IndexSet.of(members))
+        return parts
+
+    def environment(self, part: IndexSet) -> dict[str, str]:
+        """What the environment of a request for these indices needs."""
+        variables = {COMMON: self.common, _SHARDS: self.shards, LINES_URI: self.uri or ""}
+        if self.uri is None:
+            variables[LINES] = "".join(f"{index} {self.lines[index]}\n" for index in part)
+        return {name: value for name, value in variables.items() if value}
+
+
+def _weight(index: int, value: str) -> int:
+    return len(json.dumps(f"{index} {value}\n", ensure_ascii=False).encode()) - 2
+
+
+def fit_inline(values: Sequence[str]) -> bool:
+    """Whether the values of a whole job can travel with its requests."""
+    total = 0
+    for index, value in enumerate(values):
+        weight = _weight(index, value)
+        total += weight
+        if weight > MAX_TEXT or total > MAX_INLINE:
+            return False
+    return True

@@ -1,0 +1,236 @@
+"""What became of a job that has ended: which indices succeeded, which failed, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.batch import jobs
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.ledger.records import Failure, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.ledger import Submission
+    from airflow_batchemr.ledger.records import HandleJob, Outcome
+
+#: `Failure.cause` of what AWS would not take, and `StopRequest.by` where it has taken a part that is ended therefore.
+REFUSED = "refused"
+#: Failures of which AWS is asked for all it knows, such as the log stream; of the others the list's own words do.
+DESCRIBED = 100
+#: Failures that a result keeps one by one; of all of them it keeps the cause.
+MAX_FAILURES = 1_000
+#: Up to this size the ledger keeps all that AWS said of every child.
+KEPT_WHOLE = 1_000
+
+
+@dataclass
+class Ended:
+    """One job of an attempt, ended."""
+
+    indices: IndexSet
+    succeeded: IndexSet
+    failures: list[Failure] = field(default_factory=list)
+    lost: bool = False
+    """AWS no longer knows the job."""
+    job: dict[str, Any] = field(default_factory=dict)
+    children: list[dict[str, Any]] = field(default_factory=list)
+
+
+def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) -> Ended:
+    """Find out how a job of an attempt ended.
+
+    An array of which all succeeded costs nothing more; else ListJobs of those that failed, 100 a call, and one
+    DescribeJobs for up to 100 of them. Up to 1,000 children are described whole.
+
+    Args:
+        clients: for the calls.
+        handle: the job, and the indices that its children run.
+        job: as DescribeJobs gives it (SUCCEEDED or FAILED); None where AWS does not know it.
+    """
+    if job is None:
+        return Ended(handle.indices, IndexSet(), lost=True)
+    members = list(handle.indices)
+    if "arrayProperties" not in job or "size" not in job["arrayProperties"]:
+        return _single(handle, job, members)
+    ended = Ended(handle.indices, IndexSet(), job=dict(job))
+    failed = _failed_children(clients, handle, job, len(members))
+    if failed is None:
+        ended.succeeded = handle.indices
+    else:
+        ended.failures = [failure_of(child, members) for child in failed.values()]
+        ended.succeeded = handle.indices - IndexSet.of(members[position] for position in failed)
+    if len(members) <= KEPT_WHOLE:
+        ids = [f"{handle.job_id}:{position}" for position in range(len(members))]
+        described = jobs.describe(clients, ids)
+        ended.children = [described[id_] for id_ in ids if id_ in described]
+        whole = {child["arrayProperties"]["index"]: child for child in ended.children}
+        if failed:
+            ended.failures = [failure_of(whole.get(position, child), members) for position, child in failed.items()]
+    elif failed:
+        first = sorted(failed)[:DESCRIBED]
+        described = jobs.describe(clients, [f"{handle.job_id}:{position}" for position in first])
+        told = {position: described.get(f"{handle.job_id}:{position}", failed[position]) for position in first}
+        ended.failures = [failure_of(told.get(position, child), members) for position, child in sorted(failed.items())]
+    return ended
+
+
+def _single(handle: HandleJob, job: Mapping[str, Any], members: list[int]) -> Ended:
+    if job["status"] == "SUCCEEDED":
+        return Ended(handle.indices, handle.indices, job=dict(job))
+    failure = failure_of(job, members).model_copy(update={"index": members[0]})
+    return Ended(handle.indices, IndexSet(), [failure], job=dict(job))
+
+
+def _failed_children(
+    clients: Clients, handle: HandleJob, job: Mapping[str, Any], size: int
+) -> dict[int, dict[str, Any]] | None:
+    """The children that did not succeed, by position; None where all did."""
+    summary = job["arrayProperties"].get("statusSummary", {})
+    succeeded = int(summary.get("SUCCEEDED", 0))
+    if job["status"] == "SUCCEEDED" or succeeded == size:
+        return None
+    listed = {_position(child): child for child in jobs.children(clients, handle.job_id, "FAILED")}
+    if len(listed) == size - succeeded:
+        return listed
+    # The counts do not fit: only what is surely listed as such has succeeded.
+    good = {_position(child) for child in jobs.children(clients, handle.job_id, "SUCCEEDED")}
+    unknown = {"statusReason": job.get("statusReason", ""), "status": "FAILED"}
+    return {
+        position: listed.get(position, {**unknown, "arrayProperties": {"index": position}})
+        for position in range(size)
+        if position not in good
+    }
+
+
+def _position(child: Mapping[str, Any]) -> int:
+    return int(child["arrayProperties"]["index"])
+
+
+def failure_of(job: Mapping[str, Any], members: list[int]) -> Failure:
+    """Why a job or child failed.
+
+    Args:
+        job: as DescribeJobs or ListJobs gives it.
+        members: the indices that the array's children run, in order.
+    """
+    container = job.get("container") or {}
+    said = [job.get("statusReason"), container.get("reason")]
+    if not container.get("reason"):
+        submissions = job.get("attempts") or [{}]
+        said.append((submissions[-1].get("container") or {}).get("reason"))
+    reason = "; ".join(dict.fromkeys(str(word) for word in said if word)) or "AWS gave no reason"
+    position = (job.get("arrayProperties") or {}).get("index")
+    return Failure(
+        index=None if position is None else members[int(position)],
+        reason=reason,
+        exit_code=container.get("exitCode"),
+        job_id=job.get("jobId"),
+        log_stream=container.get("logStreamName"),
+        cause=cause(reason, container.get("exitCode")),
+    )
+
+
+def cause(reason: str, exit_code: int | None) -> str:
+    """What a failure is grouped by: `oom`, `spot`, `pull`, `timeout`, `stopped`, `dependency`, `exit N` or `other`."""
+    if reason.startswith(jobs.OUR_REASON):
+        return "stopped"
+    if "OutOfMemory" in reason:
+        return "oom"
+    if "Host EC2" in reason:
+        return "spot"
+    if "CannotPullContainer" in reason:
+        return "pull"
+    if "exceeded timeout" in reason:
+        return "timeout"
+    if "Dependent Job failed" in reason:
+        return "dependency"
+    return "other" if exit_code is None else f"exit {exit_code}"
+
+
+def result_of(ended: list[Ended], *, rerun_token: str | None, forgiven: Collection[str]) -> Result:
+    """The result of an attempt out of how each of its jobs ended.
+
+    What has a forgiven cause (we ended it ourselves) is no failure: its indices are free again. `details.causes` names
+    the indices of each cause, all of them: what is decided goes by them. `failures` has at most 1,000, for people:
+    the first ones of each cause.
+    """
+    indices, succeeded = IndexSet(), IndexSet()
+    for one in ended:
+        indices |= one.indices
+        succeeded |= one.succeeded
+    failures = [failure for one in ended for failure in one.failures]
+    stopped = [failure for failure in failures if failure.cause in forgiven]
+    failures = [failure for failure in failures if failure.cause not in forgiven]
+    lost = [one for one in ended if one.lost]
+    outcome: Outcome = "failed"
+    if succeeded == indices:
+        outcome = "succeeded"
+    elif lost:
+        outcome = "lost"
+        failures += [
+            Failure(reason="AWS Batch no longer knows the job", cause="lost", index=index)
+            for one in lost
+            for index in one.indices - one.succeeded
+        ]
+    elif stopped:
+        outcome = "stopped"
+    causes: dict[str, list[int]] = {}
+    for failure in failures:
+        if failure.index is not None:
+            causes.setdefault(failure.cause or "other", []).append(failure.index)
+    return Result(
+        kind="batch",
+        outcome=outcome,
+        indices=indices,
+        succeeded=succeeded,
+        rerun_token=rerun_token,
+        failures=_first_of_each(failures),
+        details={
+            "causes": {name: IndexSet.of(members).text() for name, members in causes.items()},
+            "jobs": [jobs.plain(one.job) for one in ended],
+        },
+    )
+
+
+def _first_of_each(failures: list[Failure]) -> list[Failure]:
+    """As many as a result keeps: a cause with thousands leaves room for the others."""
+    seen: Counter[str | None] = Counter()
+    ranks = []
+    for failure in failures:
+        ranks.append(seen[failure.cause])
+        seen[failure.cause] += 1
+    order = sorted(range(len(failures)), key=ranks.__getitem__)[:MAX_FAILURES]
+    return [failures[place] for place in sorted(order)]
+
+
+def refused_result(submission: Submission, reason: str, ended: Result | None = None) -> Result:
+    """The result of an attempt of which AWS has refused a part: what has not succeeded has failed.
+
+    Args:
+        attempt: with its intent.
+        reason: AWS's words.
+        ended: how that ended which AWS had taken; None: it has taken nothing.
+    """
+    indices = submission.intent.indices if submission.intent is not None else IndexSet()
+    succeeded, told, details = IndexSet(), list[Failure](), dict[str, Any]()
+    causes = ended.causes if ended is not None else {}
+    if ended is not None:
+        succeeded, told, details = ended.succeeded, ended.failures, dict(ended.details)
+    left = indices - succeeded
+    for members in causes.values():
+        left -= members
+    causes = {**causes, REFUSED: left}
+    return Result(
+        kind="batch",
+        outcome="failed",
+        indices=indices,
+        succeeded=succeeded,
+        rerun_token=submission.rerun_token,
+        failures=[*told, *(Failure(index=i, reason=reason, cause=REFUSED) for i in islice(left, MAX_FAILURES))],
+        details={**details, "causes": {cause: members.text() for cause, members in causes.items()}},
+    )

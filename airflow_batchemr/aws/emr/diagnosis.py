@@ -1,0 +1,227 @@
+"""Why a step or a bootstrap action failed: the probable cause, out of its logs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.aws.emr.tracebacks import Raised, java_chains, python_chains
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+@dataclass(frozen=True)
+class Log:
+    """One log of a failed step, driver or bootstrap action."""
+
+    name: str
+    """`stderr`, `stdout`, `controller`, `driver stdout`, `bootstrap stderr`, …"""
+    uri: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The probable cause."""
+
+    kind: str
+    """`memory`, `class`, `module`, `file`, `bucket`, `permission`, `dependency`, `command`, `syntax`, `table`,
+    `exists`, `setting`, `network`, `code`, or `unknown`."""
+    message: str
+    exception: str | None = None
+    place: str | None = None
+    """In the user's code: `file:line in function`."""
+    log: str = ""
+    """URI of the log that says so."""
+
+    def __str__(self) -> str:
+        """One or a few lines for a person."""
+        told = ": ".join(words for words in (self.exception, self.message) if words)
+        place = f" at {self.place}" if self.place else ""
+        named = "" if self.kind in {"code", "unknown"} else f"[{self.kind}] "
+        advice = self.advice
+        return f"{named}{told}{place}{f' ({advice})' if advice else ''}"
+
+    @property
+    def advice(self) -> str | None:
+        """What to do, where the words do not say so themselves."""
+        told = f"{self.exception}: {self.message}"
+        for kind, pattern, advice in ADVICE:
+            if kind == self.kind and (found := re.search(pattern, told)):
+                return found.expand(advice)
+        return None
+
+
+#: What to do about the kinds whose words do not say so themselves; of a kind the first whose pattern is in the words.
+ADVICE = (
+    ("memory", r"maxResultSize", "collect less, or raise `conf: {spark.driver.maxResultSize: …}`"),
+    (
+        "memory",
+        r"killed by YARN|beyond (?:physical|virtual) memory|Container (?:killed|from)|Python worker exited",
+        "executors need more: `executor_memory:`, `conf: {spark.executor.memoryOverhead: …}`, or smaller partitions",
+    ),
+    ("memory", "", "give more: `driver_memory:` or `executor_memory:`, or make more and smaller partitions"),
+    ("class", "", "look at `class:` and at the jar's content"),
+    ("module", "", "give it with `py_files:` or `python_env:`"),
+    ("permission", r"calling the (\w+) operation", r"the cluster's instance role may not \1 there"),
+    (
+        "permission",
+        r"(?i)permission ?denied|PermissionError|AccessControl",
+        "a file's owner or mode, on the machine or in HDFS: chmod +x, or run it with bash",
+    ),
+    ("permission", "", "the cluster's instance role needs it"),
+    ("dependency", "", "look at the name and version, and whether the cluster's subnet reaches the repository"),
+    (
+        "command",
+        "",
+        "it is not on the machine: put it there with `bootstrap:`, or name its application in `applications:`",
+    ),
+    ("file", r"Local jar", "a path of the cluster's machines: put it into S3 and write `s3://…`"),
+)
+#: Where Spark's own picture of a query begins behind its message.
+_QUERY_PLAN = re.compile(r";\n'[\s\S]*")
+#: What kills a process for its memory says so in its own words, wherever else the failure shows.
+_KILLERS = re.compile(
+    r"(Container killed by YARN for exceeding (physical |virtual )?memory limits[^\n]*|"
+    r"Container \[pid=\d+[^\n]*is running beyond (physical|virtual) memory limits[^\n]*|"
+    r"[^\n]*Container killed on request\. Exit code is 137[^\n]*|"
+    r"[^\n]*Container from a bad node[^\n]*Exit status: 137[^\n]*|"
+    r"Python worker exited unexpectedly \(crashed\)[^\n]*|"
+    r"Out of memory: Kill(ed)? process[^\n]*)",
+)
+#: What spark-submit warns of and then goes on without, so that it fails elsewhere.
+_SKIPPED = re.compile(r"Local jar \S+ does not exist, skipping")
+#: Kinds by what the exception or the line says, in the order in which they are looked for.
+_KINDS = {
+    "memory": (
+        r"OutOfMemoryError|MemoryError|memory limits|maxResultSize|Exit (code|status)[ :is]*137|"
+        r"Python worker exited unexpectedly|Out of memory"
+    ),
+    "bucket": r"NoSuchBucket|bucket (does not|doesn't) exist|specified bucket",
+    "permission": (
+        r"AccessDenied|Access Denied|Forbidden|\(403\)|Status Code: 403|AccessControlException|"
+        r"PermissionError|Permission denied|not authorized|UnauthorizedOperation"
+    ),
+    "dependency": (
+        r"unresolved dependency|No matching distribution|Could not find a version|ResolvePackageNotFound|"
+        r"PackagesNotFoundError|Unable to locate package"
+    ),
+    "module": r"ModuleNotFoundError|ImportError|No module named",
+    "class": r"ClassNotFoundException|NoClassDefFoundError|Failed to load class|NoSuchMethodError|ClassNotFound",
+    "exists": r"PATH_ALREADY_EXISTS|FileAlreadyExists|FileExistsError|TABLE_OR_VIEW_ALREADY_EXISTS|already exists",
+    "file": (
+        r"FileNotFound|PATH_NOT_FOUND|NoSuchKey|No such file or directory|Path does not exist|Input path does not|"
+        r"NoSuchFile|\(404\)|InvalidInputException|File .* does not exist"
+    ),
+    "command": r"command not found|: not found$",
+    "syntax": r"SyntaxError|IndentationError|TabError|ParseException|PARSE_SYNTAX_ERROR|syntax error",
+    "table": r"UNRESOLVED_COLUMN|TABLE_OR_VIEW_NOT_FOUND|AnalysisException|NoSuchTable",
+    "network": r"UnknownHost|Connection refused|ConnectException|SocketTimeout|Could not resolve host|timed out",
+    "setting": (
+        r"must be at least|INVALID_CONF|INVALID_DRIVER_MEMORY|INVALID_EXECUTOR_MEMORY|spark\.[\w.]+ .*(should|must)"
+    ),
+}
+#: Exceptions that say only that something else has failed.
+_POINTERS = re.compile(
+    r"finished with failed status|Application application_\d+_\d+ failed|User application exited with|"
+    r"SparkUserAppException|Command exiting with ret|ExitCodeException"
+)
+#: Lines of a log that say nothing about a failure.
+_NOISE = re.compile(
+    r"^\s*$|^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+(INFO|WARN|DEBUG)|^\s+at |^Command exiting with ret|^\+ |"
+    r"^\[notice\]|^WARNING:|^DEPRECATION|Using Spark's default log4j|Setting default log level|To adjust logging level|"
+    r"^:: |^Driver stacktrace"
+)
+#: Lines of shells and tools that name the trouble.
+_TELLING = re.compile(
+    r"(?i)\berror\b|\bfatal\b|command not found|no such file|permission denied|cannot |can't |failed|not found|"
+    r"does not exist|unable to"
+)
+
+
+def probable_cause(logs: Sequence[Log]) -> Cause | None:
+    """The probable cause of a failure; None where the logs say nothing.
+
+    Args:
+        logs: those that tell most first; of two causes as good as each other, the one in the first of them is taken.
+    """
+    candidates = [one for log in logs for one in _candidates(log)]
+    if not candidates:
+        return None
+    best = max(rank for rank, _ in candidates)
+    return next(cause for rank, cause in candidates if rank == best)
+
+
+def _candidates(log: Log) -> Iterable[tuple[int, Cause]]:
+    """Causes that a log shows, each with how much it tells."""
+    chains = python_chains(log.text)
+    java = java_chains(log.text)
+    if killer := _KILLERS.search(log.text):
+        yield 6, Cause("memory", _plain(killer[0]), place=_python_place(chains), log=log.uri)
+    if chains:
+        raised = _innermost_python(chains, java)
+        yield 5 if raised.place else 4, _cause(raised, log)
+    trusted = [chain for chain in java if not _POINTERS.search(f"{chain[0].name} {chain[0].message}")]
+    if trusted:
+        ended = [chain for chain in trusted if chain[-1].top] or trusted
+        raised = ended[-1][-1]
+        yield 4 if raised.top else 3, _cause(raised, log)
+    if skipped := _SKIPPED.search(log.text):
+        yield 3, Cause("file", skipped[0].removesuffix(", skipping"), log=log.uri)
+    yield from _lines(log)
+
+
+def _innermost_python(chains: list[list[Raised]], java: list[list[Raised]]) -> Raised:
+    """The cause behind the traceback that ended the program.
+
+    A worker's traceback stands within the driver's, after it; Java's stack trace within that of py4j.
+    """
+    place = _python_place(chains)
+    last = chains[-1]
+    innermost = last[0]  # of those that led to one another the first; the place is that of the nearest to it
+    place = next((one.place for one in last if one.place), None) or place
+    if innermost.short not in {"Py4JJavaError", "Py4JError"}:
+        return innermost if innermost.place else _at(innermost, place)
+    behind = [chain for chain in java if chain[0].line >= innermost.line and chain[-1].short != "Py4JJavaError"]
+    if not behind:
+        return innermost
+    return _at(behind[-1][-1], behind[-1][-1].place or place)
+
+
+def _python_place(chains: list[list[Raised]]) -> str | None:
+    return next((one.place for chain in reversed(chains) for one in chain if one.place), None)
+
+
+def _at(raised: Raised, place: str | None) -> Raised:
+    return Raised(raised.name, raised.message, place, raised.line, raised.top)
+
+
+def _cause(raised: Raised, log: Log) -> Cause:
+    told = f"{raised.name}: {raised.message}"
+    return Cause(_kind(told) or "code", _plain(raised.message), raised.short, raised.place, log.uri)
+
+
+def _lines(log: Log) -> Iterable[tuple[int, Cause]]:
+    """Where there is no trace: the last line that names the trouble, else the last line of all."""
+    said = [line for line in log.text.splitlines() if not _NOISE.search(line) and not _POINTERS.search(line)]
+    telling = [line for line in said if _TELLING.search(line) and "Exception" not in line]
+    if telling:
+        kinds = [line for line in telling if _kind(line)]
+        line = (kinds or telling)[-1]
+        yield 2 if kinds else 1, Cause(_kind(line) or "unknown", _plain(line), log=log.uri)
+    elif said:
+        yield 0, Cause(_kind(said[-1]) or "unknown", _plain(said[-1]), log=log.uri)
+
+
+def _kind(told: str) -> str | None:
+    return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, told)), None)
+
+
+def _plain(text: str) -> str:
+    """Without the log's own beginning, and on one line where it is short."""
+    told = _QUERY_PLAN.sub("", text.strip())
+    told = re.sub(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+\w+\s+[\w$.]+: ", "", told)
+    lines = [line.rstrip() for line in told.splitlines() if line.strip()]
+    return "\n".join(lines[:6])

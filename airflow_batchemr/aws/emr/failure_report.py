@@ -1,0 +1,126 @@
+"""Why an attempt on EMR failed: looked for in the logs, kept beside the ledger, told to a person."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.emr.clusters import Cluster
+from airflow_batchemr.aws.emr.diagnosis import probable_cause
+from airflow_batchemr.aws.emr.logs import ClusterLogs
+from airflow_batchemr.aws.emr.start_failures import start_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.diagnosis import Cause, Log
+    from airflow_batchemr.ledger import JobLedger, Result
+
+#: Seconds after an attempt's end in which its logs may still come: EMR uploads them every five minutes and at the end.
+LOGS_LATE = 600.0
+#: Lines of a log that are shown where there is no cause in it.
+TAIL = 15
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why one attempt failed."""
+
+    text: str
+    """For a person."""
+    complete: bool
+    """Whether all logs were there that may say so."""
+
+
+def log_uri_of(result: Result) -> str | None:
+    """The cluster's LogUri, as the result has it."""
+    cluster = result.details.get("cluster")
+    uri = cluster.get("LogUri") if isinstance(cluster, dict) else None
+    return str(uri) if uri else None
+
+
+def why(clients: Clients, ledger: JobLedger, number: int, result: Result, names: Mapping[int, str]) -> Why:
+    """Find out why an attempt failed, as far as its logs say now.
+
+    The cause is kept in the document `causes/<attempt>.json`.
+
+    Args:
+        clients: AWS.
+        ledger: of the job.
+        number: of the attempt.
+        result: how it ended.
+        names: what a person calls the steps, by number.
+    """
+    cluster_id = str(result.details.get("cluster_id") or "")
+    said: Any = result.details.get("cluster") or {}
+    brief = Cluster.of({"Id": cluster_id, **said}) if said else None
+    uri = log_uri_of(result)
+    logs = ClusterLogs(clients, uri, cluster_id) if uri and cluster_id else None
+    lines: list[str] = []
+    causes: list[dict[str, Any]] = []
+    complete = True
+    for failure in result.failures:
+        if failure.index is None:
+            text, cause, there = _cluster(brief, failure.reason, logs)
+        else:
+            of = f"/{len(names)}" if names else ""
+            title = f"Step {failure.index + 1}{of} {names.get(failure.index, '')} ({failure.job_id})"
+            text, cause, there = _step(title, failure.reason, str(failure.job_id), logs)
+        complete = complete and there
+        lines.append(text)
+        if cause is not None:
+            causes.append({"index": failure.index, **cause.__dict__})
+    if brief is not None and any(failure.index is not None for failure in result.failures):
+        lines.append(f"Cluster {cluster_id}: {brief.why}")
+    if logs is None and brief is not None:
+        lines.append("The cluster has no log URI: give `log_uri: s3://…` and the cause can be found in the logs")
+    if causes and complete:
+        ledger.put_document(f"causes/{number:04d}.json", json.dumps(causes, indent=1).encode())
+    return Why("\n".join(lines), complete)
+
+
+def _step(title: str, reason: str, step_id: str, logs: ClusterLogs | None) -> tuple[str, Cause | None, bool]:
+    if logs is None:
+        return f"{title} failed: {reason}", None, True
+    found = logs.step(step_id)
+    cause = probable_cause(found)
+    lines = [f"{title} failed: {cause or reason}"]
+    lines += _where(cause, found) or [_missing(logs, f"steps/{step_id}/")]
+    return "\n".join(lines), cause, logs.complete(found)
+
+
+def _cluster(brief: Cluster | None, reason: str, logs: ClusterLogs | None) -> tuple[str, Cause | None, bool]:
+    failure = start_failure(brief) if brief else None
+    if brief is None or failure is None:
+        return reason, None, True
+    lines = [f"Cluster {brief.cluster_id} did not start [{failure.kind}]: {brief.message or brief.code}"]
+    cause = None
+    complete = True
+    if failure.kind == "bootstrap" and logs is not None:
+        found = logs.bootstrap(brief.message)
+        cause = probable_cause(found)
+        if cause is not None:
+            lines.append(f"Bootstrap action failed: {cause}")
+        lines += _where(cause, found) or [_missing(logs, "node/")]
+        complete = bool(found) or logs.unreadable is not None
+    lines.append(f"To do: {failure.advice}")
+    return "\n".join(lines), cause, complete
+
+
+def _where(cause: Cause | None, found: Sequence[Log]) -> list[str]:
+    """Where the cause stands, or the end of what there is."""
+    if cause is not None and cause.log:
+        return [f"  log: {cause.log}"]
+    shown = next((log for log in found if log.name == "stderr"), found[0] if found else None)
+    if shown is None:
+        return []
+    tail = [line for line in shown.text.splitlines() if line.strip()][-TAIL:]
+    return [f"  log: {shown.uri}", *(f"  | {line}" for line in tail)]
+
+
+def _missing(logs: ClusterLogs, folder: str) -> str:
+    if logs.unreadable:
+        return f"  its logs in {logs.uri(folder)} cannot be read: {logs.unreadable}"
+    return f"  its logs have not come to {logs.uri(folder)}"

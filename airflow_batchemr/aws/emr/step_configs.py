@@ -1,0 +1,157 @@
+"""Steps of an EMR cluster: from the words of the file to EMR's StepConfig, numbered for the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.emr.spark_submit import spark_submit
+from airflow_batchemr.core.indices import IndexSet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_batchemr.aws.emr.spark_submit import PythonEnv
+    from airflow_batchemr.pipeline_file.models import Copy, Spark, Step
+    from airflow_batchemr.pipeline_file.models.spark import OnFailure
+
+#: The jar that runs any command on the master.
+COMMAND_RUNNER = "command-runner.jar"
+#: EMR: RunJobFlow and AddJobFlowSteps take up to 256 steps.
+STEPS_A_CALL = 256
+#: EMR: characters of a step's name.
+NAME_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step of a job, as the ledger numbers it."""
+
+    number: int
+    name: str
+    """As a person calls it."""
+    body: dict[str, Any] = field(hash=False)
+    """StepConfig without Name and ActionOnFailure."""
+    on_failure: OnFailure | None
+    """What the step or the job says of its failure."""
+
+    @property
+    def digest(self) -> str:
+        """Tells whether the step does the same as one that the ledger knows as done."""
+        return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()[:16]
+
+    def title(self, submission: str) -> str:
+        """The step's name on EMR: what a person calls it, and what it is found by after a crash."""
+        mark = f" [{submission}-s{self.number:04d}]"
+        return self.name[: NAME_LENGTH - len(mark)] + mark
+
+    def config(self, submission: str, default: OnFailure) -> dict[str, Any]:
+        """The StepConfig of this step in an attempt.
+
+        Args:
+            attempt: the attempt's deterministic name.
+            default: what EMR does on failure where neither step nor job say so.
+        """
+        action = (self.on_failure or default).upper()
+        return {"Name": self.title(submission), "ActionOnFailure": action, **self.body}
+
+
+def plan_steps(
+    steps: Sequence[Step],
+    *,
+    on_failure: OnFailure | None = None,
+    environment: Mapping[str, str] | None = None,
+    pythons: Mapping[str, PythonEnv] | None = None,
+) -> list[PlannedStep]:
+    """All steps of a job in the order in which they run.
+
+    Args:
+        steps: as the file has them.
+        on_failure: the job's word; a step's own stands above it.
+        environment: variables for commands, drivers and executors.
+        pythons: what each `python_env` was turned into.
+    """
+    planned = []
+    for number, step in enumerate(steps):
+        name, body = _step(step, environment or {}, pythons or {})
+        raw = (step.raw or {}).get("ActionOnFailure")
+        own = step.on_failure or (step.spark.on_failure if step.spark else None) or (raw.lower() if raw else None)
+        planned.append(PlannedStep(number, step.name or name, body, own or on_failure))
+    return planned
+
+
+def remaining(planned: Sequence[PlannedStep], done: Mapping[int, str], *, ordered: bool = True) -> list[PlannedStep]:
+    """The steps that are left to do.
+
+    A step that is done but has since become another is done again, and with it all that came after: what they did
+    rests on it.
+
+    Args:
+        planned: all steps.
+        done: digest, at the time, of each step that has succeeded.
+        ordered: whether steps run one after another; those that run at once do not rest on each other.
+    """
+    left: list[PlannedStep] = []
+    changed = False
+    for step in planned:
+        changed = (changed and ordered) or (step.number in done and done[step.number] != step.digest)
+        if changed or step.number not in done:
+            left.append(step)
+    return left
+
+
+def numbers(planned: Sequence[PlannedStep]) -> IndexSet:
+    """The steps' numbers."""
+    return IndexSet.of(step.number for step in planned)
+
+
+def _runner(words: Sequence[str]) -> dict[str, Any]:
+    return {"HadoopJarStep": {"Jar": COMMAND_RUNNER, "Args": list(words)}}
+
+
+def _copy(copy: Copy) -> dict[str, Any]:
+    return _runner(["s3-dist-cp", f"--src={copy.source}", f"--dest={copy.destination}", *copy.args])
+
+
+def _spark(spark: Spark, environment: Mapping[str, str], pythons: Mapping[str, PythonEnv]) -> dict[str, Any]:
+    python = pythons.get(spark.python_env) if spark.python_env else None
+    words = spark_submit(spark, python=python, environment=environment)
+    # In client mode the driver is spark-submit itself, and YARN sets nothing for it.
+    variables = _variables(environment) if spark.deploy_mode == "client" else []
+    return _runner([*variables, *words])
+
+
+def _variables(environment: Mapping[str, str]) -> list[str]:
+    """The words that give variables to the command behind them."""
+    return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
+
+
+def _spark_name(spark: Spark) -> str:
+    return f"spark {spark.class_ or posixpath.basename(spark.py or spark.jar or '')}"
+
+
+def _step(step: Step, environment: Mapping[str, str], pythons: Mapping[str, PythonEnv]) -> tuple[str, dict[str, Any]]:
+    """The name of a step that has none, and its body."""
+    if step.spark is not None:
+        return _spark_name(step.spark), _spark(step.spark, environment, pythons)
+    if step.copy_ is not None:
+        return f"copy {step.copy_.source}", _copy(step.copy_)
+    if step.hive is not None:
+        words = ["hive-script", "--run-hive-script", "--args", "-f", step.hive.script, *step.hive.args]
+        return f"hive {posixpath.basename(step.hive.script)}", _runner(words)
+    if step.raw is not None:
+        body = {key: value for key, value in step.raw.items() if key not in {"Name", "ActionOnFailure"}}
+        return str(step.raw.get("Name", "step")), body
+    if step.jar is not None:
+        properties = [{"Key": key, "Value": value} for key, value in step.properties.items()]
+        jar = {"Jar": step.jar, "MainClass": step.class_, "Args": list(step.args), "Properties": properties}
+        return step.class_ or posixpath.basename(step.jar), {"HadoopJarStep": {k: v for k, v in jar.items() if v}}
+    command = step.command
+    assert command is not None  # noqa: S101 - the model has looked
+    # A text is the user's own line for a shell; a list is words that no shell sees.
+    words = ["bash", "-c", command] if isinstance(command, str) else list(command)
+    name = command.split()[0] if isinstance(command, str) else command[0]
+    return posixpath.basename(name) or "command", _runner([*_variables(environment), *words])

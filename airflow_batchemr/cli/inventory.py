@@ -1,0 +1,148 @@
+"""What this package has started on AWS and that is still there: found by its tags."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_batchemr.aws.batch import jobs
+from airflow_batchemr.aws.emr import clusters
+from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.retry import call_again
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.job_runs import JobRunTarget
+
+#: States of a Batch job that has not ended; ListJobs takes one at a time.
+WAITING_OR_RUNNING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+PREFIX = "batchemr:"
+#: How the names of attempts end; the lists of EMR Serverless hold no tags, and asking for each would be a call a run.
+_OURS = re.compile(r"-[0-9a-f]{12}-a\d{4,}$")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A Batch job (a single one, or the parent of an array), cluster or job run that bears this package's tags."""
+
+    kind: Literal["job", "cluster", "run"]
+    id: str
+    name: str
+    state: str
+    created: datetime
+    ended: datetime | None
+    tags: Mapping[str, str]
+    place: JobRunTarget | None = None
+    """Of a job run: the application or virtual cluster."""
+
+    def tag(self, name: str) -> str:
+        """Give one of this package's tags; empty where it is missing."""
+        return self.tags.get(PREFIX + name, "")
+
+    @property
+    def submission(self) -> int | None:
+        """The attempt's number; None for what was started by hand."""
+        number = self.tag("attempt")
+        return int(number) if number.isdecimal() else None
+
+    @property
+    def work(self) -> str:
+        """Pipeline, run key and job."""
+        return " ".join(self.tag(name) for name in ("dag_id", "run_key", "job"))
+
+    @property
+    def age(self) -> float:
+        """Seconds from its creation to now, or to its end."""
+        return ((self.ended or datetime.now(timezone.utc)) - self.created).total_seconds()
+
+
+def batch_jobs(clients: Clients) -> Iterator[Started]:
+    """Find the jobs of all queues that have not ended: a ListJobs a queue and state, a DescribeJobs a hundred."""
+    seen: set[str] = set()  # a job may go on to the next state between two lists
+    for queue in pages(clients.batch.describe_job_queues, "jobQueues", "batch:DescribeJobQueues"):
+        for status in WAITING_OR_RUNNING:
+            found = pages(
+                clients.batch.list_jobs,
+                "jobSummaryList",
+                "batch:ListJobs",
+                jobQueue=queue["jobQueueArn"],
+                jobStatus=status,
+            )
+            ids = [one["jobId"] for one in found if one["jobId"] not in seen]
+            seen.update(ids)
+            for job in jobs.describe(clients, ids).values():
+                if f"{PREFIX}dag_id" in job.get("tags", {}) and job["status"] not in jobs.FINAL:
+                    created = datetime.fromtimestamp(job["createdAt"] / 1000, timezone.utc)
+                    yield Started("job", job["jobId"], job["jobName"], job["status"], created, None, job["tags"])
+
+
+def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters.ALIVE))) -> Iterator[Started]:
+    """Find clusters in some states (none: in any): ListClusters, and a DescribeCluster each, which has the tags."""
+    for entry in list(clusters.listed(clients, states=states)):
+        said = clusters.describe(clients, entry["Id"])
+        tags = {tag["Key"]: tag.get("Value", "") for tag in (said or {}).get("Tags", [])}
+        if said is None or f"{PREFIX}dag_id" not in tags:
+            continue
+        timeline = said["Status"].get("Timeline", {})
+        created = timeline.get("CreationDateTime") or datetime.now(timezone.utc)
+        yield Started(
+            "cluster", said["Id"], said["Name"], said["Status"]["State"], created, timeline.get("EndDateTime"), tags
+        )
+
+
+def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Started]:
+    """Find the job runs of a service that have not ended: a list of its places, and a ListJobRuns each."""
+    for place in _places(clients, service):
+        for run in place.listed(clients, states=list(place.living)):
+            if service is Serverless:
+                said = place.describe(clients, run.run_id) if _OURS.search(run.name) else None
+            else:
+                said = run
+            if said is None or f"{PREFIX}dag_id" not in said.tags or said.ended:
+                continue
+            created = datetime.fromisoformat(str(said.said["createdAt"]))
+            yield Started("run", said.run_id, said.name, said.state, created, None, said.tags, place)
+
+
+def _places(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTarget]:
+    if service is Serverless:
+        call = clients.get("emr-serverless").list_applications
+        return [Serverless(one["id"], "") for one in pages(call, "applications", "emr-serverless:ListApplications")]
+    call = clients.get("emr-containers").list_virtual_clusters
+    found = pages(call, "virtualClusters", "emr-containers:ListVirtualClusters", states=["RUNNING"])
+    return [Eks(one["id"], "") for one in found]
+
+
+def instance_hours(clients: Clients, cluster: Started) -> float | None:
+    """Add up the hours of a cluster's machines, those that have gone included; None where AWS no longer tells."""
+    try:
+        machines = pages(
+            clients.emr.list_instances, "Instances", "elasticmapreduce:ListInstances", "Marker", ClusterId=cluster.id
+        )
+    except InvalidRequest:
+        return None
+    until = cluster.ended or datetime.now(timezone.utc)
+    hours = 0.0
+    for machine in machines:
+        timeline = machine.get("Status", {}).get("Timeline", {})
+        begin = timeline.get("CreationDateTime") or cluster.created
+        end = timeline.get("EndDateTime") or until
+        hours += max((end - begin).total_seconds(), 0.0) / 3600
+    return hours
+
+
+def pages(call: Any, key: str, name: str, token: str = "nextToken", **arguments: Any) -> list[dict[str, Any]]:  # noqa: S107 - no secret
+    """Gather all pages of a listing call; `name` is the call as IAM names it."""
+    found: list[dict[str, Any]] = []
+    more: dict[str, str] = {}
+    while True:
+        page = call_again(lambda: call(**arguments, **more), name)  # noqa: B023 - called at once
+        found += page[key]
+        if not page.get(token):
+            return found
+        more = {token: page[token]}

@@ -1,0 +1,283 @@
+"""From a pipeline's model to the plan of its Dag: task ids, operators, arguments and edges, as plain values.
+
+Nothing here knows Airflow: the factory makes a Dag of a plan, `render` prints it, and both give the same Dag.
+All values of a plan can be written as JSON and read again, so that a plan can be kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.dags import doc, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_batchemr.dags.tasks import Work
+    from airflow_batchemr.pipeline_file import Job, Pipeline
+
+#: Airflow's trigger rule for the upstreams of a task that all have the same rule in the file.
+TRIGGER_RULES = {"succeeded": "all_success", "finished": "all_done", "failed": "all_failed"}
+
+#: Airflow 3.3 starts a continuous Dag but once if it has no start date (its second run would have the logical date of
+#: the first); others need none. A fixed day, so that the Dag is the same from parse to parse.
+CONTINUOUS_START = "2000-01-01T00:00:00"
+#: Name of the param that lists the jobs to run although they have succeeded.
+RERUN = "rerun"
+EMPTY_OPERATOR = "airflow.providers.standard.operators.empty.EmptyOperator"
+STOP_EARLIER_RUNS = "airflow_batchemr.operators.overlap.StopEarlierRunsOperator"
+PAUSE = "airflow_batchemr.operators.pause.PauseOperator"
+#: Retries of the task that ends a cluster, if its jobs have not more.
+TEARDOWN_RETRIES = 3
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task.
+
+    Attributes:
+        task_id: unique in the Dag.
+        operator: dotted path of the operator's class.
+        kwargs: its arguments beside `task_id` and `trigger_rule`; plain values.
+        upstream: ids of the tasks before it.
+        trigger_rule: Airflow's rule for them.
+        setup: whether it is an Airflow setup task.
+        teardown_of: id of the setup task that it tears down.
+    """
+
+    task_id: str
+    operator: str
+    kwargs: dict[str, Any]
+    upstream: list[str] = field(default_factory=list)
+    trigger_rule: str = "all_success"
+    setup: bool = False
+    teardown_of: str | None = None
+
+
+@dataclass(frozen=True)
+class DagPlan:
+    """One Dag.
+
+    Attributes:
+        dag_id: the pipeline's name.
+        dag_kwargs: `description schedule timezone start_date end_date catchup max_active_runs tags owner params
+            deadline notify doc_md`; those that are given. Dates are ISO texts, durations seconds, `schedule` the words
+            of the file, `params` JSON schemas with their `default`.
+        tasks: upstreams before downstreams where the file's order allows.
+    """
+
+    dag_id: str
+    dag_kwargs: dict[str, Any]
+    tasks: list[TaskPlan]
+
+    def values(self) -> dict[str, Any]:
+        """Plain values, which `of` takes."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> DagPlan:
+        """A plan out of its plain values."""
+        return cls(values["dag_id"], values["dag_kwargs"], [TaskPlan(**task) for task in values["tasks"]])
+
+
+def compile_pipeline(pipeline: Pipeline) -> DagPlan:
+    """Plan the Dag of a pipeline.
+
+    Args:
+        pipeline: as `spec.load_file` gives it: checked, with defaults merged.
+    """
+    return DagPlan(pipeline.name, _dag_kwargs(pipeline), _Tasks(pipeline).plan())
+
+
+def _dag_kwargs(pipeline: Pipeline) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "schedule": pipeline.schedule
+        and pipeline.schedule.model_dump(by_alias=True, exclude_defaults=True, mode="json"),
+        "timezone": pipeline.timezone,
+        "catchup": pipeline.catchup,
+        "params": {**_params(pipeline), RERUN: _rerun(list(pipeline.jobs))},
+        "doc_md": doc.doc_md(pipeline),
+    }
+    optional = {
+        "description": pipeline.description,
+        "start_date": _start_date(pipeline),
+        "end_date": pipeline.end_date and pipeline.end_date.isoformat(),
+        "max_active_runs": _max_active_runs(pipeline),
+        "tags": sorted(set(pipeline.tags)),
+        "owner": pipeline.owner,
+        "deadline": pipeline.deadline,
+        "notify": tasks.notify(pipeline.notify),
+    }
+    return kwargs | {name: value for name, value in optional.items() if value not in (None, [])}
+
+
+def _continuous(pipeline: Pipeline) -> bool:
+    schedule = pipeline.schedule
+    return schedule is not None and (schedule.continuous is not None or schedule.cron == "@continuous")
+
+
+def _start_date(pipeline: Pipeline) -> str | None:
+    """The file's; without one Airflow runs nothing of the past, and first what is due next."""
+    if pipeline.start_date is not None:
+        return pipeline.start_date.isoformat()
+    return CONTINUOUS_START if _continuous(pipeline) else None
+
+
+def _max_active_runs(pipeline: Pipeline) -> int | None:
+    """`overlap: wait` is one run at a time, and so is a run that starts when the last one has ended."""
+    if pipeline.overlap == "wait" or _continuous(pipeline):
+        return 1
+    return pipeline.max_active_runs
+
+
+def _params(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    params = {}
+    for name, param in pipeline.params.items():
+        words = param.model_dump(exclude_unset=True, exclude={"default"}, mode="json")
+        if len(words.get("type", ())) == 1:
+            words["type"] = words["type"][0]
+        if "default" in param.model_fields_set:
+            words["default"] = param.default
+        params[name] = words
+    return params
+
+
+def _rerun(jobs: list[str]) -> dict[str, Any]:
+    """The param that lists the jobs to run although they have succeeded; `examples` make the form's list of choices."""
+    return {
+        "default": [],
+        "type": ["array", "null"],
+        "items": {"type": "string", "enum": jobs},
+        "examples": jobs,
+        "title": "Run again",
+        "description": "Jobs to run although their marker says that they have succeeded.",
+    }
+
+
+class _Tasks:
+    """The tasks of one pipeline."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.tasks: list[TaskPlan] = []
+        self.works: dict[str, Work] = {name: tasks.work(pipeline, job) for name, job in pipeline.jobs.items()}
+        self.users: dict[str, list[str]] = {
+            name: [job for job, work in self.works.items() if work.shared_cluster == name] for name in pipeline.clusters
+        }
+        self.root: list[str] = []
+
+    def plan(self) -> list[TaskPlan]:
+        continuous = self.pipeline.schedule.continuous if self.pipeline.schedule else None
+        if continuous is not None and continuous.pause:
+            self._first("pause", PAUSE, {"seconds": continuous.pause})
+        if self.pipeline.overlap == "terminate":
+            self._first("stop_earlier_runs", STOP_EARLIER_RUNS, tasks.common(self.pipeline))
+        for name, users in self.users.items():
+            if users:
+                self._shared_cluster(name, users)
+        for job in self.pipeline.jobs.values():
+            self._job(job)
+        for name, users in self.users.items():
+            if users:
+                self._teardown(name, users)
+        return self.tasks
+
+    def _first(self, task_id: str, operator: str, kwargs: dict[str, Any]) -> None:
+        """Add a task that comes before all jobs."""
+        self.tasks.append(TaskPlan(task_id, operator, kwargs, list(self.root)))
+        self.root = [task_id]
+
+    def _shared_cluster(self, name: str, users: list[str]) -> None:
+        """Set up after what all its first users wait for, so that no cluster is paid while something else runs."""
+        within = set(users)
+        first = [user for user in users if not within & self._ancestors(user)]
+        common = set(self._after(first[0]).items())
+        for user in first[1:]:
+            common &= set(self._after(user).items())
+        kwargs = tasks.create_cluster(self.pipeline, f"{name}.cluster", self.pipeline.clusters[name], users)
+        kwargs |= tasks.cluster_tries(self._jobs(users))
+        self._add(f"{name}.create_cluster", tasks.CREATE_CLUSTER, kwargs, dict(sorted(common)), setup=True)
+
+    def _job(self, job: Job) -> None:
+        work = self.works[job.name]
+        after, extra = self._after(job.name), list[str]()
+        if work.own_cluster:
+            kwargs = tasks.create_cluster(self.pipeline, f"{job.name}.cluster", job.emr, [job.name])
+            kwargs |= tasks.cluster_tries([job])
+            create = f"{job.name}.create_cluster"
+            self._add(create, tasks.CREATE_CLUSTER, kwargs, after, setup=True)
+            after, extra = {}, [create]
+        elif work.shared_cluster:
+            extra = [f"{work.shared_cluster}.create_cluster"]
+        self._add(job.name, work.operator, work.kwargs, after, extra=extra)
+        if work.own_cluster:
+            self._teardown(job.name, [job.name])
+
+    def _teardown(self, name: str, users: list[str]) -> None:
+        create = f"{name}.create_cluster"
+        tries = tasks.cluster_tries(self._jobs(users), least=TEARDOWN_RETRIES)
+        kwargs = {"cluster": f"{name}.cluster", **tasks.common(self.pipeline), **tries}
+        self.tasks.append(
+            TaskPlan(
+                f"{name}.terminate_cluster",
+                tasks.TERMINATE_CLUSTER,
+                kwargs,
+                [create, *users],
+                trigger_rule="all_done_setup_success",
+                teardown_of=create,
+            )
+        )
+
+    def _jobs(self, names: list[str]) -> list[Job]:
+        return [self.pipeline.jobs[name] for name in names]
+
+    def _add(
+        self,
+        task_id: str,
+        operator: str,
+        kwargs: dict[str, Any],
+        after: dict[str, str],
+        *,
+        extra: Sequence[str] = (),
+        setup: bool = False,
+    ) -> None:
+        """Add a task with the trigger rule that its upstreams' rules come to.
+
+        Airflow has one rule a task. Where the rules differ, each one but `succeeded` gets an empty task that waits by
+        it, and the task waits for those.
+        """
+        rules = set(after.values()) | ({"succeeded"} if extra else set())
+        if len(rules) <= 1:
+            rule = TRIGGER_RULES[rules.pop()] if rules else "all_success"
+            upstream = [*after, *extra] or self.root
+            self.tasks.append(TaskPlan(task_id, operator, kwargs, list(upstream), rule, setup=setup))
+            return
+        upstream = [name for name, rule in after.items() if rule == "succeeded"]
+        for rule in ("finished", "failed"):
+            names = [name for name, other in after.items() if other == rule]
+            if names:
+                gate = f"{task_id}.after_{rule}"
+                self.tasks.append(TaskPlan(gate, EMPTY_OPERATOR, {}, names, TRIGGER_RULES[rule]))
+                upstream.append(gate)
+        self.tasks.append(TaskPlan(task_id, operator, kwargs, [*upstream, *extra], setup=setup))
+
+    def _after(self, name: str) -> dict[str, str]:
+        """Upstream jobs and their rules.
+
+        A job that starts index by index runs beside the other one: it waits for what that one waits for.
+        """
+        after: dict[str, str] = {}
+        for other, rule in self.pipeline.jobs[name].after.items():
+            after |= self._after(other) if rule == "index" else {other: rule}
+        return after
+
+    def _ancestors(self, name: str) -> set[str]:
+        found: set[str] = set()
+        open_ = list(self.pipeline.jobs[name].after)
+        while open_:
+            other = open_.pop()
+            if other not in found:
+                found.add(other)
+                open_.extend(self.pipeline.jobs[other].after)
+        return found

@@ -1,0 +1,200 @@
+"""From a job's model to its operator and that operator's arguments, in the words of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.pipeline_file.needs import needs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import BaseModel
+
+    from airflow_batchemr.pipeline_file import Job, Pipeline
+    from airflow_batchemr.pipeline_file.models.emr import Emr
+    from airflow_batchemr.pipeline_file.models.notify import Notify
+
+BATCH_ARRAY = "airflow_batchemr.operators.batch.BatchArrayOperator"
+EPHEMERAL_EMR = "airflow_batchemr.operators.emr.EphemeralEmrOperator"
+CREATE_CLUSTER = "airflow_batchemr.operators.emr.EmrCreateClusterOperator"
+EMR_JOB_RUN = "airflow_batchemr.operators.emr.EmrJobRunOperator"
+EMR_STEPS = "airflow_batchemr.operators.emr.EmrStepsOperator"
+TERMINATE_CLUSTER = "airflow_batchemr.operators.emr.EmrTerminateClusterOperator"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job comes to.
+
+    Attributes:
+        operator: dotted path of its operator.
+        kwargs: the operator's arguments.
+        own_cluster: whether a cluster of its own is set up before it and torn down after it.
+        shared_cluster: name in the pipeline's `clusters`, None if it uses none of them.
+    """
+
+    operator: str
+    kwargs: dict[str, Any]
+    own_cluster: bool = False
+    shared_cluster: str | None = None
+
+
+def work(pipeline: Pipeline, job: Job) -> Work:
+    """The operator of a job and its arguments."""
+    shared = job.emr.cluster if job.emr else None
+    if job.operator:
+        return Work(job.operator, {**airflow(job, queue="queue"), **job.with_})
+    if job.batch:
+        own = job.emr is not None and not job.emr.existing
+        kwargs = {**_batch(job), **_ledger(pipeline, job)}
+        if job.emr and job.emr.cluster_id:
+            kwargs["env"] = {"EMR_CLUSTER_ID": job.emr.cluster_id, **kwargs.get("env", {})}
+        elif job.emr:
+            kwargs["cluster"] = f"{shared or job.name}.cluster"
+        return Work(BATCH_ARRAY, {**kwargs, **airflow(job, queue="worker_queue")}, own, shared)
+    if job.on is not None and job.spark is not None:
+        run = {"spark": words(job.spark), "on": words(job.on), **({"env": dict(job.env)} if job.env else {})}
+        return Work(EMR_JOB_RUN, {**run, **_ledger(pipeline, job), **airflow(job, queue="queue")})
+    kwargs = {**_steps(job), **_ledger(pipeline, job), **airflow(job, queue="queue")}
+    if job.emr is not None and not job.emr.existing:
+        return Work(EPHEMERAL_EMR, {"cluster": words(job.emr), **kwargs})
+    return Work(EMR_STEPS, {**_existing(job.emr), **kwargs}, shared_cluster=shared)
+
+
+def create_cluster(pipeline: Pipeline, ledger_name: str, cluster: Emr | None, used_by: list[str]) -> dict[str, Any]:
+    """Arguments of the task that sets a cluster up.
+
+    Args:
+        pipeline: whose cluster it is.
+        ledger_name: name of the cluster in the ledger.
+        cluster: its words.
+        serves: ledger names of the jobs that use it; when all their markers stand there is no cluster.
+    """
+    assert cluster is not None  # noqa: S101 - only jobs and entries with a cluster get here
+    kwargs = {"cluster": words(cluster), "used_by": used_by, "job": ledger_name, **common(pipeline)}
+    if needs := needs_of(pipeline.jobs[job] for job in used_by).values():
+        kwargs["needs"] = needs
+    if not all(pipeline.skip_if_succeeded and pipeline.jobs[job].skip_if_succeeded for job in used_by):
+        kwargs["skip_if_succeeded"] = False  # whatever their markers say, somebody will need it
+    return kwargs
+
+
+def cluster_tries(jobs: Sequence[Job], *, least: int = 0) -> dict[str, Any]:
+    """Airflow arguments of the tasks that set up and end a cluster: the tries of the most patient job it serves.
+
+    Args:
+        jobs: the jobs that use the cluster.
+        least: retries that there are at any rate. A worker that dies while it ends a cluster must find a successor, or
+            the cluster is paid for until its idle timeout.
+    """
+    patient = max(jobs, key=lambda job: job.retries or 0)
+    names = {
+        "retries",
+        "retry_delay",
+        "retry_exponential_backoff",
+        "max_retry_delay",
+        "pool",
+        "priority_weight",
+        "queue",
+    }
+    given = {name: value for name, value in airflow(patient, queue="queue").items() if name in names}
+    if (patient.retries or 0) < least:
+        given |= {"retries": least, "retry_delay": 60}
+    return given
+
+
+def common(pipeline: Pipeline) -> dict[str, Any]:
+    """What all of a pipeline's tasks are told: where the ledger is, and how AWS is reached."""
+    given = {"state": pipeline.state, "aws_conn_id": pipeline.aws_conn_id, "region": pipeline.region}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def words(model: BaseModel) -> dict[str, Any]:
+    """What a block says, in the words of the file; what it leaves out stays out."""
+    return model.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+
+
+def notify(receivers: Sequence[Notify]) -> list[dict[str, Any]]:
+    """Receivers as plain values."""
+    return [{"when": receiver.when, **words(receiver)} for receiver in receivers]
+
+
+def _ledger(pipeline: Pipeline, job: Job) -> dict[str, Any]:
+    kwargs = common(pipeline)
+    for name in ("aws_conn_id", "region"):
+        if getattr(job, name) is not None:
+            kwargs[name] = getattr(job, name)
+    if not (pipeline.skip_if_succeeded and job.skip_if_succeeded):
+        kwargs["skip_if_succeeded"] = False
+    if job.deadline is not None:
+        kwargs["deadline"] = job.deadline
+    return kwargs
+
+
+def _batch(job: Job) -> dict[str, Any]:
+    assert job.batch is not None  # noqa: S101 - `work` has looked
+    kwargs = words(job.batch)
+    if len(kwargs.get("memory", ())) == 1:
+        kwargs["memory"] = kwargs["memory"][0]
+    if job.env:
+        kwargs["env"] = {**job.env, **kwargs.get("env", {})}
+    if job.array is not None:
+        array = words(job.array)
+        kwargs["array"] = array["size"] if list(array) == ["size"] else array
+    index_of = [name for name, rule in job.after.items() if rule == "index"]
+    if index_of:
+        kwargs["index_of"] = index_of[0]
+    if job.explicit_success:
+        kwargs["explicit_success"] = True
+    return kwargs
+
+
+def _steps(job: Job) -> dict[str, Any]:
+    """`load`, then `steps`, then `spark`, then `save`, as one list of steps."""
+    steps: list[dict[str, Any]] = [{"copy": words(copy)} for copy in job.load]
+    steps += [words(step) for step in job.steps or ()]
+    if job.spark is not None:
+        steps.append({"spark": words(job.spark)})
+    steps += [{"copy": words(copy)} for copy in job.save]
+    kwargs: dict[str, Any] = {"steps": steps}
+    if job.on_failure is not None:
+        kwargs["on_failure"] = job.on_failure
+    # Steps that hand data on through HDFS cannot go on with a new cluster: its HDFS is empty.
+    resume = job.resume_steps if job.resume_steps is not None else not (job.load or job.save)
+    if not resume:
+        kwargs["resume_steps"] = False
+    if job.env:
+        kwargs["env"] = dict(job.env)
+    return kwargs
+
+
+def _existing(emr: Emr | None) -> dict[str, Any]:
+    assert emr is not None  # noqa: S101 - steps without a cluster are refused when the file is read
+    if emr.cluster is not None:
+        return {"cluster": f"{emr.cluster}.cluster"}
+    return {"cluster_id": emr.cluster_id} if emr.cluster_id is not None else {"cluster_name": emr.cluster_name}
+
+
+def airflow(job: Job, *, queue: str) -> dict[str, Any]:
+    """Arguments that every Airflow operator takes; what is not given stays at Airflow's own default.
+
+    Args:
+        job: whose they are.
+        queue: name of the argument for the worker's queue; Batch's operator has another use for `queue`.
+    """
+    given: dict[str, Any] = {
+        "retries": job.retries,
+        "retry_delay": job.retry_delay,
+        "retry_exponential_backoff": job.retry_backoff if job.retry_backoff not in (None, 1.0) else None,
+        "max_retry_delay": job.max_retry_delay,
+        "pool": job.pool,
+        "priority_weight": job.priority,
+        queue: job.worker_queue,
+        "doc_md": job.description,
+        "inlets": list(job.inputs) or None,
+        "outlets": list(job.outputs) or None,
+        "notify": notify(job.notify) or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,19 @@
+"""What the user wrote: reading pipeline files, their models, and their mistakes."""
+
+from __future__ import annotations
+
+from airflow_batchemr.pipeline_file.errors import PipelineFileError
+from airflow_batchemr.pipeline_file.finding import FOLDER_FILE, files_for, find_files
+from airflow_batchemr.pipeline_file.load import PipelineFile, load_file
+from airflow_batchemr.pipeline_file.models import Job, Pipeline
+
+__all__ = [
+    "FOLDER_FILE",
+    "Job",
+    "Pipeline",
+    "PipelineFileError",
+    "PipelineFile",
+    "files_for",
+    "find_files",
+    "load_file",
+]

@@ -1,0 +1,167 @@
+"""The parameters of Step Functions' Batch and EMR tasks in the words of the pipeline file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.pipeline_file.importers.step_functions.values import (
+    ClusterId,
+    Given,
+    UntranslatableError,
+    constant,
+)
+from airflow_batchemr.pipeline_file.importers.translation import duration
+
+if TYPE_CHECKING:
+    from airflow_batchemr.pipeline_file.importers.step_functions.values import Writer
+    from airflow_batchemr.pipeline_file.importers.translation import ImportPosition
+
+#: Parts of SubmitJob whose keys are the user's own.
+_FREE_KEYS = {"Parameters", "Tags", "Options", "Labels"}
+_RAW = (
+    *("NodeOverrides", "EcsPropertiesOverride", "EksPropertiesOverride", "PropagateTags"),
+    "ConsumableResourcePropertiesOverride",
+)
+_ACTIONS = {
+    "CONTINUE": "continue",
+    "CANCEL_AND_WAIT": "cancel_and_wait",
+    "TERMINATE_CLUSTER": "terminate_cluster",
+    "TERMINATE_JOB_FLOW": "terminate_cluster",
+}
+_COMMAND_RUNNER = "command-runner.jar"
+
+
+def batch(parameters: dict[str, Any], write: Writer, place: ImportPosition) -> dict[str, Any]:
+    """SubmitJob's parameters as the words of a job."""
+    given = dict(parameters)
+    given.pop("JobName", None)  # names are made of pipeline, run and job, by which a crash finds them again
+    block: dict[str, Any] = {
+        "definition": constant(given.pop("JobDefinition", None), str, "JobDefinition"),
+        "queue": constant(given.pop("JobQueue", None), str, "JobQueue"),
+    }
+    job: dict[str, Any] = {}
+    if "ArrayProperties" in given:
+        job["array"] = constant(given.pop("ArrayProperties").get("Size"), int, "ArrayProperties.Size")
+        place.at("array").note(
+            "after a failure Step Functions ran all indices again; with `preamble: true` (an image with sh and "
+            "without an entry point of its own) only those that are left are run"
+        )
+    submit: dict[str, Any] = {}
+    overrides = constant(given.pop("ContainerOverrides", {}), dict, "ContainerOverrides")
+    block |= _overrides(dict(overrides), write, submit)
+    if "Parameters" in given:
+        block["parameters"] = _texts(given.pop("Parameters"), write, "Parameters")
+    if "Tags" in given:
+        block["tags"] = {key: constant(value, str, f"Tags.{key}") for key, value in given.pop("Tags").items()}
+    if "Timeout" in given:
+        seconds = constant(given.pop("Timeout").get("AttemptDurationSeconds"), int, "Timeout.AttemptDurationSeconds")
+        block["timeout"] = duration(seconds)
+    if "ShareIdentifier" in given:
+        block["share_identifier"] = constant(given.pop("ShareIdentifier"), str, "ShareIdentifier")
+    if "SchedulingPriorityOverride" in given:
+        block["scheduling_priority"] = constant(given.pop("SchedulingPriorityOverride"), int, "SchedulingPriority")
+    if "RetryStrategy" in given:
+        submit["retryStrategy"] = _retry_strategy(given.pop("RetryStrategy"))
+    if "DependsOn" in given:
+        raise UntranslatableError("DependsOn: ids of jobs are known only when they run; order jobs by the states")
+    for name in _RAW:
+        if name in given:
+            submit[_camel(name)] = _lower(given.pop(name))
+    if given:
+        raise UntranslatableError(f"SubmitJob knows no {', '.join(given)}")
+    if submit:
+        block["submit"] = submit
+    return {**job, "batch": block}
+
+
+def _overrides(given: dict[str, Any], write: Writer, submit: dict[str, Any]) -> dict[str, Any]:
+    block: dict[str, Any] = {}
+    if "Command" in given:
+        words = constant(given.pop("Command"), list, "Command")
+        block["command"] = [write.text(word, "Command") for word in words]
+    requirements = {
+        "VCPU": given.pop("Vcpus", None),
+        "MEMORY": given.pop("Memory", None),
+    }
+    for item in given.pop("ResourceRequirements", []):
+        requirements[str(item.get("Type"))] = item.get("Value")
+    for kind, word in (("VCPU", "vcpus"), ("MEMORY", "memory"), ("GPU", "gpus")):
+        if (value := requirements.pop(kind, None)) is not None:
+            number = float(constant(value, (str, int, float), kind))
+            block[word] = f"{int(number)}MiB" if word == "memory" else int(number) if number == int(number) else number
+    if requirements:
+        raise UntranslatableError(f"ResourceRequirements: no {', '.join(requirements)} is known")
+    if "Environment" in given:
+        block["env"] = {
+            constant(item.get("Name"), str, "Environment.Name"): write.text(item.get("Value"), f"{item.get('Name')}")
+            for item in constant(given.pop("Environment"), list, "Environment")
+        }
+    if given:
+        submit["containerOverrides"] = _lower(given)
+    return block
+
+
+def _retry_strategy(given: dict[str, Any]) -> dict[str, Any]:
+    """AWS's own strategy; where it names no rules, any failure is tried again."""
+    rules = _lower(given.get("EvaluateOnExit") or [{"OnReason": "*", "Action": "RETRY"}])
+    return {"attempts": constant(given.get("Attempts", 1), int, "RetryStrategy.Attempts"), "evaluateOnExit": rules}
+
+
+def _texts(given: Any, write: Writer, what: str) -> dict[str, str]:
+    return {key: write.text(value, f"{what}.{key}") for key, value in constant(given, dict, what).items()}
+
+
+def _camel(name: str) -> str:
+    return name[0].lower() + name[1:]
+
+
+def _lower(value: Any) -> Any:
+    """Step Functions writes `JobName`, AWS Batch's API `jobName`."""
+    if isinstance(value, dict):
+        return {_camel(key): item if key in _FREE_KEYS else _lower(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_lower(item) for item in value]
+    return constant(value, (str, int, float, bool, type(None)), "a value") if not isinstance(value, bool) else value
+
+
+def steps(given: list[Any], write: Writer, place: ImportPosition, *, shared: bool) -> list[dict[str, Any]]:
+    """StepConfigs as steps."""
+    return [_step(dict(item), write, place.at("steps", number), shared=shared) for number, item in enumerate(given)]
+
+
+def _step(given: dict[str, Any], write: Writer, place: ImportPosition, *, shared: bool) -> dict[str, Any]:
+    jar = dict(constant(given.get("HadoopJarStep"), dict, "HadoopJarStep"))
+    made: dict[str, Any] = {"name": write.text(given.get("Name", "step"), "Name")}
+    words = [write.text(word, "Args") for word in constant(jar.get("Args", []), list, "Args")]
+    if jar.get("Jar") == _COMMAND_RUNNER and not jar.get("Properties"):
+        made["command"] = words
+    else:
+        made["jar"] = write.text(jar.get("Jar"), "Jar")
+        if jar.get("MainClass"):
+            made["class"] = write.text(jar["MainClass"], "MainClass")
+        if words:
+            made["args"] = words
+        if jar.get("Properties"):
+            made["properties"] = {
+                item["Key"]: write.text(item.get("Value"), item["Key"])
+                for item in constant(jar["Properties"], list, "Properties")
+            }
+    action = constant(given.get("ActionOnFailure", "CONTINUE"), str, "ActionOnFailure")
+    if action not in _ACTIONS:
+        raise UntranslatableError(f"ActionOnFailure: EMR knows no {action}")
+    made["on_failure"] = _ACTIONS[action]
+    if shared and made["on_failure"] == "terminate_cluster":
+        made["on_failure"] = "cancel_and_wait"
+        place.at("on_failure").note(
+            "was TERMINATE_CLUSTER: the cluster now ends when the last job that uses it has ended, well or badly"
+        )
+    return made
+
+
+def cluster_of(value: Any, write: Writer) -> dict[str, str]:
+    """The `emr` block for a ClusterId."""
+    if isinstance(value, ClusterId):
+        return {"cluster": value.name}
+    if isinstance(value, Given):
+        return {"cluster_id": write.text(value, "ClusterId")}
+    return {"cluster_id": constant(value, str, "ClusterId")}

@@ -1,0 +1,286 @@
+"""What is known about a state's data before anything runs: constants, parts of the execution's input, results.
+
+Amazon States Language moves data along with paths (`$.a.b`), payload templates (`"x.$": …`) and intrinsic functions.
+Here they are worked out with the execution's input left open: a part of it becomes a param of the pipeline, and what
+only a run can know is refused where it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_batchemr.pipeline_file.importers.translation import literal
+
+#: A step of a path: `.name`, `['name']` or `[0]`.
+_STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]")
+_TOKEN = re.compile(
+    r"\s*(?:(States\.\w+)\s*\(|(\$\$?(?:\[[^\]]*\]|[^\s,()\[\]])*)|'((?:[^'\\]|\\.)*)'|(-?\d+(?:\.\d+)?)|(true|false|null))\s*"
+)
+_WORDS = {"true": True, "false": False, "null": None}
+
+
+class UntranslatableError(Exception):
+    """Something that a pipeline file cannot say; the text says what and why."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A part of the execution's input, by the names that lead to it."""
+
+    path: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a state gives back when it has run."""
+
+    state: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What createCluster gives back, by the cluster's name in the pipeline."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ClusterId:
+    """The id of a cluster of the pipeline."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Template:
+    """Something that Airflow knows about the run, as a Jinja expression."""
+
+    expression: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A text out of parts."""
+
+    parts: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A value with some of its fields replaced (what ResultPath makes)."""
+
+    below: Any
+    fields: dict[str, Any]
+
+
+def path_steps(path: str) -> list[str | int]:
+    """The steps of a reference path such as `$.a['b'][0]`.
+
+    Raises:
+        UntranslatableError: JSONPath's filters, wildcards and descents choose by the data.
+    """
+    steps: list[str | int] = []
+    at = 1
+    while at < len(path):
+        match = _STEP.match(path, at)
+        if not match:
+            raise UntranslatableError(f"the path {path} chooses by the data, which are known only when it runs")
+        name = match[1] or match[2] or match[3]
+        steps.append(int(match[4]) if match[4] is not None else str(name))
+        at = match.end()
+    return steps
+
+
+def look_up(value: Any, steps: list[str | int], path: str) -> Any:
+    """What stands at a path of a value.
+
+    Raises:
+        UntranslatableError: it is not there.
+    """
+    for number, step in enumerate(steps):
+        if isinstance(value, Overlay):
+            value = value.fields[step] if step in value.fields else look_up(value.below, [step], path)
+        elif isinstance(value, Given):
+            value = Given((*value.path, step))
+        elif isinstance(value, Cluster):
+            rest = tuple(steps[number:])
+            return ClusterId(value.name) if rest in {("ClusterId",), ("Cluster", "Id")} else Result(value.name)
+        elif isinstance(value, Result):
+            return value
+        elif isinstance(value, dict) and step in value:
+            value = value[str(step)]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            raise UntranslatableError(f"there is nothing at {path}")
+    return value
+
+
+def overlay(value: Any, steps: list[str | int], inner: Any) -> Any:
+    """A value with `inner` put at a path, as ResultPath does."""
+    if not steps:
+        return inner
+    first, rest = steps[0], steps[1:]
+    if not isinstance(first, str):
+        raise UntranslatableError("ResultPath into a list")
+    if rest:
+        try:
+            below = look_up(value, [first], "")
+        except UntranslatableError:
+            below = {}
+        inner = overlay(below, rest, inner)
+    if isinstance(value, dict):
+        return {**value, first: inner}
+    if isinstance(value, Overlay):
+        return Overlay(value.below, {**value.fields, first: inner})
+    return Overlay(value, {first: inner})
+
+
+def payload(template: Any, value: Any, context: dict[str, Any]) -> Any:
+    """A payload template with its paths and intrinsic functions worked out.
+
+    Args:
+        template: of `Parameters`, `ItemSelector`, `ResultSelector`.
+        value: what `$` means.
+        context: what `$$` means.
+    """
+    if isinstance(template, dict):
+        made = {}
+        for key, item in template.items():
+            if key.endswith(".$"):
+                if not isinstance(item, str):
+                    raise UntranslatableError(f"`{key}` takes a path or an intrinsic function")
+                made[key[:-2]] = expression(item, value, context)
+            else:
+                made[key] = payload(item, value, context)
+        return made
+    return [payload(item, value, context) for item in template] if isinstance(template, list) else template
+
+
+def expression(text: str, value: Any, context: dict[str, Any]) -> Any:
+    """A path or an intrinsic function.
+
+    Raises:
+        UntranslatableError: not one that is known before the run.
+    """
+    made, at = _expression(text, 0, value, context)
+    if text[at:].strip():
+        raise UntranslatableError(f"not a path or an intrinsic function: {text}")
+    return made
+
+
+def _expression(text: str, at: int, value: Any, context: dict[str, Any]) -> tuple[Any, int]:
+    token = _TOKEN.match(text, at)
+    if not token:
+        raise UntranslatableError(f"not a path or an intrinsic function: {text}")
+    function, path, quoted, number, word = token.groups()
+    at = token.end()
+    if path is not None:
+        where = context if path.startswith("$$") else value
+        return look_up(where, path_steps(path[1:] if path.startswith("$$") else path), path), at
+    if quoted is not None:
+        # In States.Format braces are escaped too: what the backslash means there is the format's own matter.
+        return quoted, at
+    if number is not None:
+        return json.loads(number), at
+    if word is not None:
+        return _WORDS[word], at
+    arguments: list[Any] = []
+    while not text[at:].lstrip().startswith(")"):
+        argument, at = _expression(text, at, value, context)
+        arguments.append(argument)
+        rest = text[at:].lstrip()
+        if rest.startswith(","):
+            at = len(text) - len(rest) + 1
+        elif not rest.startswith(")"):
+            raise UntranslatableError(f"not an intrinsic function: {text}")
+    at = len(text) - len(text[at:].lstrip()) + 1
+    return _call(function, arguments), at
+
+
+def _call(function: str, arguments: list[Any]) -> Any:
+    if function == "States.Array":
+        return [_unescape(item) if isinstance(item, str) else item for item in arguments]
+    if function == "States.Format" and arguments and isinstance(arguments[0], str):
+        return _format(arguments[0], arguments[1:])
+    raise UntranslatableError(f"{function} is worked out when it runs, and a pipeline file has no word for it")
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def _format(template: str, arguments: list[Any]) -> Joined:
+    pieces = re.split(r"((?:\\.|[^{}\\])+|\{\})", template)
+    parts: list[Any] = []
+    rest = list(arguments)
+    for piece in pieces:
+        if piece == "{}":
+            if not rest:
+                raise UntranslatableError(f"States.Format has too few arguments for {template!r}")
+            argument = rest.pop(0)
+            parts.append(_unescape(argument) if isinstance(argument, str) else argument)
+        elif piece:
+            parts.append(_unescape(piece))
+    if rest:
+        raise UntranslatableError(f"States.Format has too many arguments for {template!r}")
+    return Joined(tuple(parts))
+
+
+class Writer:
+    """Writes values as texts of a pipeline file, and remembers which params they need."""
+
+    def __init__(self) -> None:
+        self.params: dict[str, str] = {}
+
+    def text(self, value: Any, what: str) -> str:
+        """A text in which Airflow fills in what a run knows.
+
+        Raises:
+            UntranslatableError: what the value is, and why it is not known.
+        """
+        if isinstance(value, str):
+            return literal(value)
+        if isinstance(value, bool | int | float) or value is None:
+            return json.dumps(value)
+        if isinstance(value, Joined):
+            return "".join(self.text(part, what) for part in value.parts)
+        if isinstance(value, Given):
+            return f"{{{{ {self._param(value, what)} }}}}"
+        if isinstance(value, Template):
+            return f"{{{{ {value.expression} }}}}"
+        if isinstance(value, ClusterId):
+            raise UntranslatableError(f"{what}: a cluster's id is known to the jobs as EMR_CLUSTER_ID, not as text")
+        if isinstance(value, Result | Cluster):
+            name = value.state if isinstance(value, Result) else value.name
+            raise UntranslatableError(
+                f"{what}: it comes out of the result of {name}; jobs hand data on through S3, by names that both know"
+            )
+        raise UntranslatableError(f"{what}: expected text, not {json.dumps(value, default=str)[:60]}")
+
+    def _param(self, value: Given, what: str) -> str:
+        if not value.path:
+            raise UntranslatableError(f"{what}: the whole input, which is no text")
+        first, *rest = value.path
+        name = re.sub(r"\W", "_", str(first))
+        if not name.isidentifier() or name == "rerun":
+            name = f"input_{name}"
+        self.params[name] = str(first)
+        steps = "".join(f".{step}" if str(step).isidentifier() else f"[{step!r}]" for step in rest)
+        return f"params.{name}{steps}"
+
+
+def constant(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
+    """A value that has to be known before the run.
+
+    Raises:
+        UntranslatableError: it is not, or it is of another kind.
+    """
+    if isinstance(value, Given | Result | Cluster | ClusterId | Template | Joined | Overlay):
+        raise UntranslatableError(f"{what}: known only when it runs, and here it has to be written down")
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UntranslatableError(f"{what}: not what is expected here: {json.dumps(value, default=str)[:60]}")
+    return value

@@ -1,0 +1,163 @@
+"""Sundial's Spark tasks: a cluster of their own or an existing one, copies before and after, one spark-submit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.pipeline_file.importers.translation import duration, literal
+
+if TYPE_CHECKING:
+    from airflow_batchemr.pipeline_file.importers.sundial.models import (
+        Configuration,
+        EmrCommand,
+        InstanceGroup,
+        NewCluster,
+        S3Copy,
+        Task,
+    )
+    from airflow_batchemr.pipeline_file.importers.translation import ImportPosition
+
+_DEPLOY_MODE = "spark.submit.deployMode"
+
+
+def job(command: EmrCommand, task: Task, place: ImportPosition) -> dict[str, Any]:
+    """The words of a job for a Spark task."""
+    made: dict[str, Any] = {"region": command.region}
+    cluster = command.emr_cluster
+    if cluster.existing_emr_cluster is not None:
+        made["emr"] = {"cluster_id": cluster.existing_emr_cluster.cluster_id}
+        made["on_failure"] = "continue"
+    elif cluster.new_emr_cluster is not None:
+        made["emr"] = _cluster(cluster.new_emr_cluster, place.at("emr", source=["emr_cluster", "new_emr_cluster"]))
+        made["on_failure"] = "terminate_cluster"
+    if command.load_data:
+        made["load"] = _copies(command.load_data)
+    # The step keeps its name, by which people know it on EMR's console.
+    made["steps"] = [{"name": literal(command.job_name), "spark": _spark(command, place.at("steps", 0, "spark"))}]
+    if command.save_results:
+        made["save"] = _copies(command.save_results)
+    if task.max_runtime_seconds is not None:
+        made["deadline"] = _deadline(task, place.at("deadline"))
+    return made
+
+
+def _spark(command: EmrCommand, place: ImportPosition) -> dict[str, Any]:
+    conf: dict[str, str] = {}
+    for position, item in enumerate(command.spark_conf):
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            place.at("conf", source=["spark_conf", position]).note(
+                f"{item!r} is not key=value: spark-submit would have refused it; left out", refused=True
+            )
+            continue
+        conf[literal(key.strip())] = literal(value)
+    made: dict[str, Any] = {"class": literal(command.class_), "jar": literal(command.s3_jar_path)}
+    if conf:
+        made["conf"] = conf
+    if command.spark_packages:
+        made["packages"] = [
+            literal(f"{package.group_id}:{package.artifact_id}:{package.version}") for package in command.spark_packages
+        ]
+    if command.args:
+        made["args"] = [literal(argument) for argument in command.args]
+    # spark-submit without a word for it runs the driver on the master.
+    made["deploy_mode"] = "cluster" if conf.get(_DEPLOY_MODE) == "cluster" else "client"
+    if command.s3_log_details is not None:
+        made["logs"] = {
+            "group": literal(command.s3_log_details.log_group_name),
+            "stream": literal(command.s3_log_details.log_stream_name),
+        }
+    return made
+
+
+def _copies(copies: list[S3Copy]) -> list[dict[str, str]]:
+    return [{"source": literal(copy.source), "destination": literal(copy.destination)} for copy in copies]
+
+
+def _cluster(cluster: NewCluster, place: ImportPosition) -> dict[str, Any]:
+    made: dict[str, Any] = {"release": cluster.release_label}
+    if cluster.applications:
+        made["applications"] = list(cluster.applications)
+    made["log_uri"] = literal(cluster.s3_log_uri)
+    made["master"] = _group(cluster.master_instance)
+    if cluster.master_instance.instance_count != 1:
+        made["master"]["count"] = 1
+        place.at("master", "count", source=["master_instance", "instance_count"]).note(
+            f"was written as {cluster.master_instance.instance_count}, and was 1 in Sundial whatever was written"
+        )
+    for word, group in (("core", cluster.core_instance), ("task", cluster.task_instance)):
+        if group is None:
+            continue
+        if group.instance_count:
+            made[word] = _group(group)
+        else:
+            place.at(source=[f"{word}_instance", "instance_count"]).note(f"the {word} group had no instances: left out")
+    if cluster.ec2_subnet:
+        made["subnets"] = cluster.ec2_subnet
+    service, instances = cluster.emr_service_role, cluster.emr_job_flow_role
+    made["service_role"] = (
+        service.custom_emr_service_role.role_name
+        if service.custom_emr_service_role is not None
+        else service.default_emr_service_role
+    )
+    made["instance_role"] = (
+        instances.custom_emr_job_flow_role.role_name
+        if instances.custom_emr_job_flow_role is not None
+        else instances.default_emr_job_flow_role
+    )
+    if not cluster.visible_to_all_users:
+        made["visible"] = False
+    if cluster.configurations:
+        made["configurations"] = _configurations(cluster.configurations)
+    if cluster.security_configuration:
+        made["security_configuration"] = cluster.security_configuration
+    made["tags"] = {"Name": literal(cluster.name)}
+    place.at("tags", "Name", source=["name"]).note(
+        "was the cluster's name; a cluster is now named after its run, so that it is found again after a crash, and "
+        "keeps this name as a tag"
+    )
+    return made
+
+
+def _group(group: InstanceGroup) -> dict[str, Any]:
+    made: dict[str, Any] = {"type": group.emr_instance_type, "count": group.instance_count}
+    if group.aws_market.spot is not None:
+        made["market"] = "spot"
+        made["bid"] = group.aws_market.spot.bid_price
+    if group.ebs_volume_size is not None:
+        made["ebs"] = {"size": group.ebs_volume_size, "type": "gp2"}
+    return made
+
+
+def _configurations(configurations: list[Configuration]) -> Any:
+    """The short form where it says everything, else EMR's own list."""
+    names = [item.classification for item in configurations]
+    if all(names) and len(set(names)) == len(names) and not any(item.configurations for item in configurations):
+        return {item.classification: dict(item.properties or {}) for item in configurations}
+    return [_configuration(item) for item in configurations]
+
+
+def _configuration(item: Configuration) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if item.classification is not None:
+        made["Classification"] = item.classification
+    if item.properties is not None:
+        made["Properties"] = dict(item.properties)
+    if item.configurations is not None:
+        made["Configurations"] = [_configuration(inner) for inner in item.configurations]
+    return made
+
+
+def _deadline(task: Task, place: ImportPosition) -> str:
+    """Sundial's limit of an attempt as the limit of the whole job: the time of all attempts and the waits between."""
+    limit = task.max_runtime_seconds
+    assert limit is not None  # noqa: S101 - the caller has looked
+    if task.max_attempts == 1:
+        return duration(limit)
+    tries = range(task.max_attempts - 1)
+    waits = sum(task.backoff_base_seconds * max(task.backoff_exponent, 1.0) ** number for number in tries)
+    place.note(
+        f"Sundial gave each of the {task.max_attempts} attempts {duration(limit)}; here it is the time of all of them "
+        "and of the waits between them"
+    )
+    return duration(int(min(limit * task.max_attempts + waits, 315_360_000)))

@@ -1,7 +1,0 @@
-"""Sundial's process definitions as pipelines: `translate` reads what a Sundial file holds."""
-
-from __future__ import annotations
-
-from airflow_batchemr.spec.sundial.translate import translate
-
-__all__ = ["translate"]
