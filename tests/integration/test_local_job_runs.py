@@ -625,6 +625,6 @@ def test_spark_submit_really_runs(local_aws, spark_data, name):
     failed = runs.start(code, configurationOverrides=overrides)
     ended = runs.wait(failed, seconds=300)
     assert "FAILED" == ended["state"]
-    assert "IndexError: list index out of range" in log(failed, "stderr")
+    assert "IndexError: list index out of range" in log(failed, "stdout")
     assert not runs.serverless or "IndexError: list index out of range" in ended["stateDetails"]
     assert_nothing_runs(local_aws)

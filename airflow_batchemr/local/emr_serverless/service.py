@@ -31,7 +31,7 @@ STATES = States(("SUBMITTED", "PENDING", "SCHEDULED"), "SUCCESS", "CANCELLING")
 #: Source: the API reference of StartJobRun and CancelJobRun.
 TIMEOUT, GRACE = 720, 15
 DRIVER_ENV = "spark.emr-serverless.driverEnv."
-#: Python's and Java's exceptions as they begin a line of stderr.
+#: Python's and Java's exceptions as they begin a line of the driver's output.
 EXCEPTION = re.compile(r"^(?:Caused by: |Exception in thread \S+ )?([\w.]+(?:Error|Exception)\b.*)$", re.MULTILINE)
 
 
@@ -304,7 +304,7 @@ def failure(outcome: Outcome) -> str:
     """`stateDetails` of a failed run, at most 256 characters."""
     if outcome.code is None:
         return f"Job failed: {outcome.error or 'the worker of the driver was lost'}"
-    exceptions = EXCEPTION.findall(outcome.stderr)
+    exceptions = EXCEPTION.findall(outcome.output)
     last = f" Last few exceptions: {exceptions[-1]}" if exceptions else ""
     return f"Job failed, check the logs in the configured logging destination. ExitCode: {outcome.code}.{last}"
 

@@ -39,12 +39,12 @@ class Outcome:
     Attributes:
         code: exit code; 128 + n where signal n killed it; None where it did not start or its host was lost.
         error: why it did not start.
-        stderr: what it wrote to stderr.
+        output: what it wrote to stderr, then what it wrote to stdout, which has the traceback of a Python program.
     """
 
     code: int | None
     error: str | None
-    stderr: str
+    output: str
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,8 @@ class Drivers:
                 del self._running[driver.name]
             self._fill()
         if known:
-            driver.on_end(Outcome(end.code, end.error, logs.get("stderr", b"").decode(errors="replace")))
+            output = b"\n".join(logs.get(kind, b"") for kind in ("stderr", "stdout"))
+            driver.on_end(Outcome(end.code, end.error, output.decode(errors="replace")))
 
     def _is_running(self, driver: Driver) -> bool:
         with self._lock:
