@@ -628,3 +628,30 @@ def test_spark_submit_really_runs(local_aws, spark_data, name):
     assert "IndexError: list index out of range" in log(failed, "stdout")
     assert not runs.serverless or "IndexError: list index out of range" in ended["stateDetails"]
     assert_nothing_runs(local_aws)
+
+
+EXAMPLES = Path(__file__).parents[2] / "dags_examples"
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("dag_id", "name"), [("visits-serverless", "emr-serverless"), ("visits-eks", "emr-containers")]
+)
+def test_the_examples_run(local_aws, spark_data, run_dag, monkeypatch, tmp_path, dag_id, name):
+    """From the pipeline file to Parquet in S3; a second run of the same date starts no other job run."""
+    from airflow_batchemr import build_dags
+
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", f"s3://data/{tmp_path.name}")
+    spark_data.put_object(Bucket="data", Key="frontdoor/0.csv", Body=b"ann,/a,3\nbob,/b,4\ncid,/a,5\n")
+    program = (EXAMPLES / "spark" / "visits.py").read_bytes()
+    spark_data.put_object(Bucket="data", Key="code/visits.py", Body=program)
+    (dag,) = (dag for dag in build_dags(EXAMPLES / "spark_job_runs.yaml") if dag.dag_id == dag_id)
+    assert {dag_id: "success"} == run_dag(dag).tasks
+    written = [each["Key"] for each in spark_data.list_objects_v2(Bucket="data", Prefix="visits/")["Contents"]]
+    assert 1 == len([key for key in written if key.endswith(".parquet")])
+    assert {dag_id: "success"} == run_dag(dag, again=True).tasks
+    runs = service(local_aws, name)
+    (run_id,) = runs.list()
+    key = f"{runs.logs('logs', run_id)}/stdout.gz"
+    text = gzip.decompress(spark_data.get_object(Bucket="data", Key=key)["Body"].read()).decode()
+    assert "visits.py: 2 pages of 3 visits" in text
