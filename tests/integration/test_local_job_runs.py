@@ -6,10 +6,12 @@ Where Spark itself does not matter, a small program takes the place of spark-sub
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import time
 import urllib.request
+import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -272,6 +274,15 @@ def test_a_run_is_cancelled_before_its_driver_runs(aws, runs, script, tmp_path):
     assert "CANCELLED" == runs.wait(run_id)["state"]
     time.sleep(1)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_driver_leaves_no_files(aws, runs, script):
+    """Neither of its own nor in the folder in which the next command works."""
+    runs.wait(runs.start(script("echo x > left; mkdir sub")))
+    runs.wait(runs.start(script("exit 0")))
+    left = [path for path in (aws.root / "job-runs").rglob("*") if path.is_file()]
+    assert [] == left
+    assert ["work"] == [path.name for path in (aws.root / "job-runs").iterdir()]
 
 
 def test_a_run_waits_for_a_slot_before_it_is_running(aws, runs, script, tmp_path):
@@ -551,6 +562,31 @@ def test_a_virtual_cluster_is_the_only_one_of_its_namespace(aws, script):
     refused(eks.start, "ValidationException", 400, "s3://code/x.py")
 
 
+def test_the_amazon_provider_starts_and_stops_job_runs(aws, script, monkeypatch):
+    """Its hooks, unmodified: start, wait, cancel."""
+    from airflow.providers.amazon.aws.hooks.emr import EmrContainerHook, EmrServerlessHook
+
+    for name, value in aws.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
+    done, endless = str(script("exit 0")), str(script("sleep 600"))
+    serverless = EmrServerlessHook()
+    driver = {"sparkSubmit": {"entryPoint": done}}
+    request = {"applicationId": "default", "executionRoleArn": ROLE, "clientToken": "p"}
+    run_id = serverless.conn.start_job_run(**request, jobDriver=driver)["jobRunId"]
+    fast = {"Delay": 0.1, "MaxAttempts": 300}
+    waiter = serverless.get_waiter("serverless_job_completed")
+    waiter.wait(applicationId="default", jobRunId=run_id, WaiterConfig=fast)
+    driver = {"sparkSubmit": {"entryPoint": endless}}
+    serverless.conn.start_job_run(**{**request, "clientToken": "q"}, jobDriver=driver)
+    assert 1 == serverless.cancel_running_jobs("default", waiter_config=fast)
+    eks = EmrContainerHook(virtual_cluster_id="default")
+    driver = {"sparkSubmitJobDriver": {"entryPoint": done}}
+    run_id = eks.submit_job("p", ROLE, "emr-7.5.0-latest", driver, client_request_token="p")
+    eks.poll_query_status(run_id, poll_interval=1)
+    assert "COMPLETED" == eks.check_query_status(run_id)
+
+
 def test_a_stopped_server_leaves_no_driver(tmp_path):
     """What runs ends with it, and its folder is empty."""
     programs = tmp_path / "programs"
@@ -627,6 +663,48 @@ def test_spark_submit_really_runs(local_aws, spark_data, name):
     assert "FAILED" == ended["state"]
     assert "IndexError: list index out of range" in log(failed, "stdout")
     assert not runs.serverless or "IndexError: list index out of range" in ended["stateDetails"]
+    assert_nothing_runs(local_aws)
+
+
+@pytest.mark.spark
+def test_a_jar_runs_with_its_main_class(local_aws, spark_data):
+    """The jar comes out of S3."""
+    jar = io.BytesIO()
+    with zipfile.ZipFile(jar, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
+    spark_data.put_object(Bucket="data", Key="code/app.jar", Body=jar.getvalue())
+    runs = service(local_aws, "emr-containers")
+    run_id = runs.start(
+        "s3://data/code/app.jar", "-e", "select sum(_c1) from csv.`s3://data/in/`",
+        parameters="--class org.apache.spark.sql.hive.thriftserver.SparkSQLCLIDriver",
+        configurationOverrides=monitoring("s3://logs/runs"),
+    )  # fmt: skip
+    assert "COMPLETED" == runs.wait(run_id, seconds=300)["state"]
+    key = f"{runs.logs('runs', run_id)}/stdout.gz"
+    text = gzip.decompress(spark_data.get_object(Bucket="logs", Key=key)["Body"].read()).decode()
+    assert "3.0" in text.split()
+
+
+@pytest.mark.spark
+def test_a_cancelled_spark_driver_leaves_no_process(local_aws, spark_data):
+    """Neither Java nor Python."""
+    program = b"""
+import time
+
+from pyspark.sql import SparkSession
+
+SparkSession.builder.getOrCreate().sparkContext.textFile("s3://data/in/").saveAsTextFile("s3://data/begun")
+time.sleep(600)
+"""
+    spark_data.put_object(Bucket="data", Key="code/endless.py", Body=program)
+    runs = service(local_aws, "emr-serverless")
+    run_id = runs.start("s3://data/code/endless.py")
+    deadline = time.monotonic() + 200
+    while "Contents" not in spark_data.list_objects_v2(Bucket="data", Prefix="begun/_SUCCESS"):
+        assert time.monotonic() < deadline, runs.describe(run_id)
+        time.sleep(0.2)
+    runs.cancel(run_id)
+    assert "CANCELLED" == runs.wait(run_id)["state"]
     assert_nothing_runs(local_aws)
 
 
