@@ -8,18 +8,18 @@ from datetime import datetime, timezone
 
 import boto3
 import pytest
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions
+from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from botocore.stub import Stubber
 from typer.testing import CliRunner
 
 from airflow_batchemr.aws.batch.options import BatchWords
 from airflow_batchemr.aws.batch.requests import submission_requests
-from airflow_batchemr.aws.batch.submissions import BatchSubmissions
 from airflow_batchemr.aws.clients import Clients, boto3_clients
-from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions
 from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 from airflow_batchemr.aws.emr.own_cluster import ClusterWords
 from airflow_batchemr.aws.emr.shared_cluster import ClusterJob
-from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.cli.inventory import job_runs
 from airflow_batchemr.core.indices import IndexSet

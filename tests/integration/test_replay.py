@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions
 from typer.testing import CliRunner
 
 from airflow_batchemr.aws.batch.options import BatchWords
 from airflow_batchemr.aws.batch.requests import submission_requests
-from airflow_batchemr.aws.batch.submissions import BatchSubmissions
 from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
