@@ -103,7 +103,7 @@ def windows(log: str, journal: Path) -> tuple[list[float], dict[str, str]]:
     first: dict[str, float] = {}
     mismatches: dict[str, str] = {}
     for line in re.sub(r"\x1b\[[\d;]*m", "", log).splitlines():
-        if found := FINISHED_LINE.search(line):
+        if (found := FINISHED_LINE.search(line)) and found[2] in deferred:  # a worker can also fail before it defers
             moment = datetime.fromisoformat(found[1].replace("Z", "+00:00")).timestamp()
             first.setdefault(found[2], moment - deferred[found[2]])
         elif found := MISMATCH_LINE.search(line):
