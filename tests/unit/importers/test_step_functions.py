@@ -77,7 +77,11 @@ def test_a_machine_of_all_kinds_of_states_loads_and_compiles(tmp_path):
         "Publish-region-1": ["Publish-region-0"],
         "Pause": ["Score", "Publish-region-1"],
         "Tell": ["Split"],
-        "Create-cluster.terminate_cluster": ["Create-cluster.create_cluster", "Score"],
+        "Create-cluster.terminate_cluster.after_finished": ["Create-cluster.create_cluster", "Score"],
+        "Create-cluster.terminate_cluster": [
+            "Create-cluster.create_cluster",
+            "Create-cluster.terminate_cluster.after_finished",
+        ],
     }
     assert expected == upstream
 
