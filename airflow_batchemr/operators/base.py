@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.aws.outage import FAILURES, PATIENCE, passing, pause
@@ -17,6 +16,7 @@ from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.waiters import cleared
 from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Marker, StopRequest
 from airflow_batchemr.ledger.store import plain_uri
+from airflow_batchemr.operators.aws_operator import AwsOperator
 from airflow_batchemr.triggers.outage import AGAIN, OutageTrigger
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Engine(Protocol):
         """The attempts whose failures this try forgives; None until it has found out."""
 
 
-class LedgerOperator(BaseOperator, ABC):
+class LedgerOperator(AwsOperator, ABC):
     """An operator whose work stands in the ledger: done once for a run key, whatever crashes when.
 
     Subclasses implement `work`, which reads the ledger, brings the work forward as far as it can, and defers or
@@ -52,8 +52,7 @@ class LedgerOperator(BaseOperator, ABC):
         state: s3:// URI under which the ledger lives; `[batchemr] state` of Airflow's configuration if not given.
         job: name in the ledger; the task's id if not given. A mapped task's has the map index behind it.
         skip_if_succeeded: whether a marker that stands ends the task in success with the XCom it had.
-        aws_conn_id: Airflow connection for all calls.
-        region: AWS region; the connection's if not given.
+        **kwargs: of `AwsOperator` and of Airflow's BaseOperator.
     """
 
     template_fields: Sequence[str] = ("state", "job", "aws_conn_id", "region")
@@ -76,16 +75,12 @@ class LedgerOperator(BaseOperator, ABC):
         state: str | None = None,
         job: str | None = None,
         skip_if_succeeded: bool = True,
-        aws_conn_id: str | None = "aws_default",
-        region: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.state = state
         self.job = job
         self.skip_if_succeeded = skip_if_succeeded
-        self.aws_conn_id = aws_conn_id
-        self.region = region
 
     def execute(self, context: Context) -> Any:
         """Return the marker's XCom where the work is done, else begin it or go on with it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_batchemr.aws.batch import explicit, limits
+from airflow_batchemr.aws.batch import explicit
 from airflow_batchemr.aws.batch.advance import Advance
 from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.batch.advance import Step
     from airflow_batchemr.aws.batch.data_arrays import DataArray
-    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.engine.decide import SubmissionPlan
     from airflow_batchemr.ledger import HandleJob, LedgerState, Request
     from airflow_batchemr.links.base import AwsLink
+    from airflow_batchemr.pipeline_file.models import Batch
 
 #: Seconds that a killed task takes at most to end its jobs: Airflow sends SIGKILL soon after SIGTERM.
 KILL_TIMEOUT = 20.0
@@ -64,23 +64,24 @@ class BatchWork(LedgerOperator):
     _killed: threading.Event
 
     @abstractmethod
-    def words(self) -> BatchWords:
-        """The job's Batch words, templates filled in."""
+    def options(self) -> Batch:
+        """The job's options with templates rendered; raises `InvalidRequest`."""
+
+    @abstractmethod
+    def array_options(self) -> dict[str, Any]:
+        """The options of `array` with templates rendered; raises `InvalidRequest`."""
 
     def work(
         self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
     ) -> Any:
         """Bring the job forward: submit what is left, wait for what runs, mark what is done."""
-        words = self.words()
-        words.check_definition()
-        options = self.array if isinstance(self.array, dict) else {"size": 1 if self.array is None else self.array}
-        in_job = options.get("markers") == "in_job"
-        if self.index_of is not None and "size" not in options:
+        options = self.options()
+        array = self.array_options()
+        in_job = array.get("markers") == "in_job"
+        if self.index_of is not None and "size" not in array:
             raise AirflowFailException("index_of: joining arrays index by index needs an array of a fixed size")
-        data = None if "size" in options else data_array(self.clients, self.ledger, options, rerun_token)
-        size = int(options["size"]) if data is None else data.size
-        if data is None:
-            limits.check_size(size)
+        data = None if "size" in array else data_array(self.clients, self.ledger, array, rerun_token)
+        size = array["size"] if data is None else data.size
         submissions = BatchSubmissions(
             self.clients,
             self.ledger,
@@ -94,9 +95,9 @@ class BatchWork(LedgerOperator):
             submissions,
             self.ledger,
             size,
-            self._requests(words, size, data, self.ledger.document_uri(done_folder(rerun_token)) if in_job else None),
-            memory_sizes=max(1, len(words.memory_steps)),
-            resumable=words.preamble,
+            self._requests(options, size, data, self.ledger.document_uri(done_folder(rerun_token)) if in_job else None),
+            memory_sizes=max(1, len(options.memory or [])),
+            resumable=options.preamble,
         )
         step = advance.run(state, rerun_token, event.get("before") if event else None)
         if (began := advance.size_of(step.state)) != size:
@@ -117,17 +118,17 @@ class BatchWork(LedgerOperator):
 
     def skipped(self, state: LedgerState, context: Context) -> Any:
         """Tell that nothing is left to do, also of a run that was done with another number of indices."""
-        size = self.array.get("size") if isinstance(self.array, dict) else self.array or 1
-        if state.marker is not None and size is not None and int(size) != state.marker.size:
+        size = self.array_options().get("size")
+        if state.marker is not None and size is not None and size != state.marker.size:
             self.log.warning(
                 "This run was done with %s indices: the %s of now count from the next run on", state.marker.size, size
             )
         return super().skipped(state, context)
 
-    def _requests(self, words: BatchWords, size: int, data: DataArray | None, done_uri: str | None) -> Any:
+    def _requests(self, options: Batch, size: int, data: DataArray | None, done_uri: str | None) -> Any:
         """Makes the requests of an attempt; looks at queue and definition before the first one."""
         found: dict[str, Any] = {}
-        steps = words.memory_steps
+        steps = options.memory or []
 
         def build(
             definition: Mapping[str, Any],
@@ -136,7 +137,7 @@ class BatchWork(LedgerOperator):
             after: list[tuple[IndexSet, str | None]] | None = None,
         ) -> list[Request]:
             return submission_requests(
-                words,
+                options,
                 definition,
                 self.identity,
                 plan.number,
@@ -151,12 +152,14 @@ class BatchWork(LedgerOperator):
 
         def requests(plan: SubmissionPlan) -> list[Request]:
             if not found:
-                if words.registered is None:  # what can be told without AWS is told before anything is registered there
+                if (
+                    options.registered_definition is None
+                ):  # what can be told without AWS is told before anything is registered there
                     one = IndexSet.of([plan.indices.lowest])
-                    first = replace(plan, indices=one) if words.preamble else plan
-                    build({**definition_request(words), "jobDefinitionArn": "own"}, first, {})
-                check_queue(self.clients, words.queue)
-                found.update(ensure_definition(self.clients, words))
+                    first = replace(plan, indices=one) if options.preamble else plan
+                    build({**definition_request(options), "jobDefinitionArn": "own"}, first, {})
+                check_queue(self.clients, str(options.job_queue))
+                found.update(ensure_definition(self.clients, options))
             after = None if self.index_of is None else parts_after(self._read(self.index_of), plan.indices)
             if after == []:
                 return []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_batchemr.aws.emr import clusters
+from airflow_batchemr.aws.emr.options import cluster_options, owner_tag
 from airflow_batchemr.aws.emr.own_cluster import ClusterWords
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
@@ -15,7 +16,7 @@ from airflow_batchemr.aws.emr.shared_cluster import ClusterJob
 from airflow_batchemr.aws.emr.submissions import StoppedError
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
-from airflow_batchemr.operators.emr_words import cluster_words, owner_tag
+from airflow_batchemr.operators.options import check_when_parsed
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class EmrCreateClusterOperator(EmrOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_when_parsed(cluster_options, cluster)
         self.cluster = cluster
         self.needs = needs
         self.used_by = list(used_by)
@@ -63,7 +65,7 @@ class EmrCreateClusterOperator(EmrOperator):
         self.heed(event, state, {})
         needs = Needs.of_values(self.needs or {})
         pythons = environments(self.clients, needs.python_env, self.folder())
-        words = ClusterWords(cluster_words(self.cluster), needs, pythons, tags=owner_tag(self.owner))
+        words = ClusterWords(cluster_options(self.cluster), needs, pythons, tags=owner_tag(self.owner))
         words.request(self.identity, 0, (), stays=True, variant=Variant())
         if event is None and not state.open_submissions and self._not_needed(context):
             self.log.info("All that this cluster is for has succeeded (%s): no cluster", ", ".join(self.used_by))
@@ -121,7 +123,7 @@ class EmrTerminateClusterOperator(EmrOperator):
 
     def work(
         self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
-    ) -> Any:  # noqa: ARG002
+    ) -> Any:
         """End all clusters of the run that the ledger knows as open."""
         submissions = self.emr_submissions()
         ended = []

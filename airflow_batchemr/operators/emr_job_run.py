@@ -10,12 +10,13 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions, job_run_target
+from airflow_batchemr.aws.emr.options import job_run_options, spark_options
 from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.aws.emr.submissions import StoppedError
 from airflow_batchemr.engine.waiters import attach, still_ours
 from airflow_batchemr.ledger import Marker
 from airflow_batchemr.operators.base import LedgerOperator
-from airflow_batchemr.operators.emr_words import on_words, step_words
+from airflow_batchemr.operators.options import check_when_parsed
 from airflow_batchemr.triggers.emr_job_run import JobRunTrigger
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.emr.job_run_submissions import RunMove
     from airflow_batchemr.aws.emr.job_runs import JobRunTarget
     from airflow_batchemr.ledger import LedgerState
-    from airflow_batchemr.pipeline_file.models import Spark
 
 #: Seconds that a killed task takes at most to end what it started.
 KILL_TIMEOUT = 20.0
@@ -59,6 +59,8 @@ class EmrJobRunOperator(LedgerOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_when_parsed(spark_options, spark)
+        check_when_parsed(job_run_options, on)
         self.spark = spark
         self.on = on
         self.env = env
@@ -69,7 +71,7 @@ class EmrJobRunOperator(LedgerOperator):
         self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
     ) -> Any:
         """Start the run, or find the one that was started; wait until it has ended."""
-        place = job_run_target(on_words(self.on))
+        place = job_run_target(job_run_options(self.on))
         request = self._request(place)
         request(0)  # what the service has no counterpart of is told before anything is claimed
         status = (event or {}).get("status")
@@ -93,18 +95,13 @@ class EmrJobRunOperator(LedgerOperator):
     def _attempts(self, place: JobRunTarget) -> JobRunSubmissions:
         return JobRunSubmissions(self.clients, self.ledger, self.identity, place, stopping=self._killed.is_set)
 
-    def _spark(self) -> Spark:
-        spark = step_words([{"spark": self.spark}])[0].spark
-        assert spark is not None  # noqa: S101 - made so
-        return spark
-
     def _check_release(self, place: JobRunTarget) -> None:
         """Whether the release has the versions that `requires` wants; raises `InvalidRequest`."""
-        if requires := self._spark().requires:
+        if requires := spark_options(self.spark).requires:
             check_release(self.clients, place.release_label(self.clients), [], requires)
 
     def _request(self, place: JobRunTarget) -> Any:
-        spark = self._spark()
+        spark = spark_options(self.spark)
 
         def request(number: int) -> dict[str, Any]:
             environment = {**self.identity.environment(number), **(self.env or {})}
@@ -167,5 +164,5 @@ class EmrJobRunOperator(LedgerOperator):
     def _stop_ours(self) -> None:
         ours = still_ours(self.ledger, self.identity, self.ledger.read().open_submissions)
         by = f"try {self.identity.try_number}"
-        place = job_run_target(on_words(self.on))
+        place = job_run_target(job_run_options(self.on))
         self._attempts(place).stop_all([submission.number for submission in ours], "the task was killed", by=by)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.clusters import ALIVE, Cluster
 from airflow_batchemr.aws.emr.existing_cluster import Guest
+from airflow_batchemr.aws.emr.options import cluster_options, owner_tag, split_commands, step_options
 from airflow_batchemr.aws.emr.own_cluster import ClusterWords, OwnCluster
 from airflow_batchemr.aws.emr.preflight import check_versions
 from airflow_batchemr.aws.emr.python_env import environments
@@ -16,9 +17,10 @@ from airflow_batchemr.aws.emr.running_cluster import serving
 from airflow_batchemr.aws.emr.step_configs import plan_steps
 from airflow_batchemr.aws.emr.submissions import StoppedError
 from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.operators.emr_base import EmrOperator
-from airflow_batchemr.operators.emr_words import cluster_words, owner_tag, step_words
+from airflow_batchemr.operators.options import check_when_parsed
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
@@ -63,7 +65,9 @@ class StepsOperator(EmrOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.steps = steps
+        with as_airflow_error():
+            self.steps = split_commands(steps)
+        check_when_parsed(step_options, self.steps)
         self.on_failure = on_failure
         self.resume_steps = resume_steps
         self.env = env
@@ -120,7 +124,7 @@ class StepsOperator(EmrOperator):
 
     def step_models(self) -> list[Step]:
         """The steps' words; raises `InvalidRequest`."""
-        return step_words(list(self.steps) if not isinstance(self.steps, str) else self.steps)
+        return step_options(self.steps)
 
     @abstractmethod
     def advance(self, planned: list[PlannedStep], submissions: EmrSubmissions) -> Advance:
@@ -157,16 +161,19 @@ class EphemeralEmrOperator(StepsOperator):
 
     def __init__(self, *, cluster: dict[str, Any], steps: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(steps=steps, **kwargs)
+        check_when_parsed(cluster_options, cluster)
         self.cluster = cluster
 
     def log_uri(self) -> str | None:
         """As the cluster's words have it."""
-        words = cluster_words(self.cluster)
+        words = cluster_options(self.cluster)
         return words.overrides.get("LogUri") or words.log_uri
 
     def advance(self, planned: list[PlannedStep], submissions: EmrSubmissions) -> Advance:
         """On a cluster of its own."""
-        words = ClusterWords(cluster_words(self.cluster), self.needs(), self.environments(), tags=owner_tag(self.owner))
+        words = ClusterWords(
+            cluster_options(self.cluster), self.needs(), self.environments(), tags=owner_tag(self.owner)
+        )
         configs = [step.config("check", words.step_default) for step in planned]
         words.request(self.identity, 0, configs[:256], stays=False, variant=Variant())
         return OwnCluster(

@@ -10,12 +10,12 @@ import boto3
 from airflow_batchemr.aws.batch.advance import Advance
 from airflow_batchemr.aws.batch.definitions import ensure_definition
 from airflow_batchemr.aws.batch.depend import parts_after
-from airflow_batchemr.aws.batch.options import BatchWords
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.batch.submissions import BatchSubmissions, done_folder
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger, Marker
+from airflow_batchemr.pipeline_file.models import Batch
 
 
 class KilledError(BaseException):
@@ -67,12 +67,12 @@ class Job:
     """One job of a run; each `attempt` of it is a try of Airflow's that may die at any call."""
 
     def __init__(
-        self, state, command, size, *, in_job=False, name="job", after=None, waits_for_children=False, **words
+        self, state, command, size, *, in_job=False, name="job", after=None, waits_for_children=False, **options
     ):
         self.waits_for_children = waits_for_children
         self.after = after
         self.state, self.size, self.in_job = state, size, in_job
-        self.words = BatchWords(queue="default", image="busybox", command=command, **words)
+        self.options = Batch.model_validate({"queue": "default", "image": "busybox", "command": command, **options})
         self.identity = JobIdentity(state, "dag", "2026-11-20T000000Z", name, "manual", name)
 
     def ledger(self, through=None):
@@ -95,13 +95,13 @@ class Job:
         if after == []:
             return []
         return submission_requests(
-            self.words,
-            ensure_definition(through, self.words),
+            self.options,
+            ensure_definition(through, self.options),
             identity,
             plan.number,
             plan.indices,
             size=self.size,
-            memory=self.words.memory_steps[plan.memory_step] if self.words.memory_steps else None,
+            memory=self.options.memory[plan.memory_step] if self.options.memory else None,
             after=after,
             done_uri=ledger.document_uri(done_folder(rerun_token)) if self.in_job else None,
         )
@@ -116,7 +116,7 @@ class Job:
             ledger,
             self.size,
             lambda plan: self.requests(through, ledger, identity, plan, rerun_token),
-            memory_sizes=max(1, len(self.words.memory_steps)),
+            memory_sizes=max(1, len(self.options.memory or [])),
         )
         state = ledger.read()
         if state.marker is not None:
