@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from airflow_batchemr.factory import build_dags, load_pipelines
-    from airflow_batchemr.operators.batch import BatchArrayOperator
     from airflow_batchemr.notifiers.pipeline import PipelineNotifier
+    from airflow_batchemr.operators.batch import BatchArrayOperator
     from airflow_batchemr.operators.emr import (
         EmrCreateClusterOperator,
         EmrJobRunOperator,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -52,6 +53,7 @@ REPLACED = {
     "scheduling_priority_override": "give scheduling_priority=",
     "status_retries": _WAITING,
     "submit_job_timeout": "give timeout= for an attempt, or deadline= for the whole job",
+    "tags": "leave it out: the work on AWS is tagged with the run's identity; a cluster takes cluster={'tags': …}",
     "terminate_job_flow_on_failure": "leave it out: give on_failure=, and the cluster ends after its steps in any case",
     "verify": _CONNECTION,
     "virtual_cluster_id": _RUN,
@@ -84,7 +86,7 @@ class AwsOperator(BaseOperator):
         region_name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        _reject(type(self).__name__, kwargs)
+        _reject(type(self), kwargs)
         if region and region_name and region != region_name:
             raise TypeError(f"{type(self).__name__}: region and region_name are the same argument: give one")
         super().__init__(**kwargs)
@@ -98,11 +100,18 @@ class AwsOperator(BaseOperator):
         Raises:
             TypeError: as for the constructor.
         """
-        _reject(cls.__name__, kwargs)
+        _reject(cls, kwargs)
         return super().partial(**kwargs)
 
 
-def _reject(operator: str, names: Iterable[str]) -> None:
-    found = [f"{name} ({REPLACED[name]})" for name in names if name in REPLACED]
+def _reject(operator: type[AwsOperator], names: Iterable[str]) -> None:
+    found = [name for name in names if name in REPLACED and name not in _taken(operator)]
     if found:
-        raise TypeError(f"{operator} does not take {', '.join(found)}")
+        instead = ", ".join(f"{name} ({REPLACED[name]})" for name in found)
+        raise TypeError(f"{operator.__name__} does not take {instead}")
+
+
+def _taken(operator: type[AwsOperator]) -> set[str]:
+    """Names of all arguments that an operator takes."""
+    inits = [vars(one)["__init__"] for one in operator.mro() if "__init__" in vars(one)]
+    return {name for init in inits for name in inspect.signature(init).parameters}

@@ -84,7 +84,8 @@ def submitted(aws, dag_id):
     ]
     jobs = aws.client("batch").describe_jobs(jobs=names)["jobs"] if names else []
     return sorted(
-        (job for job in jobs if job["tags"].get("batchemr:dag_id") == dag_id), key=lambda job: job["tags"]["batchemr:job"]
+        (job for job in jobs if job["tags"].get("batchemr:dag_id") == dag_id),
+        key=lambda job: job["tags"]["batchemr:job"],
     )
 
 

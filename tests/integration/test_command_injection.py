@@ -21,7 +21,7 @@ def program(tmp_path):
     script = tmp_path / "arguments.py"
     script.write_text("import json, pathlib, sys\npathlib.Path(sys.argv[1]).write_text(json.dumps(sys.argv[2:]))\n")
     value = HOSTILE.format(folder=tmp_path)
-    text = f"{sys.executable} {script} {tmp_path}/seen {{{{ params.x }}}} --x={{{{ params['x'] }}}} 'and {{{{ params.x }}}}'"
+    text = f"{sys.executable} {script} {tmp_path}/seen " + "{{ params.x }} --x={{ params['x'] }} 'and {{ params.x }}'"
     yield text, value
     assert [value, f"--x={value}", f"and {value}"] == json.loads((tmp_path / "seen").read_text())
     assert not (tmp_path / "owned").exists()
