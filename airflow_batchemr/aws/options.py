@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.pipeline_file.errors import Refusal
+from airflow_batchemr.pipeline_file.models import Job
 from airflow_batchemr.pipeline_file.models.base import Model
 from airflow_batchemr.pipeline_file.validation import Problem, validate
 
@@ -37,6 +38,15 @@ def validated(
     if problems or made is None:
         raise InvalidRequest(described(problems, where))
     return made
+
+
+def job_options(**options: Any) -> Job:
+    """Validate options that a pipeline file gives beside `batch:` or `emr:`, such as `deadline` and `env`.
+
+    Raises:
+        InvalidRequest: names every option that is wrong.
+    """
+    return validated(Job, {"name": "job", **options})
 
 
 def described(problems: Iterable[Problem], where: str = "") -> str:

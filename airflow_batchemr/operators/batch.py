@@ -10,9 +10,8 @@ from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
 from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.aws.options import validated
+from airflow_batchemr.aws.options import job_options, validated
 from airflow_batchemr.connections import as_airflow_error
-from airflow_batchemr.core import units
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
@@ -97,7 +96,7 @@ class BatchArrayOperator(BatchWork):
         self.index_of = index_of
         self.job_queue = job_queue or queue
         with as_airflow_error():
-            self.deadline = _duration(deadline, "deadline")
+            self.deadline = job_options(deadline=deadline).deadline
             self._keep({**given, "queue": self.job_queue})
             if not unresolved(array) and not isinstance(array, str):
                 self.array_options()
@@ -177,10 +176,3 @@ def _with_definition(given: Mapping[str, Any]) -> dict[str, Any]:
             raise InvalidRequest("job_definition: as text it is the same as `definition`: give one")
         options["definition"] = options.pop("job_definition")
     return options
-
-
-def _duration(value: Any, where: str) -> int | None:
-    try:
-        return None if value is None else units.seconds(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"{where}: {error}") from None

@@ -11,6 +11,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.aws.emr.failure_report import LOGS_LATE, why
 from airflow_batchemr.aws.emr.submissions import EmrSubmissions
+from airflow_batchemr.aws.options import job_options
+from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.history_reader import report_document
 from airflow_batchemr.engine.waiters import attach, still_ours
 from airflow_batchemr.links.base import push_links
@@ -38,15 +40,17 @@ class EmrOperator(LedgerOperator):
     """Base of the EMR operators.
 
     Args:
-        deadline: seconds from the first submission in which the work has to be done; then it is stopped and fails.
+        deadline: duration within which the work has to finish, from its first submission, such as 6h (a number is
+            seconds); then it is stopped and the task fails.
         **kwargs: of `LedgerOperator` and of Airflow's BaseOperator.
     """
 
     operator_extra_links = (EmrClusterLink(), EmrLogsLink(), HistoryLink(), LedgerLink())
 
-    def __init__(self, *, deadline: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, deadline: int | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.deadline = deadline
+        with as_airflow_error():
+            self.deadline = job_options(deadline=deadline).deadline
         self._killed = threading.Event()
 
     def folder(self) -> Path:

@@ -13,10 +13,12 @@ from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions, job_
 from airflow_batchemr.aws.emr.options import job_run_options, spark_options
 from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.aws.emr.submissions import StoppedError
+from airflow_batchemr.aws.options import job_options
+from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.waiters import attach, still_ours
 from airflow_batchemr.ledger import Marker
 from airflow_batchemr.operators.base import LedgerOperator
-from airflow_batchemr.operators.options import check_when_parsed
+from airflow_batchemr.operators.options import check_when_parsed, unresolved
 from airflow_batchemr.triggers.emr_job_run import JobRunTrigger
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ class EmrJobRunOperator(LedgerOperator):
         on: `{emr_serverless: {application, role}}` or `{emr_eks: {virtual_cluster, role, release}}`, both with a
             `log_uri` where the cause of a failure is to be found.
         env: variables for driver and executors.
-        deadline: seconds from the first submission in which the run has to be done; then it is stopped and fails.
+        deadline: duration within which the run has to finish, from its first submission, such as 6h (a number is
+            seconds); then it is cancelled and the task fails.
         **kwargs: of `LedgerOperator` and of Airflow's BaseOperator.
     """
 
@@ -55,7 +58,7 @@ class EmrJobRunOperator(LedgerOperator):
         spark: dict[str, Any],
         on: dict[str, Any],
         env: dict[str, str] | None = None,
-        deadline: int | None = None,
+        deadline: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -63,8 +66,9 @@ class EmrJobRunOperator(LedgerOperator):
         check_when_parsed(job_run_options, on)
         self.spark = spark
         self.on = on
-        self.env = env
-        self.deadline = deadline
+        with as_airflow_error():
+            self.deadline = job_options(deadline=deadline).deadline
+            self.env = env if unresolved(env) else job_options(env=env).env
         self._killed = threading.Event()
 
     def work(

@@ -17,10 +17,11 @@ from airflow_batchemr.aws.emr.running_cluster import serving
 from airflow_batchemr.aws.emr.step_configs import plan_steps
 from airflow_batchemr.aws.emr.submissions import StoppedError
 from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.options import job_options
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.operators.emr_base import EmrOperator
-from airflow_batchemr.operators.options import check_when_parsed
+from airflow_batchemr.operators.options import check_when_parsed, unresolved
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ class StepsOperator(EmrOperator):
         super().__init__(**kwargs)
         with as_airflow_error():
             self.steps = split_commands(steps)
+            self.on_failure = job_options(on_failure=on_failure).on_failure
+            self.env = env if unresolved(env) else job_options(env=env).env
         check_when_parsed(step_options, self.steps)
-        self.on_failure = on_failure
         self.resume_steps = resume_steps
-        self.env = env
         self._environments: dict[str, Environment] | None = None
 
     def work(
@@ -107,7 +108,7 @@ class StepsOperator(EmrOperator):
         told = self.identity.environment(0)
         return plan_steps(
             self.step_models(),
-            on_failure=self.on_failure,  # type: ignore[arg-type]
+            on_failure=self.on_failure,
             environment={**{name: told[name] for name in _STABLE}, **(self.env or {})},
             pythons={words: one.python for words, one in self.environments().items()},
         )
