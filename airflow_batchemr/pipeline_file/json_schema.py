@@ -156,10 +156,12 @@ def _part(name: str, part: dict[str, Any]) -> dict[str, Any]:
     for word, schema in part.get("properties", {}).items():
         if word == "name" and name in ("Pipeline", "Job"):
             continue
-        value = _with_variable(_inner({key: item for key, item in schema.items() if key not in ("title", "default")}))
+        told.setdefault(word, schema.get("description", ""))
+        value = _inner({key: item for key, item in schema.items() if key not in ("title", "default", "description")})
+        value = _with_variable(value)
         if name != "Param":
             value = _or(value, _NULL)
-        properties[word] = {"description": told[word], **value} if word in told else value
+        properties[word] = {"description": told[word], **value} if told[word] else value
     made = _object(properties, told.get(""))
     if name in _WHOLE and part.get("required"):
         made["required"] = part["required"]

@@ -179,7 +179,7 @@ def test_a_deadline_that_is_over_is_heeded_after_the_outage(aws, state, work):
     """The stop could not be made: it is made when AWS answers again, and the task says why it failed."""
     job = task(state, work, HOLD, deadline=600)
     trigger = job.begin()
-    aws.faults.error("DescribeJobs", times=2)
+    aws.faults.error("TerminateJob", times=2)
     over = job.begin(trigger.payload(status="deadline"))
     assert isinstance(over, OutageTrigger)
     with pytest.raises(AirflowFailException, match="The deadline of 600 s from the first submission has passed"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from airflow_batchemr.pipeline_file.checks.batches import batch
 from airflow_batchemr.pipeline_file.checks.jobs import job
 from airflow_batchemr.pipeline_file.checks.names import name
 from airflow_batchemr.pipeline_file.checks.order import order
 from airflow_batchemr.pipeline_file.checks.pipelines import pipeline
 
-__all__ = ["job", "name", "order", "pipeline"]
+__all__ = ["batch", "job", "name", "order", "pipeline"]

@@ -27,6 +27,20 @@ FARGATE = {
     8.0: _range(16, 60, 4),
     16.0: _range(32, 120, 8),
 }
+#: Size of a job whose file gives none: RegisterJobDefinition demands one.
+DEFAULT_VCPUS, DEFAULT_MEMORY = 1, 2048
+#: Options that only a job definition of our own can carry.
+OF_OUR_DEFINITION = (
+    "job_role",
+    "execution_role",
+    "platform",
+    "secrets",
+    "volumes",
+    "mount_points",
+    "ulimits",
+    "log_configuration",
+    "job_definition",
+)
 
 
 def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
@@ -41,6 +55,11 @@ def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
     ):
         either = ((*at, "image"), (*at, "definition"))
         yield Problem(either[0], "nothing to run: write `image:` or `definition:`", key=True, nothing_of=either)
+    if batch.registered_definition is not None:
+        for option in OF_OUR_DEFINITION:
+            if getattr(batch, option):
+                message = f"the job definition {batch.registered_definition} is used as it is and takes no `{option}`"
+                yield Problem((*at, option), message, "write `image:`, or add it to that job definition", key=True)
     if batch.queue is None and not batch.submit.get("jobQueue"):
         hint = "write `queue:`, here or in `defaults: {batch: …}`"
         yield Problem((*at, "queue"), "the job queue is missing", hint, key=True, nothing_of=((*at, "queue"),))
@@ -63,8 +82,12 @@ def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
 
 
 def _brings_command(batch: Batch) -> bool:
-    """Whether the command comes from elsewhere: raw requests, or without the preamble the image's own."""
-    raw = bool(batch.job_definition) or any(key in batch.submit for key in ("containerOverrides", "nodeOverrides"))
+    """Whether the command comes from elsewhere: a job definition, raw requests, or the image without the preamble."""
+    raw = (
+        bool(batch.job_definition)
+        or batch.registered_definition is not None
+        or any(key in batch.submit for key in ("containerOverrides", "nodeOverrides"))
+    )
     raw = raw or any(key.endswith("PropertiesOverride") for key in batch.submit)
     return raw or not batch.preamble
 
@@ -87,13 +110,17 @@ def _fargate(batch: Batch) -> Iterator[Problem]:
         sizes = ", ".join(f"{size:g}" for size in FARGATE)
         yield Problem((*at, "vcpus"), f"Fargate has {sizes} vCPUs, not {batch.vcpus:g}")
         return
-    fitting = (
-        FARGATE[float(batch.vcpus)] if batch.vcpus is not None else sorted({m for row in FARGATE.values() for m in row})
-    )
+    given = batch.vcpus
+    if given is None and not batch.job_definition:
+        given = DEFAULT_VCPUS
+    fitting = FARGATE[float(given)] if given is not None else sorted({m for row in FARGATE.values() for m in row})
+    which = f"with {batch.vcpus:g} vCPUs " if batch.vcpus is not None else ""
+    if batch.memory is None and DEFAULT_MEMORY not in fitting and not batch.job_definition:
+        message = f"Fargate {which}has no {DEFAULT_MEMORY} MiB of memory, the default"
+        yield Problem((*at, "vcpus"), message, f"write `memory: {min(fitting) // 1024}GiB` or more")
     for place, memory in enumerate(batch.memory or []):
         if memory not in fitting:
             near = min(fitting, key=lambda size: (abs(size - memory), size))
-            which = f"with {batch.vcpus:g} vCPUs " if batch.vcpus is not None else ""
             message = f"Fargate {which}has no {memory} MiB of memory"
             yield Problem((*at, "memory", place), message, f"the nearest is {near} MiB ({near / 1024:g} GiB)")
 

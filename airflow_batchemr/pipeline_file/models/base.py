@@ -117,18 +117,6 @@ def texts(value: object) -> list[str]:
     return [text(value)]
 
 
-def _command(value: object) -> str | list[str]:
-    if isinstance(value, str):
-        if not value.strip():
-            raise Refusal("the command is empty")
-        return value
-    if isinstance(value, list):
-        if not value:
-            raise Refusal("the command is empty")
-        return [text(item) for item in value]
-    raise Refusal(f"expected a command as text or as a list of words, not {shown(value)}")
-
-
 #: What Python 3.10 and 3.13 read alike.
 _MOMENT = r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?([zZ]|[+-]\d\d:\d\d)?)?"
 
@@ -195,14 +183,6 @@ Bytes = Annotated[
     int,
     BeforeValidator(lambda value: units.bytes_(_number_or_text(value, "a size like 8GiB or 512MiB"))),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _SIZE}]}),
-]
-#: A command: one line for a shell, or a list of words that no shell sees.
-Command = Annotated[
-    str | list[str],
-    BeforeValidator(_command),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string", "pattern": r"\S"}, {"type": "array", "items": SCALAR, "minItems": 1}]}
-    ),
 ]
 #: A date or a moment; without an offset it is in the pipeline's time zone.
 Moment = Annotated[

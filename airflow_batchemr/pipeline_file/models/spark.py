@@ -11,7 +11,6 @@ from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models.base import (
     SCALAR,
     TEXT,
-    Command,
     Form,
     Mebibytes,
     Model,
@@ -21,6 +20,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     Word,
     text,
 )
+from airflow_batchemr.pipeline_file.models.command import Command
 
 OnFailure = Literal["terminate_cluster", "cancel_and_wait", "continue"]
 
@@ -155,7 +155,8 @@ class Step(Model):
 
     Attributes:
         name: as EMR shows it; None is made from what it runs.
-        command: any command on the master (by command-runner.jar).
+        command: a command on the master (by command-runner.jar): a list of arguments, or text that is split as a
+            shell would, without a shell.
         jar: URI of a jar, with `class_`, `args` and `properties`.
         class_: its main class (`class`).
         args: its arguments.

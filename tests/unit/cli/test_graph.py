@@ -22,7 +22,7 @@ nightly:
     score: {after: {split: index}, array: 50, batch: {command: b}}
     check: {after: {split: finished}, batch: {command: c}}
     report: {after: [score, check], emr: {cluster: spark}, spark: {py: s3://code/x.py}}
-flat: {batch: {command: '<&">'}}
+flat: {batch: {command: ['<&">']}}
 """
 
 

@@ -84,7 +84,7 @@ def test_each_kind_of_step_becomes_what_emr_runs():
         {"raw": {"Name": "mine", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "x.jar"}}},
     )
     assert ["aws", "s3", "ls", "a b"] == words(command)
-    assert ["bash", "-c", "echo $HOME | wc -c"] == words(shell)
+    assert ["echo", "$HOME", "|", "wc", "-c"] == words(shell)
     assert ["s3-dist-cp", "--src=s3://in/", "--dest=hdfs:///in", "--groupBy=.*"] == words(copy)
     assert ["hive-script", "--run-hive-script", "--args", "-f", "s3://code/q.sql", "-d", "D=1"] == words(hive)
     assert {

@@ -48,7 +48,7 @@ def test_a_pipeline_of_one_job_is_a_dag_of_one_task(compiled):
     assert kwargs(plan, "score") == {
         "definition": "docker.prd.ace/java8:1",
         "queue": "data",
-        "command": "java -cp x.jar",
+        "command": ["java", "-cp", "x.jar"],
         "memory": 2048,
     }
     assert plan.dag_kwargs["schedule"] == {"cron": "0 13 * * *"}
@@ -185,7 +185,7 @@ def test_airflows_own_words_reach_the_operator(compiled):
     assert kwargs(plan, "p") == {
         "image": "etl:1",
         "queue": "data",
-        "command": "run.sh",
+        "command": ["run.sh"],
         "state": "s3://ledger/x",
         "retries": 3,
         "retry_delay": 120,

@@ -162,7 +162,7 @@ def test_an_environment_lies_over_the_defaults_of_its_file(load):
     """
     for environment, queue, bucket in ((None, "default", "dev"), ("prod", "prod", "prod"), ("dev", "default", "dev")):
         batch = only(load(text, environment=environment)).jobs["a"].batch
-        assert (queue, f"run s3://{bucket}") == (batch.queue, batch.command)
+        assert (queue, ["run", f"s3://{bucket}"]) == (batch.queue, batch.command)
 
 
 def test_variables_keep_their_type_and_templates_are_left(load):
@@ -185,7 +185,7 @@ def test_variables_keep_their_type_and_templates_are_left(load):
 def test_names_are_variables(load):
     """`${pipeline}`, `${job}` and, where one is chosen, `${environment}`."""
     text = "a: {jobs: {x: {batch: {image: 'i:1', queue: q, command: '${environment} ${pipeline} ${job}'}}}}"
-    assert "prod a x" == only(load(text, environment="prod")).jobs["x"].batch.command
+    assert ["prod", "a", "x"] == only(load(text, environment="prod")).jobs["x"].batch.command
     assert "no environment is chosen, and `${environment}` is its name" == load(text).errors[0].message
 
 
@@ -236,7 +236,7 @@ def test_a_job_extends_another(load):
         jobs["y"].batch.env,
         jobs["y"].after,
     )
-    assert (2, "d", {"A": "x", "B": "y"}, {}) == (
+    assert (2, ["d"], {"A": "x", "B": "y"}, {}) == (
         jobs["z"].retries,
         jobs["z"].batch.command,
         jobs["z"].batch.env,
