@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_batchemr.pipeline_file import load_file, words
+from airflow_batchemr.pipeline_file import keys, load_file
 from airflow_batchemr.pipeline_file.models.base import Model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,10 +40,10 @@ def test_every_pipeline_in_the_documentation_is_accepted(example: str, tmp_path:
 @pytest.mark.parametrize("model", BLOCKS, ids=lambda model: model.__name__)
 def test_the_reference_has_every_word_of_a_block(model: type) -> None:
     """One table of the reference has all words of the block, and none that it does not take."""
-    assert set(words.words_of(model)) in tables()
+    assert set(keys.keys_of(model)) in tables()
 
 
-@pytest.mark.parametrize("expected", [words.PIPELINE, words.JOB], ids=["pipeline", "job"])
+@pytest.mark.parametrize("expected", [keys.PIPELINE, keys.JOB], ids=["pipeline", "job"])
 def test_the_reference_has_every_word_of_pipelines_and_jobs(expected: tuple[str, ...]) -> None:
     """So it is for the words of a pipeline and of a job."""
     assert set(expected) in tables()

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from airflow_batchemr.pipeline_file import load_file
-from airflow_batchemr.pipeline_file.slicing import slice_text
+from airflow_batchemr.pipeline_file.extract import extract_entries
 
 JOB = "{image: 'i:1', queue: q, command: c}"
 
@@ -303,8 +303,8 @@ def test_one_pipeline_is_read_out_of_any_layout(load, text):
 
 def test_one_pipeline_is_cut_out_of_a_file_that_begins_with_a_document_mark():
     """Many editors put `---` first: the others are not parsed for it."""
-    assert "\n\ny: 2\n" == slice_text("--- # ours\nx: 1\ny: 2\n", ["y"])
-    assert None is slice_text("---\nx: 1\n---\ny: 2\n", ["y"])
+    assert "\n\ny: 2\n" == extract_entries("--- # ours\nx: 1\ny: 2\n", ["y"])
+    assert None is extract_entries("---\nx: 1\n---\ny: 2\n", ["y"])
 
 
 def test_the_source_of_a_pipeline_is_its_text(load):

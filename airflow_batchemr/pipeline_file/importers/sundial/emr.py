@@ -1,4 +1,4 @@
-"""Sundial's Spark tasks: a cluster of their own or an existing one, copies before and after, one spark-submit."""
+"""Translate Sundial's Spark tasks: a new or existing cluster, one spark-submit, and copies before and after it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _DEPLOY_MODE = "spark.submit.deployMode"
 
 
 def job(command: EmrCommand, task: Task, place: ImportPosition) -> dict[str, Any]:
-    """The words of a job for a Spark task."""
-    made: dict[str, Any] = {"region": command.region}
+    """Translate a Spark task."""
+    job: dict[str, Any] = {"region": command.region}
     cluster = command.emr_cluster
     if cluster.existing_emr_cluster is not None:
-        made["emr"] = {"cluster_id": cluster.existing_emr_cluster.cluster_id}
-        made["on_failure"] = "continue"
+        job["emr"] = {"cluster_id": cluster.existing_emr_cluster.cluster_id}
+        job["on_failure"] = "continue"
     elif cluster.new_emr_cluster is not None:
-        made["emr"] = _cluster(cluster.new_emr_cluster, place.at("emr", source=["emr_cluster", "new_emr_cluster"]))
-        made["on_failure"] = "terminate_cluster"
+        job["emr"] = _cluster(cluster.new_emr_cluster, place.at("emr", source=["emr_cluster", "new_emr_cluster"]))
+        job["on_failure"] = "terminate_cluster"
     if command.load_data:
-        made["load"] = _copies(command.load_data)
-    # The step keeps its name, by which people know it on EMR's console.
-    made["steps"] = [{"name": literal(command.job_name), "spark": _spark(command, place.at("steps", 0, "spark"))}]
+        job["load"] = _copies(command.load_data)
+    # Keep the step's name, which is shown in the EMR console.
+    job["steps"] = [{"name": literal(command.job_name), "spark": _spark(command, place.at("steps", 0, "spark"))}]
     if command.save_results:
-        made["save"] = _copies(command.save_results)
+        job["save"] = _copies(command.save_results)
     if task.max_runtime_seconds is not None:
-        made["deadline"] = _deadline(task, place.at("deadline"))
-    return made
+        job["deadline"] = _deadline(task, place.at("deadline"))
+    return job
 
 
 def _spark(command: EmrCommand, place: ImportPosition) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _spark(command: EmrCommand, place: ImportPosition) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             place.at("conf", source=["spark_conf", position]).note(
-                f"{item!r} is not key=value: spark-submit would have refused it; left out", refused=True
+                f"{item!r} is not key=value, which spark-submit rejects; omitted", refused=True
             )
             continue
         conf[literal(key.strip())] = literal(value)
@@ -60,7 +60,7 @@ def _spark(command: EmrCommand, place: ImportPosition) -> dict[str, Any]:
         ]
     if command.args:
         made["args"] = [literal(argument) for argument in command.args]
-    # spark-submit without a word for it runs the driver on the master.
+    # The default of spark-submit is client mode.
     made["deploy_mode"] = "cluster" if conf.get(_DEPLOY_MODE) == "cluster" else "client"
     if command.s3_log_details is not None:
         made["logs"] = {
@@ -83,15 +83,15 @@ def _cluster(cluster: NewCluster, place: ImportPosition) -> dict[str, Any]:
     if cluster.master_instance.instance_count != 1:
         made["master"]["count"] = 1
         place.at("master", "count", source=["master_instance", "instance_count"]).note(
-            f"was written as {cluster.master_instance.instance_count}, and was 1 in Sundial whatever was written"
+            f"was {cluster.master_instance.instance_count}, which Sundial ignored: it always used 1 master"
         )
-    for word, group in (("core", cluster.core_instance), ("task", cluster.task_instance)):
+    for role, group in (("core", cluster.core_instance), ("task", cluster.task_instance)):
         if group is None:
             continue
         if group.instance_count:
-            made[word] = _group(group)
+            made[role] = _group(group)
         else:
-            place.at(source=[f"{word}_instance", "instance_count"]).note(f"the {word} group had no instances: left out")
+            place.at(source=[f"{role}_instance", "instance_count"]).note(f"the {role} group had no instances; omitted")
     if cluster.ec2_subnet:
         made["subnets"] = cluster.ec2_subnet
     service, instances = cluster.emr_service_role, cluster.emr_job_flow_role
@@ -113,8 +113,8 @@ def _cluster(cluster: NewCluster, place: ImportPosition) -> dict[str, Any]:
         made["security_configuration"] = cluster.security_configuration
     made["tags"] = {"Name": literal(cluster.name)}
     place.at("tags", "Name", source=["name"]).note(
-        "was the cluster's name; a cluster is now named after its run, so that it is found again after a crash, and "
-        "keeps this name as a tag"
+        "was the cluster's name. Clusters are now named after their run, so that they are found again after a crash; "
+        "the old name is kept as a tag"
     )
     return made
 
@@ -130,7 +130,7 @@ def _group(group: InstanceGroup) -> dict[str, Any]:
 
 
 def _configurations(configurations: list[Configuration]) -> Any:
-    """The short form where it says everything, else EMR's own list."""
+    """The short form if it is sufficient, else EMR's own format."""
     names = [item.classification for item in configurations]
     if all(names) and len(set(names)) == len(names) and not any(item.configurations for item in configurations):
         return {item.classification: dict(item.properties or {}) for item in configurations}
@@ -149,15 +149,15 @@ def _configuration(item: Configuration) -> dict[str, Any]:
 
 
 def _deadline(task: Task, place: ImportPosition) -> str:
-    """Sundial's limit of an attempt as the limit of the whole job: the time of all attempts and the waits between."""
+    """The limit of the whole job: the time limits of all attempts and the delays between them."""
     limit = task.max_runtime_seconds
-    assert limit is not None  # noqa: S101 - the caller has looked
+    assert limit is not None  # noqa: S101 - checked by the caller
     if task.max_attempts == 1:
         return duration(limit)
     tries = range(task.max_attempts - 1)
-    waits = sum(task.backoff_base_seconds * max(task.backoff_exponent, 1.0) ** number for number in tries)
+    delays = sum(task.backoff_base_seconds * max(task.backoff_exponent, 1.0) ** number for number in tries)
     place.note(
-        f"Sundial gave each of the {task.max_attempts} attempts {duration(limit)}; here it is the time of all of them "
-        "and of the waits between them"
+        f"Sundial limited each of the {task.max_attempts} attempts to {duration(limit)}; the deadline covers all "
+        "attempts and the delays between them"
     )
-    return duration(int(min(limit * task.max_attempts + waits, 315_360_000)))
+    return duration(int(min(limit * task.max_attempts + delays, 315_360_000)))
