@@ -26,7 +26,7 @@ def combinations(matrix: Any) -> list[tuple[str, dict[str, Any]]]:
         Refusal: if it is not a matrix, two combinations have the same suffix, or there are too many.
     """
     if not isinstance(matrix, dict) or not matrix:
-        raise Refusal(f"expected a mapping like {{region: [eu, us]}}, not {shown(matrix)}")
+        raise Refusal(f"expected a mapping such as {{region: [eu, us]}}, not {shown(matrix)}")
     total = 1
     for axis, values in matrix.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", axis):

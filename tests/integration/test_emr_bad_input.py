@@ -18,7 +18,7 @@ CASES = {
         ["x"],
         "nothing to scale without a `core` group",
     ),
-    "task_without_core": ({**GROUPS, "task": {"type": "m5.xlarge"}}, ["x"], "a `task` group needs a `core` group"),
+    "task_without_core": ({**GROUPS, "task": {"type": "m5.xlarge"}}, ["x"], "a `task` group requires a `core` group"),
     "bid_no_number": (
         {"type": "m5.xlarge", "instances": 3, "market": "spot", "bid": "cheap"},
         ["x"],

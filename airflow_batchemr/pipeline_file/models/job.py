@@ -141,10 +141,7 @@ class Job(Model):
     )
     on_failure: OnFailure | None = Field(
         None,
-        description=(
-            "What EMR does if a step fails (EMR `ActionOnFailure`). Default: depends on the "
-            "cluster"
-        ),
+        description=("What EMR does if a step fails (EMR `ActionOnFailure`). Default: depends on the cluster"),
     )
     resume_steps: bool | None = Field(
         None,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.importers.translation import ImportPosition
 
 _DEPLOY_MODE = "spark.submit.deployMode"
+#: Limits of `retries` and `retry_backoff` in a pipeline file.
+MAX_RETRIES, MAX_FACTOR = 100, 10.0
 
 
 def job(command: EmrCommand, task: Task, place: ImportPosition) -> dict[str, Any]:
@@ -154,8 +156,9 @@ def _deadline(task: Task, place: ImportPosition) -> str:
     assert limit is not None  # noqa: S101 - checked by the caller
     if task.max_attempts == 1:
         return duration(limit)
-    tries = range(task.max_attempts - 1)
-    delays = sum(task.backoff_base_seconds * max(task.backoff_exponent, 1.0) ** number for number in tries)
+    # The limits of `retries` and `retry_backoff`, without which the sum could overflow.
+    retries, factor = min(task.max_attempts - 1, MAX_RETRIES), min(max(task.backoff_exponent, 1.0), MAX_FACTOR)
+    delays = sum(task.backoff_base_seconds * factor**number for number in range(retries))
     place.note(
         f"Sundial limited each of the {task.max_attempts} attempts to {duration(limit)}; the deadline covers all "
         "attempts and the delays between them"

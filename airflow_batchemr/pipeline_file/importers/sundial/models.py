@@ -50,7 +50,7 @@ def _price(value: object) -> str:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise Refusal(f"expected a price in dollars an hour like 0.07, not {shown(value)}")
+        raise Refusal(f"expected a price in dollars per hour such as 0.07, not {shown(value)}")
     return f"{number:.6f}".rstrip("0").rstrip(".")
 
 

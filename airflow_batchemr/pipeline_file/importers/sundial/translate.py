@@ -31,8 +31,6 @@ _WHEN = {
     "on_state_change": "on_change",
     "on_state_change_and_failures": "on_change_and_failures",
 }
-#: Maximum number of retries in a pipeline file.
-_MAX_RETRIES = 100
 #: Airflow's maximum retry delay in seconds (MAX_RETRY_DELAY).
 _AIRFLOW_MAX_DELAY = 86_400
 #: Sundial's default job queue (`batch.job.queue` in its configuration).
@@ -294,11 +292,11 @@ def _after(task: Task, process: Process, jobs: dict[str, str], place: ImportPosi
 def _retries(task: Task, place: ImportPosition) -> dict[str, Any]:
     """Translate attempts to retries: the delay before try n+1 is base * exponent^(n-1) seconds."""
     retries = task.max_attempts - 1
-    if retries > _MAX_RETRIES:
+    if retries > emr.MAX_RETRIES:
         place.at("retries", source=["max_attempts"]).note(
-            f"was {task.max_attempts} attempts; limited to {_MAX_RETRIES + 1}"
+            f"was {task.max_attempts} attempts; limited to {emr.MAX_RETRIES + 1}"
         )
-        retries = _MAX_RETRIES
+        retries = emr.MAX_RETRIES
     made: dict[str, Any] = {"retries": retries}
     if not retries:
         return made
