@@ -48,7 +48,7 @@ def update(document: str) -> str:
         name = match["model"]
         rows = [_row(by_name[name], key, schema) for key, schema in definitions[name]["properties"].items()]
         header = ["| key | type | default | description |", "|---|---|---|---|"]
-        return "\n".join([f"<!-- keys: {name} -->", *header, *rows, "<!-- end -->"])
+        return "\n".join([f"<!-- keys: {name} -->", "", *header, *rows, "", "<!-- end -->"])
 
     return _TABLE.sub(table, document)
 
