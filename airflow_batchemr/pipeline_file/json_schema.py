@@ -69,8 +69,8 @@ _WORK = {
 def json_schema() -> dict[str, Any]:
     """The schema of a whole file."""
     both = [(models.Pipeline, "validation"), (models.Job, "validation")]
-    _, made = models_json_schema(both, by_alias=True, ref_template="#/$defs/{model}")  # type: ignore[arg-type]
-    parts = {name: _part(name, part) for name, part in made["$defs"].items()}
+    _, schemas = models_json_schema(both, by_alias=True, ref_template="#/$defs/{model}")  # type: ignore[arg-type]
+    parts = {name: _part(name, part) for name, part in schemas["$defs"].items()}
     pipeline, job = parts.pop("Pipeline"), parts.pop("Job")
     extends = "Job of the same pipeline to inherit keys from, except `after` and `matrix`"
     job["properties"] |= {"matrix": _matrix(), "extends": {"type": "string", "description": extends}}

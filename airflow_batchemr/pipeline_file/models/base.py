@@ -57,13 +57,13 @@ class Form:
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         """Add the short forms to the schema."""
-        made = dict(handler(core))
+        result = dict(handler(core))
         if self.items:
-            made["items"] = {"anyOf": [made["items"], *self.items]}
+            result["items"] = {"anyOf": [result["items"], *self.items]}
         if self.values:
-            made["additionalProperties"] = {"anyOf": [made["additionalProperties"], *self.values]}
-        alone = [made["items"]] if self.single else []
-        return {"anyOf": [made, *alone, *self.others]} if alone or self.others else made
+            result["additionalProperties"] = {"anyOf": [result["additionalProperties"], *self.values]}
+        alone = [result["items"]] if self.single else []
+        return {"anyOf": [result, *alone, *self.others]} if alone or self.others else result
 
 
 @dataclass(frozen=True, eq=False)

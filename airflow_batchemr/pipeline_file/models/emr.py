@@ -96,14 +96,16 @@ def _configurations(value: object) -> object:
     """Convert `{classification: {key: value}}` to EMR's list of configurations."""
     if not isinstance(value, dict):
         return value
-    made = []
+    result = []
     for name, properties in value.items():
         if not isinstance(properties, dict):
             raise Refusal(
                 f"expected a mapping of the classification's properties, not {shown(properties)}", None, [name]
             )
-        made.append({"Classification": name, "Properties": {text(key): text(item) for key, item in properties.items()}})
-    return made
+        result.append(
+            {"Classification": name, "Properties": {text(key): text(item) for key, item in properties.items()}}
+        )
+    return result
 
 
 _IDLE = Annotated[Seconds, AfterValidator(_idle_timeout)]

@@ -21,13 +21,13 @@ BATCH = "arn:aws:states:::batch:submitJob.sync"
 EMR = "arn:aws:states:::elasticmapreduce:"
 
 
-def batch(parameters=None, **words):
+def batch(parameters=None, **fields):
     """A task that submits a Batch job."""
     given = {"JobName": "j", "JobDefinition": "etl:1", "JobQueue": "data"} | (parameters or {})
-    return {"Type": "Task", "Resource": BATCH, "Parameters": given} | words
+    return {"Type": "Task", "Resource": BATCH, "Parameters": given} | fields
 
 
-def machine(*states, **words):
+def machine(*states, **fields):
     """A sequence of states named A, B, C …, and additional states by name."""
     names = [chr(65 + number) for number in range(len(states))]
     made = {}
@@ -35,7 +35,7 @@ def machine(*states, **words):
         following = {"Next": names[number + 1]} if number + 1 < len(names) else {"End": True}
         ends = state.get("Type") in {"Succeed", "Fail", "Choice"} or "Next" in state
         made[name] = dict(state) if ends else following | state
-    return {"StartAt": "A", "States": made | words}
+    return {"StartAt": "A", "States": made | fields}
 
 
 def jobs(data):
@@ -319,12 +319,12 @@ def test_retry_of_a_parallel_applies_to_its_jobs():
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("fields", "expected"),
     [({}, "10m"), ({"Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 2}]}, "30m")],
 )
-def test_the_deadline_covers_the_timeouts_of_all_attempts(words, expected):
+def test_the_deadline_covers_the_timeouts_of_all_attempts(fields, expected):
     """TimeoutSeconds applied to each attempt; a deadline is measured from the first submission."""
-    assert expected == jobs(machine(batch(TimeoutSeconds=600, **words)))["A"]["deadline"]
+    assert expected == jobs(machine(batch(TimeoutSeconds=600, **fields)))["A"]["deadline"]
 
 
 CATCH = [{"ErrorEquals": ["States.ALL"], "Next": "H"}]
@@ -379,20 +379,20 @@ def test_a_handler_that_rejoins_the_main_path_is_rejected():
     assert expected == [(path, "other states lead to" in text) for path, text in problems(data)]
 
 
-def cluster(**words):
+def cluster(**fields):
     """A task that creates a cluster."""
     parameters = {
         "Name": "c",
         "ReleaseLabel": "emr-7.5.0",
         "LogUri": "s3://logs/",
         "Instances": {"MasterInstanceType": "m5.xlarge", "SlaveInstanceType": "m5.2xlarge", "InstanceCount": 4},
-    } | words
+    } | fields
     return {"Type": "Task", "Resource": EMR + "createCluster.sync", "Parameters": parameters, "ResultPath": "$.c"}
 
 
-def step(path="$.c.ClusterId", **words):
+def step(path="$.c.ClusterId", **fields):
     """A task that adds a step."""
-    made = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit", "s3://a.py"]}} | words
+    made = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit", "s3://a.py"]}} | fields
     parameters = {"ClusterId.$": path, "Step": made} if path.startswith("$") else {"ClusterId": path, "Step": made}
     return {"Type": "Task", "Resource": EMR + "addStep.sync", "Parameters": parameters, "ResultPath": None}
 

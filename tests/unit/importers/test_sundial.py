@@ -27,7 +27,7 @@ JINJA = jinja2.Environment()  # noqa: S701 - does not render HTML
 EVERY = json.loads((DATA / "every_field.json").read_text())
 
 
-def task(executable, **words):
+def task(executable, **fields):
     """A task definition with the required fields."""
     return {
         "task_definition_name": "main",
@@ -35,20 +35,20 @@ def task(executable, **words):
         "max_attempts": 1,
         "backoff_base_seconds": 0,
         "executable": executable,
-    } | words
+    } | fields
 
 
-def batch(**words):
+def batch(**fields):
     """A batch_image_command."""
-    return {"batch_image_command": {"image": "etl", "tag": "1", "command": ["run"], "memory": 512, "vCpus": 1} | words}
+    return {"batch_image_command": {"image": "etl", "tag": "1", "command": ["run"], "memory": 512, "vCpus": 1} | fields}
 
 
-def process(*tasks, **words):
+def process(*tasks, **fields):
     """A process definition."""
-    return {"process_definition_name": "p", "task_definitions": list(tasks or [task(batch())])} | words
+    return {"process_definition_name": "p", "task_definitions": list(tasks or [task(batch())])} | fields
 
 
-def spark(**words):
+def spark(**fields):
     """An emr_command on an existing cluster."""
     return {
         "emr_command": {
@@ -59,16 +59,16 @@ def spark(**words):
             "spark_conf": [],
             "args": [],
         }
-        | words
+        | fields
     }
 
 
-def group(**words):
+def group(**fields):
     """An instance group."""
-    return {"emr_instance_type": "m4.large", "instance_count": 1, "aws_market": {"on_demand": "on_demand"}} | words
+    return {"emr_instance_type": "m4.large", "instance_count": 1, "aws_market": {"on_demand": "on_demand"}} | fields
 
 
-def cluster(**words):
+def cluster(**fields):
     """An emr_command on a new cluster."""
     new = {
         "name": "c",
@@ -79,19 +79,19 @@ def cluster(**words):
         "emr_service_role": {"default_emr_service_role": "EMR_DefaultRole"},
         "emr_job_flow_role": {"default_emr_job_flow_role": "EMR_EC2_DefaultRole"},
     }
-    return spark(emr_cluster={"new_emr_cluster": new | words})
+    return spark(emr_cluster={"new_emr_cluster": new | fields})
 
 
-def pipeline(*args, **words):
+def pipeline(*args, **fields):
     """The pipeline of a translation without problems."""
-    translation = translate(process(*args, **words))
+    translation = translate(process(*args, **fields))
     assert not translation.problems
     return translation.file["p"]
 
 
-def job(executable, **words):
+def job(executable, **fields):
     """The job of a process with one task."""
-    return pipeline(task(executable, **words))["jobs"]["main"]
+    return pipeline(task(executable, **fields))["jobs"]["main"]
 
 
 def notes(data):
@@ -385,7 +385,7 @@ def test_dependencies_without_success_required_become_the_finished_rule():
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("fields", "expected"),
     [
         ({"max_attempts": 1, "backoff_base_seconds": 60, "backoff_exponent": 2.0}, {"retries": 0}),
         ({"max_attempts": 3, "backoff_base_seconds": 60}, {"retries": 2, "retry_delay": "1m"}),
@@ -401,9 +401,9 @@ def test_dependencies_without_success_required_become_the_finished_rule():
         ({"max_attempts": 500, "backoff_base_seconds": 1}, {"retries": 100, "retry_delay": "1s"}),
     ],
 )
-def test_attempts_and_backoff(words, expected):
+def test_attempts_and_backoff(fields, expected):
     """The delay before try n+1 is base * exponent^(n-1) seconds; values are limited to what a pipeline file allows."""
-    made = job(batch(), **words)
+    made = job(batch(), **fields)
     assert expected == {key: value for key, value in made.items() if key.startswith("retr")}
 
 
@@ -763,12 +763,14 @@ def test_any_mutation_is_translated_or_rejected(data, put, delete):
 
 
 @settings(max_examples=200, deadline=None)
-@given(text=st.text(max_size=30), words=st.lists(st.text(max_size=12), max_size=4))
-def test_any_text_reaches_the_program_unchanged(text, words, tmp_path_factory):
+@given(text=st.text(max_size=30), arguments=st.lists(st.text(max_size=12), max_size=4))
+def test_any_text_reaches_the_program_unchanged(text, arguments, tmp_path_factory):
     """Commands and values with any characters pass through YAML, variables and Jinja."""
-    data = process(task(batch(command=["run", *words], environment_variables=[{"variable_name": "V", "value": text}])))
+    data = process(
+        task(batch(command=["run", *arguments], environment_variables=[{"variable_name": "V", "value": text}]))
+    )
     spec = load(tmp_path_factory.getbasetemp(), data)
     assert [str(error) for error in spec.errors] == []
     made = spec.pipelines["p"].jobs["main"].batch
     assert text == JINJA.from_string(made.env["V"]).render()
-    assert ["run", *words] == [JINJA.from_string(argument).render() for argument in made.command]
+    assert ["run", *arguments] == [JINJA.from_string(argument).render() for argument in made.command]

@@ -32,19 +32,19 @@ def cluster(parameters: dict[str, Any], place: ImportPosition) -> dict[str, Any]
     """
     given: dict[str, Any] = _known(parameters, "createCluster")
     given.pop("Steps", None)
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for field, (key, kind) in _KEYS.items():
         if field in given:
-            made[key] = constant(given.pop(field), kind, field)
+            result[key] = constant(given.pop(field), kind, field)
     if "Applications" in given:
-        made["applications"] = [item["Name"] for item in given.pop("Applications")]
-    made |= _instances(dict(given.pop("Instances", {})), given, place)
+        result["applications"] = [item["Name"] for item in given.pop("Applications")]
+    result |= _instances(dict(given.pop("Instances", {})), given, place)
     if given.get("Configurations"):
-        made["configurations"] = given.pop("Configurations")
+        result["configurations"] = given.pop("Configurations")
     if "VisibleToAllUsers" in given and not given.pop("VisibleToAllUsers"):
-        made["visible"] = False
+        result["visible"] = False
     if "BootstrapActions" in given:
-        made["bootstrap"] = [
+        result["bootstrap"] = [
             {"path": item["ScriptBootstrapAction"]["Path"], "name": item["Name"]}
             | ({"args": item["ScriptBootstrapAction"]["Args"]} if item["ScriptBootstrapAction"].get("Args") else {})
             for item in given.pop("BootstrapActions")
@@ -57,14 +57,14 @@ def cluster(parameters: dict[str, Any], place: ImportPosition) -> dict[str, Any]
             "crash; the old name is kept as a tag"
         )
     if tags:
-        made["tags"] = tags
+        result["tags"] = tags
     if given:
-        made["overrides"] = _merged(made.pop("overrides", {}), given)
-    return made
+        result["overrides"] = _merged(result.pop("overrides", {}), given)
+    return result
 
 
 def _instances(given: dict[str, Any], above: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if given.pop("KeepJobFlowAliveWhenNoSteps", False):
         idle = above.get("AutoTerminationPolicy", {}).get("IdleTimeout")
         place.note(
@@ -72,27 +72,27 @@ def _instances(given: dict[str, Any], above: dict[str, Any], place: ImportPositi
             + ("" if idle is None else f"; its idle timeout of {idle} seconds is kept")
         )
     if "AutoTerminationPolicy" in above:
-        made["idle_timeout"] = f"{above.pop('AutoTerminationPolicy')['IdleTimeout']}s"
+        result["idle_timeout"] = f"{above.pop('AutoTerminationPolicy')['IdleTimeout']}s"
     for field, key in _INSTANCE_KEYS.items():
         if field in given:
-            made[key] = given.pop(field)
+            result[key] = given.pop(field)
     if given.pop("TerminationProtected", False):
-        made["termination_protection"] = True
+        result["termination_protection"] = True
     groups = given.get("InstanceGroups", [])
     simple = [_group(group) for group in groups]
     roles = [group.get("InstanceRole") for group in groups]
     if groups and None not in simple and len(set(roles)) == len(roles):
         given.pop("InstanceGroups")
-        made |= {_ROLES[role]: group for role, group in zip(roles, simple, strict=True)}
+        result |= {_ROLES[role]: group for role, group in zip(roles, simple, strict=True)}
     elif set(given) >= {"MasterInstanceType"} and not groups:
         count = given.pop("InstanceCount", 1)
-        made["master"] = {"type": given.pop("MasterInstanceType"), "count": 1}
-        slave = given.pop("SlaveInstanceType", made["master"]["type"])
+        result["master"] = {"type": given.pop("MasterInstanceType"), "count": 1}
+        slave = given.pop("SlaveInstanceType", result["master"]["type"])
         if count > 1:
-            made["core"] = {"type": slave, "count": count - 1}
+            result["core"] = {"type": slave, "count": count - 1}
     if given:
-        made["overrides"] = {"Instances": given}
-    return made
+        result["overrides"] = {"Instances": given}
+    return result
 
 
 def _group(given: dict[str, Any]) -> dict[str, Any] | None:
@@ -100,12 +100,12 @@ def _group(given: dict[str, Any]) -> dict[str, Any] | None:
     known = {"InstanceRole", "InstanceType", "InstanceCount", "Market", "BidPrice", "Name"}
     if set(given) - known or given.get("InstanceRole") not in _ROLES:
         return None
-    made = {"type": given.get("InstanceType"), "count": given.get("InstanceCount", 1)}
+    result = {"type": given.get("InstanceType"), "count": given.get("InstanceCount", 1)}
     if given.get("Market") == "SPOT":
-        made["market"] = "spot"
+        result["market"] = "spot"
         if "BidPrice" in given:
-            made["bid"] = given["BidPrice"]
-    return made
+            result["bid"] = given["BidPrice"]
+    return result
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -24,11 +24,11 @@ def retries(state: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
     Raises:
         UntranslatableError: if a value is only known at run time.
     """
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     rules = state.get("Retry", [])
     chosen = next((rule for rule in rules if _ANY & set(rule.get("ErrorEquals", []))), rules[0] if rules else None)
     if chosen is not None:
-        made = _retry(chosen, place)
+        result = _retry(chosen, place)
         if not _ANY & set(chosen.get("ErrorEquals", [])) or len(rules) > 1:
             place.at("retries", source=["Retry"]).note(
                 "Step Functions retried only some errors, or each error differently; Airflow retries any failure"
@@ -38,27 +38,27 @@ def retries(state: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
         raise UntranslatableError("TimeoutSecondsPath is only known at run time, but the deadline must be constant")
     if limit is not None:
         seconds = constant(limit, int, "TimeoutSeconds")
-        tries = made.get("retries", 0) + 1
-        made["deadline"] = duration(seconds * tries)
+        tries = result.get("retries", 0) + 1
+        result["deadline"] = duration(seconds * tries)
         if tries > 1:
             place.at("deadline", source=["TimeoutSeconds"]).note(
                 f"each of {tries} attempts was limited to {duration(seconds)}; the deadline covers all of them"
             )
     if "HeartbeatSeconds" in state:
         place.at(source=["HeartbeatSeconds"]).note("HeartbeatSeconds is omitted: jobs do not send heartbeats")
-    return made
+    return result
 
 
 def _retry(rule: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
     tries = constant(rule.get("MaxAttempts", 3), int, "MaxAttempts")
-    made: dict[str, Any] = {"retries": min(tries, _MAX_RETRIES)}
+    result: dict[str, Any] = {"retries": min(tries, _MAX_RETRIES)}
     if not tries:
-        return made
-    made["retry_delay"] = duration(constant(rule.get("IntervalSeconds", 1), int, "IntervalSeconds"))
+        return result
+    result["retry_delay"] = duration(constant(rule.get("IntervalSeconds", 1), int, "IntervalSeconds"))
     factor = constant(rule.get("BackoffRate", 2.0), (int, float), "BackoffRate")
     kept = min(max(factor, 1), _MAX_FACTOR)
     if kept != 1:
-        made["retry_backoff"] = int(kept) if kept == int(kept) else kept
+        result["retry_backoff"] = int(kept) if kept == int(kept) else kept
         if rule.get("JitterStrategy") != "FULL":
             place.at("retry_backoff", source=["Retry"]).note(
                 "Airflow adds random jitter of up to the same length to each delay"
@@ -69,8 +69,8 @@ def _retry(rule: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
             f"{_MAX_FACTOR}"
         )
     if "MaxDelaySeconds" in rule:
-        made["max_retry_delay"] = duration(constant(rule["MaxDelaySeconds"], int, "MaxDelaySeconds"))
-    return made
+        result["max_retry_delay"] = duration(constant(rule["MaxDelaySeconds"], int, "MaxDelaySeconds"))
+    return result
 
 
 class Handlers:

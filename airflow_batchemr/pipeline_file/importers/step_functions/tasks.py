@@ -137,32 +137,32 @@ def steps(given: list[Any], write: Writer, place: ImportPosition, *, shared: boo
 
 def _step(given: dict[str, Any], write: Writer, place: ImportPosition, *, shared: bool) -> dict[str, Any]:
     jar = dict(constant(given.get("HadoopJarStep"), dict, "HadoopJarStep"))
-    made: dict[str, Any] = {"name": write.text(given.get("Name", "step"), "Name")}
+    result: dict[str, Any] = {"name": write.text(given.get("Name", "step"), "Name")}
     args = [write.text(argument, "Args") for argument in constant(jar.get("Args", []), list, "Args")]
     if jar.get("Jar") == _COMMAND_RUNNER and not jar.get("Properties"):
-        made["command"] = args
+        result["command"] = args
     else:
-        made["jar"] = write.text(jar.get("Jar"), "Jar")
+        result["jar"] = write.text(jar.get("Jar"), "Jar")
         if jar.get("MainClass"):
-            made["class"] = write.text(jar["MainClass"], "MainClass")
+            result["class"] = write.text(jar["MainClass"], "MainClass")
         if args:
-            made["args"] = args
+            result["args"] = args
         if jar.get("Properties"):
-            made["properties"] = {
+            result["properties"] = {
                 item["Key"]: write.text(item.get("Value"), item["Key"])
                 for item in constant(jar["Properties"], list, "Properties")
             }
     action = constant(given.get("ActionOnFailure", "CONTINUE"), str, "ActionOnFailure")
     if action not in _ACTIONS:
         raise UntranslatableError(f"unknown ActionOnFailure {action}")
-    made["on_failure"] = _ACTIONS[action]
-    if shared and made["on_failure"] == "terminate_cluster":
-        made["on_failure"] = "cancel_and_wait"
+    result["on_failure"] = _ACTIONS[action]
+    if shared and result["on_failure"] == "terminate_cluster":
+        result["on_failure"] = "cancel_and_wait"
         place.at("on_failure").note(
             "was TERMINATE_CLUSTER; the cluster is now terminated after the last job that uses it, whether or not the "
             "jobs succeed"
         )
-    return made
+    return result
 
 
 def cluster_of(value: Any, write: Writer) -> dict[str, str]:

@@ -148,15 +148,15 @@ def payload(template: Any, value: Any, context: dict[str, Any]) -> Any:
         context: the value of `$$`.
     """
     if isinstance(template, dict):
-        made = {}
+        result = {}
         for key, item in template.items():
             if key.endswith(".$"):
                 if not isinstance(item, str):
                     raise UntranslatableError(f"`{key}` requires a path or an intrinsic function")
-                made[key[:-2]] = expression(item, value, context)
+                result[key[:-2]] = expression(item, value, context)
             else:
-                made[key] = payload(item, value, context)
-        return made
+                result[key] = payload(item, value, context)
+        return result
     return [payload(item, value, context) for item in template] if isinstance(template, list) else template
 
 
@@ -166,10 +166,10 @@ def expression(text: str, value: Any, context: dict[str, Any]) -> Any:
     Raises:
         UntranslatableError: if it is invalid, or only known at run time.
     """
-    made, at = _expression(text, 0, value, context)
+    result, at = _expression(text, 0, value, context)
     if text[at:].strip():
         raise UntranslatableError(f"invalid path or intrinsic function: {text}")
-    return made
+    return result
 
 
 def _expression(text: str, at: int, value: Any, context: dict[str, Any]) -> tuple[Any, int]:

@@ -53,23 +53,23 @@ def _spark(command: EmrCommand, place: ImportPosition) -> dict[str, Any]:
             )
             continue
         conf[literal(key.strip())] = literal(value)
-    made: dict[str, Any] = {"class": literal(command.class_), "jar": literal(command.s3_jar_path)}
+    result: dict[str, Any] = {"class": literal(command.class_), "jar": literal(command.s3_jar_path)}
     if conf:
-        made["conf"] = conf
+        result["conf"] = conf
     if command.spark_packages:
-        made["packages"] = [
+        result["packages"] = [
             literal(f"{package.group_id}:{package.artifact_id}:{package.version}") for package in command.spark_packages
         ]
     if command.args:
-        made["args"] = [literal(argument) for argument in command.args]
+        result["args"] = [literal(argument) for argument in command.args]
     # The default of spark-submit is client mode.
-    made["deploy_mode"] = "cluster" if conf.get(_DEPLOY_MODE) == "cluster" else "client"
+    result["deploy_mode"] = "cluster" if conf.get(_DEPLOY_MODE) == "cluster" else "client"
     if command.s3_log_details is not None:
-        made["logs"] = {
+        result["logs"] = {
             "group": literal(command.s3_log_details.log_group_name),
             "stream": literal(command.s3_log_details.log_stream_name),
         }
-    return made
+    return result
 
 
 def _copies(copies: list[S3Copy]) -> list[dict[str, str]]:
@@ -77,13 +77,13 @@ def _copies(copies: list[S3Copy]) -> list[dict[str, str]]:
 
 
 def _cluster(cluster: NewCluster, place: ImportPosition) -> dict[str, Any]:
-    made: dict[str, Any] = {"release": cluster.release_label}
+    result: dict[str, Any] = {"release": cluster.release_label}
     if cluster.applications:
-        made["applications"] = list(cluster.applications)
-    made["log_uri"] = literal(cluster.s3_log_uri)
-    made["master"] = _group(cluster.master_instance)
+        result["applications"] = list(cluster.applications)
+    result["log_uri"] = literal(cluster.s3_log_uri)
+    result["master"] = _group(cluster.master_instance)
     if cluster.master_instance.instance_count != 1:
-        made["master"]["count"] = 1
+        result["master"]["count"] = 1
         place.at("master", "count", source=["master_instance", "instance_count"]).note(
             f"was {cluster.master_instance.instance_count}, which Sundial ignored: it always used 1 master"
         )
@@ -91,44 +91,44 @@ def _cluster(cluster: NewCluster, place: ImportPosition) -> dict[str, Any]:
         if group is None:
             continue
         if group.instance_count:
-            made[role] = _group(group)
+            result[role] = _group(group)
         else:
             place.at(source=[f"{role}_instance", "instance_count"]).note(f"the {role} group had no instances; omitted")
     if cluster.ec2_subnet:
-        made["subnets"] = cluster.ec2_subnet
+        result["subnets"] = cluster.ec2_subnet
     service, instances = cluster.emr_service_role, cluster.emr_job_flow_role
-    made["service_role"] = (
+    result["service_role"] = (
         service.custom_emr_service_role.role_name
         if service.custom_emr_service_role is not None
         else service.default_emr_service_role
     )
-    made["instance_role"] = (
+    result["instance_role"] = (
         instances.custom_emr_job_flow_role.role_name
         if instances.custom_emr_job_flow_role is not None
         else instances.default_emr_job_flow_role
     )
     if not cluster.visible_to_all_users:
-        made["visible"] = False
+        result["visible"] = False
     if cluster.configurations:
-        made["configurations"] = _configurations(cluster.configurations)
+        result["configurations"] = _configurations(cluster.configurations)
     if cluster.security_configuration:
-        made["security_configuration"] = cluster.security_configuration
-    made["tags"] = {"Name": literal(cluster.name)}
+        result["security_configuration"] = cluster.security_configuration
+    result["tags"] = {"Name": literal(cluster.name)}
     place.at("tags", "Name", source=["name"]).note(
         "was the cluster's name. Clusters are now named after their run, so that they are found again after a crash; "
         "the old name is kept as a tag"
     )
-    return made
+    return result
 
 
 def _group(group: InstanceGroup) -> dict[str, Any]:
-    made: dict[str, Any] = {"type": group.emr_instance_type, "count": group.instance_count}
+    result: dict[str, Any] = {"type": group.emr_instance_type, "count": group.instance_count}
     if group.aws_market.spot is not None:
-        made["market"] = "spot"
-        made["bid"] = group.aws_market.spot.bid_price
+        result["market"] = "spot"
+        result["bid"] = group.aws_market.spot.bid_price
     if group.ebs_volume_size is not None:
-        made["ebs"] = {"size": group.ebs_volume_size, "type": "gp2"}
-    return made
+        result["ebs"] = {"size": group.ebs_volume_size, "type": "gp2"}
+    return result
 
 
 def _configurations(configurations: list[Configuration]) -> Any:
@@ -140,14 +140,14 @@ def _configurations(configurations: list[Configuration]) -> Any:
 
 
 def _configuration(item: Configuration) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if item.classification is not None:
-        made["Classification"] = item.classification
+        result["Classification"] = item.classification
     if item.properties is not None:
-        made["Properties"] = dict(item.properties)
+        result["Properties"] = dict(item.properties)
     if item.configurations is not None:
-        made["Configurations"] = [_configuration(inner) for inner in item.configurations]
-    return made
+        result["Configurations"] = [_configuration(inner) for inner in item.configurations]
+    return result
 
 
 def _deadline(task: Task, place: ImportPosition) -> str:

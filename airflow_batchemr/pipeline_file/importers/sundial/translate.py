@@ -168,48 +168,50 @@ def _queue(translation: Translation, queue: str | None) -> None:
 
 
 def _schedule(process: Process, place: ImportPosition) -> Any:
-    made: Any = None
+    result: Any = None
     if process.schedule is None:
         return None
     if process.schedule.continuous_schedule is not None:
-        made = {"continuous": {"pause": duration(process.schedule.continuous_schedule.buffer_seconds or 0)}}
+        result = {"continuous": {"pause": duration(process.schedule.continuous_schedule.buffer_seconds or 0)}}
     elif process.schedule.cron_schedule is not None:
-        made = _cron(process.schedule.cron_schedule, place.at(source=["cron_schedule"]))
-    if process.paused and made is not None:
-        written = repr(made) if isinstance(made, str) else f"{{continuous: {{pause: {made['continuous']['pause']}}}}}"
+        result = _cron(process.schedule.cron_schedule, place.at(source=["cron_schedule"]))
+    if process.paused and result is not None:
+        written = (
+            repr(result) if isinstance(result, str) else f"{{continuous: {{pause: {result['continuous']['pause']}}}}}"
+        )
         place.note(
             f"paused in Sundial: only manual runs were started; to resume the schedule, set `schedule: {written}`"
         )
         return None
-    return made
+    return result
 
 
 def _cron(cron: CronSchedule, place: ImportPosition) -> str | None:
     fields = {name: getattr(cron, name) for name in CronSchedule.model_fields}
     quartz = " ".join(fields[name] for name in ("minutes", "hours", "day_of_month", "month", "day_of_week"))
     try:
-        made = to_cron(**fields)
+        result = to_cron(**fields)
     except QuartzError as error:
         place.at(source=[error.field]).note(
             f"the Quartz schedule '{quartz}' has no exact cron equivalent: {error.field}: {error}", refused=True
         )
         return None
-    if not re.fullmatch(r"\S+ \* \* \* \*", made):
+    if not re.fullmatch(r"\S+ \* \* \* \*", result):
         place.note("Sundial used the time zone of its server; the hours are now in UTC unless you set `timezone:`")
-    return made
+    return result
 
 
 def _notify(process: Process, place: ImportPosition) -> list[dict[str, Any]]:
-    made: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     mails: list[tuple[tuple[str | int, ...], Email]] = []
     for position, notification in enumerate(process.notifications or []):
         if notification.email is not None:
             mails.append((("notifications", position, "email"), notification.email))
         if notification.pagerduty is not None:
-            made.append(
+            result.append(
                 _pagerduty(
                     notification.pagerduty,
-                    place.at("notify", len(made), source=["notifications", position, "pagerduty"]),
+                    place.at("notify", len(result), source=["notifications", position, "pagerduty"]),
                 )
             )
     mails += [(("subscriptions", position), mail) for position, mail in enumerate(process.subscriptions or [])]
@@ -218,12 +220,12 @@ def _notify(process: Process, place: ImportPosition) -> list[dict[str, Any]]:
             place.at("notify", source=source).note(f"{mail.email} had notify_when: never; omitted")
             continue
         address = formataddr((mail.name, mail.email)) if mail.name.isascii() else mail.email
-        made.append({"email": address, "when": _WHEN[mail.notify_when]})
-    if any("email" in item for item in made):
+        result.append({"email": address, "when": _WHEN[mail.notify_when]})
+    if any("email" in item for item in result):
         place.at("notify", source=mails[0][0]).note(
             "Sundial sent mail through Amazon SES; Airflow uses its SMTP connection (smtp_default)"
         )
-    return made
+    return result
 
 
 def _pagerduty(pagerduty: Pagerduty, place: ImportPosition) -> dict[str, Any]:
@@ -297,10 +299,10 @@ def _retries(task: Task, place: ImportPosition) -> dict[str, Any]:
             f"was {task.max_attempts} attempts; limited to {emr.MAX_RETRIES + 1}"
         )
         retries = emr.MAX_RETRIES
-    made: dict[str, Any] = {"retries": retries}
+    result: dict[str, Any] = {"retries": retries}
     if not retries:
-        return made
-    made["retry_delay"] = duration(task.backoff_base_seconds)
+        return result
+    result["retry_delay"] = duration(task.backoff_base_seconds)
     factor = task.backoff_exponent
     at = place.at("retry_backoff", source=["backoff_exponent"])
     if not 1 <= factor <= 10:
@@ -308,9 +310,9 @@ def _retries(task: Task, place: ImportPosition) -> dict[str, Any]:
         at.note(f"was {factor:g}; the factor must be between 1 and 10")
         factor = kept
     if factor != 1:
-        made["retry_backoff"] = int(factor) if factor == int(factor) else factor
+        result["retry_backoff"] = int(factor) if factor == int(factor) else factor
         at.note("Airflow adds random jitter of up to the same length to each delay")
         longest = task.backoff_base_seconds * factor ** min(retries - 1, 64)
         if longest > _AIRFLOW_MAX_DELAY:
             at.note(f"the last delays are limited to {duration(_AIRFLOW_MAX_DELAY)} by Airflow")
-    return made
+    return result
