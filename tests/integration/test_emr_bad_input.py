@@ -22,7 +22,7 @@ CASES = {
     "bid_no_number": (
         {"type": "m5.xlarge", "instances": 3, "market": "spot", "bid": "cheap"},
         ["x"],
-        "expected a price in dollars per hour such as 0.07",
+        "expected a price in dollars per hour such as 0.07, not cheap",
     ),
     "unknown_application": (
         {"type": "m5.xlarge", "applications": ["Sparc"]},
