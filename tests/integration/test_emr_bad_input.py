@@ -15,17 +15,17 @@ GROUPS = {"master": {"type": "m5.xlarge"}}
 FLEETS = {"fleets": {"master": {"types": ["m5.xlarge"], "on_demand": 1}}}
 #: name: words of the cluster, steps, what is said
 CASES = {
-    "groups_and_fleets": ({**GROUPS, **FLEETS}, ["x"], "cannot be mixed: `fleets` and `master`"),
+    "groups_and_fleets": ({**GROUPS, **FLEETS}, ["x"], "`fleets` and `master` cannot be combined"),
     "no_core_to_scale": (
         {**GROUPS, "managed_scaling": {"minimum": 1, "maximum": 2}},
         ["x"],
         "nothing to scale without a `core` group",
     ),
-    "task_without_core": ({**GROUPS, "task": {"type": "m5.xlarge"}}, ["x"], "a `task` group needs a `core` group"),
+    "task_without_core": ({**GROUPS, "task": {"type": "m5.xlarge"}}, ["x"], "a `task` group requires a `core` group"),
     "bid_no_number": (
         {"type": "m5.xlarge", "instances": 3, "market": "spot", "bid": "cheap"},
         ["x"],
-        "a bid is a price in dollars an hour like 0.07, not cheap",
+        "expected a price in dollars per hour such as 0.07, not cheap",
     ),
     "unknown_application": (
         {"type": "m5.xlarge", "applications": ["Sparc"]},

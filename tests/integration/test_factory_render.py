@@ -136,7 +136,7 @@ def test_a_file_with_mistakes_is_not_rendered(tmp_path):
     (tmp_path / "p.yaml").write_text("p:\n  schedul: x\n")
     result = CliRunner().invoke(app, [str(tmp_path / "p.yaml"), "-o", str(tmp_path / "p.py")])
     assert result.exit_code == 1
-    assert "p.yaml:2:3: error: unknown word `schedul`" in result.output
+    assert "p.yaml:2:3: error: unknown key `schedul`" in result.output
     assert not (tmp_path / "p.py").exists()
 
 

@@ -177,7 +177,7 @@ def test_a_conda_environment_is_made_by_micromamba(tmp_path):
 def test_a_packed_environment_needs_cluster_mode():
     """In client mode nobody unpacks it for the driver."""
     words = {"py": "s3://x.py", "python_env": "hdfs:///env.tar.gz", "deploy_mode": "client"}
-    with pytest.raises(ValidationError, match="cluster mode only"):
+    with pytest.raises(ValidationError, match="not supported with `deploy_mode: client`"):
         Spark.model_validate(words)
 
 
