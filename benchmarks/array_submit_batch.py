@@ -32,10 +32,11 @@ def resident(field: str = "VmRSS") -> float:
 def worker(size: int) -> None:
     """The process that plays the worker: all its imports and clients are there before its memory is measured."""
     from airflow_batchemr.aws.batch.advance import Advance
+    from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+
     from airflow_batchemr.aws.batch.definitions import ensure_definition
     from airflow_batchemr.aws.batch.queues import check_queue
     from airflow_batchemr.aws.batch.requests import submission_requests
-    from airflow_batchemr.aws.batch.submissions import BatchSubmissions
     from airflow_batchemr.connections import connection_clients
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import Ledger
