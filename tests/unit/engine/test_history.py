@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.engine.history import index_history_of, job_history_of
+from airflow_batchemr.engine.history import job_history_of
+from airflow_batchemr.engine.submission_facts import index_history_of
 from airflow_batchemr.ledger import (
     Failure,
     Handle,
