@@ -14,6 +14,7 @@ from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger import Handle, HandleJob, Intent, Ledger, Marker, Request
 from airflow_batchemr.operators.batch import BatchArrayOperator
+from airflow_batchemr.operators.emr import EphemeralEmrOperator
 from tests.integration.batch_engine import eventually
 from tests.integration.task_engine import Task
 
@@ -187,6 +188,22 @@ def test_a_failure_that_airflow_did_not_record_is_shown_with_its_report(false_fa
     assert "submission 1: failed (not recorded)" in shown
     assert "1 of 4 indices failed; 3 are done and will not run again" in shown
     assert "what has not succeeded runs again" in shown
+
+
+def test_steps_that_airflow_did_not_record_are_shown(aws):
+    """Each with its state; the cluster has ended by itself."""
+    steps = [{"name": "load", "command": ["true"]}]
+    cluster = {"type": "m5.xlarge"}
+    task = Task(lambda: EphemeralEmrOperator(task_id="spark", cluster=cluster, steps=steps))
+    assert hasattr(task.begin(), "run")
+    emr = aws.client("emr")
+    (found,) = emr.list_clusters()["Clusters"]
+    eventually(lambda: emr.describe_cluster(ClusterId=found["Id"])["Cluster"]["Status"]["State"] == "TERMINATED")
+    shown = batchemr("dag", KEY, "spark")
+    assert "submission 1: succeeded (not recorded) after " in shown
+    assert "load" in facts(shown)["step"]
+    assert facts(shown)["step"].endswith("COMPLETED")
+    assert facts(shown)["state on AWS"].startswith("TERMINATED")
 
 
 def test_what_aws_runs_is_shown_in_its_own_state(aws, false_failure, monkeypatch):

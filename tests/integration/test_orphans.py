@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 from typer.testing import CliRunner
 
 from airflow_batchemr.aws.batch.backend import BatchBackend
-from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.clients import Clients, boto3_clients
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.job_run import JobRunBackend
@@ -60,7 +60,7 @@ class Work:
     def batch_engine(self, job, command="sleep 300"):
         """Of an array of 2."""
         backend = BatchBackend(
-            options=BatchWords(queue="default", definition="own:1", command=command),
+            options=batch_options({"queue": "default", "definition": "own:1", "command": command}),
             size=2,
             clients=self.clients,
             ledger=self.ledger(job),
