@@ -8,6 +8,7 @@ import textwrap
 
 import boto3
 import pytest
+from airflow.sdk import DAG
 from typer.testing import CliRunner
 
 from airflow_batchemr.cli.app import app
@@ -194,7 +195,12 @@ def test_steps_that_airflow_did_not_record_are_shown(aws):
     """Each with its state; the cluster has ended by itself."""
     steps = [{"name": "load", "command": ["true"]}]
     cluster = {"type": "m5.xlarge"}
-    task = Task(lambda: EphemeralEmrOperator(task_id="spark", cluster=cluster, steps=steps))
+
+    def make():
+        with DAG("dag", schedule=None):
+            return EphemeralEmrOperator(task_id="spark", cluster=cluster, steps=steps)
+
+    task = Task(make)
     assert hasattr(task.begin(), "run")
     emr = aws.client("emr")
     (found,) = emr.list_clusters()["Clusters"]
