@@ -117,7 +117,7 @@ def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
         _lines(_job_json(pipeline, run_key, story) for story in told)
         return
     common.table(
-        ["job", "state", "done", "attempts", "began", "took"],
+        ["job", "state", "done", "submissions", "began", "took"],
         [
             [one.job, one.state, one.progress, str(len(one.submissions)), _time(one.began), _took(one.began, one.ended)]
             for one in told
@@ -191,7 +191,7 @@ def _job_json(pipeline: str, run_key: str, story: JobHistory) -> dict[str, Any]:
         "size": story.size,
         "began": story.began,
         "ended": story.ended,
-        "attempts": [
+        "submissions": [
             {
                 "number": one.number,
                 "kind": one.kind,

@@ -47,7 +47,7 @@ class Started:
     @property
     def submission(self) -> int | None:
         """The attempt's number; None for what was started by hand."""
-        number = self.tag("attempt")
+        number = self.tag("submission")
         return int(number) if number.isdecimal() else None
 
     @property

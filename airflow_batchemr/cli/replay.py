@@ -129,7 +129,7 @@ def _show(shard: Shard, *, json_: bool) -> None:
     shown: dict[str, Any] = {
         "index": shard.index,
         "size": shard.size,
-        "attempt": shard.submission,
+        "submission": shard.submission,
         "command": shard.program(),
         "environment": shard.program_environment(),
         "image": shard.image,

@@ -82,7 +82,7 @@ def marked(ledger: JobLedger, shard: Shard) -> str:
             "run_key": shard.intent.run_key,
             "job": shard.intent.job,
             "size": shard.size,
-            "attempts": len(state.numbers),
+            "submissions": len(state.numbers),
             "ledger": ledger.uri,
         }
         ledger.mark(Marker(submission=max(state.numbers), size=shard.size, rerun_token=state.rerun_token, xcom=xcom))

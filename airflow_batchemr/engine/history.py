@@ -188,7 +188,7 @@ def index_history_of(
     for submission in state.submissions:
         if index not in submission.indices:
             continue
-        facts = [("attempt", str(submission.number)), ("outcome", _outcome(submission, index))]
+        facts = [("submission", str(submission.number)), ("outcome", _outcome(submission, index))]
         said = _said_of(submission, children.get(submission.number, ()), index)
         container = said.get("container") or {}
         failure = next(
@@ -203,7 +203,7 @@ def index_history_of(
                 ("Batch job", said.get("jobId") or (failure.job_id if failure else None)),
                 ("started", _moment(said.get("startedAt"))),
                 ("stopped", _moment(said.get("stoppedAt"))),
-                ("tries by Batch", len(said.get("attempts") or ()) or None),
+                ("tries by Batch", len(said.get("submissions") or ()) or None),
                 ("machine", container.get("containerInstanceArn")),
                 ("log stream", container.get("logStreamName") or (failure.log_stream if failure else None)),
             )

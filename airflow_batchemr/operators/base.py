@@ -157,7 +157,7 @@ class LedgerOperator(BaseOperator, ABC):
                 since=since,
                 looks=looks + 1,
                 identity=self.identity.values(),
-                submissions=list(self._open or outage.get("attempts") or (event or {}).get("attempts") or ()),
+                submissions=list(self._open or outage.get("submissions") or (event or {}).get("submissions") or ()),
                 before=None if before is None else sorted(before),
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,

@@ -265,7 +265,7 @@ class BatchWork(LedgerOperator):
             "run_key": self.identity.run_key,
             "job": self.identity.job,
             "size": size,
-            "attempts": len(step.state.numbers),
+            "submissions": len(step.state.numbers),
             "ledger": self.ledger.uri,
         }
         submission = max(step.state.numbers, default=0)

@@ -71,7 +71,7 @@ class EmrOperator(LedgerOperator):
         """
         status = (event or {}).get("status")
         if status == "told":
-            raise AirflowException(self._report(state, (event or {})["attempts"], names, final=True)[0])
+            raise AirflowException(self._report(state, (event or {})["submissions"], names, final=True)[0])
         if status == "deadline":
             self._stop_all("the deadline is over", by="deadline")
             raise AirflowFailException(

@@ -132,7 +132,7 @@ class StepsOperator(EmrOperator):
             "job": self.identity.job,
             "cluster_id": move.cluster_id,
             "steps": len(planned),
-            "attempts": len(move.state.numbers),
+            "submissions": len(move.state.numbers),
             "ledger": self.ledger.uri,
         }
         submission = max(move.state.numbers, default=0)

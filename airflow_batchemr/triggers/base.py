@@ -70,7 +70,7 @@ class LedgerTrigger(BaseTrigger):
         """The arguments that make this trigger again, those of a subclass among them."""
         return {
             "identity": self.identity,
-            "attempts": self.submissions,
+            "submissions": self.submissions,
             "before": self.before,
             "aws_conn_id": self.aws_conn_id,
             "region": self.region,
@@ -93,7 +93,7 @@ class LedgerTrigger(BaseTrigger):
 
     def payload(self, **more: Any) -> dict[str, Any]:
         """What the operator is told after the wait."""
-        return {"attempts": self.submissions, "before": self.before, **more}
+        return {"submissions": self.submissions, "before": self.before, **more}
 
     def time_left(self) -> float | None:
         """Seconds until the deadline or the time to wake, whichever is first; None: there is neither."""

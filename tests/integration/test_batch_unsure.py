@@ -57,7 +57,7 @@ def test_a_killed_task_ends_a_job_whose_answer_was_lost(aws, job, monkeypatch):
         sleep=lambda seconds: killed.append(seconds) if seconds in LOOKS else None,
         stopping=lambda: bool(killed),
     )
-    monkeypatch.setattr(job, "attempts", lambda *_: submissions)
+    monkeypatch.setattr(job, "submissions", lambda *_: submissions)
     with pytest.raises(StoppedError):
         job.step()
     eventually(lambda: running(aws) == 0)

@@ -194,7 +194,7 @@ def test_a_task_whose_run_was_overtaken_fails_and_is_not_tried_again(aws, state)
 
     operator = BatchArrayOperator(task_id="overtaken", queue="default", image="a:1", command="true")
     with pytest.raises(AirflowFailException, match="a newer run of the pipeline has started"):
-        operator.resume(Context(ti=TaskInstance(), dag_run=Run(), params={}), {"attempts": [1]})
+        operator.resume(Context(ti=TaskInstance(), dag_run=Run(), params={}), {"submissions": [1]})
 
 
 def test_the_pause_is_counted_from_the_end_of_the_last_run(monkeypatch):

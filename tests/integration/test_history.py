@@ -87,8 +87,8 @@ def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
     assert "(indices 2)" in facts(second)["Batch job"]
 
     before, after = (facts(block) for block in batchemr("nightly", KEY, "split", "--index", "2").split("\n\n"))
-    assert ("1", "failed", "65") == (before["attempt"], before["outcome"], before["exit code"])
-    assert ("2", "succeeded", "0") == (after["attempt"], after["outcome"], after["exit code"])
+    assert ("1", "failed", "65") == (before["submission"], before["outcome"], before["exit code"])
+    assert ("2", "succeeded", "0") == (after["submission"], after["outcome"], after["exit code"])
     assert before["started"].startswith("20")
     assert before["log stream"]
     assert before["log stream"] != after["log stream"]
@@ -115,7 +115,7 @@ def test_an_emr_job_is_told_with_its_steps_and_the_cause_that_stood_in_its_logs(
     assert ("told", KEY, "failed", 1, 2) == tuple(
         told[name] for name in ("pipeline", "run_key", "state", "done", "size")
     )
-    (submission,) = told["attempts"]
+    (submission,) = told["submissions"]
     assert ("emr", "failed", "0") == (submission["kind"], submission["state"], submission["succeeded"])
     assert ["COMPLETED", "FAILED"] == [
         one["value"].split(": ")[1] for one in submission["facts"] if one["name"] == "step"

@@ -84,7 +84,7 @@ def test_an_outage_at_any_call_is_waited_out(aws, state, work, capfd, operation,
     """Without a retry of the task the job is submitted once, runs once and is marked."""
     aws.faults.plan(operation, kind, times=3, after=after)
     told = task(state, work).try_()
-    assert 1 == told["attempts"]
+    assert 1 == told["submissions"]
     assert Counter([0]) == work.ran()
     assert 1 == aws.requests()["SubmitJob"]
     assert re.search(r"AWS cannot be reached \(.*\): trying again in 0 s", "".join(capfd.readouterr()))
@@ -105,7 +105,7 @@ def test_an_outage_is_waited_out_by_jobs_on_emr(aws, state, tmp_path, capfd, ope
             )
 
     aws.faults.plan(operation, "error", times=2, after=after)
-    assert 1 == Task(make).try_()["attempts"]
+    assert 1 == Task(make).try_()["submissions"]
     assert ["a", "b"] == steps.ran()
     assert 1 == aws.requests()["RunJobFlow"]
     assert [] == alive(aws, "dag")
@@ -147,7 +147,7 @@ def test_a_failure_of_an_earlier_try_is_made_good(aws, state, work):
         job.try_()
     (work.folder / "mended").touch()
     aws.faults.error("ListObjectsV2", times=2)
-    assert 2 == job.try_(try_number=2)["attempts"]
+    assert 2 == job.try_(try_number=2)["submissions"]
     assert Counter({0: 2}) == work.ran()
 
 
@@ -171,7 +171,7 @@ def test_what_may_not_be_looked_at_is_told_to_go_on(aws, state, work):
         job.begin(trigger.payload(status="denied", message="not allowed: batch:DescribeJobs."))
     assert 1 == running(aws)
     (work.folder / "go").touch()
-    assert 1 == job.try_(try_number=2)["attempts"]
+    assert 1 == job.try_(try_number=2)["submissions"]
 
 
 # A person's word
@@ -200,7 +200,7 @@ def test_a_stop_in_an_outage_is_made_when_aws_answers(aws, state, work, state_of
     asyncio.run(kill(trigger, state_of_task))
     eventually(lambda: running(aws) == 0)
     (work.folder / "go").touch()
-    assert job.try_(try_number=2, clears=1)["attempts"] == 2
+    assert job.try_(try_number=2, clears=1)["submissions"] == 2
 
 
 def test_a_stop_goes_on_when_airflow_waits_no_longer(aws, state, work):
@@ -245,7 +245,7 @@ def test_a_clear_is_heeded_by_the_next_try_after_its_own_outage(aws, state, work
         again = job.begin(again.payload(status="again", event=again.event), try_number=2, clears=1)
     eventually(lambda: running(aws) <= 1)
     (work.folder / "go").touch()
-    assert 2 == job.try_(again, try_number=2, clears=1)["attempts"]
+    assert 2 == job.try_(again, try_number=2, clears=1)["submissions"]
 
 
 def test_a_later_attempt_is_not_hit_by_a_stop_that_comes_late(aws, state, work):
@@ -257,7 +257,7 @@ def test_a_later_attempt_is_not_hit_by_a_stop_that_comes_late(aws, state, work):
     eventually(lambda: running(aws) <= 1)
     trigger.stop(trigger.clients(), "cleared", "try 1")
     (work.folder / "go").touch()
-    assert 2 == job.try_(second, try_number=2, clears=1)["attempts"]
+    assert 2 == job.try_(second, try_number=2, clears=1)["submissions"]
 
 
 def test_an_outage_is_waited_out_in_airflow_too(aws, run_dag, work):

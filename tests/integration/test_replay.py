@@ -142,7 +142,7 @@ def test_an_index_that_succeeded_here_is_recorded_if_asked(array):
     assert done.exit_code == 0
     assert "the job is marked" in done.stderr
     marker = array.ledger.read().marker
-    assert (5, {"run_key": RUN[1], "job": "score", "size": 5, "attempts": 2, "ledger": array.ledger.uri}) == (
+    assert (5, {"run_key": RUN[1], "job": "score", "size": 5, "submissions": 2, "ledger": array.ledger.uri}) == (
         marker.size,
         marker.xcom,
     )
@@ -250,7 +250,7 @@ def test_a_resumed_index_is_taken_out_of_its_last_attempt(array):
     array.run(IndexSet.of([3]))
     shown = json.loads(batchemr("replay", *RUN, "--index", "3", "--json").stdout)
     assert (
-        shown["attempt"],
+        shown["submission"],
         shown["environment"]["AWS_BATCH_JOB_ARRAY_INDEX"],
         shown["environment"]["AWS_BATCH_JOB_ARRAY_SIZE"],
     ) == (2, "3", "5")

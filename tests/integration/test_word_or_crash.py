@@ -75,7 +75,7 @@ def test_a_worker_that_was_given_up_leaves_the_next_try_its_job(aws, work, job):
     zombie.on_kill()
     assert not stopped(aws)
     (work.folder / "go").touch()
-    assert 1 == job.try_(waits, try_number=2)["attempts"]
+    assert 1 == job.try_(waits, try_number=2)["submissions"]
     assert Counter({0: 1, 1: 1}) == work.ran()
 
 
@@ -184,7 +184,7 @@ def test_other_retries_in_the_file_are_no_clear(aws, work, job, before, after):
     waits = job.begin(try_number=2, clears=2)
     assert not stopped(aws)
     (work.folder / "go").touch()
-    assert 1 == job.try_(waits, try_number=2, clears=2)["attempts"]
+    assert 1 == job.try_(waits, try_number=2, clears=2)["submissions"]
 
 
 @pytest.mark.parametrize(("before", "after"), [(5, 0), (0, 3)])
@@ -196,14 +196,14 @@ def test_a_clear_after_other_retries_is_one(aws, work, job, before, after):
     waits = job.begin(try_number=2, clears=1 + after)
     assert stopped(aws)
     (work.folder / "go").touch()
-    assert 2 == job.try_(waits, try_number=2, clears=1 + after)["attempts"]
+    assert 2 == job.try_(waits, try_number=2, clears=1 + after)["submissions"]
 
 
 def test_a_rerun_is_one_between_two_clears_whatever_the_retries(aws, state, work):
     """A retry of a rerun knows the marker as its own; a clear is a new word."""
     (work.folder / "go").touch()
     job = Batch(state, work, skip_if_succeeded=False, retries=2)
-    assert 1 == job.try_(clears=2)["attempts"]
+    assert 1 == job.try_(clears=2)["submissions"]
     job.arguments = {"skip_if_succeeded": False, "retries": 0}
-    assert 1 == job.try_(try_number=2, clears=2)["attempts"]
-    assert 2 == job.try_(try_number=3, clears=3)["attempts"]
+    assert 1 == job.try_(try_number=2, clears=2)["submissions"]
+    assert 2 == job.try_(try_number=3, clears=3)["submissions"]

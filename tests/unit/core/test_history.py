@@ -137,7 +137,7 @@ def test_an_index_of_a_resumed_array_is_found_at_its_place():
     whole = state(submission(1, "0-9", "0-2", failures=[failure]), submission(2, "3,7", "3,7", outcome="succeeded"))
     first, second = index_history_of(whole, children, 7)
     assert [
-        ("attempt", "1"),
+        ("submission", "1"),
         ("outcome", "failed"),
         ("reason", "gone"),
         ("exit code", "1"),
