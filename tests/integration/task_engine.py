@@ -14,8 +14,8 @@ from airflow.sdk.module_loading import import_string
 class Task:
     """One task of a run; `make` builds its operator anew for each try and resume, as Airflow does."""
 
-    def __init__(self, make, *, run_id="manual"):
-        self.make, self.run_id = make, run_id
+    def __init__(self, make, *, run_id="manual", conf=None):
+        self.make, self.run_id, self.conf = make, run_id, conf or {}
 
     def context(self, operator, try_number, clears):
         ti = SimpleNamespace(
@@ -28,7 +28,10 @@ class Task:
             xcom_push=lambda **_: None,
         )
         run = SimpleNamespace(
-            logical_date=datetime(2026, 11, 20, tzinfo=timezone.utc), run_id=self.run_id, conf={}, partition_key=None
+            logical_date=datetime(2026, 11, 20, tzinfo=timezone.utc),
+            run_id=self.run_id,
+            conf=self.conf,
+            partition_key=None,
         )
         return {"ti": ti, "dag_run": run, "params": {}}
 
