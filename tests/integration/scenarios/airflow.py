@@ -208,5 +208,3 @@ def at_once(*works):
         thread.join(PATIENCE)
         assert not thread.is_alive()
     return results
-
-

@@ -13,6 +13,7 @@ from airflow.sdk import DAG
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.operators.emr import (
     EmrCreateClusterOperator,
+    EmrJobRunOperator,
     EmrStepsOperator,
     EmrTerminateClusterOperator,
     EphemeralEmrOperator,
@@ -21,6 +22,9 @@ from tests.integration.emr_steps import CLUSTER
 
 #: States of a cluster that is paid for. One that is TERMINATING has been ended.
 ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
+ROLE = "arn:aws:iam::123456789012:role/runs"
+#: Runs the program's last argument as a shell script.
+FAKE_SUBMIT = '#!/bin/sh\nfor script; do :; done\nexec sh -c "$script"\n'
 HOLD = "while [ -e hold ] && [ ! -e go ]; do sleep 0.02; done"
 
 
@@ -47,8 +51,6 @@ class Backend(ABC):
 
     In their order, numbered by operation, and after the process that makes them.
     """
-    missing: str | None = None
-    """Why there is no such backend to test."""
     cannot: ClassVar[dict[str, str]] = {}
     """Rows that the backend cannot pass, and why."""
 
@@ -68,10 +70,10 @@ class Backend(ABC):
         """Ids of the work that AWS still carries out: not a cluster that only waits."""
         return self.alive()
 
-    def prepare(self):
+    def prepare(self):  # noqa: B027 - most backends need nothing
         """Make what has to be there before the run."""
 
-    def clean(self):
+    def clean(self):  # noqa: B027 - likewise
         """End what `prepare` has made."""
 
     def arguments(self, **more):
@@ -259,33 +261,54 @@ class SharedCluster(Emr):
         return [one["Id"] for one in starting] + [step for one in self.clusters() for step in self.living_steps(one)]
 
 
-class _JobRuns(Backend):
-    """A job run of a service that the local AWS is about to get."""
+class JobRun(Backend):
+    """What the two services of job runs share. `spark-submit` is `FAKE_SUBMIT`: a real one takes seven seconds."""
 
     units = ("0",)
     start, stops = "StartJobRun", ("CancelJobRun",)
-    missing = "the local AWS does not serve it yet"
-    calls = "worker: ListObjectsV2 1, PutObject 1, StartJobRun 1, PutObject 2, PutObject 3"
+    service: str
+    place: ClassVar[dict[str, str]]
+    on: ClassVar[dict[str, dict[str, str]]]
+    living: tuple[str, ...]
 
     def stages(self):
-        raise NotImplementedError(self.missing)
+        return {"work": self._operator}
+
+    def _operator(self):
+        spark = {"py": "s3://code/program.py", "args": [self.script(self.units[0])]}
+        return EmrJobRunOperator(**self.arguments(task_id="work"), spark=spark, on=self.on)
 
     def alive(self):
-        raise NotImplementedError(self.missing)
+        runs = self.aws.client(self.service).list_job_runs(**self.place)["jobRuns"]
+        return [one["id"] for one in runs if one["state"] in self.living]
 
 
-class Serverless(_JobRuns):
+class Serverless(JobRun):
     """A job run on EMR Serverless."""
 
     name = "emr_serverless"
-    looks = ("GetJobRun",)
+    service, looks = "emr-serverless", ("GetJobRun",)
+    place: ClassVar = {"applicationId": "default"}
+    on: ClassVar = {"emr_serverless": {"application": "default", "role": ROLE}}
+    living = ("SUBMITTED", "PENDING", "SCHEDULED", "RUNNING", "CANCELLING", "QUEUED")
+    calls = (
+        "worker: ListObjectsV2 1, PutObject 1, StartJobRun 1, PutObject 2, PutObject 3; "
+        "triggerer: GetJobRun 1, PutObject 4; worker: ListObjectsV2 3, GetJobRun 2, PutObject 5, PutObject 6"
+    )
 
 
-class Eks(_JobRuns):
+class Eks(JobRun):
     """A job run on EMR on EKS."""
 
     name = "emr_eks"
-    looks = ("DescribeJobRun",)
+    service, looks = "emr-containers", ("DescribeJobRun",)
+    place: ClassVar = {"virtualClusterId": "default"}
+    on: ClassVar = {"emr_eks": {"virtual_cluster": "default", "role": ROLE, "release": "emr-7.5.0-latest"}}
+    living = ("PENDING", "SUBMITTED", "RUNNING", "CANCEL_PENDING")
+    calls = (
+        "worker: ListObjectsV2 1, PutObject 1, StartJobRun 1, PutObject 2, PutObject 3; "
+        "triggerer: DescribeJobRun 1, PutObject 4; worker: ListObjectsV2 3, DescribeJobRun 2, PutObject 5, PutObject 6"
+    )
 
 
 BACKENDS = (BatchSingle, BatchArray, OwnCluster, ExistingCluster, SharedCluster, Serverless, Eks)

@@ -10,6 +10,7 @@ import threading
 import time
 
 import airflow_batchemr.local.clock
+from airflow_batchemr.aws.batch import jobs
 
 #: Seconds of this clock that pass in one real second while somebody sleeps.
 RATE = 100.0
@@ -100,6 +101,7 @@ class _Selector(selectors.DefaultSelector):
 def install(monkeypatch, clock):
     """Let the product and the local AWS go by this clock. The one place that knows where they look at the time."""
     monkeypatch.setattr(airflow_batchemr.local.clock, "time", _AwsClock(clock))
+    monkeypatch.setattr(jobs, "_rate", jobs.SubmitRate())  # it remembers when the process made its last submit
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] != PACKAGE or name.startswith(f"{PACKAGE}.local"):
             continue

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_batchemr.local import LocalAWS
 from tests.integration.scenarios import clock as clocks
+from tests.integration.scenarios.backends import FAKE_SUBMIT
 from tests.integration.scenarios.faults import World
+
+
+@pytest.fixture(scope="session")
+def local_aws_server(tmp_path_factory):
+    """One local AWS for all scenarios, whose `spark-submit` runs shell scripts."""
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "spark-submit").write_text(FAKE_SUBMIT)
+    (programs / "spark-submit").chmod(0o755)
+    with LocalAWS(root=tmp_path_factory.mktemp("local-aws"), slots=4, path=[programs]) as aws:
+        yield aws
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import signal
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -114,9 +115,8 @@ class World:
         self.hidden_for: float | None = None
         """Seconds for which new work is not visible."""
         self.calls: list[str] = []
-        self.at_start = lambda operation: None
-        """Called before each call that starts work."""
-        self.before_call = lambda operation: None
+        self.at_start = lambda _: None
+        """Called with the operation before each call that starts work."""
         self._hidden: dict[str, float] = {}
         self._counts: Counter[str] = Counter()
         self._modified: dict[tuple[str, str], float] = {}
@@ -135,7 +135,9 @@ class World:
             with clients._lock:
                 known = clients.__dict__.setdefault("behind", {})
                 if (service, how) not in known:
-                    known[service, how] = world._put_behind(self._shared(make, clients, service, how, config), service, clients.process)
+                    known[service, how] = world._put_behind(
+                        self._shared(make, clients, service, how, config), service, clients.process
+                    )
                 return known[service, how]
 
         monkeypatch.setattr(Clients, "__init__", bound)
@@ -205,7 +207,6 @@ class World:
                 _, services, seconds, error = self.outage_at
                 self.outage = Outage(services, self.clock.time() + seconds, error)
             fault = self._fault(point)
-        self.before_call(operation)
         self._meet_outage(service, operation)
         if operation in STARTS:
             self.at_start(operation)
@@ -239,6 +240,10 @@ class World:
     def _do_kill_after(self, process, service, operation, answer):
         answer()
         self._kill(process)
+
+    def _do_sigkill_after(self, process, service, operation, answer):
+        answer()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _kill(self, process):
         if process is not None:

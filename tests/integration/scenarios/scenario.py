@@ -20,9 +20,11 @@ class Run:
         backend: its work.
         run_id: of the run.
         conf: of the run.
+        retries: of its tasks.
+        watch: whether to look at what is alive.
     """
 
-    def __init__(self, world, backend, *, run_id="manual", conf=None, retries=3):
+    def __init__(self, world, backend, *, run_id="manual", conf=None, retries=3, watch=True):
         self.world, self.backend = world, backend
         self.overlaps = []
         """Work that was alive when more was started."""
@@ -30,9 +32,10 @@ class Run:
             name: TaskInstance(world, make, run_id=run_id, conf=conf, retries=retries)
             for name, make in backend.stages().items()
         }
-        for task in self.tasks.values():
-            task.before_wait = self.settle  # or the number of looks would depend on how fast this machine is
-        world.at_start = self._look_for_overlaps
+        if watch:
+            world.at_start = self._look_for_overlaps
+            for task in self.tasks.values():
+                task.before_wait = self.settle  # or the number of looks would depend on how fast this machine is
 
     @property
     def work(self):

@@ -7,6 +7,10 @@ alive at a time; none is left running; and the user reads the same message.
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +40,7 @@ def points(kind):
 
 def cell(kind, row, *values):
     """A cell of the table; skipped with the reason where the backend cannot support the row."""
-    reason = kind.missing or kind.cannot.get(row)
+    reason = kind.cannot.get(row)
     marks = [pytest.mark.skip(reason=reason)] if reason else []
     return pytest.param(kind, *values, id="-".join(map(str, [kind.name, *values])), marks=marks)
 
@@ -105,13 +109,31 @@ def test_clean(world, make_backend, kind):
 # Processes
 
 
-@pytest.mark.parametrize(("kind", "point", "fault"), at_calls("killed", kill_before=lambda *one: look(*one) or start(*one), kill_after=change))
+@pytest.mark.parametrize(
+    ("kind", "point", "fault"),
+    at_calls("killed", kill_before=lambda *one: look(*one) or start(*one), kill_after=change),
+)
 def test_killed(world, make_backend, kind, point, fault):
     """The process dies before a call, or after it took effect."""
     world.faults = [Fault(point, fault)]
     run = Run(world, make_backend(kind))
     run.check(run.run())
     assert world.faults[0].met
+
+
+@pytest.mark.parametrize("kind", row("sigkill"))
+def test_killed_by_the_kernel(world, make_backend, kind):
+    """A real process, and a real SIGKILL after the call that starts the work."""
+    backend = make_backend(kind)
+    module = "tests.integration.scenarios.worker"
+    arguments = [kind.name, str(backend.folder), backend.state, getattr(backend, "cluster_id", "")]
+    root = Path(__file__).parents[3]
+    worker = subprocess.run([sys.executable, "-m", module, *arguments], check=False, cwd=root, timeout=60)
+    assert -signal.SIGKILL == worker.returncode
+    run = Run(world, backend)
+    for task in run.tasks.values():
+        task.try_number = 2
+    run.check(run.run())
 
 
 @pytest.mark.parametrize(("kind", "point", "fault"), at_calls("hung", hang_before=change_or_start, hang_after=start))
@@ -125,7 +147,9 @@ def test_hung(world, make_backend, kind, point, fault):
     run.check(outcome)
 
 
-@pytest.mark.parametrize(("kind", "point", "fault"), at_calls("hung_midway", hang_before=around_start, hang_after=around_start))
+@pytest.mark.parametrize(
+    ("kind", "point", "fault"), at_calls("hung_midway", hang_before=around_start, hang_after=around_start)
+)
 def test_hung_and_resumed_while_its_successor_waits(world, make_backend, kind, point, fault):
     """The process that was given up receives SIGTERM and goes on while the work of its successor runs."""
     world.faults = [Fault(point, fault)]
@@ -161,9 +185,7 @@ def test_two_tries_at_once(world, make_backend, kind):
 # Calls
 
 
-@pytest.mark.parametrize(
-    ("kind", "point", "fault"), at_calls("lost_answer", lose_before=change, lose_after=change)
-)
+@pytest.mark.parametrize(("kind", "point", "fault"), at_calls("lost_answer", lose_before=change, lose_after=change))
 def test_lost_answer(world, make_backend, kind, point, fault):
     """The call took effect or not; its caller does not hear of it."""
     world.faults = [Fault(point, fault)]
@@ -180,7 +202,10 @@ def test_throttled_or_broken(world, make_backend, kind, point, fault):
     run.check(run.run())
 
 
-@pytest.mark.parametrize(("kind", "point", "fault"), at_calls("refused", refuse=lambda kind, point: first(kind, point) or around_start(kind, point)))
+@pytest.mark.parametrize(
+    ("kind", "point", "fault"),
+    at_calls("refused", refuse=lambda kind, point: first(kind, point) or around_start(kind, point)),
+)
 def test_refused_once(world, make_backend, kind, point, fault):
     """A single 403: either it is made good, or the user reads of it, and a clear does the rest."""
     world.faults = [Fault(point, fault)]
@@ -307,7 +332,9 @@ def test_marked_while_deferred(world, make_backend, kind, state):
     run.check(run.run_again())
 
 
-@pytest.mark.parametrize(("kind", "point", "fault"), at_calls("sigterm", hang_before=around_start, hang_after=around_start))
+@pytest.mark.parametrize(
+    ("kind", "point", "fault"), at_calls("sigterm", hang_before=around_start, hang_after=around_start)
+)
 def test_killed_by_a_user_while_it_works(world, make_backend, kind, point, fault):
     """SIGTERM at a call, as when a running task is marked: nothing is left running, and a clear does the rest."""
     world.faults = [Fault(point, fault)]
