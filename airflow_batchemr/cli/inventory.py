@@ -105,7 +105,7 @@ def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Star
                 said = run
             if said is None or f"{PREFIX}dag_id" not in said.tags or said.ended:
                 continue
-            created = datetime.fromisoformat(str(said.said["createdAt"]))
+            created = datetime.fromisoformat(str(said.answer["createdAt"]))
             yield Started("run", said.run_id, said.name, said.state, created, None, said.tags, place)
 
 

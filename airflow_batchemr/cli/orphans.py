@@ -172,7 +172,7 @@ def _leave_word(clients: Clients, one: Started) -> None:
     try:
         ledger = Ledger(clients.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
         if one.submission in ledger.read().numbers:
-            ledger.ask_stop(one.submission, StopRequest(reason="its run is over", by="batchemr orphans"))
+            ledger.request_stop(one.submission, StopRequest(reason="its run is over", by="batchemr orphans"))
     except LedgerError as error:
         common.say(f"note: no word was left in the ledger: {error}")
 

@@ -26,6 +26,10 @@ class InvalidRequest(Refused):
     """The request is not one AWS accepts. Found by us before the call, or by AWS."""
 
 
+class NotFound(InvalidRequest):
+    """The service itself says that there is no such resource."""
+
+
 class Throttled(AwsError):  # noqa: N818 - as above
     """Too many calls, or no connection: surely not carried out, worth another try later."""
 

@@ -60,6 +60,14 @@ class IndexSet:
         return cls(((1 << max(end - first, 0)) - 1) << first)
 
     @classmethod
+    def union(cls, sets: Iterable[IndexSet]) -> IndexSet:
+        """Everything that any of the sets has."""
+        bits = 0
+        for one in sets:
+            bits |= one.bits
+        return cls(bits)
+
+    @classmethod
     def parse(cls, text: str) -> IndexSet:
         """Read either text form; raises ValueError that shows the part that cannot be read."""
         text = text.strip()

@@ -166,7 +166,7 @@ class JobLedger:
             self.record_result(submission.number, ended)
         return handle
 
-    def ask_stop(self, number: int, word: StopRequest) -> StopRequest:
+    def request_stop(self, number: int, word: StopRequest) -> StopRequest:
         """Leave word that the attempt is to end; gives the word that stands."""
         return self._first(_key(number, "stop"), word)
 

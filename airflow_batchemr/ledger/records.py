@@ -45,6 +45,16 @@ class Request(BaseModel):
     """The call's arguments as botocore takes them."""
 
 
+class Owner(BaseModel):
+    """The try of Airflow that claimed a submission."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    run_id: str | None = None
+    task_id: str | None = None
+    try_number: int = 1
+
+
 class Intent(Record):
     """Written before anything is asked of AWS: the full requests of an attempt. Whoever writes it owns the attempt."""
 
@@ -117,6 +127,8 @@ class Result(Record):
     """What of it is done for good."""
     rerun_token: str | None
     """As in the intent, so that a marker check reads results only."""
+    owner: Owner | None = None
+    """Of the intent: what is closed is known by its result alone."""
     failures: list[Failure] = Field(default_factory=list)
     details: dict[str, JsonValue] = Field(default_factory=dict)
     """All that AWS said of the job or cluster. What is said of each index goes into a document."""

@@ -181,7 +181,7 @@ def test_a_task_whose_run_was_overtaken_fails_and_is_not_tried_again(aws, state)
 
     running_job(aws, state, "overtaken")
     jobs = Ledger(boto3.client("s3"), state).job("overtaken", OLD_KEY, "overtaken")
-    jobs.ask_stop(1, StopRequest(reason="a newer run of the pipeline has started", by="newer run"))
+    jobs.request_stop(1, StopRequest(reason="a newer run of the pipeline has started", by="newer run"))
 
     class Context(dict):
         pass

@@ -126,7 +126,7 @@ def test_jobs_whose_run_is_over_are_ended(work):
     close(work.ledger("ended"), 1)
     work.ledger("marked").mark(Marker(submission=1, size=2, rerun_token=None))
     again = work.start_job("old", rerun_token="again")
-    work.ledger("stopped").ask_stop(1, StopRequest(reason="marked failed"))
+    work.ledger("stopped").request_stop(1, StopRequest(reason="marked failed"))
     found, code = verdicts()
     assert {
         ended: ("over", "attempt 1 has ended: failed"),
@@ -299,7 +299,7 @@ def eks(work):
 def test_job_runs_whose_run_is_over_are_ended(work, eks):
     """Spark without a cluster: found by its tags, judged by the ledger, cancelled."""
     wanted, stopped = eks("wanted"), eks("stopped")
-    work.ledger("stopped").ask_stop(1, StopRequest(reason="marked failed"))
+    work.ledger("stopped").request_stop(1, StopRequest(reason="marked failed"))
     expected = {
         wanted: ("wanted", "attempt 1 is in hand"),
         stopped: ("over", "it was asked to end: marked failed"),
