@@ -16,6 +16,8 @@ class Task:
 
     def __init__(self, make, *, run_id="manual", conf=None):
         self.make, self.run_id, self.conf = make, run_id, conf or {}
+        self.started = None
+        """When the try has begun; None: now."""
 
     def context(self, operator, try_number, clears):
         ti = SimpleNamespace(
@@ -24,7 +26,7 @@ class Task:
             map_index=-1,
             try_number=try_number,
             max_tries=clears,
-            start_date=datetime.now(timezone.utc),
+            start_date=self.started or datetime.now(timezone.utc),
             xcom_push=lambda **_: None,
         )
         run = SimpleNamespace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
@@ -85,6 +86,8 @@ class TaskInstance:
 
     def work(self, event):
         """A worker takes the task up; gives the trigger of its deferral, or what it returned."""
+        if event is None:
+            self.task.started = datetime.fromtimestamp(self.world.clock.time(), timezone.utc)
         who = {"try_number": self.try_number, "clears": self.max_tries}
         step = self.in_process(f"worker of try {self.try_number}", lambda: self.task.begin(event, **who))
         self.trigger = step if hasattr(step, "run") else None

@@ -191,9 +191,9 @@ class OwnCluster(Emr):
     name = "own_cluster"
     start = "RunJobFlow"
     calls = (
-        "worker: ListObjectsV2 1, PutObject 1, RunJobFlow 1, ListSteps 1, PutObject 2, PutObject 3; "
-        "triggerer: DescribeCluster 1, ListSteps 2, PutObject 4; "
-        "worker: ListObjectsV2 2, DescribeCluster 2, PutObject 5, PutObject 6"
+        "worker: ListObjectsV2 1, PutObject 1, RunJobFlow 1, PutObject 2, PutObject 3; "
+        "triggerer: DescribeCluster 1, PutObject 4; "
+        "worker: ListObjectsV2 2, DescribeCluster 2, ListSteps 1, PutObject 5, PutObject 6"
     )
 
     def stages(self):
@@ -211,7 +211,7 @@ class ExistingCluster(Emr):
     calls = (
         "worker: ListObjectsV2 1, DescribeCluster 1, PutObject 1, AddJobFlowSteps 1, PutObject 2, PutObject 3; "
         "triggerer: DescribeCluster 2, ListSteps 1, PutObject 4; "
-        "worker: ListObjectsV2 2, PutObject 5, PutObject 6, AddJobFlowSteps 2, PutObject 10, PutObject 11"
+        "worker: ListObjectsV2 2, PutObject 5, PutObject 6, AddJobFlowSteps 2, PutObject 7, PutObject 10, PutObject 11"
     )
 
     def prepare(self):
@@ -241,9 +241,8 @@ class SharedCluster(Emr):
     start = "RunJobFlow"
     calls = (
         "worker: ListObjectsV2 1, PutObject 1, RunJobFlow 1, PutObject 2, PutObject 3; "
-        "triggerer: DescribeCluster 1, PutObject 4; "
-        "worker: PutObject 5, ListObjectsV2 5, PutObject 6, AddJobFlowSteps 1, PutObject 7, TerminateJobFlows 1, "
-        "DescribeCluster 12, PutObject 17"
+        "triggerer: DescribeCluster 1, PutObject 4; worker: PutObject 5, PutObject 6, "
+        "PutObject 7, AddJobFlowSteps 1, PutObject 8, TerminateJobFlows 1, DescribeCluster 12, PutObject 18"
     )
 
     def stages(self):
@@ -293,7 +292,7 @@ class Serverless(JobRun):
     living = ("SUBMITTED", "PENDING", "SCHEDULED", "RUNNING", "CANCELLING", "QUEUED")
     calls = (
         "worker: ListObjectsV2 1, PutObject 1, StartJobRun 1, PutObject 2, PutObject 3; "
-        "triggerer: GetJobRun 1, PutObject 4; worker: ListObjectsV2 3, GetJobRun 2, PutObject 5, PutObject 6"
+        "triggerer: GetJobRun 1, PutObject 4; worker: ListObjectsV2 2, GetJobRun 2, PutObject 5, PutObject 6"
     )
 
 
@@ -307,7 +306,7 @@ class Eks(JobRun):
     living = ("PENDING", "SUBMITTED", "RUNNING", "CANCEL_PENDING")
     calls = (
         "worker: ListObjectsV2 1, PutObject 1, StartJobRun 1, PutObject 2, PutObject 3; "
-        "triggerer: DescribeJobRun 1, PutObject 4; worker: ListObjectsV2 3, DescribeJobRun 2, PutObject 5, PutObject 6"
+        "triggerer: DescribeJobRun 1, PutObject 4; worker: ListObjectsV2 2, DescribeJobRun 2, PutObject 5, PutObject 6"
     )
 
 

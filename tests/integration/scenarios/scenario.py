@@ -105,6 +105,19 @@ class Run:
             assert time.monotonic() < end, "the work does not end"
             time.sleep(0.01)
 
+    def releasing_once_ended(self):
+        """Gives what lets commands go on once all that AWS carries out now has ended: nothing of it is to succeed."""
+        old = set(self.backend.working())
+
+        def release():
+            end = time.monotonic() + ENDING
+            while old.intersection(self.backend.working()):
+                assert time.monotonic() < end, "the work is not stopped"
+                time.sleep(0.01)
+            self.backend.release()
+
+        return release
+
     def resume_all(self):
         """Let all that hangs go on, to its end."""
         self.world.resume()
