@@ -239,12 +239,12 @@ class Engine:
         )
 
     def _wake(self, waits: list[Submission], state: LedgerState) -> float | None:
-        """Seconds until the leases have ended of submissions of which AWS shows nothing yet."""
+        """Seconds until the next look for submissions of which AWS shows nothing yet, or until they are given up."""
         unknown = [submission for submission in waits if submission.handle is None]
         if not unknown:
             return None
         ages = [(state.now - (submission.claimed_at or state.now)).total_seconds() for submission in unknown]
-        return max(2.0, self.policy.claim_lease + 2.0 - max(ages))
+        return max(2.0, min(self.policy.resubmit_pause, self.policy.abandon_after + 2.0 - max(ages)))
 
     # Starting
 
@@ -275,7 +275,7 @@ class Engine:
         handles, failure = self._call(submission, new)
         if isinstance(failure, Unknown):  # it may run: no handle may say that it does not
             if not self.stopping():
-                return submission  # found by its name, or abandoned once the lease has ended
+                return submission  # found by its name, or abandoned in the end
             self._kill(submission)
         submission = replace(submission, handle=self._record(submission, merged(new, handles)))
         if self.stopping():

@@ -18,8 +18,7 @@ class Policy:
     by a minute or two. AWS documents no limit.
     """
     claim_lease: float = CLAIM_LEASE
-    """How long after a claim its owner may make the call. Whoever finds the claim later than that, and nothing on AWS
-    under its name, submits again."""
+    """How long after a claim its owner may make the call."""
     call_margin: float = 15.0
     """What is left of the lease for the call itself and for recording its answer; no call starts later."""
     find_pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
@@ -38,6 +37,14 @@ class Policy:
     """How long AWS may refuse calls about work that is already submitted: changes of IAM take minutes to settle."""
     kill_limit: float = 20.0
     """How long a killed task may take to stop its remote work: Airflow sends SIGKILL soon after SIGTERM."""
+
+    @property
+    def abandon_after(self) -> float:
+        """How long after a claim it is given up, where AWS shows nothing under its name: then others submit again.
+
+        The owner may have made the call at the end of its lease, so the grace period counts from there.
+        """
+        return self.claim_lease + self.visibility_grace
 
 
 DEFAULT = Policy()
