@@ -13,6 +13,7 @@ from airflow_batchemr.engine.decide import as_rerun, closed, decide, forgiven
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.engine.submissions import adopt, conclude, lost, stop
+from airflow_batchemr.engine.waiters import still_ours
 from airflow_batchemr.ledger import Failure, Handle, Result, StopRequest, Submission
 from airflow_batchemr.ledger.state import derive
 
@@ -289,7 +290,9 @@ class Engine:
         return submission
 
     def _kill(self, submission: Submission) -> None:
-        stop(self.ledger, self.remote, [submission], "the task was killed", by="submit")
+        """Stop what this try has just started, unless a later try has taken it over meanwhile."""
+        if still_ours(self.ledger, self.identity, [submission]):
+            stop(self.ledger, self.remote, [submission], "the task was killed", by="submit")
         raise StoppedError
 
     def _call(self, submission: Submission, new: NewSubmission) -> tuple[list[Handle], AwsError | None]:
