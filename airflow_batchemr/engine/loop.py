@@ -65,6 +65,7 @@ class Engine:
         stopping: whether the task has been killed; asked before each call that starts something.
         prior: as `Outcome.prior`, from the moment it is known: also where a call fails after that.
         refused: why the last submission could not be made.
+        claimed: whether this pass has claimed a submission.
     """
 
     backend: Backend
@@ -77,6 +78,7 @@ class Engine:
     stopping: Callable[[], bool] = lambda: False
     prior: frozenset[int] | None = field(default=None, init=False)
     refused: Refused | None = field(default=None, init=False)
+    claimed: bool = field(default=False, init=False)
     _observations: dict[int, Observation] = field(default_factory=dict, init=False)
 
     def run(
@@ -272,6 +274,7 @@ class Engine:
             raise StoppedError
         if not self.ledger.claim(plan.number, intent):
             return None
+        self.claimed = True
         submission = Submission(plan.number, state.now, intent=intent)
         handles, failure = self._call(submission, new)
         if isinstance(failure, Unknown):  # it may run: no handle may say that it does not

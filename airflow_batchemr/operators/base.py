@@ -141,7 +141,8 @@ class LedgerOperator(LedgerAccess, ABC):
                 return self._advance(context, event)
             except FAILURES as error:
                 # What is submitted already needs somebody who watches it, so refusals get some minutes to settle
-                begun = event is not None or bool(self._open) or context["ti"].try_number > 1
+                claimed = self.engine is not None and self.engine.claimed
+                begun = event is not None or bool(self._open) or claimed or context["ti"].try_number > 1
                 refused = self.engine is not None and error is self.engine.refused
                 if not passing(error) and (refused or not (begun and settling(error))):
                     raise
