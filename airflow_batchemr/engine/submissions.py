@@ -56,7 +56,8 @@ def lost(submission: Submission, missing: Collection[str]) -> bool:
 
 def remote_ids(handle: Handle) -> set[str]:
     """The ids under which AWS describes what a handle names."""
-    return {job.job_id for job in handle.jobs} | ({handle.cluster_id} if handle.cluster_id else set())
+    clusters = {handle.cluster_id} if handle.cluster_id else set()
+    return {job.job_id for job in handle.jobs} | clusters | set(handle.step_ids.values())
 
 
 def stop(ledger: JobLedger, remote: RemoteWork, submissions: Sequence[Submission], reason: str, *, by: str) -> None:
