@@ -38,15 +38,17 @@ class TaskInstance:
         world: what its processes see.
         make: makes its operator, anew for each process.
         run_id: of the run.
-        retries: of the task.
+        retries: of the task; None: as the operator has them.
         conf: of the run.
     """
 
     def __init__(self, world, make, *, run_id="manual", retries=3, conf=None):
-        self.world, self.retries = world, retries
+        sample = make()
+        self.world, self.retries = world, sample.retries if retries is None else retries
+        self.delay = sample.retry_delay.total_seconds()
         self.operators = []
         self.task = Task(lambda: self._made(make), run_id=run_id, conf=conf)
-        self.try_number, self.max_tries = 1, retries
+        self.try_number, self.max_tries = 1, self.retries
         self.trigger = None
         """That of its present wait."""
         self.hung = []
@@ -77,7 +79,10 @@ class TaskInstance:
         except AirflowFailException as error:
             return Outcome("failed", message=str(error), tries=self.try_number)
         except AirflowException as error:
-            state = "killed" if self.try_number <= self.max_tries else "failed"
+            state = "failed"
+            if self.try_number <= self.max_tries:
+                state = "killed"
+                self.world.clock.skip(self.delay)
             return Outcome(state, message=str(error), tries=self.try_number)
 
     def begin(self):

@@ -20,7 +20,7 @@ class Run:
         backend: its work.
         run_id: of the run.
         conf: of the run.
-        retries: of its tasks.
+        retries: of its tasks, but for the teardown, which has its own.
         watch: whether to look at what is alive.
     """
 
@@ -29,7 +29,7 @@ class Run:
         self.overlaps = []
         """Work that was alive when more was started."""
         self.tasks = {
-            name: TaskInstance(world, make, run_id=run_id, conf=conf, retries=retries)
+            name: TaskInstance(world, make, run_id=run_id, conf=conf, retries=None if name == "down" else retries)
             for name, make in backend.stages().items()
         }
         if watch:
