@@ -56,7 +56,7 @@ class LocalAWS:
     Args:
         root: where jobs work and leave their output until it is read; None: a temporary folder that is removed.
         port: 0: a free one.
-        slots: commands that run at once, Batch jobs and EMR steps each; None: as many as there are cores.
+        slots: commands that run at once, Batch jobs, EMR steps and job runs each; None: as many as there are cores.
         path: folders where commands are looked for first.
         speed: how much faster attempt timeouts and idle timeouts pass than on AWS.
     """

@@ -6,10 +6,12 @@ Where Spark itself does not matter, a small program takes the place of spark-sub
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import time
 import urllib.request
+import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -69,8 +71,8 @@ class Service:
     def state(self, run_id):
         return self.describe(run_id)["state"]
 
-    def cancel(self, run_id):
-        return self.client.cancel_job_run(**self._run(run_id))
+    def cancel(self, run_id, **more):
+        return self.client.cancel_job_run(**self._run(run_id), **more)
 
     def list(self, **filters):
         return [run["id"] for run in self.client.list_job_runs(**self._place, **filters)["jobRuns"]]
@@ -169,7 +171,7 @@ def monitoring(log_uri="s3://logs/runs/"):
 def test_a_run_goes_through_the_documented_states(aws, runs, script, tmp_path):
     """Each state in its order, and none beside them."""
     kind = aws.emr_serverless if runs.serverless else aws.emr_containers
-    kind.runs.delay = 0.5
+    kind.runs.delay = 1.0
     program = script(f"until [ -e {tmp_path}/go ]; do sleep 0.05; done")
     run_id = runs.start(program, name="nightly", tags={"team": "data"})
     seen = []
@@ -243,19 +245,18 @@ def test_a_client_token_makes_a_second_request_the_same_run(aws, runs, script):
     assert first != runs.start(program, token="t2", name="one")
 
 
-def test_a_cancelled_run_ends_all_its_processes(aws, runs, script, tmp_path):
-    """Through the documented state, also for what ignores SIGTERM's parent; a second request changes nothing."""
+def test_a_cancelled_run_ends_all_its_processes(aws, runs, script, tmp_path, monkeypatch):
+    """What ignores SIGTERM is killed after the grace period; a second request changes nothing."""
+    monkeypatch.setattr("airflow_batchemr.local.emr_containers.service.GRACE", 2)
     program = script(f"sleep 600 & echo $! > {tmp_path}/pid; trap '' TERM; wait; sleep 600")
     run_id = runs.start(program)
     runs.wait(run_id, "RUNNING")
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         time.sleep(0.02)
     child = int((tmp_path / "pid").read_text())
-    # The driver ignores SIGTERM; in place of the grace period, kill it.
-    runs.cancel(run_id)
+    runs.cancel(run_id, **({"shutdownGracePeriodInSeconds": 2} if runs.serverless else {}))
     assert runs.cancelling == runs.state(run_id)
     runs.cancel(run_id)
-    aws._processes.signal(run_id, 9)
     run = runs.wait(run_id)
     assert "CANCELLED" == run["state"]
     assert "failureReason" not in run
@@ -266,12 +267,21 @@ def test_a_cancelled_run_ends_all_its_processes(aws, runs, script, tmp_path):
 def test_a_run_is_cancelled_before_its_driver_runs(aws, runs, script, tmp_path):
     """It never runs."""
     kind = aws.emr_serverless if runs.serverless else aws.emr_containers
-    kind.runs.delay = 0.3
+    kind.runs.delay = 2.0
     run_id = runs.start(script(f"touch {tmp_path}/ran"))
     runs.cancel(run_id)
     assert "CANCELLED" == runs.wait(run_id)["state"]
-    time.sleep(1)
+    time.sleep(3)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_driver_leaves_no_files(aws, runs, script):
+    """Neither of its own nor in the folder in which the next command works."""
+    runs.wait(runs.start(script("echo x > left; mkdir sub")))
+    runs.wait(runs.start(script("exit 0")))
+    left = [path for path in (aws.root / "job-runs").rglob("*") if path.is_file()]
+    assert [] == left
+    assert ["work"] == [path.name for path in (aws.root / "job-runs").iterdir()]
 
 
 def test_a_run_waits_for_a_slot_before_it_is_running(aws, runs, script, tmp_path):
@@ -399,13 +409,15 @@ def test_faults_meet_the_job_run_operations(aws, script):
 def test_a_hidden_run_is_unknown_to_describe_and_list_only(aws, runs, script):
     """For its time; it can be cancelled all the while."""
     visible = runs.start(script("exit 0"))
-    aws.faults.hide_new(0.8)
+    aws.faults.hide_new(4)
     hidden = runs.start(script("sleep 600"))
     status = 404 if runs.serverless else 400
     refused(runs.describe, "ResourceNotFoundException", status, hidden)
     assert [visible] == runs.list()
-    time.sleep(0.9)
-    assert [hidden, visible] == runs.list()
+    deadline = time.monotonic() + 60
+    while [hidden, visible] != runs.list():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     aws.faults.hide(hidden)
     refused(runs.describe, "ResourceNotFoundException", status, hidden)
     runs.cancel(hidden)
@@ -551,6 +563,31 @@ def test_a_virtual_cluster_is_the_only_one_of_its_namespace(aws, script):
     refused(eks.start, "ValidationException", 400, "s3://code/x.py")
 
 
+def test_the_amazon_provider_starts_and_stops_job_runs(aws, script, monkeypatch):
+    """Its hooks, unmodified: start, wait, cancel."""
+    from airflow.providers.amazon.aws.hooks.emr import EmrContainerHook, EmrServerlessHook
+
+    for name, value in aws.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
+    done, endless = str(script("exit 0")), str(script("sleep 600"))
+    serverless = EmrServerlessHook()
+    driver = {"sparkSubmit": {"entryPoint": done}}
+    request = {"applicationId": "default", "executionRoleArn": ROLE, "clientToken": "p"}
+    run_id = serverless.conn.start_job_run(**request, jobDriver=driver)["jobRunId"]
+    fast = {"Delay": 0.1, "MaxAttempts": 300}
+    waiter = serverless.get_waiter("serverless_job_completed")
+    waiter.wait(applicationId="default", jobRunId=run_id, WaiterConfig=fast)
+    driver = {"sparkSubmit": {"entryPoint": endless}}
+    serverless.conn.start_job_run(**{**request, "clientToken": "q"}, jobDriver=driver)
+    assert 1 == serverless.cancel_running_jobs("default", waiter_config=fast)
+    eks = EmrContainerHook(virtual_cluster_id="default")
+    driver = {"sparkSubmitJobDriver": {"entryPoint": done}}
+    run_id = eks.submit_job("p", ROLE, "emr-7.5.0-latest", driver, client_request_token="p")
+    eks.poll_query_status(run_id, poll_interval=1)
+    assert "COMPLETED" == eks.check_query_status(run_id)
+
+
 def test_a_stopped_server_leaves_no_driver(tmp_path):
     """What runs ends with it, and its folder is empty."""
     programs = tmp_path / "programs"
@@ -628,3 +665,72 @@ def test_spark_submit_really_runs(local_aws, spark_data, name):
     assert "IndexError: list index out of range" in log(failed, "stdout")
     assert not runs.serverless or "IndexError: list index out of range" in ended["stateDetails"]
     assert_nothing_runs(local_aws)
+
+
+@pytest.mark.spark
+def test_a_jar_runs_with_its_main_class(local_aws, spark_data):
+    """The jar comes out of S3."""
+    jar = io.BytesIO()
+    with zipfile.ZipFile(jar, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
+    spark_data.put_object(Bucket="data", Key="code/app.jar", Body=jar.getvalue())
+    runs = service(local_aws, "emr-containers")
+    run_id = runs.start(
+        "s3://data/code/app.jar", "-e", "select sum(_c1) from csv.`s3://data/in/`",
+        parameters="--class org.apache.spark.sql.hive.thriftserver.SparkSQLCLIDriver",
+        configurationOverrides=monitoring("s3://logs/runs"),
+    )  # fmt: skip
+    assert "COMPLETED" == runs.wait(run_id, seconds=300)["state"]
+    key = f"{runs.logs('runs', run_id)}/stdout.gz"
+    text = gzip.decompress(spark_data.get_object(Bucket="logs", Key=key)["Body"].read()).decode()
+    assert "3.0" in text.split()
+
+
+@pytest.mark.spark
+def test_a_cancelled_spark_driver_leaves_no_process(local_aws, spark_data):
+    """Neither Java nor Python."""
+    program = b"""
+import time
+
+from pyspark.sql import SparkSession
+
+SparkSession.builder.getOrCreate().sparkContext.textFile("s3://data/in/").saveAsTextFile("s3://data/begun")
+time.sleep(600)
+"""
+    spark_data.put_object(Bucket="data", Key="code/endless.py", Body=program)
+    runs = service(local_aws, "emr-serverless")
+    run_id = runs.start("s3://data/code/endless.py")
+    deadline = time.monotonic() + 200
+    while "Contents" not in spark_data.list_objects_v2(Bucket="data", Prefix="begun/_SUCCESS"):
+        assert time.monotonic() < deadline, runs.describe(run_id)
+        time.sleep(0.2)
+    runs.cancel(run_id)
+    assert "CANCELLED" == runs.wait(run_id)["state"]
+    assert_nothing_runs(local_aws)
+
+
+EXAMPLES = Path(__file__).parents[2] / "dags_examples"
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize(
+    ("dag_id", "name"), [("visits-serverless", "emr-serverless"), ("visits-eks", "emr-containers")]
+)
+def test_the_examples_run(local_aws, spark_data, run_dag, monkeypatch, tmp_path, dag_id, name):
+    """From the pipeline file to Parquet in S3; a second run of the same date starts no other job run."""
+    from airflow_batchemr import build_dags
+
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", f"s3://data/{tmp_path.name}")
+    spark_data.put_object(Bucket="data", Key="frontdoor/0.csv", Body=b"ann,/a,3\nbob,/b,4\ncid,/a,5\n")
+    program = (EXAMPLES / "spark" / "visits.py").read_bytes()
+    spark_data.put_object(Bucket="data", Key="code/visits.py", Body=program)
+    (dag,) = (dag for dag in build_dags(EXAMPLES / "spark_job_runs.yaml") if dag.dag_id == dag_id)
+    assert {dag_id: "success"} == run_dag(dag).tasks
+    written = [each["Key"] for each in spark_data.list_objects_v2(Bucket="data", Prefix="visits/")["Contents"]]
+    assert 1 == len([key for key in written if key.endswith(".parquet")])
+    assert {dag_id: "success"} == run_dag(dag, again=True).tasks
+    runs = service(local_aws, name)
+    (run_id,) = runs.list()
+    key = f"{runs.logs('logs', run_id)}/stdout.gz"
+    text = gzip.decompress(spark_data.get_object(Bucket="data", Key=key)["Body"].read()).decode()
+    assert "visits.py: 2 pages of 3 visits" in text

@@ -140,7 +140,8 @@ class Drivers:
                 driver.name,
                 driver.argv,
                 {**self._settings(folder), **driver.environment},
-                folder / "work",
+                # Not in the driver's own folder: an empty working folder is kept for the next command.
+                self._root / "work",
                 folder / "stdout",
                 folder / "stderr",
                 None,
