@@ -191,9 +191,9 @@ class OwnCluster(Emr):
     name = "own_cluster"
     start = "RunJobFlow"
     calls = (
-        "worker: ListObjectsV2 1, PutObject 1, RunJobFlow 1, PutObject 2, PutObject 3; "
-        "triggerer: DescribeCluster 1, PutObject 4; "
-        "worker: ListObjectsV2 2, DescribeCluster 2, ListSteps 1, PutObject 5, PutObject 6"
+        "worker: ListObjectsV2 1, PutObject 1, RunJobFlow 1, ListSteps 1, PutObject 2, PutObject 3; "
+        "triggerer: DescribeCluster 1, ListSteps 2, PutObject 4; "
+        "worker: ListObjectsV2 2, DescribeCluster 2, ListSteps 3, PutObject 5, PutObject 6"
     )
 
     def stages(self):
