@@ -13,6 +13,7 @@ from airflow_batchemr.engine.decide import as_rerun, closed, decide, forgiven
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.engine.submissions import adopt, conclude, lost, stop
+from airflow_batchemr.engine.waiters import still_ours
 from airflow_batchemr.ledger import Failure, Handle, Result, StopRequest, Submission
 from airflow_batchemr.ledger.state import derive
 
@@ -64,6 +65,7 @@ class Engine:
         stopping: whether the task has been killed; asked before each call that starts something.
         prior: as `Outcome.prior`, from the moment it is known: also where a call fails after that.
         refused: why the last submission could not be made.
+        claimed: whether this pass has claimed a submission.
     """
 
     backend: Backend
@@ -76,6 +78,7 @@ class Engine:
     stopping: Callable[[], bool] = lambda: False
     prior: frozenset[int] | None = field(default=None, init=False)
     refused: Refused | None = field(default=None, init=False)
+    claimed: bool = field(default=False, init=False)
     _observations: dict[int, Observation] = field(default_factory=dict, init=False)
 
     def run(
@@ -239,12 +242,12 @@ class Engine:
         )
 
     def _wake(self, waits: list[Submission], state: LedgerState) -> float | None:
-        """Seconds until the leases have ended of submissions of which AWS shows nothing yet."""
+        """Seconds until the next look for submissions of which AWS shows nothing yet, or until they are given up."""
         unknown = [submission for submission in waits if submission.handle is None]
         if not unknown:
             return None
         ages = [(state.now - (submission.claimed_at or state.now)).total_seconds() for submission in unknown]
-        return max(2.0, self.policy.claim_lease + 2.0 - max(ages))
+        return max(2.0, min(self.policy.resubmit_pause, self.policy.abandon_after + 2.0 - max(ages)))
 
     # Starting
 
@@ -271,11 +274,12 @@ class Engine:
             raise StoppedError
         if not self.ledger.claim(plan.number, intent):
             return None
+        self.claimed = True
         submission = Submission(plan.number, state.now, intent=intent)
         handles, failure = self._call(submission, new)
         if isinstance(failure, Unknown):  # it may run: no handle may say that it does not
             if not self.stopping():
-                return submission  # found by its name, or abandoned once the lease has ended
+                return submission  # found by its name, or abandoned in the end
             self._kill(submission)
         submission = replace(submission, handle=self._record(submission, merged(new, handles)))
         if self.stopping():
@@ -289,7 +293,9 @@ class Engine:
         return submission
 
     def _kill(self, submission: Submission) -> None:
-        stop(self.ledger, self.remote, [submission], "the task was killed", by="submit")
+        """Stop what this try has just started, unless a later try has taken it over meanwhile."""
+        if still_ours(self.ledger, self.identity, [submission]):
+            stop(self.ledger, self.remote, [submission], "the task was killed", by="submit")
         raise StoppedError
 
     def _call(self, submission: Submission, new: NewSubmission) -> tuple[list[Handle], AwsError | None]:

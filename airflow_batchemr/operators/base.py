@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr import settings
 from airflow_batchemr.aws.options import job_options
-from airflow_batchemr.aws.outage import FAILURES, passing, pause, settling
+from airflow_batchemr.aws.outage import FAILURES, passing, settling
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.loop import REFUSED, Engine, StoppedError, SupersededError
 from airflow_batchemr.engine.submissions import stop
@@ -22,7 +22,8 @@ from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.ledger_access import LedgerAccess
-from airflow_batchemr.triggers.outage import AGAIN, OutageTrigger
+from airflow_batchemr.operators.outages import defer_until_reachable
+from airflow_batchemr.triggers.outage import AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,7 +145,8 @@ class LedgerOperator(LedgerAccess, ABC):
                 return self._advance(context, event)
             except FAILURES as error:
                 # What is submitted already needs somebody who watches it, so refusals get some minutes to settle
-                begun = event is not None or bool(self._open) or context["ti"].try_number > 1
+                claimed = self.engine is not None and self.engine.claimed
+                begun = event is not None or bool(self._open) or claimed or context["ti"].try_number > 1
                 refused = self.engine is not None and error is self.engine.refused
                 if not passing(error) and (refused or not (begun and settling(error))):
                     raise
@@ -237,43 +239,11 @@ class LedgerOperator(LedgerAccess, ABC):
         )
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
-        """Defer until AWS may be reached again.
-
-        Raises:
-            AirflowException: it was not reached for too long.
-        """
-        policy = settings.engine_policy()
-        limit = policy.outage_limit if passing(error) else policy.refusal_limit
-        now, looks = time.time(), int(outage.get("looks", 0))
-        since = float(outage.get("since", now))
-        if now - since >= limit:
-            if not passing(error):
-                raise error
-            raise AirflowException(
-                f"AWS could not be reached for {limit / 3600:.0f} hours: {error}. What is running on AWS was left "
-                "running; a retry of the task waits for it, a clear stops it and runs what it has not finished"
-            ) from error
-        wait = pause(looks, first=policy.outage_first_pause, longest=policy.outage_longest_pause)
-        self.log.warning("AWS cannot be reached (%s): trying again in %.0f s", error, wait)
         prior = self.engine.prior if self.engine is not None else None
         if prior is not None:  # the try has begun: what fails from now on is its own failure
             event = {**(event or {"status": "wake"}), "prior": sorted(prior)}
         known = self._open or outage.get("submissions") or (event or {}).get("submissions") or ()
-        self.defer(
-            trigger=OutageTrigger(
-                event=None if event is None else dict(event),
-                since=since,
-                looks=looks + 1,
-                identity=self.identity.values(),
-                submissions=list(known),
-                prior=None if prior is None else sorted(prior),
-                aws_conn_id=self.aws_conn_id,
-                region=self.region,
-                wake_at=now + wait,
-                deferred_at=now,
-            ),
-            method_name="resume",
-        )
+        defer_until_reachable(self, error, event=event, outage=outage, submissions=known, prior=prior)
 
     def _common(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         now = time.time()

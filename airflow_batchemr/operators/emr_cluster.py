@@ -15,16 +15,18 @@ from airflow_batchemr.aws.emr.options import cluster_options, owner_tag
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
+from airflow_batchemr.aws.outage import FAILURES, passing
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.submissions import adopt, conclude
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.operators.options import check_when_parsed
+from airflow_batchemr.operators.outages import defer_until_reachable
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -136,9 +138,18 @@ class EmrTerminateClusterOperator(LedgerAccess):
 
     def execute(self, context: Context) -> Any:
         """End all clusters of the run that the ledger has as open."""
+        return self.resume(context, {})
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Do the same again after an outage."""
         with as_airflow_error(retry=True):
             self.open_run(context)
-            return {"ended": self._end_all()}
+            try:
+                return {"ended": self._end_all()}
+            except FAILURES as error:
+                if not passing(error):
+                    raise
+                return defer_until_reachable(self, error, outage=event)
 
     def _end_all(self) -> list[str]:
         ended: list[str] = []
@@ -149,7 +160,7 @@ class EmrTerminateClusterOperator(LedgerAccess):
             if not left:
                 return ended
             # Another process may be in the middle of its call, or EMR may not show the cluster yet
-            if waited > policy.claim_lease + policy.visibility_grace:
+            if waited > policy.abandon_after + PAUSE:
                 ids = [one.handle.cluster_id if one.handle else f"submission {one.number}" for one in left]
                 raise AirflowException(f"Cannot see whether these clusters have ended: {', '.join(map(str, ids))}")
             time.sleep(PAUSE)
