@@ -63,6 +63,8 @@ class DataArray:
     """Name of the documents' folder in the ledger."""
     inline: bool
     common: str
+    bytes: int | None = None
+    """Bytes of its data; None: it was recorded without them."""
 
     def values(self, ledger: JobLedger, indices: IndexSet) -> Values:
         """The values of the indices that an attempt runs; reads those that travel with the requests, 1,000 a GET."""
@@ -106,7 +108,7 @@ def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], re
             check_size(len(found.values))
         standing = _write(ledger, name, found)
     said = json.loads(standing)
-    return DataArray(said["kind"], said["size"], said["folder"], said["inline"], said["common"])
+    return DataArray(said["kind"], said["size"], said["folder"], said["inline"], said["common"], said.get("bytes"))
 
 
 def _write(ledger: JobLedger, name: str, found: Found) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
@@ -105,3 +105,18 @@ class BatchWords:
                     f"{given[0]}: the job definition {self.registered!r} is used as it is; {given[0]} needs `image:`, "
                     "out of which a job definition is made, or belongs into that definition"
                 )
+
+
+def batch_options(values: Mapping[str, Any]) -> BatchWords:
+    """Validate the options of a Batch job, each one and together, as `batch:` in a pipeline file.
+
+    Args:
+        values: options by name.
+
+    Raises:
+        InvalidRequest: names the option.
+    """
+    known = {one.name for one in fields(BatchWords)}
+    options = BatchWords(**{name: value for name, value in values.items() if name in known})
+    options.check_definition()
+    return options

@@ -1,4 +1,4 @@
-"""From an operator's arguments, in the words of the file, to the models that the layers below take."""
+"""The options of EMR work: a new cluster, its steps, and where a job run goes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.engine.job_identity import tag_value
-from airflow_batchemr.pipeline_file.models import Emr, Step
+from airflow_batchemr.pipeline_file.models import Emr, Spark, Step
 from airflow_batchemr.pipeline_file.models.job import On, as_on
 from airflow_batchemr.pipeline_file.models.spark import as_steps
 
@@ -18,33 +18,40 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 
 
-def cluster_words(cluster: dict[str, Any]) -> Emr:
-    """The `emr:` block of a new cluster.
+def cluster_options(cluster: dict[str, Any]) -> Emr:
+    """Validate the options of a new cluster, as `emr:` in a pipeline file.
 
     Raises:
-        InvalidRequest: names the word.
+        InvalidRequest: names the option.
     """
-    words = _model(Emr, cluster, "cluster")
-    if words.existing:
+    options = _model(Emr, cluster, "cluster")
+    if options.existing:
         raise InvalidRequest("cluster: names a cluster that is there; a new one is described by type and instances")
-    return words
+    return options
 
 
 def owner_tag(owner: str) -> dict[str, str]:
-    """The tag that says whose cluster it is, for `batchemr clusters` and for who pays: the task's owner in Airflow."""
+    """The tag that names a cluster's owner, for `batchemr clusters` and for cost reports: the owner of the task."""
     return {"batchemr:owner": tag_value(owner)}
 
 
-def on_words(on: dict[str, Any]) -> dict[str, Any]:
-    """The `on:` block, checked, as plain values; raises `InvalidRequest`."""
+def job_run_options(on: dict[str, Any]) -> dict[str, Any]:
+    """Validate where a job run goes, as `on:` in a pipeline file; raises `InvalidRequest`."""
     return _model(On, as_on(on), "on").model_dump(exclude_none=True)
 
 
-def step_words(steps: Any) -> list[Step]:
-    """The list of steps; a text or a list of words is a command.
+def spark_options(spark: dict[str, Any]) -> Spark:
+    """Validate a spark-submit, as `spark:` in a pipeline file; raises `InvalidRequest`."""
+    made = step_options([{"spark": spark}])[0].spark
+    assert made is not None  # noqa: S101 - made so
+    return made
+
+
+def step_options(steps: Any) -> list[Step]:
+    """Validate a list of steps, as `steps:` in a pipeline file; text or a list of arguments is a command.
 
     Raises:
-        InvalidRequest: names the step and the word.
+        InvalidRequest: names the step and the option.
     """
     try:
         items = cast("Sequence[Any]", as_steps(steps))
