@@ -40,7 +40,10 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_batchemr.triggers.batch",
                     "airflow_batchemr.triggers.emr",
+                    "airflow_batchemr.triggers.emr_job_run",
+                    "airflow_batchemr.triggers.emr_logs",
                     "airflow_batchemr.triggers.marker",
+                    "airflow_batchemr.triggers.outage",
                 ],
             }
         ],
@@ -67,7 +70,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "policy": {
                         "description": "Dotted path of a function that is called with each pipeline before its Dag is "
-                        "made. It returns the pipeline, a changed copy, or raises airflow_batchemr.pipeline_file.PipelineFileError.",
+                        "made. It returns the pipeline, a changed copy, or raises "
+                        "airflow_batchemr.pipeline_file.PipelineFileError.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "our_company.policies.pipeline",

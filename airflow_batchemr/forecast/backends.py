@@ -53,9 +53,9 @@ class ForecastBatch(BatchBackend):
                 return self._registered(error.request)
             except NotAllowed as error:
                 self.notes.append(f"queue and job definition were not checked: {error}")
-        if self.options.registered is not None:
-            self.notes.append(f"the job definition {self.options.registered} was not looked up")
-            return {"jobDefinitionArn": self.options.registered}
+        if self.options.registered_definition is not None:
+            self.notes.append(f"the job definition {self.options.registered_definition} was not looked up")
+            return {"jobDefinitionArn": self.options.registered_definition}
         return self._registered(definition_request(self.options))
 
     def _registered(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.batch.options import batch_options
+from airflow_batchemr.aws.batch.options import array_options, batch_options
 from airflow_batchemr.aws.emr.job_steps import job_steps
 from airflow_batchemr.aws.emr.options import cluster_options, job_run_options, owner_tag, spark_options, step_options
 from airflow_batchemr.dags import tasks
@@ -69,7 +69,7 @@ def _batch(given: Arguments) -> ForecastBatch:
     kwargs = given.kwargs
     backend = ForecastBatch.of(
         batch_options({name: kwargs[name] for name in Batch.model_fields if name in kwargs}),
-        kwargs.get("array"),
+        array_options(kwargs.get("array")),
         clients=given.clients,
         ledger=given.ledger,
         identity=given.identity,
@@ -77,7 +77,6 @@ def _batch(given: Arguments) -> ForecastBatch:
         index_of=kwargs.get("index_of"),
         cluster=kwargs.get("cluster"),
         explicit_success=kwargs.get("explicit_success", False),
-        wait_for_children=kwargs.get("wait_for_children", False),
     )
     backend.online = given.online
     return backend
@@ -158,5 +157,4 @@ OPERATORS: dict[str, Callable[[Arguments], Backend]] = {
 
 def needs_data(kwargs: Mapping[str, Any]) -> bool:
     """Whether the size of a job's array comes from data."""
-    array = kwargs.get("array")
-    return isinstance(array, dict) and "size" not in array
+    return "size" not in array_options(kwargs.get("array"))

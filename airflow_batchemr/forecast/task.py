@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.batch.options import array_options
 from airflow_batchemr.aws.emr.shared_cluster import all_succeeded
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.core.indices import IndexSet
@@ -118,7 +119,7 @@ class Forecaster:
             if all_succeeded(ledger, identity, used_by):
                 note = f"all jobs that use it have succeeded: {', '.join(used_by)}"
                 return TaskForecast(task.task_id, "no cluster", note=note)
-        if not self._online and needs_data(kwargs):
+        if not self._online and task.operator == tasks.BATCH_ARRAY and needs_data(kwargs):
             return TaskForecast(task.task_id, "run", note="the number of indices comes from S3 when it runs")
         token = token_for_claims(state, identity, skip_if_succeeded=skip, rerun_wanted=False)
         owner = self._plan.dag_kwargs.get("owner") or "airflow"
@@ -206,12 +207,10 @@ def _add_batch(told: TaskForecast, backend: ForecastBatch, notes: list[str]) -> 
 
 def _fixed_size(task: TaskPlan, kwargs: Mapping[str, Any]) -> int | None:
     """The size of a job's array in the pipeline file; None where it comes from data, or the job is no array."""
-    array = kwargs.get("array")
     if task.operator != tasks.BATCH_ARRAY:
         return None
-    if isinstance(array, dict):
-        return int(array["size"]) if "size" in array else None
-    return 1 if array is None else int(array)
+    size = array_options(kwargs.get("array")).get("size")
+    return None if size is None else int(size)
 
 
 def _other_size(of_run: int, size: int | None) -> str:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import HandleJob, LedgerState
     from airflow_batchemr.links.base import AwsLink
+    from airflow_batchemr.pipeline_file.models import Batch
 
 #: States of a task in which it will not submit anything any more by itself.
 GIVEN_UP = frozenset({"failed", "upstream_failed", "skipped", "removed"})
@@ -43,16 +43,18 @@ class BatchWork(LedgerOperator):
     _size: int
 
     @abstractmethod
-    def options(self) -> BatchWords:
-        """The job's `batch:` options, with templates rendered."""
+    def options(self) -> Batch:
+        """The job's options with templates rendered; raises `InvalidRequest`."""
+
+    @abstractmethod
+    def array_options(self) -> dict[str, Any]:
+        """The options of `array` with templates rendered; raises `InvalidRequest`."""
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> BatchBackend:  # noqa: ARG002 - for other kinds
         """The array, of the size that its data or the options give."""
-        options = self.options()
-        options.check_definition()
         backend = BatchBackend.of(
-            options,
-            self.array,
+            self.options(),
+            self.array_options(),
             clients=self.clients,
             ledger=self.ledger,
             identity=self.identity,
@@ -60,14 +62,13 @@ class BatchWork(LedgerOperator):
             index_of=self.index_of,
             cluster=self.cluster,
             explicit_success=self.explicit_success,
-            wait_for_children=self.wait_for_children,
         )
         self._size = backend.size
         return backend
 
     def skipped(self, state: LedgerState, context: Context) -> Any:
         """Log that nothing is left to do, also of a run that was done with another number of indices."""
-        size = self.array.get("size") if isinstance(self.array, dict) else self.array or 1
+        size = self.array_options().get("size")
         if state.marker is not None and size is not None:
             self._note_size(state.marker.size, int(size))
         return super().skipped(state, context)

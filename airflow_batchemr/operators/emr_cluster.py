@@ -17,6 +17,7 @@ from airflow_batchemr.engine.submissions import adopt, conclude
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.ledger_access import LedgerAccess
+from airflow_batchemr.operators.options import check_when_parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,7 @@ class EmrCreateClusterOperator(EmrOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_when_parsed(cluster_options, cluster)
         self.cluster = cluster
         self.needs = needs
         self.used_by = list(used_by)

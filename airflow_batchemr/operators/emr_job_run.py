@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.job_run import JobRunBackend, job_run_target
 from airflow_batchemr.aws.emr.options import job_run_options, spark_options
+from airflow_batchemr.aws.options import job_options
+from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.operators.base import LedgerOperator
+from airflow_batchemr.operators.options import check_when_parsed, unresolved
 from airflow_batchemr.triggers.emr_job_run import JobRunTrigger
 
 if TYPE_CHECKING:
@@ -42,9 +45,12 @@ class EmrJobRunOperator(LedgerOperator):
         self, *, spark: dict[str, Any], on: dict[str, Any], env: dict[str, str] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        check_when_parsed(spark_options, spark)
+        check_when_parsed(job_run_options, on)
         self.spark = spark
         self.on = on
-        self.env = env
+        with as_airflow_error():
+            self.env = env if unresolved(env) else job_options(env=env).env
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> JobRunBackend:  # noqa: ARG002 - of the base class
         """One job run on the target of `on`."""

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.existing_cluster import ExistingCluster
 from airflow_batchemr.aws.emr.job_steps import job_steps
-from airflow_batchemr.aws.emr.options import cluster_options, owner_tag, step_options
+from airflow_batchemr.aws.emr.options import cluster_options, owner_tag, split_commands, step_options
 from airflow_batchemr.aws.emr.own_cluster import OwnCluster
+from airflow_batchemr.aws.options import job_options
+from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.operators.emr_base import EmrOperator
+from airflow_batchemr.operators.options import check_when_parsed, unresolved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,10 +48,12 @@ class StepsOperator(EmrOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.steps = steps
-        self.on_failure = on_failure
+        with as_airflow_error():
+            self.steps = split_commands(steps)
+            self.on_failure = job_options(on_failure=on_failure).on_failure
+            self.env = env if unresolved(env) else job_options(env=env).env
+        check_when_parsed(step_options, self.steps)
         self.resume_steps = resume_steps
-        self.env = env
 
     def streams(self) -> dict[int, list[str]]:
         """CloudWatch group and stream to which a step's own program writes, by number."""
@@ -64,7 +69,7 @@ class StepsOperator(EmrOperator):
             clients=self.clients,
             identity=self.identity,
             folder=self.folder(),
-            on_failure=self.on_failure,  # type: ignore[arg-type]
+            on_failure=self.on_failure,
             env=self.env,
         )
         self._planned = found.planned
@@ -72,7 +77,7 @@ class StepsOperator(EmrOperator):
 
     def step_models(self) -> list[Step]:
         """The options of the steps; raises `InvalidRequest`."""
-        return step_options(list(self.steps) if not isinstance(self.steps, str) else self.steps)
+        return step_options(self.steps)
 
     def finish(self, outcome: Outcome) -> Any:
         """Write the marker; return the XCom."""
@@ -99,6 +104,7 @@ class EphemeralEmrOperator(StepsOperator):
 
     def __init__(self, *, cluster: dict[str, Any], steps: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(steps=steps, **kwargs)
+        check_when_parsed(cluster_options, cluster)
         self.cluster = cluster
 
     def log_uri(self) -> str | None:

@@ -63,6 +63,7 @@ def overlapping(tmp_path, work):
 def running_job(aws, state, dag_id, *, key=OLD_KEY, run_id="old", command=("sleep", "300")):
     """A job of the earlier run that really runs on AWS, claimed in the ledger."""
     from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+
     from airflow_batchemr.aws.clients import boto3_clients
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.engine.job_identity import JobIdentity

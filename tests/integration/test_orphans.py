@@ -8,24 +8,23 @@ from datetime import datetime, timezone
 
 import boto3
 import pytest
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions
+from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from botocore.stub import Stubber
 from typer.testing import CliRunner
 
-from airflow_batchemr.aws.batch.options import BatchWords
 from airflow_batchemr.aws.batch.requests import submission_requests
-from airflow_batchemr.aws.batch.submissions import BatchSubmissions
 from airflow_batchemr.aws.clients import Clients, boto3_clients
-from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions
 from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 from airflow_batchemr.aws.emr.own_cluster import ClusterWords
 from airflow_batchemr.aws.emr.shared_cluster import ClusterJob
-from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.cli.inventory import job_runs
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger, Marker, Result, StopRequest
-from airflow_batchemr.pipeline_file.models import Emr, Spark
+from airflow_batchemr.pipeline_file.models import Batch, Emr, Spark
 
 STATE = "s3://data/_batchemr"
 
@@ -55,7 +54,7 @@ class Work:
         """An array of 2 that sleeps; gives its id."""
         ledger, identity = self.ledger(job), self.identity(job)
         state = ledger.read()
-        words = BatchWords(queue="default", definition="own:1", command="sleep 300")
+        words = Batch(queue="default", definition="own:1", command=["sleep", "300"])
         definition = self.clients.batch.describe_job_definitions(jobDefinitions=["own:1"])["jobDefinitions"][0]
         requests = submission_requests(
             words, definition, identity, state.next_number, IndexSet.range(2), size=2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +20,16 @@ from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.ledger import Handle, HandleJob, Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from typing_extensions import Self
 
     from airflow_batchemr.aws.batch.data_arrays import DataArray
-    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, LedgerState, Request, Submission
+    from airflow_batchemr.pipeline_file.models import Batch
 
 
 @dataclass(kw_only=True)
@@ -52,7 +51,7 @@ class BatchBackend:
         wait_for_children: whether the job ends only when the jobs have ended that its programs started.
     """
 
-    options: BatchWords
+    options: Batch
     size: int
     clients: Clients
     ledger: JobLedger
@@ -68,14 +67,14 @@ class BatchBackend:
 
     def __post_init__(self) -> None:
         self._work = ArrayWork(
-            self.size, memory_sizes=max(1, len(self.options.memory_steps)), resumable=self.options.preamble
+            self.size, memory_sizes=max(1, len(self.options.memory or [])), resumable=self.options.preamble
         )
 
     @classmethod
     def of(
         cls,
-        options: BatchWords,
-        array: int | Mapping[str, Any] | None,
+        options: Batch,
+        array: Mapping[str, Any],
         *,
         clients: Clients,
         ledger: JobLedger,
@@ -84,13 +83,12 @@ class BatchBackend:
         index_of: str | None = None,
         cluster: str | None = None,
         explicit_success: bool = False,
-        wait_for_children: bool = False,
     ) -> Self:
         """The backend of a job; looks at the data where the size of the array comes from data.
 
         Args:
             options: of the `batch:` block.
-            array: the `array:` block, or the number of indices; None is 1.
+            array: the `array:` block, as `array_options` gives it.
             clients: AWS.
             ledger: of the job.
             identity: of the job.
@@ -98,19 +96,15 @@ class BatchBackend:
             index_of: see the class.
             cluster: see the class.
             explicit_success: see the class.
-            wait_for_children: see the class.
 
         Raises:
             InvalidRequest: names the option.
             NothingFoundError: there is no data.
         """
-        array = array if isinstance(array, Mapping) else {"size": 1 if array is None else array}
         if index_of is not None and "size" not in array:
             raise InvalidRequest("index_of: a job that follows another one index by index needs a fixed array size")
         data = None if "size" in array else data_array(clients, ledger, array, rerun_token)
         size = int(array["size"]) if data is None else data.size
-        if data is None:
-            limits.check_size(size)
         return cls(
             options=options,
             size=size,
@@ -123,7 +117,7 @@ class BatchBackend:
             index_of=index_of,
             cluster=cluster,
             explicit_success=explicit_success,
-            wait_for_children=wait_for_children,
+            wait_for_children=options.wait_for_children,
         )
 
     def units(self, state: LedgerState) -> IndexSet:
@@ -151,7 +145,9 @@ class BatchBackend:
         """
         limits.check_same_size(state, self.size)
         if self._definition is None:
-            if self.options.registered is None:  # what can be found without AWS is found before anything is registered
+            if (
+                self.options.registered_definition is None
+            ):  # what can be found without AWS is found before anything is registered
                 one = IndexSet.of([plan.indices.lowest])
                 first = replace(plan, indices=one) if self.options.preamble else plan
                 self._requests({**definition_request(self.options), "jobDefinitionArn": "own"}, first, {})
@@ -177,7 +173,7 @@ class BatchBackend:
         environment: Mapping[str, str],
         after: list[tuple[IndexSet, str | None]] | None = None,
     ) -> list[Request]:
-        steps = self.options.memory_steps
+        steps = self.options.memory or []
         return submission_requests(
             self.options,
             definition,
@@ -198,7 +194,7 @@ class BatchBackend:
         Raises:
             InvalidRequest: names what does not exist.
         """
-        check_queue(self.clients, self.options.queue)
+        check_queue(self.clients, str(self.options.job_queue))
         return ensure_definition(self.clients, self.options)
 
     def parts_after(self, job: str, indices: IndexSet) -> list[tuple[IndexSet, str | None]]:

@@ -87,7 +87,7 @@ def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], re
         clients: for the data.
         ledger: the job's.
         array: `{pack: …}`, `{per_object: …}` or `{rows: …}`, with their options.
-        fresh: the token of the rerun that counts: a rerun looks at the data anew.
+        rerun_token: of the rerun that counts: a rerun looks at the data again.
 
     Raises:
         NothingFoundError: there is no data, and `allow_empty` is not given.

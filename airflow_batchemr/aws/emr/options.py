@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-from pydantic import BaseModel, ValidationError
+from typing import Any, cast
 
 from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.options import validated
 from airflow_batchemr.engine.job_identity import tag_value
+from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models import Emr, Spark, Step
+from airflow_batchemr.pipeline_file.models.command import split_command
 from airflow_batchemr.pipeline_file.models.job import On, as_on
 from airflow_batchemr.pipeline_file.models.spark import as_steps
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-M = TypeVar("M", bound=BaseModel)
-
-
-def cluster_options(cluster: dict[str, Any]) -> Emr:
+def cluster_options(cluster: Any) -> Emr:
     """Validate the options of a new cluster, as `emr:` in a pipeline file.
 
     Raises:
-        InvalidRequest: names the option.
+        InvalidRequest: names every option that is wrong.
     """
-    options = _model(Emr, cluster, "cluster")
+    options = validated(Emr, cluster, "cluster")
     if options.existing:
-        raise InvalidRequest("cluster: names a cluster that is there; a new one is described by type and instances")
+        raise InvalidRequest("cluster: it names an existing cluster; describe a new one by `type` and `instances`")
     return options
-
-
-def owner_tag(owner: str) -> dict[str, str]:
-    """The tag that names a cluster's owner, for `batchemr clusters` and for cost reports: the owner of the task."""
-    return {"batchemr:owner": tag_value(owner)}
-
-
-def job_run_options(on: dict[str, Any]) -> dict[str, Any]:
-    """Validate where a job run goes, as `on:` in a pipeline file; raises `InvalidRequest`."""
-    return _model(On, as_on(on), "on").model_dump(exclude_none=True)
-
-
-def spark_options(spark: dict[str, Any]) -> Spark:
-    """Validate a spark-submit, as `spark:` in a pipeline file; raises `InvalidRequest`."""
-    made = step_options([{"spark": spark}])[0].spark
-    assert made is not None  # noqa: S101 - made so
-    return made
 
 
 def step_options(steps: Any) -> list[Step]:
@@ -53,19 +32,48 @@ def step_options(steps: Any) -> list[Step]:
     Raises:
         InvalidRequest: names the step and the option.
     """
-    try:
-        items = cast("Sequence[Any]", as_steps(steps))
-    except ValueError as error:
-        raise InvalidRequest(f"steps: {error}") from None
-    return [_model(Step, item, f"steps[{number}]") for number, item in enumerate(items)]
+    return [validated(Step, step, f"steps[{number}]") for number, step in enumerate(_listed(steps))]
 
 
-def _model(kind: type[M], value: Any, where: str) -> M:
+def spark_options(spark: Any) -> Spark:
+    """Validate a spark-submit, as `spark:` in a pipeline file; raises `InvalidRequest`."""
+    return validated(Spark, spark, "spark")
+
+
+def job_run_options(on: Any) -> dict[str, Any]:
+    """Validate where a job run goes, as `on:` in a pipeline file; raises `InvalidRequest`."""
+    return validated(On, on, "on", short_form=as_on).model_dump(exclude_none=True)
+
+
+def split_commands(steps: Any) -> Any:
+    """Split the text commands of steps before templates are rendered, so that no value becomes several arguments.
+
+    Args:
+        steps: as `step_options` takes them; what is no command stays as it is.
+
+    Raises:
+        InvalidRequest: names the step whose command cannot be split.
+    """
+    if not isinstance(steps, str | list | tuple):
+        return steps
+    made = []
+    for number, step in enumerate(_listed(steps)):
+        if isinstance(step, dict) and isinstance(step.get("command"), str):
+            try:
+                step = {**step, "command": split_command(step["command"])}  # noqa: PLW2901
+            except Refusal as refusal:
+                raise InvalidRequest(f"steps[{number}].command: {refusal}") from None
+        made.append(step)
+    return made
+
+
+def _listed(steps: Any) -> list[Any]:
     try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        problems = []
-        for one in error.errors():
-            place = ".".join([where, *(str(part) for part in one["loc"] if not str(part).startswith("function-"))])
-            problems.append(f"{place}: {one['msg'].removeprefix('Value error, ')}")
-        raise InvalidRequest("; ".join(problems)) from None
+        return cast("list[Any]", as_steps(list(steps) if isinstance(steps, tuple) else steps))
+    except Refusal as refusal:
+        raise InvalidRequest(f"steps: {refusal}") from None
+
+
+def owner_tag(owner: str) -> dict[str, str]:
+    """The tag that names a cluster's owner, for `batchemr clusters` and for cost reports: the owner of the task."""
+    return {"batchemr:owner": tag_value(owner)}

@@ -130,7 +130,7 @@ class Existing(ExistingCluster):
 
 def batch(ledger, *, memory, preamble, token):
     options = batch_options({"queue": "q", "image": "a:1", "command": ["c"], "memory": memory, "preamble": preamble})
-    return Batch.of(options, UNITS, clients=None, ledger=ledger, identity=IDENTITY, rerun_token=token)
+    return Batch.of(options, {"size": UNITS}, clients=None, ledger=ledger, identity=IDENTITY, rerun_token=token)
 
 
 def steps_of():
