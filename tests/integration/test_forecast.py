@@ -145,13 +145,15 @@ def test_a_shared_cluster_is_started_and_used_as_forecast(aws, run_dag, file, fo
     steps = [work.command("true"), work.command("true")]
     path = file({"work": {"emr": {"cluster": "spark"}, "steps": steps}}, clusters={"spark": CLUSTER})
     told = forecast(path)
-    assert ["cluster", "run", "terminate"] == [one["does"] for one in told.values()]
+    ids = ["spark.create_cluster", "work", "spark.terminate_cluster"]
+    assert ["cluster", "run", "terminate"] == [told[one]["does"] for one in ids]
     assert "success" == run(run_dag, path).state
     assert calls(told["spark.create_cluster"], "RunJobFlow") == recorded("spark.cluster")
     (added,) = calls(told["work"], "AddJobFlowSteps")
     assert "(the cluster's id)" == added["JobFlowId"]
     assert [{**one, "JobFlowId": added["JobFlowId"]} for one in recorded("work")] == [added]
-    assert ["no cluster", "skip", "terminate"] == [one["does"] for one in forecast(path).values()]
+    again = forecast(path)
+    assert ["no cluster", "skip", "terminate"] == [again[one]["does"] for one in ids]
 
 
 def test_a_queue_that_does_not_exist_is_refused(aws, file, work):
