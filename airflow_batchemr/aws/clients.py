@@ -59,6 +59,15 @@ class Clients:
 
         return Clients(make, self._forget)
 
+    def with_config(self, config: Config) -> Clients:
+        """Clients of the same connection with other settings, such as timeouts."""
+
+        def make(service: str, base: Config) -> Any:
+            with self._lock:  # both use the same session
+                return self._make(service, base.merge(config))
+
+        return Clients(make)
+
     def renew(self) -> None:
         """Forget all clients: the next ones are made with fresh credentials."""
         with self._lock:
