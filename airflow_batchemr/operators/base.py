@@ -14,6 +14,7 @@ from airflow_batchemr import settings
 from airflow_batchemr.aws.options import job_options
 from airflow_batchemr.aws.outage import FAILURES, passing, settling
 from airflow_batchemr.connections import as_airflow_error
+from airflow_batchemr.engine import reruns
 from airflow_batchemr.engine.loop import REFUSED, Engine, StoppedError, SupersededError
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.engine.waiters import cleared, record_waiter, still_ours
@@ -313,28 +314,19 @@ class LedgerOperator(LedgerAccess, ABC):
 
     def succeeded(self, state: LedgerState, context: Context) -> bool:
         """Whether the work is done and does not have to run again."""
-        if state.marker is None:
-            return False
-        again = not self.skip_if_succeeded or self.rerun_wanted(context)
-        return not again or state.marker.rerun_token == self.identity.token
+        return reruns.succeeded(
+            state, self.identity, skip_if_succeeded=self.skip_if_succeeded, rerun_wanted=self.rerun_wanted(context)
+        )
 
     def unneeded(self, context: Context) -> bool:  # noqa: ARG002 - for subclasses
         """Whether nobody needs the work, although it is not done."""
         return False
 
     def token_for_claims(self, state: LedgerState, context: Context) -> str | None:
-        """The rerun token for claims of this try.
-
-        A rerun begins where there is a marker that does not count, or where the run asks for a rerun and has not begun
-        one. A retry continues what the try before it began; so does a clear of a rerun that failed.
-        """
-        if state.marker is not None and not self.succeeded(state, context):
-            return self.identity.token
-        if self.rerun_wanted(context) and not (state.rerun_token or "").startswith(f"{self.identity.run_id}#"):
-            return self.identity.token
-        if not self.skip_if_succeeded and not state.numbers:
-            return self.identity.token  # so that this run's retry knows the marker as its own
-        return state.rerun_token
+        """The rerun token for claims of this try."""
+        return reruns.token_for_claims(
+            state, self.identity, skip_if_succeeded=self.skip_if_succeeded, rerun_wanted=self.rerun_wanted(context)
+        )
 
     def skipped(self, state: LedgerState, context: Context) -> Any:  # noqa: ARG002 - subclasses push links
         """Log that nothing is left to do, and return the marker's XCom."""
