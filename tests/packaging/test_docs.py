@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_batchemr.pipeline_file import load_file, words
+from airflow_batchemr.pipeline_file import load_file
+from airflow_batchemr.pipeline_file import vocabulary as words
 from airflow_batchemr.pipeline_file.models.base import Model
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -28,6 +28,12 @@ def test_it_does_what_a_set_of_integers_does(one, other):
     assert hash(IndexSet.of(sorted(one, reverse=True))) == hash(first)
 
 
+@given(st.lists(SETS, max_size=4))
+def test_the_union_of_many_sets_is_what_any_of_them_has(sets):
+    """Also of no sets."""
+    assert set().union(*sets) == set(IndexSet.union(IndexSet.of(one) for one in sets))
+
+
 @given(SETS)
 @example(set())
 @example({0})
