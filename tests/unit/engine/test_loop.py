@@ -430,6 +430,22 @@ def test_work_that_appears_after_a_lost_answer_is_adopted(work, s3, job, aws):
     assert (["1-0"], AWS_ID) == (started(aws), job.read().submissions[0].handle.jobs[0].job_id)
 
 
+def test_a_call_that_comes_too_late_is_undone(work, s3, job, aws):
+    """Another try has taken the submission over meanwhile: what only this one knows would run beside the new one."""
+    one, other = work(), work()
+
+    def hang():
+        s3.tick(DEFAULT.claim_lease + 5)
+        other.run(try_number=2)
+
+    one.on_start = hang
+    outcome = one.run()
+    assert ["2-0", "1-0"] == started(aws)
+    assert ["job-1"] == aws.terminated
+    assert outcome.wake_after is not None
+    assert ["abandoned", "open"] == outcomes(job)
+
+
 # Idle submissions
 
 
