@@ -107,6 +107,7 @@ class Engine:
         """
         self.prior = None if prior is None else frozenset(prior)
         just_started: set[int] = set()
+        overtaken = state.rerun_token
         while True:
             if rerun_token != state.rerun_token:
                 state = as_rerun(state, rerun_token)
@@ -138,6 +139,8 @@ class Engine:
                     return replace(self._wait(state, state.open_submissions), blocked=error)
                 if submission is None:  # somebody else was faster: decide on what is left now
                     state = self.ledger.read()
+                    if state.rerun_token != overtaken:  # they have begun a rerun, which this try must not stop
+                        rerun_token = state.rerun_token
                     break
                 if submission.intent is None:  # the requests wait for another job
                     return self._wait(state, state.open_submissions, wake_after=self.policy.dependency_pause)
