@@ -85,7 +85,9 @@ def test_a_run_that_waits_is_done_in_the_size_it_began_with(aws, work, job, capf
     job.size = 8
     (work.folder / "go").touch()
     assert 4 == job.try_(waits)["size"]
-    assert "This run began with 4 indices: the 8 of now count from the next run on" in "".join(capfd.readouterr())
+    assert "This run started with 4 indices; the new array size (8) applies from the next run" in "".join(
+        capfd.readouterr()
+    )
     assert 4 == job.try_(try_number=2)["size"]
     assert "This run was done with 4 indices: the 8 of now count" in "".join(capfd.readouterr())
     assert Counter(range(4)) == work.ran()
