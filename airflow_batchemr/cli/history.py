@@ -1,4 +1,4 @@
-"""`batchemr history`: what has run, out of the ledger."""
+"""`batchemr history`: show what ran, from the ledger."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import JobLedger, Ledger
 
 app = common.new_app()
-#: Runs that are read at the same time.
+#: Number of runs that are read concurrently.
 _THREADS = 8
 
 
 @app.command()
 def history(  # noqa: PLR0917 (all are options)
     pipeline: Annotated[
-        str | None, typer.Argument(help="The Dag; none: all that there are.", show_default=False)
+        str | None, typer.Argument(help="Dag id. Default: list all pipelines.", show_default=False)
     ] = None,
     run_key: Annotated[
-        str | None, typer.Argument(help="The run, such as 2026-11-20T000000Z; none: the last ones.", show_default=False)
+        str | None,
+        typer.Argument(help="Run key, such as 2026-11-20T000000Z. Default: list the latest runs.", show_default=False),
     ] = None,
-    job: Annotated[str | None, typer.Argument(help="The job; none: all of the run.", show_default=False)] = None,
+    job: Annotated[str | None, typer.Argument(help="Job. Default: list the run's jobs.", show_default=False)] = None,
     index: Annotated[
-        int | None, typer.Option("--index", "-i", min=0, help="One index of the job.", show_default=False)
+        int | None, typer.Option("--index", "-i", min=0, help="Show one index of the job.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs to show, the newest.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Number of runs to show, newest first.")] = 20,
     state: common.StateOption = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """Tell what has run, and how it ended, out of the ledger: also after AWS has forgotten the jobs.
+    """Show what ran and how it ended. Reads the ledger, so it works after AWS has deleted its records.
 
     batchemr history
 
@@ -53,7 +54,7 @@ def history(  # noqa: PLR0917 (all are options)
     batchemr history nightly 2026-11-20T000000Z score --index 17
     """
     if index is not None and job is None:
-        raise typer.BadParameter("--index needs the pipeline, the run and the job")
+        raise typer.BadParameter("--index requires a pipeline, a run and a job")
     with common.errors():
         ledger = common.open_ledger(common.clients(profile, region), state)
         if pipeline is None:
@@ -76,7 +77,7 @@ def _pipelines(ledger: Ledger, *, json_: bool) -> None:
         runs = ledger.runs(pipeline)
         rows.append({"pipeline": pipeline, "runs": len(runs), "last_run": runs[-1] if runs else None})
     if json_:
-        _lines(rows)
+        _print_json(rows)
         return
     common.table(
         ["pipeline", "runs", "last run"],
@@ -90,64 +91,71 @@ def _runs(ledger: Ledger, pipeline: str, limit: int, *, json_: bool) -> None:
 
     keys = common.existing_pipeline(ledger, pipeline)[: -limit - 1 : -1]
     with ThreadPoolExecutor(_THREADS) as threads:
-        told = list(threads.map(lambda key: run_history(ledger, pipeline, key), keys))
+        runs = list(threads.map(lambda key: run_history(ledger, pipeline, key), keys))
     if json_:
-        _lines(_job_json(pipeline, key, story) for key, stories in zip(keys, told, strict=True) for story in stories)
+        _print_json(_job_json(pipeline, key, job) for key, jobs in zip(keys, runs, strict=True) for job in jobs)
         return
-    names = list(dict.fromkeys(story.job for stories in reversed(told) for story in stories))
+    names = list(dict.fromkeys(job.job for jobs in reversed(runs) for job in jobs))
     rows = []
-    for key, stories in zip(keys, told, strict=True):
-        by_name = {story.job: story for story in stories}
+    for key, jobs in zip(keys, runs, strict=True):
+        by_name = {job.job: job for job in jobs}
         rows.append([key, *(_cell(by_name.get(name)) for name in names)])
     common.table(["run", *names], rows)
 
 
-def _cell(story: JobHistory | None) -> str:
-    if story is None:
+def _cell(job: JobHistory | None) -> str:
+    if job is None:
         return "-"
-    return story.state if story.size <= 1 else f"{story.state} {story.progress}"
+    return job.state if job.size <= 1 else f"{job.state} {job.progress}"
 
 
 def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
     from airflow_batchemr.engine.history_reader import run_history
 
     common.existing_run(ledger, pipeline, run_key)
-    told = run_history(ledger, pipeline, run_key)
+    jobs = run_history(ledger, pipeline, run_key)
     if json_:
-        _lines(_job_json(pipeline, run_key, story) for story in told)
+        _print_json(_job_json(pipeline, run_key, job) for job in jobs)
         return
     common.table(
-        ["job", "state", "done", "submissions", "began", "took"],
+        ["job", "state", "done", "submissions", "started", "duration"],
         [
-            [one.job, one.state, one.progress, str(len(one.submissions)), _time(one.began), _took(one.began, one.ended)]
-            for one in told
+            [
+                job.job,
+                job.state,
+                job.progress,
+                str(len(job.submissions)),
+                _time(job.began),
+                _duration(job.began, job.ended),
+            ]
+            for job in jobs
         ],
     )
 
 
-def _job(found: JobLedger, who: list[str], state: str, *, json_: bool) -> None:
+def _job(found: JobLedger, job: list[str], state: str, *, json_: bool) -> None:
+    """Show the submissions of a job, given as [pipeline, run key, job name]."""
     from airflow_batchemr.engine.history_reader import job_history
 
-    story = job_history(found, who[-1], ["batchemr", "replay", *who, "--state", state])
+    history = job_history(found, job[-1], ["batchemr", "replay", *job, "--state", state])
     if json_:
-        _lines([_job_json(who[0], who[1], story)])
+        _print_json([_job_json(job[0], job[1], history)])
         return
-    marked = f", marked {_time(story.finished_at)}" if story.finished_at else ""
-    lines = [f"{' '.join(who)}: {story.state}, {story.progress} done{marked}", found.uri]
-    for submission in story.submissions:
+    marked = f", marker written {_time(history.finished_at)}" if history.finished_at else ""
+    lines = [f"{' '.join(job)}: {history.state}, {history.progress} done{marked}", found.uri]
+    for submission in history.submissions:
         lines += ["", *_submission(submission)]
     sys.stdout.write("\n".join(lines) + "\n")
 
 
 def _submission(submission: SubmissionHistory) -> list[str]:
-    took = f" after {_took(submission.began, submission.ended)}" if submission.ended else ""
-    lines = [
-        f"attempt {submission.number}: {submission.state}{took}, {len(submission.succeeded):,}/{len(submission.indices):,} done"
-    ]
+    after = f" after {_duration(submission.began, submission.ended)}" if submission.ended else ""
+    done = f"{len(submission.succeeded):,}/{len(submission.indices):,} done"
+    lines = [f"submission {submission.number}: {submission.state}{after}, {done}"]
     facts = [
-        ("began", _time(submission.began)),
+        ("started", _time(submission.began)),
         ("by", submission.by),
-        ("asked to end", submission.stopped),
+        ("stop requested", submission.stopped),
         *submission.facts,
     ]
     lines += _columns([(name, value) for name, value in facts if value])
@@ -159,13 +167,13 @@ def _submission(submission: SubmissionHistory) -> list[str]:
 def _index(found: JobLedger, index: int, *, json_: bool) -> None:
     from airflow_batchemr.engine.history_reader import index_history
 
-    told = index_history(found, index)
-    if not told:
-        raise LookupError(f"no attempt in {found.uri} has had the index {index}")
+    submissions = index_history(found, index)
+    if not submissions:
+        raise LookupError(f"no submission in {found.uri} contains index {index}")
     if json_:
-        _lines(dict(facts) for facts in told)
+        _print_json(dict(facts) for facts in submissions)
         return
-    sys.stdout.write("\n\n".join("\n".join(_columns(facts, "")) for facts in told) + "\n")
+    sys.stdout.write("\n\n".join("\n".join(_columns(facts, "")) for facts in submissions) + "\n")
 
 
 def _columns(facts: list[tuple[str, str]], margin: str = "  ") -> list[str]:
@@ -177,20 +185,20 @@ def _time(when: datetime | None) -> str:
     return when.strftime("%Y-%m-%d %H:%M:%S UTC") if when else "-"
 
 
-def _took(began: datetime | None, ended: datetime | None) -> str:
+def _duration(began: datetime | None, ended: datetime | None) -> str:
     return common.duration(max(0.0, (ended - began).total_seconds())) if began and ended else "-"
 
 
-def _job_json(pipeline: str, run_key: str, story: JobHistory) -> dict[str, Any]:
+def _job_json(pipeline: str, run_key: str, job: JobHistory) -> dict[str, Any]:
     return {
         "pipeline": pipeline,
         "run_key": run_key,
-        "job": story.job,
-        "state": story.state,
-        "done": story.done,
-        "size": story.size,
-        "began": story.began,
-        "ended": story.ended,
+        "job": job.job,
+        "state": job.state,
+        "done": job.done,
+        "size": job.size,
+        "began": job.began,
+        "ended": job.ended,
         "submissions": [
             {
                 "number": one.number,
@@ -205,11 +213,11 @@ def _job_json(pipeline: str, run_key: str, story: JobHistory) -> dict[str, Any]:
                 "facts": [{"name": name, "value": value} for name, value in one.facts],
                 "failure": one.failure or None,
             }
-            for one in story.submissions
+            for one in job.submissions
         ],
     }
 
 
-def _lines(records: Any) -> None:
+def _print_json(records: Any) -> None:
     for record in records:
         sys.stdout.write(json.dumps(record, default=lambda value: value.isoformat()) + "\n")

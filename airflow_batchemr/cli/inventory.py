@@ -1,4 +1,4 @@
-"""What this package has started on AWS and that is still there: found by its tags."""
+"""Find the work on AWS that this package has started, by its tags."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.job_runs import JobRunTarget
 
-#: States of a Batch job that has not ended; ListJobs takes one at a time.
+#: States of a Batch job that has not ended. ListJobs accepts one state per call.
 WAITING_OR_RUNNING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 PREFIX = "batchemr:"
-#: How the names of attempts end; the lists of EMR Serverless hold no tags, and asking for each would be a call a run.
+#: Suffix of the names of submissions. EMR Serverless lists job runs without tags, and reading them takes one call each.
 _OURS = re.compile(r"-[0-9a-f]{12}-a\d{4,}$")
 
 
 @dataclass(frozen=True)
 class Started:
-    """A Batch job (a single one, or the parent of an array), cluster or job run that bears this package's tags."""
+    """A Batch job (single or array parent), EMR cluster or job run with this package's tags."""
 
     kind: Literal["job", "cluster", "run"]
     id: str
@@ -38,32 +38,32 @@ class Started:
     ended: datetime | None
     tags: Mapping[str, str]
     place: JobRunTarget | None = None
-    """Of a job run: the application or virtual cluster."""
+    """The application or virtual cluster of a job run."""
 
     def tag(self, name: str) -> str:
-        """Give one of this package's tags; empty where it is missing."""
+        """Return one of this package's tags, or an empty string if it is missing."""
         return self.tags.get(PREFIX + name, "")
 
     @property
     def submission(self) -> int | None:
-        """The attempt's number; None for what was started by hand."""
+        """Number of the submission; None for work started by `batchemr replay`."""
         number = self.tag("submission")
         return int(number) if number.isdecimal() else None
 
     @property
     def work(self) -> str:
-        """Pipeline, run key and job."""
+        """Pipeline, run key and job, separated by spaces."""
         return " ".join(self.tag(name) for name in ("dag_id", "run_key", "job"))
 
     @property
     def age(self) -> float:
-        """Seconds from its creation to now, or to its end."""
+        """Seconds from creation until the end, or until now."""
         return ((self.ended or datetime.now(timezone.utc)) - self.created).total_seconds()
 
 
 def batch_jobs(clients: Clients) -> Iterator[Started]:
-    """Find the jobs of all queues that have not ended: a ListJobs a queue and state, a DescribeJobs a hundred."""
-    seen: set[str] = set()  # a job may go on to the next state between two lists
+    """Find unfinished jobs in all queues: one ListJobs per queue and state, one DescribeJobs per hundred jobs."""
+    seen: set[str] = set()  # a job may change state between two ListJobs calls
     for queue in pages(clients.batch.describe_job_queues, "jobQueues", "batch:DescribeJobQueues"):
         for status in WAITING_OR_RUNNING:
             found = pages(
@@ -82,34 +82,33 @@ def batch_jobs(clients: Clients) -> Iterator[Started]:
 
 
 def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters.ALIVE))) -> Iterator[Started]:
-    """Find clusters in some states (none: in any): ListClusters, and a DescribeCluster each, which has the tags."""
+    """Find clusters in the given states (empty: any state): ListClusters, then DescribeCluster for the tags of each."""
     for entry in list(clusters.listed(clients, states=states)):
-        said = clusters.describe(clients, entry["Id"])
-        tags = {tag["Key"]: tag.get("Value", "") for tag in (said or {}).get("Tags", [])}
-        if said is None or f"{PREFIX}dag_id" not in tags:
+        cluster = clusters.describe(clients, entry["Id"])
+        tags = {tag["Key"]: tag.get("Value", "") for tag in (cluster or {}).get("Tags", [])}
+        if cluster is None or f"{PREFIX}dag_id" not in tags:
             continue
-        timeline = said["Status"].get("Timeline", {})
+        timeline = cluster["Status"].get("Timeline", {})
         created = timeline.get("CreationDateTime") or datetime.now(timezone.utc)
-        yield Started(
-            "cluster", said["Id"], said["Name"], said["Status"]["State"], created, timeline.get("EndDateTime"), tags
-        )
+        state, ended = cluster["Status"]["State"], timeline.get("EndDateTime")
+        yield Started("cluster", cluster["Id"], cluster["Name"], state, created, ended, tags)
 
 
 def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Started]:
-    """Find the job runs of a service that have not ended: a list of its places, and a ListJobRuns each."""
-    for place in _places(clients, service):
-        for run in place.listed(clients, states=list(place.living)):
+    """Find unfinished job runs of a service: list its applications or virtual clusters, then ListJobRuns for each."""
+    for target in _targets(clients, service):
+        for listed in target.listed(clients, states=list(target.living)):
             if service is Serverless:
-                said = place.describe(clients, run.run_id) if _OURS.search(run.name) else None
+                run = target.describe(clients, listed.run_id) if _OURS.search(listed.name) else None
             else:
-                said = run
-            if said is None or f"{PREFIX}dag_id" not in said.tags or said.ended:
+                run = listed
+            if run is None or f"{PREFIX}dag_id" not in run.tags or run.ended:
                 continue
-            created = datetime.fromisoformat(str(said.said["createdAt"]))
-            yield Started("run", said.run_id, said.name, said.state, created, None, said.tags, place)
+            created = datetime.fromisoformat(str(run.said["createdAt"]))
+            yield Started("run", run.run_id, run.name, run.state, created, None, run.tags, target)
 
 
-def _places(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTarget]:
+def _targets(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTarget]:
     if service is Serverless:
         call = clients.get("emr-serverless").list_applications
         return [Serverless(one["id"], "") for one in pages(call, "applications", "emr-serverless:ListApplications")]
@@ -119,17 +118,17 @@ def _places(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTar
 
 
 def instance_hours(clients: Clients, cluster: Started) -> float | None:
-    """Add up the hours of a cluster's machines, those that have gone included; None where AWS no longer tells."""
+    """Sum the hours of a cluster's instances, including terminated ones; None if AWS no longer has the cluster."""
     try:
-        machines = pages(
+        instances = pages(
             clients.emr.list_instances, "Instances", "elasticmapreduce:ListInstances", "Marker", ClusterId=cluster.id
         )
     except InvalidRequest:
         return None
     until = cluster.ended or datetime.now(timezone.utc)
     hours = 0.0
-    for machine in machines:
-        timeline = machine.get("Status", {}).get("Timeline", {})
+    for instance in instances:
+        timeline = instance.get("Status", {}).get("Timeline", {})
         begin = timeline.get("CreationDateTime") or cluster.created
         end = timeline.get("EndDateTime") or until
         hours += max((end - begin).total_seconds(), 0.0) / 3600
@@ -137,7 +136,7 @@ def instance_hours(clients: Clients, cluster: Started) -> float | None:
 
 
 def pages(call: Any, key: str, name: str, token: str = "nextToken", **arguments: Any) -> list[dict[str, Any]]:  # noqa: S107 - no secret
-    """Gather all pages of a listing call; `name` is the call as IAM names it."""
+    """Collect all pages of a list call. `name` is the IAM action of the call."""
     found: list[dict[str, Any]] = []
     more: dict[str, str] = {}
     while True:

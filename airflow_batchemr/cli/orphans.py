@@ -1,4 +1,4 @@
-"""`batchemr orphans`: what still runs on AWS although its run is over."""
+"""`batchemr orphans`: find work on AWS that no run needs any more."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import LedgerState
 
 app = common.new_app()
+#: Reason given to AWS and recorded in the ledger.
+REASON = "orphaned: no run needs it any more"
 
 
 @app.command()
 def orphans(  # noqa: PLR0917 (all are options)
-    terminate: Annotated[bool, typer.Option("--terminate", help="End the orphans.")] = False,
+    terminate: Annotated[bool, typer.Option("--terminate", help="Stop the orphans.")] = False,
     older_than: Annotated[
         str | None,
         typer.Option(
-            help="Also what is in hand, or unknown to the ledger, for longer than this: for runs that nobody will "
-            "ever go on with.",
+            help="Also treat work as orphaned that has been in use, or is not in the ledger, for longer than this. For "
+            "runs that will never be resumed.",
             metavar="24h",
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Show what is still wanted, too.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also show work that is still in use.")] = False,
     state: common.StateOption = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """Find clusters, Batch jobs and job runs of EMR Serverless and EMR on EKS whose run is over; --terminate ends them.
+    """Find EMR clusters, Batch jobs, and EMR Serverless and EMR on EKS job runs that no run needs any more.
 
-    Everything that bears this package's tags is compared with the ledger. An orphan is what the ledger knows to have
-    ended, to be overtaken by a rerun, to be asked to stop, or to serve jobs that have all succeeded. What the ledger
-    does not know is shown, and left alone unless --older-than says otherwise.
+    Compares everything that has this package's tags with the ledger. Work is orphaned if the ledger records that it
+    has ended, was superseded by a rerun or was requested to stop, or if all jobs that use it have succeeded. Work that
+    is not in the ledger is shown, but not stopped unless --older-than applies.
 
-    Exit code 1: there are orphans, and they were left running. 0: there are none (any more).
+    Exit codes: 1: orphans were found and left running; 0: no orphans, or all were stopped.
 
         batchemr orphans
 
@@ -53,15 +55,15 @@ def orphans(  # noqa: PLR0917 (all are options)
     with common.errors():
         aws = common.clients(profile, region)
         found = [(one, verdict) for one, verdict in _judged(aws, common.state_uri(state), limit)]
-        over = [one for one, verdict in found if verdict.word == "over"]
+        orphaned = [one for one, verdict in found if verdict.word == "over"]
         shown = [(one, verdict) for one, verdict in found if all_ or verdict.word != "wanted"]
         _show(shown, json_=json_)
         if terminate:
-            _end(aws, over)
+            _stop(aws, orphaned)
     if not json_:
-        what = "ended" if terminate else "left running; --terminate ends them" if over else "there are none"
-        common.say(f"{len(over)} orphan{'s' * (len(over) != 1)}: {what}")
-    raise typer.Exit(1 if over and not terminate else 0)
+        outcome = "" if not orphaned else ": stopped" if terminate else ": left running; use --terminate to stop"
+        common.say(f"{len(orphaned)} orphan{'s' * (len(orphaned) != 1)}{outcome}")
+    raise typer.Exit(1 if orphaned and not terminate else 0)
 
 
 def _limit(older_than: str | None) -> float | None:
@@ -74,7 +76,7 @@ def _limit(older_than: str | None) -> float | None:
 
 
 def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tuple[Started, Verdict]]:
-    """Compare all that runs with the ledger: `state` alone if given, else the one that each thing's tag names."""
+    """Compare everything that runs with the ledger: with `state` if given, else with the ledger named by each tag."""
     from airflow_batchemr.cli.inventory import batch_jobs, emr_clusters
     from airflow_batchemr.engine.job_identity import tag_value
 
@@ -92,7 +94,7 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
 
 
 def _job_runs(clients: Clients) -> list[Started]:
-    """All job runs; who uses a service in no region or may not look into it does without."""
+    """Return all job runs. A service that is unavailable in the region or not permitted is skipped with a note."""
     from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
     from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.cli.inventory import job_runs
@@ -102,12 +104,12 @@ def _job_runs(clients: Clients) -> list[Started]:
         try:
             found += job_runs(clients, service)
         except AwsError as error:
-            common.say(f"note: {service.service} was not looked at: {error}")
+            common.say(f"note: skipped {service.service}: {error}")
     return found
 
 
 class _Ledgers:
-    """Reads each job's ledger once."""
+    """Reads the ledger of each job once."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -118,14 +120,14 @@ class _Ledgers:
 
         place = one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
         if not all(place):
-            return Verdict("unknown", "its tags are not complete")
+            return Verdict("unknown", "its tags are incomplete")
         try:
             state = self._state(*place)
-            served = self._not_served(*place[:3], state, one.submission)
+            served = self._unfinished_users(*place[:3], state, one.submission)
         except LedgerError as error:
             if error.retryable:
                 raise
-            return Verdict("unknown", f"its ledger cannot be read: {error}")
+            return Verdict("unknown", f"cannot read its ledger: {error}")
         return judge(state, one.submission, one.id, served=served)
 
     def _state(self, uri: str, dag_id: str, run_key: str, job: str) -> LedgerState:
@@ -136,10 +138,10 @@ class _Ledgers:
             self._read[key] = Ledger(self._clients.s3, uri).job(dag_id, run_key, job).history()
         return self._read[key]
 
-    def _not_served(
+    def _unfinished_users(
         self, uri: str, dag_id: str, run_key: str, state: LedgerState, number: int | None
     ) -> list[str] | None:
-        """Of a cluster that serves other jobs: those whose marker does not stand."""
+        """Return the jobs that use a shared cluster and have no marker yet; None if it is not a shared cluster."""
         intent = next((submission.intent for submission in state.submissions if submission.number == number), None)
         names = intent.details.get("used_by") if intent else None
         if not isinstance(names, list) or not names:
@@ -160,11 +162,11 @@ def _show(found: list[tuple[Started, Verdict]], *, json_: bool) -> None:
         [verdict.word, one.kind, one.id, one.state, common.duration(one.age), one.work, verdict.why]
         for one, verdict in found
     ]
-    common.table(["", "what", "id", "state", "age", "pipeline run job", "why"], rows)
+    common.table(["", "kind", "id", "state", "age", "pipeline run job", "reason"], rows)
 
 
-def _leave_word(clients: Clients, one: Started) -> None:
-    """Tell whoever may still wait for it; where the ledger has gone, there is nobody to tell."""
+def _request_stop(clients: Clients, one: Started) -> None:
+    """Record a stop request for tasks that may still wait for the work. Without a ledger, no task waits for it."""
     from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
 
     if one.submission is None:
@@ -172,19 +174,19 @@ def _leave_word(clients: Clients, one: Started) -> None:
     try:
         ledger = Ledger(clients.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
         if one.submission in ledger.read().numbers:
-            ledger.ask_stop(one.submission, StopRequest(reason="its run is over", by="batchemr orphans"))
+            ledger.ask_stop(one.submission, StopRequest(reason=REASON, by="batchemr orphans"))
     except LedgerError as error:
-        common.say(f"note: no word was left in the ledger: {error}")
+        common.say(f"note: cannot record the stop request in the ledger: {error}")
 
 
-def _end(clients: Clients, over: list[Started]) -> None:
+def _stop(clients: Clients, orphaned: list[Started]) -> None:
     from airflow_batchemr.aws.batch import jobs
     from airflow_batchemr.aws.emr import clusters
 
-    for one in over:
-        _leave_word(clients, one)
-    jobs.terminate(clients, [one.id for one in over if one.kind == "job"], "its run is over")
-    clusters.terminate(clients, [one.id for one in over if one.kind == "cluster"])
-    for one in over:
+    for one in orphaned:
+        _request_stop(clients, one)
+    jobs.terminate(clients, [one.id for one in orphaned if one.kind == "job"], REASON)
+    clusters.terminate(clients, [one.id for one in orphaned if one.kind == "cluster"])
+    for one in orphaned:
         if one.place is not None:
             one.place.cancel(clients, one.id)

@@ -104,10 +104,10 @@ def _forecast(pipeline: Pipeline, asked: _Asked) -> dict[str, Any]:
     from airflow_batchemr.cli.plan_jobs import Forecast, Forecaster
     from airflow_batchemr.cli.plan_templates import Templates
     from airflow_batchemr.core.run_key import run_key as key_of
-    from airflow_batchemr.dags.plan import compile_pipeline
+    from airflow_batchemr.dags.plan import plan_dag
     from airflow_batchemr.ledger import BucketMissingError, CredentialsError, Ledger, LedgerError
 
-    dag = compile_pipeline(pipeline)
+    dag = plan_dag(pipeline)
     moment = None if asked.run_id else _moment(pipeline, asked.date)
     run_id = asked.run_id or f"scheduled__{moment.isoformat() if moment else ''}"
     key = key_of(moment, None, run_id)

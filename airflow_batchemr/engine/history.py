@@ -203,7 +203,7 @@ def index_history_of(
                 ("Batch job", said.get("jobId") or (failure.job_id if failure else None)),
                 ("started", _moment(said.get("startedAt"))),
                 ("stopped", _moment(said.get("stoppedAt"))),
-                ("tries by Batch", len(said.get("submissions") or ()) or None),
+                ("tries by Batch", len(said.get("attempts") or ()) or None),
                 ("machine", container.get("containerInstanceArn")),
                 ("log stream", container.get("logStreamName") or (failure.log_stream if failure else None)),
             )

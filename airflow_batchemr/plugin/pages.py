@@ -1,4 +1,4 @@
-"""The pages: pipelines, runs of one, jobs of a run, attempts of a job, one index. Read only, behind Airflow's login."""
+"""Pages for pipelines, runs, jobs, submissions and indices. Read-only, and protected by Airflow's login."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.plugin.state_location import StateLocation
 
-#: Runs that a pipeline's page shows, the newest.
+#: Number of latest runs on the page of a pipeline.
 SHOWN_RUNS = 30
-#: Runs that are read at the same time.
+#: Number of runs that are read concurrently.
 _THREADS = 8
-#: Nothing is loaded from anywhere, no script runs, and nobody but Airflow's own pages frames them.
+#: Do not load external resources, run scripts, or allow framing by pages other than Airflow's.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -44,12 +44,12 @@ _templates = Environment(
 )
 _templates.filters |= {"moment": lambda when: when.strftime("%Y-%m-%d %H:%M:%S") if when else "-"}
 
-#: Whoever may see a Dag's task instances may see what they have run.
+#: Users who may see the task instances of a Dag may see what they ran.
 Allowed = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
 
 
 def pages() -> FastAPI:
-    """The app with all pages."""
+    """Create the app with all pages."""
     app = FastAPI(title="batchemr", docs_url=None, redoc_url=None, openapi_url=None)
     app.get("/", response_class=HTMLResponse)(pipelines)
     app.get("/{dag_id}", response_class=HTMLResponse, dependencies=[Allowed])(pipeline)
@@ -57,7 +57,7 @@ def pages() -> FastAPI:
 
 
 def pipelines(user: GetUserDep) -> HTMLResponse:
-    """The pipelines in the configured ledger that the user may see."""
+    """List the pipelines in the configured ledger that the user may see."""
 
     def found(ledger: Ledger) -> dict[str, Any]:
         allowed = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
@@ -70,37 +70,37 @@ def pipelines(user: GetUserDep) -> HTMLResponse:
 def pipeline(
     dag_id: str, run_key: str | None = None, job: str | None = None, index: Annotated[int | None, Query(ge=0)] = None
 ) -> HTMLResponse:
-    """A pipeline's last runs; with `run_key` the jobs of that run, with `job` its attempts, with `index` one index."""
-    place = state_location_of(dag_id)
+    """Show the latest runs of a pipeline, the jobs of a run, the submissions of a job, or one index of a job."""
+    location = state_location_of(dag_id)
     if run_key is None:
-        return _page("runs.html", place, lambda ledger: {"dag_id": dag_id, **_runs(ledger, dag_id)})
-    who = {"dag_id": dag_id, "run_key": run_key}
+        return _page("runs.html", location, lambda ledger: {"dag_id": dag_id, **_runs(ledger, dag_id)})
+    run = {"dag_id": dag_id, "run_key": run_key}
     if job is None:
-        return _page("jobs.html", place, lambda ledger: {**who, "jobs": run_history(ledger, dag_id, run_key)})
-    return _page("job.html", place, lambda ledger: {**who, **_job(ledger, dag_id, run_key, job, index)})
+        return _page("jobs.html", location, lambda ledger: {**run, "jobs": run_history(ledger, dag_id, run_key)})
+    return _page("job.html", location, lambda ledger: {**run, **_job(ledger, dag_id, run_key, job, index)})
 
 
 def _runs(ledger: Ledger, dag_id: str) -> dict[str, Any]:
     keys = ledger.runs(dag_id)
     shown = keys[: -SHOWN_RUNS - 1 : -1]
     with ThreadPoolExecutor(_THREADS) as threads:
-        told = list(threads.map(lambda key: {one.job: one for one in run_history(ledger, dag_id, key)}, shown))
-    names = list(dict.fromkeys(name for row in reversed(told) for name in row))
-    return {"names": names, "rows": list(zip(shown, told, strict=True)), "count": len(keys)}
+        runs = list(threads.map(lambda key: {one.job: one for one in run_history(ledger, dag_id, key)}, shown))
+    names = list(dict.fromkeys(name for row in reversed(runs) for name in row))
+    return {"names": names, "rows": list(zip(shown, runs, strict=True)), "count": len(keys)}
 
 
 def _job(ledger: Ledger, dag_id: str, run_key: str, job: str, index: int | None) -> dict[str, Any]:
     found = ledger.job(dag_id, run_key, job)
-    story = job_history(found, job, ["batchemr", "replay", dag_id, run_key, job, "--state", ledger.uri])
+    history = job_history(found, job, ["batchemr", "replay", dag_id, run_key, job, "--state", ledger.uri])
     indices = None if index is None else index_history(found, index)
-    return {"story": story, "uri": found.uri, "index": index, "indices": indices}
+    return {"history": history, "uri": found.uri, "index": index, "indices": indices}
 
 
-def _page(template: str, place: StateLocation, found: Callable[[Ledger], dict[str, Any]]) -> HTMLResponse:
-    """Fill in a template, or say what kept from reading the ledger."""
+def _page(template: str, location: StateLocation, read: Callable[[Ledger], dict[str, Any]]) -> HTMLResponse:
+    """Render a template with values read from the ledger, or the error page if the ledger cannot be read."""
     values: dict[str, Any]
     try:
-        values = found(Ledger(connection_clients(place.aws_conn_id, place.region).s3, place.state))
+        values = read(Ledger(connection_clients(location.aws_conn_id, location.region).s3, location.state))
         status = 200
     except (LedgerError, AwsError) as error:
         template, values, status = "error.html", {"error": str(error)}, 502

@@ -82,7 +82,7 @@ def test_one_name_in_two_files_is_an_error_that_keeps_the_first(bag_of):
     bag = bag_of({"a.yaml": GOOD.format("same"), "b.yaml": GOOD.format("same")})
     assert list(bag.dags) == ["same"]
     (error,) = bag.import_errors.values()
-    assert "b.yaml: error: there is another pipeline named same" in error
+    assert "b.yaml: error: duplicate pipeline name same" in error
 
 
 def test_the_one_dag_asked_for_is_the_only_one_built(bag_of, asked_for):

@@ -9,7 +9,7 @@ import pendulum
 import pytest
 from airflow.sdk import DAG, BaseNotifier
 
-from airflow_batchemr.notifiers.deadline import tell_missed
+from airflow_batchemr.notifiers.deadline import notify_missed_deadline
 from airflow_batchemr.notifiers.pipeline import PipelineNotifier
 from airflow_batchemr.notifiers.receivers import Message
 
@@ -182,8 +182,8 @@ def test_a_deadline_is_an_alert_of_airflows(dag_of):
     alert = dag.deadline if not isinstance(dag.deadline, list) else dag.deadline[0]
     assert alert.interval.total_seconds() == 7200
     assert alert.reference.reference_name == "DagRunQueuedAtDeadline"
-    assert alert.callback.path == "airflow_batchemr.notifiers.deadline.tell_missed"
-    asyncio.run(tell_missed(**alert.callback.kwargs, context={"dag_run": {"dag_run_id": "r1"}, "dag": dag}))
+    assert alert.callback.path == "airflow_batchemr.notifiers.deadline.notify_missed_deadline"
+    asyncio.run(notify_missed_deadline(**alert.callback.kwargs, context={"dag_run": {"dag_run_id": "r1"}, "dag": dag}))
     assert TOLD == ["late"]
 
 
@@ -191,5 +191,5 @@ def test_one_receiver_that_fails_keeps_no_other_from_being_told():
     """The failure is raised when all have been tried."""
     receivers = [{"notifier": "no.such.Thing"}, {"notifier": "recorder_for_tests.Recorder", "with": {"text": "second"}}]
     with pytest.raises(ImportError, match=r"no\.such\.Thing"):
-        asyncio.run(tell_missed(receivers, "p", 60, context={}))
+        asyncio.run(notify_missed_deadline(receivers, "p", 60, context={}))
     assert TOLD == ["second"]

@@ -10,7 +10,7 @@ from airflow_batchemr.aws.batch.limits import check_same_size
 from airflow_batchemr.aws.errors import Refused
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import Decision, SubmissionPlan, begun_with, closed, decide
-from airflow_batchemr.ledger.state import CLAIM_LEASE, derive
+from airflow_batchemr.ledger.state import CLAIM_LEASE, derive_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -123,7 +123,9 @@ class Advance:
                     break
                 begins = False
                 just_started.add(plan.number)
-                state = derive([*state.numbers, plan.number], [*state.submissions, submission], state.marker, state.now)
+                state = derive_state(
+                    [*state.numbers, plan.number], [*state.submissions, submission], state.marker, state.now
+                )
                 if not submission.open:
                     return Step("wait", forgiven, state, state.open_submissions, TURNED_AWAY)
 
@@ -161,7 +163,7 @@ class Advance:
         if not looked:
             return state
         merged = [looked.get(submission.number, submission) for submission in state.submissions]
-        return derive(state.numbers, merged, state.marker, state.now)
+        return derive_state(state.numbers, merged, state.marker, state.now)
 
     @staticmethod
     def _wake(waits: list[Submission], state: LedgerState) -> float | None:

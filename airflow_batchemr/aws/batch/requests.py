@@ -14,8 +14,7 @@ from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core.arrays import MAX_ARRAY, split
 from airflow_batchemr.core.container_overrides import own_command, place, recorded
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.preamble import words as argv
-from airflow_batchemr.core.preamble import wrap
+from airflow_batchemr.core.preamble import argv, wrap
 from airflow_batchemr.ledger.records import Request
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def _release(emr: Emr, at: Keys, needs: Needs, *, stays: bool) -> Iterator[Probl
     if emr.release is None:
         return
     word = "keep_alive" if emr.keep_alive else "idle_timeout" if emr.idle_timeout else None
-    if not releases.ends_itself(emr.release):
+    if not releases.supports_idle_timeout(emr.release):
         since = "those of emr-5.30, emr-6.1 and later can"
         if word is not None:
             message = f"clusters of {emr.release} cannot end themselves when they are idle"
@@ -70,7 +70,7 @@ def _release(emr: Emr, at: Keys, needs: Needs, *, stays: bool) -> Iterator[Probl
         elif stays:
             message = f"clusters of {emr.release} cannot end themselves: if nobody is left to end this one, it stays"
             yield Problem((*at, "release"), message, since, "warning")
-    if needs.docker_image and not releases.runs_docker(emr.release):
+    if needs.docker_image and not releases.supports_docker(emr.release):
         message = f"clusters of {emr.release} run no containers, and `docker_image` needs them"
         yield Problem((*at, "release"), message, "those of emr-6.0 and later do")
 

@@ -94,13 +94,13 @@ def test_svg_of_several_asks_which(file):
     """A picture shows one pipeline."""
     result = run(file, "-f", "svg")
     assert (1, "") == (result.exit_code, result.stdout)
-    assert "a picture shows one pipeline, choose it with --pipeline: nightly, flat\n" == result.stderr
+    assert "SVG shows a single pipeline; choose one with --pipeline: nightly, flat\n" == result.stderr
 
 
 def test_an_unknown_pipeline_is_guessed(file):
     """Exit 1 and what was meant."""
     result = run(file, "-p", "nihgtly")
-    assert (1, f"no pipeline nihgtly in {file}; did you mean `nightly`?\n") == (result.exit_code, result.stderr)
+    assert (1, f"{file} has no pipeline named nihgtly; did you mean `nightly`?\n") == (result.exit_code, result.stderr)
 
 
 def test_a_broken_pipeline_hides_no_other(file):

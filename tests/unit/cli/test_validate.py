@@ -104,7 +104,7 @@ def test_two_pipelines_of_one_name_are_an_error(folder):
     (folder / "other.yaml").write_text(GOOD)
     result = run(folder / "good.yaml", folder / "other.yaml")
     assert 1 == result.exit_code
-    assert f"{folder}/other.yaml: error: there is another pipeline named good, in {folder}/good.yaml" in result.stdout
+    assert f"{folder}/other.yaml: error: {folder}/good.yaml already has a pipeline named good" in result.stdout
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import closed, decide, failed_indices
 from airflow_batchemr.ledger import Failure, Handle, HandleJob, Intent, Marker, Result, Submission
-from airflow_batchemr.ledger.state import derive
+from airflow_batchemr.ledger.state import derive_state
 
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
 
@@ -33,7 +33,7 @@ def running(number, indices):
 
 
 def state(*submissions, marker=None):
-    return derive([submission.number for submission in submissions], list(submissions), marker, NOW)
+    return derive_state([submission.number for submission in submissions], list(submissions), marker, NOW)
 
 
 def claims(decision):
