@@ -74,6 +74,15 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "our_company.policies.pipeline",
                         "default": None,
                     },
+                    "min_deferral": {
+                        "description": "Seconds that a deferral lasts at least; 0 turns this off. Airflow's scheduler "
+                        "fails a task that resumes before the scheduler has processed the exit of the worker that "
+                        "deferred it. On a busy machine that takes seconds.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": None,
+                        "default": "20",
+                    },
                 },
             }
         },

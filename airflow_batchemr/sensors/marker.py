@@ -75,6 +75,7 @@ class S3MarkerSensor(BaseOperator):
                     raise
                 self.log.warning("Cannot read the marker; will retry: %s", error)
         self.log.info("Waiting for %s", job_ledger.marker_uri)
+        now = time.time()
         self.defer(
             trigger=S3MarkerTrigger(
                 state=ledger.uri,
@@ -83,7 +84,8 @@ class S3MarkerSensor(BaseOperator):
                 job=job,
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,
-                deadline=None if self.timeout is None else time.time() + self.timeout,
+                deadline=None if self.timeout is None else now + self.timeout,
+                deferred_at=now,
             ),
             method_name="resume",
         )

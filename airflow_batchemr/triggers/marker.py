@@ -13,6 +13,7 @@ from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
 from airflow_batchemr.aws.poller import PATIENCE, Poller, shared_poller
 from airflow_batchemr.connections import connection_clients
 from airflow_batchemr.ledger import CredentialsError, Ledger, LedgerError, NotAllowedError
+from airflow_batchemr.triggers.hold import hold_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -34,6 +35,7 @@ class S3MarkerTrigger(BaseTrigger):
         aws_conn_id: Airflow connection.
         region: AWS region.
         deadline: Time to give up, in seconds since the epoch; None means never.
+        deferred_at: Time at which the task was deferred, in seconds since the epoch; see `hold_event`.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class S3MarkerTrigger(BaseTrigger):
         aws_conn_id: str | None = "aws_default",
         region: str | None = None,
         deadline: float | None = None,
+        deferred_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.state = state
@@ -55,6 +58,7 @@ class S3MarkerTrigger(BaseTrigger):
         self.aws_conn_id = aws_conn_id
         self.region = region
         self.deadline = deadline
+        self.deferred_at = deferred_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments."""
@@ -66,11 +70,14 @@ class S3MarkerTrigger(BaseTrigger):
             "aws_conn_id": self.aws_conn_id,
             "region": self.region,
             "deadline": self.deadline,
+            "deferred_at": self.deferred_at,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: `marked`, `timeout` or `denied`."""
-        yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]
+        payload = await self._wait()
+        await hold_event(self, self.deferred_at)
+        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     async def _wait(self) -> dict[str, Any]:
         conn, region = self.aws_conn_id, self.region

@@ -1,0 +1,54 @@
+"""Holding back a trigger's event until Airflow's scheduler can take it.
+
+A worker that defers a task first reports the deferral and then exits. The scheduler of Airflow 3.3 processes that exit
+later, as "success" of the same try. If the task instance is queued or running again by then, the scheduler takes it for
+one that was killed and fails it (`SchedulerJobRunner.process_executor_events`). The states deferred, and scheduled with
+a `next_method`, are safe. So an event is safe once the scheduler has processed the exit. Airflow records that moment
+nowhere, so the time since the deferral is all that a trigger can go by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from airflow_batchemr import settings
+
+if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
+#: Seconds that a deferral lasts at least, unless `[batchemr] min_deferral` says otherwise.
+MIN_DEFERRAL = 20.0
+
+
+async def hold_event(trigger: BaseTrigger, deferred_at: float | None) -> None:
+    """Wait until the trigger may yield an event that resumes its task; call it right before the `yield`.
+
+    It returns at once if the task was deferred long enough ago, and where no scheduler is involved, as in `dag.test()`.
+    It never waits longer than the setting, even if the worker's clock is ahead of the triggerer's.
+
+    Args:
+        trigger: the trigger that is about to fire.
+        deferred_at: when the operator deferred, in seconds since the epoch; None if unknown, which does not wait.
+    """
+    if deferred_at is None or trigger.trigger_id is None:  # only a triggerer sets the id
+        return
+    minimum = min_deferral()
+    left = min(deferred_at + minimum - time.time(), minimum)
+    if left > 0:
+        trigger.log.info("Resuming the task in %.0f s: a deferral lasts at least %.0f s", left, minimum)
+        await asyncio.sleep(left)
+
+
+def min_deferral() -> float:
+    """Seconds that a deferral lasts at least: `[batchemr] min_deferral`.
+
+    Raises:
+        ValueError: the setting is not a number.
+    """
+    text = settings.option("min_deferral")
+    try:
+        return MIN_DEFERRAL if text is None else float(text)
+    except ValueError:
+        raise ValueError(f"[batchemr] min_deferral is not a number of seconds: {text!r}") from None

@@ -1,0 +1,96 @@
+"""A trigger in a triggerer does not resume its task right after the deferral."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_batchemr.ledger import Ledger, Marker
+from airflow_batchemr.provider_info import get_provider_info
+from airflow_batchemr.triggers import hold
+from airflow_batchemr.triggers.marker import S3MarkerTrigger
+
+
+class Immediate(BaseTrigger):
+    """Has its event at once."""
+
+    def __init__(self, deferred_at):
+        super().__init__()
+        self.deferred_at = deferred_at
+
+    def serialize(self):
+        return f"{__name__}.Immediate", {"deferred_at": self.deferred_at}
+
+    async def run(self):
+        await hold.hold_event(self, self.deferred_at)
+        yield TriggerEvent("done")
+
+
+def seconds_until_event(trigger):
+    async def run():
+        started = time.monotonic()
+        async for _ in trigger.run():
+            return time.monotonic() - started
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def minimum(monkeypatch):
+    """A shorter minimum than the default."""
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__MIN_DEFERRAL", "0.6")
+    return 0.6
+
+
+def in_triggerer(trigger):
+    trigger.trigger_id = 7
+    return trigger
+
+
+def test_an_event_right_after_the_deferral_is_held_back(minimum):
+    assert 0.5 < seconds_until_event(in_triggerer(Immediate(time.time()))) < 1.5
+
+
+def test_only_the_rest_of_the_minimum_is_waited(minimum):
+    assert 0.1 < seconds_until_event(in_triggerer(Immediate(time.time() - 0.4))) < 0.5
+
+
+def test_an_event_after_a_longer_wait_is_not_delayed(minimum):
+    assert seconds_until_event(in_triggerer(Immediate(time.time() - 60))) < 0.1
+
+
+def test_a_worker_clock_that_is_ahead_does_not_lengthen_the_wait(minimum):
+    assert seconds_until_event(in_triggerer(Immediate(time.time() + 3600))) < 1.5
+
+
+def test_outside_a_triggerer_nothing_is_held_back():
+    """As in `dag.test()`: without a scheduler there is no race."""
+    assert seconds_until_event(Immediate(time.time())) < 0.1
+
+
+def test_zero_turns_it_off(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__MIN_DEFERRAL", "0")
+    assert seconds_until_event(in_triggerer(Immediate(time.time()))) < 0.1
+
+
+def test_a_minimum_that_is_no_number_names_the_setting(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__MIN_DEFERRAL", "soon")
+    with pytest.raises(ValueError, match=r"\[batchemr\] min_deferral is not a number of seconds: 'soon'"):
+        hold.min_deferral()
+
+
+def test_the_documented_default_is_the_one_in_use():
+    options = get_provider_info()["config"]["batchemr"]["options"]
+    assert float(options["min_deferral"]["default"]) == hold.MIN_DEFERRAL == hold.min_deferral()
+
+
+def test_the_marker_trigger_holds_its_event_back(aws, state, minimum):
+    """Also after Airflow has made it again from its serialized arguments."""
+    Ledger(aws.client("s3"), state).job("up", "key", "job").mark(Marker(submission=1, size=1, rerun_token=None))
+    _, arguments = S3MarkerTrigger(
+        state=state, dag_id="up", run_key="key", job="job", aws_conn_id=None, deferred_at=time.time()
+    ).serialize()
+    assert seconds_until_event(in_triggerer(S3MarkerTrigger(**arguments))) > 0.4
