@@ -55,8 +55,8 @@ def orphans(  # noqa: PLR0917 (all are options)
     with common.errors():
         aws = common.clients(profile, region)
         found = [(one, verdict) for one, verdict in _judged(aws, common.state_uri(state), limit)]
-        orphaned = [one for one, verdict in found if verdict.word == "over"]
-        shown = [(one, verdict) for one, verdict in found if all_ or verdict.word != "wanted"]
+        orphaned = [one for one, verdict in found if verdict.status == "orphaned"]
+        shown = [(one, verdict) for one, verdict in found if all_ or verdict.status != "in use"]
         _show(shown, json_=json_)
         if terminate:
             _stop(aws, orphaned)
@@ -87,8 +87,13 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
         if wanted and one.tag("state") != wanted:
             continue
         verdict = ledgers.judge(one)
-        if verdict.word != "over" and limit is not None and one.age > limit and not verdict.why.startswith("kept"):
-            verdict = Verdict("over", f"{verdict.why}, for {common.duration(one.age)}")
+        if (
+            verdict.status != "orphaned"
+            and limit is not None
+            and one.age > limit
+            and not verdict.reason.startswith("kept")
+        ):
+            verdict = Verdict("orphaned", f"{verdict.reason}, for {common.duration(one.age)}")
         found.append((one, verdict))
     return found
 
@@ -118,12 +123,12 @@ class _Ledgers:
     def judge(self, one: Started) -> Verdict:
         from airflow_batchemr.ledger import LedgerError
 
-        place = one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
-        if not all(place):
+        key = one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
+        if not all(key):
             return Verdict("unknown", "its tags are incomplete")
         try:
-            state = self._state(*place)
-            served = self._unfinished_users(*place[:3], state, one.submission)
+            state = self._state(*key)
+            served = self._unfinished_users(*key[:3], state, one.submission)
         except LedgerError as error:
             if error.retryable:
                 raise
@@ -153,13 +158,13 @@ def _show(found: list[tuple[Started, Verdict]], *, json_: bool) -> None:
     if json_:
         for one, verdict in found:
             record = {
-                "kind": one.kind, "id": one.id, "name": one.name, "state": one.state, "verdict": verdict.word,
-                "why": verdict.why, "created": one.created.isoformat(), "tags": dict(one.tags),
+                "kind": one.kind, "id": one.id, "name": one.name, "state": one.state, "verdict": verdict.status,
+                "reason": verdict.reason, "created": one.created.isoformat(), "tags": dict(one.tags),
             }  # fmt: skip
             sys.stdout.write(json.dumps(record) + "\n")
         return
     rows = [
-        [verdict.word, one.kind, one.id, one.state, common.duration(one.age), one.work, verdict.why]
+        [verdict.status, one.kind, one.id, one.state, common.duration(one.age), one.work, verdict.reason]
         for one, verdict in found
     ]
     common.table(["", "kind", "id", "state", "age", "pipeline run job", "reason"], rows)

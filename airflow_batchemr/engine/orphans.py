@@ -1,4 +1,4 @@
-"""Whether something that runs on AWS is still wanted, by what the ledger says of it."""
+"""Decide whether work on AWS is orphaned, based on the records in the ledger."""
 
 from __future__ import annotations
 
@@ -8,53 +8,53 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from airflow_batchemr.ledger import LedgerState, Submission
 
-Word = Literal["over", "wanted", "unknown"]
+Status = Literal["orphaned", "in use", "unknown"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a Batch job or cluster is an orphan."""
+    """Whether a Batch job, cluster or job run is orphaned, and the reason."""
 
-    word: Word
-    """`over`: nobody waits for it any more; `wanted`: it is in hand; `unknown`: the ledger does not know it."""
-    why: str
+    status: Status
+    """`orphaned`: no run needs it any more; `in use`: a run needs it; `unknown`: it is not in the ledger."""
+    reason: str
 
 
 def judge(state: LedgerState, number: int | None, remote_id: str, *, served: list[str] | None = None) -> Verdict:
-    """Judge a Batch job or a cluster.
+    """Judge a Batch job, cluster or job run.
 
     Args:
-        state: `JobLedger.history()` of the job that its tags name.
-        number: of the attempt that its tags name; None: they name none.
-        remote_id: the job's or cluster's id on AWS.
-        served: of a cluster that serves other jobs: those that have not succeeded. None: it serves none.
+        state: `JobLedger.history()` of the job named by its tags.
+        number: Number of the submission named by its tags; None if they do not name one.
+        remote_id: Its id on AWS.
+        served: For a shared cluster, the jobs that use it and have not succeeded; None for other work.
     """
     if number is None:
         return Verdict("unknown", "started by hand (batchemr replay)")
     submission = next((one for one in state.submissions if one.number == number), None)
     if submission is None:
-        return Verdict("unknown", f"the ledger has no attempt {number} of it")
+        return Verdict("unknown", f"the ledger has no submission {number} for it")
     if (
         submission.intent is not None
         and submission.intent.details.get("keep_alive") is not None
         and not submission.stop
     ):
-        return Verdict("wanted", "kept alive on purpose: it ends itself when it is idle")
+        return Verdict("in use", "kept alive on purpose; terminates when idle")
     if state.marker is not None:
-        return Verdict("over", "its job has succeeded")
+        return Verdict("orphaned", "its job has succeeded")
     if number < state.since:
-        return Verdict("over", "a rerun has begun after it")
+        return Verdict("orphaned", "superseded by a rerun")
     return _judge_submission(submission, remote_id, served)
 
 
 def _judge_submission(submission: Submission, remote_id: str, served: list[str] | None) -> Verdict:
     if submission.result is not None:
-        return Verdict("over", f"attempt {submission.number} has ended: {submission.result.outcome}")
+        return Verdict("orphaned", f"submission {submission.number} has ended: {submission.result.outcome}")
     handle = submission.handle
     if handle is not None and remote_id not in {handle.cluster_id, *(job.job_id for job in handle.jobs)}:
-        return Verdict("over", f"attempt {submission.number} went on without it")
+        return Verdict("orphaned", f"submission {submission.number} continued without it")
     if submission.stop is not None:
-        return Verdict("over", f"it was asked to end: {submission.stop.reason}")
+        return Verdict("orphaned", f"stop requested: {submission.stop.reason}")
     if served is not None and not served:
-        return Verdict("over", "all jobs that it is for have succeeded")
-    return Verdict("wanted", f"attempt {submission.number} is in hand")
+        return Verdict("orphaned", "all jobs that use it have succeeded")
+    return Verdict("in use", f"submission {submission.number} has not ended")

@@ -1,4 +1,4 @@
-"""`batchemr history`: what has run, told out of the ledger alone."""
+"""`batchemr history` shows what ran, from the ledger alone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ KEY = "2026-11-20T000000Z"
 
 
 def batchemr(*arguments):
-    """What the command prints, called in this process."""
+    """Run the command in this process and return its output."""
     done = CliRunner().invoke(app, ["history", *arguments])
     assert 0 == done.exit_code, done.stderr
     return "".join(line for line in done.stdout.splitlines(keepends=True) if "[info " not in line)
 
 
 def intent():
-    """What is written before an array of 4 is submitted."""
+    """The intent written before an array of 4 is submitted."""
     indices = IndexSet.range(4)
     request = Request(name="n", indices=indices, request={"jobQueue": "q", "jobDefinition": "d"})
     return Intent(
@@ -40,20 +40,20 @@ def intent():
 
 
 def columns(text):
-    """The words of each line."""
+    """Split each line at whitespace."""
     return [line.split() for line in text.splitlines()]
 
 
 def facts(text):
-    """A block of names and values."""
+    """Parse a block of names and values."""
     return {name: value.strip() for name, _, value in (line.strip().partition("  ") for line in text.splitlines())}
 
 
-def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
-    """Pipelines, runs, jobs, attempts, one index; out of S3 alone, for AWS Batch forgets its jobs after some days."""
+def test_each_level_shows_what_ran(aws, run_dag, work, tmp_path):
+    """Pipelines, runs, jobs, submissions and an index. Only S3 is read, because AWS Batch deletes jobs after days."""
     from airflow_batchemr import build_dags
 
-    command = json.dumps(work.command('[ "$i" != 2 ] || [ -e mended ] || exit 65'))
+    command = json.dumps(work.command('[ "$i" != 2 ] || [ -e fixed ] || exit 65'))
     file = tmp_path / "p.yaml"
     file.write_text(
         textwrap.dedent(f"""
@@ -65,7 +65,7 @@ def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
     )
     dag = build_dags(file)[0]
     assert run_dag(dag).state == "failed"
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert run_dag(dag, again=True).state == "success"
     aws.reset_requests()
 
@@ -76,19 +76,20 @@ def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
     assert ["report", "succeeded", "1/1", "1"] == report[:4]
 
     head, first, *failure, second = batchemr("nightly", KEY, "split").split("\n\n")
-    assert head.startswith(f"nightly {KEY} split: succeeded, 4/4 done, marked 20")
-    assert first.startswith("attempt 1: failed after ")
+    assert head.startswith(f"nightly {KEY} split: succeeded, 4/4 done, marker written 20")
+    assert first.startswith("submission 1: failed after ")
     assert "default" == facts(first)["queue"]
     assert "etl:1.4" == facts(first)["image"]
     assert "exit 65" in facts(first)["command"]
     assert failure[0].startswith("  1 of 4 indices failed; 3 are done and will not run again")
     assert f"batchemr replay nightly {KEY} split" in failure[1]
-    assert "attempt 2: succeeded after" in second
+    assert "submission 2: succeeded after" in second
     assert "(indices 2)" in facts(second)["Batch job"]
 
     before, after = (facts(block) for block in batchemr("nightly", KEY, "split", "--index", "2").split("\n\n"))
     assert ("1", "failed", "65") == (before["submission"], before["outcome"], before["exit code"])
     assert ("2", "succeeded", "0") == (after["submission"], after["outcome"], after["exit code"])
+    assert ("1", "1") == (before["tries by Batch"], after["tries by Batch"])
     assert before["started"].startswith("20")
     assert before["log stream"]
     assert before["log stream"] != after["log stream"]
@@ -96,35 +97,35 @@ def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
     assert {"ListObjectsV2", "GetObject"} == set(aws.requests())
 
 
-def test_an_emr_job_is_told_with_its_steps_and_the_cause_that_stood_in_its_logs(aws, run_dag, tmp_path):
-    """A line a job in JSON; the logs may be deleted meanwhile."""
+def test_an_emr_job_shows_its_steps_and_the_cause_from_its_logs(aws, run_dag, tmp_path):
+    """Even if the logs have been deleted; JSON has one line per job."""
     from airflow_batchemr import build_dags
 
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="logs")
     file = tmp_path / "p.yaml"
     file.write_text(
-        "told: {emr: {type: m5.xlarge, log_uri: 's3://logs'}, steps: [['true'], ['sh', '-c', 'no-such-tool']]}"
+        "broken: {emr: {type: m5.xlarge, log_uri: 's3://logs'}, steps: [['true'], ['sh', '-c', 'no-such-tool']]}"
     )
     assert run_dag(build_dags(file)[0]).state == "failed"
     for log in s3.list_objects_v2(Bucket="logs")["Contents"]:
         s3.delete_object(Bucket="logs", Key=log["Key"])
 
-    (line,) = batchemr("told", KEY, "--json").splitlines()
-    told = json.loads(line)
-    assert ("told", KEY, "failed", 1, 2) == tuple(
-        told[name] for name in ("pipeline", "run_key", "state", "done", "size")
+    (line,) = batchemr("broken", KEY, "--json").splitlines()
+    job = json.loads(line)
+    assert ("broken", KEY, "failed", 1, 2) == tuple(
+        job[name] for name in ("pipeline", "run_key", "state", "done", "size")
     )
-    (submission,) = told["submissions"]
+    (submission,) = job["submissions"]
     assert ("emr", "failed", "0") == (submission["kind"], submission["state"], submission["succeeded"])
     assert ["COMPLETED", "FAILED"] == [
         one["value"].split(": ")[1] for one in submission["facts"] if one["name"] == "step"
     ]
-    assert "no-such-tool: not found" in batchemr("told", KEY, "told")
+    assert "no-such-tool: not found" in batchemr("broken", KEY, "broken")
 
 
-def test_jobs_that_needed_no_attempt_come_last(aws):
-    """Such as two whose input was empty, as `allow_empty` lets it be: they have a marker only."""
+def test_jobs_without_submissions_are_listed_last(aws):
+    """Such as jobs with empty input and `allow_empty`: they have only a marker."""
     ledger = Ledger(aws.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"])
     for job in ("a", "b"):
         ledger.job("nightly", KEY, job).mark(Marker(submission=0, size=0, rerun_token=None))
@@ -137,13 +138,13 @@ def test_jobs_that_needed_no_attempt_come_last(aws):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nightli"], "has no pipeline named 'nightli'; there are: nightly"),
-        (["nightly", "2026"], f"has no run of nightly named '2026'; there are: {KEY}"),
-        (["nightly", KEY, "x"], f"has no job of nightly {KEY} named 'x'; there are: split"),
-        (["nightly", KEY, "split", "--index", "9"], "has had the index 9"),
+        (["nightli"], "has no pipeline named 'nightli'; available: nightly"),
+        (["nightly", "2026"], f"has no run of nightly named '2026'; available: {KEY}"),
+        (["nightly", KEY, "x"], f"has no job of nightly {KEY} named 'x'; available: split"),
+        (["nightly", KEY, "split", "--index", "9"], "contains index 9"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(aws, arguments, message):
+def test_an_unknown_name_lists_the_available_ones(aws, arguments, message):
     """At every level."""
     ledger = Ledger(aws.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"]).job("nightly", KEY, "split")
     ledger.claim(1, intent())
