@@ -1,4 +1,4 @@
-"""`batchemr orphans` and `batchemr clusters` against the local AWS: what still runs although nobody waits for it."""
+"""`batchemr orphans` and `batchemr clusters` against the local AWS."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATE = "s3://data/_batchemr"
 
 
 class Work:
-    """Jobs and clusters of this package, started without Airflow."""
+    """Starts jobs and clusters of this package without Airflow."""
 
     def __init__(self):
         self.clients = boto3_clients()
@@ -52,7 +52,7 @@ class Work:
         return JobIdentity(STATE, "nightly", "2026-11-20T000000Z", job, run_id="scheduled__1", task_id=job)
 
     def start_job(self, job, rerun_token=None):
-        """An array of 2 that sleeps; gives its id."""
+        """Start an array of 2 that sleeps, and return its id."""
         ledger, identity = self.ledger(job), self.identity(job)
         state = ledger.read()
         words = BatchWords(queue="default", definition="own:1", command="sleep 300")
@@ -66,7 +66,7 @@ class Work:
         return submission.handle.jobs[0].job_id
 
     def start_cluster(self, name, used_by=(), **words):
-        """A cluster for other jobs; gives its id."""
+        """Start a shared cluster, and return its id."""
         ledger, identity = self.ledger(name), self.identity(name)
         emr = Emr.model_validate({"type": "m5.xlarge", "instances": 3, **words})
         tags = {"batchemr:owner": "data-team"}
@@ -93,16 +93,16 @@ def work(local_aws):
 
 
 def batchemr(*arguments, env=None):
-    """Call the command line in this process; gives exit_code, stdout and stderr."""
+    """Run the command line in this process; returns exit_code, stdout and stderr."""
     return CliRunner().invoke(app, list(arguments), env=env)
 
 
 def verdicts(*arguments):
-    """Verdict and reason by id."""
+    """Return verdict and reason by id, and the exit code."""
     done = batchemr("orphans", "--json", "--all", *arguments)
     assert done.stderr == ""
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    return {record["id"]: (record["verdict"], record["why"]) for record in records}, done.exit_code
+    return {record["id"]: (record["verdict"], record["reason"]) for record in records}, done.exit_code
 
 
 def close(ledger, number, outcome="failed"):
@@ -110,17 +110,20 @@ def close(ledger, number, outcome="failed"):
     ledger.record_result(number, result)
 
 
-def test_work_in_hand_is_no_orphan(work):
-    """A job and a cluster whose runs go on."""
+IN_USE = ("in use", "submission 1 has not ended")
+
+
+def test_work_in_use_is_not_orphaned(work):
+    """A job and a cluster whose runs continue."""
     job, cluster = work.start_job("score"), work.start_cluster("spark.cluster", ["report"])
-    assert ({job: ("wanted", "attempt 1 is in hand"), cluster: ("wanted", "attempt 1 is in hand")}, 0) == verdicts()
+    assert ({job: IN_USE, cluster: IN_USE}, 0) == verdicts()
     done = batchemr("orphans", "--terminate")
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "0 orphans: ended\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "0 orphans\n")
     assert work.job_status(job) in {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
 
 
-def test_jobs_whose_run_is_over_are_ended(work):
-    """Recorded as ended, marked as succeeded, overtaken by a rerun, asked to stop: and nothing else."""
+def test_orphaned_jobs_are_stopped(work):
+    """Recorded as ended, with a marker, superseded by a rerun, or with a stop request; no others."""
     ended, marked, old = work.start_job("ended"), work.start_job("marked"), work.start_job("old")
     stopped, wanted = work.start_job("stopped"), work.start_job("wanted")
     close(work.ledger("ended"), 1)
@@ -129,87 +132,88 @@ def test_jobs_whose_run_is_over_are_ended(work):
     work.ledger("stopped").ask_stop(1, StopRequest(reason="marked failed"))
     found, code = verdicts()
     assert {
-        ended: ("over", "attempt 1 has ended: failed"),
-        marked: ("over", "its job has succeeded"),
-        old: ("over", "a rerun has begun after it"),
-        stopped: ("over", "it was asked to end: marked failed"),
-        again: ("wanted", "attempt 2 is in hand"),
-        wanted: ("wanted", "attempt 1 is in hand"),
+        ended: ("orphaned", "submission 1 has ended: failed"),
+        marked: ("orphaned", "its job has succeeded"),
+        old: ("orphaned", "superseded by a rerun"),
+        stopped: ("orphaned", "stop requested: marked failed"),
+        again: ("in use", "submission 2 has not ended"),
+        wanted: IN_USE,
     } == found
     assert code == 1
     done = batchemr("orphans", "--terminate")
-    assert (done.exit_code, done.stderr) == (0, "4 orphans: ended\n")
+    assert (done.exit_code, done.stderr) == (0, "4 orphans: stopped\n")
     for job in (ended, marked, old, stopped):
         work.wait_for(lambda job=job: work.job_status(job), {"FAILED"})
     assert all(work.job_status(job) not in {"FAILED", "SUCCEEDED"} for job in (again, wanted))
-    assert batchemr("orphans").stderr == "0 orphans: there are none\n"
-    assert {again: "wanted", wanted: "wanted"} == {job: verdict for job, (verdict, _) in verdicts()[0].items()}
+    assert batchemr("orphans").stderr == "0 orphans\n"
+    assert {again: "in use", wanted: "in use"} == {job: verdict for job, (verdict, _) in verdicts()[0].items()}
 
 
-def test_the_table_names_the_work_and_the_reason(work):
-    """For people."""
+def test_the_table_shows_the_work_and_the_reason(work):
+    """One line per orphan."""
     job = work.start_job("ended")
     close(work.ledger("ended"), 1)
     done = batchemr("orphans")
-    assert (done.exit_code, done.stderr) == (1, "1 orphan: left running; --terminate ends them\n")
+    assert (done.exit_code, done.stderr) == (1, "1 orphan: left running; use --terminate to stop\n")
     line = done.stdout.splitlines()[1]
     assert all(
-        text in line for text in ("over", "job", job, "nightly 2026-11-20T000000Z ended", "attempt 1 has ended: failed")
+        text in line
+        for text in ("orphaned", "job", job, "nightly 2026-11-20T000000Z ended", "submission 1 has ended: failed")
     )
 
 
-def test_a_job_that_another_handle_overtook_is_an_orphan(work):
-    """Its owner slept through its lease, and died before it could end what it had started."""
+def test_a_job_that_is_not_in_the_handle_is_orphaned(work):
+    """Its owner missed its lease, and died before it could terminate the job it had started."""
     kept = work.start_job("score")
     request = work.ledger("score").history().submissions[0].intent.requests[0].request
     lost = work.clients.batch.submit_job(**request)["jobId"]
-    assert {kept: ("wanted", "attempt 1 is in hand"), lost: ("over", "attempt 1 went on without it")} == verdicts()[0]
+    assert {kept: IN_USE, lost: ("orphaned", "submission 1 continued without it")} == verdicts()[0]
 
 
-def test_a_cluster_whose_jobs_have_all_succeeded_is_ended(work):
-    """Also a protected one."""
+def test_a_cluster_whose_jobs_have_all_succeeded_is_terminated(work):
+    """Even with termination protection."""
     cluster = work.start_cluster("spark.cluster", ["score", "report"], termination_protection=True)
     for job in ("score", "report"):
-        assert verdicts()[0][cluster][0] == "wanted"
+        assert verdicts()[0][cluster][0] == "in use"
         work.ledger(job).mark(Marker(submission=0, size=1, rerun_token=None))
-    assert verdicts()[0][cluster] == ("over", "all jobs that it is for have succeeded")
+    assert verdicts()[0][cluster] == ("orphaned", "all jobs that use it have succeeded")
     assert batchemr("orphans", "--terminate").exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
-    assert work.ledger("spark.cluster").stop_request(1).reason == "its run is over"
+    assert work.ledger("spark.cluster").stop_request(1).reason == "orphaned: no run needs it any more"
 
 
-def test_a_cluster_that_is_kept_alive_on_purpose_is_no_orphan(work):
-    """Its idle timeout ends it."""
+def test_a_cluster_with_keep_alive_is_not_orphaned(work):
+    """Its idle timeout terminates it."""
     cluster = work.start_cluster("books", keep_alive="4h")
     close(work.ledger("books"), 1, "succeeded")
     verdict = verdicts("--older-than", "0s")[0][cluster]
-    assert verdict == ("wanted", "kept alive on purpose: it ends itself when it is idle")
+    assert verdict == ("in use", "kept alive on purpose; terminates when idle")
 
 
-def test_what_the_ledger_does_not_know_is_left_alone_until_it_is_old(work):
-    """A wrong state URI must not end good work; a person may say that it is over."""
+def test_work_that_is_not_in_the_ledger_is_stopped_only_by_age(work):
+    """A wrong state URI must not stop good work, so the user has to give an age."""
     job = work.start_job("score")
     keys = [one["Key"] for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]]
     for key in keys:
         work.clients.s3.delete_object(Bucket="data", Key=key)
-    assert ({job: ("unknown", "the ledger has no attempt 1 of it")}, 0) == verdicts("--older-than", "1h")
+    assert ({job: ("unknown", "the ledger has no submission 1 for it")}, 0) == verdicts("--older-than", "1h")
     time.sleep(1.1)
     found, code = verdicts("--older-than", "1s")
-    assert (found[job][0], code) == ("over", 1)
+    assert (found[job][0], code) == ("orphaned", 1)
     assert batchemr("orphans", "--terminate", "--older-than", "1s").exit_code == 0
     work.wait_for(lambda: work.job_status(job), {"FAILED"})
 
 
-def test_only_one_state_is_looked_at_if_asked(work):
-    """Given as an option, or configured for Airflow."""
+def test_a_state_uri_restricts_the_search(work):
+    """Given as an option or in Airflow's configuration."""
     job = work.start_job("score")
     assert [job] == list(verdicts("--state", STATE)[0])
     assert verdicts("--state", "s3://data/other")[0] == {}
     assert batchemr("orphans", "--all", env={"AIRFLOW__BATCHEMR__STATE": "s3://data/other"}).stdout == ""
 
 
-def test_a_ledger_that_cannot_be_read_is_said(work):
-    """And what it should have told is left alone."""
+def test_a_ledger_that_cannot_be_read_is_reported(work):
+    """Its work is stopped only by age."""
     job = work.start_job("score")
     for key in [one["Key"] for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]]:
         work.clients.s3.delete_object(Bucket="data", Key=key)
@@ -219,12 +223,12 @@ def test_a_ledger_that_cannot_be_read_is_said(work):
     assert "'data' does not exist" in why
     done = batchemr("orphans", "--terminate", "--older-than", "0s")
     assert done.exit_code == 0
-    assert "note: no word was left in the ledger" in done.stderr
+    assert "note: cannot record the stop request in the ledger" in done.stderr
     work.wait_for(lambda: work.job_status(job), {"FAILED"})
 
 
-def test_foreign_jobs_and_clusters_are_not_looked_at(work):
-    """Only what bears this package's tags."""
+def test_other_jobs_and_clusters_are_ignored(work):
+    """Only work with this package's tags counts."""
     work.clients.batch.submit_job(
         jobName="theirs", jobQueue="default", jobDefinition="own", containerOverrides={"command": ["sleep", "30"]}
     )
@@ -241,8 +245,8 @@ def test_foreign_jobs_and_clusters_are_not_looked_at(work):
 
 
 @pytest.mark.parametrize("given", ["soon", "-1h"])
-def test_an_age_that_is_none_is_refused(local_aws, given):
-    """Before anything is looked at."""
+def test_an_invalid_age_is_rejected(local_aws, given):
+    """Before AWS is called."""
     done = batchemr("orphans", "--older-than", given)
     assert done.exit_code == 2
     assert "older-than" in done.stderr
@@ -250,7 +254,7 @@ def test_an_age_that_is_none_is_refused(local_aws, given):
 
 
 def test_clusters_are_listed_with_age_hours_and_owner(work):
-    """For whoever pays."""
+    """In JSON and in the table."""
     cluster = work.start_cluster("spark.cluster")
     record = json.loads(batchemr("clusters", "--json").stdout)
     assert (cluster, "data-team", "nightly") == (record["id"], record["owner"], record["tags"]["batchemr:dag_id"])
@@ -261,11 +265,11 @@ def test_clusters_are_listed_with_age_hours_and_owner(work):
     assert all(text in row for text in (cluster, "0.0", "data-team", "nightly 2026-11-20T000000Z spark.cluster"))
 
 
-def test_a_cluster_is_ended_by_hand(work):
-    """With a word in the ledger for whoever waits for it; what is not ours is refused."""
+def test_a_cluster_can_be_terminated_by_hand(work):
+    """With a stop request in the ledger. Clusters of others are rejected."""
     cluster = work.start_cluster("spark.cluster")
     done = batchemr("clusters", "--end", cluster, "--end", "j-NOTOURS")
-    assert (done.exit_code, done.stderr) == (1, "error: j-NOTOURS: no running cluster that this package has started\n")
+    assert (done.exit_code, done.stderr) == (1, "error: j-NOTOURS: not a running cluster started by this package\n")
     assert batchemr("clusters", "--end", cluster).exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
     assert work.ledger("spark.cluster").stop_request(1).by == "batchemr clusters"
@@ -276,42 +280,42 @@ def test_a_cluster_is_ended_by_hand(work):
 
 @pytest.fixture
 def eks(work):
-    """A virtual cluster of EMR on EKS, on moto, whose runs go on until they are cancelled."""
+    """A virtual cluster of EMR on EKS on moto, whose job runs continue until they are cancelled."""
     role = "arn:aws:iam::123456789012:role/runs"
     work.clients.get("eks").create_cluster(name="k", roleArn=role, resourcesVpcConfig={})
     provider = {"type": "EKS", "id": "k", "info": {"eksInfo": {"namespace": "default"}}}
     containers = work.clients.get("emr-containers")
     virtual = containers.create_virtual_cluster(name="v", containerProvider=provider)["id"]
-    place = Eks(virtual, role, "emr-7.5.0-latest")
+    target = Eks(virtual, role, "emr-7.5.0-latest")
 
     def start(job):
-        submissions = JobRunSubmissions(work.clients, work.ledger(job), work.identity(job), place)
+        submissions = JobRunSubmissions(work.clients, work.ledger(job), work.identity(job), target)
         spark = Spark.model_validate({"py": "s3://code/x.py"})
         name, tags = work.identity(job).submission_name(1), work.identity(job).tags(1)
         return submissions.run(
-            work.ledger(job).read(), None, None, lambda _: place.request(spark, name, tags, {})
+            work.ledger(job).read(), None, None, lambda _: target.request(spark, name, tags, {})
         ).run_id
 
     start.state = lambda run: containers.describe_job_run(virtualClusterId=virtual, id=run)["jobRun"]["state"]
     return start
 
 
-def test_job_runs_whose_run_is_over_are_ended(work, eks):
-    """Spark without a cluster: found by its tags, judged by the ledger, cancelled."""
+def test_orphaned_job_runs_are_cancelled(work, eks):
+    """They are found by their tags and compared with the ledger."""
     wanted, stopped = eks("wanted"), eks("stopped")
     work.ledger("stopped").ask_stop(1, StopRequest(reason="marked failed"))
     expected = {
-        wanted: ("wanted", "attempt 1 is in hand"),
-        stopped: ("over", "it was asked to end: marked failed"),
+        wanted: IN_USE,
+        stopped: ("orphaned", "stop requested: marked failed"),
     }
     assert (expected, 1) == verdicts()
     done = batchemr("orphans", "--terminate")
-    assert (done.exit_code, done.stderr) == (0, "1 orphan: ended\n")
+    assert (done.exit_code, done.stderr) == (0, "1 orphan: stopped\n")
     assert ("RUNNING", "CANCELLED") == (eks.state(wanted), eks.state(stopped))
 
 
-def test_job_runs_of_emr_serverless_are_known_by_name_and_asked_for_their_tags():
-    """Its lists hold no tags; runs whose names are not ours cost no call."""
+def test_tags_of_emr_serverless_job_runs_are_read_only_for_our_names():
+    """The lists contain no tags, and other job runs should not cost a call each."""
     client = boto3.client("emr-serverless", region_name="us-east-1", endpoint_url="http://127.0.0.1:9")
     stub, moment = Stubber(client), datetime(2026, 11, 20, tzinfo=timezone.utc)
     name = "nightly-work-0123456789ab-a0001"
