@@ -55,8 +55,12 @@ def configured_state(state: str | None) -> str | None:
 
 
 @contextmanager
-def as_airflow_error() -> Iterator[None]:
-    """Convert errors of the ledger and AWS into Airflow exceptions. Errors that a retry cannot fix fail the task."""
+def as_airflow_error(*, retry: bool = False) -> Iterator[None]:
+    """Convert errors of the ledger and AWS into Airflow exceptions. Errors that a retry cannot fix fail the task.
+
+    Args:
+        retry: Whether Airflow retries all errors.
+    """
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     from airflow_batchemr.aws.errors import AwsError
@@ -65,6 +69,6 @@ def as_airflow_error() -> Iterator[None]:
     try:
         yield
     except LedgerError as error:
-        raise (AirflowException if error.retryable else AirflowFailException)(str(error)) from error
+        raise (AirflowException if error.retryable or retry else AirflowFailException)(str(error)) from error
     except AwsError as error:
-        raise (AirflowException if error.transient else AirflowFailException)(str(error)) from error
+        raise (AirflowException if error.transient or retry else AirflowFailException)(str(error)) from error

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.engine.policy import DEFAULT
+from airflow_batchemr.engine.policy import Policy as EnginePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +39,30 @@ def policy() -> Policy | None:
     """
     path = option("policy")
     return load(path, "the function of [batchemr] policy") if path else None
+
+
+def engine_policy() -> EnginePolicy:
+    """Grace periods and limits of the engine: the defaults, with what `[batchemr]` sets.
+
+    Raises:
+        ValueError: a setting is not a positive number of seconds.
+    """
+    values: dict[str, Any] = {}
+    for field in fields(EnginePolicy):
+        text = option(field.name) if field.type == "float" else None
+        if text is not None:
+            values[field.name] = _seconds(field.name, text)
+    return replace(DEFAULT, **values)
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"[batchemr] {name} must be a positive number of seconds, not {text!r}")
+    return seconds
 
 
 def load(path: str, what: str) -> Any:

@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from demo.aws import LocalAws
 
 BUCKET = "data"
+SPARK = Path(__file__).parents[1] / "dags_examples" / "spark"
 DATE = "2026-11-02"  # a Monday, so that `publish` has a run on it
 BACKFILL = ("2026-11-03", "2026-11-05")
 SHARDS = 24
@@ -205,11 +207,13 @@ class Story:
 
 
 def put_inputs(aws: LocalAws) -> None:
-    """Upload the input files: access logs for the pipelines of the article, and the shards, one of them malformed."""
+    """Upload access logs for the pipelines of the article, the shards (one malformed), and the Spark programs."""
     for number in range(FRONTDOOR_FILES):
         _put(aws, f"frontdoor/{number}.csv", (_visit(number, line) for line in range(50)))
     for number in range(SHARDS):
         put_shard(aws, number, broken=number == BROKEN)
+    for program in sorted(SPARK.glob("*.py")):
+        aws.client("s3").put_object(Bucket=BUCKET, Key=f"code/{program.name}", Body=program.read_bytes())
 
 
 def put_shard(aws: LocalAws, number: int, *, broken: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from botocore.exceptions import (
@@ -16,9 +17,28 @@ from botocore.exceptions import (
     ProxyConnectionError,
 )
 
-from airflow_batchemr.core.errors import AwsError, Expired, InvalidRequest, NotAllowed, Refused, Throttled, Unknown
+from airflow_batchemr.core.errors import (
+    AwsError,
+    Expired,
+    InvalidRequest,
+    NotAllowed,
+    NotFound,
+    Refused,
+    Throttled,
+    Unknown,
+)
 
-__all__ = ["AwsError", "Expired", "InvalidRequest", "NotAllowed", "Refused", "Throttled", "Unknown", "classify"]
+__all__ = [
+    "AwsError",
+    "Expired",
+    "InvalidRequest",
+    "NotAllowed",
+    "NotFound",
+    "Refused",
+    "Throttled",
+    "Unknown",
+    "classify",
+]
 
 #: Codes with which AWS turns a call away because there are too many of them; it was not carried out.
 THROTTLING = frozenset(
@@ -52,8 +72,28 @@ DENIED = frozenset(
         "UnauthorizedOperation",
         "UnrecognizedClientException",
         "SignatureDoesNotMatch",
+        "InvalidSignatureException",
+        "IncompleteSignature",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
     }
 )
+#: Codes of failures of the service, which some operations answer with status 400.
+INTERNAL = frozenset(
+    {
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServerException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServerException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+    }
+)
+#: How EMR names a cluster or step that does not exist; its code, InvalidRequestException, means many other things.
+_NO_SUCH_ID = re.compile(r"\bid '?[\w-]+'? is not valid")
 #: Failures before the request was on its way: nothing was carried out.
 NOT_CONNECTED = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
 #: Failures of this machine's own configuration.
@@ -104,6 +144,8 @@ def _classify_answer(error: ClientError, call: str) -> AwsError:
             f"{name}: not allowed ({code}): {message.rstrip('.')}. The identity behind the Airflow connection needs "
             f"the IAM action {name} on this resource."
         )
-    if status >= 500:
+    if code == "ResourceNotFoundException" or (code == "InvalidRequestException" and _NO_SUCH_ID.search(message)):
+        return NotFound(f"{name}: refused by AWS ({code}): {message}")
+    if status >= 500 or status == 408 or code in INTERNAL:
         return Unknown(f"{name}: AWS answered {status} ({code}): {message}")
     return InvalidRequest(f"{name}: refused by AWS ({code}): {message}")

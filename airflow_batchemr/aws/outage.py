@@ -1,4 +1,4 @@
-"""An AWS that cannot be reached: which failures pass by themselves, and how long to wait for them."""
+"""An AWS that cannot be reached: which failures pass by themselves, and how long to wait between tries."""
 
 from __future__ import annotations
 
@@ -14,37 +14,40 @@ from botocore.exceptions import (
 )
 
 from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Throttled, Unknown, classify
-from airflow_batchemr.ledger.errors import CredentialsError, LedgerError, NotAllowedError
+from airflow_batchemr.ledger.errors import BucketMissingError, CredentialsError, LedgerError, NotAllowedError
 
-#: Seconds to the first new look, and at most between two of the later ones, each about twice as long as the one before.
-FIRST, MOST = 15.0, 300.0
-#: Seconds after which it is given up: a night's outage of a region is over by then, or a person has to look.
-PATIENCE = 6 * 3600.0
-#: What a call to AWS raises; the last two where clients are made, as by a role that is assumed.
+#: What a call to AWS raises; the last two where clients are created, such as by a role that is assumed.
 FAILURES = (AwsError, LedgerError, BotoCoreError, ClientError)
 _UNREACHED = (botocore.exceptions.ConnectionError, HTTPClientError, CredentialRetrievalError, MetadataRetrievalError)
 
 
 def passing(error: Exception) -> bool:
-    """Whether one of `FAILURES` may be over later without anybody mending anything.
+    """Whether one of `FAILURES` may be over later without anybody's help.
 
-    Throttling, 5xx, lost connections and credentials that have run out are; what AWS refuses is not. Nor is data that
-    has not come yet, which is no outage: that is for Airflow's own retries.
+    Throttling, 5xx, lost connections and expired credentials are; what AWS refuses is not. Nor is data that has not
+    arrived yet, which is no outage: that is for Airflow's own retries.
     """
     if isinstance(error, LedgerError):
         return error.retryable
-    if isinstance(error, BotoCoreError) and not isinstance(error, _UNREACHED):  # a profile that is not there, …
+    if isinstance(error, BotoCoreError) and not isinstance(error, _UNREACHED):  # a profile that does not exist, …
         return False
     return isinstance(classify(error), Throttled | Unknown)
 
 
+def settling(error: Exception) -> bool:
+    """Whether the failure is a refusal that changes of IAM or of a bucket may cause for some minutes."""
+    if isinstance(error, LedgerError):
+        return isinstance(error, NotAllowedError | CredentialsError | BucketMissingError)
+    return isinstance(error, AwsError | ClientError) and isinstance(classify(error), NotAllowed)
+
+
 def stale(error: Exception) -> bool:
-    """Whether credentials may be what is wrong: those that have run out, or a key that was exchanged."""
+    """Whether the credentials may be the cause: expired ones, or a key that was replaced."""
     if isinstance(error, LedgerError):
         return isinstance(error, CredentialsError | NotAllowedError)
     return isinstance(classify(error), Expired | NotAllowed)
 
 
-def pause(looks: int, *, first: float = FIRST, most: float = MOST) -> float:
-    """Seconds to wait after so many looks in vain; shortened at random, so that many tasks do not come back at once."""
-    return float(min(most, first * 2 ** min(looks, 20)) * random.uniform(0.75, 1.0))  # noqa: S311 - jitter
+def pause(looks: int, *, first: float, longest: float) -> float:
+    """Seconds to wait after a number of failed tries; shortened at random, so that many tasks spread their calls."""
+    return float(min(longest, first * 2 ** min(looks, 20)) * random.uniform(0.75, 1.0))  # noqa: S311 - jitter

@@ -83,7 +83,7 @@ def _end(aws: Clients, ids: list[str]) -> None:
         if one.submission is not None:
             try:
                 ledger = Ledger(aws.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
-                ledger.ask_stop(one.submission, StopRequest(reason="terminated by hand", by="batchemr clusters"))
+                ledger.request_stop(one.submission, StopRequest(reason="terminated by hand", by="batchemr clusters"))
             except LedgerError as error:
                 common.say(f"note: cannot record the stop request in the ledger: {error}")
     terminate(aws, ids)

@@ -104,7 +104,7 @@ def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Star
                 run = listed
             if run is None or f"{PREFIX}dag_id" not in run.tags or run.ended:
                 continue
-            created = datetime.fromisoformat(str(run.said["createdAt"]))
+            created = datetime.fromisoformat(str(run.answer["createdAt"]))
             yield Started("run", run.run_id, run.name, run.state, created, None, run.tags, target)
 
 

@@ -179,7 +179,7 @@ def _request_stop(clients: Clients, one: Started) -> None:
     try:
         ledger = Ledger(clients.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
         if one.submission in ledger.read().numbers:
-            ledger.ask_stop(one.submission, StopRequest(reason=REASON, by="batchemr orphans"))
+            ledger.request_stop(one.submission, StopRequest(reason=REASON, by="batchemr orphans"))
     except LedgerError as error:
         common.say(f"note: cannot record the stop request in the ledger: {error}")
 

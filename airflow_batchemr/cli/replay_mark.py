@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.engine.decide import decide
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Intent, Marker, Request, Result
 
@@ -81,7 +80,7 @@ def marked(ledger: JobLedger, shard: Shard) -> str:
         A message that describes what was recorded and what is left.
     """
     state = ledger.read()
-    if state.marker is None and decide(state, shard.size).action == "mark":
+    if state.marker is None and not state.open_submissions and state.done == IndexSet.range(shard.size):
         xcom = {
             "run_key": shard.intent.run_key,
             "job": shard.intent.job,

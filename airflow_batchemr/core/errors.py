@@ -26,6 +26,10 @@ class InvalidRequest(Refused):
     """The request is invalid. Detected by AWS, or by this package before the call."""
 
 
+class NotFound(InvalidRequest):
+    """The service itself says that there is no such resource."""
+
+
 class Throttled(AwsError):  # noqa: N818 - as above
     """Too many calls, or no connection. The call was not carried out; a later retry may succeed."""
 

@@ -60,6 +60,14 @@ class IndexSet:
         return cls(((1 << max(end - first, 0)) - 1) << first)
 
     @classmethod
+    def union(cls, sets: Iterable[IndexSet]) -> IndexSet:
+        """Return the union of several sets."""
+        bits = 0
+        for one in sets:
+            bits |= one.bits
+        return cls(bits)
+
+    @classmethod
     def parse(cls, text: str) -> IndexSet:
         """Parse either text form.
 

@@ -174,7 +174,7 @@ class JobLedger:
             self.record_result(submission.number, ended)
         return handle
 
-    def ask_stop(self, number: int, request: StopRequest) -> StopRequest:
+    def request_stop(self, number: int, request: StopRequest) -> StopRequest:
         """Record a request to stop the submission and return the request in the ledger: ours, or an earlier one."""
         return self._create_or_get(_key(number, "stop"), request)
 

@@ -45,6 +45,16 @@ class Request(BaseModel):
     """Arguments of the call, as for botocore."""
 
 
+class Owner(BaseModel):
+    """The try of Airflow that claimed a submission."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    run_id: str | None = None
+    task_id: str | None = None
+    try_number: int = 1
+
+
 class Intent(Record):
     """The full requests of a submission, written before AWS is called. The writer owns the submission."""
 
@@ -117,6 +127,8 @@ class Result(Record):
     """Part of the work that has succeeded and does not run again."""
     rerun_token: str | None
     """Copy from the intent, so that a marker check reads only results."""
+    owner: Owner | None = None
+    """Copy from the intent, because only the result of a closed submission is read."""
     failures: list[Failure] = Field(default_factory=list)
     details: dict[str, JsonValue] = Field(default_factory=dict)
     """AWS's description of the job or cluster. Descriptions of individual indices are stored in a document."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.ledger.records import Owner
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,6 +36,13 @@ class Submission:
         return record.rerun_token if record else None
 
     @property
+    def owner(self) -> Owner | None:
+        """The try that claimed it; None where that is not recorded."""
+        if self.intent is not None:
+            return Owner(run_id=self.intent.run_id, task_id=self.intent.task_id, try_number=self.intent.try_number)
+        return self.result.owner if self.result is not None else None
+
+    @property
     def open(self) -> bool:
         """Whether it may still run on AWS, because its end has not been recorded."""
         return self.result is None and not (self.handle is not None and self.handle.abandoned)
@@ -45,7 +53,7 @@ class Submission:
         if self.result is not None:
             return self.result.indices
         if self.handle is not None and (self.handle.abandoned or self.handle.jobs):
-            return _union(job.indices for job in self.handle.jobs)
+            return IndexSet.union(job.indices for job in self.handle.jobs)
         return self.intent.indices if self.intent else IndexSet()
 
     @property
@@ -100,14 +108,14 @@ class LedgerState:
     @property
     def done(self) -> IndexSet:
         """All indices that have succeeded."""
-        return _union(
+        return IndexSet.union(
             [submission.succeeded for submission in self.current] + ([self.marker.indices] if self.marker else [])
         )
 
     @property
     def running(self) -> IndexSet:
         """All indices of open submissions."""
-        return _union(submission.indices for submission in self.open_submissions)
+        return IndexSet.union(submission.indices for submission in self.open_submissions)
 
     @property
     def next_number(self) -> int:
@@ -135,10 +143,3 @@ def derive_state(
             rerun_token, since = submission.rerun_token, submission.number
     valid_marker = marker if marker is not None and since <= marker.submission else None
     return LedgerState(numbers, submissions, valid_marker, rerun_token, since, now)
-
-
-def _union(sets: object) -> IndexSet:
-    total = IndexSet()
-    for one in sets:  # type: ignore[attr-defined]
-        total |= one
-    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import defaultdict, deque
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.local.batch.service import BatchService
     from airflow_batchemr.local.emr.clusters import Clusters
+    from airflow_batchemr.local.job_runs.drivers import Drivers
+    from airflow_batchemr.local.visibility import Visibility
 
 __all__ = ["START_FAILURES", "Faults", "Planned"]
 
 #: The methods that other processes can call over HTTP.
 BY_NAME = (
     "plan", "throttle", "error", "drop", "refuse", "limit_rate", "clear", "reclaim", "expire", "out_of_memory",
-    "unpullable", "no_capacity", "forget", "fail_start", "delay_logs",
+    "unpullable", "no_capacity", "forget", "fail_start", "delay_logs", "hide", "hide_new",
 )  # fmt: skip
 
 #: Start failures of clusters by a name: StateChangeReason's code and message.
@@ -82,9 +85,11 @@ class Faults:
 
     KINDS = ("throttle", "error", "drop", "drop_before", "error_after", "slow", "refuse")
 
-    def __init__(self, batch: BatchService, clusters: Clusters) -> None:
+    def __init__(self, batch: BatchService, clusters: Clusters, drivers: Drivers, visibility: Visibility) -> None:
         self._batch = batch
         self._clusters = clusters
+        self._drivers = drivers
+        self._visibility = visibility
         self._lock = threading.Lock()
         self._planned: list[Planned] = []
         self._rates: dict[str, int] = {}
@@ -163,6 +168,24 @@ class Faults:
             self._planned.clear()
             self._rates.clear()
             self._recent.clear()
+        self._visibility.clear()
+
+    # Every service that runs work
+
+    def hide(self, resource_id: str, seconds: float = math.inf) -> None:
+        """Describe and list operations do not return a resource that exists, as if AWS did not show it yet.
+
+        A describe operation answers as it does for an id that does not exist; every other operation works.
+
+        Args:
+            resource_id: id of a Batch job, a cluster, a step, an application, a virtual cluster or a job run.
+            seconds: how long from now; without end if not given.
+        """
+        self._visibility.hide(resource_id, seconds)
+
+    def hide_new(self, seconds: float = math.inf) -> None:
+        """The same for everything that is created from now on, each for the first `seconds` of its life."""
+        self._visibility.hide_new(seconds)
 
     # Batch
 
@@ -213,8 +236,9 @@ class Faults:
         self._clusters.start_failures.coming.append((code, text))
 
     def delay_logs(self, seconds: float) -> None:
-        """Step logs come to S3 so long after the step's end."""
+        """Logs of steps and of job runs come to S3 so long after their end."""
         self._clusters.delays.logs = seconds
+        self._drivers.log_delay = seconds
 
     def by_name(self, name: str, params: dict[str, Any]) -> None:
         """A fault by its method's name, for requests over HTTP.

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
@@ -36,11 +36,15 @@ LOCKS = 64
 THROTTLED = {
     "batch": ("TooManyRequestsException", 429),
     "elasticmapreduce": ("ThrottlingException", 400),
+    "emr-serverless": ("ThrottlingException", 429),
+    "emr-containers": ("ThrottlingException", 429),
     "s3": ("SlowDown", 503),
 }
 FAILED = {
     "batch": ("ServerException", 500),
     "elasticmapreduce": ("InternalServerException", 500),
+    "emr-serverless": ("InternalServerException", 500),
+    "emr-containers": ("InternalServerException", 500),
     "s3": ("InternalError", 500),
 }
 #: What a request gets that does not carry the access key.
@@ -65,15 +69,14 @@ class Gate:
         *,
         key: str,
         upstream: Upstream,
-        batch: Api,
-        emr: Api,
+        apis: Mapping[str, Api],
         logs: Logs,
         faults: Faults,
         rules_made: Callable[[], None],
     ) -> None:
         self._keys = {key}
         self._upstream = upstream
-        self._apis = {"batch": batch, "elasticmapreduce": emr}
+        self._apis = apis
         self._logs = logs
         self._faults = faults
         self._rules_made = rules_made
@@ -116,7 +119,7 @@ class Gate:
             return self._ours(environ, start_response, scope)
         return self._moto(environ, start_response, scope)
 
-    # Batch and EMR
+    # Batch and EMR, EMR Serverless, EMR on EKS
 
     def _ours(self, environ: Environ, start_response: Start, scope: wire.Scope) -> Iterable[bytes]:
         api = self._apis[scope.service]

@@ -79,8 +79,8 @@ class Api:
         for route_method, pattern, name in self._routes:
             match = pattern.fullmatch(path)
             if method == route_method and match:
-                params: dict[str, Any] = {key: unquote(value) for key, value in match.groupdict().items()}
-                params.update(_query_params(self.model.operation_model(name), query))
+                operation = self.model.operation_model(name)
+                params = {**_path_params(operation, match), **_query_params(operation, query)}
                 return Call(name, params, region)
         raise AwsError("UnknownOperationException", f"no operation answers to {method} {path}", 404)
 
@@ -148,9 +148,26 @@ def _routes(model: botocore.model.ServiceModel) -> list[tuple[str, re.Pattern[st
     routes = []
     for name in model.operation_names:
         http = model.operation_model(name).http
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+)", re.escape(http["requestUri"]))
+        # Only an ARN has slashes, which arrive decoded.
+        pattern = re.sub(
+            r"\\{(\w+)\\}",
+            lambda found: f"(?P<{found[1]}>{'.+' if found[1].endswith('Arn') else '[^/]+'})",
+            re.escape(http["requestUri"]),
+        )
         routes.append((http["method"], re.compile(pattern), name))
     return routes
+
+
+def _path_params(operation: botocore.model.OperationModel, match: re.Match[str]) -> dict[str, Any]:
+    """The members of the input that are part of the path."""
+    given = {key: unquote(value) for key, value in match.groupdict().items()}
+    shape = operation.input_shape
+    members = shape.members if shape is not None else {}
+    return {
+        name: given[member.serialization.get("name", name)]
+        for name, member in members.items()
+        if member.serialization.get("location") == "uri"
+    }
 
 
 def _query_params(operation: botocore.model.OperationModel, query: str) -> dict[str, Any]:
@@ -162,8 +179,17 @@ def _query_params(operation: botocore.model.OperationModel, query: str) -> dict[
         if member.serialization.get("location") == "querystring":
             values = given.get(member.serialization.get("name", name))
             if values:
-                params[name] = values if member.type_name == "list" else values[0]
+                params[name] = values if member.type_name == "list" else _converted(member.type_name, values[0])
     return params
+
+
+def _converted(kind: str, value: str) -> Any:
+    """A value of the query string as its type; one that does not fit is left for the check against the model."""
+    if kind in ("integer", "long") and re.fullmatch(r"-?\d+", value):
+        return int(value)
+    if kind == "boolean" and value in ("true", "false"):
+        return value == "true"
+    return value
 
 
 def _plain(value: Any) -> Any:

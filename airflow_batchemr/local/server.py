@@ -20,14 +20,18 @@ from airflow_batchemr.local.clock import Clock
 from airflow_batchemr.local.emr.clusters import Clusters
 from airflow_batchemr.local.emr.runner import Runner
 from airflow_batchemr.local.emr.service import EmrService
+from airflow_batchemr.local.emr_containers.service import EmrContainersService
+from airflow_batchemr.local.emr_serverless.service import EmrServerlessService
 from airflow_batchemr.local.environment import job_environment
 from airflow_batchemr.local.events import Events
 from airflow_batchemr.local.faults import Faults
 from airflow_batchemr.local.gate import Gate
+from airflow_batchemr.local.job_runs.drivers import Drivers
 from airflow_batchemr.local.logs import Logs
 from airflow_batchemr.local.processes import Processes
 from airflow_batchemr.local.protocol import Api, Call
 from airflow_batchemr.local.upstream import Upstream
+from airflow_batchemr.local.visibility import Visibility
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -46,12 +50,13 @@ HOST = "127.0.0.1"
 class LocalAWS:
     """Batch and EMR that really run commands, in front of moto, on 127.0.0.1.
 
-    A job queue `default` with a compute environment `local` is there from the start.
+    A job queue `default` with a compute environment `local`, an EMR Serverless application `default` and a virtual
+    cluster `default` of EMR on EKS are there from the start.
 
     Args:
         root: where jobs work and leave their output until it is read; None: a temporary folder that is removed.
         port: 0: a free one.
-        slots: commands that run at once, Batch jobs and EMR steps each; None: as many as there are cores.
+        slots: commands that run at once, Batch jobs, EMR steps and job runs each; None: as many as there are cores.
         path: folders where commands are looked for first.
         speed: how much faster attempt timeouts and idle timeouts pass than on AWS.
     """
@@ -121,22 +126,33 @@ class LocalAWS:
             changed=self._events.job_changed,
         )
         self._resources = Resources(self._jobs)
-        batch = BatchService(self._jobs, self._resources)
+        visibility = Visibility()
+        batch = BatchService(self._jobs, self._resources, visibility)
         gateway = f"webhdfs://{HOST}:{self._port}/{self._access_key}"
         runner = Runner(self._processes, upstream, self.clock, self.root / "emr", gateway)
         self.clusters = Clusters(self.clock, runner, self.root / "emr", self._slots)
-        emr = EmrService(self.clusters)
-        self.faults = Faults(batch, self.clusters)
+        emr = EmrService(self.clusters, visibility)
+        self._drivers = Drivers(
+            self._processes, upstream, self.clock, root=self.root / "job-runs", gateway=gateway, slots=self._slots
+        )
+        self.emr_serverless = EmrServerlessService(self.clock, self._drivers, visibility)
+        self.emr_containers = EmrContainersService(self.clock, self._drivers, visibility)
+        self.faults = Faults(batch, self.clusters, self._drivers, visibility)
         self._gate = Gate(
             key=self._access_key,
             upstream=upstream,
-            batch=Api("batch", batch.operations, "ClientException"),
-            emr=Api("emr", emr.operations, "ValidationException"),
+            apis={
+                "batch": Api("batch", batch.operations, "ClientException"),
+                "elasticmapreduce": Api("emr", emr.operations, "ValidationException"),
+                "emr-serverless": Api("emr-serverless", self.emr_serverless.operations, "ValidationException"),
+                "emr-containers": Api("emr-containers", self.emr_containers.operations, "ValidationException"),
+            },
             logs=self._logs,
             faults=self.faults,
             rules_made=self._events.want,
         )
         self._make_default_queue()
+        self._make_default_places()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local-aws", daemon=True)
         self._thread.start()
 
@@ -165,6 +181,12 @@ class LocalAWS:
         queue = {"jobQueueName": "default", "priority": 1, "computeEnvironmentOrder": order}
         self._resources.create_compute_environment(Call("CreateComputeEnvironment", environment, REGION))
         self._resources.create_job_queue(Call("CreateJobQueue", queue, REGION))
+
+    def _make_default_places(self) -> None:
+        application = {"name": "default", "releaseLabel": "emr-7.5.0", "type": "SPARK"}
+        self.emr_serverless.add_application("default", application, REGION)
+        provider = {"type": "EKS", "id": "local", "info": {"eksInfo": {"namespace": "default"}}}
+        self.emr_containers.add_cluster("default", {"name": "default", "containerProvider": provider}, REGION)
 
     @property
     def endpoint_url(self) -> str:
@@ -200,6 +222,9 @@ class LocalAWS:
     def reset(self) -> None:
         """A new, empty account: kills what runs; forgets jobs, clusters, buckets, logs, faults and counts."""
         self.clusters.clear()
+        self._drivers.clear()
+        self.emr_serverless.clear()
+        self.emr_containers.clear()
         self._jobs.clear()
         self._resources.clear()
         self._logs.clear()
@@ -208,6 +233,7 @@ class LocalAWS:
         self.clock.speed = self._speed
         self._upstream.reset()
         self._make_default_queue()
+        self._make_default_places()
         self.reset_requests()
 
     def write_ready_file(self, path: Path) -> None:

@@ -1,137 +1,237 @@
-"""What the operators share: who they are in the ledger, and what to do when the work is already done."""
+"""What the operators share: who they are in the ledger, one pass of the engine, and what follows from its outcome."""
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_batchemr.aws.outage import FAILURES, PATIENCE, passing, pause
-from airflow_batchemr.connections import as_airflow_error, configured_state, connection_clients
-from airflow_batchemr.core.run_key import run_key
-from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.engine.waiters import cleared
-from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Marker, StopRequest
-from airflow_batchemr.ledger.store import plain_uri
+from airflow_batchemr import settings
+from airflow_batchemr.aws.outage import FAILURES, passing, pause, settling
+from airflow_batchemr.connections import as_airflow_error
+from airflow_batchemr.engine.loop import REFUSED, Engine, StoppedError, SupersededError
+from airflow_batchemr.engine.submissions import stop
+from airflow_batchemr.engine.waiters import cleared, record_waiter, still_ours
+from airflow_batchemr.ledger import LedgerState, Marker, StopRequest
+from airflow_batchemr.links.base import push_links
+from airflow_batchemr.links.history import HistoryLink
+from airflow_batchemr.links.ledger import LedgerLink
+from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.triggers.outage import AGAIN, OutageTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
-    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.core.indices import IndexSet
+    from airflow_batchemr.engine.backend import Backend
+    from airflow_batchemr.engine.outcome import Outcome
+    from airflow_batchemr.ledger import Submission
+    from airflow_batchemr.links.base import AwsLink
+    from airflow_batchemr.triggers.base import LedgerTrigger
 
 #: Name of the Dag param (and key of a run's conf) that lists the jobs to run although they have succeeded.
 RERUN = "rerun"
-#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`): other stops leave the rest to do, this one ends
-#: the task.
+#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`): other stops leave the rest to do, this one
+#: ends the task.
 NEWER_RUN = "newer run"
+#: `Failure.cause` of failures that say nothing about the user's program.
+PLATFORM_CAUSES = frozenset({"spot"})
 
 
-class Engine(Protocol):
-    """Brings the work of a try forward."""
+class LedgerOperator(LedgerAccess, ABC):
+    """An operator whose work is recorded in the ledger: done once for a run key, whatever crashes and whenever.
 
-    @property
-    def before(self) -> Collection[int] | None:
-        """The attempts whose failures this try forgives; None until it has found out."""
-
-
-class LedgerOperator(BaseOperator, ABC):
-    """An operator whose work stands in the ledger: done once for a run key, whatever crashes when.
-
-    Subclasses implement `work`, which reads the ledger, brings the work forward as far as it can, and defers or
-    returns the XCom. It is called at the start and after every deferral, and must get by with what the ledger holds:
-    Airflow builds a fresh operator each time.
+    Each execution, and each resume after a deferral, makes one pass of the engine and gets by with what the ledger
+    holds: Airflow builds a new operator each time.
 
     Args:
-        state: s3:// URI under which the ledger lives; `[batchemr] state` of Airflow's configuration if not given.
-        job: name in the ledger; the task's id if not given. A mapped task's has the map index behind it.
-        skip_if_succeeded: whether a marker that stands ends the task in success with the XCom it had.
-        aws_conn_id: Airflow connection for all calls.
-        region: AWS region; the connection's if not given.
+        skip_if_succeeded: whether a success marker ends the task in success, with the XCom it had.
+        deadline: seconds from the first submission in which the work has to be done; then it is stopped and fails.
+        **kwargs: of `LedgerAccess` and of Airflow's BaseOperator.
     """
 
-    template_fields: Sequence[str] = ("state", "job", "aws_conn_id", "region")
-    ui_color = "#f7e8d0"
-    #: Whether the clear of a task is a word to stop what it waits for.
+    #: Whether clearing a task stops the work that it waits for.
     stops_when_cleared = True
+    #: Whether Airflow retries also what AWS refuses.
+    retry_every_failure = False
 
-    #: What brings the work forward, once `work` has made it.
+    #: Makes the pass, once its options are known to be good.
     engine: Engine | None = None
-    #: Numbers of the attempts that were open when the ledger was read.
+    #: Numbers of the submissions that were open when the ledger was read.
     _open: Sequence[int] = ()
-    #: Set while the operator works, for `on_kill`.
-    identity: JobIdentity
-    clients: Clients
-    ledger: JobLedger
 
     def __init__(
         self,
         *,
-        state: str | None = None,
-        job: str | None = None,
         skip_if_succeeded: bool = True,
-        aws_conn_id: str | None = "aws_default",
-        region: str | None = None,
+        deadline: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.state = state
-        self.job = job
         self.skip_if_succeeded = skip_if_succeeded
-        self.aws_conn_id = aws_conn_id
-        self.region = region
+        self.deadline = deadline
+        self._killed = threading.Event()
+
+    # What a kind of work has of its own
+
+    @abstractmethod
+    def backend(self, state: LedgerState, rerun_token: str | None) -> Backend:
+        """Check the options and describe the work to the engine; nothing is submitted here.
+
+        Raises:
+            InvalidRequest: names the option.
+        """
+
+    @abstractmethod
+    def trigger(self, outcome: Outcome, common: dict[str, Any]) -> LedgerTrigger:
+        """The trigger that waits for what runs.
+
+        Args:
+            outcome: with the open submissions.
+            common: arguments that all triggers take.
+        """
+
+    @abstractmethod
+    def finish(self, outcome: Outcome) -> Any:
+        """Write the marker where the work has one, and return the XCom."""
+
+    @abstractmethod
+    def report(self, context: Context, outcome: Outcome) -> str:
+        """Why the work failed. May defer while logs are still on their way."""
+
+    def on_event(self, event: Mapping[str, Any], state: LedgerState) -> None:
+        """Act on a trigger's event that is neither the end of the work nor a deadline."""
+
+    def blocked(self, outcome: Outcome) -> None:
+        """Check, while nothing of this job runs, that what it waits for is still to come."""
+
+    def addresses(self, outcome: Outcome) -> dict[type[AwsLink], str]:  # noqa: ARG002 - for subclasses
+        """Console addresses of what runs, by link class."""
+        return {}
+
+    # One pass
 
     def execute(self, context: Context) -> Any:
-        """Return the marker's XCom where the work is done, else begin it or go on with it."""
-        return self._reaching_aws(context, None, {})
+        """Return the XCom of the marker where the work is done; else start the work or continue it."""
+        return self._pass(context, None, {})
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
-        """Go on after a deferral: `defer(trigger=…, method_name="resume")`."""
+        """Continue after a deferral: `defer(trigger=…, method_name="resume")`."""
         event = event or {}
         if event.get("status") == AGAIN:
-            return self._reaching_aws(context, event["event"], event)
-        return self._reaching_aws(context, event, {})
+            return self._pass(context, event["event"], event)
+        return self._pass(context, event, {})
 
-    def _reaching_aws(self, context: Context, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> Any:
-        """Go on with the work; where AWS cannot be reached, defer and do the same again later.
+    def _pass(self, context: Context, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> Any:
+        """Make a pass; where AWS cannot be reached, defer and repeat it later.
 
         Args:
             context: Airflow's.
-            event: as in `work`.
+            event: None at the start of a try; the trigger's payload after a deferral.
             outage: the payload of the last `OutageTrigger`; empty where AWS was reached before.
         """
-        with as_airflow_error():
+        with as_airflow_error(retry=self.retry_every_failure):
             try:
-                return self._go_on(context, event)
+                return self._advance(context, event)
             except FAILURES as error:
-                if not passing(error):
+                # What is submitted already needs somebody who watches it, so refusals get some minutes to settle
+                begun = event is not None or bool(self._open) or context["ti"].try_number > 1
+                refused = self.engine is not None and error is self.engine.refused
+                if not passing(error) and (refused or not (begun and settling(error))):
                     raise
                 self._try_again_later(error, event, outage)
 
-    def _go_on(self, context: Context, event: Mapping[str, Any] | None) -> Any:
+    def _advance(self, context: Context, event: Mapping[str, Any] | None) -> Any:
         self.open_run(context)
         state = self.ledger.read()
         self._open = [submission.number for submission in state.submissions if submission.open]
-        if self.stands(state, context):  # perhaps somebody else has finished it meanwhile
+        if self.succeeded(state, context):  # somebody else may have finished it meanwhile
             return self.skipped(state, context)
         if event is None:
-            state = self.heed_clear(state)
+            state = self._stop_what_was_cleared(state)
         else:
-            overtaken = [one.stop.reason for one in state.open_submissions if one.stop and one.stop.by == NEWER_RUN]
-            if overtaken:
-                raise AirflowFailException(f"Stopped: {overtaken[0]}. Clear the task to do the rest")
-            if event.get("status") == "denied":
-                raise AirflowFailException(
-                    f"{event['message']} What runs on AWS goes on. When that is mended, clear the task: what has "
-                    "finished by then stays done, the rest is done anew"
-                )
-        return self.work(context, state, self.token_for_claims(state, context), event=event)
+            self._check_event(event, state)
+        if event is None and not state.open_submissions and self.unneeded(context):
+            return None
+        rerun_token = self.token_for_claims(state, context)
+        self.engine = Engine(
+            self.backend(state, rerun_token),
+            self.remote(),
+            self.ledger,
+            self.identity,
+            settings.engine_policy(),
+            began=getattr(context["ti"], "start_date", None),
+            stopping=self._killed.is_set,
+        )
+        if event is not None:
+            self._stop_when_due(event, state)
+            self.on_event(event, state)
+        prior, missing = (event or {}).get("prior"), (event or {}).get("missing", ())
+        try:
+            outcome = self.engine.run(state, rerun_token, prior, missing)
+        except (StoppedError, SupersededError) as error:
+            raise AirflowException(str(error)) from None
+        return self._conclude(context, outcome)
+
+    def _conclude(self, context: Context, outcome: Outcome) -> Any:
+        numbers = [submission.number for submission in outcome.waits]
+        record_waiter(self.ledger, self.identity, numbers)
+        if outcome.action == "wait":
+            if outcome.blocked is not None:
+                self.log.error("Cannot submit more: %s. Waiting for the work that is still running", outcome.blocked)
+            if not outcome.waits:
+                self.blocked(outcome)
+            for submission in outcome.waits:
+                self.log.info("Waiting for submission %s: %s", submission.number, _describe(submission))
+            self._push_links(context, outcome)
+            self.defer(trigger=self.trigger(outcome, self._common(context, outcome)), method_name="resume")
+        if outcome.action == "succeed":
+            return self.finish(outcome)
+        return self._fail(context, outcome)
+
+    def _fail(self, context: Context, outcome: Outcome) -> None:
+        """Raise what Airflow retries only where a retry may help."""
+        text = self.report(context, outcome)
+        if outcome.lost:
+            raise AirflowFailException(
+                f"{text}\nThis work may have succeeded, so it does not run again by itself. Check its output, then "
+                "clear the task to run it again"
+            )
+        if any(failure.cause == REFUSED for failure in outcome.failures):
+            raise AirflowFailException(text)
+        raise (AirflowException if self.retryable(outcome) else self.program_failure)(text)
+
+    def retryable(self, outcome: Outcome) -> bool:
+        """Whether the platform failed, and not the user's program."""
+        return bool(outcome.failures) and all(failure.cause in PLATFORM_CAUSES for failure in outcome.failures)
+
+    def _check_event(self, event: Mapping[str, Any], state: LedgerState) -> None:
+        newer = [one.stop.reason for one in state.open_submissions if one.stop and one.stop.by == NEWER_RUN]
+        if newer:
+            raise AirflowFailException(f"Stopped: {newer[0]}. Clear the task to run what is left")
+        if event.get("status") == "denied":
+            raise AirflowFailException(
+                f"{event['message']} The work on AWS was left running. Fix the permission, then clear the task. "
+                "Finished work is kept; the rest runs again"
+            )
+
+    def _stop_when_due(self, event: Mapping[str, Any], state: LedgerState) -> None:
+        if event.get("status") != "deadline":
+            return
+        stop(self.ledger, self.remote(), state.open_submissions, "the deadline has passed", by="deadline")
+        limits = [f"deadline of {self.deadline} s from the first submission"] if self.deadline is not None else []
+        if self.execution_timeout is not None:
+            limits.append(f"execution_timeout of {self.execution_timeout}")
+        raise AirflowFailException(
+            f"The {' or '.join(limits)} has passed: stopped the remaining work. What has finished will not run again; "
+            "clear the task to run the rest"
+        )
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
         """Defer until AWS may be reached again.
@@ -139,74 +239,89 @@ class LedgerOperator(BaseOperator, ABC):
         Raises:
             AirflowException: it was not reached for too long.
         """
+        policy = settings.engine_policy()
+        limit = policy.outage_limit if passing(error) else policy.refusal_limit
         now, looks = time.time(), int(outage.get("looks", 0))
         since = float(outage.get("since", now))
-        if now - since >= PATIENCE:
+        if now - since >= limit:
+            if not passing(error):
+                raise error
             raise AirflowException(
-                f"AWS could not be reached for {PATIENCE / 3600:.0f} hours: {error}. What had been started on AWS goes "
-                "on; a retry of the task waits for it, a clear stops it and does what it has not finished"
+                f"AWS could not be reached for {limit / 3600:.0f} hours: {error}. What is running on AWS was left "
+                "running; a retry of the task waits for it, a clear stops it and runs what it has not finished"
             ) from error
-        wait = pause(looks)
+        wait = pause(looks, first=policy.outage_first_pause, longest=policy.outage_longest_pause)
         self.log.warning("AWS cannot be reached (%s): trying again in %.0f s", error, wait)
-        before = self.engine.before if self.engine is not None else None
-        if before is not None:  # the try has begun: what fails from now on is its own failure
-            event = {**(event or {"status": "wake"}), "before": sorted(before)}
+        prior = self.engine.prior if self.engine is not None else None
+        if prior is not None:  # the try has begun: what fails from now on is its own failure
+            event = {**(event or {"status": "wake"}), "prior": sorted(prior)}
+        known = self._open or outage.get("submissions") or (event or {}).get("submissions") or ()
         self.defer(
             trigger=OutageTrigger(
                 event=None if event is None else dict(event),
                 since=since,
                 looks=looks + 1,
                 identity=self.identity.values(),
-                submissions=list(self._open or outage.get("submissions") or (event or {}).get("submissions") or ()),
-                before=None if before is None else sorted(before),
+                submissions=list(known),
+                prior=None if prior is None else sorted(prior),
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,
                 wake_at=now + wait,
+                deferred_at=now,
             ),
             method_name="resume",
         )
 
-    @abstractmethod
-    def work(
-        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
-    ) -> Any:
-        """Bring the work forward; defer, or return the XCom after marking, or raise.
+    def _common(self, context: Context, outcome: Outcome) -> dict[str, Any]:
+        now = time.time()
+        return {
+            "identity": self.identity.values(),
+            "submissions": [submission.number for submission in outcome.waits],
+            "prior": sorted(outcome.prior),
+            "aws_conn_id": self.aws_conn_id,
+            "region": self.region,
+            "deadline": self._due(context, outcome),
+            "wake_at": None if outcome.wake_after is None else now + outcome.wake_after,
+            "deferred_at": now,
+        }
 
-        Args:
-            context: Airflow's.
-            state: the ledger as just read.
-            fresh: token for new claims. If it differs from `state.fresh`, a rerun begins: what `state` says is done
-                does not count, and what it says is open is to be stopped.
-            event: None at the start of a try; the trigger's payload after a deferral.
+    def _due(self, context: Context, outcome: Outcome) -> float | None:
+        """Seconds since the epoch at which the work has to be done."""
+        due = []
+        if self.deadline is not None:
+            # A user who clears the task gives it its time anew: else what is left would be stopped as it starts
+            over = cleared(self.ledger, self.identity, sorted(outcome.prior)) if self.identity.try_number > 1 else ()
+            counted = [one.claimed_at for one in outcome.state.current if one.number not in over]
+            first = min((claimed_at for claimed_at in counted if claimed_at), default=None)
+            due.append((first.timestamp() if first else time.time()) + self.deadline)
+        if self.execution_timeout is not None:  # Airflow does not enforce it while a task is deferred
+            started = getattr(context["ti"], "start_date", None)
+            due.append((started.timestamp() if started else time.time()) + self.execution_timeout.total_seconds())
+        return min(due) if due else None
+
+    def _push_links(self, context: Context, outcome: Outcome) -> None:
+        addresses: dict[type[AwsLink], str] = {
+            HistoryLink: HistoryLink.address(self.identity),
+            LedgerLink: LedgerLink.address(self.clients.region, self.ledger.uri),
+        }
+        push_links(context, {**addresses, **self.addresses(outcome)})
+
+    # Clears, reruns, markers
+
+    def _stop_what_was_cleared(self, state: LedgerState) -> LedgerState:
+        """Request the end of the submissions that were waited for before a user cleared the task.
+
+        Returns:
+            The state with the stop requests.
         """
-
-    def open_run(self, context: Context) -> None:
-        """Find out who we are, and open clients and ledger; asks AWS nothing.
-
-        Raises:
-            LedgerError: no state URI is configured, or it is none.
-        """
-        self.clients = connection_clients(self.aws_conn_id, self.region)
-        state = configured_state(self.state)
-        self.identity = self.identify(context, plain_uri(state))
-        ledger = Ledger(self.clients.s3, state)
-        self.ledger = ledger.job(self.identity.dag_id, self.identity.run_key, self.identity.job)
-
-    def identify(self, context: Context, state_uri: str) -> JobIdentity:
-        """The identity of this task instance's work."""
-        ti, run = context["ti"], context["dag_run"]
-        job = self.job or self.task_id
-        return JobIdentity(
-            state=state_uri,
-            dag_id=ti.dag_id,
-            run_key=run_key(run.logical_date, getattr(run, "partition_key", None), run.run_id),
-            job=job if ti.map_index is None or ti.map_index < 0 else f"{job}.{ti.map_index}",
-            run_id=run.run_id,
-            task_id=ti.task_id,
-            map_index=-1 if ti.map_index is None else ti.map_index,
-            try_number=ti.try_number,
-            max_tries=ti.max_tries or 0,
-        )
+        if not self.stops_when_cleared or self.identity.try_number == 1:  # there was nothing to clear
+            return state
+        open_ = [submission.number for submission in state.open_submissions if submission.stop is None]
+        numbers = cleared(self.ledger, self.identity, open_)
+        by = f"try {self.identity.try_number}"
+        for number in numbers:
+            self.ledger.request_stop(number, StopRequest(reason="the task was cleared", by=by))
+        return self.ledger.read() if numbers else state
 
     def rerun_names(self, context: Context) -> set[str]:
         """The jobs that the run's `rerun` (param or conf) names."""
@@ -219,40 +334,28 @@ class LedgerOperator(BaseOperator, ABC):
                 names.update(str(name) for name in wanted)
         return names
 
-    def heed_clear(self, state: LedgerState) -> LedgerState:
-        """Ask those attempts to stop that were waited for before a person cleared the task: the word of the person.
-
-        Returns:
-            the state with the stop words.
-        """
-        if not self.stops_when_cleared or self.identity.try_number == 1:  # nothing was there to be cleared
-            return state
-        open_ = [submission.number for submission in state.open_submissions if submission.stop is None]
-        numbers = cleared(self.ledger, self.identity, open_)
-        for number in numbers:
-            self.ledger.ask_stop(
-                number, StopRequest(reason="the task was cleared", by=f"try {self.identity.try_number}")
-            )
-        return self.ledger.read() if numbers else state
-
     def rerun_wanted(self, context: Context) -> bool:
         """Whether the run's `rerun` names this job or task."""
         return bool(self.rerun_names(context) & {self.job or self.task_id, self.task_id, self.identity.job})
 
-    def stands(self, state: LedgerState, context: Context) -> bool:
-        """Whether the work is done and need not be done again."""
+    def succeeded(self, state: LedgerState, context: Context) -> bool:
+        """Whether the work is done and does not have to run again."""
         if state.marker is None:
             return False
         again = not self.skip_if_succeeded or self.rerun_wanted(context)
         return not again or state.marker.rerun_token == self.identity.token
 
-    def token_for_claims(self, state: LedgerState, context: Context) -> str | None:
-        """The token for claims of this try; see `work`.
+    def unneeded(self, context: Context) -> bool:  # noqa: ARG002 - for subclasses
+        """Whether nobody needs the work, although it is not done."""
+        return False
 
-        A rerun begins where a marker stands that is not to count, or where the run asks for a rerun and has not begun
-        one. A retry goes on with what its try before began; so does a clear of a rerun that failed.
+    def token_for_claims(self, state: LedgerState, context: Context) -> str | None:
+        """The rerun token for claims of this try.
+
+        A rerun begins where there is a marker that does not count, or where the run asks for a rerun and has not begun
+        one. A retry continues what the try before it began; so does a clear of a rerun that failed.
         """
-        if state.marker is not None and not self.stands(state, context):
+        if state.marker is not None and not self.succeeded(state, context):
             return self.identity.token
         if self.rerun_wanted(context) and not (state.rerun_token or "").startswith(f"{self.identity.run_id}#"):
             return self.identity.token
@@ -261,12 +364,12 @@ class LedgerOperator(BaseOperator, ABC):
         return state.rerun_token
 
     def skipped(self, state: LedgerState, context: Context) -> Any:  # noqa: ARG002 - subclasses push links
-        """Tell that nothing is left to do, and give the marker's XCom."""
+        """Log that nothing is left to do, and return the marker's XCom."""
         marker = state.marker
-        assert marker is not None  # noqa: S101 - `stands` has looked
+        assert marker is not None  # noqa: S101 - `succeeded` has looked
         self.log.info(
-            "Already done for run key %s on %s: nothing to run. Marker: %s. To run it all the same, name %r in the "
-            "run's %r param, or give skip_if_succeeded: false.",
+            "Run key %s already succeeded on %s: nothing to run. Marker: %s. To run the job again, name %r in the "
+            "run's %r param, or set skip_if_succeeded: false.",
             self.identity.run_key,
             marker.finished_at,
             self.ledger.marker_uri,
@@ -275,6 +378,48 @@ class LedgerOperator(BaseOperator, ABC):
         )
         return marker.xcom
 
-    def mark(self, marker: Marker) -> Any:
-        """Write the marker; give the XCom of the one that stands."""
+    def mark(self, outcome: Outcome, size: int, xcom: Mapping[str, Any] | None = None) -> Any:
+        """Write the marker; return the XCom of the one that is there.
+
+        Args:
+            outcome: of the pass.
+            size: number of units of the job.
+            xcom: what the task returns, besides what all tasks do.
+        """
+        numbers = outcome.state.numbers
+        value = {
+            "run_key": self.identity.run_key,
+            "job": self.identity.job,
+            **(xcom or {}),
+            "submissions": len(numbers),
+            "ledger": self.ledger.uri,
+        }
+        token = outcome.state.rerun_token
+        marker = Marker(submission=max(numbers, default=0), size=size, rerun_token=token, xcom=value)
         return self.ledger.mark(marker).xcom
+
+    # Being killed
+
+    def on_kill(self) -> None:
+        """Stop what this task has started: it was cleared, marked or killed while it worked."""
+        self._killed.set()
+        if not hasattr(self, "identity"):
+            return
+        # In a thread: the signal may have interrupted a call that holds locks, and Airflow does not wait long
+        thread = threading.Thread(target=self._stop_ours, name="batchemr on_kill", daemon=True)
+        thread.start()
+        thread.join(settings.engine_policy().kill_limit)
+
+    def _stop_ours(self) -> None:
+        running = still_ours(self.ledger, self.identity, self.ledger.read().open_submissions)
+        self.log.info("Killed: stopping submissions %s", [submission.number for submission in running])
+        stop(self.ledger, self.remote(), running, "the task was killed", by=f"try {self.identity.try_number}")
+
+
+def _describe(submission: Submission) -> str:
+    handle, indices = submission.handle, submission.indices
+    units: IndexSet | str = indices
+    if handle is not None and handle.cluster_id is not None:
+        return f"units {units} on cluster {handle.cluster_id}"
+    ids = [job.job_id for job in handle.jobs] if handle is not None else []
+    return f"units {units} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})" if ids else f"units {units}"

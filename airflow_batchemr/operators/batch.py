@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch.options import BatchWords
@@ -129,7 +128,6 @@ class BatchArrayOperator(BatchWork):
         index_of: str | None = None,
         explicit_success: bool = False,
         wait_for_children: bool = False,
-        deadline: int | None = None,
         worker_queue: str | None = None,
         job_queue: str | None = None,
         **kwargs: Any,
@@ -169,10 +167,8 @@ class BatchArrayOperator(BatchWork):
         self.index_of = index_of
         self.explicit_success = explicit_success
         self.wait_for_children = wait_for_children
-        self.deadline = deadline
-        self._killed = threading.Event()
 
-    def words(self) -> BatchWords:
+    def options(self) -> BatchWords:
         """The job's Batch words, templates filled in."""
         return BatchWords(
             queue=self.job_queue or "",

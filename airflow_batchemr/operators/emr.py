@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_batchemr.operators.emr_cluster import EmrCreateClusterOperator, EmrTerminateClusterOperator
 from airflow_batchemr.operators.emr_job_run import EmrJobRunOperator
-from airflow_batchemr.operators.emr_work import EmrStepsOperator, EphemeralEmrOperator
+from airflow_batchemr.operators.emr_steps import EmrStepsOperator, EphemeralEmrOperator
 
 __all__ = [
     "EmrCreateClusterOperator",

@@ -1,19 +1,17 @@
-"""What the EMR operators share: waiting, being killed, deadlines."""
+"""What the EMR cluster operators share: waiting for a cluster or its steps, and reporting on failures."""
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 
-from airflow_batchemr.aws.emr.failure_report import LOGS_LATE, why
-from airflow_batchemr.aws.emr.submissions import EmrSubmissions
+from airflow_batchemr.aws.emr.clusters import Cluster
+from airflow_batchemr.aws.emr.failure_report import LOGS_LATE, failure_report
+from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.engine.history_reader import report_document
-from airflow_batchemr.engine.waiters import attach, still_ours
-from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
@@ -22,198 +20,143 @@ from airflow_batchemr.triggers.emr import EmrTrigger
 from airflow_batchemr.triggers.emr_logs import EmrLogsTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from airflow_batchemr.aws.emr.advance import Move
+    from airflow.sdk import Context
+
     from airflow_batchemr.aws.emr.step_configs import PlannedStep
-    from airflow_batchemr.aws.emr.submission_view import Open
-    from airflow_batchemr.ledger import LedgerState
+    from airflow_batchemr.engine.outcome import Outcome
+    from airflow_batchemr.ledger import LedgerState, Result
     from airflow_batchemr.links.base import AwsLink
-
-#: Seconds that a killed task takes at most to end what it started: Airflow sends SIGKILL soon after SIGTERM.
-KILL_TIMEOUT = 20.0
 
 
 class EmrOperator(LedgerOperator):
-    """Base of the EMR operators.
-
-    Args:
-        deadline: seconds from the first submission in which the work has to be done; then it is stopped and fails.
-        **kwargs: of `LedgerOperator` and of Airflow's BaseOperator.
-    """
+    """Base of the operators that wait for an EMR cluster or its steps."""
 
     operator_extra_links = (EmrClusterLink(), EmrLogsLink(), HistoryLink(), LedgerLink())
 
-    def __init__(self, *, deadline: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.deadline = deadline
-        self._killed = threading.Event()
+    #: The steps, once the options have been checked; a cluster for other jobs has none of its own.
+    _planned: Sequence[PlannedStep] = ()
 
     def folder(self) -> Path:
-        """Where relative paths begin: the folder of the Dag's file."""
+        """Where relative paths start: the folder of the Dag's file."""
         return Path(self.dag.fileloc).parent if self.dag.fileloc else Path.cwd()
 
-    def emr_submissions(self) -> EmrSubmissions:
-        """The attempts of this job."""
-        return EmrSubmissions(self.clients, self.ledger, self.identity, stopping=self._killed.is_set)
+    def log_uri(self) -> str | None:
+        """The cluster's log URI, where it is known before the cluster is described."""
+        return None
 
-    def heed(self, event: Mapping[str, Any] | None, state: LedgerState, names: Mapping[int, str]) -> None:
-        """Act on what a wait says, other than that it is over.
+    def streams(self) -> Mapping[int, list[str]]:
+        """CloudWatch group and stream to which the program of a step itself writes, by number."""
+        return {}
 
-        Args:
-            event: its payload.
-            state: the ledger.
-            names: what a person calls the steps, by number.
+    def step_names(self) -> dict[int, str]:
+        """Names of the steps by number."""
+        return {step.number: step.name for step in self._planned}
 
-        Raises:
-            AirflowFailException: the deadline is over.
-            AirflowException: why what had failed has failed, now that its logs are there.
-        """
-        status = (event or {}).get("status")
-        if status == "told":
-            raise AirflowException(self._report(state, (event or {})["submissions"], names, final=True)[0])
-        if status == "deadline":
-            self._stop_all("the deadline is over", by="deadline")
-            raise AirflowFailException(
-                f"Not done in time ({self._limit()}): what ran on EMR has been stopped. Steps that have completed are "
-                "in the ledger; clear the task to do the rest"
-            )
+    def on_event(self, event: Mapping[str, Any], state: LedgerState) -> None:
+        """Fail with the cause, now that the logs of what failed have arrived."""
+        if event.get("status") != "logs":
+            return
+        text, _ = self._collect_reports(state, event["submissions"], final=True)
+        raise (AirflowException if event.get("retryable") else self.program_failure)(text)
 
-    def _limit(self) -> str:
-        limits = []
-        if self.deadline is not None:
-            limits.append(f"deadline {self.deadline} s from the first submission")
-        if self.execution_timeout is not None:
-            limits.append(f"execution_timeout {self.execution_timeout}")
-        return ", ".join(limits)
-
-    def wait(
-        self,
-        context: Any,
-        state: LedgerState,
-        opens: Sequence[Open],
-        before: Iterable[int],
-        planned: Sequence[PlannedStep] = (),
-        *,
-        log_uri: str | None = None,
-        streams: Mapping[int, list[str]] | None = None,
-    ) -> None:
-        """Defer until the steps of some attempts on one cluster have ended; without steps, until it is up."""
-        names = {step.number: step.name for step in planned}
-        numbers = [one.number for one in opens]
-        steps = [(step_id, names.get(n, str(n))) for one in opens for n, step_id in sorted(one.step_ids.items())]
-        places = (streams or {}).items()
-        followed = {one.step_ids[n]: place for n, place in places for one in opens if n in one.step_ids}
-        claimed = [one.submission.claimed_at for one in opens if one.submission and one.submission.claimed_at]
-        created = min(claimed, default=state.now)
-        cluster_id = opens[-1].cluster_id
-        self.log.info("Waiting for attempts %s on cluster %s", numbers, cluster_id)
-        if planned and log_uri is None:
-            self.log.warning(
-                "The cluster has no log URI: when a step fails, its logs cannot be looked at for the cause"
-            )
-        self._push_links(context, str(cluster_id), log_uri)
-        attach(self.ledger, self.identity, numbers)
-        own = any(one.kind == "emr" for one in opens)
-        self.defer(
-            trigger=EmrTrigger(
-                cluster_id=str(cluster_id),
-                step_ids=[step_id for step_id, _ in steps],
-                names=[name for _, name in steps],
-                created=created.isoformat() if own else None,
-                own=own and bool(planned),
-                log_uri=log_uri,
-                streams=followed,
-                identity=self.identity.values(),
-                submissions=numbers,
-                before=sorted(before),
-                aws_conn_id=self.aws_conn_id,
-                region=self.region,
-                deadline=self._ends(context, state),
-            ),
-            method_name="resume",
+    def trigger(self, outcome: Outcome, common: dict[str, Any]) -> EmrTrigger:
+        """Waits for the steps to end; without steps, for the cluster to be up."""
+        names = self.step_names()
+        views = {one.number: outcome.observations.get(one.number) for one in outcome.waits}
+        steps: list[tuple[int, str]] = []
+        cluster_id: str | None = None
+        for submission in outcome.waits:
+            handle, seen = submission.handle, views[submission.number]
+            if handle is None:
+                continue
+            cluster_id = handle.cluster_id
+            ids = seen.answer.step_ids if seen is not None else handle.step_ids
+            steps += sorted(ids.items())
+        own = any(one.handle is not None and one.handle.kind == "emr" for one in outcome.waits)
+        claimed = [one.claimed_at for one in outcome.waits if one.claimed_at]
+        log_uri = self._log_uri(outcome)
+        if self._planned and log_uri is None and cluster_id is not None:
+            self.log.warning("The cluster has no log URI: when a step fails, its logs cannot be searched for the cause")
+        streams = self.streams()
+        return EmrTrigger(
+            cluster_id=cluster_id,
+            step_ids=[step_id for _, step_id in steps],
+            names=[names.get(number, str(number)) for number, _ in steps],
+            created=min(claimed, default=outcome.state.now).isoformat() if own else None,
+            own=own and bool(self._planned),
+            log_uri=log_uri,
+            streams={step_id: streams[number] for number, step_id in steps if number in streams},
+            **common,
         )
 
-    def _push_links(self, context: Any, cluster_id: str, log_uri: str | None) -> None:
-        region = self.clients.region
-        addresses: dict[type[AwsLink], str] = {
-            EmrClusterLink: EmrClusterLink.address(region, cluster_id),
-            HistoryLink: HistoryLink.address(self.identity),
-            LedgerLink: LedgerLink.address(region, self.ledger.uri),
-        }
-        if log_uri:
-            addresses[EmrLogsLink] = EmrLogsLink.address(region, log_uri, cluster_id)
-        push_links(context, addresses)
+    def _log_uri(self, outcome: Outcome) -> str | None:
+        for seen in outcome.observations.values():
+            if seen.answer is not None and seen.answer.cluster and seen.answer.cluster.get("LogUri"):
+                return str(seen.answer.cluster["LogUri"])
+        return self.log_uri()
 
-    def fail(self, move: Move, names: Mapping[int, str]) -> None:
-        """Tell why, once the logs are there: they come to S3 some minutes after the end."""
-        numbers = [one.opened.number for one in move.failed]
-        told, complete = self._report(self.ledger.read(), numbers, names)
+    def addresses(self, outcome: Outcome) -> dict[type[AwsLink], str]:
+        """The cluster and its logs."""
+        ids = [one.handle.cluster_id for one in outcome.waits if one.handle and one.handle.cluster_id]
+        if not ids:
+            return {}
+        found: dict[type[AwsLink], str] = {EmrClusterLink: EmrClusterLink.address(self.clients.region, ids[-1])}
+        if log_uri := self._log_uri(outcome):
+            found[EmrLogsLink] = EmrLogsLink.address(self.clients.region, log_uri, ids[-1])
+        return found
+
+    def report(self, context: Context, outcome: Outcome) -> str:  # noqa: ARG002 - for other kinds
+        """The probable cause, once the logs are there: they arrive in S3 some minutes after the end."""
+        numbers = [submission.number for submission in outcome.failed_submissions]
+        text, complete = self._collect_reports(outcome.state, numbers)
         if complete:
-            raise AirflowException(told)
-        self.log.error("%s", told)
+            return text
+        self.log.error("%s", text)
+        now = time.time()
         self.defer(
             trigger=EmrLogsTrigger(
+                retryable=self.retryable(outcome),
                 identity=self.identity.values(),
                 submissions=numbers,
-                before=sorted(move.before),
+                prior=sorted(outcome.prior),
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,
-                wake_at=time.time() + LOGS_LATE,
+                wake_at=now + LOGS_LATE,
+                deferred_at=now,
             ),
             method_name="resume",
         )
+        return text  # not reached: `defer` raises
 
-    def _report(
-        self, state: LedgerState, numbers: Sequence[int], names: Mapping[int, str], *, final: bool = False
-    ) -> tuple[str, bool]:
-        """What failed and why, and whether all logs were there to tell; what will not get better is kept for later."""
+    def retryable(self, outcome: Outcome) -> bool:
+        """Whether AWS lacked the capacity for the cluster, or lost it."""
+        results = [one.result for one in outcome.failed_submissions if one.result is not None]
+        return bool(results) and all(_lost_to_aws(result) for result in results)
+
+    def _collect_reports(self, state: LedgerState, numbers: Sequence[int], *, final: bool = False) -> tuple[str, bool]:
+        """What failed and why, and whether all logs were there; what will not get better is kept for later."""
+        names = self.step_names()
         results = {one.number: one.result for one in state.submissions if one.number in numbers}
-        told = {n: why(self.clients, self.ledger, n, one, names) for n, one in results.items() if one is not None}
-        for number, one in told.items():
+        reports = {
+            number: failure_report(self.clients, self.ledger, number, result, names)
+            for number, result in results.items()
+            if result is not None
+        }
+        for number, one in reports.items():
             if one.complete or final:
                 self.ledger.put_document(report_document(number), one.text.encode())
-        lines = [one.text for one in told.values()]
-        if names and state.done:
-            lines.append(f"{len(state.done)} of {len(names)} steps are done: a retry or a clear goes on with the rest")
-        return "\n".join(lines), all(one.complete for one in told.values())
+        lines = [one.text for one in reports.values()]
+        done = len(state.done)
+        if names and done:
+            lines.append(f"{done} of {len(names)} steps are done: a retry or a clear runs the rest")
+        return "\n".join(lines), all(one.complete for one in reports.values())
 
-    def _ends(self, context: Any, state: LedgerState) -> float | None:
-        """Seconds since the epoch at which the work has to be done."""
-        ends = []
-        if self.deadline is not None:
-            first = min((one.claimed_at for one in state.current if one.claimed_at), default=None)
-            ends.append((first.timestamp() if first else time.time()) + self.deadline)
-        if self.execution_timeout is not None:  # Airflow does not enforce it while a task is deferred
-            started = getattr(context["ti"], "start_date", None)
-            ends.append((started.timestamp() if started else time.time()) + self.execution_timeout.total_seconds())
-        return min(ends) if ends else None
 
-    def killed(self) -> AirflowException:
-        """What a task raises that was killed while it worked."""
-        return AirflowException("The task was killed; what it had started on EMR has been stopped")
-
-    def on_kill(self) -> None:
-        """End what this task has started: it was cleared, marked or killed while it worked."""
-        self._killed.set()
-        if not hasattr(self, "identity"):
-            return
-        # In a thread: the signal may have interrupted a call that holds locks, and Airflow does not wait long.
-        thread = threading.Thread(
-            target=lambda: self._stop_all("the task was killed", by=f"try {self.identity.try_number}", ours=True),
-            name="batchemr on_kill",
-            daemon=True,
-        )
-        thread.start()
-        thread.join(KILL_TIMEOUT)
-
-    def _stop_all(self, reason: str, *, by: str, ours: bool = False) -> None:
-        """Stop what is open; `ours`: not what a later try has taken over."""
-        submissions = EmrSubmissions(self.clients, self.ledger, self.identity)
-        state = self.ledger.read()
-        running = still_ours(self.ledger, self.identity, state.open_submissions) if ours else state.open_submissions
-        for submission in reversed(running):
-            opened = submissions.adopt(submission, state)
-            if opened is not None:
-                self.log.info("Stopping attempt %s on cluster %s: %s", opened.number, opened.cluster_id, reason)
-                submissions.stop(opened, reason, by=by)
+def _lost_to_aws(result: Result) -> bool:
+    cluster: Any = result.details.get("cluster")
+    if not cluster or any(failure.cause != "cluster" for failure in result.failures):
+        return False
+    failure = start_failure(Cluster.of(cluster))
+    return failure is not None and failure.transient

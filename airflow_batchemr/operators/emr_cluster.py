@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
 
+from airflow_batchemr import settings
 from airflow_batchemr.aws.emr import clusters
-from airflow_batchemr.aws.emr.own_cluster import ClusterWords
+from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
-from airflow_batchemr.aws.emr.shared_cluster import ClusterJob
-from airflow_batchemr.aws.emr.submissions import StoppedError
+from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
+from airflow_batchemr.connections import as_airflow_error
+from airflow_batchemr.engine.submissions import adopt, conclude
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.emr_words import cluster_words, owner_tag
+from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from airflow.sdk import Context
 
-    from airflow_batchemr.ledger import LedgerState
+    from airflow_batchemr.engine.outcome import Outcome
+    from airflow_batchemr.engine.policy import Policy
+    from airflow_batchemr.ledger import LedgerState, Submission
+
+#: Seconds between two looks at a cluster that another process may just be starting.
+PAUSE = 3.0
 
 
 class EmrCreateClusterOperator(EmrOperator):
@@ -56,36 +65,41 @@ class EmrCreateClusterOperator(EmrOperator):
         self.needs = needs
         self.used_by = list(used_by)
 
-    def work(
-        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
-    ) -> Any:
-        """Start the cluster, or find the one that was started; wait until it is up."""
-        self.heed(event, state, {})
+    def backend(self, state: LedgerState, rerun_token: str | None) -> SharedCluster:  # noqa: ARG002 - of the base class
+        """A cluster that the teardown task ends."""
         needs = Needs.of_values(self.needs or {})
         pythons = environments(self.clients, needs.python_env, self.folder())
-        words = ClusterWords(cluster_words(self.cluster), needs, pythons, tags=owner_tag(self.owner))
-        words.request(self.identity, 0, (), stays=True, variant=Variant())
-        if event is None and not state.open_submissions and self._not_needed(context):
-            self.log.info("All that this cluster is for has succeeded (%s): no cluster", ", ".join(self.used_by))
-            return None
-        self.engine = job = ClusterJob(
-            words, self.clients, self.identity, self.emr_submissions(), self.ledger, used_by=self.used_by
+        options = ClusterOptions(cluster_words(self.cluster), needs, pythons, owner_tag(self.owner))
+        options.request(self.identity, 0, (), stays=True, variant=Variant())
+        return SharedCluster(
+            options=options,
+            clients=self.clients,
+            ledger=self.ledger,
+            identity=self.identity,
+            used_by=self.used_by,
         )
-        try:
-            move = job.run(state, rerun_token, event.get("before") if event else None)
-        except StoppedError:
-            raise self.killed() from None
-        if move.action == "wait":
-            log_uri = words.emr.overrides.get("LogUri") or words.emr.log_uri
-            self.wait(context, move.state, move.waits, move.before, log_uri=log_uri)
-        if move.action == "fail":
-            self.fail(move, {})
-        said = clusters.describe(self.clients, str(move.cluster_id)) or {}
-        master = str(said.get("MasterPublicDnsName", ""))
-        found = {"cluster_id": move.cluster_id, "master": master}
-        self.ledger.put_document(f"cluster/{move.cluster_id}.json", json.dumps(found).encode())
-        self.log.info("Cluster %s is up; master %s", move.cluster_id, master)
+
+    def log_uri(self) -> str | None:
+        """As the cluster's options have it."""
+        options = cluster_words(self.cluster)
+        return options.overrides.get("LogUri") or options.log_uri
+
+    def finish(self, outcome: Outcome) -> Any:
+        """Return the cluster's id and address; a cluster has no marker."""
+        handle = outcome.waits[-1].handle
+        cluster_id = str(handle.cluster_id) if handle is not None else ""
+        described = clusters.describe(self.clients, cluster_id) or {}
+        found = {"cluster_id": cluster_id, "master": str(described.get("MasterPublicDnsName", ""))}
+        self.ledger.put_document(f"cluster/{cluster_id}.json", json.dumps(found).encode())
+        self.log.info("Cluster %s is up; master %s", cluster_id, found["master"])
         return found
+
+    def unneeded(self, context: Any) -> bool:
+        """Whether all jobs that the cluster is for have succeeded."""
+        if not self._not_needed(context):
+            return False
+        self.log.info("All jobs that use this cluster have succeeded (%s): no cluster", ", ".join(self.used_by))
+        return True
 
     def _not_needed(self, context: Any) -> bool:
         """Whether the markers of all jobs that the cluster is for stand, and none of them is to run again."""
@@ -101,49 +115,65 @@ class EmrCreateClusterOperator(EmrOperator):
         return bool(self.used_by) and self.skip_if_succeeded
 
 
-class EmrTerminateClusterOperator(EmrOperator):
+class EmrTerminateClusterOperator(LedgerAccess):
     """Ends a cluster that `EmrCreateClusterOperator` has started; a teardown task.
 
     A cluster with `keep_alive` is left to its idle timeout.
 
     Args:
         cluster: the cluster's name in the ledger.
-        **kwargs: of `EmrOperator`.
+        **kwargs: of `LedgerAccess`.
     """
 
-    template_fields: Sequence[str] = (*EmrOperator.template_fields, "cluster")
-    stops_when_cleared = False  # ending clusters is its own work
+    template_fields: Sequence[str] = (*LedgerAccess.template_fields, "cluster")
 
     def __init__(self, *, cluster: str, **kwargs: Any) -> None:
         kwargs.setdefault("job", cluster)
         super().__init__(**kwargs)
         self.cluster = cluster
 
-    def work(
-        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
-    ) -> Any:  # noqa: ARG002
-        """End all clusters of the run that the ledger knows as open."""
-        submissions = self.emr_submissions()
-        ended = []
-        while pending := [*state.stale_submissions, *state.open_submissions]:
-            for submission in pending:
-                opened = submissions.adopt(submission, state)
-                if opened is None or opened.cluster_id is None:
-                    continue
-                keep = (submission.intent.details.get("keep_alive") if submission.intent else None) is not None
-                if keep:
-                    self.log.info("Cluster %s is kept alive: it ends itself when it is idle", opened.cluster_id)
-                else:
-                    submissions.end(opened)
-                look = submissions.look(opened)
-                brief = look.brief
-                if brief is not None and brief.alive and not keep:
-                    raise AirflowException(f"Cluster {opened.cluster_id} did not begin to end: {brief.why}")
-                submissions.close_cluster(opened, look, rerun_token=submission.rerun_token)
-                ended.append(opened.cluster_id)
-                self.log.info("Cluster %s: %s", opened.cluster_id, brief.why if brief else "unknown to EMR")
+    def execute(self, context: Context) -> Any:
+        """End all clusters of the run that the ledger has as open."""
+        with as_airflow_error(retry=True):
+            self.open_run(context)
+            return {"ended": self._end_all()}
+
+    def _end_all(self) -> list[str]:
+        ended: list[str] = []
+        policy, waited = settings.engine_policy(), 0.0
+        while True:
             state = self.ledger.read()
-            if state.open_submissions or state.stale_submissions:
-                submissions.pause()  # somebody may just be starting it
-                state = self.ledger.read()
-        return {"ended": ended}
+            left = [one for one in state.submissions if one.open and self._end(one, state, ended, policy)]
+            if not left:
+                return ended
+            # Another process may be in the middle of its call, or EMR may not show the cluster yet
+            if waited > policy.claim_lease + policy.visibility_grace:
+                ids = [one.handle.cluster_id if one.handle else f"submission {one.number}" for one in left]
+                raise AirflowException(f"Cannot see whether these clusters have ended: {', '.join(map(str, ids))}")
+            time.sleep(PAUSE)
+            waited += PAUSE
+
+    def _end(self, submission: Submission, state: LedgerState, ended: list[str], policy: Policy) -> bool:
+        """End the cluster of a submission and record its end; whether it has to be looked at again."""
+        remote = self.remote()
+        found = adopt(self.ledger, remote, submission, state, policy)
+        if not found.open:
+            return False
+        if found.handle is None or found.handle.cluster_id is None:
+            return True
+        cluster_id = found.handle.cluster_id
+        keep = found.intent is not None and found.intent.details.get("keep_alive") is not None
+        if keep:
+            self.log.info("Cluster %s is kept alive: it ends itself when it is idle", cluster_id)
+        else:
+            remote.terminate(found, "its jobs have ended")
+        observation = remote.observe(found)
+        if observation.status == "not_visible":
+            return True
+        brief = observation.answer.brief
+        if brief.alive and not keep:
+            raise AirflowException(f"Cluster {cluster_id} did not start to terminate: {brief.why}")
+        conclude(self.ledger, remote, found, observation)
+        ended.append(cluster_id)
+        self.log.info("Cluster %s: %s", cluster_id, brief.why)
+        return False

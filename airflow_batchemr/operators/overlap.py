@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_batchemr.aws.stopping import stop_submissions
+from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.connections import as_airflow_error, configured_state, connection_clients
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.base import NEWER_RUN
 
@@ -117,5 +118,5 @@ class StopEarlierRunsOperator(BaseOperator):
         if begun is not None:
             pending = [one for one in pending if not one.claimed_at or one.claimed_at <= begun]
             pending = [one for one in pending if not (one.intent and (one.intent.run_id or "").startswith("backfill"))]
-        stop_submissions(clients, jobs, identity, state, pending, reason=reason, by=NEWER_RUN)
+        stop(jobs, AnyRemoteWork(clients, jobs, identity), pending, reason, by=NEWER_RUN)
         return bool(pending)

@@ -1,4 +1,4 @@
-"""What the triggers share: whose work they wait for, deadlines, and telling a person's word from a hand-over."""
+"""What the triggers share: whose work they wait for, deadlines, and telling a user's action from a hand-over."""
 
 from __future__ import annotations
 
@@ -9,41 +9,47 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batchemr.aws.outage import FAILURES
 from airflow_batchemr.aws.poller import shared_poller
+from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.connections import shared_clients
+from airflow_batchemr.core.errors import AwsError
 from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.engine.waiters import cleared_since, has_left, leave
+from airflow_batchemr.engine.submissions import terminate
+from airflow_batchemr.engine.waiters import cleared_since, has_fired, record_fired
 from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.triggers.hold import hold_event
 from airflow_batchemr.triggers.stopping import Gathering, in_background, insist
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from airflow_batchemr.aws.batch.children import Parent
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.ledger import JobLedger
+    from airflow_batchemr.ledger import JobLedger, Submission
 
-#: States of a task that Airflow goes on with: after an event of ours, or after a clear.
-GOES_ON = frozenset({"scheduled", "queued", "running", "up_for_retry"})
-#: Seconds that the word of a wait's end may take: an event is not held back for it.
-LEAVING = 10.0
+#: States of a task that Airflow resumes: after an event of ours, or after a clear.
+RESUMES = frozenset({"scheduled", "queued", "running", "up_for_retry"})
+#: Seconds that recording the end of a wait may take: the event does not wait longer for it.
+RECORDING = 10.0
 
 
 class LedgerTrigger(BaseTrigger):
-    """A wait for attempts in the ledger.
+    """A wait for submissions in the ledger.
+
+    Subclasses implement `wait`; one event follows when it returns.
 
     Args:
         identity: `JobIdentity.values()` of the task's work.
-        attempts: numbers of the attempts that are waited for.
-        before: what the operator needs to know again after the wait: the attempts whose failures are forgiven.
+        submissions: numbers of the submissions that the task waits for.
+        prior: what the operator needs again after the wait: the submissions whose failures are forgiven.
         aws_conn_id: Airflow connection.
         region: AWS region; the connection's if None.
-        deadline: seconds since the epoch after which the work is to be stopped; the trigger enforces it itself, since
+        deadline: seconds since the epoch after which the work has to be stopped; the trigger enforces it itself, since
             Airflow does not stop remote work on a trigger's timeout.
-        wake_at: seconds since the epoch at which to go back to the operator although nothing has ended.
+        wake_at: seconds since the epoch at which to return to the operator although nothing has ended.
+        deferred_at: when the task was deferred, in seconds since the epoch; see `hold_event`.
     """
 
     def __init__(
@@ -51,32 +57,49 @@ class LedgerTrigger(BaseTrigger):
         *,
         identity: dict[str, Any],
         submissions: list[int],
-        before: list[int] | None = None,
+        prior: list[int] | None = None,
         aws_conn_id: str | None = "aws_default",
         region: str | None = None,
         deadline: float | None = None,
         wake_at: float | None = None,
+        deferred_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.identity = identity
         self.submissions = submissions
-        self.before = before
+        self.prior = prior
         self.aws_conn_id = aws_conn_id
         self.region = region
         self.deadline = deadline
         self.wake_at = wake_at
+        self.deferred_at = deferred_at
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that make this trigger again, those of a subclass among them."""
+        """The arguments that create this trigger again, including those of a subclass."""
         return {
             "identity": self.identity,
             "submissions": self.submissions,
-            "before": self.before,
+            "prior": self.prior,
             "aws_conn_id": self.aws_conn_id,
             "region": self.region,
             "deadline": self.deadline,
             "wake_at": self.wake_at,
+            "deferred_at": self.deferred_at,
         }
+
+    @abstractmethod
+    async def wait(self) -> dict[str, Any]:
+        """Wait; return the payload of the event. An `AwsError` becomes an event with the status `denied`."""
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield one event."""
+        try:
+            payload = await self.wait()
+        except AwsError as error:
+            payload = self.payload(status="denied", message=str(error))
+        await hold_event(self, self.deferred_at)
+        await self.record_end()
+        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments."""
@@ -92,8 +115,12 @@ class LedgerTrigger(BaseTrigger):
         return Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
 
     def payload(self, **more: Any) -> dict[str, Any]:
-        """What the operator is told after the wait."""
-        return {"submissions": self.submissions, "before": self.before, **more}
+        """What the operator gets after the wait."""
+        return {"submissions": self.submissions, "prior": self.prior, **more}
+
+    def timed_out(self) -> dict[str, Any]:
+        """The payload where the time is over and nothing else has happened."""
+        return self.payload(status="deadline" if self.past_deadline() else "wake")
 
     def time_left(self) -> float | None:
         """Seconds until the deadline or the time to wake, whichever is first; None: there is neither."""
@@ -104,72 +131,81 @@ class LedgerTrigger(BaseTrigger):
         """Whether the deadline is over."""
         return self.deadline is not None and time.time() >= self.deadline
 
-    async def leave(self) -> None:
-        """Leave word, just before the event, that this wait is over by itself; see `on_kill`."""
+    async def record_end(self) -> None:
+        """Record, just before the event, that this wait is over by itself; see `on_kill`."""
 
         def put() -> None:
-            leave(self.job_ledger(self.clients()), self._name())
+            record_fired(self.job_ledger(self.clients()), self._name())
 
         try:
-            await asyncio.wait_for(asyncio.to_thread(put), LEAVING)
+            await asyncio.wait_for(asyncio.to_thread(put), RECORDING)
         except (*FAILURES, TimeoutError, asyncio.TimeoutError) as error:
-            self.log.warning("No word was left in the ledger that the wait is over: %s", error)
+            self.log.warning("Could not record in the ledger that the wait is over: %s", error)
 
     def _name(self) -> str:
         """Names this wait, in whichever triggerer it is."""
         return hashlib.sha256(json.dumps(self.arguments(), sort_keys=True).encode()).hexdigest()[:32]
 
-    @abstractmethod
-    def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Parent]:
-        """Stop the remote work of `attempts`: leave word in the ledger, then end it. Blocking.
+    def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Any]:
+        """Request the end of `submissions` in the ledger, then end their work. Blocking.
 
         Returns:
-            Batch attempts whose programs may have started jobs of their own, which are stopped next: those of many
-            tasks at once.
+            What the programs of stopped Batch jobs may have started, which is stopped next: for many tasks at once.
         """
+        ledger = self.job_ledger(clients)
+        remote = AnyRemoteWork(clients, ledger, JobIdentity.of(self.identity))
+        wanted = self.wanted(ledger.read().submissions)
+        parents, failure = terminate(ledger, remote, wanted, reason, by=by)
+        if failure is not None:
+            raise failure
+        return parents
+
+    def wanted(self, submissions: Sequence[Submission]) -> list[Submission]:
+        """The open submissions that this wait is about."""
+        return [one for one in submissions if one.open and one.number in self.submissions]
 
     async def on_kill(self) -> None:
-        """Stop the remote work if a person has acted on the task.
+        """Stop the remote work if a user has acted on the task.
 
-        Airflow calls this on clear, mark failed and mark succeeded; but also where the trigger was handed to another
-        triggerer, when the work must go on. Which of them it is:
+        Airflow calls this on clear, mark failed and mark success; but also where the trigger was handed to another
+        triggerer, when the work must continue. Which of them it is:
 
-        - The task instance has ended or is to begin anew: a person has acted.
-        - Airflow goes on with it: after a clear, and then a person has acted; or the other triggerer, which had the
-          trigger meanwhile, has fired it. That one has left word in the ledger just before. Has it left word, died
-          before the event reached Airflow, and the task been cleared then, the next try stops the work (`cleared`).
+        - The task instance has ended or is about to start over: a user has acted.
+        - Airflow resumes the task: after a clear, and then a user has acted; or because the other triggerer, which had
+          the trigger meanwhile, has fired it. That one has recorded so just before. If it did so, died before the event
+          reached Airflow, and the task was cleared then, the next try stops the work (`waiters.cleared`).
         - It is deferred: either still on our try, then another triggerer has our trigger and nothing is stopped; or
-          already on a later try, after a clear. The ledger tells: each try leaves a document at the attempts that it
-          waits for, with its `max_tries`, and another one than ours is a person's word.
+          already on a later try, after a clear. The ledger shows which: each try records that it waits for a
+          submission, with its `max_tries`, and another `max_tries` than ours means a clear.
 
-        The later try survives it: an attempt that ended by our word is no failure, its rest is claimed again.
+        The later try survives it: a submission that we stopped is no failure, and its rest is claimed again.
 
-        While AWS cannot be reached it is tried again, for hours: see `insist`.
+        While AWS cannot be reached this is repeated, for hours: see `insist`.
         """
         gathering = shared_poller((self.aws_conn_id, self.region, "children"), lambda: Gathering(self.clients))
-        await in_background(self._heed(gathering))
+        await in_background(self._stop_if_wanted(gathering))
 
-    async def _heed(self, gathering: Gathering) -> None:
+    async def _stop_if_wanted(self, gathering: Gathering) -> None:
         with gathering.coming():
             try:
                 state = await asyncio.to_thread(self._task_state)
-            except Exception as error:  # noqa: BLE001 - what cannot be told must not stop a day's work
+            except Exception as error:  # noqa: BLE001 - doubt must not stop a day's work
                 self.log.warning("Left the work running: the state of the task could not be read: %s", error)
                 return
             parents = await insist(lambda: self._stop_unless_handed_over(state), self.clients, self.log)
         if parents:
             await gathering.stop(parents, self.log)
 
-    def _stop_unless_handed_over(self, state: str | None) -> Sequence[Parent]:
+    def _stop_unless_handed_over(self, state: str | None) -> Sequence[Any]:
         identity, ledger = JobIdentity.of(self.identity), self.job_ledger(self.clients())
         if state == "deferred" and not cleared_since(ledger, identity, self.submissions):
-            self.log.info("The task is still deferred: the wait goes on elsewhere, the work is not stopped")
+            self.log.info("The task is still deferred: another triggerer waits for it; leaving the remote jobs running")
             return ()
-        if state in GOES_ON and has_left(ledger, self._name()):
-            self.log.info("The wait was over by itself: the task goes on, the work is not stopped")
+        if state in RESUMES and has_fired(ledger, self._name()):
+            self.log.info("Trigger fired normally; leaving the remote jobs running")
             return ()
         reason = f"the task was {'cleared' if state not in {'failed', 'success'} else f'marked {state}'}"
-        self.log.info("Stopping attempts %s: %s", self.submissions, reason)
+        self.log.info("Stopping submissions %s: %s", self.submissions, reason)
         return self.stop(self.clients(), reason, by=f"try {identity.try_number}")
 
     def _task_state(self) -> str | None:

@@ -7,26 +7,21 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import TriggerEvent
-
+from airflow_batchemr import settings
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.progress import Progress, Stuck, summary_of
-from airflow_batchemr.aws.batch.submissions import INVISIBLE, BatchSubmissions
-from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import shared_clients
-from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import LedgerError
 from airflow_batchemr.triggers.base import LedgerTrigger
 from airflow_batchemr.triggers.batch_live import Live
+from airflow_batchemr.triggers.missing import MissingWork
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from airflow_batchemr.aws.batch.children import Parent
     from airflow_batchemr.aws.batch.progress import JobSummary
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.poller import Sighting
 
 #: Seconds after which a job that is stuck in RUNNABLE is explained in the task's log.
 EXPLAIN_AFTER = 600.0
@@ -72,22 +67,13 @@ class BatchJobsTrigger(LedgerTrigger):
             **super().arguments(),
         }
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event, whose `status` is `ended`, `deadline`, `runnable`, `wake` or `denied`."""
-        try:
-            payload = await self._wait()
-        except AwsError as error:
-            payload = self.payload(status="denied", message=str(error))
-        await self.leave()
-        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
-
-    async def _wait(self) -> dict[str, Any]:
+    async def wait(self) -> dict[str, Any]:
+        """Return when all jobs have ended: status `ended`, `deadline`, `runnable` or `wake`."""
         ids = [*self.jobs, *self.children]
         if not ids:
             await asyncio.sleep(self.time_left() or 0.0)
-            return self.payload(status=self._why())
-        waiting = set(ids)
-        missing: dict[str, float] = {}
+            return self.timed_out()
+        waiting, missing = set(ids), MissingWork(settings.engine_policy().visibility_grace)
         progress, stuck = Progress(self.size, self.done), Stuck()
         if self.children:
             self.log.info("Waiting for %s jobs that the program has started: %s", len(self.children), self.children[:9])
@@ -100,15 +86,18 @@ class BatchJobsTrigger(LedgerTrigger):
                 try:
                     sightings = await asyncio.wait_for(anext(looks), self.time_left())
                 except (TimeoutError, asyncio.TimeoutError):
-                    return self.payload(status=self._why())
-                _note(sightings, waiting, missing)
+                    return self.timed_out()
+                for id_, sighting in sightings.items():
+                    gone = missing.update(id_, visible=sighting.value is not None)
+                    if gone or (sighting.value is not None and sighting.value.status in jobs.FINAL):
+                        waiting.discard(id_)
                 seen = {id_: one.value for id_, one in sightings.items() if one.value is not None and id_ in self.jobs}
                 for line in progress.update(seen) if self.jobs else ():
                     self.log.info("%s", line)
                 live.update(seen)
                 if not waiting:
                     await live.rest()
-                    return self.payload(status="ended")
+                    return self.payload(status="ended", missing=missing.ids)
                 job_id, seconds = stuck.update(seen, time.time())
                 if job_id is None:
                     continue
@@ -117,39 +106,14 @@ class BatchJobsTrigger(LedgerTrigger):
                 if seconds >= EXPLAIN_AFTER:
                     live.explain(job_id, seconds)
 
-    def _why(self) -> str:
-        return "deadline" if self.past_deadline() else "wake"
-
-    def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Parent]:
-        """Leave word, then end the jobs; where the ledger is out of reach, the jobs alone."""
-        identity = JobIdentity.of(self.identity)
-        ledger = self.job_ledger(clients)
-        wanted = set(self.submissions)
+    def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Any]:
+        """As for all triggers; where the ledger is out of reach, end the jobs alone."""
         try:
-            submissions = [
-                submission
-                for submission in ledger.read().submissions
-                if submission.number in wanted and submission.open
-            ]
+            return super().stop(clients, reason, by)
         except LedgerError:
-            # Airflow does not ask twice. Our reason in the job's status tells the next try that it was a person's word.
+            # Airflow does not ask twice. Our reason in the job's status shows the next try that a user has acted
             jobs.terminate(clients, list(self.jobs), reason)
             raise
-        parents, failure = BatchSubmissions(clients, ledger, identity).end(submissions, reason, by=by)
-        if failure is not None:
-            raise failure
-        return parents
-
-
-def _note(seen: Mapping[str, Sighting[JobSummary]], waiting: set[str], missing: dict[str, float]) -> None:
-    now = time.monotonic()
-    for id_, sighting in seen.items():
-        if sighting.value is not None:
-            missing.pop(id_, None)
-            if sighting.value.status in jobs.FINAL:
-                waiting.discard(id_)
-        elif now - missing.setdefault(id_, now) > INVISIBLE:
-            waiting.discard(id_)  # AWS no longer knows it: the operator finds out and says so
 
 
 def jobs_poller(clients: Clients) -> Poller[JobSummary]:

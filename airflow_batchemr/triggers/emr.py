@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import TriggerEvent
-
+from airflow_batchemr import settings
 from airflow_batchemr.aws.emr.poll import EmrPoller
 from airflow_batchemr.aws.emr.progress import Progress
-from airflow_batchemr.aws.emr.submissions import EmrSubmissions
-from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.aws.poller import shared_poller
 from airflow_batchemr.connections import shared_clients
-from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.triggers.base import LedgerTrigger
 from airflow_batchemr.triggers.emr_live import LiveSteps
+from airflow_batchemr.triggers.missing import MissingWork
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.poll import Sight
-
-#: Seconds after a call in which AWS may not show its cluster yet; after them a cluster it does not know is lost.
-INVISIBLE = 120.0
 
 
 class EmrTrigger(LedgerTrigger):
     """Waits for a cluster to be up, or for steps of it to end; tells what is going on in the task's log.
 
     Args:
-        cluster_id: the cluster.
+        cluster_id: the cluster; None while it is not known what reached EMR.
         step_ids: ids of the steps that are waited for, in the order in which they run; none: for the cluster to be up.
         names: what a person calls them.
         created: ISO time that is not later than the cluster's creation; None: unknown.
@@ -47,7 +37,7 @@ class EmrTrigger(LedgerTrigger):
     def __init__(
         self,
         *,
-        cluster_id: str,
+        cluster_id: str | None,
         step_ids: list[str],
         names: list[str],
         created: str | None = None,
@@ -78,22 +68,17 @@ class EmrTrigger(LedgerTrigger):
         }
         return {**own, **super().arguments()}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event, whose `status` is `ended` (or up), `deadline`, `wake` or `denied`."""
-        try:
-            payload = await self._wait()
-        except AwsError as error:
-            payload = self.payload(status="denied", message=str(error))
-        await self.leave()
-        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
-
-    async def _wait(self) -> dict[str, Any]:
+    async def wait(self) -> dict[str, Any]:
+        """Return when the steps have ended, or the cluster is up: status `ended`, `deadline` or `wake`."""
+        if self.cluster_id is None:
+            await asyncio.sleep(self.time_left() or 0.0)
+            return self.timed_out()
         clients = shared_clients(self.aws_conn_id, self.region)
         where = (self.aws_conn_id, self.region)
         poller = shared_poller((*where, "emr"), lambda: EmrPoller(clients))
         created = datetime.fromisoformat(self.created) if self.created else None
         progress = Progress(self.cluster_id, dict(zip(self.step_ids, self.names, strict=True)))
-        missing: float | None = None
+        missing = MissingWork(settings.engine_policy().visibility_grace)
         live = LiveSteps(
             clients,
             where,
@@ -108,14 +93,12 @@ class EmrTrigger(LedgerTrigger):
                     try:
                         seen = await asyncio.wait_for(anext(looks), self.time_left())
                     except (TimeoutError, asyncio.TimeoutError):
-                        return self.payload(status="deadline" if self.past_deadline() else "wake")
+                        return self.timed_out()
                     sight = seen[self.cluster_id].value
+                    if missing.update(self.cluster_id, visible=sight is not None):
+                        return self.payload(status="ended", missing=missing.ids)
                     if sight is None:
-                        missing = missing or time.monotonic()
-                        if time.monotonic() - missing > INVISIBLE:
-                            return self.payload(status="ended")  # the operator finds out and says so
                         continue
-                    missing = None
                     for line in progress.update(sight):
                         self.log.info("%s", line)
                     live.update(sight)
@@ -129,16 +112,3 @@ class EmrTrigger(LedgerTrigger):
         if not self.step_ids:
             return sight.cluster.up
         return all(id_ in sight.steps and sight.steps[id_].ended for id_ in self.step_ids)
-
-    def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:
-        """Leave word, then end the cluster, or the steps where the cluster is another's."""
-        ledger = self.job_ledger(clients)
-        state = ledger.read()
-        submissions = EmrSubmissions(clients, ledger, JobIdentity.of(self.identity))
-        wanted = set(self.submissions)
-        for submission in reversed(state.submissions):  # steps before the cluster that they run on
-            if submission.number in wanted and submission.open:
-                opened = submissions.adopt(submission, state)
-                if opened is not None:
-                    submissions.stop(opened, reason, by=by)
-        return ()

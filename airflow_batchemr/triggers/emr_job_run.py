@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import TriggerEvent
-
-from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions, job_run_target
-from airflow_batchemr.aws.errors import AwsError
+from airflow_batchemr import settings
+from airflow_batchemr.aws.emr.job_run import job_run_target
 from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import shared_clients
-from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.triggers.base import LedgerTrigger
+from airflow_batchemr.triggers.missing import MissingWork
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.job_runs import JobRun, JobRunTarget
 
 #: Seconds between two looks: shortest, and longest at what does not change.
 SHORTEST, LONGEST = 4.0, 12.0
-#: Seconds after which a run that AWS does not know is lost.
-INVISIBLE = 120.0
 
 
 class JobRunTrigger(LedgerTrigger):
@@ -33,11 +28,11 @@ class JobRunTrigger(LedgerTrigger):
 
     Args:
         on: plain values of `on:`, which say where it runs.
-        run_id: the job run.
+        run_id: the job run; None while it is not known what reached AWS.
         **kwargs: of `LedgerTrigger`.
     """
 
-    def __init__(self, *, on: dict[str, Any], run_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, on: dict[str, Any], run_id: str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.on = on
         self.run_id = run_id
@@ -46,59 +41,45 @@ class JobRunTrigger(LedgerTrigger):
         """The arguments that make this trigger again."""
         return {"on": self.on, "run_id": self.run_id, **super().arguments()}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event, whose `status` is `ended`, `deadline`, `wake` or `denied`."""
-        try:
-            payload = await self._wait()
-        except AwsError as error:
-            payload = self.payload(status="denied", message=str(error))
-        await self.leave()
-        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
-
-    async def _wait(self) -> dict[str, Any]:
-        place = job_run_target(self.on)
+    async def wait(self) -> dict[str, Any]:
+        """Return when the run has ended: status `ended`, `deadline` or `wake`."""
+        if self.run_id is None:
+            await asyncio.sleep(self.time_left() or 0.0)
+            return self.timed_out()
+        target = job_run_target(self.on)
         clients = shared_clients(self.aws_conn_id, self.region)
-        key = (self.aws_conn_id, self.region, place.kind, place.where)
-        poller = shared_poller(key, lambda: runs_poller(clients, place))
-        missing: float | None = None
+        key = (self.aws_conn_id, self.region, target.kind, target.where)
+        poller = shared_poller(key, lambda: runs_poller(clients, target))
+        missing = MissingWork(settings.engine_policy().visibility_grace)
         async with aclosing(poller.watch([self.run_id], self.log.warning)) as looks:
             while True:
                 try:
                     seen = await asyncio.wait_for(anext(looks), self.time_left())
                 except (TimeoutError, asyncio.TimeoutError):
-                    return self.payload(status="deadline" if self.past_deadline() else "wake")
+                    return self.timed_out()
                 sighting = seen[self.run_id]
                 run = sighting.value
+                if missing.update(self.run_id, visible=run is not None):
+                    return self.payload(status="ended", missing=missing.ids)
                 if run is None:
-                    missing = missing or time.monotonic()
-                    if time.monotonic() - missing > INVISIBLE:
-                        return self.payload(status="ended")
                     continue
-                missing = None
                 if sighting.changed:
                     self.log.info("Job run %s: %s %s", run.run_id, run.state, run.reason)
                 if run.ended:
                     return self.payload(status="ended")
 
-    def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:
-        """Leave word, then cancel the run."""
-        identity = JobIdentity.of(self.identity)
-        submissions = JobRunSubmissions(clients, self.job_ledger(clients), identity, job_run_target(self.on))
-        submissions.stop_all(self.submissions, reason, by=by)
-        return ()
 
-
-def runs_poller(clients: Clients, place: JobRunTarget) -> Poller[JobRun]:
-    """A poll loop over the runs of a place: one page of ListJobRuns has fifty of those that live."""
+def runs_poller(clients: Clients, target: JobRunTarget) -> Poller[JobRun]:
+    """A poll loop over the runs of a target: one page of ListJobRuns has fifty of those that live."""
 
     def describe(ids: Sequence[str]) -> dict[str, JobRun]:
         found: dict[str, JobRun] = {}
         with clients.renewing():
             if len(ids) > 1:
-                wanted, living = set(ids), place.listed(clients, states=list(place.living))
+                wanted, living = set(ids), target.listed(clients, states=list(target.living))
                 found = {run.run_id: run for run in living if run.run_id in wanted}
             for run_id in ids:
-                if run_id not in found and (run := place.describe(clients, run_id)) is not None:
+                if run_id not in found and (run := target.describe(clients, run_id)) is not None:
                     found[run_id] = run
         return found
 

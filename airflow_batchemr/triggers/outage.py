@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import TriggerEvent
-
-from airflow_batchemr.aws.stopping import stop_submissions
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.triggers.base import LedgerTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Sequence
 
-    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.ledger import Submission
 
 #: `status` of its event.
 AGAIN = "again"
@@ -40,30 +37,24 @@ class OutageTrigger(LedgerTrigger):
         """The arguments that make this trigger again."""
         return {"event": self.event, "since": self.since, "looks": self.looks, **super().arguments()}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event, `again`."""
+    async def wait(self) -> dict[str, Any]:
+        """Return at `wake_at`, with the status `again`."""
         await asyncio.sleep(self.time_left() or 0.0)
-        again = self.payload(status=AGAIN, event=self.event, since=self.since, looks=self.looks)
-        await self.leave()
-        yield TriggerEvent(again)  # type: ignore[no-untyped-call]
+        return self.payload(status=AGAIN, event=self.event, since=self.since, looks=self.looks)
 
-    def stop(self, clients: Clients, reason: str, by: str) -> tuple[()]:
-        """Stop the attempts that are known, and those that this try, or one before it, has claimed unseen."""
-        identity, wanted = JobIdentity.of(self.identity), set(self.submissions)
-        ledger = self.job_ledger(clients)
-        state = ledger.read()
-        pending = [
+    def wanted(self, submissions: Sequence[Submission]) -> list[Submission]:
+        """The open submissions that are known, and those that this try, or one before it, has claimed unseen."""
+        who = JobIdentity.of(self.identity)
+        return [
             one
-            for one in state.submissions
+            for one in submissions
             if one.open
             and (
-                one.number in wanted
+                one.number in self.submissions
                 or (
                     one.intent is not None
-                    and (one.intent.run_id, one.intent.task_id) == (identity.run_id, identity.task_id)
-                    and one.intent.try_number <= identity.try_number
+                    and (one.intent.run_id, one.intent.task_id) == (who.run_id, who.task_id)
+                    and one.intent.try_number <= who.try_number
                 )
             )
         ]
-        stop_submissions(clients, ledger, identity, state, pending, reason=reason, by=by)
-        return ()

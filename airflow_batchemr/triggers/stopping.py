@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_batchemr import settings
 from airflow_batchemr.aws.batch import children
-from airflow_batchemr.aws.outage import FAILURES, PATIENCE, passing, pause, stale
-from airflow_batchemr.aws.poller import PATIENCE as DENIED_FOR
+from airflow_batchemr.aws.outage import FAILURES, passing, pause, stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -63,10 +63,11 @@ async def insist(call: Callable[[], T], clients: Callable[[], Clients], log: Any
             # In a context whose lines are in the task's log
             return await loop.run_in_executor(_threads, copy_context().run, call)
         except FAILURES as error:
-            if time.monotonic() - began >= (PATIENCE if passing(error) else DENIED_FOR):
+            policy = settings.engine_policy()
+            if time.monotonic() - began >= (policy.outage_limit if passing(error) else policy.refusal_limit):
                 log.error("Not stopped, `batchemr orphans` finds what still runs: %s", error)  # noqa: TRY400 - no trace
                 raise
-            wait = pause(tries, first=FIRST, most=MOST)
+            wait = pause(tries, first=FIRST, longest=MOST)
             log.warning("Not stopped yet (%s): trying again in %.0f s", error, wait)
             if stale(error):  # in a thread: who holds the clients' lock may be asking Airflow, which this loop serves
                 await loop.run_in_executor(_threads, clients().renew)

@@ -7,14 +7,12 @@ from dataclasses import replace
 
 import boto3
 
-from airflow_batchemr.aws.batch.advance import Advance
-from airflow_batchemr.aws.batch.definitions import ensure_definition
-from airflow_batchemr.aws.batch.depend import parts_after
+from airflow_batchemr.aws.batch.backend import BatchBackend
 from airflow_batchemr.aws.batch.options import BatchWords
-from airflow_batchemr.aws.batch.requests import submission_requests
-from airflow_batchemr.aws.batch.submissions import BatchSubmissions, done_folder
 from airflow_batchemr.aws.clients import Clients
+from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.loop import Engine
 from airflow_batchemr.ledger import Ledger, Marker
 
 
@@ -79,61 +77,48 @@ class Job:
         identity = self.identity
         return Ledger((through or clients()).s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
 
-    def submissions(self, through=None, try_number=1):
+    def backend(self, through=None, *, rerun_token=None, try_number=1):
         through = through or clients()
-        return BatchSubmissions(
-            through,
-            self.ledger(through),
-            replace(self.identity, try_number=try_number),
-            in_job=self.in_job,
-            dependent=self.after is not None,
-            waits_for_children=self.waits_for_children,
-        )
-
-    def requests(self, through, ledger, identity, plan, rerun_token):
-        after = None if self.after is None else parts_after(self.after.ledger().read(), plan.indices)
-        if after == []:
-            return []
-        return submission_requests(
-            self.words,
-            ensure_definition(through, self.words),
-            identity,
-            plan.number,
-            plan.indices,
+        return BatchBackend(
+            options=self.words,
             size=self.size,
-            memory=self.words.memory_steps[plan.memory_step] if self.words.memory_steps else None,
-            after=after,
-            done_uri=ledger.document_uri(done_folder(rerun_token)) if self.in_job else None,
+            clients=through,
+            ledger=self.ledger(through),
+            identity=replace(self.identity, try_number=try_number),
+            rerun_token=rerun_token,
+            in_job=self.in_job,
+            index_of=None if self.after is None else self.after.identity.job,
+            wait_for_children=self.waits_for_children,
         )
 
-    def step(self, killer=None, *, before=None, rerun_token=None, try_number=1):
-        """Bring the job forward once, as a worker does before it defers."""
+    def engine(self, killer=None, *, rerun_token=None, try_number=1):
+        """The engine of one try."""
         through = clients(killer)
-        ledger = self.ledger(through)
-        identity = replace(self.identity, try_number=try_number)
-        advance = Advance(
-            self.submissions(through, try_number),
-            ledger,
-            self.size,
-            lambda plan: self.requests(through, ledger, identity, plan, rerun_token),
-            memory_sizes=max(1, len(self.words.memory_steps)),
-        )
-        state = ledger.read()
+        backend = self.backend(through, rerun_token=rerun_token, try_number=try_number)
+        remote = AnyRemoteWork(through, backend.ledger, backend.identity)
+        return Engine(backend, remote, backend.ledger, backend.identity)
+
+    def step(self, killer=None, *, prior=None, rerun_token=None, try_number=1, missing=()):
+        """One pass of the engine, as a worker makes before it defers; None when the job is marked."""
+        engine = self.engine(killer, rerun_token=rerun_token, try_number=try_number)
+        state = engine.ledger.read()
         if state.marker is not None:
             return None
-        step = advance.run(state, rerun_token if rerun_token is not None else state.rerun_token, before)
-        if step.action == "mark":
-            ledger.mark(Marker(submission=max(step.state.numbers), size=self.size, rerun_token=step.state.rerun_token))
+        token = rerun_token if rerun_token is not None else state.rerun_token
+        outcome = engine.run(state, token, prior, missing)
+        if outcome.action == "succeed":
+            last = max(outcome.state.numbers)
+            engine.ledger.mark(Marker(submission=last, size=self.size, rerun_token=outcome.state.rerun_token))
             return None
-        return step
+        return outcome
 
-    def try_(self, killer=None, *, before=None, rerun_token=None, try_number=1):
-        """A whole try: steps and waits until it is done or failed. Gives the failed step, or None when marked."""
+    def try_(self, killer=None, *, prior=None, rerun_token=None, try_number=1, missing=()):
+        """A whole try: passes and waits until it is done or failed. Gives the failed outcome, or None when marked."""
         while True:
-            step = self.step(killer, before=before, rerun_token=rerun_token, try_number=try_number)
+            step = self.step(killer, prior=prior, rerun_token=rerun_token, try_number=try_number, missing=missing)
             if step is None or step.action == "fail":
                 return step
-            before = step.before
+            prior = step.prior
             time.sleep(0.05)
 
 

@@ -99,7 +99,7 @@ def test_a_submit_that_arrives_after_its_claim_was_given_up_is_ended(aws, work, 
     job.try_(Late())
     assert "SUCCEEDED" == jobs_of(aws, job)[1]["status"]
     eventually(lambda: jobs_of(aws, job)[0]["status"] == "FAILED")
-    assert "somebody else took the attempt over" in jobs_of(aws, job)[0]["statusReason"]
+    assert "another try has taken the submission over" in jobs_of(aws, job)[0]["statusReason"]
 
 
 def jobs_of(aws, job):

@@ -120,7 +120,7 @@ def test_a_stop_word_is_carried_out_by_who_comes_after(aws, job, work):
     from airflow_batchemr.ledger import StopRequest
 
     deferred(job, work)
-    job.ledger().ask_stop(1, StopRequest(reason="cleared", by="try 1"))
+    job.ledger().request_stop(1, StopRequest(reason="cleared", by="try 1"))
     (work.folder / "go").touch()
     assert job.try_(try_number=2) is None
     assert Counter(range(4)) == Counter(set(work.ran()))

@@ -81,7 +81,7 @@ def test_jobs_are_ended_although_the_word_cannot_be_left(aws, job, monkeypatch):
     def unreachable(*_):
         raise LedgerUnavailableError("PutObject", "s3://state", "no answer")
 
-    monkeypatch.setattr(submissions._ledger, "ask_stop", unreachable)
+    monkeypatch.setattr(submissions._ledger, "request_stop", unreachable)
     with pytest.raises(LedgerUnavailableError):
         submissions.stop(state.open_submissions, "cleared", by="try 1")
     eventually(lambda: running(aws) == 0)

@@ -229,15 +229,17 @@ def test_the_cause_is_found_in_the_driver_s_log(aws):
     assert ("ZeroDivisionError", "x.py:3", f"s3://logs/{key}") == (cause.exception, cause.place, cause.log)
 
 
+@pytest.mark.spark
 def test_the_operator_starts_one_run_for_a_run_key(local_aws, run_dag, monkeypatch):
-    """Through Airflow, on moto's EMR Serverless, whose runs succeed at once; a second run of the date starts none."""
+    """Through Airflow, on the local EMR Serverless; a second run of the date starts none."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://state/runs")
     local_aws.client("s3").create_bucket(Bucket="state")
+    local_aws.client("s3").create_bucket(Bucket="code")
+    local_aws.client("s3").put_object(Bucket="code", Key="x.py", Body=b"import sys; assert sys.argv[1:] == ['a b']")
     service = local_aws.client("emr-serverless")
     application = service.create_application(releaseLabel="emr-7.5.0", type="SPARK", name="runs")["applicationId"]
-    service.start_application(applicationId=application)
     with DAG("job_run", schedule=None) as dag:
-        words = {**SPARK, "requires": {"spark": "3.5"}}
+        words = {**SPARK, "executor_memory": "1GiB", "requires": {"spark": "3.5"}}
         EmrJobRunOperator(
             task_id="work", spark=words, on={"emr_serverless": {"application": application, "role": ROLE}}
         )

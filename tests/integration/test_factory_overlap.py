@@ -63,6 +63,7 @@ def overlapping(tmp_path, work):
 def running_job(aws, state, dag_id, *, key=OLD_KEY, run_id="old", command=("sleep", "300")):
     """Start a job of the earlier run on the local AWS, recorded in the ledger, and return its id."""
     from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+
     from airflow_batchemr.aws.clients import boto3_clients
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.engine.job_identity import JobIdentity
@@ -179,7 +180,7 @@ def test_a_task_that_was_stopped_by_a_newer_run_fails_without_retry(aws, state):
 
     running_job(aws, state, "overtaken")
     jobs = Ledger(boto3.client("s3"), state).job("overtaken", OLD_KEY, "overtaken")
-    jobs.ask_stop(1, StopRequest(reason="a newer run of the pipeline has started", by="newer run"))
+    jobs.request_stop(1, StopRequest(reason="a newer run of the pipeline has started", by="newer run"))
 
     class Context(dict):
         pass

@@ -8,18 +8,18 @@ from datetime import datetime, timezone
 
 import boto3
 import pytest
+from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions
+from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from botocore.stub import Stubber
 from typer.testing import CliRunner
 
 from airflow_batchemr.aws.batch.options import BatchWords
 from airflow_batchemr.aws.batch.requests import submission_requests
-from airflow_batchemr.aws.batch.submissions import BatchSubmissions
 from airflow_batchemr.aws.clients import Clients, boto3_clients
-from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions
 from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 from airflow_batchemr.aws.emr.own_cluster import ClusterWords
 from airflow_batchemr.aws.emr.shared_cluster import ClusterJob
-from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.cli.inventory import job_runs
 from airflow_batchemr.core.indices import IndexSet
@@ -129,7 +129,7 @@ def test_orphaned_jobs_are_stopped(work):
     close(work.ledger("ended"), 1)
     work.ledger("marked").mark(Marker(submission=1, size=2, rerun_token=None))
     again = work.start_job("old", rerun_token="again")
-    work.ledger("stopped").ask_stop(1, StopRequest(reason="marked failed"))
+    work.ledger("stopped").request_stop(1, StopRequest(reason="marked failed"))
     found, code = verdicts()
     assert {
         ended: ("orphaned", "submission 1 has ended: failed"),
@@ -303,7 +303,7 @@ def eks(work):
 def test_orphaned_job_runs_are_cancelled(work, eks):
     """They are found by their tags and compared with the ledger."""
     wanted, stopped = eks("wanted"), eks("stopped")
-    work.ledger("stopped").ask_stop(1, StopRequest(reason="marked failed"))
+    work.ledger("stopped").request_stop(1, StopRequest(reason="marked failed"))
     expected = {
         wanted: IN_USE,
         stopped: ("orphaned", "stop requested: marked failed"),

@@ -23,7 +23,7 @@ ALLOWED = {
     "aws": {"core", "ledger", "engine", "pipeline_file"},
     "dags": {"core", "pipeline_file", "aws", "settings", "notifiers"},
     "forecast": {"core", "pipeline_file", "ledger", "engine", "aws", "dags"},
-    "settings": {"pipeline_file"},
+    "settings": {"pipeline_file", "engine"},
     "connections": {"core", "ledger", "aws", "settings"},
     "links": {"core", "ledger", "engine", "aws", "connections", "settings"},
     "triggers": {"core", "ledger", "engine", "aws", "connections", "settings"},

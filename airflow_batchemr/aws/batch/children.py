@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
@@ -22,7 +22,7 @@ from airflow_batchemr.ledger.records import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_batchemr.aws.batch.results import Ended
+    from airflow_batchemr.aws.batch.results import JobEnd
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import Submission
 
@@ -44,8 +44,10 @@ class Settled:
     """Ids of those that have not ended: the attempt has not, either."""
     found: list[dict[str, Any]]
     """All of them, as ListJobs gives them, oldest first."""
-    ended: list[Ended]
-    """The attempt's jobs; an index whose child failed has failed."""
+    ended: list[JobEnd]
+    """The submission's jobs; an index whose child failed has failed."""
+    unwanted: list[str] = field(default_factory=list)
+    """Ids of the running ones that are not needed: of failed indices, or all where the submission was stopped."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def find(clients: Clients, prefix: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda job: int(job.get("createdAt", 0)))
 
 
-def settle(clients: Clients, prefix: str, ended: list[Ended], *, stopped: bool) -> Settled:
-    """Look at the children of an attempt whose own jobs have ended; stop those of what has failed.
+def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool) -> Settled:
+    """Look at the children of a submission whose own jobs have ended.
 
     Of several children with one name the last one counts: a driver may start again what has failed.
 
@@ -90,15 +92,14 @@ def settle(clients: Clients, prefix: str, ended: list[Ended], *, stopped: bool) 
         left |= one.indices - one.succeeded
     running = [child for child in found if child["status"] not in jobs.FINAL]
     unwanted = [child for child in running if stopped or _of(child, prefix, ended) & left]
-    jobs.terminate(clients, [child["jobId"] for child in unwanted], "its parent has ended")
     if running:
-        return Settled([child["jobId"] for child in running], found, ended)
+        return Settled([child["jobId"] for child in running], found, ended, [child["jobId"] for child in unwanted])
     last = {child["jobName"]: child for child in found}
     failed = [child for child in last.values() if child["status"] == "FAILED"]
     return Settled([], found, [_without(one, failed, prefix, ended) for one in ended])
 
 
-def _of(child: Mapping[str, Any], prefix: str, ended: Sequence[Ended]) -> IndexSet:
+def _of(child: Mapping[str, Any], prefix: str, ended: Sequence[JobEnd]) -> IndexSet:
     """The indices that a child belongs to."""
     everything = IndexSet()
     for one in ended:
@@ -109,7 +110,7 @@ def _of(child: Mapping[str, Any], prefix: str, ended: Sequence[Ended]) -> IndexS
     return everything
 
 
-def _without(one: Ended, failed: list[dict[str, Any]], prefix: str, ended: list[Ended]) -> Ended:
+def _without(one: JobEnd, failed: list[dict[str, Any]], prefix: str, ended: list[JobEnd]) -> JobEnd:
     failures = list(one.failures)
     succeeded = one.succeeded
     for child in failed:

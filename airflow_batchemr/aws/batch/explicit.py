@@ -11,7 +11,7 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger.records import Failure
 
 if TYPE_CHECKING:
-    from airflow_batchemr.aws.batch.results import Ended
+    from airflow_batchemr.aws.batch.results import JobEnd
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import JobLedger, Submission
 
@@ -34,7 +34,7 @@ def environment(ledger: JobLedger, number: int, size: int) -> dict[str, str]:
     return {SUCCESS_URI: f"{folder}0" if size == 1 else folder}
 
 
-def confirmed(clients: Clients, submission: Submission, ended: Ended) -> Ended:
+def confirmed(clients: Clients, submission: Submission, ended: JobEnd) -> JobEnd:
     """What of a job's successes the programs themselves have said; the rest has failed.
 
     Whether they had to is asked of the attempt's own request, so that whoever concludes it comes to the same result.

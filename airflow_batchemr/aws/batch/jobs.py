@@ -121,8 +121,10 @@ def terminate(clients: Clients, ids: Sequence[str], reason: str) -> None:
                 lambda: clients.batch.terminate_job(jobId=id_, reason=f"{OUR_REASON}{reason}"[:256]),  # noqa: B023
                 "batch:TerminateJob",
             )
-        except InvalidRequest:
-            continue
+        except InvalidRequest as error:
+            job = describe(clients, [id_]).get(id_)
+            if job is not None and job["status"] not in FINAL:
+                failure = failure or error
         except AwsError as error:
             failure = failure or error
     if failure is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.core.indices import MAX_INDICES
-from airflow_batchemr.engine.decide import begun_with
+from airflow_batchemr.engine.decide import original_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,7 @@ def check_same_size(state: LedgerState, size: int) -> None:
     Raises:
         InvalidRequest: it began with another number, and something is done or runs.
     """
-    began = begun_with(state)
+    began = original_size(state)
     if began is not None and began != size:
         raise InvalidRequest(
             f"array: this run began with {began:,} {'index' if began == 1 else 'indices'}, of which "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
@@ -15,11 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.ledger import Submission
     from airflow_batchemr.ledger.records import HandleJob, Outcome
 
-#: `Failure.cause` of what AWS would not take, and `StopRequest.by` where it has taken a part that is ended therefore.
-REFUSED = "refused"
 #: Failures of which AWS is asked for all it knows, such as the log stream; of the others the list's own words do.
 DESCRIBED = 100
 #: Failures that a result keeps one by one; of all of them it keeps the cause.
@@ -29,7 +25,7 @@ KEPT_WHOLE = 1_000
 
 
 @dataclass
-class Ended:
+class JobEnd:
     """One job of an attempt, ended."""
 
     indices: IndexSet
@@ -41,8 +37,11 @@ class Ended:
     children: list[dict[str, Any]] = field(default_factory=list)
 
 
-def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) -> Ended:
-    """Find out how a job of an attempt ended.
+def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) -> JobEnd:
+    """Find out how a job of a submission ended.
+
+    An index whose program exited with 0 has succeeded, also where we terminated it at that moment and AWS reports it as
+    failed for that reason.
 
     An array of which all succeeded costs nothing more; else ListJobs of those that failed, 100 a call, and one
     DescribeJobs for up to 100 of them. Up to 1,000 children are described whole.
@@ -52,12 +51,22 @@ def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) 
         handle: the job, and the indices that its children run.
         job: as DescribeJobs gives it (SUCCEEDED or FAILED); None where AWS does not know it.
     """
+    ended = _collect(clients, handle, job)
+    finished = [one for one in ended.failures if one.cause == "stopped" and one.exit_code == 0]
+    if finished:
+        ended.succeeded |= IndexSet.of(one.index for one in finished if one.index is not None)
+        ended.failures = [one for one in ended.failures if one not in finished]
+    return ended
+
+
+def _collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) -> JobEnd:
+    """What AWS reports."""
     if job is None:
-        return Ended(handle.indices, IndexSet(), lost=True)
+        return JobEnd(handle.indices, IndexSet(), lost=True)
     members = list(handle.indices)
     if "arrayProperties" not in job or "size" not in job["arrayProperties"]:
         return _single(handle, job, members)
-    ended = Ended(handle.indices, IndexSet(), job=dict(job))
+    ended = JobEnd(handle.indices, IndexSet(), job=dict(job))
     failed = _failed_children(clients, handle, job, len(members))
     if failed is None:
         ended.succeeded = handle.indices
@@ -79,11 +88,11 @@ def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) 
     return ended
 
 
-def _single(handle: HandleJob, job: Mapping[str, Any], members: list[int]) -> Ended:
+def _single(handle: HandleJob, job: Mapping[str, Any], members: list[int]) -> JobEnd:
     if job["status"] == "SUCCEEDED":
-        return Ended(handle.indices, handle.indices, job=dict(job))
+        return JobEnd(handle.indices, handle.indices, job=dict(job))
     failure = failure_of(job, members).model_copy(update={"index": members[0]})
-    return Ended(handle.indices, IndexSet(), [failure], job=dict(job))
+    return JobEnd(handle.indices, IndexSet(), [failure], job=dict(job))
 
 
 def _failed_children(
@@ -152,7 +161,7 @@ def cause(reason: str, exit_code: int | None) -> str:
     return "other" if exit_code is None else f"exit {exit_code}"
 
 
-def result_of(ended: list[Ended], *, rerun_token: str | None, forgiven: Collection[str]) -> Result:
+def result_of(ended: list[JobEnd], *, rerun_token: str | None, ignored: Collection[str]) -> Result:
     """The result of an attempt out of how each of its jobs ended.
 
     What has a forgiven cause (we ended it ourselves) is no failure: its indices are free again. `details.causes` names
@@ -164,8 +173,8 @@ def result_of(ended: list[Ended], *, rerun_token: str | None, forgiven: Collecti
         indices |= one.indices
         succeeded |= one.succeeded
     failures = [failure for one in ended for failure in one.failures]
-    stopped = [failure for failure in failures if failure.cause in forgiven]
-    failures = [failure for failure in failures if failure.cause not in forgiven]
+    stopped = [failure for failure in failures if failure.cause in ignored]
+    failures = [failure for failure in failures if failure.cause not in ignored]
     lost = [one for one in ended if one.lost]
     outcome: Outcome = "failed"
     if succeeded == indices:
@@ -206,31 +215,3 @@ def _first_of_each(failures: list[Failure]) -> list[Failure]:
         seen[failure.cause] += 1
     order = sorted(range(len(failures)), key=ranks.__getitem__)[:MAX_FAILURES]
     return [failures[place] for place in sorted(order)]
-
-
-def refused_result(submission: Submission, reason: str, ended: Result | None = None) -> Result:
-    """The result of an attempt of which AWS has refused a part: what has not succeeded has failed.
-
-    Args:
-        attempt: with its intent.
-        reason: AWS's words.
-        ended: how that ended which AWS had taken; None: it has taken nothing.
-    """
-    indices = submission.intent.indices if submission.intent is not None else IndexSet()
-    succeeded, told, details = IndexSet(), list[Failure](), dict[str, Any]()
-    causes = ended.causes if ended is not None else {}
-    if ended is not None:
-        succeeded, told, details = ended.succeeded, ended.failures, dict(ended.details)
-    left = indices - succeeded
-    for members in causes.values():
-        left -= members
-    causes = {**causes, REFUSED: left}
-    return Result(
-        kind="batch",
-        outcome="failed",
-        indices=indices,
-        succeeded=succeeded,
-        rerun_token=submission.rerun_token,
-        failures=[*told, *(Failure(index=i, reason=reason, cause=REFUSED) for i in islice(left, MAX_FAILURES))],
-        details={**details, "causes": {cause: members.text() for cause, members in causes.items()}},
-    )

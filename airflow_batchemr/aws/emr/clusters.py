@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.errors import InvalidRequest, NotFound
 from airflow_batchemr.aws.retry import call_again, call_once
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Cluster:
     message: str = ""
     """StateChangeReason.Message."""
     created: datetime | None = field(default=None, compare=False)
+    ready: bool = False
+    """Whether it has been up: a cluster that ended after that did not fail to start."""
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Cluster:
@@ -52,6 +54,7 @@ class Cluster:
             reason.get("Code", ""),
             reason.get("Message", ""),
             timeline.get("CreationDateTime"),
+            timeline.get("ReadyDateTime") is not None,
         )
 
     @property
@@ -123,7 +126,7 @@ def describe(clients: Clients, cluster_id: str) -> dict[str, Any] | None:
         answer = call_again(
             lambda: clients.emr.describe_cluster(ClusterId=cluster_id), "elasticmapreduce:DescribeCluster"
         )
-    except InvalidRequest:
+    except NotFound:
         return None
     return dict(answer["Cluster"])
 

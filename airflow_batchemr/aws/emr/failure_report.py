@@ -25,7 +25,7 @@ TAIL = 15
 
 
 @dataclass(frozen=True)
-class Why:
+class FailureReport:
     """Why one attempt failed."""
 
     text: str
@@ -41,7 +41,9 @@ def log_uri_of(result: Result) -> str | None:
     return str(uri) if uri else None
 
 
-def why(clients: Clients, ledger: JobLedger, number: int, result: Result, names: Mapping[int, str]) -> Why:
+def failure_report(
+    clients: Clients, ledger: JobLedger, number: int, result: Result, names: Mapping[int, str]
+) -> FailureReport:
     """Find out why an attempt failed, as far as its logs say now.
 
     The cause is kept in the document `causes/<attempt>.json`.
@@ -78,7 +80,7 @@ def why(clients: Clients, ledger: JobLedger, number: int, result: Result, names:
         lines.append("The cluster has no log URI: give `log_uri: s3://…` and the cause can be found in the logs")
     if causes and complete:
         ledger.put_document(f"causes/{number:04d}.json", json.dumps(causes, indent=1).encode())
-    return Why("\n".join(lines), complete)
+    return FailureReport("\n".join(lines), complete)
 
 
 def _step(title: str, reason: str, step_id: str, logs: ClusterLogs | None) -> tuple[str, Cause | None, bool]:

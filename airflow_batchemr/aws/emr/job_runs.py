@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_batchemr.aws.emr.logs import read_logs
 from airflow_batchemr.aws.emr.spark_submit import ARCHIVE
-from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.errors import InvalidRequest, NotFound
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.core import emr_releases
 
@@ -38,7 +38,7 @@ class JobRun:
     name: str
     state: str
     reason: str = ""
-    said: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
+    answer: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> JobRun:
@@ -50,7 +50,7 @@ class JobRun:
     @property
     def tags(self) -> dict[str, str]:
         """Its tags; a list of EMR Serverless has none."""
-        return dict(self.said.get("tags") or {})
+        return dict(self.answer.get("tags") or {})
 
     @property
     def succeeded(self) -> bool:
@@ -148,7 +148,7 @@ class JobRunTarget(ABC):
         describe = getattr(clients.get(self.service), call)
         try:
             answer = call_again(lambda: describe(**self._names(run_id)), f"{self.service}:{action}")
-        except InvalidRequest:
+        except NotFound:
             return None
         return JobRun.of(answer["jobRun"])
 
@@ -175,7 +175,9 @@ class JobRunTarget(ABC):
         try:
             call_again(lambda: client.cancel_job_run(**self._names(run_id)), f"{self.service}:CancelJobRun")
         except InvalidRequest:
-            return
+            run = self.describe(clients, run_id)
+            if run is not None and not run.ended and run.state not in {"CANCELLING", "CANCEL_PENDING"}:
+                raise
 
     def _names(self, run_id: str) -> dict[str, str]:
         return {self.place_field: self.where, self.run_field: run_id}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW, Cluster
 from airflow_batchemr.aws.emr.steps import LIST_CHUNK, Step
-from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.errors import NotFound
 from airflow_batchemr.aws.poller import SHARE_OF_AGE, Poller
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class EmrPoller(Poller[Sight]):
             try:
                 with self._clients.renewing("elasticmapreduce:DescribeCluster"):
                     answer = client.describe_cluster(ClusterId=cluster_id)  # type: ignore[attr-defined]
-            except InvalidRequest:  # no such cluster
+            except NotFound:  # no such cluster
                 continue
             found[cluster_id] = Cluster.of(answer["Cluster"])
         return found
@@ -167,7 +167,7 @@ class EmrPoller(Poller[Sight]):
                     answer = client.list_steps(  # type: ignore[attr-defined]
                         ClusterId=cluster.cluster_id, StepIds=live[:LIST_CHUNK]
                     )
-            except InvalidRequest:  # the wait itself finds out that there is no such step
+            except NotFound:  # the wait itself finds out that there is no such step
                 return
             seen = {one["Id"]: Step.of(one) for one in answer["Steps"]}
             if any(watched.steps.get(id_) != step for id_, step in seen.items()):

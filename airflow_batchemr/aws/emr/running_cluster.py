@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Serving:
+class RunningCluster:
     """A cluster that is up."""
 
     cluster_id: str
@@ -29,7 +29,7 @@ class Serving:
         return {"EMR_CLUSTER_ID": self.cluster_id, "EMR_MASTER": self.master}
 
 
-def serving(clients: Clients, ledger: JobLedger) -> Serving:
+def running_cluster(clients: Clients, ledger: JobLedger) -> RunningCluster:
     """The cluster that stands in a cluster's ledger, asked after on AWS: 1 DescribeCluster.
 
     Args:
@@ -58,4 +58,4 @@ def serving(clients: Clients, ledger: JobLedger) -> Serving:
         )
     actions: Any = intent.requests[0].request.get("BootstrapActions") if intent else None
     names = frozenset(str(action["Name"]) for action in actions or [])
-    return Serving(cluster_id, said.get("MasterPublicDnsName", ""), names)
+    return RunningCluster(cluster_id, said.get("MasterPublicDnsName", ""), names)

@@ -37,6 +37,8 @@ class PlannedStep:
     """StepConfig without Name and ActionOnFailure."""
     on_failure: OnFailure | None
     """What the step or the job says of its failure."""
+    stage: int = 1
+    """Stages run one after another at any concurrency: copies at the beginning are 0, copies at the end 2."""
 
     @property
     def digest(self) -> str:
@@ -75,11 +77,15 @@ def plan_steps(
         pythons: what each `python_env` was turned into.
     """
     planned = []
+    copies = [step.copy_ is not None for step in steps]
+    before = copies.index(False) if False in copies else len(copies)
+    after = len(copies) - copies[::-1].index(False) if False in copies else len(copies)
     for number, step in enumerate(steps):
         name, body = _step(step, environment or {}, pythons or {})
         raw = (step.raw or {}).get("ActionOnFailure")
         own = step.on_failure or (step.spark.on_failure if step.spark else None) or (raw.lower() if raw else None)
-        planned.append(PlannedStep(number, step.name or name, body, own or on_failure))
+        stage = 0 if number < before else 2 if number >= after else 1
+        planned.append(PlannedStep(number, step.name or name, body, own or on_failure, stage))
     return planned
 
 
@@ -94,13 +100,17 @@ def remaining(planned: Sequence[PlannedStep], done: Mapping[int, str], *, ordere
         done: digest, at the time, of each step that has succeeded.
         ordered: whether steps run one after another; those that run at once do not rest on each other.
     """
-    left: list[PlannedStep] = []
-    changed = False
-    for step in planned:
-        changed = (changed and ordered) or (step.number in done and done[step.number] != step.digest)
-        if changed or step.number not in done:
-            left.append(step)
-    return left
+    changed = [step for step in planned if step.number in done and done[step.number] != step.digest]
+    if not changed:
+        return [step for step in planned if step.number not in done]
+    first = changed[0]
+    return [
+        step
+        for step in planned
+        if step.number not in done
+        or step in changed
+        or (step.number > first.number if ordered else step.stage > first.stage)
+    ]
 
 
 def numbers(planned: Sequence[PlannedStep]) -> IndexSet:

@@ -1,4 +1,4 @@
-"""One attempt on EMR as it stands, and what AWS says of it."""
+"""A submission on EMR, as its intent describes it and as AWS shows it."""
 
 from __future__ import annotations
 
@@ -12,55 +12,45 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger.records import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from airflow_batchemr.ledger import Submission
-    from airflow_batchemr.ledger.records import Intent, Kind
-
-
-@dataclass
-class Open:
-    """An attempt that may still do something on AWS."""
-
-    number: int
-    kind: Kind
-    """`emr`: a cluster that we have started, with its first steps; `steps`: steps on a cluster that was there."""
-    cluster_id: str | None
-    """None while it is not known what reached AWS."""
-    titles: dict[int, str] = field(default_factory=dict)
-    """Names of its steps on EMR by the number of the step in the job."""
-    step_ids: dict[int, str] = field(default_factory=dict)
-    submission: Submission | None = None
-    """As the ledger has it; None for one that has just been started."""
+    from airflow_batchemr.ledger.records import Intent
 
 
 @dataclass(frozen=True)
-class Look:
-    """What AWS says of an attempt."""
+class SubmissionView:
+    """What AWS shows of a submission's cluster and steps."""
 
     cluster: dict[str, Any] | None
-    """DescribeCluster's answer; None: AWS does not know the cluster."""
-    steps: dict[int, dict[str, Any]]
-    """Entries of ListSteps by the number of the step in the job."""
+    """DescribeCluster's answer; None: EMR says that there is no such cluster."""
+    step_ids: dict[int, str] = field(default_factory=dict)
+    """Ids of the submission's steps by number, as far as they are known."""
+    steps: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Entries of ListSteps by number."""
 
     @property
     def brief(self) -> Cluster | None:
-        """The cluster in a few words."""
+        """The cluster's state and its reason."""
         return None if self.cluster is None else Cluster.of(self.cluster)
 
-    def step(self, number: int) -> Step | None:
-        """A step in a few words."""
-        said = self.steps.get(number)
-        return None if said is None else Step.of(said)
+    @property
+    def stays(self) -> bool:
+        """Whether the cluster waits for more when its steps have ended."""
+        cluster = self.cluster or {}
+        return bool(cluster.get("TerminationProtected")) or not cluster.get("AutoTerminate")
 
     @property
     def succeeded(self) -> IndexSet:
         """Numbers of the steps that have completed."""
-        return IndexSet.of(n for n, said in self.steps.items() if Step.of(said).state == "COMPLETED")
+        return IndexSet.of(number for number, entry in self.steps.items() if Step.of(entry).state == "COMPLETED")
+
+    @property
+    def ended(self) -> IndexSet:
+        """Numbers of the steps that have ended, in whatever way."""
+        return IndexSet.of(number for number, entry in self.steps.items() if Step.of(entry).ended)
 
 
 def titles_of(intent: Intent) -> dict[int, str]:
-    """Names of an intent's steps by their number: the n-th StepConfig is the n-th of its indices."""
+    """Names of an intent's steps on EMR by number: the n-th StepConfig is the n-th of its indices."""
     request = intent.requests[0]
     configs: Any = request.request.get("Steps") or []
     if not configs:
@@ -68,33 +58,27 @@ def titles_of(intent: Intent) -> dict[int, str]:
     return {number: str(config["Name"]) for number, config in zip(request.indices, configs, strict=True)}
 
 
-def digests_of(opened: Open) -> dict[int, str]:
-    """Digests of an attempt's steps by number; see `PlannedStep.digest`."""
-    intent = opened.submission.intent if opened.submission else None
-    known: Any = (intent.details.get("steps") if intent else None) or {}
+def digests_of(submission: Submission) -> dict[int, str]:
+    """Digests of a submission's steps by number; see `PlannedStep.digest`."""
+    known: Any = (submission.intent.details.get("steps") if submission.intent else None) or {}
     return {int(number): str(step["digest"]) for number, step in known.items()}
 
 
-def failures_of(opened: Open, look: Look) -> list[Failure]:
-    """Which steps failed, in EMR's words; where none did, how the cluster ended."""
-    made = []
-    for number, said in look.steps.items():
-        step = Step.of(said)
+def failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
+    """Which steps failed, with EMR's reasons; where none did, how the cluster ended."""
+    failures = []
+    for number, entry in view.steps.items():
+        step = Step.of(entry)
         if step.state in {"FAILED", "INTERRUPTED"}:
-            made.append(Failure(index=number, reason=step.reason or step.state, job_id=step.step_id, cause="step"))
-    if not made:
-        brief = look.brief
-        why = f"cluster {opened.cluster_id}: {brief.why if brief else 'AWS does not know it'}"
-        made.append(Failure(reason=why, job_id=opened.cluster_id, cause="cluster" if brief else "lost"))
-    return made
+            failures.append(Failure(index=number, reason=step.reason or step.state, job_id=step.step_id, cause="step"))
+    if failures:
+        return failures
+    brief = view.brief
+    reason = f"cluster {cluster_id}: {brief.why if brief else 'EMR does not show it any more'}"
+    return [Failure(reason=reason, job_id=cluster_id, cause="cluster" if brief else "lost")]
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:
-    """What AWS said, as JSON: times become ISO texts."""
+    """An answer of boto3 as JSON: times become ISO texts."""
     made: dict[str, Any] = json.loads(json.dumps(value, default=lambda item: item.isoformat()))
     return made
-
-
-def numbers_of(opened: Iterable[Open]) -> IndexSet:
-    """All steps of some attempts."""
-    return IndexSet.of(number for one in opened for number in one.titles)

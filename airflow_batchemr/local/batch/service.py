@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.local.batch.jobs import Jobs
     from airflow_batchemr.local.batch.resources import Resources
     from airflow_batchemr.local.protocol import Call, Operation
+    from airflow_batchemr.local.visibility import Visibility
 
 __all__ = ["BatchService"]
 
@@ -25,9 +26,10 @@ log = logging.getLogger(__name__)
 class BatchService:
     """All operations of AWS Batch. Those on definitions, queues and compute environments are in `Resources`."""
 
-    def __init__(self, jobs: Jobs, resources: Resources) -> None:
+    def __init__(self, jobs: Jobs, resources: Resources, visibility: Visibility) -> None:
         self.jobs = jobs
         self.resources = resources
+        self._visibility = visibility
         self.operations: Mapping[str, Operation] = {
             **resources.operations,
             "SubmitJob": self.submit_job,
@@ -78,7 +80,7 @@ class BatchService:
             raise refuse(f"jobs must have 1 to 100 entries, not {len(ids)}")
         with self.jobs.lock:
             found = [self.jobs.find(job_id.rpartition("job/")[2]) for job_id in ids]
-            return {"jobs": [describe.detail(job) for job in found if job is not None]}
+            return {"jobs": [describe.detail(job) for job in found if job is not None and self._visible(job)]}
 
     def list_jobs(self, call: Call) -> dict[str, Any]:
         """ListJobs."""
@@ -102,7 +104,11 @@ class BatchService:
             else:
                 parent = self._existing(params[given[0]])
                 jobs = parent.children or []
-            return describe.page(jobs, status, filters, limit, params.get("nextToken"))
+            visible = [job for job in jobs if self._visible(job)]
+            return describe.page(visible, status, filters, limit, params.get("nextToken"))
+
+    def _visible(self, job: Job) -> bool:
+        return not self._visibility.hides(job.id, job.created_at / 1000)
 
     def cancel_job(self, call: Call) -> dict[str, Any]:
         """CancelJob; an unknown job is not an error, as on AWS."""

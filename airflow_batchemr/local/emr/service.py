@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.local.emr.clusters import Clusters
     from airflow_batchemr.local.protocol import Call, Operation
+    from airflow_batchemr.local.visibility import Visibility
 
 __all__ = ["EmrService"]
 
@@ -26,8 +27,9 @@ Item = TypeVar("Item")
 class EmrService:
     """Implements the EMR API with `Clusters`."""
 
-    def __init__(self, clusters: Clusters) -> None:
+    def __init__(self, clusters: Clusters, visibility: Visibility) -> None:
         self.clusters = clusters
+        self._visibility = visibility
         self.operations: Mapping[str, Operation] = {
             "RunJobFlow": self.run_job_flow,
             "DescribeCluster": self.describe_cluster,
@@ -68,6 +70,15 @@ class EmrService:
             raise limits.invalid(f"Cluster id '{cluster_id}' is not valid.")
         return cluster
 
+    def _visible_cluster(self, cluster_id: str) -> Cluster:
+        cluster = self.cluster(cluster_id)
+        if self._hidden(cluster):
+            raise limits.invalid(f"Cluster id '{cluster_id}' is not valid.")
+        return cluster
+
+    def _hidden(self, resource: Cluster | Step) -> bool:
+        return self._visibility.hides(resource.id, resource.created.timestamp())
+
     def _live(self, cluster_id: str) -> Cluster:
         cluster = self.cluster(cluster_id)
         if cluster.state in CLUSTER_ENDED:
@@ -87,7 +98,7 @@ class EmrService:
     def describe_cluster(self, call: Call) -> dict[str, Any]:
         """DescribeCluster."""
         with self.clusters.lock:
-            return {"Cluster": describe.cluster_detail(self.cluster(call.params["ClusterId"]))}
+            return {"Cluster": describe.cluster_detail(self._visible_cluster(call.params["ClusterId"]))}
 
     def list_clusters(self, call: Call) -> dict[str, Any]:
         """ListClusters, newest first."""
@@ -99,6 +110,7 @@ class EmrService:
                 cluster
                 for cluster in reversed(self.clusters.clusters.values())
                 if (not states or cluster.state in states)
+                and not self._hidden(cluster)
                 and (after is None or cluster.created >= after)
                 and (before is None or cluster.created <= before)
             ]
@@ -170,11 +182,11 @@ class EmrService:
         if ids and states:
             raise limits.invalid("StepIds and StepStates may not be given together")
         with self.clusters.lock:
-            cluster = self.cluster(params["ClusterId"])
+            cluster = self._visible_cluster(params["ClusterId"])
             found = [
                 step
                 for step in reversed(cluster.steps)
-                if (not ids or step.id in ids) and (not states or step.state in states)
+                if (not ids or step.id in ids) and (not states or step.state in states) and not self._hidden(step)
             ]
             listed, marker = _page(found, [step.id for step in found], params.get("Marker"))
             return {"Steps": [describe.step_detail(step) for step in listed], **marker}
@@ -182,7 +194,10 @@ class EmrService:
     def describe_step(self, call: Call) -> dict[str, Any]:
         """DescribeStep."""
         with self.clusters.lock:
-            return {"Step": describe.step_detail(self._step(call.params["ClusterId"], call.params["StepId"]))}
+            step = self._step(self._visible_cluster(call.params["ClusterId"]).id, call.params["StepId"])
+            if self._hidden(step):
+                raise limits.invalid(f"Step id '{step.id}' is not valid.")
+            return {"Step": describe.step_detail(step)}
 
     def cancel_steps(self, call: Call) -> dict[str, Any]:
         """CancelSteps."""
@@ -249,7 +264,7 @@ class EmrService:
     def list_instance_groups(self, call: Call) -> dict[str, Any]:
         """ListInstanceGroups."""
         with self.clusters.lock:
-            cluster = self.cluster(call.params["ClusterId"])
+            cluster = self._visible_cluster(call.params["ClusterId"])
             if cluster.fleets:
                 raise limits.invalid(
                     "Instance fleets and instance groups are mutually exclusive. The cluster has fleets."
@@ -260,7 +275,7 @@ class EmrService:
     def list_instance_fleets(self, call: Call) -> dict[str, Any]:
         """ListInstanceFleets."""
         with self.clusters.lock:
-            cluster = self.cluster(call.params["ClusterId"])
+            cluster = self._visible_cluster(call.params["ClusterId"])
             if cluster.groups:
                 raise limits.invalid(
                     "Instance fleets and instance groups are mutually exclusive. The cluster has groups."
@@ -272,7 +287,7 @@ class EmrService:
         """ListInstances."""
         params = call.params
         with self.clusters.lock:
-            cluster = self.cluster(params["ClusterId"])
+            cluster = self._visible_cluster(params["ClusterId"])
             kinds = set(params.get("InstanceGroupTypes", []))
             groups = {group["Id"] for group in cluster.groups if not kinds or group["InstanceGroupType"] in kinds}
             fleet_type = params.get("InstanceFleetType")
@@ -292,7 +307,7 @@ class EmrService:
     def list_bootstrap_actions(self, call: Call) -> dict[str, Any]:
         """ListBootstrapActions."""
         with self.clusters.lock:
-            actions = self.cluster(call.params["ClusterId"]).request.get("BootstrapActions", [])
+            actions = self._visible_cluster(call.params["ClusterId"]).request.get("BootstrapActions", [])
         return {
             "BootstrapActions": [
                 {

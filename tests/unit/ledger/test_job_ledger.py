@@ -309,7 +309,7 @@ def test_an_owner_that_was_slower_learns_that_it_was_abandoned(job, new_intent):
 def test_a_stop_word_is_seen(job, new_intent):
     """Whoever waits reads it with one GET, and whoever comes next with the state."""
     job.claim(1, new_intent())
-    job.ask_stop(1, StopRequest(reason="marked failed"))
+    job.request_stop(1, StopRequest(reason="marked failed"))
     assert (job.stop_request(1).reason, job.read().open_submissions[0].stop.reason) == (
         "marked failed",
         "marked failed",

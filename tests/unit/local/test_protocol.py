@@ -20,6 +20,19 @@ def test_batch_is_told_by_the_path():
     assert call == Call("UntagResource", {"resourceArn": "arn:x", "tagKeys": ["a", "b"]}, "eu-west-1")
 
 
+def test_members_of_path_and_query_have_their_names_and_types():
+    """The id of a job run is `id` where its path has jobRunId; a path does not match that of a shorter operation."""
+    eks = api("emr-containers")
+    described = eks.read("GET", "/virtualclusters/v1/jobruns/r1", "", {}, "us-east-1")
+    assert described == Call("DescribeJobRun", {"id": "r1", "virtualClusterId": "v1"})
+    listed = eks.read("GET", "/virtualclusters/v1/jobruns", "maxResults=2&states=FAILED", {}, "us-east-1")
+    assert listed == Call("ListJobRuns", {"virtualClusterId": "v1", "maxResults": 2, "states": ["FAILED"]})
+    tags = eks.read("GET", "/tags/arn:aws:emr-containers:us-east-1:1:/virtualclusters/v1", "", {}, "us-east-1")
+    assert tags == Call(
+        "ListTagsForResource", {"resourceArn": "arn:aws:emr-containers:us-east-1:1:/virtualclusters/v1"}
+    )
+
+
 def test_emr_is_told_by_the_target():
     """X-Amz-Target names the operation."""
     headers = {"X-Amz-Target": "ElasticMapReduce.ListSteps"}

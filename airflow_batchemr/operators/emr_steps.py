@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters
+from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.clusters import ALIVE, Cluster
-from airflow_batchemr.aws.emr.existing_cluster import Guest
-from airflow_batchemr.aws.emr.own_cluster import ClusterWords, OwnCluster
+from airflow_batchemr.aws.emr.existing_cluster import ExistingCluster
+from airflow_batchemr.aws.emr.own_cluster import OwnCluster
 from airflow_batchemr.aws.emr.preflight import check_versions
 from airflow_batchemr.aws.emr.python_env import environments
-from airflow_batchemr.aws.emr.request import Variant
-from airflow_batchemr.aws.emr.running_cluster import serving
+from airflow_batchemr.aws.emr.request import STEPS_AT_CREATION, Variant
+from airflow_batchemr.aws.emr.running_cluster import running_cluster
 from airflow_batchemr.aws.emr.step_configs import plan_steps
-from airflow_batchemr.aws.emr.submissions import StoppedError
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.ledger import Ledger, Marker
+from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.emr_words import cluster_words, owner_tag, step_words
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from airflow.sdk import Context
-
-    from airflow_batchemr.aws.emr.advance import Advance, Move
     from airflow_batchemr.aws.emr.python_env import Environment
     from airflow_batchemr.aws.emr.step_configs import PlannedStep
-    from airflow_batchemr.aws.emr.submissions import EmrSubmissions
+    from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import LedgerState
     from airflow_batchemr.pipeline_file.models import Step
 
@@ -69,43 +65,21 @@ class StepsOperator(EmrOperator):
         self.env = env
         self._environments: dict[str, Environment] | None = None
 
-    def work(
-        self, context: Context, state: LedgerState, rerun_token: str | None, event: Mapping[str, Any] | None
-    ) -> Any:
-        """Bring the steps forward: start what is left, wait for what runs, mark what is done."""
-        planned = self.planned()
-        names = {step.number: step.name for step in planned}
-        self.heed(event, state, names)
-        submissions = self.emr_submissions()
-        self.engine = advance = self.advance(planned, submissions)
-        try:
-            move = advance.run(state, rerun_token, event.get("before") if event else None)
-        except StoppedError:
-            raise self.killed() from None
-        if move.action == "wait":
-            streams = {number: [one.spark.logs.group, one.spark.logs.stream] for number, one in self._with_streams()}
-            log_uri = submissions.log_uri or self.log_uri()
-            self.wait(context, move.state, move.waits, move.before, planned, log_uri=log_uri, streams=streams)
-        if move.action == "mark":
-            return self._finish(move, planned)
-        return self.fail(move, names)
-
-    def _with_streams(self) -> list[tuple[int, Any]]:
-        models = enumerate(self.step_models())
-        return [(number, one) for number, one in models if one.spark is not None and one.spark.logs is not None]
-
-    def log_uri(self) -> str | None:
-        """Where the cluster's logs will be, where that is known before it is looked at."""
-        return None
+    def streams(self) -> dict[int, list[str]]:
+        """CloudWatch group and stream to which a step's own program writes, by number."""
+        sparks = {number: step.spark for number, step in enumerate(self.step_models())}
+        return {
+            number: [spark.logs.group, spark.logs.stream] for number, spark in sparks.items() if spark and spark.logs
+        }
 
     def planned(self) -> list[PlannedStep]:
         """The steps, numbered; raises `InvalidRequest`."""
-        told = self.identity.environment(0)
+        variables = self.identity.environment(0)
         return plan_steps(
             self.step_models(),
             on_failure=self.on_failure,  # type: ignore[arg-type]
-            environment={**{name: told[name] for name in _STABLE}, **(self.env or {})},
-            pythons={words: one.python for words, one in self.environments().items()},
+            environment={**{name: variables[name] for name in _STABLE}, **(self.env or {})},
+            pythons={name: one.python for name, one in self.environments().items()},
         )
 
     def needs(self) -> Needs:
@@ -122,23 +96,13 @@ class StepsOperator(EmrOperator):
         """The steps' words; raises `InvalidRequest`."""
         return step_words(list(self.steps) if not isinstance(self.steps, str) else self.steps)
 
-    @abstractmethod
-    def advance(self, planned: list[PlannedStep], submissions: EmrSubmissions) -> Advance:
-        """How this operator brings its steps forward. Checks the words before anything is paid for."""
-
-    def _finish(self, move: Move, planned: Sequence[PlannedStep]) -> Any:
-        xcom = {
-            "run_key": self.identity.run_key,
-            "job": self.identity.job,
-            "cluster_id": move.cluster_id,
-            "steps": len(planned),
-            "submissions": len(move.state.numbers),
-            "ledger": self.ledger.uri,
-        }
-        submission = max(move.state.numbers, default=0)
-        return self.mark(
-            Marker(submission=submission, size=len(planned), rerun_token=move.state.rerun_token, xcom=xcom)
-        )
+    def finish(self, outcome: Outcome) -> Any:
+        """Write the marker; return the XCom."""
+        clusters_used = [
+            one.result.details.get("cluster_id") for one in outcome.state.current if one.result is not None
+        ]
+        cluster_id = next((one for one in reversed(clusters_used) if one), None)
+        return self.mark(outcome, len(self._planned), {"cluster_id": cluster_id, "steps": len(self._planned)})
 
 
 class EphemeralEmrOperator(StepsOperator):
@@ -164,19 +128,20 @@ class EphemeralEmrOperator(StepsOperator):
         words = cluster_words(self.cluster)
         return words.overrides.get("LogUri") or words.log_uri
 
-    def advance(self, planned: list[PlannedStep], submissions: EmrSubmissions) -> Advance:
+    def backend(self, state: LedgerState, rerun_token: str | None) -> OwnCluster:  # noqa: ARG002 - of the base class
         """On a cluster of its own."""
-        words = ClusterWords(cluster_words(self.cluster), self.needs(), self.environments(), tags=owner_tag(self.owner))
-        configs = [step.config("check", words.step_default) for step in planned]
-        words.request(self.identity, 0, configs[:256], stays=False, variant=Variant())
+        self._planned = planned = self.planned()
+        options = ClusterOptions(cluster_words(self.cluster), self.needs(), self.environments(), owner_tag(self.owner))
+        configs = [step.config("check", options.step_default) for step in planned]
+        options.request(self.identity, 0, configs[:STEPS_AT_CREATION], stays=False, variant=Variant())
         return OwnCluster(
-            words,
-            self.clients,
-            self.identity,
-            submissions,
-            ledger=self.ledger,
             planned=planned,
             resume=self.resume_steps,
+            concurrency=options.emr.step_concurrency,
+            clients=self.clients,
+            ledger=self.ledger,
+            identity=self.identity,
+            options=options,
         )
 
 
@@ -209,8 +174,9 @@ class EmrStepsOperator(StepsOperator):
         self.cluster_id = cluster_id
         self.cluster_name = cluster_name
 
-    def advance(self, planned: list[PlannedStep], submissions: EmrSubmissions) -> Advance:
-        """On a cluster that is not its own."""
+    def backend(self, state: LedgerState, rerun_token: str | None) -> ExistingCluster:  # noqa: ARG002 - of the base class
+        """On a cluster that is not the job's own."""
+        self._planned = planned = self.planned()
         given = [word for word in ("cluster", "cluster_id", "cluster_name") if getattr(self, word)]
         if len(given) != 1:
             raise InvalidRequest(
@@ -222,13 +188,14 @@ class EmrStepsOperator(StepsOperator):
                 f"python_env: {next(iter(made))} is put on the machines when a cluster starts, and this one is there: "
                 "give a packed environment (s3://….tar.gz)"
             )
-        return Guest(
-            self.identity,
-            self._cluster,
-            submissions,
-            ledger=self.ledger,
+        return ExistingCluster(
             planned=planned,
             resume=self.resume_steps,
+            one_by_one=True,
+            clients=self.clients,
+            ledger=self.ledger,
+            identity=self.identity,
+            cluster=self._cluster,
         )
 
     def _installed(self) -> dict[str, str]:
@@ -239,7 +206,7 @@ class EmrStepsOperator(StepsOperator):
         """Id and step concurrency of the cluster; raises `InvalidRequest` where it is not there to take steps."""
         if self.cluster:
             ledger = Ledger(self.clients.s3, self.identity.state)
-            found = serving(self.clients, ledger.job(self.identity.dag_id, self.identity.run_key, self.cluster))
+            found = running_cluster(self.clients, ledger.job(self.identity.dag_id, self.identity.run_key, self.cluster))
             cluster_id = found.cluster_id
             lacking = [words for words, name in self._installed().items() if name not in found.bootstrap]
             if lacking:

@@ -1,0 +1,94 @@
+"""What there is to do for an array: which indices are left, and with how much memory they run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.backend import SubmissionPlan
+from airflow_batchemr.engine.decide import original_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from airflow_batchemr.ledger import LedgerState, Result, Submission
+
+OUT_OF_MEMORY = "oom"
+"""`Failure.cause` of an index that ran out of memory: it runs again with the next memory size."""
+
+
+@dataclass(frozen=True)
+class ArrayWork:
+    """The indices of a job, implementing `engine.backend.Work`.
+
+    Attributes:
+        size: number of indices of the job.
+        memory_sizes: how many memory sizes the job has.
+        resumable: False for a job without the preamble: what is left is then the whole array or nothing.
+    """
+
+    size: int
+    memory_sizes: int = 1
+    resumable: bool = True
+
+    def units(self, state: LedgerState) -> IndexSet:
+        """All indices; a run that started with another number of them keeps that number."""
+        return IndexSet.range(original_size(state) or self.size)
+
+    def done(self, state: LedgerState) -> IndexSet:
+        """The indices that have succeeded."""
+        if state.marker is not None:
+            return state.marker.indices
+        return IndexSet.union(result.succeeded for _, result in _results(state))
+
+    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - memory is not counted by try
+        """The indices that ran out of memory, while there is a larger size."""
+        results = [result for _, result in _results(state)]
+        steps = _memory_steps(results)
+        last = IndexSet()
+        for result in results:
+            for cause, indices in result.causes.items():
+                last = last | indices if cause == OUT_OF_MEMORY else last - indices
+        return IndexSet.of(index for index, step in steps.items() if step < self.memory_sizes) & failed & last
+
+    def plans(
+        self,
+        state: LedgerState,
+        left: IndexSet,
+        *,
+        failed: IndexSet,
+        busy: Sequence[Submission],
+        prior: frozenset[int],  # noqa: ARG002 - memory is not counted by try
+    ) -> list[SubmissionPlan]:
+        """One submission for each memory size that the indices need."""
+        steps = _memory_steps(result for _, result in _results(state))
+        if not self.resumable:
+            if failed or busy:
+                return []
+            # A part of it would see wrong indices: all of it runs with the most memory that any index needs
+            left = self.units(state)
+            steps = Counter(dict.fromkeys(left, max(steps.values(), default=0)))
+        grown: dict[int, list[int]] = {}
+        for index, step in steps.items():
+            if index in left:
+                grown.setdefault(min(step, self.memory_sizes - 1), []).append(index)
+        groups = {step: IndexSet.of(indices) for step, indices in grown.items() if step > 0}
+        first = left - IndexSet.union(groups.values())
+        if first:
+            groups[0] = first
+        return [
+            SubmissionPlan(state.next_number + position, groups[step], step)
+            for position, step in enumerate(sorted(groups))
+        ]
+
+
+def _results(state: LedgerState) -> list[tuple[int, Result]]:
+    """Results of Batch jobs: the numbers of another kind of work mean other units."""
+    return [(one.number, one.result) for one in state.current if one.result is not None and one.result.kind == "batch"]
+
+
+def _memory_steps(results: Iterable[Result]) -> Counter[int]:
+    """How often each index ran out of memory: that is the position of the size that it runs with next."""
+    return Counter(index for result in results for index in result.causes.get(OUT_OF_MEMORY, ()))

@@ -1,0 +1,156 @@
+"""A job on AWS Batch: its indices, and the SubmitJobs that run them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.batch import children, explicit, jobs, limits
+from airflow_batchemr.aws.batch.array_work import ArrayWork
+from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
+from airflow_batchemr.aws.batch.depend import parts_after
+from airflow_batchemr.aws.batch.queues import check_queue
+from airflow_batchemr.aws.batch.remote import IN_JOB, done_folder
+from airflow_batchemr.aws.batch.requests import submission_requests
+from airflow_batchemr.aws.emr.running_cluster import running_cluster
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.backend import NewSubmission
+from airflow_batchemr.ledger import Handle, HandleJob, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_batchemr.aws.batch.data_arrays import DataArray
+    from airflow_batchemr.aws.batch.options import BatchWords
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.engine.backend import SubmissionPlan
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.ledger import JobLedger, LedgerState, Request, Submission
+
+
+@dataclass(kw_only=True)
+class BatchBackend:
+    """See `engine.backend.Backend`.
+
+    Attributes:
+        options: of the `batch:` block.
+        size: number of indices.
+        clients: AWS.
+        ledger: of the job.
+        identity: of the job.
+        rerun_token: for claims; a rerun has markers of its own.
+        data: the array, where its size comes from data.
+        in_job: whether the job itself leaves a marker for each index.
+        index_of: ledger name of the job that this one follows index by index.
+        cluster: ledger name of the cluster whose address the program gets.
+        explicit_success: whether the program has to write an object to succeed.
+        wait_for_children: whether the job ends only when the jobs have ended that its programs started.
+    """
+
+    options: BatchWords
+    size: int
+    clients: Clients
+    ledger: JobLedger
+    identity: JobIdentity
+    rerun_token: str | None = None
+    data: DataArray | None = None
+    in_job: bool = False
+    index_of: str | None = None
+    cluster: str | None = None
+    explicit_success: bool = False
+    wait_for_children: bool = False
+    _definition: Mapping[str, Any] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._work = ArrayWork(
+            self.size, memory_sizes=max(1, len(self.options.memory_steps)), resumable=self.options.preamble
+        )
+
+    def units(self, state: LedgerState) -> IndexSet:
+        """All indices."""
+        return self._work.units(state)
+
+    def done(self, state: LedgerState) -> IndexSet:
+        """The indices that have succeeded."""
+        return self._work.done(state)
+
+    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+        """The indices that ran out of memory, while there is a larger size."""
+        return self._work.retried_at_once(state, failed, prior)
+
+    def plans(
+        self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission], prior: frozenset[int]
+    ) -> list[SubmissionPlan]:
+        """One submission for each memory size that the indices need."""
+        return self._work.plans(state, left, failed=failed, busy=busy, prior=prior)
+
+    def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission | None:
+        """The SubmitJobs of a plan; None where they wait for the job of `index_of`.
+
+        Queue and definition are checked before the first one.
+        """
+        limits.check_same_size(state, self.size)
+        if self._definition is None:
+            if self.options.registered is None:  # what can be found without AWS is found before anything is registered
+                one = IndexSet.of([plan.indices.lowest])
+                first = replace(plan, indices=one) if self.options.preamble else plan
+                self._requests({**definition_request(self.options), "jobDefinitionArn": "own"}, first, {})
+            check_queue(self.clients, self.options.queue)
+            self._definition = ensure_definition(self.clients, self.options)
+        after = None if self.index_of is None else parts_after(self._state_of(self.index_of), plan.indices)
+        if after == []:
+            return None
+        environment = self._cluster_environment()
+        if self.explicit_success:
+            environment |= explicit.environment(self.ledger, plan.number, self.size)
+        requests = self._requests(self._definition, plan, environment, after)
+        details: dict[str, Any] = {"size": self.size}
+        if self.wait_for_children:
+            details[children.WAITED_FOR] = True
+        if self.in_job:
+            details[IN_JOB] = True
+        return NewSubmission("batch", requests, details)
+
+    def _requests(
+        self,
+        definition: Mapping[str, Any],
+        plan: SubmissionPlan,
+        environment: Mapping[str, str],
+        after: list[tuple[IndexSet, str | None]] | None = None,
+    ) -> list[Request]:
+        steps = self.options.memory_steps
+        return submission_requests(
+            self.options,
+            definition,
+            self.identity,
+            plan.number,
+            plan.indices,
+            size=self.size,
+            memory=steps[plan.variant] if steps else None,
+            environment=environment,
+            values=self.data.values(self.ledger, plan.indices) if self.data else None,
+            after=after,
+            done_uri=self.ledger.document_uri(done_folder(self.rerun_token)) if self.in_job else None,
+        )
+
+    def _ledger_of(self, job: str) -> JobLedger:
+        """The ledger of another job of this run."""
+        who = self.identity
+        return Ledger(self.clients.s3, who.state).job(who.dag_id, who.run_key, job)
+
+    def _state_of(self, job: str) -> LedgerState:
+        return self._ledger_of(job).read()
+
+    def _cluster_environment(self) -> dict[str, str]:
+        if self.cluster is None:
+            return {}
+        return running_cluster(self.clients, self._ledger_of(self.cluster)).environment()
+
+    def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
+        """SubmitJob."""
+        job_id = jobs.submit(self.clients, dict(request.request), sleep=sleep)
+        return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name=request.name, indices=request.indices)])
+
+    def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - for other backends
+        """Jobs are never idle."""
+        return False

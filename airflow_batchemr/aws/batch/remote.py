@@ -1,0 +1,156 @@
+"""Submissions on AWS Batch: found by name, observed, collected and terminated by what the ledger says about them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.batch import children, jobs
+from airflow_batchemr.aws.batch.explicit import confirmed
+from airflow_batchemr.aws.batch.results import collect, result_of
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.backend import Ending, Found, Observation
+from airflow_batchemr.engine.history_reader import children_document
+from airflow_batchemr.engine.loop import REFUSED, refused_result
+from airflow_batchemr.ledger import Handle, HandleJob
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_batchemr.aws.batch.results import JobEnd
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.ledger import JobLedger, Submission
+
+#: In the details of an intent: whether the job itself leaves a marker for each index, for when AWS has forgotten it.
+IN_JOB = "in_job"
+
+
+class BatchRemote:
+    """See `engine.backend.RemoteWork`.
+
+    Args:
+        clients: AWS.
+        ledger: of the job.
+        identity: of the job.
+    """
+
+    def __init__(self, clients: Clients, ledger: JobLedger, identity: JobIdentity) -> None:
+        self._clients = clients
+        self._ledger = ledger
+        self._identity = identity
+
+    def find(self, submission: Submission) -> Found | None:
+        """ListJobs by the name of the submission, of which the names of its arrays are continuations."""
+        intent = submission.intent
+        if intent is None:
+            return None
+        found = self._named(str(intent.requests[0].request["jobQueue"]), intent.name)
+        started = [
+            HandleJob(job_id=found[request.name], name=request.name, indices=request.indices)
+            for request in intent.requests
+            if request.name in found
+        ]
+        if not started:
+            return None
+        return Found(Handle(kind="batch", jobs=started), complete=len(started) == len(intent.requests))
+
+    def _named(self, queue: str, prefix: str) -> dict[str, str]:
+        """Job ids by name; of several with one name the oldest."""
+        found: dict[str, str] = {}
+        for job in sorted(jobs.find(self._clients, queue, prefix), key=lambda job: int(job.get("createdAt", 0))):
+            found.setdefault(job["jobName"], job["jobId"])
+        return found
+
+    def observe(self, submission: Submission) -> Observation:
+        """DescribeJobs, 100 jobs a call; of jobs that have ended, how, and what their programs started themselves."""
+        assert submission.handle is not None  # noqa: S101 - the engine has adopted it
+        own = submission.handle.jobs
+        described = jobs.describe(self._clients, [job.job_id for job in own])
+        if any(job["status"] not in jobs.FINAL for job in described.values()):
+            return Observation("running")
+        view = self._settle(submission, self._ended(submission, described))
+        if len(described) < len(own):
+            return Observation("not_visible", answer=view)
+        return Observation("running" if view.running else "ended", answer=view)
+
+    def _ended(self, submission: Submission, described: Mapping[str, Mapping[str, Any]]) -> list[JobEnd]:
+        assert submission.handle is not None  # noqa: S101 - the caller has looked
+        ended = [collect(self._clients, job, described.get(job.job_id)) for job in submission.handle.jobs]
+        ended = [confirmed(self._clients, submission, one) for one in ended]
+        details = submission.intent.details if submission.intent is not None else {}
+        if details.get(IN_JOB) and any(one.lost for one in ended):
+            marked = self._marked(submission.rerun_token)
+            for one in ended:
+                one.succeeded |= one.indices & marked if one.lost else IndexSet()
+        return ended
+
+    def _settle(self, submission: Submission, ended: list[JobEnd]) -> children.Settled:
+        stopped = submission.stop is not None
+        if not children.waited_for(submission) and not stopped:
+            return children.Settled([], [], ended)
+        return children.settle(self._clients, self._identity.child_prefix(submission.number), ended, stopped=stopped)
+
+    def result(self, submission: Submission, observation: Observation) -> Ending | None:
+        """Which indices succeeded, and why the others did not.
+
+        Everything AWS reported about each child of arrays up to 1,000 goes into the document `children/<number>.json`,
+        and what the programs started themselves, where the job waited for it or it was stopped, into
+        `started/<number>.json`.
+        """
+        view: children.Settled = observation.answer
+        if view.running:
+            return None
+        documents: dict[str, bytes] = {}
+        if view.found:
+            documents[f"started/{submission.number:04d}.json"] = jobs.as_json(view.found)
+        result = result_of(view.ended, rerun_token=submission.rerun_token, ignored=_ignored(submission))
+        if submission.stop is not None and submission.stop.by == REFUSED:
+            result = refused_result(submission, submission.stop.reason, result)
+        if submission.size is not None:  # later tries read results only
+            result = result.model_copy(update={"details": {**result.details, "size": submission.size}})
+        if whole := [child for one in view.ended for child in one.children]:
+            documents[children_document(submission.number)] = jobs.as_json(whole)
+        return Ending(result, documents)
+
+    def _marked(self, rerun_token: str | None) -> IndexSet:
+        folder = done_folder(rerun_token)
+        names = (name.removeprefix(folder) for name in self._ledger.documents(folder))
+        return IndexSet.of(int(name) for name in names if name.isdigit())
+
+    def close(self, submission: Submission, observation: Observation) -> None:  # noqa: ARG002 - for other backends
+        """Terminate jobs that the programs of failed indices started and that still run."""
+        if observation.answer is not None:
+            jobs.terminate(self._clients, observation.answer.unwanted, "its parent has ended")
+
+    def terminate(self, submission: Submission, reason: str) -> children.Parent | None:
+        """TerminateJob for each job; of a submission without a handle, for whatever has its name."""
+        ids: list[str] = []
+        if submission.handle is not None:
+            ids = [job.job_id for job in submission.handle.jobs]
+        elif submission.intent is not None:
+            queue = str(submission.intent.requests[0].request["jobQueue"])
+            ids = list(self._named(queue, submission.intent.name).values())
+        jobs.terminate(self._clients, ids, reason)
+        if submission.intent is None:
+            return None
+        prefix = self._identity.child_prefix(submission.number)
+        return children.Parent(prefix, ids, reason, children.waited_for(submission))
+
+    def terminate_started(self, parents: Sequence[Any]) -> None:
+        """Terminate the jobs that the programs of terminated jobs have started themselves."""
+        children.stop(self._clients, parents)
+
+
+def done_folder(rerun_token: str | None) -> str:
+    """Folder of the documents that a job writes itself, one per index (`markers: in_job`); a rerun has its own."""
+    if rerun_token is None:
+        return "done/"
+    return f"done-{hashlib.sha256(rerun_token.encode()).hexdigest()[:12]}/"
+
+
+def _ignored(submission: Submission) -> frozenset[str]:
+    """Causes that are no failure of an index: we stopped it, or the index of another job that it depends on failed."""
+    requests = submission.intent.requests if submission.intent is not None else []
+    follows = any("dependsOn" in one.request for one in requests)
+    return frozenset({"stopped", "dependency"} if follows else {"stopped"})

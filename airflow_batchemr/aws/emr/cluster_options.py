@@ -1,0 +1,139 @@
+"""A cluster to start: the `emr:` block with everything that is generated for it, and the ways to start it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.emr.clusters import Cluster
+from airflow_batchemr.aws.emr.kept_alive import kept_cluster
+from airflow_batchemr.aws.emr.preflight import check_release
+from airflow_batchemr.aws.emr.python_env import ROOT, docker_configurations
+from airflow_batchemr.aws.emr.request import Variant, run_job_flow, variants
+from airflow_batchemr.aws.emr.start_failures import start_failure
+from airflow_batchemr.aws.emr.steps import Step
+from airflow_batchemr.pipeline_file.needs import Needs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.python_env import Environment
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.ledger import JobLedger, LedgerState, Result
+    from airflow_batchemr.pipeline_file.models import Emr
+    from airflow_batchemr.pipeline_file.models.spark import OnFailure
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """A cluster to start.
+
+    Attributes:
+        emr: the block.
+        needs: what the steps need that are to run on it.
+        pythons: what each `python_env` of these steps comes to.
+        tags: besides those of the block and of the submission.
+    """
+
+    emr: Emr
+    needs: Needs = field(default_factory=Needs)
+    pythons: Mapping[str, Environment] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def scripts(self) -> list[Environment]:
+        """Python environments that bootstrap actions create."""
+        return [one for one in self.pythons.values() if one.script is not None]
+
+    @property
+    def step_default(self) -> OnFailure:
+        """What EMR does when a step of the job fails, where neither step nor job say."""
+        if self.emr.step_concurrency > 1:
+            return "continue"  # EMR accepts nothing else then
+        return "cancel_and_wait" if self.emr.keep_alive else "terminate_cluster"
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The ways to start the cluster, in the order in which they are tried."""
+        return variants(self.emr)
+
+    def request(
+        self,
+        identity: JobIdentity,
+        number: int,
+        steps: Sequence[Mapping[str, Any]],
+        *,
+        stays: bool,
+        variant: Variant,
+        folder: str = "s3://",
+    ) -> dict[str, Any]:
+        """The RunJobFlow of a submission.
+
+        Raises:
+            InvalidRequest: EMR would refuse it.
+        """
+        bootstrap = [
+            {"Name": one.name, "ScriptBootstrapAction": {"Path": folder + one.name, "Args": [ROOT]}}
+            for one in self.scripts
+        ]
+        return run_job_flow(
+            self.emr,
+            name=identity.submission_name(number),
+            tags={**self.tags, **identity.tags(number)},
+            steps=steps,
+            stays=stays or self.emr.keep_alive is not None,
+            variant=variant,
+            bootstrap=bootstrap,
+            configurations=docker_configurations(self.needs.docker_image),
+            needed=self.needs.applications,
+        )
+
+    def prepare(self, clients: Clients, ledger: JobLedger, request: Mapping[str, Any]) -> None:
+        """Check that EMR has what the request asks for, and put the scripts where the cluster finds them.
+
+        Raises:
+            InvalidRequest: names what EMR lacks.
+        """
+        applications = [str(one["Name"]) for one in request.get("Applications", [])]
+        check_release(clients, str(request["ReleaseLabel"]), applications, {**self.emr.requires, **self.needs.requires})
+        for one in self.scripts:
+            if one.script is not None:
+                ledger.put_document(one.name, one.script)
+
+    def kept_alive(self, clients: Clients, ledger: JobLedger, identity: JobIdentity) -> str | None:
+        """The cluster that an earlier submission started with these options, where it still accepts steps."""
+        if self.emr.keep_alive is None:
+            return None
+        folder = ledger.document_uri("")
+
+        def request(variant: Variant) -> dict[str, Any]:
+            return self.request(identity, 0, (), stays=True, variant=variant, folder=folder)
+
+        return kept_cluster(clients, ledger, self.variants, request)
+
+    def next_variant(self, state: LedgerState, prior: frozenset[int]) -> int | None:
+        """Which of `variants` to start: the first, or the one after a failure that another one may avoid.
+
+        None: the last cluster of this try failed, and no other variant may do better.
+        """
+        results = [one.result for one in state.current if one.result is not None and one.number not in prior]
+        started = [one for one in results if one.kind == "emr" and one.outcome not in {"stopped", "abandoned"}]
+        if not started or started[-1].outcome == "succeeded":
+            return 0
+        used = started[-1].details.get("variant")
+        if not isinstance(used, int) or not failed_to_start_here(started[-1]) or used + 1 >= len(self.variants):
+            return None
+        return used + 1
+
+
+def failed_to_start_here(result: Result) -> bool:
+    """Whether a cluster was never up, for a reason that another subnet or instance type may avoid."""
+    cluster: Any = result.details.get("cluster")
+    if result.kind != "emr" or not cluster:
+        return False
+    brief = Cluster.of(cluster)
+    if brief.ready or any(Step.of(entry).state not in {"CANCELLED", "PENDING"} for entry in result.steps):
+        return False
+    failure = start_failure(brief)
+    return failure is not None and failure.elsewhere

@@ -1,0 +1,161 @@
+"""A Spark job on EMR Serverless or EMR on EKS: one job run, found again by its name and its client token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.emr.job_runs import Eks, JobRun, JobRunTarget, Serverless
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.backend import Ending, Found, NewSubmission, Observation
+from airflow_batchemr.engine.single_work import ONE, SingleWork
+from airflow_batchemr.ledger import Failure, Handle, HandleJob, Request, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.engine.backend import SubmissionPlan
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.ledger import Intent, LedgerState, Submission
+    from airflow_batchemr.ledger.records import Outcome
+    from airflow_batchemr.pipeline_file.models import Spark
+
+
+def job_run_target(on: Mapping[str, Any]) -> JobRunTarget:
+    """The target that plain values of `on:` describe: `{emr_serverless: …}` or `{emr_eks: …}`."""
+    if serverless := on.get("emr_serverless"):
+        return Serverless(serverless["application"], serverless["role"], None, serverless.get("log_uri"))
+    eks = on["emr_eks"]
+    return Eks(eks["virtual_cluster"], eks["role"], eks["release"], eks.get("log_uri"))
+
+
+class JobRunRemote:
+    """See `engine.backend.RemoteWork`.
+
+    Args:
+        clients: AWS.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    def find(self, submission: Submission) -> Found | None:
+        """ListJobRuns of the target, by name."""
+        intent = submission.intent
+        if intent is None:
+            return None
+        run_id = _target(intent).find(self._clients, intent.name, intent.written_at)
+        return Found(_handle(intent.kind, run_id, intent.name)) if run_id is not None else None
+
+    def observe(self, submission: Submission) -> Observation:
+        """GetJobRun or DescribeJobRun."""
+        assert submission.intent is not None  # noqa: S101 - what is open has been read whole
+        run = _target(submission.intent).describe(self._clients, _run_id(submission))
+        if run is None:
+            return Observation("not_visible")
+        return Observation("ended" if run.ended else "running", answer=run)
+
+    def result(self, submission: Submission, observation: Observation) -> Ending | None:
+        """How the job run ended."""
+        run: JobRun | None = observation.answer
+        outcome: Outcome = "failed"
+        if run is None:
+            outcome = "lost"
+        elif run.succeeded:
+            outcome = "succeeded"
+        elif submission.stop is not None:
+            outcome = "stopped"
+        reason = "AWS does not show it any more" if run is None else f"{run.state}: {run.reason}".removesuffix(": ")
+        failure = Failure(index=0, reason=reason, job_id=_run_id(submission), cause="lost" if run is None else None)
+        details: dict[str, Any] = {"job_run": run.answer if run else {}}
+        if outcome == "stopped":
+            details["causes"] = {}
+        return Ending(
+            Result(
+                kind=submission.intent.kind if submission.intent is not None else "emr_serverless",
+                outcome=outcome,
+                indices=ONE,
+                succeeded=ONE if outcome == "succeeded" else IndexSet(),
+                rerun_token=submission.rerun_token,
+                failures=[] if outcome == "succeeded" else [failure],
+                details=details,
+            )
+        )
+
+    def close(self, submission: Submission, observation: Observation) -> None:
+        """A job run leaves nothing running."""
+
+    def terminate(self, submission: Submission, reason: str) -> None:  # noqa: ARG002 - the services record no reason
+        """CancelJobRun."""
+        intent, handle = submission.intent, submission.handle
+        if intent is None:
+            return
+        if handle is None:
+            found = self.find(submission)
+            handle = found.handle if found is not None else None
+        for job in handle.jobs if handle is not None else ():
+            _target(intent).cancel(self._clients, job.job_id)
+
+    def terminate_started(self, parents: Sequence[Any]) -> None:
+        """Job runs start no work of their own."""
+
+
+def _target(intent: Intent) -> JobRunTarget:
+    where = str(intent.details.get("where", ""))
+    return Serverless(where, "") if intent.kind == "emr_serverless" else Eks(where, "")
+
+
+def _run_id(submission: Submission) -> str:
+    assert submission.handle is not None  # noqa: S101 - the engine has adopted it
+    return submission.handle.jobs[0].job_id
+
+
+def _handle(kind: Any, run_id: str, name: str) -> Handle:
+    return Handle(kind=kind, jobs=[HandleJob(job_id=run_id, name=name, indices=ONE)])
+
+
+@dataclass(kw_only=True)
+class JobRunBackend(SingleWork):
+    """See `engine.backend.Backend`.
+
+    Attributes:
+        target: where it runs.
+        spark: the `spark:` block.
+        clients: AWS.
+        identity: of the job.
+        environment: variables for driver and executors.
+        deadline: seconds after which the run may end itself, where the service has such a limit.
+    """
+
+    target: JobRunTarget
+    spark: Spark
+    clients: Clients
+    identity: JobIdentity
+    environment: Mapping[str, str]
+    deadline: int | None = None
+
+    def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
+        """StartJobRun's arguments."""
+        name = self.identity.submission_name(plan.number)
+        request = Request(name=name, indices=ONE, request=self.request(plan.number))
+        return NewSubmission(self.target.kind, [request], {"where": self.target.where})
+
+    def request(self, number: int) -> dict[str, Any]:
+        """StartJobRun's arguments for the submission of a number.
+
+        Raises:
+            InvalidRequest: the service has no counterpart of an option.
+        """
+        variables = {**self.identity.environment(number), **self.environment}
+        name, tags = self.identity.submission_name(number), self.identity.tags(number)
+        return self.target.request(self.spark, name, tags, variables, self.deadline)
+
+    def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:  # noqa: ARG002 - botocore retries
+        """StartJobRun; its client token makes a second call with the same request the same run."""
+        run_id = self.target.start(self.clients, dict(request.request))
+        return _handle(self.target.kind, run_id, request.name)
+
+    def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
+        """Job runs are never idle."""
+        return False

@@ -1,0 +1,66 @@
+"""Submissions of any kind, by the kind that their intent names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.batch.children import Parent
+from airflow_batchemr.aws.batch.remote import BatchRemote
+from airflow_batchemr.aws.emr.job_run import JobRunRemote
+from airflow_batchemr.aws.emr.remote import EmrRemote
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.engine.backend import Ending, Found, Observation, RemoteWork
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.ledger import JobLedger, Submission
+
+
+class AnyRemoteWork:
+    """See `engine.backend.RemoteWork`: passes each submission on to the remote work of its kind.
+
+    Args:
+        clients: AWS.
+        ledger: of the job.
+        identity: of the job.
+    """
+
+    def __init__(self, clients: Clients, ledger: JobLedger, identity: JobIdentity) -> None:
+        self._batch = BatchRemote(clients, ledger, identity)
+        emr, job_run = EmrRemote(clients), JobRunRemote(clients)
+        self._by_kind: dict[str, RemoteWork] = {
+            "batch": self._batch,
+            "emr": emr,
+            "steps": emr,
+            "emr_serverless": job_run,
+            "emr_eks": job_run,
+        }
+
+    def _of(self, submission: Submission) -> RemoteWork:
+        return self._by_kind[submission.intent.kind if submission.intent is not None else "batch"]
+
+    def find(self, submission: Submission) -> Found | None:
+        """By name."""
+        return self._of(submission).find(submission)
+
+    def observe(self, submission: Submission) -> Observation:
+        """By its ids."""
+        return self._of(submission).observe(submission)
+
+    def result(self, submission: Submission, observation: Observation) -> Ending | None:
+        """How it ended."""
+        return self._of(submission).result(submission, observation)
+
+    def close(self, submission: Submission, observation: Observation) -> None:
+        """Terminate what nobody needs any more."""
+        self._of(submission).close(submission, observation)
+
+    def terminate(self, submission: Submission, reason: str) -> object | None:
+        """End it."""
+        return self._of(submission).terminate(submission, reason)
+
+    def terminate_started(self, parents: Sequence[Any]) -> None:
+        """End what the programs of terminated Batch jobs have started."""
+        self._batch.terminate_started([parent for parent in parents if isinstance(parent, Parent)])

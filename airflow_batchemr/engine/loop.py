@@ -1,0 +1,401 @@
+"""One try of one job: read, adopt, observe, conclude, decide, claim, start. The only loop, for every kind of work."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.core.errors import AwsError, Refused, Unknown
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.decide import as_rerun, closed, decide, forgiven
+from airflow_batchemr.engine.outcome import Outcome
+from airflow_batchemr.engine.policy import DEFAULT
+from airflow_batchemr.engine.submissions import adopt, conclude, lost, stop
+from airflow_batchemr.ledger import Failure, Handle, Result, StopRequest, Submission
+from airflow_batchemr.ledger.state import derive_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
+    from airflow_batchemr.engine.backend import Backend, NewSubmission, Observation, RemoteWork, SubmissionPlan
+    from airflow_batchemr.engine.decide import Decision
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.engine.policy import Policy
+    from airflow_batchemr.ledger import JobLedger, LedgerState, Request
+
+#: `Failure.cause` of what AWS refused, and `StopRequest.by` where AWS had accepted a part, which is stopped therefore.
+REFUSED = "refused"
+#: Failures that a result lists one by one; of all of them it has the cause.
+MAX_FAILURES = 1_000
+
+
+class StoppedError(Exception):
+    """The task was killed while it worked. Everything that it had started has been stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("the task was killed; the work that it had started on AWS has been stopped")
+
+
+class SupersededError(Exception):
+    """A later try of the same task has taken over: this one must not start anything."""
+
+    def __init__(self, try_number: int) -> None:
+        super().__init__(
+            f"try {try_number} of this task has taken over its work, so this try ends without touching it. "
+            "Airflow had given this try up"
+        )
+
+
+@dataclass
+class Engine:
+    """Brings one job of a run as far as it goes without waiting.
+
+    Attributes:
+        backend: what there is to do, and with which calls.
+        remote: submissions of any kind, as the ledger describes them.
+        ledger: of the job.
+        identity: of the job and this try.
+        policy: grace periods and limits.
+        began: when this try began, by Airflow's clock; None: nobody else can have taken over.
+        sleep: waits a number of seconds.
+        stopping: whether the task has been killed; asked before each call that starts something.
+        prior: as `Outcome.prior`, from the moment it is known: also where a call fails after that.
+        refused: why the last submission could not be made.
+    """
+
+    backend: Backend
+    remote: RemoteWork
+    ledger: JobLedger
+    identity: JobIdentity
+    policy: Policy = DEFAULT
+    began: datetime | None = None
+    sleep: Callable[[float], object] = time.sleep
+    stopping: Callable[[], bool] = lambda: False
+    prior: frozenset[int] | None = field(default=None, init=False)
+    refused: Refused | None = field(default=None, init=False)
+    _observations: dict[int, Observation] = field(default_factory=dict, init=False)
+
+    def run(
+        self,
+        state: LedgerState,
+        rerun_token: str | None,
+        prior: Collection[int] | None = None,
+        missing: Collection[str] = (),
+    ) -> Outcome:
+        """Adopt and conclude what is open, then claim and start what is left.
+
+        Every claim takes the number that follows the state on which it was decided, so that whoever slept in between
+        loses it and decides again. What AWS refuses fails the job once nothing of it runs any more.
+
+        Args:
+            state: the ledger as just read.
+            rerun_token: token for claims; one other than `state.rerun_token` begins a rerun.
+            prior: None at the start of a try, else `Outcome.prior` of the pass before.
+            missing: AWS ids that were invisible for the whole grace period.
+
+        Raises:
+            Refused: AWS refused the request, or something that it names does not exist; nothing of the job runs.
+            AwsError, LedgerError: a call failed.
+            StoppedError: the task was killed.
+            SupersededError: a later try has taken over.
+        """
+        self.prior = None if prior is None else frozenset(prior)
+        just_started: set[int] = set()
+        while True:
+            if rerun_token != state.rerun_token:
+                state = as_rerun(state, rerun_token)
+            known = closed(state)
+            state = self._look(state, missing, skip=just_started)
+            if self.prior is None:
+                self.prior = forgiven(state, known)
+            if stale := state.stale_submissions:
+                return self._wait(state, stale)
+            decision = decide(self.backend, state, idle=self._idle(state), prior=self.prior)
+            if decision.action == "wait":
+                return self._wait(state, state.open_submissions)
+            if decision.action != "claim":
+                released = self._release(state, keep=decision.action == "succeed")
+                if released is state:
+                    return self._end(state, decision)
+                state = released
+                continue
+            self._check_superseded(state)
+            for plan in decision.claims:
+                try:
+                    submission = self._submit(plan, state, rerun_token)
+                except Refused as error:
+                    self.refused = error
+                    state = self._with_released(self.ledger.read())
+                    if not state.open_submissions:
+                        raise
+                    # Nobody would watch what runs if the task failed now
+                    return replace(self._wait(state, state.open_submissions), blocked=error)
+                if submission is None:  # somebody else was faster: decide on what is left now
+                    state = self.ledger.read()
+                    break
+                if submission.intent is None:  # the requests wait for another job
+                    return self._wait(state, state.open_submissions, wake_after=self.policy.dependency_pause)
+                just_started.add(submission.number)
+                state = derive_state(
+                    [*state.numbers, submission.number], [*state.submissions, submission], state.marker, state.now
+                )
+                if not submission.open:  # AWS took no calls
+                    return self._wait(state, state.open_submissions, wake_after=self.policy.resubmit_pause)
+
+    # Looking
+
+    def _look(self, state: LedgerState, missing: Collection[str], *, skip: set[int]) -> LedgerState:
+        """Adopt, observe and conclude what is open; stop what a rerun has overtaken or somebody asked to stop."""
+        looked: dict[int, Submission] = {}
+        stale = {submission.number for submission in state.stale_submissions}
+        # A submission that owns a cluster comes before those that add steps to it, and is concluded after them
+        for submission in reversed([one for one in state.submissions if one.open and one.number not in skip]):
+            found = adopt(self.ledger, self.remote, submission, state, self.policy)
+            if found.open and found.handle is not None:
+                found = self._observe(found, missing, unwanted=submission.number in stale)
+            looked[submission.number] = found
+        if not looked:
+            return state
+        merged = [looked.get(one.number, one) for one in state.submissions]
+        return replace(state, submissions=merged)
+
+    def _observe(self, submission: Submission, missing: Collection[str], *, unwanted: bool) -> Submission:
+        observation = self.remote.observe(submission)
+        request = submission.stop
+        if observation.status == "running" and (unwanted or request is not None):
+            # Whoever requested the stop may have died before making the call
+            reason, by = (request.reason, request.by) if request else ("a rerun has started", "rerun")
+            stop(self.ledger, self.remote, [submission], reason, by=by)
+            submission = replace(submission, stop=request or StopRequest(reason=reason, by=by))
+            observation = replace(self.remote.observe(submission), idle=False)
+        self._observations[submission.number] = observation
+        self.remote.close(submission, observation)
+        if observation.status == "running" or (observation.status == "not_visible" and not lost(submission, missing)):
+            return submission
+        return conclude(self.ledger, self.remote, submission, observation)
+
+    def _idle(self, state: LedgerState) -> set[int]:
+        return {
+            one.number
+            for one in state.open_submissions
+            if (seen := self._observations.get(one.number)) is not None and seen.idle
+        }
+
+    def _release(self, state: LedgerState, *, keep: bool) -> LedgerState:
+        """Conclude idle submissions now that nothing more is added to them; the same state where there are none."""
+        idle = self._idle(state)
+        ended = {
+            one.number: self._conclude_idle(one)
+            for one in state.open_submissions
+            if one.number in idle and not (keep and self.backend.stays(one))
+        }
+        if not ended:
+            return state
+        return replace(state, submissions=[ended.get(one.number, one) for one in state.submissions])
+
+    def _conclude_idle(self, submission: Submission) -> Submission:
+        ended = replace(self._observations[submission.number], status="ended", idle=False)
+        self.remote.close(submission, ended)
+        return conclude(self.ledger, self.remote, submission, ended)
+
+    def _with_released(self, state: LedgerState) -> LedgerState:
+        """Do not leave an idle cluster waiting for steps that cannot be added."""
+        return self._release(state, keep=True)
+
+    def _check_superseded(self, state: LedgerState) -> None:
+        """Look for claims that a later try of this task has made since this one began.
+
+        Raises:
+            SupersededError: there is one. Whatever this try would start, nobody would watch.
+        """
+        who = self.identity
+        for submission in state.submissions:
+            owner = submission.owner
+            if self.began is None or owner is None or submission.claimed_at is None:
+                continue
+            later = owner.try_number > who.try_number and submission.claimed_at > self.began
+            if later and (owner.run_id, owner.task_id) == (who.run_id, who.task_id):
+                raise SupersededError(owner.try_number)
+
+    # Ending the pass
+
+    def _wait(self, state: LedgerState, waits: list[Submission], *, wake_after: float | None = None) -> Outcome:
+        assert self.prior is not None  # noqa: S101 - set by the first look
+        return Outcome("wait", state, self.prior, waits, self._observations, wake_after or self._wake(waits, state))
+
+    def _end(self, state: LedgerState, decision: Decision) -> Outcome:
+        assert self.prior is not None  # noqa: S101 - set by the first look
+        return Outcome(
+            "succeed" if decision.action == "succeed" else "fail",
+            state,
+            self.prior,
+            state.open_submissions,
+            self._observations,
+            failed=decision.failed,
+            failures=decision.failures,
+        )
+
+    def _wake(self, waits: list[Submission], state: LedgerState) -> float | None:
+        """Seconds until the leases have ended of submissions of which AWS shows nothing yet."""
+        unknown = [submission for submission in waits if submission.handle is None]
+        if not unknown:
+            return None
+        ages = [(state.now - (submission.claimed_at or state.now)).total_seconds() for submission in unknown]
+        return max(2.0, self.policy.claim_lease + 2.0 - max(ages))
+
+    # Starting
+
+    def _submit(self, plan: SubmissionPlan, state: LedgerState, rerun_token: str | None) -> Submission | None:
+        """Claim a submission and make its calls; None where somebody else has claimed the number.
+
+        The submission that is returned has no intent where its requests have to wait for another job. It is abandoned
+        where its lease ran out, or AWS took no calls, before anything was started: its units are free again. It may run
+        only a part of them. It has no handle where an answer was lost and the work cannot be found yet.
+
+        Raises:
+            Refused: AWS refused a request. What had been started of the submission is stopped, and the refusal is
+                recorded, so that its units do not run again in this try.
+            StoppedError: the task was killed. Nothing runs.
+        """
+        new = self.backend.new_submission(plan, state)
+        if new is None:
+            return Submission(plan.number, None)
+        indices = IndexSet.union(request.indices for request in new.requests)
+        intent = self.identity.intent(
+            plan.number, new.kind, list(new.requests), indices, rerun_token=rerun_token, details=dict(new.details)
+        )
+        if self.stopping():
+            raise StoppedError
+        if not self.ledger.claim(plan.number, intent):
+            return None
+        submission = Submission(plan.number, state.now, intent=intent)
+        handles, failure = self._call(submission, new)
+        if isinstance(failure, Unknown):  # it may run: no handle may say that it does not
+            if not self.stopping():
+                return submission  # found by its name, or abandoned once the lease has ended
+            self._kill(submission)
+        submission = replace(submission, handle=self._record(submission, merged(new, handles)))
+        if self.stopping():
+            self._kill(submission)
+        if isinstance(failure, Refused):
+            if submission.open:
+                stop(self.ledger, self.remote, [submission], str(failure), by=REFUSED)
+            else:
+                self.ledger.record_result(plan.number, refused_result(submission, str(failure)))
+            raise failure
+        return submission
+
+    def _kill(self, submission: Submission) -> None:
+        stop(self.ledger, self.remote, [submission], "the task was killed", by="submit")
+        raise StoppedError
+
+    def _call(self, submission: Submission, new: NewSubmission) -> tuple[list[Handle], AwsError | None]:
+        """Make the calls until one fails; the handles of those that succeeded, and the failure."""
+        if new.handle is not None:
+            return [new.handle], None
+        handles: list[Handle] = []
+        for request in new.requests:
+            try:
+                self._guard(submission.number)
+                handles.append(self._start(submission, request))
+            except AwsError as error:
+                return handles, error
+            except (StoppedError, TimeoutError):
+                return handles, None
+        return handles, None
+
+    def _guard(self, number: int) -> None:
+        """Raise where no call may be made any more."""
+        if self.stopping():
+            raise StoppedError
+        if self.ledger.lease_left(number, self.policy.claim_lease) < self.policy.call_margin:
+            raise TimeoutError
+
+    def _start(self, submission: Submission, request: Request) -> Handle:
+        def sleep(seconds: float) -> None:
+            self.sleep(seconds)
+            self._guard(submission.number)
+
+        try:
+            return self.backend.start(request, sleep)
+        except Unknown:
+            for pause in self.policy.find_pauses:
+                self.sleep(pause)
+                try:
+                    found = self.remote.find(submission)
+                except AwsError:  # it is still unknown: a later pass searches again
+                    break
+                part = part_of(found.handle, request) if found is not None else None
+                if part is not None:
+                    return part
+            raise
+
+    def _record(self, submission: Submission, mine: Handle) -> Handle:
+        """Record what was started; what is not part of the handle in the ledger is ended."""
+        recorded = self.ledger.record_handle(submission.number, mine)
+        extra = difference(mine, recorded)
+        if extra is not None:
+            self.remote.terminate(replace(submission, handle=extra), "another try has taken the submission over")
+        return recorded
+
+
+def merged(new: NewSubmission, handles: list[Handle]) -> Handle:
+    """One handle of all calls of a submission; abandoned where none was made."""
+    if not handles:
+        return Handle(kind=new.kind, abandoned=True)
+    jobs = [job for handle in handles for job in handle.jobs]
+    return handles[-1].model_copy(update={"jobs": jobs})
+
+
+def part_of(handle: Handle, request: Request) -> Handle | None:
+    """The part of a handle that one request started."""
+    if handle.cluster_id is not None:
+        return handle
+    jobs = [job for job in handle.jobs if job.name == request.name]
+    return handle.model_copy(update={"jobs": jobs}) if jobs else None
+
+
+def difference(mine: Handle, recorded: Handle) -> Handle | None:
+    """What a handle names and another one does not; None where that is nothing."""
+    if mine.writer == recorded.writer or mine.abandoned:
+        return None
+    known = {job.job_id for job in recorded.jobs}
+    jobs = [job for job in mine.jobs if job.job_id not in known]
+    same_work = mine.cluster_id == recorded.cluster_id and (
+        mine.kind == "emr" or not mine.step_ids or set(mine.step_ids.values()) == set(recorded.step_ids.values())
+    )
+    if not jobs and (mine.cluster_id is None or same_work):
+        return None
+    return mine.model_copy(update={"jobs": jobs})
+
+
+def refused_result(submission: Submission, reason: str, ended: Result | None = None) -> Result:
+    """The result of a submission of which AWS refused a part: what has not succeeded has failed.
+
+    Args:
+        submission: with its intent.
+        reason: what AWS answered.
+        ended: how the part ended that AWS had accepted; None: it accepted nothing.
+    """
+    intent = submission.intent
+    indices = intent.indices if intent is not None else IndexSet()
+    succeeded = ended.succeeded if ended is not None else IndexSet()
+    causes = ended.causes if ended is not None else {}
+    left = indices - succeeded - IndexSet.union(causes.values())
+    causes = {**causes, REFUSED: left}
+    failures = [*(ended.failures if ended is not None else ())]
+    failures += [Failure(index=index, reason=reason, cause=REFUSED) for index in islice(left, MAX_FAILURES)]
+    details = dict(ended.details) if ended is not None else {}
+    return Result(
+        kind=intent.kind if intent is not None else "batch",
+        outcome="failed",
+        indices=indices,
+        succeeded=succeeded,
+        rerun_token=submission.rerun_token,
+        owner=submission.owner,
+        failures=failures,
+        details={**details, "causes": {cause: members.text() for cause, members in causes.items()}},
+    )

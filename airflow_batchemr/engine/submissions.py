@@ -1,0 +1,98 @@
+"""The life of one submission after its claim: found again, observed, concluded, stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.core.errors import AwsError
+from airflow_batchemr.ledger import LedgerError, StopRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from airflow_batchemr.engine.backend import Observation, RemoteWork
+    from airflow_batchemr.engine.policy import Policy
+    from airflow_batchemr.ledger import Handle, JobLedger, LedgerState, Submission
+
+
+def adopt(
+    ledger: JobLedger, remote: RemoteWork, submission: Submission, state: LedgerState, policy: Policy
+) -> Submission:
+    """Find out what of an open submission reached AWS, and record its handle.
+
+    Returns:
+        The submission with its handle, which says abandoned where nothing reached AWS; without one while its owner may
+        still make the call.
+    """
+    if submission.handle is not None:
+        return submission
+    lease_ended = state.lease_ended(submission, policy.claim_lease)
+    # Without an intent there is no more than a stop request, written before the claim itself
+    found = remote.find(submission) if submission.intent is not None else None
+    if found is not None and (found.complete or lease_ended):
+        return replace(submission, handle=ledger.record_handle(submission.number, found.handle))
+    if not lease_ended:
+        return submission
+    kind = submission.intent.kind if submission.intent is not None else "batch"
+    return replace(submission, handle=ledger.abandon(submission, kind))
+
+
+def conclude(ledger: JobLedger, remote: RemoteWork, submission: Submission, observation: Observation) -> Submission:
+    """Record how a submission ended; returned as it is while something that belongs to it still runs."""
+    ending = remote.result(submission, observation)
+    if ending is None:
+        return submission
+    for name, body in ending.documents.items():
+        ledger.put_document(name, body)
+    result = ending.result.model_copy(update={"owner": submission.owner})
+    return replace(submission, result=ledger.record_result(submission.number, result))
+
+
+def lost(submission: Submission, missing: Collection[str]) -> bool:
+    """Whether one of the AWS ids of a submission is known to have been invisible for the whole grace period."""
+    return submission.handle is not None and not remote_ids(submission.handle).isdisjoint(missing)
+
+
+def remote_ids(handle: Handle) -> set[str]:
+    """The ids under which AWS describes what a handle names."""
+    return {job.job_id for job in handle.jobs} | ({handle.cluster_id} if handle.cluster_id else set())
+
+
+def stop(ledger: JobLedger, remote: RemoteWork, submissions: Sequence[Submission], reason: str, *, by: str) -> None:
+    """Request the end of submissions in the ledger, then end their work and what their programs started.
+
+    Raises:
+        AwsError, LedgerError: a call failed; everything that could be ended has been.
+    """
+    parents, failure = terminate(ledger, remote, submissions, reason, by=by)
+    if parents:
+        remote.terminate_started(parents)
+    if failure is not None:
+        raise failure
+
+
+def terminate(
+    ledger: JobLedger, remote: RemoteWork, submissions: Sequence[Submission], reason: str, *, by: str
+) -> tuple[list[Any], AwsError | LedgerError | None]:
+    """As `stop`, without what the programs started.
+
+    Returns:
+        What `RemoteWork.terminate_started` takes, and the first failure.
+    """
+    failures: list[AwsError | LedgerError] = []
+    for submission in submissions:
+        try:
+            ledger.request_stop(submission.number, StopRequest(reason=reason, by=by))
+        except LedgerError as error:  # the work is ended all the same, and its status names us as the cause
+            failures.append(error)
+    parents = []
+    for submission in reversed(submissions):  # steps before the cluster that they run on
+        try:
+            parent = remote.terminate(submission, reason)
+        except AwsError as error:  # the others are ended all the same
+            failures.append(error)
+            continue
+        if parent is not None:
+            parents.append(parent)
+    return parents, failures[0] if failures else None

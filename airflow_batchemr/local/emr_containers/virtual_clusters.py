@@ -1,0 +1,42 @@
+"""Virtual clusters of the local EMR on EKS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.local.emr.state import ACCOUNT, now
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["VirtualCluster"]
+
+
+@dataclass(eq=False)
+class VirtualCluster:
+    """A virtual cluster: a namespace of an EKS cluster, which is not looked for here.
+
+    Attributes:
+        number: counts all virtual clusters; pages go by it.
+        request: CreateVirtualCluster's parameters.
+    """
+
+    number: int
+    id: str
+    region: str
+    request: dict[str, Any]
+    tags: dict[str, str]
+    state: str = "RUNNING"
+    created: datetime = field(default_factory=now)
+
+    @property
+    def arn(self) -> str:
+        """Its ARN."""
+        return f"arn:aws:emr-containers:{self.region}:{ACCOUNT}:/virtualclusters/{self.id}"
+
+    @property
+    def namespace(self) -> tuple[str, str | None]:
+        """EKS cluster and namespace, of which there is one live virtual cluster at most."""
+        provider = self.request["containerProvider"]
+        return provider["id"], provider.get("info", {}).get("eksInfo", {}).get("namespace")

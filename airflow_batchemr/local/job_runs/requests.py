@@ -1,0 +1,96 @@
+"""Checks of requests, and pages of lists, as both services do them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.utils import parse_timestamp
+
+from airflow_batchemr.local.constraints import violations
+from airflow_batchemr.local.emr.releases import RELEASES
+from airflow_batchemr.local.protocol import AwsError, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from airflow_batchemr.local.protocol import Call, Operation
+
+__all__ = ["between", "check_release", "checked", "invalid", "page", "spark_defaults"]
+
+#: Entries a page where the request does not say.
+PAGE = 50
+Item = TypeVar("Item")
+
+
+def invalid(message: str) -> AwsError:
+    """ValidationException."""
+    return AwsError("ValidationException", message)
+
+
+def checked(service: str, operation: str, function: Operation) -> Operation:
+    """The operation, with a check of its input against the constraints of the service's model."""
+    shape = load(service).operation_model(operation).input_shape
+
+    def run(call: Call) -> Mapping[str, Any]:
+        found = list(violations(shape, call.params)) if shape is not None else []
+        if found:
+            detected = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
+            raise invalid(f"{detected}: {'; '.join(found)}")
+        return function(call)
+
+    return run
+
+
+def check_release(label: str, pattern: str = r"(emr-\d+\.\d+\.\d+)") -> None:
+    """Checks a release label.
+
+    Args:
+        label: as requested.
+        pattern: of the service's labels; its group is the label as EMR on EC2 has it.
+
+    Raises:
+        AwsError: there is no such release.
+    """
+    match = re.fullmatch(pattern, label)
+    if match is None or match[1] not in RELEASES:
+        raise invalid(f"Release label {label} is not supported")
+
+
+def spark_defaults(overrides: Mapping[str, Any]) -> dict[str, str]:
+    """The Spark properties of `configurationOverrides`."""
+    return {
+        name: value
+        for entry in overrides.get("applicationConfiguration", [])
+        if entry["classification"] == "spark-defaults"
+        for name, value in entry.get("properties", {}).items()
+    }
+
+
+def between(params: Mapping[str, Any], after: str, before: str) -> Callable[[datetime], bool]:
+    """Whether a time lies between two members of a request; either may be missing."""
+    start, end = (parse_timestamp(params[name]) if name in params else None for name in (after, before))
+    return lambda when: (start is None or when >= start) and (end is None or when <= end)
+
+
+def page(found: Sequence[Item], numbers: Sequence[int], params: Mapping[str, Any]) -> tuple[list[Item], dict[str, str]]:
+    """A page of a list, and the `nextToken` where there are more.
+
+    Args:
+        found: all entries, newest first.
+        numbers: a number for each, which falls from one to the next and stays the same while others come and go.
+        params: the request.
+
+    Raises:
+        AwsError: `nextToken` or `maxResults` is not valid.
+    """
+    token, limit = params.get("nextToken"), params.get("maxResults", PAGE)
+    if token is not None and not token.isdecimal():
+        raise invalid("nextToken is not valid")
+    if limit < 1:
+        raise invalid(f"maxResults must be at least 1, not {limit}")
+    rest = [each for each, number in zip(found, numbers, strict=True) if token is None or number < int(token)]
+    left = [number for number in numbers if token is None or number < int(token)]
+    more = {"nextToken": str(left[limit - 1])} if len(rest) > limit else {}
+    return rest[:limit], more

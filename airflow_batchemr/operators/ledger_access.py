@@ -1,0 +1,88 @@
+"""Operators that work on the ledger of a job: where it is, and which work of which run it is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.remote_work import AnyRemoteWork
+from airflow_batchemr.connections import configured_state, connection_clients
+from airflow_batchemr.core.run_key import run_key
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.ledger.store import plain_uri
+from airflow_batchemr.operators.retries import RetryingOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.ledger import JobLedger
+
+
+class LedgerAccess(RetryingOperator):
+    """An operator that reads and writes the ledger of a job.
+
+    Args:
+        state: s3:// URI of the ledger; `[batchemr] state` of Airflow's configuration if not given.
+        job: name in the ledger; the task's id if not given. A mapped task appends its map index.
+        aws_conn_id: Airflow connection for all calls.
+        region: AWS region; the connection's if not given.
+        **kwargs: of `RetryingOperator` and of Airflow's BaseOperator.
+    """
+
+    template_fields: Sequence[str] = ("state", "job", "aws_conn_id", "region")
+    ui_color = "#f7e8d0"
+
+    #: Set by `open_run`.
+    identity: JobIdentity
+    clients: Clients
+    ledger: JobLedger
+
+    def __init__(
+        self,
+        *,
+        state: str | None = None,
+        job: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.state = state
+        self.job = job
+        self.aws_conn_id = aws_conn_id
+        self.region = region
+
+    def open_run(self, context: Context) -> None:
+        """Find out which work this is, and open clients and ledger; makes no call to AWS.
+
+        Raises:
+            LedgerError: no state URI is configured, or it is invalid.
+        """
+        self.clients = connection_clients(self.aws_conn_id, self.region)
+        state = configured_state(self.state)
+        self.identity = self.identify(context, plain_uri(state))
+        ledger = Ledger(self.clients.s3, state)
+        self.ledger = ledger.job(self.identity.dag_id, self.identity.run_key, self.identity.job)
+
+    def identify(self, context: Context, state_uri: str) -> JobIdentity:
+        """The identity of this task instance's work."""
+        ti, run = context["ti"], context["dag_run"]
+        job = self.job or self.task_id
+        return JobIdentity(
+            state=state_uri,
+            dag_id=ti.dag_id,
+            run_key=run_key(run.logical_date, getattr(run, "partition_key", None), run.run_id),
+            job=job if ti.map_index is None or ti.map_index < 0 else f"{job}.{ti.map_index}",
+            run_id=run.run_id,
+            task_id=ti.task_id,
+            map_index=-1 if ti.map_index is None else ti.map_index,
+            try_number=ti.try_number,
+            max_tries=ti.max_tries or 0,
+        )
+
+    def remote(self) -> AnyRemoteWork:
+        """The submissions of this job on AWS."""
+        return AnyRemoteWork(self.clients, self.ledger, self.identity)
