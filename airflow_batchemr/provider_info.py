@@ -40,7 +40,10 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_batchemr.triggers.batch",
                     "airflow_batchemr.triggers.emr",
+                    "airflow_batchemr.triggers.emr_job_run",
+                    "airflow_batchemr.triggers.emr_logs",
                     "airflow_batchemr.triggers.marker",
+                    "airflow_batchemr.triggers.outage",
                 ],
             }
         ],

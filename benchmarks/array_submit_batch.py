@@ -33,7 +33,6 @@ def worker(size: int) -> None:
     """The process that plays the worker: all its imports and clients are there before its memory is measured."""
     from airflow_batchemr.aws.batch.advance import Advance
     from airflow_batchemr.aws.batch.definitions import ensure_definition
-    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.aws.batch.queues import check_queue
     from airflow_batchemr.aws.batch.requests import submission_requests
     from airflow_batchemr.aws.batch.submissions import BatchSubmissions
@@ -41,15 +40,16 @@ def worker(size: int) -> None:
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import Ledger
     from airflow_batchemr.operators.batch import BatchArrayOperator  # noqa: F401 - a worker has it imported
+    from airflow_batchemr.pipeline_file.models import Batch
 
     clients = connection_clients(None, "us-east-1")
     identity = JobIdentity("s3://state/ledger", "dag", "2026-11-20T000000Z", "job", "run", "job")
     ledger = Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
     clients.batch.describe_job_queues(jobQueues=["default"])
-    words = BatchWords(queue="default", image="busybox", command=["true"])
+    words = Batch(queue="default", image="busybox", command=["true"])
 
     def requests(plan: SubmissionPlan) -> list[Request]:
-        check_queue(clients, words.queue)
+        check_queue(clients, "default")
         definition = ensure_definition(clients, words)
         return submission_requests(words, definition, identity, plan.number, plan.indices, size=size)
 

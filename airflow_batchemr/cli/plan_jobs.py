@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import explicit
 from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request
-from airflow_batchemr.aws.batch.limits import check_same_size, check_size
-from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.limits import check_same_size
+from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.batch.submissions import done_folder
 from airflow_batchemr.aws.emr.advance import done_steps
@@ -24,7 +24,7 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.dags import tasks
 from airflow_batchemr.engine.decide import SubmissionPlan, begun_with, closed, decide
 from airflow_batchemr.engine.job_identity import JobIdentity, tag_value
-from airflow_batchemr.pipeline_file.models import Emr, Spark
+from airflow_batchemr.pipeline_file.models import Batch, Emr, Spark
 from airflow_batchemr.pipeline_file.models.spark import Step
 from airflow_batchemr.pipeline_file.needs import Needs
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.dags.plan import DagPlan, TaskPlan
     from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Marker
 
-_BATCH_WORDS = {word.name for word in fields(BatchWords)}
 #: Of what a program is told about its run: steps are not told the attempt, which would make each try's steps others.
 _OF_STEPS = ("PIPELINE_RUN_ID", "BATCHEMR_DAG_ID", "BATCHEMR_RUN_KEY", "BATCHEMR_JOB", "BATCHEMR_STATE")
 
@@ -187,36 +186,34 @@ class Forecaster:
         return self.ledger.job(self.plan.dag_id, self.run_key, job).read() if self.ledger else None
 
     def _batch(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> Forecast:
-        words = BatchWords(**{word: kwargs[word] for word in _BATCH_WORDS & set(kwargs)})
-        words.check_definition()
+        options = batch_options({name: kwargs[name] for name in Batch.model_fields if name in kwargs})
         identity = self._identity(task, kwargs)
         state = self._read(task.task_id)
         if state is not None and state.marker is not None and kwargs.get("skip_if_succeeded", True):
             return Forecast(task.task_id, "skip", of=state.marker.size, note=_succeeded(state.marker, kwargs))
-        options = _array_options(kwargs)
+        array = _array_options(kwargs)
         jobs = Unwritten(self.ledger.job(self.plan.dag_id, self.run_key, task.task_id)) if self.ledger else None
         data, input_bytes = None, None
-        if "size" not in options:
+        if "size" not in array:
             if jobs is None or self.clients is None:
                 return Forecast(task.task_id, "run", note="the number of indices comes out of S3 when it runs")
-            data = data_array(self.clients, jobs, options, state.rerun_token if state else None)  # type: ignore[arg-type]
+            data = data_array(self.clients, jobs, array, state.rerun_token if state else None)  # type: ignore[arg-type]
             input_bytes = jobs.said(data.folder).get("bytes")
-        size = data.size if data else int(options["size"])
+        size = data.size if data else int(array["size"])
         if data and not size:
             return Forecast(task.task_id, "skip", of=0, bytes=0, note="there is no data: a success with nothing run")
-        check_size(size)
         forecast = Forecast(task.task_id, "run", of=size, bytes=input_bytes)
-        claims = self._claims(state, size, words, forecast)
+        claims = self._claims(state, size, options, forecast)
         if claims and kwargs.get("index_of"):
             forecast.note = (
                 f"{forecast.note} each index after that of {kwargs['index_of']} (dependsOn, once it runs)".strip()
             )
         forecast.indices = str(IndexSet.of(index for claim in claims for index in claim.indices))
-        definition = self._definition(words, forecast) if claims else {}
-        memory = words.memory_steps
+        definition = self._definition(options, forecast) if claims else {}
+        memory = options.memory or []
         for claim in claims:
             requests = submission_requests(
-                words,
+                options,
                 definition,
                 identity,
                 claim.number,
@@ -225,19 +222,19 @@ class Forecaster:
                 memory=memory[claim.memory_step] if memory else None,
                 environment=_environment(kwargs, jobs, claim.number, size),
                 values=data.values(jobs, claim.indices) if data and jobs else None,  # type: ignore[arg-type]
-                done_uri=self._done_uri(options, jobs, state),
+                done_uri=self._done_uri(array, jobs, state),
             )
             forecast.requests += [{"call": "SubmitJob", "request": request.request} for request in requests]
         return forecast
 
     @staticmethod
-    def _claims(state: LedgerState | None, size: int, words: BatchWords, forecast: Forecast) -> list[SubmissionPlan]:
+    def _claims(state: LedgerState | None, size: int, options: Batch, forecast: Forecast) -> list[SubmissionPlan]:
         """The attempts that a run would claim now; says in the forecast why, where they are not all of the job."""
         if state is None or state.marker is not None:
             return [SubmissionPlan(state.next_number if state else 1, IndexSet.range(size))]
-        steps = max(1, len(words.memory_steps))
+        steps = max(1, len(options.memory or []))
         began = begun_with(state) or size
-        decision = decide(state, began, before=closed(state), memory_sizes=steps, resumable=words.preamble)
+        decision = decide(state, began, before=closed(state), memory_sizes=steps, resumable=options.preamble)
         if decision.action == "claim":
             check_same_size(state, size)
         if decision.action == "mark":
@@ -253,10 +250,10 @@ class Forecaster:
         return decision.claims
 
     @staticmethod
-    def _definition(words: BatchWords, forecast: Forecast) -> dict[str, Any]:
-        if words.registered is not None:
-            return {"jobDefinitionArn": words.registered}
-        register = definition_request(words)
+    def _definition(options: Batch, forecast: Forecast) -> dict[str, Any]:
+        if options.registered_definition is not None:
+            return {"jobDefinitionArn": options.registered_definition}
+        register = definition_request(options)
         forecast.requests.append(
             {"call": "RegisterJobDefinition", "request": register, "note": "unless it is registered already"}
         )

@@ -14,7 +14,6 @@ overrides.
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.indices import IndexSet
@@ -88,7 +87,7 @@ exit 0"""
 
 
 def wrap(
-    command: str | Sequence[str],
+    command: Sequence[str],
     indices: IndexSet,
     environment: Mapping[str, str],
     *,
@@ -98,7 +97,7 @@ def wrap(
     """Wrap a command in the preamble.
 
     Args:
-        command: Program and arguments. A string is split by `argv`.
+        command: Program and arguments.
         indices: Indices of this request, at most 10,000. Child i runs the i-th of them.
         environment: The user's environment, checked for reserved names.
         size: Number of indices of the whole job.
@@ -108,10 +107,10 @@ def wrap(
         The command for Batch, and the variables to add to `environment`.
 
     Raises:
-        ValueError: The command is empty, a quote is not closed, there are no indices, or `environment` contains a
-            reserved name.
+        ValueError: The command is empty, there are no indices, or `environment` contains a reserved name.
     """
-    program = argv(command)
+    if not command:
+        raise ValueError("command: it is empty; name the program to run")
     if not indices:
         raise ValueError("a request must contain at least one index")
     if taken := sorted(RESERVED & set(environment)):
@@ -126,7 +125,7 @@ def wrap(
     # AWS sets index and size itself if the array is the whole job
     if len(indices) == size > 1:
         del extra[SIZE]
-    return ["/bin/sh", "-c", script, "sh", *program], extra
+    return ["/bin/sh", "-c", script, "sh", *command], extra
 
 
 def unwrap(command: Sequence[str]) -> list[str]:
@@ -134,28 +133,6 @@ def unwrap(command: Sequence[str]) -> list[str]:
     arguments = list(command)
     wrapped = arguments[:2] == ["/bin/sh", "-c"] and arguments[3:4] == ["sh"] and INDICES in arguments[2]
     return arguments[4:] if wrapped else arguments
-
-
-def argv(command: str | Sequence[str]) -> list[str]:
-    """Return a command as a list of arguments, as Batch expects it.
-
-    A list is returned unchanged. A string is split at whitespace as a shell would split it, including quotes and
-    backslashes, but no shell runs: ``$NAME``, ``*``, ``|`` and ``>`` are passed to the program literally. Write ``[sh,
-    -c, '…']`` to use a shell.
-
-    Raises:
-        ValueError: The command is empty, or a quote is not closed.
-    """
-    if isinstance(command, str):
-        try:
-            arguments = shlex.split(command)
-        except ValueError as error:
-            raise ValueError(f"command: {error}: {command}") from error
-    else:
-        arguments = list(command)
-    if not arguments:
-        raise ValueError("command: it is empty; name the program to run")
-    return arguments
 
 
 def encode(indices: IndexSet) -> str:

@@ -44,6 +44,7 @@ class TaskPlan:
         trigger_rule: Airflow's trigger rule.
         setup: Whether this is an Airflow setup task.
         teardown_of: Id of the setup task that this task tears down.
+        fails_run: Whether the run fails if this teardown fails.
     """
 
     task_id: str
@@ -53,6 +54,7 @@ class TaskPlan:
     trigger_rule: str = "all_success"
     setup: bool = False
     teardown_of: str | None = None
+    fails_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,17 +216,27 @@ class _Tasks:
             self._teardown(job.name, [job.name])
 
     def _teardown(self, name: str, users: list[str]) -> None:
-        create = f"{name}.create_cluster"
+        """Terminate a cluster after its users, whatever their outcome and that of the setup task.
+
+        Airflow's default trigger rule for teardowns skips them if the setup failed, even if the cluster was started.
+        The state of a run is the state of its leaf tasks. A teardown that fails the run is a leaf, so the jobs before
+        it are not, and the run would succeed although they failed. An empty teardown between them, which cannot fail the
+        run, keeps those jobs leaves.
+        """
+        create, terminate = f"{name}.create_cluster", f"{name}.terminate_cluster"
+        gate = f"{terminate}.after_finished"
         tries = tasks.cluster_tries(self._jobs(users), min_retries=TEARDOWN_RETRIES)
         kwargs = {"cluster": f"{name}.cluster", **tasks.common(self.pipeline), **tries}
+        self.tasks.append(TaskPlan(gate, EMPTY_OPERATOR, {}, [create, *users], "all_done", teardown_of=create))
         self.tasks.append(
             TaskPlan(
-                f"{name}.terminate_cluster",
+                terminate,
                 tasks.TERMINATE_CLUSTER,
                 kwargs,
-                [create, *users],
-                trigger_rule="all_done_setup_success",
+                [create, gate],
+                "all_done",
                 teardown_of=create,
+                fails_run=True,
             )
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.retries import PLATFORM_RETRIES
 from airflow_batchemr.pipeline_file.needs import needs_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def cluster_tries(jobs: Sequence[Job], *, min_retries: int = 0) -> dict[str, Any
         min_retries: Minimum number of retries. Without a retry, a worker that dies while it terminates a cluster would
             leave the cluster running until its idle timeout.
     """
-    most_retries = max(jobs, key=lambda job: job.retries or 0)
+    most_retries = max(jobs, key=lambda job: PLATFORM_RETRIES if job.retries is None else job.retries)
     names = {
         "retries",
         "retry_delay",

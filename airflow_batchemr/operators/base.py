@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr import settings
+from airflow_batchemr.aws.options import job_options
 from airflow_batchemr.aws.outage import FAILURES, passing, pause, settling
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.loop import REFUSED, Engine, StoppedError, SupersededError
@@ -52,7 +53,8 @@ class LedgerOperator(LedgerAccess, ABC):
 
     Args:
         skip_if_succeeded: whether a success marker ends the task in success, with the XCom it had.
-        deadline: seconds from the first submission in which the work has to be done; then it is stopped and fails.
+        deadline: duration within which the work has to finish, from its first submission, such as 6h (a number is
+            seconds); then it is stopped and the task fails.
         **kwargs: of `LedgerAccess` and of Airflow's BaseOperator.
     """
 
@@ -70,12 +72,13 @@ class LedgerOperator(LedgerAccess, ABC):
         self,
         *,
         skip_if_succeeded: bool = True,
-        deadline: int | None = None,
+        deadline: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.skip_if_succeeded = skip_if_succeeded
-        self.deadline = deadline
+        with as_airflow_error():
+            self.deadline = job_options(deadline=deadline).deadline
         self._killed = threading.Event()
 
     # What a kind of work has of its own

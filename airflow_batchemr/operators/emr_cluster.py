@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowException
 from airflow_batchemr import settings
 from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
+from airflow_batchemr.aws.emr.options import cluster_options, owner_tag
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
@@ -18,8 +19,8 @@ from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.submissions import adopt, conclude
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
-from airflow_batchemr.operators.emr_words import cluster_words, owner_tag
 from airflow_batchemr.operators.ledger_access import LedgerAccess
+from airflow_batchemr.operators.options import check_when_parsed
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class EmrCreateClusterOperator(EmrOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_when_parsed(cluster_options, cluster)
         self.cluster = cluster
         self.needs = needs
         self.used_by = list(used_by)
@@ -69,7 +71,7 @@ class EmrCreateClusterOperator(EmrOperator):
         """A cluster that the teardown task ends."""
         needs = Needs.of_values(self.needs or {})
         pythons = environments(self.clients, needs.python_env, self.folder())
-        options = ClusterOptions(cluster_words(self.cluster), needs, pythons, owner_tag(self.owner))
+        options = ClusterOptions(cluster_options(self.cluster), needs, pythons, owner_tag(self.owner))
         options.request(self.identity, 0, (), stays=True, variant=Variant())
         return SharedCluster(
             options=options,
@@ -81,7 +83,7 @@ class EmrCreateClusterOperator(EmrOperator):
 
     def log_uri(self) -> str | None:
         """As the cluster's options have it."""
-        options = cluster_words(self.cluster)
+        options = cluster_options(self.cluster)
         return options.overrides.get("LogUri") or options.log_uri
 
     def finish(self, outcome: Outcome) -> Any:

@@ -8,6 +8,7 @@ from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.clusters import ALIVE, Cluster
 from airflow_batchemr.aws.emr.existing_cluster import ExistingCluster
+from airflow_batchemr.aws.emr.options import cluster_options, owner_tag, split_commands, step_options
 from airflow_batchemr.aws.emr.own_cluster import OwnCluster
 from airflow_batchemr.aws.emr.preflight import check_versions
 from airflow_batchemr.aws.emr.python_env import environments
@@ -15,9 +16,11 @@ from airflow_batchemr.aws.emr.request import STEPS_AT_CREATION, Variant
 from airflow_batchemr.aws.emr.running_cluster import running_cluster
 from airflow_batchemr.aws.emr.step_configs import plan_steps
 from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.options import job_options
+from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
-from airflow_batchemr.operators.emr_words import cluster_words, owner_tag, step_words
+from airflow_batchemr.operators.options import check_when_parsed, unresolved
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
@@ -59,10 +62,12 @@ class StepsOperator(EmrOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.steps = steps
-        self.on_failure = on_failure
+        with as_airflow_error():
+            self.steps = split_commands(steps)
+            self.on_failure = job_options(on_failure=on_failure).on_failure
+            self.env = env if unresolved(env) else job_options(env=env).env
+        check_when_parsed(step_options, self.steps)
         self.resume_steps = resume_steps
-        self.env = env
         self._environments: dict[str, Environment] | None = None
 
     def streams(self) -> dict[int, list[str]]:
@@ -77,7 +82,7 @@ class StepsOperator(EmrOperator):
         variables = self.identity.environment(0)
         return plan_steps(
             self.step_models(),
-            on_failure=self.on_failure,  # type: ignore[arg-type]
+            on_failure=self.on_failure,
             environment={**{name: variables[name] for name in _STABLE}, **(self.env or {})},
             pythons={name: one.python for name, one in self.environments().items()},
         )
@@ -94,7 +99,7 @@ class StepsOperator(EmrOperator):
 
     def step_models(self) -> list[Step]:
         """The steps' words; raises `InvalidRequest`."""
-        return step_words(list(self.steps) if not isinstance(self.steps, str) else self.steps)
+        return step_options(self.steps)
 
     def finish(self, outcome: Outcome) -> Any:
         """Write the marker; return the XCom."""
@@ -121,17 +126,20 @@ class EphemeralEmrOperator(StepsOperator):
 
     def __init__(self, *, cluster: dict[str, Any], steps: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(steps=steps, **kwargs)
+        check_when_parsed(cluster_options, cluster)
         self.cluster = cluster
 
     def log_uri(self) -> str | None:
         """As the cluster's words have it."""
-        words = cluster_words(self.cluster)
+        words = cluster_options(self.cluster)
         return words.overrides.get("LogUri") or words.log_uri
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> OwnCluster:  # noqa: ARG002 - of the base class
         """On a cluster of its own."""
         self._planned = planned = self.planned()
-        options = ClusterOptions(cluster_words(self.cluster), self.needs(), self.environments(), owner_tag(self.owner))
+        options = ClusterOptions(
+            cluster_options(self.cluster), self.needs(), self.environments(), owner_tag(self.owner)
+        )
         configs = [step.config("check", options.step_default) for step in planned]
         options.request(self.identity, 0, configs[:STEPS_AT_CREATION], stays=False, variant=Variant())
         return OwnCluster(

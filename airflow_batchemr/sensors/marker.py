@@ -31,7 +31,8 @@ class S3MarkerSensor(BaseOperator):
         state: State URI of the other pipeline. Defaults to `[batchemr] state` in Airflow's configuration.
         timeout: Maximum number of seconds to wait. Defaults to no limit.
         aws_conn_id: Airflow connection.
-        region: AWS region.
+        region: AWS region. Defaults to that of the connection.
+        region_name: The amazon provider's name for `region`.
         **kwargs: Arguments of Airflow's BaseOperator.
     """
 
@@ -48,6 +49,7 @@ class S3MarkerSensor(BaseOperator):
         timeout: float | None = None,
         aws_conn_id: str | None = "aws_default",
         region: str | None = None,
+        region_name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,7 +59,7 @@ class S3MarkerSensor(BaseOperator):
         self.state = state
         self.timeout = timeout
         self.aws_conn_id = aws_conn_id
-        self.region = region
+        self.region = region or region_name
 
     def execute(self, context: Context) -> Any:
         """Return the URI of the marker if it exists, or defer until it does."""

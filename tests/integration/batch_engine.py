@@ -8,7 +8,7 @@ from dataclasses import replace
 import boto3
 
 from airflow_batchemr.aws.batch.backend import BatchBackend
-from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.engine.job_identity import JobIdentity
@@ -65,12 +65,12 @@ class Job:
     """One job of a run; each `attempt` of it is a try of Airflow's that may die at any call."""
 
     def __init__(
-        self, state, command, size, *, in_job=False, name="job", after=None, waits_for_children=False, **words
+        self, state, command, size, *, in_job=False, name="job", after=None, waits_for_children=False, **options
     ):
         self.waits_for_children = waits_for_children
         self.after = after
         self.state, self.size, self.in_job = state, size, in_job
-        self.words = BatchWords(queue="default", image="busybox", command=command, **words)
+        self.options = batch_options({"queue": "default", "image": "busybox", "command": command, **options})
         self.identity = JobIdentity(state, "dag", "2026-11-20T000000Z", name, "manual", name)
 
     def ledger(self, through=None):
@@ -80,7 +80,7 @@ class Job:
     def backend(self, through=None, *, rerun_token=None, try_number=1):
         through = through or clients()
         return BatchBackend(
-            options=self.words,
+            options=self.options,
             size=self.size,
             clients=through,
             ledger=self.ledger(through),

@@ -10,13 +10,13 @@ import gzip
 import boto3
 import pytest
 from airflow.sdk import DAG
+from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions, job_run_target
+from airflow_batchemr.aws.emr.submissions import StoppedError
 from botocore.stub import ANY, Stubber
 
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
-from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions, job_run_target
 from airflow_batchemr.aws.emr.job_runs import token
-from airflow_batchemr.aws.emr.submissions import StoppedError
 from airflow_batchemr.aws.errors import Expired, InvalidRequest
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger

@@ -7,13 +7,13 @@ import time
 from datetime import timedelta
 
 import pytest
+from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.emr import own_cluster
 from airflow_batchemr.aws.emr.existing_cluster import Guest
 from airflow_batchemr.aws.emr.own_cluster import ClusterWords, OwnCluster
 from airflow_batchemr.aws.emr.step_configs import plan_steps
-from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from airflow_batchemr.aws.errors import AwsError, NotAllowed, Throttled
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger, Marker

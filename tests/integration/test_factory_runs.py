@@ -58,6 +58,7 @@ def test_a_batch_job_runs_with_its_own_cluster(aws, run_dag, only_dag, work):
     assert finished.tasks == {
         "beside.create_cluster": "success",
         "beside": "success",
+        "beside.terminate_cluster.after_finished": "success",
         "beside.terminate_cluster": "success",
     }
     (cluster,) = aws.client("emr").list_clusters()["Clusters"]
@@ -83,6 +84,7 @@ def test_a_cluster_is_terminated_when_its_job_fails(aws, run_dag, only_dag, work
     assert finished.tasks == {
         "work.create_cluster": "success",
         "work": "failed",
+        "work.terminate_cluster.after_finished": "success",
         "work.terminate_cluster": "success",
         "after": "upstream_failed",
     }

@@ -14,7 +14,6 @@ from airflow_batchemr.aws.emr.submissions import EmrSubmissions
 from botocore.stub import Stubber
 from typer.testing import CliRunner
 
-from airflow_batchemr.aws.batch.options import BatchWords
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.clients import Clients, boto3_clients
 from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
@@ -25,7 +24,7 @@ from airflow_batchemr.cli.inventory import job_runs
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger, Marker, Result, StopRequest
-from airflow_batchemr.pipeline_file.models import Emr, Spark
+from airflow_batchemr.pipeline_file.models import Batch, Emr, Spark
 
 STATE = "s3://data/_batchemr"
 
@@ -55,7 +54,7 @@ class Work:
         """Start an array of 2 that sleeps, and return its id."""
         ledger, identity = self.ledger(job), self.identity(job)
         state = ledger.read()
-        words = BatchWords(queue="default", definition="own:1", command="sleep 300")
+        words = Batch(queue="default", definition="own:1", command=["sleep", "300"])
         definition = self.clients.batch.describe_job_definitions(jobDefinitions=["own:1"])["jobDefinitions"][0]
         requests = submission_requests(
             words, definition, identity, state.next_number, IndexSet.range(2), size=2

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow_batchemr.aws.batch.data_arrays import DataArray
-    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, LedgerState, Request, Submission
+    from airflow_batchemr.pipeline_file.models import Batch
 
 
 @dataclass(kw_only=True)
@@ -47,7 +47,7 @@ class BatchBackend:
         wait_for_children: whether the job ends only when the jobs have ended that its programs started.
     """
 
-    options: BatchWords
+    options: Batch
     size: int
     clients: Clients
     ledger: JobLedger
@@ -63,7 +63,7 @@ class BatchBackend:
 
     def __post_init__(self) -> None:
         self._work = ArrayWork(
-            self.size, memory_sizes=max(1, len(self.options.memory_steps)), resumable=self.options.preamble
+            self.size, memory_sizes=max(1, len((self.options.memory or []))), resumable=self.options.preamble
         )
 
     def units(self, state: LedgerState) -> IndexSet:
@@ -91,11 +91,13 @@ class BatchBackend:
         """
         limits.check_same_size(state, self.size)
         if self._definition is None:
-            if self.options.registered is None:  # what can be found without AWS is found before anything is registered
+            if (
+                self.options.registered_definition is None
+            ):  # what can be found without AWS is found before anything is registered
                 one = IndexSet.of([plan.indices.lowest])
                 first = replace(plan, indices=one) if self.options.preamble else plan
                 self._requests({**definition_request(self.options), "jobDefinitionArn": "own"}, first, {})
-            check_queue(self.clients, self.options.queue)
+            check_queue(self.clients, str(self.options.job_queue))
             self._definition = ensure_definition(self.clients, self.options)
         after = None if self.index_of is None else parts_after(self._state_of(self.index_of), plan.indices)
         if after == []:
@@ -118,7 +120,7 @@ class BatchBackend:
         environment: Mapping[str, str],
         after: list[tuple[IndexSet, str | None]] | None = None,
     ) -> list[Request]:
-        steps = self.options.memory_steps
+        steps = self.options.memory or []
         return submission_requests(
             self.options,
             definition,

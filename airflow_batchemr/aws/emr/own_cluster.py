@@ -9,7 +9,7 @@ from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.step_work import StepWork
 from airflow_batchemr.aws.emr.submission_view import plain
-from airflow_batchemr.core.errors import InvalidRequest, Throttled
+from airflow_batchemr.core.errors import AwsError, InvalidRequest, Throttled
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.ledger import Handle, Request
@@ -63,7 +63,9 @@ def start(clients: Clients, request: Request, sleep: Callable[[float], object]) 
     call: dict[str, Any] = dict(request.request)
     cluster_id = call.get("JobFlowId")
     if cluster_id is None:
-        return Handle(kind="emr", cluster_id=clusters.create(clients, call, sleep=sleep))
+        cluster_id = clusters.create(clients, call, sleep=sleep)
+        titles = dict(zip(request.indices, (step["Name"] for step in call.get("Steps", ())), strict=False))
+        return Handle(kind="emr", cluster_id=cluster_id, step_ids=_step_ids(clients, cluster_id, titles))
     try:
         ids = steps.add(clients, cluster_id, call["Steps"], sleep=sleep)
     except InvalidRequest as error:
@@ -72,6 +74,14 @@ def start(clients: Clients, request: Request, sleep: Callable[[float], object]) 
             raise
         raise Throttled(f"{error}. The cluster {cluster_id} has ended, so the steps run on another one") from error
     return Handle(kind="steps", cluster_id=cluster_id, step_ids=dict(zip(request.indices, ids, strict=True)))
+
+
+def _step_ids(clients: Clients, cluster_id: str, titles: dict[int, str]) -> dict[int, str]:
+    """Ids of the steps of a new cluster; empty where EMR does not show them now."""
+    try:
+        return steps.find(clients, cluster_id, titles) if titles else {}
+    except AwsError:
+        return {}
 
 
 @dataclass(kw_only=True)

@@ -1,29 +1,29 @@
-"""The text of one pipeline out of a file, without parsing the others."""
+"""Extract the text of one pipeline from a file without parsing the others."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.pipeline_file.vocabulary import RESERVED
+from airflow_batchemr.pipeline_file.known_keys import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: A line that begins at the left margin and is no comment.
+#: A line without indentation that is not a comment.
 _LINE = re.compile(r"(?:\A|\n)([^ \t\r\n#][^\n]*)")
-#: A key, as people write it; all else at the margin (documents, quotes, lists, flow style, …) is unusual.
+#: A plain key. Anything else without indentation (documents, quotes, lists, flow style, …) requires a full parse.
 _KEY = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)[ \t]*:(?:[ \t\r]|\Z)")
-#: The `---` above a file, which changes nothing.
+#: A document start at the beginning of a file.
 _START = re.compile(r"---(?:[ \t]+#.*|[ \t\r]*)")
 _INDENTED = re.compile(r"^[ \t]+[^\s#]", re.MULTILINE)
 _ANCHOR = re.compile(r"(?:^|[\s\[{,:-])&[A-Za-z0-9_]", re.MULTILINE)
 
 
-def entries(text: str) -> list[tuple[str, int]] | None:
-    """The top-level keys of a file and where they begin; None where the text is unusual."""
+def _top_level_keys(text: str) -> list[tuple[str, int]] | None:
+    """The top-level keys of a file and their offsets; None if finding them requires a full parse."""
     if text.count("\r") != text.count("\r\n") or any(mark in text for mark in "\x85\u2028\u2029"):
-        return None  # YAML begins a new line there
+        return None  # line breaks in YAML
     found: list[tuple[str, int]] = []
     started = False
     for line in _LINE.finditer(text):
@@ -39,28 +39,28 @@ def entries(text: str) -> list[tuple[str, int]] | None:
     return found
 
 
-def slice_text(text: str, names: Sequence[str], *, reserved: bool = False, blank: bool = True) -> str | None:
-    """The text of some top-level entries.
+def extract_entries(text: str, names: Sequence[str], *, reserved: bool = False, blank: bool = True) -> str | None:
+    """Extract top-level entries from a file.
 
     Args:
-        text: a whole file.
-        names: the entries; a pipeline of a matrix is found by the beginning of its name.
-        reserved: `defaults`, `env` and `vars` as well.
-        blank: what is left out becomes empty lines, so that line numbers stay.
+        text: the text of the file.
+        names: names of pipelines; one that is created by a matrix matches the entry whose key its name starts with.
+        reserved: also extract `defaults`, `env` and `vars`.
+        blank: replace omitted entries by empty lines, to keep line numbers.
 
     Returns:
-        empty where there is no such entry; None where the text is unusual, so that the whole has to be parsed.
+        the text, empty if there is no such entry; None if the file requires a full parse.
     """
-    keys = entries(text)
+    keys = _top_level_keys(text)
     if keys is None or ("&" in text and _ANCHOR.search(text)):
         return None
     parts, at, found = [], 0, 0
-    for place, (key, start) in enumerate(keys):
+    for index, (key, start) in enumerate(keys):
         named = any(key == name or name.startswith(f"{key}_") for name in names)
         if not (named or (reserved and key in RESERVED)):
             continue
         found += named
-        end = keys[place + 1][1] if place + 1 < len(keys) else len(text)
+        end = keys[index + 1][1] if index + 1 < len(keys) else len(text)
         if blank:
             parts.append("\n" * text.count("\n", at, start))
         parts.append(text[start:end])
@@ -68,6 +68,6 @@ def slice_text(text: str, names: Sequence[str], *, reserved: bool = False, blank
     return "".join(parts) if found else ""
 
 
-def names_in(text: str) -> list[str]:
-    """The pipelines of a text that `slice_text` can slice."""
-    return [name for name, _ in dict(entries(text) or ()).items() if name not in RESERVED]
+def pipeline_names(text: str) -> list[str]:
+    """The pipeline names of a file that `extract_entries` supports."""
+    return [name for name in dict(_top_level_keys(text) or ()) if name not in RESERVED]

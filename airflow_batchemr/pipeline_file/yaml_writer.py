@@ -1,4 +1,4 @@
-"""A pipeline file as YAML text that people like to read: block style, the order of the data, comments at the place."""
+"""Write a pipeline file as readable YAML, with comments above the entries that they refer to."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 _WIDTH = 110
-#: Entries of a mapping that may stand in one line.
+#: Maximum number of entries of a mapping in flow style.
 _FLOW_ENTRIES = 4
-#: Texts that need no quotes, if they do not read as a number or a word of YAML besides.
+#: Text that needs no quotes, unless it reads as a number or a constant.
 _PLAIN = re.compile(r"[A-Za-z0-9_./+$][A-Za-z0-9_./+$=@%:-]*( [A-Za-z0-9_./+$=@%(][A-Za-z0-9_./+$=@%():-]*)*")
-#: What a literal block cannot hold, or would not keep.
+#: Characters that a literal block cannot represent.
 _UNPRINTABLE = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
 
 
@@ -28,24 +28,24 @@ def dump(file: Mapping[str, Any], comments: Mapping[Path, Iterable[str]] | None 
     """Write a pipeline file.
 
     Args:
-        file: plain values: mappings with text keys, lists, texts, numbers, booleans, null.
-        comments: paragraphs by the keys of the entry that they stand above; where there is no such entry they stand
-            above the nearest one.
-        header: comment at the top.
+        file: plain values: mappings with text keys, lists, text, numbers, booleans, null.
+        comments: paragraphs by the path of the entry that they refer to; if it does not exist, they are written above
+            its closest parent.
+        header: comment at the top of the file.
 
     Returns:
-        YAML that the package's reader reads as the same values.
+        YAML that `reader.read` parses to the same values.
     """
-    remarks = _above(file, comments or {})
+    by_entry = _existing_entries(file, comments or {})
     lines = _comment(header, 0) + ([""] if header else [])
     for position, (name, pipeline) in enumerate(file.items()):
         lines += [""] if position else []
-        lines += [*_remarks((name,), 0, remarks), f"{_scalar(name)}:", *_children(pipeline, (name,), 2, remarks)]
+        lines += [*_comments_of((name,), 0, by_entry), f"{_scalar(name)}:", *_children(pipeline, (name,), 2, by_entry)]
     return "\n".join(lines) + "\n"
 
 
-def _above(file: Mapping[str, Any], comments: Mapping[Path, Iterable[str]]) -> dict[Path, list[str]]:
-    """The comments by the entries that are there; only entries on lines of their own can have one above."""
+def _existing_entries(file: Mapping[str, Any], comments: Mapping[Path, Iterable[str]]) -> dict[Path, list[str]]:
+    """The comments by the path of an existing entry: the entry itself or its closest parent."""
     found: dict[Path, list[str]] = {}
     for path, paragraphs in comments.items():
         value: Any = file
@@ -70,45 +70,45 @@ def _comment(text: str, indent: int) -> list[str]:
     ]
 
 
-def _remarks(path: Path, indent: int, remarks: Mapping[Path, list[str]]) -> list[str]:
-    texts = (" ".join(text.split()) for text in remarks.get(path, []))
+def _comments_of(path: Path, indent: int, comments: Mapping[Path, list[str]]) -> list[str]:
+    texts = (" ".join(text.split()) for text in comments.get(path, []))
     return [line for text in texts for line in _comment(_UNPRINTABLE.sub("\ufffd", text), indent)]
 
 
-def _has_remark(path: Path, remarks: Mapping[Path, list[str]]) -> bool:
-    return any(len(other) > len(path) and other[: len(path)] == path for other in remarks)
+def _has_comment_inside(path: Path, comments: Mapping[Path, list[str]]) -> bool:
+    return any(len(other) > len(path) and other[: len(path)] == path for other in comments)
 
 
-def _children(value: Any, path: Path, indent: int, remarks: Mapping[Path, list[str]]) -> list[str]:
+def _children(value: Any, path: Path, indent: int, comments: Mapping[Path, list[str]]) -> list[str]:
     """The lines of a mapping or a list in block style."""
     pad, lines = " " * indent, []
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         at = (*path, key)
-        lines += _remarks(at, indent, remarks)
+        lines += _comments_of(at, indent, comments)
         head = f"{pad}{_scalar(key)}:" if isinstance(value, dict) else f"{pad}-"
         if isinstance(item, str) and (indicator := _literal(item)):
             lines += [
                 f"{head} {indicator}",
                 *(f"{pad}  {line}".rstrip() for line in item.removesuffix("\n").split("\n")),
             ]
-        elif not _has_remark(at, remarks) and _fits(f"{head} {_flow(item)}", item):
+        elif not _has_comment_inside(at, comments) and _fits(f"{head} {_flow(item)}", item):
             lines.append(f"{head} {_flow(item)}")
         elif isinstance(value, dict):
-            lines += [head, *_children(item, at, indent + 2, remarks)]
+            lines += [head, *_children(item, at, indent + 2, comments)]
         else:
-            lines += _item(_children(item, at, indent + 2, remarks), pad)
+            lines += _item(_children(item, at, indent + 2, comments), pad)
     return lines
 
 
 def _item(inner: list[str], pad: str) -> list[str]:
-    """A list's item in block style: the dash stands before its first line that is no comment."""
+    """A list item in block style: the dash precedes its first line that is not a comment."""
     first = next(number for number, line in enumerate(inner) if not line.lstrip().startswith("#"))
     comments = [line.removeprefix("  ") for line in inner[:first]]
     return [*comments, f"{pad}- {inner[first].lstrip()}", *inner[first + 1 :]]
 
 
 def _fits(line: str, value: Any) -> bool:
-    """Whether a value is shown on its key's line: scalars always, what is short and flat too."""
+    """Whether a value fits on the line of its key: scalars always, short and flat collections too."""
     if not isinstance(value, dict | list) or not value:
         return True
     if len(line) > _WIDTH:
@@ -126,7 +126,7 @@ def _is_flat(value: Any) -> bool:
 
 
 def _literal(value: Any) -> str | None:
-    """The indicator of a literal block that keeps a text of several lines; None where quotes have to."""
+    """The indicator of the literal block for a multi-line text; None if the text must be quoted."""
     if not isinstance(value, str) or "\n" not in value.rstrip("\n") or _UNPRINTABLE.search(value):
         return None
     lines = value.split("\n")

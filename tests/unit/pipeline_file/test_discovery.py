@@ -1,4 +1,4 @@
-"""Which files of a folder are looked into for one pipeline."""
+"""Finding the files of a folder that define a pipeline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ sys.addaudithook(_note)
 
 @pytest.fixture
 def folder(tmp_path):
-    """`folder(files)`: a folder with these files."""
+    """`folder(files)` creates a folder with these files."""
 
     def write(files):
         for name, text in files.items():
@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def load_one(monkeypatch):
-    """`load_one(folder, name)`: the pipeline as a worker gets it, the files it opened and those it parsed."""
+    """`load_one(folder, name)` loads a pipeline like a worker; returns it with the opened and parsed files."""
     parsed = []
     read = loading.read
 
@@ -52,30 +52,30 @@ def load_one(monkeypatch):
         OPENED.clear()
         parsed.clear()
         for file in files_for(path, name):
-            if name in (spec := load_file(file, only=name)).pipelines:
-                return spec.pipelines[name], list(OPENED), list(parsed)
+            if name in (loaded := load_file(file, only=name)).pipelines:
+                return loaded.pipelines[name], list(OPENED), list(parsed)
         return None, list(OPENED), list(parsed)
 
     return load
 
 
-def test_of_a_hundred_files_one_is_parsed(folder, load_one):
-    """The file of another name is found by its bytes: each is opened once at most, that one alone is parsed."""
+def test_only_the_file_that_defines_the_pipeline_is_parsed(folder, load_one):
+    """In a folder of 100 files with other names, each file is opened at most once and one is parsed."""
     files = {f"f{n:02d}.yaml": f"p{n:02d}:\n  schedule: '@daily'\n  batch: {JOB}\n" for n in range(100)}
     found, opened, parsed = load_one(folder(files), "p90")
     assert (found.name, ["f90.yaml"]) == ("p90", parsed)
     assert sorted([*list(files)[:91], "f90.yaml"]) == sorted(opened)
 
 
-def test_a_file_of_the_pipelines_name_is_the_only_one_opened(folder, load_one):
-    """People name files after pipelines: the others are not even read."""
+def test_a_file_named_like_the_pipeline_is_the_only_one_opened(folder, load_one):
+    """The other files are not even read."""
     files = {f"f{n:02d}.yaml": f"p{n:02d}: {{batch: {JOB}}}\n" for n in range(10)}
     found, opened, parsed = load_one(folder({**files, "sub/theirs.yaml": f"theirs: {{batch: {JOB}}}\n"}), "theirs")
     assert ("theirs", ["theirs.yaml"], ["theirs.yaml"]) == (found.name, opened, parsed)
 
 
-def test_words_and_texts_of_a_file_are_not_taken_for_its_pipelines(folder, load_one):
-    """The name may stand anywhere in a file; it counts as a key at the left margin."""
+def test_a_name_elsewhere_in_a_file_is_not_a_match(folder, load_one):
+    """Only a top-level key matches."""
     text = f"a:\n  schedule: '@daily'\n  description: 'like jobs: but another'\n  jobs: {{x: {{batch: {JOB}}}}}\n"
     last = f"jobs_of_all:\n  batch: {JOB}\n"
     found, _, parsed = load_one(folder({"a.yaml": text, "b.yaml": f"---\n{text}", "c.yaml": last}), "jobs_of_all")
@@ -106,13 +106,13 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("text", LAYOUTS.values(), ids=list(LAYOUTS))
-def test_a_pipeline_is_found_however_its_file_is_written(folder, load_one, text):
-    """What YAML takes for a pipeline of that name is found, behind files that only look like it."""
+def test_a_pipeline_is_found_in_any_yaml_style(folder, load_one, text):
+    """Even if other files contain a similar name."""
     files = {"a.yaml": f"x_e: {{batch: {JOB}}}\n", "b.yaml": "{x: [\n", "defaults.yaml": "vars: {regions: [eu]}\n"}
-    place = folder({**files, "m.yaml": text})
-    assert "x_eu" in load_file(place / "m.yaml").pipelines
-    found, opened, parsed = load_one(place, "x_eu")
-    assert found == load_file(place / "m.yaml").pipelines["x_eu"]
+    path = folder({**files, "m.yaml": text})
+    assert "x_eu" in load_file(path / "m.yaml").pipelines
+    found, opened, parsed = load_one(path, "x_eu")
+    assert found == load_file(path / "m.yaml").pipelines["x_eu"]
     assert "a.yaml" not in parsed
     assert len(opened) <= 8
 
@@ -127,8 +127,8 @@ def test_a_pipeline_is_found_however_its_file_is_written(folder, load_one, text)
         ('say "hello"', "say-hello"),
     ],
 )
-def test_a_process_of_sundials_is_found_by_a_part_of_its_name(folder, load_one, written, name):
-    """Its name is made fit for AWS; the file is parsed, and no other whose bytes cannot give that name."""
+def test_a_sundial_process_is_found_by_a_part_of_its_name(folder, load_one, written, name):
+    """The importer replaces characters that AWS does not allow; files that cannot contain the name are not parsed."""
     command = {"batch_image_command": {"image": "i", "tag": "1", "command": ["c"], "memory": 512, "vCpus": 1}}
     task = {"task_definition_name": "t", "executable": command, "max_attempts": 1, "backoff_base_seconds": 1}
     process = {"process_definition_name": written, "task_definitions": [task]}
@@ -138,13 +138,13 @@ def test_a_process_of_sundials_is_found_by_a_part_of_its_name(folder, load_one, 
         "b.json": json.dumps(process),
         "defaults.yaml": "defaults: {batch: {queue: q}}",
     }
-    place = folder(files)
-    assert [name] == list(load_file(place / "b.json").pipelines)
-    assert name == load_one(place, name)[0].name
-    assert name == "process" or [place / "b.json"] == list(files_for(place, name))
+    path = folder(files)
+    assert [name] == list(load_file(path / "b.json").pipelines)
+    assert name == load_one(path, name)[0].name
+    assert name == "process" or [path / "b.json"] == list(files_for(path, name))
 
 
-def test_the_files_of_a_folder_are_in_the_order_of_their_paths(folder):
-    """So that the first of two pipelines of one name is the same everywhere."""
-    place = folder(dict.fromkeys(("b.yaml", "a-1/x.yml", "a/z.json", "a.yaml", "defaults.yaml", ".h/x.yaml"), ""))
-    assert sorted([place / "b.yaml", place / "a-1/x.yml", place / "a/z.json", place / "a.yaml"]) == find_files(place)
+def test_the_files_of_a_folder_are_sorted_by_path(folder):
+    """On every machine, the same one of two pipelines with the same name comes first."""
+    path = folder(dict.fromkeys(("b.yaml", "a-1/x.yml", "a/z.json", "a.yaml", "defaults.yaml", ".h/x.yaml"), ""))
+    assert sorted([path / "b.yaml", path / "a-1/x.yml", path / "a/z.json", path / "a.yaml"]) == find_files(path)

@@ -1,4 +1,4 @@
-"""The jobs of a pipeline and what waits for what: as text, as Mermaid, as SVG."""
+"""Render the dependency graph of a pipeline as text, Mermaid, SVG or JSON."""
 
 from __future__ import annotations
 
@@ -14,64 +14,64 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.models import Array, Emr, Job, Pipeline, Schedule
 
 
-def text(pipeline: Pipeline) -> str:
-    """A tree: each job under the one that it waits for longest, with the others that it waits for."""
+def as_text(pipeline: Pipeline) -> str:
+    """A tree: each job below its last upstream job, followed by all of its upstream jobs."""
     levels = _levels(pipeline)
-    under: dict[str | None, list[str]] = {}
+    children: dict[str | None, list[str]] = {}
     for name, job in pipeline.jobs.items():
         last = max(job.after, key=lambda other: levels[other], default=None)
-        under.setdefault(last, []).append(name)
-    rows = [(" ".join((pipeline.name, schedule_words(pipeline.schedule))), "")]
-    stack = _branches(under.get(None, []), "")
+        children.setdefault(last, []).append(name)
+    rows = [(" ".join((pipeline.name, describe_schedule(pipeline.schedule))), "")]
+    stack = _branches(children.get(None, []), "")
     while stack:
         name, branch, inner = stack.pop()
         job = pipeline.jobs[name]
-        waits = ", ".join(f"{other}{'' if rule == 'succeeded' else f' ({rule})'}" for other, rule in job.after.items())
-        rows.append((f"{branch} {name}", f"{kind(job)}{f', after {waits}' if waits else ''}"))
-        stack += _branches(under.get(name, []), inner)
+        after = ", ".join(f"{other}{'' if rule == 'succeeded' else f' ({rule})'}" for other, rule in job.after.items())
+        rows.append((f"{branch} {name}", f"{describe_job(job)}{f', after {after}' if after else ''}"))
+        stack += _branches(children.get(name, []), inner)
     width = max(len(branch) for branch, _ in rows[1:]) if len(rows) > 1 else 0
-    return "".join(f"{branch:<{width}}  {words}\n" if words else f"{branch}\n" for branch, words in rows)
+    return "".join(f"{branch:<{width}}  {text}\n" if text else f"{branch}\n" for branch, text in rows)
 
 
 def _branches(names: list[str], before: str) -> list[tuple[str, str, str]]:
-    """Name, the line that leads to it, and the line before what comes under it; the first one last, to be popped."""
+    """A stack of names, the first on top, with the branch before each and the prefix of the lines below it."""
     last = len(names) - 1
-    made = [
-        (name, f"{before}{'└─' if place == last else '├─'}", f"{before}{'   ' if place == last else '│  '}")
-        for place, name in enumerate(names)
+    branches = [
+        (name, f"{before}{'└─' if index == last else '├─'}", f"{before}{'   ' if index == last else '│  '}")
+        for index, name in enumerate(names)
     ]
-    return made[::-1]
+    return branches[::-1]
 
 
-def data(pipeline: Pipeline) -> dict[str, Any]:
-    """For machines: name, and of each job name, what it is, and names and rules of `after`."""
-    jobs = [{"name": name, "kind": kind(job), "after": dict(job.after)} for name, job in pipeline.jobs.items()]
+def as_data(pipeline: Pipeline) -> dict[str, Any]:
+    """Plain values for JSON: the pipeline's jobs, with their kind and upstream jobs, and its clusters."""
+    jobs = [{"name": name, "kind": describe_job(job), "after": dict(job.after)} for name, job in pipeline.jobs.items()]
     return {"pipeline": pipeline.name, "jobs": jobs, "clusters": list(pipeline.clusters)}
 
 
-def mermaid(pipeline: Pipeline) -> str:
-    """A Mermaid flowchart; GitHub and many wikis draw it."""
-    ids = {name: f"j{place}" for place, name in enumerate(pipeline.jobs)}
+def as_mermaid(pipeline: Pipeline) -> str:
+    """A Mermaid flowchart, which GitHub and many wikis render."""
+    ids = {name: f"j{index}" for index, name in enumerate(pipeline.jobs)}
     lines = ["flowchart LR"]
     for name, job in pipeline.jobs.items():
-        lines.append(f'  {ids[name]}["{_mermaid(name)}<br/>{_mermaid(kind(job))}"]')
+        lines.append(f'  {ids[name]}["{_mermaid(name)}<br/>{_mermaid(describe_job(job))}"]')
     for name, job in pipeline.jobs.items():
         for other, rule in job.after.items():
             arrow = "-->" if rule == "succeeded" else f"-->|{rule}|"
             lines.append(f"  {ids[other]} {arrow} {ids[name]}")
-    for place, cluster in enumerate(pipeline.clusters):
-        lines.append(f'  c{place}(["{_mermaid(cluster)}<br/>EMR cluster"])')
+    for index, cluster in enumerate(pipeline.clusters):
+        lines.append(f'  c{index}(["{_mermaid(cluster)}<br/>EMR cluster"])')
         users = [ids[name] for name, job in pipeline.jobs.items() if job.emr is not None and job.emr.cluster == cluster]
-        lines += [f"  c{place} -.- {user}" for user in users]
+        lines += [f"  c{index} -.- {user}" for user in users]
     return "\n".join(lines) + "\n"
 
 
-def _mermaid(words: str) -> str:
-    return escape(words, {'"': "#quot;"})
+def _mermaid(text: str) -> str:
+    return escape(text, {'"': "#quot;"})
 
 
-#: Pixels.
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 200, 48, 80, 20, 20
+#: Size of a box, gaps between boxes and the margin, in pixels.
+_WIDTH, _HEIGHT, _COLUMN_GAP, _ROW_GAP, _MARGIN = 200, 48, 80, 20, 20
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ class _Box:
     y: int
 
 
-def svg(pipeline: Pipeline) -> str:
-    """A picture: a column for each step of the longest way there."""
+def as_svg(pipeline: Pipeline) -> str:
+    """An SVG image; the column of a job is the length of the longest path to it."""
     boxes = _boxes(pipeline)
-    right = max((box.x for box in boxes.values()), default=0) + _WIDTH + _EDGE
-    bottom = max((box.y for box in boxes.values()), default=0) + _HEIGHT + _EDGE
+    right = max((box.x for box in boxes.values()), default=0) + _WIDTH + _MARGIN
+    bottom = max((box.y for box in boxes.values()), default=0) + _HEIGHT + _MARGIN
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}"',
         f'  viewBox="0 0 {right} {bottom}"',
@@ -99,11 +99,11 @@ def svg(pipeline: Pipeline) -> str:
             lines += _edge(boxes[other], boxes[name], rule)
     for name, job in pipeline.jobs.items():
         box, fill = boxes[name], "#fff4e0" if job.batch is not None else "#e0f0ff"
-        words = escape(_short(kind(job), 32))
+        kind = escape(_shorten(describe_job(job), 32))
         lines += [
             f'<rect x="{box.x}" y="{box.y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{fill}" stroke="#555"/>',
-            f'<text x="{box.x + 10}" y="{box.y + 20}" font-weight="bold">{escape(_short(name, 24))}</text>',
-            f'<text x="{box.x + 10}" y="{box.y + 38}" fill="#555" font-size="11">{words}</text>',
+            f'<text x="{box.x + 10}" y="{box.y + 20}" font-weight="bold">{escape(_shorten(name, 24))}</text>',
+            f'<text x="{box.x + 10}" y="{box.y + 38}" fill="#555" font-size="11">{kind}</text>',
         ]
     return "\n".join([*lines, "</svg>"]) + "\n"
 
@@ -114,7 +114,7 @@ def _boxes(pipeline: Pipeline) -> dict[str, _Box]:
     for name, level in _levels(pipeline).items():
         row = rows.get(level, 0)
         rows[level] = row + 1
-        boxes[name] = _Box(_EDGE + level * (_WIDTH + _ACROSS), _EDGE + row * (_HEIGHT + _DOWN))
+        boxes[name] = _Box(_MARGIN + level * (_WIDTH + _COLUMN_GAP), _MARGIN + row * (_HEIGHT + _ROW_GAP))
     return boxes
 
 
@@ -128,12 +128,12 @@ def _edge(start: _Box, end: _Box, rule: str) -> list[str]:
     return [path] if rule == "succeeded" else [path, label]
 
 
-def _short(words: str, most: int) -> str:
-    return words if len(words) <= most else f"{words[: most - 1]}…"
+def _shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _levels(pipeline: Pipeline) -> dict[str, int]:
-    """How many jobs come one after another before each; the jobs in the order of the file."""
+    """The length of the longest path to each job, in the order of the file."""
     levels: dict[str, int] = {}
     waiting: dict[str, Mapping[str, str]] = {name: job.after for name, job in pipeline.jobs.items()}
     while waiting:
@@ -145,24 +145,24 @@ def _levels(pipeline: Pipeline) -> dict[str, int]:
     return {name: levels[name] for name in pipeline.jobs}
 
 
-def kind(job: Job) -> str:
-    """What a job is, in a few words."""
+def describe_job(job: Job) -> str:
+    """A short description of what a job runs."""
     if job.operator is not None:
         return job.operator.rpartition(".")[2]
-    words = []
+    parts = []
     if job.batch is not None:
-        words.append(f"Batch, {array_words(job.array)}" if job.array is not None else "Batch")
+        parts.append(f"Batch, {describe_array(job.array)}" if job.array is not None else "Batch")
     if job.spark is not None:
-        words.append("Spark")
+        parts.append("Spark")
     if job.steps:
-        words.append(f"{len(job.steps)} step{'s' * (len(job.steps) != 1)}")
+        parts.append(f"{len(job.steps)} step{'s' * (len(job.steps) != 1)}")
     elif job.load or job.save:
-        words.append("s3-dist-cp")
+        parts.append("s3-dist-cp")
     if job.emr is not None:
-        words.append(f"on {_cluster(job.emr)}")
+        parts.append(f"on {_cluster(job.emr)}")
     if job.on is not None:
-        words.append("on EMR Serverless" if job.on.emr_serverless is not None else "on EMR on EKS")
-    return " ".join(words)
+        parts.append("on EMR Serverless" if job.on.emr_serverless is not None else "on EMR on EKS")
+    return " ".join(parts)
 
 
 def _cluster(emr: Emr) -> str:
@@ -170,25 +170,21 @@ def _cluster(emr: Emr) -> str:
     return f"cluster {named}" if named else "its own cluster"
 
 
-def array_words(array: Array) -> str:
-    """How many indices, or where their number comes from."""
+def describe_array(array: Array) -> str:
+    """The number of indices, or where it comes from."""
     if array.size is not None:
         return f"{array.size:,} ind{'ices' if array.size != 1 else 'ex'}"
     if array.pack is not None:
         return f"shards of {array.pack}"
-    return (
-        f"an index for each object of {array.per_object}"
-        if array.per_object
-        else f"an index for each line of {array.rows}"
-    )
+    return f"one index per object of {array.per_object}" if array.per_object else f"one index per line of {array.rows}"
 
 
-def schedule_words(schedule: Schedule | None) -> str:
-    """When it runs, in a few words."""
+def describe_schedule(schedule: Schedule | None) -> str:
+    """A short description of a schedule."""
     if schedule is None:
         return "(no schedule)"
     if schedule.every is not None:
         return f"(every {duration(schedule.every)})"
     if schedule.continuous is not None:
-        return f"(run after run, {duration(schedule.continuous.pause)} between)"
+        return f"(continuous, {duration(schedule.continuous.pause)} pause)"
     return f"({schedule.cron or schedule.timetable or 'after assets'})"
