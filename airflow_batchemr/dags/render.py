@@ -180,7 +180,7 @@ class _Writer:
                 name = names[task.task_id]
                 fails_run = ", on_failure_fail_dagrun=True" if task.fails_run else ""
                 edges.append(f"{_INDENT}{name}.as_teardown(setups={names[task.teardown_of]}{fails_run})")
-                rule = f"{self._of_sdk('TriggerRule')}.{task.trigger_rule.upper()}"
+                rule = f"{self._from_sdk('TriggerRule')}.{task.trigger_rule.upper()}"
                 edges.append(f"{_INDENT}{name}.trigger_rule = {rule}")
         rerun = f'{_INDENT}dag.params["{RERUN}"] = '
         rerun += literal(self._param(options["params"][RERUN]), len(_INDENT), len(rerun))
