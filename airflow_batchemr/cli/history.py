@@ -1,10 +1,9 @@
-"""`batchemr history`: show what ran, from the ledger."""
+"""`batchemr history`: what has run, from the ledger, and from AWS where a result is not recorded."""
 
 from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,33 +14,37 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_batchemr.engine.history import JobHistory, SubmissionHistory
-    from airflow_batchemr.ledger import JobLedger, Ledger
+    from airflow_batchemr.engine.unrecorded import RemoteWorkReader
+    from airflow_batchemr.ledger import Ledger
 
 app = common.new_app()
-#: Number of runs that are read concurrently.
-_THREADS = 8
 
 
 @app.command()
 def history(  # noqa: PLR0917 (all are options)
     pipeline: Annotated[
-        str | None, typer.Argument(help="Dag id. Default: list all pipelines.", show_default=False)
+        str | None, typer.Argument(help="The Dag; none: all that there are.", show_default=False)
     ] = None,
     run_key: Annotated[
-        str | None,
-        typer.Argument(help="Run key, such as 2026-11-20T000000Z. Default: list the latest runs.", show_default=False),
+        str | None, typer.Argument(help="The run, such as 2026-11-20T000000Z; none: the last ones.", show_default=False)
     ] = None,
-    job: Annotated[str | None, typer.Argument(help="Job. Default: list the run's jobs.", show_default=False)] = None,
+    job: Annotated[str | None, typer.Argument(help="The job; none: all of the run.", show_default=False)] = None,
     index: Annotated[
-        int | None, typer.Option("--index", "-i", min=0, help="Show one index of the job.", show_default=False)
+        int | None, typer.Option("--index", "-i", min=0, help="One index of the job.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Number of runs to show, newest first.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs to show, the newest.")] = 20,
+    ledger_only: Annotated[
+        bool, typer.Option("--ledger-only", help="Do not ask AWS about submissions without a recorded result.")
+    ] = False,
     state: common.StateOption = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """Show what ran and how it ended. Reads the ledger, so it works after AWS has deleted its records.
+    """Show what has run and how it ended, from the ledger: also after AWS has forgotten the jobs.
+
+    AWS is asked only about submissions whose result is not recorded. Where one has ended, its outcome is shown with
+    "(not recorded)": Airflow ended the task before it could record the result. Clear the task, and the next try does.
 
     batchemr history
 
@@ -54,21 +57,23 @@ def history(  # noqa: PLR0917 (all are options)
     batchemr history nightly 2026-11-20T000000Z score --index 17
     """
     if index is not None and job is None:
-        raise typer.BadParameter("--index requires a pipeline, a run and a job")
+        raise typer.BadParameter("--index needs the pipeline, the run and the job")
     with common.errors():
-        ledger = common.open_ledger(common.clients(profile, region), state)
+        aws = common.clients(profile, region)
+        ledger = common.open_ledger(aws, state)
+        reader = None if ledger_only else common.remote_work_reader(aws)
         if pipeline is None:
             _pipelines(ledger, json_=json_)
         elif run_key is None:
-            _runs(ledger, pipeline, limit, json_=json_)
+            _runs(ledger, pipeline, limit, reader, json_=json_)
         elif job is None:
-            _jobs(ledger, pipeline, run_key, json_=json_)
+            _jobs(ledger, pipeline, run_key, reader, json_=json_)
         else:
-            found = common.existing_job(ledger, pipeline, run_key, job)
+            common.existing_job(ledger, pipeline, run_key, job)
             if index is None:
-                _job(found, [pipeline, run_key, job], ledger.uri, json_=json_)
+                _job(ledger, (pipeline, run_key, job), reader, json_=json_)
             else:
-                _index(found, index, json_=json_)
+                _index(ledger, (pipeline, run_key, job), index, reader, json_=json_)
 
 
 def _pipelines(ledger: Ledger, *, json_: bool) -> None:
@@ -77,7 +82,7 @@ def _pipelines(ledger: Ledger, *, json_: bool) -> None:
         runs = ledger.runs(pipeline)
         rows.append({"pipeline": pipeline, "runs": len(runs), "last_run": runs[-1] if runs else None})
     if json_:
-        _print_json(rows)
+        _lines(rows)
         return
     common.table(
         ["pipeline", "runs", "last run"],
@@ -86,14 +91,13 @@ def _pipelines(ledger: Ledger, *, json_: bool) -> None:
     common.say(f"{len(rows)} pipeline{'s' * (len(rows) != 1)} in {ledger.uri}")
 
 
-def _runs(ledger: Ledger, pipeline: str, limit: int, *, json_: bool) -> None:
-    from airflow_batchemr.engine.history_reader import run_history
+def _runs(ledger: Ledger, pipeline: str, limit: int, reader: RemoteWorkReader | None, *, json_: bool) -> None:
+    from airflow_batchemr.engine.history import run_histories
 
     keys = common.existing_pipeline(ledger, pipeline)[: -limit - 1 : -1]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        runs = list(threads.map(lambda key: run_history(ledger, pipeline, key), keys))
+    runs = run_histories(ledger, pipeline, keys, reader)
     if json_:
-        _print_json(_job_json(pipeline, key, job) for key, jobs in zip(keys, runs, strict=True) for job in jobs)
+        _lines(_job_json(pipeline, key, job) for key, jobs in zip(keys, runs, strict=True) for job in jobs)
         return
     names = list(dict.fromkeys(job.job for jobs in reversed(runs) for job in jobs))
     rows = []
@@ -101,59 +105,60 @@ def _runs(ledger: Ledger, pipeline: str, limit: int, *, json_: bool) -> None:
         by_name = {job.job: job for job in jobs}
         rows.append([key, *(_cell(by_name.get(name)) for name in names)])
     common.table(["run", *names], rows)
+    _notes([job for jobs in runs for job in jobs])
 
 
 def _cell(job: JobHistory | None) -> str:
     if job is None:
         return "-"
-    return job.state if job.size <= 1 else f"{job.state} {job.progress}"
+    return job.label if job.size <= 1 else f"{job.label} {job.progress}"
 
 
-def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
-    from airflow_batchemr.engine.history_reader import run_history
+def _notes(jobs: list[JobHistory]) -> None:
+    for note in dict.fromkeys(job.note for job in jobs if job.note):
+        common.say(f"note: {note}")
+
+
+def _jobs(ledger: Ledger, pipeline: str, run_key: str, reader: RemoteWorkReader | None, *, json_: bool) -> None:
+    from airflow_batchemr.engine.history import run_history
 
     common.existing_run(ledger, pipeline, run_key)
-    jobs = run_history(ledger, pipeline, run_key)
+    jobs = run_history(ledger, pipeline, run_key, reader)
     if json_:
-        _print_json(_job_json(pipeline, run_key, job) for job in jobs)
+        _lines(_job_json(pipeline, run_key, job) for job in jobs)
         return
     common.table(
-        ["job", "state", "done", "submissions", "started", "duration"],
+        ["job", "state", "done", "submissions", "began", "took"],
         [
-            [
-                job.job,
-                job.state,
-                job.progress,
-                str(len(job.submissions)),
-                _time(job.began),
-                _duration(job.began, job.ended),
-            ]
-            for job in jobs
+            [one.job, one.label, one.progress, str(len(one.submissions)), _time(one.began), _took(one.began, one.ended)]
+            for one in jobs
         ],
     )
+    _notes(jobs)
 
 
-def _job(found: JobLedger, job: list[str], state: str, *, json_: bool) -> None:
-    """Show the submissions of a job, given as [pipeline, run key, job name]."""
-    from airflow_batchemr.engine.history_reader import job_history
+def _job(ledger: Ledger, who: tuple[str, str, str], reader: RemoteWorkReader | None, *, json_: bool) -> None:
+    from airflow_batchemr.engine.history import job_history
 
-    history = job_history(found, job[-1], ["batchemr", "replay", *job, "--state", state])
+    job = job_history(ledger, *who, replay=["batchemr", "replay", *who, "--state", ledger.uri], reader=reader)
     if json_:
-        _print_json([_job_json(job[0], job[1], history)])
+        _lines([_job_json(who[0], who[1], job)])
         return
-    marked = f", marker written {_time(history.finished_at)}" if history.finished_at else ""
-    lines = [f"{' '.join(job)}: {history.state}, {history.progress} done{marked}", found.uri]
-    for submission in history.submissions:
+    marked = f", marked {_time(job.finished_at)}" if job.finished_at else ""
+    lines = [f"{' '.join(who)}: {job.label}, {job.progress} done{marked}", ledger.job(*who).uri]
+    for submission in job.submissions:
         lines += ["", *_submission(submission)]
     sys.stdout.write("\n".join(lines) + "\n")
+    _notes([job])
 
 
 def _submission(submission: SubmissionHistory) -> list[str]:
-    after = f" after {_duration(submission.began, submission.ended)}" if submission.ended else ""
+    took = f" after {_took(submission.began, submission.ended)}" if submission.ended else ""
+    state = submission.state if submission.recorded else f"{submission.state} (not recorded)"
     done = f"{len(submission.succeeded):,}/{len(submission.indices):,} done"
-    lines = [f"submission {submission.number}: {submission.state}{after}, {done}"]
+    lines = [f"submission {submission.number}: {state}{took}, {done}"]
     facts = [
-        ("started", _time(submission.began)),
+        ("began", _time(submission.began)),
         ("by", submission.by),
         ("stop requested", submission.stopped),
         *submission.facts,
@@ -164,16 +169,18 @@ def _submission(submission: SubmissionHistory) -> list[str]:
     return lines
 
 
-def _index(found: JobLedger, index: int, *, json_: bool) -> None:
-    from airflow_batchemr.engine.history_reader import index_history
+def _index(
+    ledger: Ledger, who: tuple[str, str, str], index: int, reader: RemoteWorkReader | None, *, json_: bool
+) -> None:
+    from airflow_batchemr.engine.history import index_history
 
-    submissions = index_history(found, index)
-    if not submissions:
-        raise LookupError(f"no submission in {found.uri} contains index {index}")
+    found = index_history(ledger, *who, index=index, reader=reader)
+    if not found:
+        raise LookupError(f"no submission in {ledger.job(*who).uri} includes index {index}")
     if json_:
-        _print_json(dict(facts) for facts in submissions)
+        _lines(dict(facts) for facts in found)
         return
-    sys.stdout.write("\n\n".join("\n".join(_columns(facts, "")) for facts in submissions) + "\n")
+    sys.stdout.write("\n\n".join("\n".join(_columns(facts, "")) for facts in found) + "\n")
 
 
 def _columns(facts: list[tuple[str, str]], margin: str = "  ") -> list[str]:
@@ -185,7 +192,7 @@ def _time(when: datetime | None) -> str:
     return when.strftime("%Y-%m-%d %H:%M:%S UTC") if when else "-"
 
 
-def _duration(began: datetime | None, ended: datetime | None) -> str:
+def _took(began: datetime | None, ended: datetime | None) -> str:
     return common.duration(max(0.0, (ended - began).total_seconds())) if began and ended else "-"
 
 
@@ -195,15 +202,18 @@ def _job_json(pipeline: str, run_key: str, job: JobHistory) -> dict[str, Any]:
         "run_key": run_key,
         "job": job.job,
         "state": job.state,
+        "recorded": job.recorded,
         "done": job.done,
         "size": job.size,
         "began": job.began,
         "ended": job.ended,
+        "note": job.note or None,
         "submissions": [
             {
                 "number": one.number,
                 "kind": one.kind,
                 "state": one.state,
+                "recorded": one.recorded,
                 "indices": str(one.indices),
                 "succeeded": str(one.succeeded),
                 "began": one.began,
@@ -218,6 +228,6 @@ def _job_json(pipeline: str, run_key: str, job: JobHistory) -> dict[str, Any]:
     }
 
 
-def _print_json(records: Any) -> None:
+def _lines(records: Any) -> None:
     for record in records:
         sys.stdout.write(json.dumps(record, default=lambda value: value.isoformat()) + "\n")

@@ -1,14 +1,15 @@
-"""Find the work on AWS that this package has started, by its tags."""
+"""What this package has started on AWS and that is still there: found by its tags."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batchemr.aws.batch import jobs
-from airflow_batchemr.aws.emr import clusters
+from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.retry import call_again
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.emr.job_runs import JobRunTarget
+    from airflow_batchemr.aws.emr.job_runs import JobRun, JobRunTarget
 
-#: States of a Batch job that has not ended. ListJobs accepts one state per call.
+#: States of a Batch job that has not ended; ListJobs takes one at a time.
 WAITING_OR_RUNNING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 PREFIX = "batchemr:"
-#: Suffix of the names of submissions. EMR Serverless lists job runs without tags, and reading them takes one call each.
+#: How the names of submissions end. The lists of EMR Serverless have no tags, and GetJobRun is a call per run.
 _OURS = re.compile(r"-[0-9a-f]{12}-a\d{4,}$")
 
 
 @dataclass(frozen=True)
 class Started:
-    """A Batch job (single or array parent), EMR cluster or job run with this package's tags."""
+    """A Batch job (a single one, or the parent of an array), cluster or job run that bears this package's tags."""
 
     kind: Literal["job", "cluster", "run"]
     id: str
@@ -37,33 +38,35 @@ class Started:
     created: datetime
     ended: datetime | None
     tags: Mapping[str, str]
-    place: JobRunTarget | None = None
-    """The application or virtual cluster of a job run."""
+    target: JobRunTarget | None = None
+    """Of a job run: the application or virtual cluster."""
+    ready: datetime | None = None
+    """When a cluster was up; None: it has not been, or this is no cluster."""
 
     def tag(self, name: str) -> str:
-        """Return one of this package's tags, or an empty string if it is missing."""
+        """Give one of this package's tags; empty where it is missing."""
         return self.tags.get(PREFIX + name, "")
 
     @property
     def submission(self) -> int | None:
-        """Number of the submission; None for work started by `batchemr replay`."""
+        """The submission's number; None for what was started by hand."""
         number = self.tag("submission")
         return int(number) if number.isdecimal() else None
 
     @property
     def work(self) -> str:
-        """Pipeline, run key and job, separated by spaces."""
+        """Pipeline, run key and job."""
         return " ".join(self.tag(name) for name in ("dag_id", "run_key", "job"))
 
     @property
     def age(self) -> float:
-        """Seconds from creation until the end, or until now."""
+        """Seconds from its creation to now, or to its end."""
         return ((self.ended or datetime.now(timezone.utc)) - self.created).total_seconds()
 
 
 def batch_jobs(clients: Clients) -> Iterator[Started]:
-    """Find unfinished jobs in all queues: one ListJobs per queue and state, one DescribeJobs per hundred jobs."""
-    seen: set[str] = set()  # a job may change state between two ListJobs calls
+    """Find the jobs of all queues that have not ended: a ListJobs a queue and state, a DescribeJobs a hundred."""
+    seen: set[str] = set()  # a job may go on to the next state between two lists
     for queue in pages(clients.batch.describe_job_queues, "jobQueues", "batch:DescribeJobQueues"):
         for status in WAITING_OR_RUNNING:
             found = pages(
@@ -82,26 +85,41 @@ def batch_jobs(clients: Clients) -> Iterator[Started]:
 
 
 def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters.ALIVE))) -> Iterator[Started]:
-    """Find clusters in the given states (empty: any state): ListClusters, then DescribeCluster for the tags of each."""
+    """Find clusters in some states (none: in any): ListClusters, and a DescribeCluster each, which has the tags."""
     for entry in list(clusters.listed(clients, states=states)):
         cluster = clusters.describe(clients, entry["Id"])
         tags = {tag["Key"]: tag.get("Value", "") for tag in (cluster or {}).get("Tags", [])}
         if cluster is None or f"{PREFIX}dag_id" not in tags:
             continue
-        timeline = cluster["Status"].get("Timeline", {})
+        status = cluster["Status"]
+        timeline = status.get("Timeline", {})
         created = timeline.get("CreationDateTime") or datetime.now(timezone.utc)
-        state, ended = cluster["Status"]["State"], timeline.get("EndDateTime")
-        yield Started("cluster", cluster["Id"], cluster["Name"], state, created, ended, tags)
+        yield Started(
+            "cluster", cluster["Id"], cluster["Name"], status["State"], created, timeline.get("EndDateTime"), tags,
+            ready=timeline.get("ReadyDateTime"),
+        )  # fmt: skip
+
+
+def idle_for(clients: Clients, cluster: Started) -> float | None:
+    """Seconds since a cluster that waits for steps was up or ended its last step; None where it does not wait.
+
+    One ListSteps: the newest 50 steps.
+    """
+    if cluster.state != "WAITING" or cluster.ready is None:
+        return None
+    newest = islice(steps.listed(clients, cluster.id), 50)
+    ended = [(step.get("Status", {}).get("Timeline") or {}).get("EndDateTime") for step in newest]
+    since: datetime = max([cluster.ready, *(time for time in ended if time is not None)])
+    return (datetime.now(timezone.utc) - since).total_seconds()
 
 
 def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Started]:
-    """Find unfinished job runs of a service: list its applications or virtual clusters, then ListJobRuns for each."""
+    """Find the job runs of a service that have not ended: a list of its targets, and a ListJobRuns each."""
     for target in _targets(clients, service):
         for listed in target.listed(clients, states=list(target.living)):
+            run: JobRun | None = listed
             if service is Serverless:
                 run = target.describe(clients, listed.run_id) if _OURS.search(listed.name) else None
-            else:
-                run = listed
             if run is None or f"{PREFIX}dag_id" not in run.tags or run.ended:
                 continue
             created = datetime.fromisoformat(str(run.answer["createdAt"]))
@@ -118,17 +136,17 @@ def _targets(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTa
 
 
 def instance_hours(clients: Clients, cluster: Started) -> float | None:
-    """Sum the hours of a cluster's instances, including terminated ones; None if AWS no longer has the cluster."""
+    """Add up the hours of a cluster's machines, those that have gone included; None where AWS no longer lists them."""
     try:
-        instances = pages(
+        machines = pages(
             clients.emr.list_instances, "Instances", "elasticmapreduce:ListInstances", "Marker", ClusterId=cluster.id
         )
     except InvalidRequest:
         return None
     until = cluster.ended or datetime.now(timezone.utc)
     hours = 0.0
-    for instance in instances:
-        timeline = instance.get("Status", {}).get("Timeline", {})
+    for machine in machines:
+        timeline = machine.get("Status", {}).get("Timeline", {})
         begin = timeline.get("CreationDateTime") or cluster.created
         end = timeline.get("EndDateTime") or until
         hours += max((end - begin).total_seconds(), 0.0) / 3600
@@ -136,7 +154,7 @@ def instance_hours(clients: Clients, cluster: Started) -> float | None:
 
 
 def pages(call: Any, key: str, name: str, token: str = "nextToken", **arguments: Any) -> list[dict[str, Any]]:  # noqa: S107 - no secret
-    """Collect all pages of a list call. `name` is the IAM action of the call."""
+    """Gather all pages of a listing call; `name` is the call as IAM names it."""
     found: list[dict[str, Any]] = []
     more: dict[str, str] = {}
     while True:

@@ -1,51 +1,63 @@
-"""`batchemr orphans`: find work on AWS that no run needs any more."""
+"""`batchemr orphans`: what still runs on AWS although its run is over, and what has ended without being recorded."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airflow_batchemr.cli import common
 from airflow_batchemr.core.units import seconds
-from airflow_batchemr.engine.orphans import Verdict, judge
+from airflow_batchemr.engine.orphans import Verdict, judge, judge_idle
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.cli.inventory import Started
+    from airflow_batchemr.engine.unrecorded import JobRecords, Sighting
     from airflow_batchemr.ledger import LedgerState
 
 app = common.new_app()
-#: Reason given to AWS and recorded in the ledger.
-REASON = "orphaned: no run needs it any more"
 
 
 @app.command()
 def orphans(  # noqa: PLR0917 (all are options)
-    terminate: Annotated[bool, typer.Option("--terminate", help="Stop the orphans.")] = False,
+    terminate: Annotated[bool, typer.Option("--terminate", help="End the orphans.")] = False,
     older_than: Annotated[
         str | None,
         typer.Option(
-            help="Also treat work as orphaned that has been in use, or is not in the ledger, for longer than this. For "
-            "runs that will never be resumed.",
+            help="Count everything older than this as over, except for clusters that are kept alive: for runs that "
+            "nobody will continue.",
             metavar="24h",
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Also show work that is still in use.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also show what is still needed.")] = False,
     state: common.StateOption = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """Find EMR clusters, Batch jobs, and EMR Serverless and EMR on EKS job runs that no run needs any more.
+    """Find clusters, Batch jobs and job runs of EMR Serverless and EMR on EKS whose run is over; --terminate ends them.
 
-    Compares everything that has this package's tags with the ledger. Work is orphaned if the ledger records that it
-    has ended, was superseded by a rerun or was requested to stop, or if all jobs that use it have succeeded. Work that
-    is not in the ledger is shown, but not stopped unless --older-than applies.
+    Everything that bears this package's tags is compared with the ledger:
 
-    Exit codes: 1: orphans were found and left running; 0: no orphans, or all were stopped.
+    over: the ledger has it as ended, replaced by a rerun or by another job of the same name, or requested to stop, or
+    all jobs that use the cluster have succeeded. --terminate ends it.
+
+    probably over: a cluster that has been idle for 15 minutes while nothing else of its run was running. The task that
+    should have ended it may have been skipped because Airflow failed another one. --terminate ends it only if
+    --older-than covers its age: its next job may just be waiting.
+
+    duplicate: two have the name of one submission, and the ledger does not say yet which one counts. The next try of
+    the task adopts the older one. --terminate ends them only if --older-than covers their age.
+
+    unknown: the ledger has no record of it. --terminate ends it only if --older-than covers its age.
+
+    not recorded: it has ended on AWS, but Airflow ended the task before it could record the result. Nothing runs; clear
+    the task, and its next try records the result. Looked for in the last 10 runs of each pipeline of the state URI.
+
+    Exit code 1: something that is over, probably over or duplicate was left running; else 0.
 
         batchemr orphans
 
@@ -54,16 +66,23 @@ def orphans(  # noqa: PLR0917 (all are options)
     limit = _limit(older_than)
     with common.errors():
         aws = common.clients(profile, region)
-        found = [(one, verdict) for one, verdict in _judged(aws, common.state_uri(state), limit)]
-        orphaned = [one for one, verdict in found if verdict.status == "orphaned"]
-        shown = [(one, verdict) for one, verdict in found if all_ or verdict.status != "in use"]
-        _show(shown, json_=json_)
+        uri = common.state_uri(state)
+        found = _judged(aws, uri, limit)
+        unrecorded = _unrecorded(aws, uri)
+        over = [one for one, verdict in found if verdict.finding == "over"]
+        doubtful = [one for one, verdict in found if verdict.finding in {"probably over", "duplicate"}]
+        shown = [(one, verdict) for one, verdict in found if all_ or verdict.finding not in {"wanted", "kept alive"}]
+        _show([_row(one, verdict.finding, verdict.reason) for one, verdict in shown] + unrecorded, json_=json_)
         if terminate:
-            _stop(aws, orphaned)
+            _end(aws, over)
     if not json_:
-        outcome = "" if not orphaned else ": stopped" if terminate else ": left running; use --terminate to stop"
-        common.say(f"{len(orphaned)} orphan{'s' * (len(orphaned) != 1)}{outcome}")
-    raise typer.Exit(1 if orphaned and not terminate else 0)
+        what = "ended" if terminate else "left running; --terminate ends them" if over else "there are none"
+        common.say(f"{len(over)} orphan{'s' * (len(over) != 1)}: {what}")
+        if doubtful:
+            common.say(f"{len(doubtful)} more may be: left running; --terminate with --older-than ends them")
+        if unrecorded:
+            common.say(f"{len(unrecorded)} ended on AWS but not recorded: clear the tasks")
+    raise typer.Exit(1 if doubtful or (over and not terminate) else 0)
 
 
 def _limit(older_than: str | None) -> float | None:
@@ -76,30 +95,29 @@ def _limit(older_than: str | None) -> float | None:
 
 
 def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tuple[Started, Verdict]]:
-    """Compare everything that runs with the ledger: with `state` if given, else with the ledger named by each tag."""
+    """Compare all that runs with the ledger: `state` alone if given, else the one that each thing's tag names."""
     from airflow_batchemr.cli.inventory import batch_jobs, emr_clusters
     from airflow_batchemr.engine.job_identity import tag_value
 
     wanted = state and tag_value(state.rstrip("/"))
     ledgers = _Ledgers(clients)
+    running = [*batch_jobs(clients), *emr_clusters(clients), *_job_runs(clients)]
+    same_name: dict[tuple[str, str], list[str]] = {}
+    for one in running:
+        same_name.setdefault((one.kind, one.name), []).append(one.id)
     found = []
-    for one in [*batch_jobs(clients), *emr_clusters(clients), *_job_runs(clients)]:
+    for one in running:
         if wanted and one.tag("state") != wanted:
             continue
-        verdict = ledgers.judge(one)
-        if (
-            verdict.status != "orphaned"
-            and limit is not None
-            and one.age > limit
-            and not verdict.reason.startswith("kept")
-        ):
-            verdict = Verdict("orphaned", f"{verdict.reason}, for {common.duration(one.age)}")
+        verdict = ledgers.judge(one, [id_ for id_ in same_name[one.kind, one.name] if id_ != one.id])
+        if verdict.finding not in {"over", "kept alive"} and limit is not None and one.age > limit:
+            verdict = Verdict("over", f"{verdict.reason}, for {common.duration(one.age)}")
         found.append((one, verdict))
     return found
 
 
 def _job_runs(clients: Clients) -> list[Started]:
-    """Return all job runs. A service that is unavailable in the region or not permitted is skipped with a note."""
+    """All job runs; a service that the region lacks, or that the caller may not list, is left out with a note."""
     from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
     from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.cli.inventory import job_runs
@@ -109,31 +127,32 @@ def _job_runs(clients: Clients) -> list[Started]:
         try:
             found += job_runs(clients, service)
         except AwsError as error:
-            common.say(f"note: skipped {service.service}: {error}")
+            common.say(f"note: {service.service} is left out: {error}")
     return found
 
 
 class _Ledgers:
-    """Reads the ledger of each job once."""
+    """Reads each job's ledger once."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self._read: dict[tuple[str, str, str, str], LedgerState] = {}
 
-    def judge(self, one: Started) -> Verdict:
+    def judge(self, one: Started, twins: list[str]) -> Verdict:
         from airflow_batchemr.ledger import LedgerError
 
-        key = one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
-        if not all(key):
-            return Verdict("unknown", "its tags are incomplete")
+        uri, dag_id, run_key, job = where = one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
+        if not all(where):
+            return Verdict("unknown", "its tags are not complete")
         try:
-            state = self._state(*key)
-            served = self._unfinished_users(*key[:3], state, one.submission)
+            state = self._state(uri, dag_id, run_key, job)
+            unfinished = self._unfinished(uri, dag_id, run_key, state, one.submission)
+            verdict = judge(state, one.submission, one.id, unfinished=unfinished, twins=twins)
+            return judge_idle(verdict, self._idle_for(one)) if verdict.finding == "wanted" else verdict
         except LedgerError as error:
             if error.retryable:
                 raise
-            return Verdict("unknown", f"cannot read its ledger: {error}")
-        return judge(state, one.submission, one.id, served=served)
+            return Verdict("unknown", f"its ledger cannot be read: {error}")
 
     def _state(self, uri: str, dag_id: str, run_key: str, job: str) -> LedgerState:
         from airflow_batchemr.ledger import Ledger
@@ -143,35 +162,98 @@ class _Ledgers:
             self._read[key] = Ledger(self._clients.s3, uri).job(dag_id, run_key, job).history()
         return self._read[key]
 
-    def _unfinished_users(
+    def _unfinished(
         self, uri: str, dag_id: str, run_key: str, state: LedgerState, number: int | None
     ) -> list[str] | None:
-        """Return the jobs that use a shared cluster and have no marker yet; None if it is not a shared cluster."""
+        """Of a cluster for other jobs: those without a marker."""
         intent = next((submission.intent for submission in state.submissions if submission.number == number), None)
         names = intent.details.get("used_by") if intent else None
         if not isinstance(names, list) or not names:
             return None
         return [str(name) for name in names if self._state(uri, dag_id, run_key, str(name)).marker is None]
 
+    def _idle_for(self, one: Started) -> float | None:
+        """Seconds for which a cluster has waited for steps, where nothing else of its run is running."""
+        from airflow_batchemr.cli.inventory import idle_for
+        from airflow_batchemr.cli.open_submissions import run_is_busy
+        from airflow_batchemr.ledger import Ledger
 
-def _show(found: list[tuple[Started, Verdict]], *, json_: bool) -> None:
+        if one.kind != "cluster" or one.state != "WAITING":
+            return None
+        ledger, reader = Ledger(self._clients.s3, one.tag("state")), common.remote_work_reader(self._clients)
+        if run_is_busy(ledger, reader, one.tag("dag_id"), one.tag("run_key"), one.id):
+            return None
+        return idle_for(self._clients, one)
+
+
+def _unrecorded(clients: Clients, state: str | None) -> list[dict[str, Any]]:
+    """Rows for submissions that have ended on AWS and whose result nobody has recorded."""
+    from airflow_batchemr.cli.open_submissions import ended_unrecorded
+    from airflow_batchemr.ledger import Ledger, LedgerError
+
+    if not state:
+        return []
+    try:
+        found = list(ended_unrecorded(Ledger(clients.s3, state), common.remote_work_reader(clients)))
+    except LedgerError as error:
+        common.say(f"note: cannot look for results that are not recorded: {error}")
+        return []
+    return [_unrecorded_row(job, sighting) for job, sighting in found]
+
+
+def _unrecorded_row(job: JobRecords, sighting: Sighting) -> dict[str, Any]:
+    from airflow_batchemr.engine.submission_facts import ended_on_aws
+
+    submission, identity = sighting.submission, job.identity
+    handle, result, claimed = submission.handle, submission.result, submission.claimed_at
+    assert handle is not None  # noqa: S101 - AWS was asked about it
+    assert result is not None  # noqa: S101 - it has ended
+    ended = ended_on_aws(result)
+    kind = {"batch": "job", "emr": "cluster", "steps": "steps"}.get(result.kind, "run")
+    return {
+        "verdict": "not recorded",
+        "kind": kind,
+        "id": handle.cluster_id or ", ".join(one.job_id for one in handle.jobs),
+        "name": submission.intent.name if submission.intent is not None else "",
+        "state": sighting.aws_state,
+        "age": (job.state.now - (ended or claimed or job.state.now)).total_seconds(),
+        "created": claimed.isoformat() if claimed is not None else None,
+        "work": f"{identity.dag_id} {identity.run_key} {identity.job}",
+        "reason": f"submission {submission.number} {result.outcome} on AWS. If its task has ended, clear it: the next "
+        "try records the result",
+        "tags": identity.tags(submission.number),
+    }
+
+
+def _row(one: Started, finding: str, reason: str) -> dict[str, Any]:
+    return {
+        "verdict": finding,
+        "kind": one.kind,
+        "id": one.id,
+        "name": one.name,
+        "state": one.state,
+        "age": one.age,
+        "created": one.created.isoformat(),
+        "work": one.work,
+        "reason": reason,
+        "tags": dict(one.tags),
+    }
+
+
+def _show(rows: list[dict[str, Any]], *, json_: bool) -> None:
     if json_:
-        for one, verdict in found:
-            record = {
-                "kind": one.kind, "id": one.id, "name": one.name, "state": one.state, "verdict": verdict.status,
-                "reason": verdict.reason, "created": one.created.isoformat(), "tags": dict(one.tags),
-            }  # fmt: skip
-            sys.stdout.write(json.dumps(record) + "\n")
+        for row in rows:
+            sys.stdout.write(json.dumps(row) + "\n")
         return
-    rows = [
-        [verdict.status, one.kind, one.id, one.state, common.duration(one.age), one.work, verdict.reason]
-        for one, verdict in found
+    cells = [
+        [row["verdict"], row["kind"], row["id"], row["state"], common.duration(row["age"]), row["work"], row["reason"]]
+        for row in rows
     ]
-    common.table(["", "kind", "id", "state", "age", "pipeline run job", "reason"], rows)
+    common.table(["", "what", "id", "state", "age", "pipeline run job", "reason"], cells)
 
 
 def _request_stop(clients: Clients, one: Started) -> None:
-    """Record a stop request for tasks that may still wait for the work. Without a ledger, no task waits for it."""
+    """Record the stop for whoever may still wait for the work; where the ledger is gone, nobody does."""
     from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
 
     if one.submission is None:
@@ -179,19 +261,19 @@ def _request_stop(clients: Clients, one: Started) -> None:
     try:
         ledger = Ledger(clients.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
         if one.submission in ledger.read().numbers:
-            ledger.request_stop(one.submission, StopRequest(reason=REASON, by="batchemr orphans"))
+            ledger.request_stop(one.submission, StopRequest(reason="its run is over", by="batchemr orphans"))
     except LedgerError as error:
         common.say(f"note: cannot record the stop request in the ledger: {error}")
 
 
-def _stop(clients: Clients, orphaned: list[Started]) -> None:
+def _end(clients: Clients, over: list[Started]) -> None:
     from airflow_batchemr.aws.batch import jobs
     from airflow_batchemr.aws.emr import clusters
 
-    for one in orphaned:
+    for one in over:
         _request_stop(clients, one)
-    jobs.terminate(clients, [one.id for one in orphaned if one.kind == "job"], REASON)
-    clusters.terminate(clients, [one.id for one in orphaned if one.kind == "cluster"])
-    for one in orphaned:
-        if one.place is not None:
-            one.place.cancel(clients, one.id)
+    jobs.terminate(clients, [one.id for one in over if one.kind == "job"], "its run is over")
+    clusters.terminate(clients, [one.id for one in over if one.kind == "cluster"])
+    for one in over:
+        if one.target is not None:
+            one.target.cancel(clients, one.id)

@@ -220,8 +220,8 @@ class _Tasks:
 
         Airflow's default trigger rule for teardowns skips them if the setup failed, even if the cluster was started.
         The state of a run is the state of its leaf tasks. A teardown that fails the run is a leaf, so the jobs before
-        it are not, and the run would succeed although they failed. An empty teardown between them, which cannot fail the
-        run, keeps those jobs leaves.
+        it are not, and the run would succeed although they failed. An empty teardown between them, which cannot fail
+        the run, keeps those jobs leaves.
         """
         create, terminate = f"{name}.create_cluster", f"{name}.terminate_cluster"
         gate = f"{terminate}.after_finished"

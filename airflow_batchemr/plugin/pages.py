@@ -1,8 +1,10 @@
-"""Pages for pipelines, runs, jobs, submissions and indices. Read-only, and protected by Airflow's login."""
+"""The pages: pipelines, runs of one, jobs of a run, submissions of a job, one index. Read only, behind Airflow's login.
+
+AWS is asked only about submissions whose result is not recorded, with short timeouts, since a person waits.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -14,21 +16,25 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_batchemr.aws.errors import AwsError, classify
+from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
+from airflow_batchemr.aws.retry import INTERACTIVE
 from airflow_batchemr.connections import connection_clients
-from airflow_batchemr.engine.history_reader import index_history, job_history, run_history
+from airflow_batchemr.engine.history import index_history, job_history, run_histories, run_history
 from airflow_batchemr.ledger import Ledger, LedgerError
 from airflow_batchemr.plugin.state_location import configured, state_location_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_batchemr.engine.history import JobHistory
+    from airflow_batchemr.engine.unrecorded import RemoteWorkReader
     from airflow_batchemr.plugin.state_location import StateLocation
 
-#: Number of latest runs on the page of a pipeline.
+    Found = Callable[[Ledger, RemoteWorkReader], dict[str, Any]]
+
+#: Runs that a pipeline's page shows, the newest.
 SHOWN_RUNS = 30
-#: Number of runs that are read concurrently.
-_THREADS = 8
-#: Do not load external resources, run scripts, or allow framing by pages other than Airflow's.
+#: Nothing is loaded from anywhere, no script runs, and nobody but Airflow's own pages frames them.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -44,12 +50,12 @@ _templates = Environment(
 )
 _templates.filters |= {"moment": lambda when: when.strftime("%Y-%m-%d %H:%M:%S") if when else "-"}
 
-#: Users who may see the task instances of a Dag may see what they ran.
+#: Whoever may see a Dag's task instances may see what they have run.
 Allowed = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
 
 
 def pages() -> FastAPI:
-    """Create the app with all pages."""
+    """The app with all pages."""
     app = FastAPI(title="batchemr", docs_url=None, redoc_url=None, openapi_url=None)
     app.get("/", response_class=HTMLResponse)(pipelines)
     app.get("/{dag_id}", response_class=HTMLResponse, dependencies=[Allowed])(pipeline)
@@ -57,9 +63,9 @@ def pages() -> FastAPI:
 
 
 def pipelines(user: GetUserDep) -> HTMLResponse:
-    """List the pipelines in the configured ledger that the user may see."""
+    """The pipelines in the configured ledger that the user may see."""
 
-    def found(ledger: Ledger) -> dict[str, Any]:
+    def found(ledger: Ledger, _: RemoteWorkReader) -> dict[str, Any]:
         allowed = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
         names = [name for name in ledger.pipelines() if name in allowed]
         return {"rows": [(name, ledger.runs(name)) for name in names]}
@@ -70,37 +76,60 @@ def pipelines(user: GetUserDep) -> HTMLResponse:
 def pipeline(
     dag_id: str, run_key: str | None = None, job: str | None = None, index: Annotated[int | None, Query(ge=0)] = None
 ) -> HTMLResponse:
-    """Show the latest runs of a pipeline, the jobs of a run, the submissions of a job, or one index of a job."""
-    location = state_location_of(dag_id)
+    """A pipeline's last runs; with `run_key` its jobs, with `job` its submissions, with `index` one index."""
+    place = state_location_of(dag_id)
     if run_key is None:
-        return _page("runs.html", location, lambda ledger: {"dag_id": dag_id, **_runs(ledger, dag_id)})
-    run = {"dag_id": dag_id, "run_key": run_key}
+        return _page("runs.html", place, lambda ledger, reader: _runs(ledger, reader, dag_id))
     if job is None:
-        return _page("jobs.html", location, lambda ledger: {**run, "jobs": run_history(ledger, dag_id, run_key)})
-    return _page("job.html", location, lambda ledger: {**run, **_job(ledger, dag_id, run_key, job, index)})
+        return _page("jobs.html", place, lambda ledger, reader: _jobs(ledger, reader, dag_id, run_key))
+    return _page("job.html", place, lambda ledger, reader: _job(ledger, reader, (dag_id, run_key, job), index))
 
 
-def _runs(ledger: Ledger, dag_id: str) -> dict[str, Any]:
+def _runs(ledger: Ledger, reader: RemoteWorkReader, dag_id: str) -> dict[str, Any]:
     keys = ledger.runs(dag_id)
     shown = keys[: -SHOWN_RUNS - 1 : -1]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        runs = list(threads.map(lambda key: {one.job: one for one in run_history(ledger, dag_id, key)}, shown))
-    names = list(dict.fromkeys(name for row in reversed(runs) for name in row))
-    return {"names": names, "rows": list(zip(shown, runs, strict=True)), "count": len(keys)}
+    runs = run_histories(ledger, dag_id, shown, reader)
+    names = list(dict.fromkeys(job.job for jobs in reversed(runs) for job in jobs))
+    rows = [(key, {job.job: job for job in jobs}) for key, jobs in zip(shown, runs, strict=True)]
+    return {
+        "dag_id": dag_id,
+        "names": names,
+        "rows": rows,
+        "count": len(keys),
+        "notes": _notes([job for jobs in runs for job in jobs]),
+    }
 
 
-def _job(ledger: Ledger, dag_id: str, run_key: str, job: str, index: int | None) -> dict[str, Any]:
-    found = ledger.job(dag_id, run_key, job)
-    history = job_history(found, job, ["batchemr", "replay", dag_id, run_key, job, "--state", ledger.uri])
-    indices = None if index is None else index_history(found, index)
-    return {"history": history, "uri": found.uri, "index": index, "indices": indices}
+def _jobs(ledger: Ledger, reader: RemoteWorkReader, dag_id: str, run_key: str) -> dict[str, Any]:
+    jobs = run_history(ledger, dag_id, run_key, reader)
+    return {"dag_id": dag_id, "run_key": run_key, "jobs": jobs, "notes": _notes(jobs)}
 
 
-def _page(template: str, location: StateLocation, read: Callable[[Ledger], dict[str, Any]]) -> HTMLResponse:
-    """Render a template with values read from the ledger, or the error page if the ledger cannot be read."""
+def _job(ledger: Ledger, reader: RemoteWorkReader, who: tuple[str, str, str], index: int | None) -> dict[str, Any]:
+    job = job_history(ledger, *who, replay=["batchemr", "replay", *who, "--state", ledger.uri], reader=reader)
+    indices = None if index is None else index_history(ledger, *who, index=index, reader=reader)
+    return {
+        "dag_id": who[0],
+        "run_key": who[1],
+        "job": job,
+        "notes": _notes([job]),
+        "uri": ledger.job(*who).uri,
+        "index": index,
+        "indices": indices,
+    }
+
+
+def _notes(jobs: list[JobHistory]) -> list[str]:
+    return list(dict.fromkeys(job.note for job in jobs if job.note))
+
+
+def _page(template: str, place: StateLocation, found: Found) -> HTMLResponse:
+    """Fill in a template, or show why the ledger cannot be read."""
     values: dict[str, Any]
     try:
-        values = read(Ledger(connection_clients(location.aws_conn_id, location.region).s3, location.state))
+        clients = connection_clients(place.aws_conn_id, place.region)
+        reader = AnyRemoteWorkReader(clients.with_config(INTERACTIVE))
+        values = found(Ledger(clients.s3, place.state), reader)
         status = 200
     except (LedgerError, AwsError) as error:
         template, values, status = "error.html", {"error": str(error)}, 502

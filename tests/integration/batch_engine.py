@@ -7,13 +7,17 @@ from dataclasses import replace
 
 import boto3
 
+from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.backend import BatchBackend
 from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.loop import Engine
-from airflow_batchemr.ledger import Ledger, Marker
+from airflow_batchemr.engine.single_work import SingleWork
+from airflow_batchemr.ledger import Handle, HandleJob, Ledger, Marker
 
 
 class KilledError(BaseException):
@@ -120,6 +124,37 @@ class Job:
                 return step
             prior = step.prior
             time.sleep(0.05)
+
+
+class Prepared(SingleWork):
+    """A backend that submits requests made by the test."""
+
+    def __init__(self, clients, requests):
+        self.clients, self.prepared = clients, requests
+
+    def units(self, state):
+        return IndexSet.union(request.indices for request in self.prepared)
+
+    def done(self, state):
+        return IndexSet()
+
+    def new_submission(self, plan, state):
+        return NewSubmission("batch", self.prepared)
+
+    def start(self, request, sleep):
+        job_id = jobs.submit(self.clients, dict(request.request), sleep=sleep)
+        return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name=request.name, indices=request.indices)])
+
+    def stays(self, submission):
+        return False
+
+
+def submit(clients, ledger, identity, requests):
+    """Claim and submit requests as the next submission of a job."""
+    engine = Engine(Prepared(clients, requests), AnyRemoteWork(clients, ledger, identity), ledger, identity)
+    state = ledger.read()
+    prior = {submission.number for submission in state.submissions}
+    return engine.run(state, state.rerun_token, prior).waits[-1]
 
 
 def eventually(happened, seconds=120):

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from airflow_batchemr.aws.batch import index_inputs, submissions
+from airflow_batchemr.aws.batch import index_inputs
 from tests.integration.batch_engine import Job, eventually
 from tests.integration.test_batch_array import array_dag
 
@@ -124,9 +124,8 @@ def test_values_that_do_not_fit_one_request_are_spread_over_several(aws, bucket,
     assert 5 == aws.requests()["SubmitJob"]
 
 
-def test_the_job_marks_its_indices_itself(aws, work, tmp_path, monkeypatch):
+def test_the_job_marks_its_indices_itself(aws, work, tmp_path):
     """`markers: in_job`: AWS has forgotten the job, and still what succeeded is known and does not run again."""
-    monkeypatch.setattr(submissions, "INVISIBLE", 0.0)
     job = Job(f"s3://state/{tmp_path.name}", work.command("[ $i != 1 ] || [ -e mended ] || exit 1"), 3, in_job=True)
     job.step()
     (open_,) = job.ledger().read().open_submissions
@@ -134,7 +133,7 @@ def test_the_job_marks_its_indices_itself(aws, work, tmp_path, monkeypatch):
     describe = aws.client("batch").describe_jobs
     eventually(lambda: describe(jobs=[parent.job_id])["jobs"][0]["status"] == "FAILED")
     aws.faults.forget(parent.job_id)
-    failed = job.try_()
+    failed = job.try_(missing=[parent.job_id])
     assert {1: "AWS Batch no longer knows the job"} == {one.index: one.reason for one in failed.failures}
     (work.folder / "mended").touch()
     assert job.try_(try_number=2) is None

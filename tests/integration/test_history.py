@@ -1,4 +1,4 @@
-"""`batchemr history` shows what ran, from the ledger alone."""
+"""`batchemr history`: what has run, from the ledger, and from AWS only where a result is not recorded."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import json
 import os
 import textwrap
 
+import boto3
 import pytest
+from airflow.sdk import DAG
 from typer.testing import CliRunner
 
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.ledger import Intent, Ledger, Marker, Request
+from airflow_batchemr.ledger import Handle, HandleJob, Intent, Ledger, Marker, Request
+from airflow_batchemr.operators.batch import BatchArrayOperator
+from airflow_batchemr.operators.emr import EphemeralEmrOperator
+from tests.integration.batch_engine import eventually
+from tests.integration.task_engine import Task
 
 KEY = "2026-11-20T000000Z"
 
 
 def batchemr(*arguments):
-    """Run the command in this process and return its output."""
+    """What the command prints, called in this process."""
     done = CliRunner().invoke(app, ["history", *arguments])
     assert 0 == done.exit_code, done.stderr
     return "".join(line for line in done.stdout.splitlines(keepends=True) if "[info " not in line)
 
 
 def intent():
-    """The intent written before an array of 4 is submitted."""
+    """What is written before an array of 4 is submitted."""
     indices = IndexSet.range(4)
     request = Request(name="n", indices=indices, request={"jobQueue": "q", "jobDefinition": "d"})
     return Intent(
@@ -40,20 +46,20 @@ def intent():
 
 
 def columns(text):
-    """Split each line at whitespace."""
+    """The words of each line."""
     return [line.split() for line in text.splitlines()]
 
 
 def facts(text):
-    """Parse a block of names and values."""
+    """A block of names and values."""
     return {name: value.strip() for name, _, value in (line.strip().partition("  ") for line in text.splitlines())}
 
 
-def test_each_level_shows_what_ran(aws, run_dag, work, tmp_path):
-    """Pipelines, runs, jobs, submissions and an index. Only S3 is read, because AWS Batch deletes jobs after days."""
+def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
+    """Pipelines, runs, jobs, attempts, one index; out of S3 alone, for AWS Batch forgets its jobs after some days."""
     from airflow_batchemr import build_dags
 
-    command = json.dumps(work.command('[ "$i" != 2 ] || [ -e fixed ] || exit 65'))
+    command = json.dumps(work.command('[ "$i" != 2 ] || [ -e mended ] || exit 65'))
     file = tmp_path / "p.yaml"
     file.write_text(
         textwrap.dedent(f"""
@@ -65,7 +71,7 @@ def test_each_level_shows_what_ran(aws, run_dag, work, tmp_path):
     )
     dag = build_dags(file)[0]
     assert run_dag(dag).state == "failed"
-    (work.folder / "fixed").touch()
+    (work.folder / "mended").touch()
     assert run_dag(dag, again=True).state == "success"
     aws.reset_requests()
 
@@ -76,7 +82,7 @@ def test_each_level_shows_what_ran(aws, run_dag, work, tmp_path):
     assert ["report", "succeeded", "1/1", "1"] == report[:4]
 
     head, first, *failure, second = batchemr("nightly", KEY, "split").split("\n\n")
-    assert head.startswith(f"nightly {KEY} split: succeeded, 4/4 done, marker written 20")
+    assert head.startswith(f"nightly {KEY} split: succeeded, 4/4 done, marked 20")
     assert first.startswith("submission 1: failed after ")
     assert "default" == facts(first)["queue"]
     assert "etl:1.4" == facts(first)["image"]
@@ -89,7 +95,6 @@ def test_each_level_shows_what_ran(aws, run_dag, work, tmp_path):
     before, after = (facts(block) for block in batchemr("nightly", KEY, "split", "--index", "2").split("\n\n"))
     assert ("1", "failed", "65") == (before["submission"], before["outcome"], before["exit code"])
     assert ("2", "succeeded", "0") == (after["submission"], after["outcome"], after["exit code"])
-    assert ("1", "1") == (before["tries by Batch"], after["tries by Batch"])
     assert before["started"].startswith("20")
     assert before["log stream"]
     assert before["log stream"] != after["log stream"]
@@ -97,39 +102,158 @@ def test_each_level_shows_what_ran(aws, run_dag, work, tmp_path):
     assert {"ListObjectsV2", "GetObject"} == set(aws.requests())
 
 
-def test_an_emr_job_shows_its_steps_and_the_cause_from_its_logs(aws, run_dag, tmp_path):
-    """Even if the logs have been deleted; JSON has one line per job."""
+def test_an_emr_job_is_told_with_its_steps_and_the_cause_that_stood_in_its_logs(aws, run_dag, tmp_path):
+    """A line a job in JSON; the logs may be deleted meanwhile."""
     from airflow_batchemr import build_dags
 
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="logs")
     file = tmp_path / "p.yaml"
     file.write_text(
-        "broken: {emr: {type: m5.xlarge, log_uri: 's3://logs'}, steps: [['true'], ['sh', '-c', 'no-such-tool']]}"
+        "told: {emr: {type: m5.xlarge, log_uri: 's3://logs'}, steps: [['true'], ['sh', '-c', 'no-such-tool']]}"
     )
     assert run_dag(build_dags(file)[0]).state == "failed"
     for log in s3.list_objects_v2(Bucket="logs")["Contents"]:
         s3.delete_object(Bucket="logs", Key=log["Key"])
 
-    (line,) = batchemr("broken", KEY, "--json").splitlines()
-    job = json.loads(line)
-    assert ("broken", KEY, "failed", 1, 2) == tuple(
-        job[name] for name in ("pipeline", "run_key", "state", "done", "size")
+    (line,) = batchemr("told", KEY, "--json").splitlines()
+    told = json.loads(line)
+    assert ("told", KEY, "failed", 1, 2) == tuple(
+        told[name] for name in ("pipeline", "run_key", "state", "done", "size")
     )
-    (submission,) = job["submissions"]
+    (submission,) = told["submissions"]
     assert ("emr", "failed", "0") == (submission["kind"], submission["state"], submission["succeeded"])
     assert ["COMPLETED", "FAILED"] == [
         one["value"].split(": ")[1] for one in submission["facts"] if one["name"] == "step"
     ]
-    assert "no-such-tool: not found" in batchemr("broken", KEY, "broken")
+    assert "no-such-tool: not found" in batchemr("told", KEY, "told")
 
 
-def test_jobs_without_submissions_are_listed_last(aws):
-    """Such as jobs with empty input and `allow_empty`: they have only a marker."""
-    ledger = Ledger(aws.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"])
+@pytest.fixture
+def false_failure(aws, work):
+    """`false_failure(script)`: a worker submits an array of 4 and is given up; nobody records how the array ends."""
+
+    def run(script="true"):
+        task = Task(
+            lambda: BatchArrayOperator(
+                task_id="work", queue="default", image="busybox", command=work.command(script), array=4
+            )
+        )
+        trigger = task.begin()
+        assert hasattr(trigger, "run")
+        batch = aws.client("batch")
+        (job,) = ledger().job("dag", KEY, "work").history().submissions[0].handle.jobs
+        eventually(lambda: batch.describe_jobs(jobs=[job.job_id])["jobs"][0]["status"] in {"SUCCEEDED", "FAILED"})
+        aws.reset_requests()
+        return task
+
+    return run
+
+
+def ledger():
+    return Ledger(boto3.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"])
+
+
+def records():
+    """All objects of the ledger."""
+    found = boto3.client("s3").list_objects_v2(Bucket="state").get("Contents", [])
+    return {one["Key"]: one["ETag"] for one in found}
+
+
+def test_a_success_that_airflow_did_not_record_is_shown(aws, false_failure, work):
+    """At each level, with what to do; nothing is written, and the next try records it without running anything."""
+    task = false_failure()
+    before = records()
+    assert [["run", "work"], [KEY, "succeeded", "(not", "recorded)", "4/4"]] == columns(batchemr("dag"))
+    assert ["work", "succeeded", "(not", "recorded)", "4/4", "1"] == columns(batchemr("dag", KEY))[1][:6]
+    head, submission = batchemr("dag", KEY, "work").split("\n\n")
+    assert f"dag {KEY} work: succeeded (not recorded), 4/4 done" in head
+    assert submission.startswith("submission 1: succeeded (not recorded) after ")
+    assert "SUCCEEDED 4" == facts(submission)["state on AWS"]
+    assert facts(submission)["recorded"].startswith("no. If the Airflow task has ended, clear it: the next try records")
+    index = facts(batchemr("dag", KEY, "work", "--index", "2"))
+    assert ("succeeded", "0") == (index["outcome"], index["exit code"])
+    assert before == records()
+    assert not {"SubmitJob", "TerminateJob", "PutObject"} & set(aws.requests())
+
+    assert "running" == columns(batchemr("dag", "--ledger-only"))[1][1]
+    task.try_(try_number=2)
+    assert [KEY, "succeeded", "4/4"] == columns(batchemr("dag"))[1]
+    assert {0: 1, 1: 1, 2: 1, 3: 1} == work.ran()
+
+
+def test_a_failure_that_airflow_did_not_record_is_shown_with_its_report(false_failure):
+    """As it will be recorded."""
+    false_failure('[ "$i" != 2 ] || exit 65')
+    shown = batchemr("dag", KEY, "work")
+    assert "submission 1: failed (not recorded)" in shown
+    assert "1 of 4 indices failed; 3 are done and will not run again" in shown
+    assert "what has not succeeded runs again" in shown
+
+
+def test_steps_that_airflow_did_not_record_are_shown(aws):
+    """Each with its state; the cluster has ended by itself."""
+    steps = [{"name": "load", "command": ["true"]}]
+    cluster = {"type": "m5.xlarge"}
+
+    def make():
+        with DAG("dag", schedule=None):
+            return EphemeralEmrOperator(task_id="spark", cluster=cluster, steps=steps)
+
+    task = Task(make)
+    assert hasattr(task.begin(), "run")
+    emr = aws.client("emr")
+    (found,) = emr.list_clusters()["Clusters"]
+    eventually(lambda: emr.describe_cluster(ClusterId=found["Id"])["Cluster"]["Status"]["State"] == "TERMINATED")
+    shown = batchemr("dag", KEY, "spark")
+    assert "submission 1: succeeded (not recorded) after " in shown
+    assert "load" in facts(shown)["step"]
+    assert facts(shown)["step"].endswith("COMPLETED")
+    assert facts(shown)["state on AWS"].startswith("TERMINATED")
+
+
+def test_what_aws_runs_is_shown_in_its_own_state(aws, false_failure, monkeypatch):
+    """And as the ledger has it where AWS cannot be asked, with a note."""
+    false_failure()
+    running = ledger().job("dag", KEY, "work").history().submissions[0]
+    queued = aws.client("batch").submit_job(
+        jobName="other", jobQueue="default", jobDefinition=running.intent.requests[0].request["jobDefinition"],
+        containerOverrides={"command": ["sleep", "300"]},
+    )["jobId"]  # fmt: skip
+    job = ledger().job("dag", KEY, "other")
+    job.claim(1, running.intent)
+    job.record_handle(1, Handle(kind="batch", jobs=[HandleJob(job_id=queued, name="n", indices="0")]))
+    aws.reset_requests()
+    rows = {row[0]: row[1:4] for row in columns(batchemr("dag", KEY))}
+    assert ["succeeded", "(not", "recorded)"] == rows["work"]
+    assert "running" == rows["other"][0]
+    assert 2 == aws.requests()["DescribeJobs"]  # one for both jobs, one for the children of the one that has ended
+    assert facts(batchemr("dag", KEY, "other"))["state on AWS"] in {"RUNNABLE", "STARTING", "RUNNING"}
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BATCH", "http://127.0.0.1:9")
+    done = CliRunner().invoke(app, ["history", "dag", KEY])
+    assert 0 == done.exit_code
+    assert ["running", "running"] == [row[1] for row in columns(done.stdout)[1:]]
+    assert done.stderr.startswith("note: AWS cannot be asked about open submissions: batch:DescribeJobs: no connection")
+
+
+def test_a_job_that_aws_does_not_show_is_not_called_running(aws, false_failure):
+    """Forgotten, or not visible yet."""
+    false_failure()
+    intent = ledger().job("dag", KEY, "work").history().submissions[0].intent
+    job = ledger().job("dag", KEY, "gone")
+    job.claim(1, intent)
+    job.record_handle(1, Handle(kind="batch", jobs=[HandleJob(job_id="gone", name="n", indices="0-3")]))
+    shown = batchemr("dag", KEY, "gone")
+    assert "submission 1: not_visible, 0/4 done" in shown
+    assert "AWS does not show it" in facts(shown)["state on AWS"]
+
+
+def test_jobs_that_needed_no_attempt_come_last(aws):
+    """Such as two whose input was empty, as `allow_empty` lets it be: they have a marker only."""
     for job in ("a", "b"):
-        ledger.job("nightly", KEY, job).mark(Marker(submission=0, size=0, rerun_token=None))
-    ledger.job("nightly", KEY, "split").claim(1, intent())
+        ledger().job("nightly", KEY, job).mark(Marker(submission=0, size=0, rerun_token=None))
+    ledger().job("nightly", KEY, "split").claim(1, intent())
     expected = [["split", "running"], ["a", "succeeded"], ["b", "succeeded"]]
     assert expected == [row[:2] for row in columns(batchemr("nightly", KEY))[1:]]
     assert ["run", "split", "a", "b"] == columns(batchemr("nightly"))[0]
@@ -141,13 +265,12 @@ def test_jobs_without_submissions_are_listed_last(aws):
         (["nightli"], "has no pipeline named 'nightli'; available: nightly"),
         (["nightly", "2026"], f"has no run of nightly named '2026'; available: {KEY}"),
         (["nightly", KEY, "x"], f"has no job of nightly {KEY} named 'x'; available: split"),
-        (["nightly", KEY, "split", "--index", "9"], "contains index 9"),
+        (["nightly", KEY, "split", "--index", "9"], "includes index 9"),
     ],
 )
-def test_an_unknown_name_lists_the_available_ones(aws, arguments, message):
+def test_what_is_not_there_is_told_with_what_is(aws, arguments, message):
     """At every level."""
-    ledger = Ledger(aws.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"]).job("nightly", KEY, "split")
-    ledger.claim(1, intent())
+    ledger().job("nightly", KEY, "split").claim(1, intent())
     done = CliRunner().invoke(app, ["history", *arguments])
     assert 1 == done.exit_code
     assert message in done.stderr

@@ -10,7 +10,6 @@ from botocore.config import Config
 from airflow_batchemr.aws import clients
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.sensors.marker import S3MarkerSensor
-from airflow_batchemr.triggers import marker
 from airflow_batchemr.triggers.marker import S3MarkerTrigger
 
 
@@ -89,7 +88,7 @@ def test_many_waits_share_one_poll_loop(aws, state):
 
 def test_an_error_of_one_wait_does_not_affect_the_others(aws, state, monkeypatch):
     """One bucket is missing and one marker is invalid: both waits end with an error, the third one succeeds."""
-    monkeypatch.setattr(marker, "SHORTEST", 0.05)
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__MARKER_POLL_SHORTEST", "0.05")
     mark(aws, state, "good")
     aws.client("s3").put_object(
         Bucket="state", Key=mark(aws, state, "broken").removeprefix("s3://state/"), Body=b"edited by hand"

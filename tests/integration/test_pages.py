@@ -1,22 +1,30 @@
-"""The pages in Airflow's UI, served by a real Airflow API server with its login."""
+"""The pages in Airflow's UI, in Airflow's own API server with its own login."""
 
 from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from html import unescape
 
 import pytest
+from botocore.config import Config
+
+from airflow_batchemr.operators.batch import BatchArrayOperator
+from airflow_batchemr.plugin import pages
+from tests.integration.batch_engine import eventually
+from tests.integration.task_engine import Task
 
 KEY = "2026-11-20T000000Z"
 
 
 @pytest.fixture
 def server(airflow_db, monkeypatch):
-    """`server(role)`: a client of the API server, logged in with a role of the simple auth manager, or not (None)."""
+    """`server(role)`: a client of Airflow's API server, logged in with a role of the simple auth manager; None: not."""
     from airflow.api_fastapi import app as airflow_app
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from fastapi.testclient import TestClient
@@ -38,7 +46,7 @@ def server(airflow_db, monkeypatch):
 
 @pytest.fixture
 def nightly(aws, run_dag, work, tmp_path):
-    """`nightly` has failed at index 2 of 4, and its command contains `<b>`; `other` has its own ledger."""
+    """`split` of 4 indices has failed at index 2, and its program is called `<b>`; `other` has a ledger of its own."""
     from airflow_batchemr import build_dags
 
     command = json.dumps(work.command(': "<b>"; [ "$i" != 2 ] || exit 65'))
@@ -57,14 +65,14 @@ def nightly(aws, run_dag, work, tmp_path):
 
 
 def text(answer):
-    """Return the visible text of a page."""
+    """What a person sees."""
     assert 200 == answer.status_code, answer.text
     body = answer.text.partition("<body>")[2]
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
-def test_pages_lead_from_pipelines_to_an_index(nightly, server):
-    """Runs, jobs, submissions with their failures, and an index. Commands are never interpreted as HTML."""
+def test_a_person_finds_the_way_from_the_pipelines_to_an_index(nightly, server):
+    """Runs, jobs, attempts with what failed, one index; nothing that a program is called becomes HTML."""
     client = server("viewer")
     assert f"nightly 1 {KEY}" in text(client.get("/batchemr/"))
     assert f"{KEY} failed 3/4" in text(client.get("/batchemr/nightly"))
@@ -79,16 +87,56 @@ def test_pages_lead_from_pipelines_to_an_index(nightly, server):
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-def test_a_dag_with_its_own_state_uri_is_read_from_there(nightly, server):
-    """The location comes from the Dag, not from the request."""
+def test_a_success_that_airflow_did_not_record_is_shown(aws, server, work):
+    """Nothing is written, and a page that AWS does not answer shows what the ledger has."""
+    task = Task(
+        lambda: BatchArrayOperator(
+            task_id="work", queue="default", image="busybox", command=work.command("true"), array=2
+        )
+    )
+    assert hasattr(task.begin(), "run")
+    batch = aws.client("batch")
+    (parent,) = batch.list_jobs(jobQueue="default", filters=[{"name": "JOB_NAME", "values": ["dag-work*"]}])[
+        "jobSummaryList"
+    ]
+    eventually(lambda: batch.describe_jobs(jobs=[parent["jobId"]])["jobs"][0]["status"] == "SUCCEEDED")
+    aws.reset_requests()
+    client, at = server("viewer"), {"run_key": KEY}
+    assert f"{KEY} succeeded (not recorded) 2/2" in text(client.get("/batchemr/dag"))
+    assert "work succeeded (not recorded) 2/2 1" in text(client.get("/batchemr/dag", params=at))
+    shown = text(client.get("/batchemr/dag", params={**at, "job": "work", "index": 1}))
+    assert "work: succeeded (not recorded) , 2/2 done" in shown
+    assert "submission 1: succeeded (not recorded) , 2/2 done" in shown
+    assert "recorded no. If the Airflow task has ended, clear it" in shown
+    assert "exit code 0" in shown
+    assert {"DescribeJobs", "ListObjectsV2", "GetObject"} == set(aws.requests())
+
+
+def test_a_page_shows_the_ledger_when_aws_does_not_answer(aws, server, work, monkeypatch):
+    """With a note, and without waiting for long."""
+    command = work.command("sleep 60")
+    task = Task(lambda: BatchArrayOperator(task_id="work", queue="default", image="busybox", command=command))
+    assert hasattr(task.begin(), "run")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BATCH", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(pages, "INTERACTIVE", pages.INTERACTIVE.merge(Config(read_timeout=1)))
+        began = time.monotonic()
+        shown = text(server("viewer").get("/batchemr/dag", params={"run_key": KEY}))
+    assert "work running 0/1 1" in shown
+    assert "AWS cannot be asked about open submissions: batch:DescribeJobs" in shown
+    assert time.monotonic() - began < 60
+
+
+def test_a_dag_with_a_state_of_its_own_is_read_there(nightly, server):
+    """The page takes the place from the Dag, not from who asks."""
     client = server("viewer")
     assert "other" not in text(client.get("/batchemr/"))
     assert f"{KEY} succeeded" in text(client.get("/batchemr/other"))
     assert f"{KEY} failed" in text(client.get("/batchemr/nightly", params={"state": "s3://state/elsewhere"}))
 
 
-def test_pages_require_a_login(nightly, server, aws):
-    """S3 is not read without one."""
+def test_who_is_not_logged_in_sees_nothing(nightly, server, aws):
+    """And nothing is read from S3 for them."""
     aws.reset_requests()
     client = server(None)
     for path in ("/batchemr/", "/batchemr/nightly", f"/batchemr/nightly?run_key={KEY}&job=nightly"):
@@ -96,8 +144,8 @@ def test_pages_require_a_login(nightly, server, aws):
     assert {} == aws.requests()
 
 
-def test_pages_require_permission_to_see_the_dag(nightly, server, monkeypatch):
-    """The auth manager decides for each Dag."""
+def test_who_may_not_see_a_dag_does_not_see_what_it_ran(nightly, server, monkeypatch):
+    """As the auth manager says, Dag by Dag."""
     from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
     allows = SimpleAuthManager.is_authorized_dag
@@ -113,8 +161,8 @@ def test_pages_require_permission_to_see_the_dag(nightly, server, monkeypatch):
     assert f"{KEY} succeeded" in text(client.get("/batchemr/other"))
 
 
-def test_a_ledger_that_cannot_be_read_is_reported(aws, server, monkeypatch):
-    """With the reason and without a traceback."""
+def test_a_ledger_that_cannot_be_read_is_told(aws, server, monkeypatch):
+    """With what is wrong, not with a traceback."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://nowhere/state")
     answer = server("viewer").get("/batchemr/")
     assert 502 == answer.status_code
@@ -122,8 +170,8 @@ def test_a_ledger_that_cannot_be_read_is_reported(aws, server, monkeypatch):
     assert "Traceback" not in answer.text
 
 
-def test_the_plugin_imports_no_web_framework():
-    """Airflow loads plugins in every process, including task processes."""
+def test_the_pages_cost_other_processes_nothing():
+    """Airflow loads plugins in each task's process, too: no web framework is imported there for them."""
     code = """
 import sys, airflow.plugins_manager, airflow_batchemr
 before = set(sys.modules)

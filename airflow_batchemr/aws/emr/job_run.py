@@ -54,7 +54,7 @@ class JobRunRemote:
         run = _target(submission.intent).describe(self._clients, _run_id(submission))
         if run is None:
             return Observation("not_visible")
-        return Observation("ended" if run.ended else "running", answer=run)
+        return Observation("ended" if run.ended else "running", answer=run, state=run.state)
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
         """How the job run ended."""

@@ -13,15 +13,13 @@ from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW, Cluster
 from airflow_batchemr.aws.emr.steps import LIST_CHUNK, Step
 from airflow_batchemr.aws.errors import NotFound
 from airflow_batchemr.aws.poller import SHARE_OF_AGE, Poller
+from airflow_batchemr.engine.policy import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow_batchemr.aws.clients import Clients
 
-#: Seconds between two looks: shortest, and longest at what has not changed for four minutes. A median wait is then at
-#: most half of the longest.
-SHORTEST, LONGEST = 4.0, 12.0
 #: Seconds between two looks at the steps of a cluster on which nobody else's steps run: when the last of them ends, or
 #: one that ends the cluster, the cluster's own state changes, and that is seen at once. In between it is for progress.
 PROGRESS = 60.0
@@ -63,7 +61,13 @@ class EmrPoller(Poller[Sight]):
     nobody else's steps run on the cluster, and whenever its state has changed.
     """
 
-    def __init__(self, clients: Clients, *, shortest: float = SHORTEST, longest: float = LONGEST) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        *,
+        shortest: float = DEFAULT.emr_poll_shortest,
+        longest: float = DEFAULT.emr_poll_longest,
+    ) -> None:
         super().__init__(self._look, chunk=ALL, shortest=shortest, longest=longest)
         self._clients = clients
         self._watched: dict[str, _Watched] = {}

@@ -137,16 +137,17 @@ class EmrRemote:
 
 def _observation(submission: Submission, view: SubmissionView, titles: dict[int, str]) -> Observation:
     brief, intent = view.brief, submission.intent
+    state = brief.why if brief is not None else ""
     if brief is None or not brief.alive:
-        return Observation("ended", answer=view)
+        return Observation("ended", answer=view, state=state)
     if not titles:  # it serves other jobs
-        return Observation("running", idle=brief.up, answer=view)
+        return Observation("running", idle=brief.up, answer=view, state=state)
     if len(view.ended) < len(titles):
-        return Observation("running", answer=view)
+        return Observation("running", answer=view, state=state)
     owned = intent is not None and intent.kind == "emr"
     if owned and view.stays and len(view.succeeded) == len(titles):
-        return Observation("running", idle=True, answer=view)
-    return Observation("ended", answer=view)
+        return Observation("running", idle=True, answer=view, state=state)
+    return Observation("ended", answer=view, state=state)
 
 
 def _cluster_id(submission: Submission) -> str | None:

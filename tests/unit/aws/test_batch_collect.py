@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from airflow_batchemr.aws.batch.results import Ended, result_of
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import closed, decide
-from airflow_batchemr.engine.history import index_history_of
+from airflow_batchemr.engine.submission_facts import index_history_of
 from airflow_batchemr.ledger import Failure, Result, Submission
 from airflow_batchemr.ledger.state import derive_state
 
