@@ -49,6 +49,16 @@ class Clients:
         """A client for the poller, which does its own waiting."""
         return self._client(service, "polling", POLLING)
 
+    def prepared(self, prepare: Callable[[Any], object]) -> Clients:
+        """Clients of the same connection; `prepare` is called with each boto3 client before it is used."""
+
+        def make(service: str, config: Config) -> Any:
+            client = self._make(service, config)
+            prepare(client)
+            return client
+
+        return Clients(make, self._forget)
+
     def with_config(self, config: Config) -> Clients:
         """Clients of the same connection with other settings, such as timeouts."""
 

@@ -26,8 +26,7 @@ class Policy:
     )
     claim_lease: float = _seconds(
         CLAIM_LEASE,
-        "How long after a claim its owner may make the call. Whoever finds the claim later, and nothing on AWS under "
-        "its name, submits again. Must be the same on all workers.",
+        "How long after a claim its owner may make the call. Must be the same on all workers.",
     )
     call_margin: float = _seconds(
         15.0, "What has to be left of the lease for the call and for recording its answer; no call starts later."
@@ -77,6 +76,14 @@ class Policy:
     marker_poll_longest: float = _seconds(60.0, "Longest interval between two looks of S3MarkerSensor.")
     #: Pauses between searches by name after the answer to a call was lost; lists show new work within seconds.
     find_pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+
+    @property
+    def abandon_after(self) -> float:
+        """How long after a claim it is given up, where AWS shows nothing under its name: then others submit again.
+
+        The owner may have made the call at the end of its lease, so the grace period counts from there.
+        """
+        return self.claim_lease + self.visibility_grace
 
 
 DEFAULT = Policy()

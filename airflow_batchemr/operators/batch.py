@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.operator import OPERATOR_DEFAULTS
 from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-from airflow_batchemr.aws.batch.options import batch_options
+from airflow_batchemr.aws.batch.options import array_options, batch_options
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.options import validated
 from airflow_batchemr.connections import as_airflow_error
@@ -17,8 +17,7 @@ from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.base import LedgerOperator
 from airflow_batchemr.operators.batch_work import BatchWork
 from airflow_batchemr.operators.options import describes, takes, template_options, unresolved
-from airflow_batchemr.pipeline_file.models import Array, Batch
-from airflow_batchemr.pipeline_file.models.array import as_array
+from airflow_batchemr.pipeline_file.models import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,10 +120,7 @@ class BatchArrayOperator(BatchWork):
         Raises:
             InvalidRequest: names the option.
         """
-        array = 1 if self.array is None else self.array
-        if isinstance(array, str) and array.strip().isdigit():  # rendered from a template
-            array = int(array)
-        return validated(Array, array, "array", short_form=as_array).model_dump(exclude_defaults=True, mode="json")
+        return array_options(self.array)
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:

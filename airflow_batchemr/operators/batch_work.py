@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_batchemr.aws.batch.backend import BatchBackend
-from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.failure_report import failure_report, group_of
 from airflow_batchemr.aws.batch.runnable import explain
-from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.links.base import log_stream, push_links
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
@@ -54,26 +52,19 @@ class BatchWork(LedgerOperator):
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> BatchBackend:  # noqa: ARG002 - for other kinds
         """The array, of the size that its data or the options give."""
-        options, array = self.options(), self.array_options()
-        if self.index_of is not None and "size" not in array:
-            raise InvalidRequest("index_of: a job that follows another one index by index needs a fixed array size")
-        data = None if "size" in array else data_array(self.clients, self.ledger, array, rerun_token)
-        size = int(array["size"]) if data is None else data.size
-        self._size = size
-        return BatchBackend(
-            options=options,
-            size=size,
+        backend = BatchBackend.of(
+            self.options(),
+            self.array_options(),
             clients=self.clients,
             ledger=self.ledger,
             identity=self.identity,
             rerun_token=rerun_token,
-            data=data,
-            in_job=array.get("markers") == "in_job",
             index_of=self.index_of,
             cluster=self.cluster,
             explicit_success=self.explicit_success,
-            wait_for_children=self.wait_for_children,
         )
+        self._size = backend.size
+        return backend
 
     def skipped(self, state: LedgerState, context: Context) -> Any:
         """Log that nothing is left to do, also of a run that was done with another number of indices."""

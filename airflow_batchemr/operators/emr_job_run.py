@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.job_run import JobRunBackend, job_run_target
 from airflow_batchemr.aws.emr.options import job_run_options, spark_options
-from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.aws.options import job_options
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.operators.base import LedgerOperator
@@ -55,20 +54,14 @@ class EmrJobRunOperator(LedgerOperator):
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> JobRunBackend:  # noqa: ARG002 - of the base class
         """One job run on the target of `on`."""
-        target = job_run_target(job_run_options(self.on))
-        spark = spark_options(self.spark)
-        backend = JobRunBackend(
-            target=target,
-            spark=spark,
+        return JobRunBackend.of(
+            job_run_options(self.on),
+            spark_options(self.spark),
+            env=self.env,
+            deadline=self.deadline,
             clients=self.clients,
             identity=self.identity,
-            environment=self.env or {},
-            deadline=self.deadline,
         )
-        backend.request(0)  # what the service has no counterpart of is found before anything is claimed
-        if spark.requires and not state.open_submissions:
-            check_release(self.clients, target.release_label(self.clients), [], spark.requires)
-        return backend
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> JobRunTrigger:
         """Waits for the job run to end."""

@@ -100,6 +100,9 @@ class EmrTrigger(LedgerTrigger):
                         return self.payload(status="ended", missing=missing.ids)
                     if sight is None:
                         continue
+                    unseen = [missing.update(id_, visible=id_ not in sight.unseen) for id_ in self.step_ids]
+                    if any(unseen):
+                        return self.payload(status="ended", missing=missing.ids)
                     for line in progress.update(sight):
                         self.log.info("%s", line)
                     live.update(sight)

@@ -1,4 +1,4 @@
-"""Pipeline files run by Airflow against the local AWS."""
+"""Pipelines out of files, run by Airflow against the local AWS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLUSTER = "{type: m5.xlarge, instances: 2, log_uri: s3://state/logs}"
 
 @pytest.fixture
 def file(tmp_path):
-    """`file(text)`: write a pipeline file with this text."""
+    """`file(text)`: a pipeline file with this text."""
 
     def write(text):
         path = tmp_path / "p.yaml"
@@ -25,14 +25,14 @@ def file(tmp_path):
 
 @pytest.fixture
 def only_dag(file):
-    """`only_dag(text)`: the Dag of a file with a single pipeline."""
+    """`only_dag(text)`: the Dag of a file with one pipeline."""
     from airflow_batchemr import build_dags
 
     return lambda text: build_dags(file(text))[0]
 
 
 def plan(path, *more):
-    """Return the jobs in the output of `batchemr plan --json`, by name."""
+    """What `batchemr plan --json` says of the only pipeline of a file: its jobs by name."""
     from airflow_batchemr.cli.plan import app
 
     result = CliRunner().invoke(app, [str(path), "--date", "2026-11-20", "--json", *more])
@@ -41,7 +41,7 @@ def plan(path, *more):
 
 
 def intents(state, dag_id, job):
-    """Return the requests of each submission of a job in the ledger."""
+    """The requests that the ledger has of a job's attempts."""
     import boto3
 
     from airflow_batchemr.ledger import Ledger
@@ -50,8 +50,8 @@ def intents(state, dag_id, job):
     return [[request.request for request in submission.intent.requests] for submission in history.submissions]
 
 
-def test_a_batch_job_runs_with_its_own_cluster(aws, run_dag, only_dag, work):
-    """It receives the cluster id, the cluster is terminated afterwards, and a second run creates no cluster."""
+def test_a_batch_job_runs_beside_its_own_cluster(aws, run_dag, only_dag, work):
+    """It is told the cluster's id, the cluster is ended after it, and a second run has no cluster at all."""
     command = json.dumps(work.command('echo "$EMR_CLUSTER_ID" > cluster; [ -n "$EMR_MASTER" ]'))
     dag = only_dag(f"beside: {{emr: {CLUSTER}, batch: {{image: 'a:1', queue: default, command: {command}}}}}")
     finished = run_dag(dag)
@@ -69,8 +69,8 @@ def test_a_batch_job_runs_with_its_own_cluster(aws, run_dag, only_dag, work):
     assert aws.requests()["RunJobFlow"] == aws.requests()["SubmitJob"] == 0
 
 
-def test_a_cluster_is_terminated_when_its_job_fails(aws, run_dag, only_dag, work):
-    """The teardown always runs; jobs after the failed one do not."""
+def test_a_cluster_is_ended_when_its_job_fails(aws, run_dag, only_dag, work):
+    """The teardown runs whatever happened; what comes after the job does not."""
     dag = only_dag(f"""
         torn:
           jobs:
@@ -91,7 +91,7 @@ def test_a_cluster_is_terminated_when_its_job_fails(aws, run_dag, only_dag, work
 
 
 def test_jobs_share_a_cluster(aws, run_dag, only_dag, work):
-    """One cluster exists from the first job to the last, and none is created if all jobs have markers."""
+    """One cluster for all of them, from the first to the last; none where all their markers stand."""
     step = json.dumps([*work.command("true")])
     dag = only_dag(f"""
         shared:
@@ -108,8 +108,8 @@ def test_jobs_share_a_cluster(aws, run_dag, only_dag, work):
     assert aws.requests()["RunJobFlow"] == aws.requests()["AddJobFlowSteps"] == 0
 
 
-def test_rerun_lists_the_successful_jobs_to_run_again(aws, run_dag, only_dag, work):
-    """Other jobs keep their markers."""
+def test_rerun_names_the_jobs_that_run_although_they_have_succeeded(aws, run_dag, only_dag, work):
+    """The others keep their markers."""
     dag = only_dag(f"""
         rerun:
           jobs:
@@ -125,7 +125,7 @@ def test_rerun_lists_the_successful_jobs_to_run_again(aws, run_dag, only_dag, wo
 
 
 def test_plan_shows_the_requests_that_a_run_then_makes(aws, run_dag, file, work, state):
-    """Exactly, except for the revision of the job definition, which AWS assigns. Planning submits nothing."""
+    """All of them but for the job definition's revision, which AWS gives; and planning makes reading calls only."""
     from airflow_batchemr import build_dags
 
     step = json.dumps(["sh", "-c", "true"])
@@ -139,23 +139,23 @@ def test_plan_shows_the_requests_that_a_run_then_makes(aws, run_dag, file, work,
             steps: {{after: array, emr: {CLUSTER}, steps: [{step}, {step}]}}
     """)
     aws.reset_requests()
-    planned = plan(path)
-    assert {job: one["does"] for job, one in planned.items()} == {"array": "run", "steps": "run"}
-    assert planned["array"]["indices"] == "0-2"
-    assert set(aws.requests()) <= {"ListObjectsV2", "GetObject"}
+    told = plan(path)
+    assert {job: one["does"] for job, one in told.items()} == {"array": "run", "steps": "run"}
+    assert told["array"]["indices"] == "0-2"
+    assert all(name.startswith(("Describe", "List", "Get", "Head")) for name in aws.requests()), aws.requests()
     (dag,) = build_dags(path)
     assert run_dag(dag).state == "success"
     ((submitted,),) = intents(state, "planned", "array")
-    assert planned["array"]["requests"][1] == {
+    assert told["array"]["requests"][1] == {
         "call": "SubmitJob",
-        "request": submitted | {"jobDefinition": planned["array"]["requests"][0]["request"]["jobDefinitionName"]},
+        "request": submitted | {"jobDefinition": told["array"]["requests"][0]["request"]["jobDefinitionName"]},
     }
     ((started,),) = intents(state, "planned", "steps")
-    assert planned["steps"]["requests"] == [{"call": "RunJobFlow", "request": started}]
+    assert told["steps"]["requests"] == [{"call": "RunJobFlow", "request": started}]
 
 
-def test_plan_shows_skipped_and_resumed_jobs(aws, run_dag, file, work):
-    """From the marker, or from the indices that are left in the ledger."""
+def test_plan_tells_what_is_skipped_and_what_is_resumed(aws, run_dag, file, work):
+    """Out of the ledger: a marker, or the indices that are left."""
     from airflow_batchemr import build_dags
 
     path = file(f"""
@@ -172,17 +172,17 @@ def test_plan_shows_skipped_and_resumed_jobs(aws, run_dag, file, work):
     """)
     (dag,) = build_dags(path)
     assert run_dag(dag).state == "failed"
-    planned = plan(path)
-    assert planned["good"]["does"] == "skip"
-    assert (planned["bad"]["does"], planned["bad"]["indices"], planned["bad"]["of"]) == ("resume", "2,4", 6)
-    (submit,) = [one["request"] for one in planned["bad"]["requests"] if one["call"] == "SubmitJob"]
+    told = plan(path)
+    assert told["good"]["does"] == "skip"
+    assert (told["bad"]["does"], told["bad"]["indices"], told["bad"]["of"]) == ("resume", "2,4", 6)
+    (submit,) = [one["request"] for one in told["bad"]["requests"] if one["call"] == "SubmitJob"]
     assert submit["arrayProperties"] == {"size": 2}
     assert submit["jobName"].endswith("-a0002")
     assert list(plan(path, "--job", "bad")) == ["bad"]
 
 
 def test_plan_counts_the_shards_of_data_and_their_bytes(aws, run_dag, file, work, state):
-    """From S3, without writing the packing. The run then packs and submits what was planned."""
+    """Out of S3, without writing the packing: the run then packs and submits what was foretold."""
     from airflow_batchemr import build_dags
 
     s3 = aws.client("s3")
@@ -194,12 +194,12 @@ def test_plan_counts_the_shards_of_data_and_their_bytes(aws, run_dag, file, work
           array: {{pack: "s3://input/{work.folder.parent.name}/", into: 3, suffix: .csv}}
           batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("true"))}}}
     """)
-    planned = plan(path)["packed"]
-    assert (planned["does"], planned["of"], planned["indices"], planned["bytes"]) == ("run", 3, "0-2", 2800)
+    told = plan(path)["packed"]
+    assert (told["does"], told["of"], told["indices"], told["bytes"]) == ("run", 3, "0-2", 2800)
     assert s3.list_objects_v2(Bucket="state", Prefix=f"{work.folder.parent.name}/")["KeyCount"] == 0
     (dag,) = build_dags(path)
     assert run_dag(dag).state == "success"
     assert work.ran() == {0: 1, 1: 1, 2: 1}
     ((submitted,),) = intents(state, "packed", "packed")
-    (request,) = [one["request"] for one in planned["requests"] if one["call"] == "SubmitJob"]
-    assert request == submitted | {"jobDefinition": request["jobDefinition"]}
+    (foretold,) = [one["request"] for one in told["requests"] if one["call"] == "SubmitJob"]
+    assert foretold == submitted | {"jobDefinition": foretold["jobDefinition"]}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.options import described, validated
 from airflow_batchemr.pipeline_file import checks
-from airflow_batchemr.pipeline_file.models import Batch
+from airflow_batchemr.pipeline_file.models import Array, Batch
+from airflow_batchemr.pipeline_file.models.array import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,3 +33,18 @@ def batch_options(values: Mapping[str, Any]) -> Batch:
     if wrong:
         raise InvalidRequest(described(wrong))
     return options
+
+
+def array_options(array: Any) -> dict[str, Any]:
+    """Validate the options of an array, as `array:` in a pipeline file; without an array a job has one index.
+
+    Args:
+        array: number of indices, also as text; a mapping; or None.
+
+    Raises:
+        InvalidRequest: names every option that is wrong.
+    """
+    array = 1 if array is None else array
+    if isinstance(array, str) and array.strip().isdigit():  # rendered from a template
+        array = int(array)
+    return validated(Array, array, "array", short_form=as_array).model_dump(exclude_defaults=True, mode="json")

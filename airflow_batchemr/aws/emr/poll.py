@@ -36,6 +36,8 @@ class Sight:
     cluster: Cluster
     steps: dict[str, Step] = field(default_factory=dict, hash=False)
     """By step id; a step that has not been looked at yet is missing."""
+    unseen: frozenset[str] = frozenset()
+    """Steps that EMR was asked for last and did not show."""
 
 
 @dataclass
@@ -48,6 +50,7 @@ class _Watched:
     guests: int = 0
     """Waits on a cluster on which others' steps may run."""
     steps: dict[str, Step] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
     state: str = ""
     changed: float = 0.0
     listed: float = float("-inf")
@@ -115,7 +118,9 @@ class EmrPoller(Poller[Sight]):
             if watched is not None:
                 self._steps(client, watched, cluster)
         return {
-            id_: Sight(cluster, dict(watched.steps) if (watched := self._watched.get(id_)) else {})
+            id_: Sight(cluster, dict(watched.steps), watched.unseen)
+            if (watched := self._watched.get(id_))
+            else Sight(cluster)
             for id_, cluster in found.items()
         }
 
@@ -161,21 +166,25 @@ class EmrPoller(Poller[Sight]):
         if cluster.state in _NO_STEP_RUNS or now - watched.listed < pace * 0.8:
             return
         watched.listed = now
+        watched.unseen = frozenset()
         while True:
             # Steps run in the order in which they were added: only the first ones can change.
             live = [id_ for id_ in list(watched.step_ids) if not (id_ in watched.steps and watched.steps[id_].ended)]
             if not live:
                 return
+            asked = live[:LIST_CHUNK]
             try:
                 with self._clients.renewing("elasticmapreduce:ListSteps"):
                     answer = client.list_steps(  # type: ignore[attr-defined]
-                        ClusterId=cluster.cluster_id, StepIds=live[:LIST_CHUNK]
+                        ClusterId=cluster.cluster_id, StepIds=asked
                     )
-            except NotFound:  # the wait itself finds out that there is no such step
+            except NotFound:
+                watched.unseen = frozenset(asked)
                 return
             seen = {one["Id"]: Step.of(one) for one in answer["Steps"]}
             if any(watched.steps.get(id_) != step for id_, step in seen.items()):
                 watched.changed = now
             watched.steps.update(seen)
+            watched.unseen = frozenset(asked).difference(seen)
             if not seen or not all(step.ended for step in seen.values()):
                 return

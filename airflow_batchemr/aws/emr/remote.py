@@ -79,7 +79,13 @@ class EmrRemote:
         complete = view.succeeded & intent.indices == intent.indices
         outcome: Outcome = "succeeded"
         if not complete:
-            outcome = "lost" if view.cluster is None else "stopped" if submission.stop is not None else "failed"
+            outcome = (
+                "lost"
+                if observation.status == "not_visible"
+                else "stopped"
+                if submission.stop is not None
+                else "failed"
+            )
         counted = view.succeeded & intent.indices if complete or intent.details.get("resume", True) else IndexSet()
         digests = digests_of(submission)
         details = {
@@ -142,6 +148,8 @@ def _observation(submission: Submission, view: SubmissionView, titles: dict[int,
         return Observation("ended", answer=view, state=state)
     if not titles:  # it serves other jobs
         return Observation("running", idle=brief.up, answer=view, state=state)
+    if view.unseen:
+        return Observation("not_visible", answer=view, state=state)
     if len(view.ended) < len(titles):
         return Observation("running", answer=view, state=state)
     owned = intent is not None and intent.kind == "emr"

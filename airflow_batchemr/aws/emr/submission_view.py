@@ -44,6 +44,11 @@ class SubmissionView:
         return IndexSet.of(number for number, entry in self.steps.items() if Step.of(entry).state == "COMPLETED")
 
     @property
+    def unseen(self) -> IndexSet:
+        """Numbers of the steps that EMR does not show although it has given them ids."""
+        return IndexSet.of(number for number in self.step_ids if number not in self.steps)
+
+    @property
     def ended(self) -> IndexSet:
         """Numbers of the steps that have ended, in whatever way."""
         return IndexSet.of(number for number, entry in self.steps.items() if Step.of(entry).ended)
@@ -74,6 +79,10 @@ def failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
     if failures:
         return failures
     brief = view.brief
+    if brief is not None and brief.alive and view.unseen:
+        gone = [(number, view.step_ids[number]) for number in view.unseen]
+        reason = "EMR does not show it any more"
+        return [Failure(index=n, reason=f"step {id_}: {reason}", job_id=id_, cause="lost") for n, id_ in gone]
     reason = f"cluster {cluster_id}: {brief.why if brief else 'EMR does not show it any more'}"
     return [Failure(reason=reason, job_id=cluster_id, cause="cluster" if brief else "lost")]
 

@@ -10,10 +10,10 @@ import tarfile
 import pytest
 from pydantic import ValidationError
 
-from airflow_batchemr.aws.emr.existing_cluster import together
 from airflow_batchemr.aws.emr.python_env import docker_configurations, environments
 from airflow_batchemr.aws.emr.spark_submit import PythonEnv, spark_submit
-from airflow_batchemr.aws.emr.step_configs import plan_steps, remaining
+from airflow_batchemr.aws.emr.step_configs import numbers, plan_steps, remaining
+from airflow_batchemr.aws.emr.step_work import StepWork
 from airflow_batchemr.pipeline_file.models import Spark, Step
 from airflow_batchemr.pipeline_file.needs import Needs
 
@@ -116,12 +116,27 @@ def test_what_is_left_begins_where_it_failed():
     assert [] == remaining(before, {step.number: step.digest for step in before})
 
 
+def batch(planned, **options):
+    return [step.number for step in StepWork(planned=planned, **options).batch(numbers(planned))]
+
+
 def test_on_a_shared_cluster_a_step_waits_for_the_one_before():
-    """Unless it is said what EMR shall do on its failure."""
+    """Unless the file says what EMR does when it fails."""
     first = plan({"command": ["a"]}, {"command": ["b"]})
-    assert [0] == [step.number for step in together(first)]
+    assert [0] == batch(first, one_by_one=True)
     all_at_once = plan({"command": ["a"]}, {"command": ["b"]}, on_failure="continue")
-    assert [0, 1] == [step.number for step in together(all_at_once)]
+    assert [0, 1] == batch(all_at_once, one_by_one=True)
+    last_alone = plan({"command": ["a"], "on_failure": "continue"}, {"command": ["b"]}, {"command": ["c"]})
+    assert [0, 1] == batch(last_alone, one_by_one=True)
+
+
+def test_on_a_cluster_of_its_own_a_job_submits_all_steps_together():
+    """With more than one step at a time, only those of the first stage, such as the copies at the beginning."""
+    copy = {"copy": {"source": "s3://in/", "destination": "hdfs:///in"}}
+    steps = plan(copy, copy, {"command": ["a"]}, {"command": ["b"]})
+    assert [0, 1, 2, 3] == batch(steps)
+    assert [0, 1] == batch(steps, concurrency=2)
+    assert [2, 3] == [step.number for step in StepWork(planned=steps, concurrency=2).batch(numbers(steps[2:]))]
 
 
 def test_requirements_become_a_bootstrap_action_that_makes_the_environment(tmp_path):

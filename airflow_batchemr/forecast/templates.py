@@ -1,33 +1,33 @@
-"""Airflow's templates, as far as they can be filled in without Airflow."""
+"""Templates, as far as they can be rendered without Airflow."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
 
 if TYPE_CHECKING:
     import datetime as dt
 
 
 class Templates:
-    """Fills in what follows from a run's date and params; what else a template names stays as it is written.
+    """Renders what follows from the date and the params of a run; a template that needs more stays as it is written.
 
     Args:
         date: logical date of the run; None for a run that has none.
         run_id: of the run.
-        params: of the pipeline, by their defaults.
+        params: of the pipeline, with their defaults.
     """
 
     def __init__(self, date: dt.datetime | None, run_id: str, params: dict[str, Any]) -> None:
-        from jinja2 import StrictUndefined
-        from jinja2.sandbox import SandboxedEnvironment
-
         self.unknown: set[str] = set()
         self._environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
         self._environment.filters.update(_FILTERS)
         self._names: dict[str, Any] = {"run_id": run_id, "params": params, **_dates(date)}
 
     def fill(self, value: Any) -> Any:
-        """A plain value with all texts in it filled in."""
+        """Render all text in a plain value."""
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, list):
@@ -39,8 +39,6 @@ class Templates:
     def _text(self, text: str) -> str:
         if "{{" not in text and "{%" not in text:
             return text
-        from jinja2 import TemplateError
-
         try:
             return self._environment.from_string(text).render(self._names)
         except (TemplateError, TypeError, ValueError, AttributeError):
