@@ -95,14 +95,15 @@ class EmrTrigger(LedgerTrigger):
                     except (TimeoutError, asyncio.TimeoutError):
                         return self.timed_out()
                     sight = seen[self.cluster_id].value
-                    if missing.update(self.cluster_id, visible=sight is not None):
+                    hidden = sight is None or not sight.hidden.isdisjoint(self.step_ids)
+                    if missing.update(self.cluster_id, visible=not hidden):
                         return self.payload(status="ended", missing=missing.ids)
                     if sight is None:
                         continue
                     for line in progress.update(sight):
                         self.log.info("%s", line)
                     live.update(sight)
-                    if self._over(sight):
+                    if not hidden and self._over(sight):
                         await live.rest(sight)
                         return self.payload(status="ended")
 

@@ -9,7 +9,7 @@ from botocore.config import Config
 
 from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.engine.policy import Policy
-from airflow_batchemr.operators.emr import EphemeralEmrOperator
+from airflow_batchemr.operators.emr import EmrStepsOperator, EphemeralEmrOperator
 from tests.integration.emr_engine import Job, SharedClusterJob, eventually, their_cluster
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
 from tests.integration.task_engine import Task
@@ -117,3 +117,68 @@ def test_other_failures_of_describe_cluster_are_not_taken_for_a_lost_cluster(acc
     assert ["a"] == steps.ran()
     assert 1 == account.requests()["RunJobFlow"]
     assert ["succeeded"] == job.outcomes()
+
+
+def on_existing_cluster(account, steps, grace):
+    """A job whose first try has added a step to an existing cluster, the id of the step, and that try's outcome."""
+    job = Job(account, [steps.step("a", HOLD)], existing=their_cluster(account), policy=Policy(visibility_grace=grace))
+    outcome = job.pass_()
+    return job, outcome.waits[0].handle.step_ids[0], outcome
+
+
+def test_step_that_is_not_visible_yet_is_waited_for(account, steps):
+    """ListSteps does not return it; it is not added again."""
+    job, step_id, first = on_existing_cluster(account, steps, grace=120)
+    account.faults.hide(step_id, 3)
+    (steps.folder / "go").touch()
+    assert "succeed" == job.try_(prior=first.prior).action
+    assert 1 == account.requests()["AddJobFlowSteps"]
+
+
+def test_step_that_stays_invisible_is_lost_and_not_replaced(account, steps):
+    """Although its cluster is visible."""
+    job, step_id, first = on_existing_cluster(account, steps, grace=2)
+    account.faults.hide(step_id)
+    outcome = job.try_(prior=first.prior)
+    assert ("fail", True) == (outcome.action, outcome.lost)
+    assert "EMR does not show all of its steps any more" in outcome.failures[0].reason
+    assert 1 == account.requests()["AddJobFlowSteps"]
+    account.faults.clear()
+    (steps.folder / "go").touch()
+    assert "succeed" == job.try_(try_number=2).action
+    assert ["lost", "succeeded"] == job.outcomes()
+
+
+def test_steps_of_an_ended_cluster_that_are_not_visible_do_not_run_again(account, steps):
+    """They may have completed: the cluster started, and ended by itself."""
+    (steps.folder / "go").touch()
+    job = Job(account, [steps.step("a", HOLD)], policy=Policy(visibility_grace=2))
+    first = job.pass_()
+    eventually(lambda: steps.ran() and not alive(account, "pipe-"))
+    step_id = account.client("emr").list_steps(ClusterId=first.waits[0].handle.cluster_id)["Steps"][0]["Id"]
+    account.faults.hide(step_id)
+    outcome = job.try_(try_number=2)
+    assert ("fail", True) == (outcome.action, outcome.lost)
+    assert 1 == account.requests()["RunJobFlow"]
+
+
+def test_trigger_reports_a_step_that_stays_invisible(aws, state, tmp_path, monkeypatch):
+    """The wait ends after the grace period, and the task fails without a retry."""
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__VISIBILITY_GRACE", "2")
+    cluster_id, steps = their_cluster(aws), Steps(tmp_path)
+
+    def operator():
+        step = steps.step("a", HOLD)
+        with DAG("dag", schedule=None):
+            return EmrStepsOperator(
+                task_id="work", cluster_id=cluster_id, steps=[step], state=state, aws_conn_id=None, retries=3
+            )
+
+    task = Task(operator)
+    trigger = task.begin()
+    aws.faults.hide(trigger.step_ids[0])
+    with pytest.raises(AirflowFailException, match="Check its output, then clear the task"):
+        task.try_(trigger)
+    assert 1 == aws.requests()["AddJobFlowSteps"]
+    aws.faults.clear()
+    (tmp_path / "go").touch()

@@ -38,6 +38,8 @@ class Sight:
     cluster: Cluster
     steps: dict[str, Step] = field(default_factory=dict, hash=False)
     """By step id; a step that has not been looked at yet is missing."""
+    hidden: frozenset[str] = frozenset()
+    """Ids of steps that ListSteps did not return when it was asked for them."""
 
 
 @dataclass
@@ -50,6 +52,7 @@ class _Watched:
     guests: int = 0
     """Waits on a cluster on which others' steps may run."""
     steps: dict[str, Step] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
     state: str = ""
     changed: float = 0.0
     listed: float = float("-inf")
@@ -97,6 +100,7 @@ class EmrPoller(Poller[Sight]):
             for step_id in [one for one, waits in watched.step_ids.items() if waits <= 0]:
                 del watched.step_ids[step_id]
                 watched.steps.pop(step_id, None)
+                watched.hidden.discard(step_id)
             watched.waits -= 1
             watched.guests -= not own
             if watched.waits <= 0:
@@ -110,10 +114,11 @@ class EmrPoller(Poller[Sight]):
             watched = self._watched.get(cluster_id)
             if watched is not None:
                 self._steps(client, watched, cluster)
-        return {
-            id_: Sight(cluster, dict(watched.steps) if (watched := self._watched.get(id_)) else {})
-            for id_, cluster in found.items()
-        }
+        return {id_: self._sight(id_, cluster) for id_, cluster in found.items()}
+
+    def _sight(self, id_: str, cluster: Cluster) -> Sight:
+        watched = self._watched.get(id_)
+        return Sight(cluster) if watched is None else Sight(cluster, dict(watched.steps), frozenset(watched.hidden))
 
     def _states(self, client: object, ids: Sequence[str]) -> dict[str, Cluster]:
         wanted = set(ids)
@@ -167,9 +172,11 @@ class EmrPoller(Poller[Sight]):
                     answer = client.list_steps(  # type: ignore[attr-defined]
                         ClusterId=cluster.cluster_id, StepIds=live[:LIST_CHUNK]
                     )
-            except NotFound:  # the wait itself finds out that there is no such step
+            except NotFound:  # one of them hides the others
+                watched.hidden.update(live[:LIST_CHUNK])
                 return
             seen = {one["Id"]: Step.of(one) for one in answer["Steps"]}
+            watched.hidden = (watched.hidden | set(live[:LIST_CHUNK])) - set(seen)
             if any(watched.steps.get(id_) != step for id_, step in seen.items()):
                 watched.changed = now
             watched.steps.update(seen)

@@ -77,9 +77,10 @@ class EmrRemote:
         if not titles_of(intent):
             return Ending(_cluster_result(submission, view))
         complete = view.succeeded & intent.indices == intent.indices
+        lost = observation.status == "not_visible"
         outcome: Outcome = "succeeded"
         if not complete:
-            outcome = "lost" if view.cluster is None else "stopped" if submission.stop is not None else "failed"
+            outcome = "lost" if lost else "stopped" if submission.stop is not None else "failed"
         counted = view.succeeded & intent.indices if complete or intent.details.get("resume", True) else IndexSet()
         digests = digests_of(submission)
         details = {
@@ -95,7 +96,7 @@ class EmrRemote:
                 indices=intent.indices,
                 succeeded=counted,
                 rerun_token=submission.rerun_token,
-                failures=[] if complete else failures_of(_cluster_id(submission), view),
+                failures=[] if complete else failures_of(_cluster_id(submission), view, lost=lost),
                 details=details,
                 steps=[plain(entry) for entry in view.steps.values()],
             )
@@ -136,7 +137,11 @@ class EmrRemote:
 
 
 def _observation(submission: Submission, view: SubmissionView, titles: dict[int, str]) -> Observation:
-    brief, intent = view.brief, submission.intent
+    brief, intent, handle = view.brief, submission.intent, submission.handle
+    recorded = handle.step_ids if handle is not None else {}
+    ran = brief is not None and brief.ready and not brief.alive
+    if not recorded.keys() <= view.steps.keys() or (ran and len(view.steps) < len(titles)):
+        return Observation("not_visible", answer=view)
     if brief is None or not brief.alive:
         return Observation("ended", answer=view)
     if not titles:  # it serves other jobs
@@ -180,6 +185,6 @@ def _cluster_result(submission: Submission, view: SubmissionView) -> Result:
         indices=one,
         succeeded=one if outcome == "succeeded" else IndexSet(),
         rerun_token=submission.rerun_token,
-        failures=[] if outcome == "succeeded" else failures_of(_cluster_id(submission), view),
+        failures=[] if outcome == "succeeded" else failures_of(_cluster_id(submission), view, lost=brief is None),
         details=details,
     )

@@ -64,8 +64,8 @@ def digests_of(submission: Submission) -> dict[int, str]:
     return {int(number): str(step["digest"]) for number, step in known.items()}
 
 
-def failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
-    """Which steps failed, with EMR's reasons; where none did, how the cluster ended."""
+def failures_of(cluster_id: str | None, view: SubmissionView, *, lost: bool = False) -> list[Failure]:
+    """Which steps failed, with EMR's reasons; where none did, how the cluster ended, or that it or a step is lost."""
     failures = []
     for number, entry in view.steps.items():
         step = Step.of(entry)
@@ -74,8 +74,10 @@ def failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
     if failures:
         return failures
     brief = view.brief
-    reason = f"cluster {cluster_id}: {brief.why if brief else 'EMR does not show it any more'}"
-    return [Failure(reason=reason, job_id=cluster_id, cause="cluster" if brief else "lost")]
+    why = brief.why if brief is not None else "EMR does not show it any more"
+    if lost and brief is not None:
+        why = f"{why}; EMR does not show all of its steps any more"
+    return [Failure(reason=f"cluster {cluster_id}: {why}", job_id=cluster_id, cause="lost" if lost else "cluster")]
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:
