@@ -76,7 +76,7 @@ def failure_report(
         if cause is not None:
             causes.append({"index": failure.index, **cause.__dict__})
     if brief is not None and brief.ready and all(failure.index is None for failure in result.failures):
-        lines += _interrupted(result, names)
+        lines += _interrupted(result)
     if brief is not None and any(failure.index is not None for failure in result.failures):
         lines.append(f"Cluster {cluster_id}: {brief.why}")
     if logs is None and brief is not None:
@@ -86,12 +86,14 @@ def failure_report(
     return FailureReport("\n".join(lines), complete)
 
 
-def _interrupted(result: Result, names: Mapping[int, str]) -> list[str]:
+def _interrupted(result: Result) -> list[str]:
     """The steps that ran when their cluster was lost; those that had not begun have no start time."""
+    entries: list[Any] = list(result.steps)
+    steps = [Step.of(one) for one in entries if one["Status"].get("Timeline", {}).get("StartDateTime")]
     return [
-        f"Step {number + 1}/{len(names)} {names.get(number, '')} was interrupted: it may have done a part of its work"
-        for number, entry in zip(result.indices, result.steps, strict=False)
-        if Step.of(entry).state != "COMPLETED" and entry.get("Status", {}).get("Timeline", {}).get("StartDateTime")
+        f"Step {one.name.partition(' [')[0]} ({one.step_id}) was interrupted: it may have done a part of its work"
+        for one in steps
+        if one.state != "COMPLETED"
     ]
 
 
