@@ -196,6 +196,7 @@ def tasks(aws, state):
 @pytest.mark.parametrize("returned", [True, False], ids=["finished", "waiting"])
 def test_setup_that_was_given_up_does_not_terminate_the_cluster_of_the_next_try(aws, tasks, returned):
     """Try 1 hangs, try 2 finds the cluster that is up or starting, then try 1 receives SIGTERM."""
+    aws.clusters.delays.starting = 0.2 if returned else 60.0
     task = Task(tasks.setup)
     trigger = task.begin()
     if returned:
