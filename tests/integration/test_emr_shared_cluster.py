@@ -229,9 +229,9 @@ def test_refused_teardown_is_retried_and_terminates_the_cluster(aws, tasks):
 
 def test_teardown_fails_visibly_while_it_cannot_see_the_cluster(aws, tasks, monkeypatch):
     """It is terminated all the same, and a retry records its end."""
+    cluster_id = Task(tasks.setup).try_()["cluster_id"]
     for name in ("VISIBILITY_GRACE", "CLAIM_LEASE"):
         monkeypatch.setenv(f"AIRFLOW__BATCHEMR__{name}", "1")
-    cluster_id = Task(tasks.setup).try_()["cluster_id"]
     teardown = Task(tasks.teardown)
     aws.faults.hide(cluster_id)
     with pytest.raises(AirflowException, match=f"Cannot see whether these clusters have ended: {cluster_id}"):
