@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,26 @@ def aws(local_aws, monkeypatch, tmp_path):
     local_aws.client("s3").create_bucket(Bucket="state")
     local_aws.reset_requests()
     return local_aws
+
+
+@pytest.fixture
+def account(local_aws):
+    """The local AWS with a state bucket, for tests without Airflow."""
+    local_aws.client("s3").create_bucket(Bucket="state")
+    return local_aws
+
+
+@pytest.fixture
+def lease_over(monkeypatch):
+    """`lease_over()`: from now on S3's clock is two minutes ahead, so that the leases of killed workers have ended."""
+    from airflow_batchemr.ledger import store
+
+    clock = store._clock
+
+    def jump():
+        monkeypatch.setattr(store, "_clock", lambda answer: clock(answer) + timedelta(minutes=2))
+
+    return jump
 
 
 class Work:

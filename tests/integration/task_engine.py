@@ -51,10 +51,10 @@ class Task:
         """A try to its end, or what is left of it from a trigger on."""
         step = self.begin(**who) if trigger is None else trigger
         while hasattr(step, "run"):
-            step = self.begin(asyncio.run(_first(step)), **who)
+            step = self.begin(asyncio.run(first_event(step)), **who)
         return step
 
 
-async def _first(trigger):
+async def first_event(trigger):
     async for event in trigger.run():
         return event.payload

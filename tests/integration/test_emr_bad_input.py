@@ -1,4 +1,4 @@
-"""What EMR would refuse, or what could not work, is told before a cluster is paid for."""
+"""What EMR would refuse, or what cannot work, fails the task before a cluster starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEm
 SPARK = {"py": "s3://code/x.py"}
 GROUPS = {"master": {"type": "m5.xlarge"}}
 FLEETS = {"fleets": {"master": {"types": ["m5.xlarge"], "on_demand": 1}}}
-#: name: words of the cluster, steps, what is said
+#: name: options of the cluster, steps, a part of the message
 CASES = {
     "groups_and_fleets": ({**GROUPS, **FLEETS}, ["x"], "`fleets` and `master` cannot be combined"),
     "no_core_to_scale": (
@@ -81,8 +81,8 @@ def test_a_wrong_option_fails_when_the_dag_is_parsed(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - EARLY))
-def test_bad_input_is_told_before_a_cluster_is_paid_for(aws, run_dag, name):
-    """The task fails at once, though it has retries; nothing is started, nothing is claimed."""
+def test_bad_input_fails_the_task_before_a_cluster_starts(aws, run_dag, name):
+    """At once, although it has retries; nothing is claimed."""
     cluster, steps, message = CASES[name]
     with DAG(f"bad_emr_{name}", schedule=None) as dag:
         EphemeralEmrOperator(task_id="work", cluster=cluster, steps=steps, retries=3)
@@ -93,8 +93,8 @@ def test_bad_input_is_told_before_a_cluster_is_paid_for(aws, run_dag, name):
     assert 0 == aws.requests()["PutObject"]
 
 
-def test_a_shared_cluster_is_checked_too(aws, run_dag):
-    """Before it is set up."""
+def test_shared_cluster_is_checked_before_it_starts(aws, run_dag):
+    """By its setup task."""
     with DAG("bad_shared", schedule=None) as dag:
         EmrCreateClusterOperator(task_id="up", job="x.cluster", cluster={"type": "m5.xlarge", "release": "emr-9.9.0"})
     finished = run_dag(dag)

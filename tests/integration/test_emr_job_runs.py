@@ -1,7 +1,4 @@
-"""Spark on EMR Serverless and EMR on EKS: the same ledger and report, against botocore's stub.
-
-There is no local service for them: what is sent is held to botocore's model, what comes back is as documented.
-"""
+"""Spark on EMR Serverless and EMR on EKS: one job run, whatever is killed when. Small shell scripts stand for Spark."""
 
 from __future__ import annotations
 
@@ -10,180 +7,235 @@ import gzip
 import boto3
 import pytest
 from airflow.sdk import DAG
-from airflow_batchemr.aws.emr.job_run_submissions import JobRunSubmissions, job_run_target
-from airflow_batchemr.aws.emr.submissions import StoppedError
-from botocore.stub import ANY, Stubber
+from botocore.stub import Stubber
 
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
+from airflow_batchemr.aws.emr.job_run import job_run_target
 from airflow_batchemr.aws.emr.job_runs import token
-from airflow_batchemr.aws.errors import Expired, InvalidRequest
-from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.aws.errors import AwsError, Expired, InvalidRequest
+from airflow_batchemr.engine.loop import StoppedError
+from airflow_batchemr.engine.policy import Policy
+from airflow_batchemr.local import LocalAWS
 from airflow_batchemr.operators.emr import EmrJobRunOperator
-from airflow_batchemr.pipeline_file.models import Spark
 from airflow_batchemr.triggers.emr_job_run import runs_poller
+from tests.integration.emr_engine import Calls, HangsAt, JobRunJob, eventually, killed_at
 
-ARN = "arn:aws:emr-serverless:us-east-1:123456789012:/applications/00f1abcdexample/jobruns/00f2abcdexample"
 ROLE = "arn:aws:iam::123456789012:role/runs"
-SERVERLESS = {"emr_serverless": {"application": "00f1abcdexample", "role": ROLE, "log_uri": "s3://logs/runs"}}
-EKS = {"emr_eks": {"virtual_cluster": "vc1example", "role": ROLE, "release": "emr-7.5.0-latest"}}
-IDENTITY = JobIdentity("s3://state/x", "pipe", "2026-11-20T000000Z", "work", "manual__1", "work")
+SERVERLESS = {"emr_serverless": {"application": "default", "role": ROLE, "log_uri": "s3://logs/runs"}}
+EKS = {"emr_eks": {"virtual_cluster": "default", "role": ROLE, "release": "emr-7.5.0-latest"}}
 SPARK = {"py": "s3://code/x.py", "args": ["a b"], "conf": {"spark.x": "y z"}, "executor_memory": "4GiB"}
+#: Runs the shell script among its arguments.
+SUBMIT = '#!/bin/sh\nwhile [ "${1%.sh}" = "$1" ]; do shift; done\nexec sh "$@"\n'
+HOLD = "until [ -e go ]; do sleep 0.05; done"
 
 
-class Run:
-    """A job run with a stubbed service; `answers` are given in order."""
-
-    def __init__(self, aws, on):
-        self.place = job_run_target(on)
-        client = boto3.client(self.place.service, region_name="us-east-1", endpoint_url="http://127.0.0.1:9")
-        self.stub = Stubber(client)
-        self.clients = Clients(lambda service, _: client if service == self.place.service else aws.client(service))
-        self.ledger = Ledger(self.clients.s3, IDENTITY.state).job("pipe", IDENTITY.run_key, "work")
-        self.submissions = JobRunSubmissions(self.clients, self.ledger, IDENTITY, self.place, sleep=lambda _: None)
-
-    def request(self, number=1, **spark):
-        words = Spark.model_validate({**SPARK, **spark})
-        return self.place.request(words, IDENTITY.submission_name(number), {"batchemr:job": "work"}, {"A": "1"})
-
-    def go(self, before=None):
-        with self.stub:
-            return self.submissions.run(self.ledger.read(), None, before, self.request)
-
-    def started(self):
-        name = {"serverless": "jobRunId"}.get(self.place.service[4:], "id")
-        where = {"applicationId": "a"} if name == "jobRunId" else {"virtualClusterId": "v", "name": "n"}
-        self.stub.add_response("start_job_run", {**where, name: "run1", "arn": ARN})
-
-    def cancelled(self):
-        serverless = self.place.kind == "emr_serverless"
-        answer = {"applicationId": "a", "jobRunId": "run1"} if serverless else {"id": "run1"}
-        self.stub.add_response("cancel_job_run", answer)
-
-    def state(self, state):
-        if self.place.kind == "emr_serverless":
-            run = {
-                "applicationId": "a",
-                "jobRunId": "run1",
-                "name": "n",
-                "arn": ARN,
-                "createdBy": ROLE,
-                "createdAt": "2026-11-20T00:00:00Z",
-                "updatedAt": "2026-11-20T00:00:00Z",
-                "executionRole": ROLE,
-                "state": state,
-                "stateDetails": "why",
-                "releaseLabel": "emr-7.5.0",
-                "jobDriver": {"sparkSubmit": {"entryPoint": "s3://code/x.py"}},
-            }
-            self.stub.add_response("get_job_run", {"jobRun": run}, {"applicationId": ANY, "jobRunId": "run1"})
-        else:
-            run = {"id": "run1", "name": "n", "state": state, "failureReason": "USER_ERROR", "stateDetails": "why"}
-            self.stub.add_response("describe_job_run", {"jobRun": run}, {"virtualClusterId": ANY, "id": "run1"})
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A local AWS whose spark-submit runs shell scripts."""
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "spark-submit").write_text(SUBMIT)
+    (programs / "spark-submit").chmod(0o755)
+    with LocalAWS(root=tmp_path_factory.mktemp("aws"), slots=2, path=[programs]) as aws:
+        yield aws
 
 
 @pytest.fixture
-def aws(local_aws):
-    local_aws.client("s3").create_bucket(Bucket="state")
-    return local_aws
+def aws(server):
+    server.reset()
+    server.reset_requests()
+    for bucket in ("state", "logs"):
+        server.client("s3").create_bucket(Bucket=bucket)
+    yield server
+    server.reset()
 
 
-@pytest.mark.parametrize(("on", "done"), [(SERVERLESS, "SUCCESS"), (EKS, "COMPLETED")], ids=["serverless", "eks"])
-def test_a_run_is_started_once_waited_for_and_recorded(aws, on, done):
-    """Claim, call, record; the next try finds the run in the ledger; its success is in it."""
-    run = Run(aws, on)
-    run.started()
-    assert ("wait", "run1") == (run.go().action, run.ledger.read().open_submissions[0].handle.jobs[0].job_id)
-    run.state("RUNNING")
-    assert "wait" == run.go().action
-    run.state(done)
-    assert "mark" == run.go().action
-    assert "succeeded" == run.ledger.read().submissions[0].result.outcome
-    run.stub.assert_no_pending_responses()
+@pytest.fixture(params=[SERVERLESS, EKS], ids=["serverless", "eks"])
+def job(request, aws, tmp_path):
+    """`job(script)`: a job run of a shell script that notes that it ran, on either service."""
+
+    def make(script="true", **options):
+        program = tmp_path / "program.sh"
+        program.write_text(f"cd {tmp_path}; echo x >> ran; {script}\n")
+        return JobRunJob(aws, request.param, {"py": str(program)}, **options)
+
+    yield make
+    aws.faults.clear()
+    (tmp_path / "go").touch()
 
 
-@pytest.mark.parametrize("on", [SERVERLESS, EKS], ids=["serverless", "eks"])
-def test_a_failure_of_this_try_fails_it_and_the_next_one_starts_anew(aws, on):
-    """Of an attempt that this try has waited for; one that had failed before is made good."""
-    run = Run(aws, on)
-    run.started()
-    before = run.go().before
-    run.state("FAILED")
-    failed = run.go(before)
-    assert ("fail", "FAILED") == (failed.action, failed.run.state)
-    assert "why" in run.ledger.read().submissions[0].result.failures[0].reason
-    run.started()
-    assert ("wait", 2) == (run.go().action, run.ledger.read().next_number - 1)
-    run.stub.assert_no_pending_responses()
+def ran(tmp_path):
+    """How often the script has started."""
+    return len((tmp_path / "ran").read_text().split()) if (tmp_path / "ran").exists() else 0
 
 
-def test_a_run_whose_answer_was_lost_is_found_by_its_name(aws):
-    """The client token would make a second call the same run, too."""
-    run = Run(aws, EKS)
-    run.stub.add_client_error("start_job_run", "InternalServerException", http_status_code=500)
-    name = run.request(1)["name"]
-    found = {"jobRuns": [{"id": "run1", "name": name, "state": "RUNNING"}]}
-    run.stub.add_response("list_job_runs", found, {"virtualClusterId": "vc1example", "createdAfter": ANY})
-    run.state("RUNNING")
-    assert ("wait", "run1") == ((move := run.go()).action, move.run_id)
-    assert 1 == len(run.ledger.read().submissions)
+def states(job):
+    """The states of all job runs, newest first."""
+    clients = Calls().clients(job.aws)
+    return [run.state for run in job_run_target(job.on).listed(clients)]
 
 
-@pytest.mark.parametrize("on", [SERVERLESS, EKS], ids=["serverless", "eks"])
-def test_a_task_that_is_killed_while_it_starts_a_run_leaves_none(aws, on):
-    """Who stops the open attempts may have looked before this one was recorded."""
-    run = Run(aws, on)
-    killed = []
-    run.submissions = JobRunSubmissions(
-        run.clients, run.ledger, IDENTITY, run.place, sleep=lambda _: None, stopping=lambda: bool(killed)
-    )
-    run.started()
-    run.stub.client.meta.events.register("after-call", lambda **_: killed.append(1))
-    run.cancelled()
+def run_id(outcome):
+    return outcome.waits[0].handle.jobs[0].job_id
+
+
+def test_job_run_is_started_once_and_recorded(job, tmp_path):
+    """Later passes find it in the ledger."""
+    work = job(HOLD)
+    first = work.pass_()
+    assert run_id(first) == run_id(work.pass_(prior=first.prior)) == run_id(work.pass_(try_number=2))
+    (tmp_path / "go").touch()
+    assert "succeed" == work.try_(prior=first.prior).action
+    assert (1, 1) == (ran(tmp_path), work.aws.requests()["StartJobRun"])
+    assert ["succeeded"] == work.outcomes()
+
+
+def test_failed_job_run_fails_the_try_and_the_next_try_starts_another(job, tmp_path):
+    """The reason is in the ledger."""
+    work = job("[ -e fixed ] || exit 3")
+    failed = work.try_()
+    assert ("fail", 1) == (failed.action, ran(tmp_path))
+    assert failed.failures[0].reason.startswith("FAILED: ")
+    (tmp_path / "fixed").touch()
+    assert "succeed" == work.try_(try_number=2).action
+    assert ["failed", "succeeded"] == work.outcomes()
+    assert 2 == ran(tmp_path)
+
+
+#: All calls of a try with one job run; waits add calls.
+POINTS = [(when, number) for number in range(10) for when in ("before", "after")]
+
+
+@pytest.mark.parametrize(("when", "number"), POINTS, ids=[f"{when}{number}" for when, number in POINTS])
+def test_next_try_takes_over_the_job_run_of_a_killed_worker(job, tmp_path, lease_over, when, number):
+    """Killed at every call: the script runs once."""
+    work = job()
+    killed_at(work, when, number, least=5)
+    lease_over()
+    assert "succeed" == work.try_(try_number=2).action
+    assert 1 == ran(tmp_path)
+    assert 1 == len(states(work))
+
+
+@pytest.mark.parametrize("fault", ["drop", "error_after", "drop_before", "error", "throttle"])
+def test_lost_answer_to_start_job_run_starts_no_second_run(job, tmp_path, fault):
+    """The client token makes a second call the same run."""
+    work = job()
+    work.aws.faults.plan("StartJobRun", fault)
+    assert "succeed" == work.try_().action
+    assert (1, 1) == (ran(tmp_path), len(states(work)))
+    assert [1] == work.ledger().read().numbers
+
+
+@pytest.mark.parametrize("try_number", [1, 2], ids=["same_try", "next_try"])
+def test_job_run_that_is_not_visible_yet_is_waited_for(job, tmp_path, try_number):
+    """Within the grace period; no second run."""
+    work = job(HOLD)
+    first = work.pass_()
+    work.aws.faults.hide(run_id(first), 2)
+    (tmp_path / "go").touch()
+    assert "succeed" == work.try_(try_number=try_number, prior=first.prior if try_number == 1 else None).action
+    assert (1, 1) == (ran(tmp_path), work.aws.requests()["StartJobRun"])
+
+
+@pytest.mark.parametrize("try_number", [1, 2], ids=["same_try", "next_try"])
+def test_job_run_that_stays_invisible_is_lost_and_not_replaced(job, tmp_path, try_number):
+    """The try fails after the grace period; a try after that starts another run."""
+    work = job(HOLD, policy=Policy(visibility_grace=2.0))
+    first = work.pass_()
+    eventually(lambda: ran(tmp_path))
+    work.aws.faults.hide(run_id(first))
+    outcome = work.try_(try_number=try_number, prior=first.prior if try_number == 1 else None)
+    assert ("fail", True) == (outcome.action, outcome.lost)
+    assert [("lost", run_id(first))] == [(failure.cause, failure.job_id) for failure in outcome.failures]
+    assert 1 == work.aws.requests()["StartJobRun"]
+    work.aws.faults.clear()
+    (tmp_path / "go").touch()
+    assert "succeed" == work.try_(try_number=try_number + 1).action
+    assert ["lost", "succeeded"] == work.outcomes()
+
+
+def test_try_that_read_an_empty_ledger_finds_the_marker_of_its_successor(job, tmp_path):
+    """It hangs right after its first read; its successor runs everything."""
+    work = job()
+    late = HangsAt("after", "ListObjectsV2")
+    late.run(lambda: work.try_(late))
+    assert "succeed" == work.try_(try_number=2).action
+    late.wake()
+    assert "succeed" == late.outcome.action
+    assert (1, 1) == (ran(tmp_path), len(states(work)))
+
+
+def test_task_that_is_killed_while_it_starts_a_run_leaves_none(job):
+    """A search for open submissions may have come before this one was recorded."""
+    work, killed = job("sleep 60"), []
+
+    class Killed(Calls):
+        def at(self, when, operation):
+            if (when, operation) == ("after", "StartJobRun"):
+                killed.append(operation)
+
     with pytest.raises(StoppedError):
-        run.go()
-    run.stub.assert_no_pending_responses()
-    assert "the task was killed" == run.ledger.history().submissions[0].stop.reason
-    with pytest.raises(StoppedError):  # and claims nothing for ever
-        run.submissions._start(2, run.request(2), None)
-    assert not run.ledger.history().submissions[1].open
+        work.pass_(Killed(), stopping=lambda: bool(killed))
+    eventually(lambda: states(work) == ["CANCELLED"])
+    assert "the task was killed" == work.ledger().history().submissions[0].stop.reason
+    with pytest.raises(StoppedError):
+        work.pass_(try_number=2, stopping=lambda: True)
+    assert 1 == len(states(work))
 
 
-@pytest.mark.parametrize("on", [SERVERLESS, EKS], ids=["serverless", "eks"])
-def test_a_stopped_run_is_cancelled_and_is_no_failure(aws, on):
-    """A person's word: the run ends, the next try starts another."""
-    run = Run(aws, on)
-    run.started()
-    run.go()
-    run.cancelled()
-    with run.stub:
-        run.submissions.stop_all(None, "the task was cleared", by="try 1")
-    run.cancelled()  # whoever left the word may not have got to the call
-    run.state("CANCELLED")
-    run.started()
-    assert "wait" == run.go(before=[]).action
-    assert "stopped" == run.ledger.history().submissions[0].result.outcome
+def test_stopped_job_run_is_cancelled_and_not_a_failure(job, tmp_path):
+    """A user clears the task: the next try starts another run."""
+    work = job(HOLD)
+    first = work.pass_()
+    eventually(lambda: ran(tmp_path))
+    work.stop(first.waits)
+    eventually(lambda: states(work) == ["CANCELLED"])
+    (tmp_path / "go").touch()
+    assert "succeed" == work.try_(try_number=2).action
+    assert ["stopped", "succeeded"] == work.outcomes()
+    assert 2 == ran(tmp_path)
 
 
-def test_a_key_that_was_exchanged_ends_no_wait(aws):
-    """A triggerer runs for weeks: the poll takes the connection's new credentials when the old ones have run out."""
-    run = Run(aws, EKS)
-    made = []
-    poller = runs_poller(Clients(lambda *_: made.append(1) or run.clients.get(run.place.service)), run.place)
-    run.stub.add_client_error("describe_job_run", "ExpiredTokenException", http_status_code=400)
-    run.state("RUNNING")
-    with run.stub:
+def test_refused_start_leaves_nothing_and_the_next_try_starts(job, tmp_path):
+    """The error names the IAM action."""
+    work = job()
+    work.aws.faults.refuse("StartJobRun")
+    with pytest.raises(AwsError, match=r"IAM action emr-(serverless|containers):StartJobRun"):
+        work.try_()
+    assert "succeed" == work.try_(try_number=2).action
+    assert 1 == ran(tmp_path)
+
+
+def test_poll_takes_new_credentials_when_the_old_ones_have_expired():
+    """A triggerer runs for weeks. The local AWS does not check credentials, so a stub answers."""
+    client = boto3.client(
+        "emr-containers",
+        region_name="us-east-1",
+        endpoint_url="http://127.0.0.1:9",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )
+    stub, made = Stubber(client), []
+    poller = runs_poller(Clients(lambda *_: made.append(1) or client), job_run_target(EKS))
+    stub.add_client_error("describe_job_run", "ExpiredTokenException", http_status_code=400)
+    stub.add_response("describe_job_run", {"jobRun": {"id": "run1", "name": "n", "state": "RUNNING"}})
+    with stub:
         with pytest.raises(Expired):
             poller._describe(["run1"])
         assert "RUNNING" == poller._describe(["run1"])["run1"].state
     assert 2 == len(made)
 
 
-def test_what_is_sent_says_all_that_the_block_says(aws):
-    """Quoted as a shell reads it; with the variables of driver and executors, and where the logs go."""
-    run = Run(aws, SERVERLESS)
-    made = run.request(python_env="s3://env/e.tar.gz")
+def request(aws, on, **spark):
+    """StartJobRun's arguments."""
+    work = JobRunJob(aws, on, {**SPARK, **spark})
+    return work.engine().backend.request(1), work.identity.submission_name(1)
+
+
+def test_request_has_all_options_of_the_block(aws):
+    """Quoted as for a shell; with the variables of driver and executors, and the log URI."""
+    made, name = request(aws, SERVERLESS, python_env="s3://env/e.tar.gz")
     submit = made["jobDriver"]["sparkSubmit"]
     assert ("s3://code/x.py", ["a b"]) == (submit["entryPoint"], submit["entryPointArguments"])
     parameters = submit["sparkSubmitParameters"]
@@ -192,46 +244,45 @@ def test_what_is_sent_says_all_that_the_block_says(aws):
     assert "spark.executorEnv.A=1" in parameters
     assert "--conf 'spark.archives=s3://env/e.tar.gz#environment'" in parameters
     assert "spark.executor.memory=4096m" in parameters
-    assert token(IDENTITY.submission_name(1)) == made["clientToken"]
-    both = run.request(python_env="s3://env/e.tar.gz", archives=["s3://data/d.zip#data"])
+    assert token(name) == made["clientToken"]
+    monitoring = made["configurationOverrides"]["monitoringConfiguration"]
+    assert {"s3MonitoringConfiguration": {"logUri": "s3://logs/runs"}} == monitoring
+    both, _ = request(aws, SERVERLESS, python_env="s3://env/e.tar.gz", archives=["s3://data/d.zip#data"])
     parameters = both["jobDriver"]["sparkSubmit"]["sparkSubmitParameters"]
     assert "--conf 'spark.archives=s3://data/d.zip#data,s3://env/e.tar.gz#environment'" in parameters
     assert "--archives" not in parameters
-    eks = Run(aws, EKS).request(docker_image="1.dkr.ecr.us-east-1.amazonaws.com/ml:2")
+    eks, _ = request(aws, EKS, docker_image="1.dkr.ecr.us-east-1.amazonaws.com/ml:2")
     assert 64 >= len(eks["name"])
-    words = eks["jobDriver"]["sparkSubmitJobDriver"]["sparkSubmitParameters"]
-    assert "spark.kubernetes.container.image=1.dkr.ecr.us-east-1.amazonaws.com/ml:2" in words
+    parameters = eks["jobDriver"]["sparkSubmitJobDriver"]["sparkSubmitParameters"]
+    assert "spark.kubernetes.container.image=1.dkr.ecr.us-east-1.amazonaws.com/ml:2" in parameters
 
 
 @pytest.mark.parametrize(
-    ("on", "words", "problem"),
+    ("on", "options", "problem"),
     [
         (SERVERLESS, {"docker_image": "x"}, "the image of the application"),
         (SERVERLESS, {"python_env": "requirements.txt"}, "a packed environment"),
         (EKS, {"python_env": "environment.yml"}, "a packed environment"),
     ],
 )
-def test_words_without_a_counterpart_are_refused(aws, on, words, problem):
+def test_options_without_a_counterpart_are_refused(aws, on, options, problem):
     """Before anything is started."""
     with pytest.raises(InvalidRequest, match=problem):
-        Run(aws, on).request(**words)
+        request(aws, on, **options)
 
 
-def test_the_cause_is_found_in_the_driver_s_log(aws):
-    """Under the log URI, as EMR Serverless lays it out."""
-    s3 = aws.client("s3")
-    s3.create_bucket(Bucket="logs")
+def test_cause_is_found_in_the_log_of_the_driver(aws):
+    """Under the log URI, in the layout of EMR Serverless."""
     text = b'Traceback (most recent call last):\n  File "/tmp/x.py", line 3, in <module>\nZeroDivisionError: no\n'
-    key = "runs/applications/00f1abcdexample/jobs/run1/SPARK_DRIVER/stderr.gz"
-    s3.put_object(Bucket="logs", Key=key, Body=gzip.compress(text))
-    run = Run(aws, SERVERLESS)
-    cause = probable_cause(run.place.logs(run.clients, "run1"))
+    key = "runs/applications/default/jobs/run1/SPARK_DRIVER/stderr.gz"
+    aws.client("s3").put_object(Bucket="logs", Key=key, Body=gzip.compress(text))
+    cause = probable_cause(job_run_target(SERVERLESS).logs(Calls().clients(aws), "run1"))
     assert ("ZeroDivisionError", "x.py:3", f"s3://logs/{key}") == (cause.exception, cause.place, cause.log)
 
 
 @pytest.mark.spark
-def test_the_operator_starts_one_run_for_a_run_key(local_aws, run_dag, monkeypatch):
-    """Through Airflow, on the local EMR Serverless; a second run of the date starts none."""
+def test_operator_starts_one_run_for_a_run_key(local_aws, run_dag, monkeypatch):
+    """Through Airflow and with real Spark; a second run of the date starts none."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://state/runs")
     local_aws.client("s3").create_bucket(Bucket="state")
     local_aws.client("s3").create_bucket(Bucket="code")
@@ -239,9 +290,9 @@ def test_the_operator_starts_one_run_for_a_run_key(local_aws, run_dag, monkeypat
     service = local_aws.client("emr-serverless")
     application = service.create_application(releaseLabel="emr-7.5.0", type="SPARK", name="runs")["applicationId"]
     with DAG("job_run", schedule=None) as dag:
-        words = {**SPARK, "executor_memory": "1GiB", "requires": {"spark": "3.5"}}
+        spark = {**SPARK, "executor_memory": "1GiB", "requires": {"spark": "3.5"}}
         EmrJobRunOperator(
-            task_id="work", spark=words, on={"emr_serverless": {"application": application, "role": ROLE}}
+            task_id="work", spark=spark, on={"emr_serverless": {"application": application, "role": ROLE}}
         )
     assert {"work": "success"} == run_dag(dag).tasks
     assert {"work": "success"} == run_dag(dag).tasks
@@ -249,8 +300,8 @@ def test_the_operator_starts_one_run_for_a_run_key(local_aws, run_dag, monkeypat
 
 
 @pytest.mark.parametrize("on", ["emr_serverless", "emr_eks"])
-def test_a_release_without_what_the_block_requires_starts_nothing(local_aws, run_dag, monkeypatch, on):
-    """The application's release, or the one that the run asks for; before anything is claimed."""
+def test_release_without_the_required_versions_starts_nothing(local_aws, run_dag, monkeypatch, on):
+    """The release of the application, or the one of the run; before anything is claimed."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://state/runs")
     local_aws.client("s3").create_bucket(Bucket="state")
     if on == "emr_serverless":
@@ -259,8 +310,8 @@ def test_a_release_without_what_the_block_requires_starts_nothing(local_aws, run
     else:
         where = {"virtual_cluster": "vc1example", "release": "emr-7.5.0-latest"}
     with DAG(f"requires_{on}", schedule=None) as dag:
-        words = {**SPARK, "requires": {"spark": "4"}}
-        EmrJobRunOperator(task_id="work", spark=words, on={on: {**where, "role": ROLE}}, retries=2)
+        spark = {**SPARK, "requires": {"spark": "4"}}
+        EmrJobRunOperator(task_id="work", spark=spark, on={on: {**where, "role": ROLE}}, retries=2)
     finished = run_dag(dag)
     assert {"work": "failed"} == finished.tasks
     assert "requires: emr-7.5.0 has spark 3.5.2, not 4" in finished.output

@@ -1,4 +1,4 @@
-"""What it costs to wait for many clusters and steps."""
+"""How many calls it takes to wait for many clusters and steps."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def emr(local_aws):
     return local_aws.client("emr")
 
 
-def test_100_clusters_of_10_steps_cost_2_calls_and_one_for_each_cluster_that_may_change(local_aws, emr):
-    """And a second look at once costs no ListSteps: none of them is due."""
+def test_100_clusters_take_2_calls_and_one_for_each_whose_steps_may_change(local_aws, emr):
+    """A second poll at once makes no ListSteps call: none is due."""
     created = datetime.now(timezone.utc)
     ids = [cluster(emr, [("sleep", "600")] * 10) for _ in range(100)]
     until(lambda: states(emr) == {"RUNNING"})
@@ -75,8 +75,8 @@ def test_100_clusters_of_10_steps_cost_2_calls_and_one_for_each_cluster_that_may
     assert {} == poller._watched
 
 
-def test_on_a_cluster_of_its_own_steps_are_looked_at_when_its_state_changes(local_aws, emr):
-    """And once a minute for progress; the end of the last step is a change of the cluster's state."""
+def test_steps_of_an_own_cluster_are_listed_when_its_state_changes(local_aws, emr):
+    """And once a minute for progress; the end of the last step changes the state of the cluster."""
     id_ = cluster(emr, [("sleep", "3")] * 2)
     until(lambda: states(emr) == {"RUNNING"})
     step_ids = [one["Id"] for one in reversed(emr.list_steps(ClusterId=id_)["Steps"])]
@@ -90,12 +90,12 @@ def test_on_a_cluster_of_its_own_steps_are_looked_at_when_its_state_changes(loca
         until(lambda: states(emr) == {"WAITING"})
         sight = poller._look([id_])[id_]
         assert ["COMPLETED", "COMPLETED"] == [sight.steps[one].state for one in step_ids]
-        with poller.expecting(id_, None, step_ids):  # a guest's wait on the same cluster
+        with poller.expecting(id_, None, step_ids):  # another job waits for steps on the same cluster
             assert 1 == poller._watched[id_].guests
 
 
-def test_one_cluster_costs_one_call_whatever_else_there_is(local_aws, emr):
-    """DescribeCluster is cheaper than pages of other people's clusters."""
+def test_one_cluster_takes_one_call_among_many_others(local_aws, emr):
+    """DescribeCluster instead of pages of other people's clusters."""
     mine = cluster(emr)
     for _ in range(60):
         cluster(emr)
@@ -107,8 +107,8 @@ def test_one_cluster_costs_one_call_whatever_else_there_is(local_aws, emr):
         assert {"DescribeCluster": 1} == dict(local_aws.requests())
 
 
-def test_many_short_steps_are_seen_to_the_end_in_one_round(local_aws, emr):
-    """Ten a call, as many calls as have ended steps in them; then none."""
+def test_ends_of_many_short_steps_are_found_in_one_poll(local_aws, emr):
+    """Ten steps a call while all ten have ended; the next poll lists none."""
     id_ = cluster(emr, [("true",)] * 35)
     until(lambda: states(emr) == {"WAITING"})
     step_ids = [one["Id"] for one in reversed(emr.list_steps(ClusterId=id_)["Steps"])]
@@ -124,9 +124,26 @@ def test_many_short_steps_are_seen_to_the_end_in_one_round(local_aws, emr):
     assert "Step 35/35" in Progress(id_, dict.fromkeys(step_ids, "true")).update(sight)[-1]
 
 
-def test_a_cluster_that_emr_does_not_know_is_left_out(local_aws, emr):
-    """The others are seen all the same."""
+def test_unknown_cluster_is_left_out(local_aws, emr):
+    """The poll returns the others."""
     known = cluster(emr)
     poller = EmrPoller(boto3_clients())
     with poller.expecting(known, None, []), poller.expecting("j-NOSUCH", None, ["s-1"]):
         assert {known} == set(poller._look([known, "j-NOSUCH"]))
+
+
+def test_step_that_is_not_listed_is_hidden_until_it_appears(local_aws, emr):
+    """A step that was not looked at yet is not."""
+    id_ = cluster(emr, [("sleep", "600")] * 2)
+    until(lambda: states(emr) == {"RUNNING"})
+    newer, older = (one["Id"] for one in emr.list_steps(ClusterId=id_)["Steps"])
+    poller = EmrPoller(boto3_clients(), shortest=0.0, longest=0.0)
+    local_aws.faults.hide(newer)
+    with poller.expecting(id_, None, [older, newer]):
+        sight = poller._look([id_])[id_]
+        assert ({older}, {newer}) == (set(sight.steps), set(sight.hidden))
+        local_aws.faults.clear()
+        sight = poller._look([id_])[id_]
+        assert ({older, newer}, set()) == (set(sight.steps), set(sight.hidden))
+    with poller.expecting(id_, None, [older]):
+        assert set() == set(poller._look([id_])[id_].hidden)

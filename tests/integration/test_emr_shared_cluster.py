@@ -1,13 +1,17 @@
-"""Clusters that are there: set up and torn down for several tasks, or somebody else's."""
+"""Clusters that several tasks of a run share, and existing clusters of somebody else."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EmrStepsOperator, EmrTerminateClusterOperator
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
+from tests.integration.task_engine import Task, first_event
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def shared_dag(dag_id, jobs, cluster=CLUSTER, needs=None):
 
 
 def test_jobs_share_a_cluster_that_ends_after_the_last_of_them(aws, run_dag, steps):
-    """One RunJobFlow for two jobs, and nothing left."""
+    """One RunJobFlow for two jobs, and nothing left running."""
     dag = shared_dag("shared_ok", {"one": [steps.step("a"), steps.step("b")], "two": [steps.step("c")]})
     finished = run_dag(dag)
     assert {"up": "success", "one": "success", "two": "success", "down": "success"} == finished.tasks
@@ -53,13 +57,13 @@ def test_no_cluster_when_all_its_jobs_have_succeeded(aws, run_dag, steps):
 
 
 def test_the_cluster_ends_when_a_job_fails_and_the_next_step_does_not_run(aws, run_dag, steps):
-    """The teardown runs whatever happened; a failed step keeps the next one from running."""
-    dag = shared_dag("shared_fail", {"one": [steps.step("a", "[ -e mended ] || exit 1"), steps.step("b")]})
+    """The teardown always runs; the step after a failed one does not."""
+    dag = shared_dag("shared_fail", {"one": [steps.step("a", "[ -e fixed ] || exit 1"), steps.step("b")]})
     finished = run_dag(dag)
     assert {"up": "success", "one": "failed", "down": "success"} == finished.tasks
     assert ["a"] == steps.ran()
     assert [] == alive(aws, "shared_fail-")
-    (steps.folder / "mended").touch()
+    (steps.folder / "fixed").touch()
     assert "success" == run_dag(dag).state
     assert ["a", "a", "b"] == steps.ran()
     assert 2 == len(named(aws, "shared_fail-"))
@@ -73,16 +77,16 @@ def test_the_cluster_ends_when_a_job_fails_and_the_next_step_does_not_run(aws, r
     ],
     ids=["version", "environment"],
 )
-def test_what_the_jobs_need_is_looked_at_before_their_cluster_is_paid_for(aws, run_dag, steps, needs, message):
-    """The versions and environments of its jobs' spark blocks."""
+def test_needs_of_the_jobs_are_checked_before_their_cluster_starts(aws, run_dag, steps, needs, message):
+    """The versions and environments of their spark blocks."""
     finished = run_dag(shared_dag(f"shared_needs_{next(iter(needs))}", {"one": [steps.step("a")]}, needs=needs))
     assert "failed" == finished.tasks["up"]
     assert message in finished.output
     assert 0 == aws.requests()["RunJobFlow"]
 
 
-def test_a_job_whose_environment_its_cluster_lacks_says_so(aws, run_dag, tmp_path):
-    """In a Dag by hand whose cluster is not told of it."""
+def test_job_fails_on_a_cluster_without_its_environment(aws, run_dag, tmp_path):
+    """In a Dag written in Python whose setup task does not name the environment in `needs`."""
     (tmp_path / "requirements.txt").write_text("")
     spark = {"py": "s3://code/x.py", "python_env": str(tmp_path / "requirements.txt")}
     finished = run_dag(shared_dag("shared_lacks", {"one": [{"spark": spark}]}))
@@ -91,9 +95,9 @@ def test_a_job_whose_environment_its_cluster_lacks_says_so(aws, run_dag, tmp_pat
     assert 0 == aws.requests()["AddJobFlowSteps"]
 
 
-def test_a_batch_job_is_told_of_its_cluster_and_can_use_it(aws, run_dag, tmp_path):
-    """EMR_CLUSTER_ID and EMR_MASTER are in the environment of the Batch job beside the cluster."""
-    out = tmp_path / "told.txt"
+def test_batch_job_finds_its_cluster_in_its_environment(aws, run_dag, tmp_path):
+    """EMR_CLUSTER_ID and EMR_MASTER."""
+    out = tmp_path / "environment.txt"
     with DAG("beside", schedule=None) as dag:
         up = EmrCreateClusterOperator(
             task_id="work.create_cluster", job="work.cluster", cluster=CLUSTER, used_by=["work"]
@@ -110,12 +114,12 @@ def test_a_batch_job_is_told_of_its_cluster_and_can_use_it(aws, run_dag, tmp_pat
     finished = run_dag(dag)
     assert "success" == finished.state
     cluster_id, master = out.read_text().split()
-    said = aws.client("emr").describe_cluster(ClusterId=cluster_id)["Cluster"]
-    assert said["MasterPublicDnsName"] == master
+    described = aws.client("emr").describe_cluster(ClusterId=cluster_id)["Cluster"]
+    assert described["MasterPublicDnsName"] == master
     assert [] == alive(aws, "beside-")
 
 
-def existing_cluster(aws, **instances):
+def existing_cluster(aws):
     return aws.client("emr").run_job_flow(
         Name="somebody-elses",
         ReleaseLabel="emr-7.5.0",
@@ -126,17 +130,16 @@ def existing_cluster(aws, **instances):
             "SlaveInstanceType": "m5.xlarge",
             "InstanceCount": 2,
             "KeepJobFlowAliveWhenNoSteps": True,
-            **instances,
         },
     )["JobFlowId"]
 
 
 @pytest.mark.parametrize("by", ["cluster_id", "cluster_name"])
-def test_steps_on_an_existing_cluster_leave_it_alone(aws, run_dag, steps, by):
-    """By id or by name; it is there afterwards, also after a failure."""
+def test_steps_leave_an_existing_cluster_running(aws, run_dag, steps, by):
+    """By id or by name, also after a failure."""
     cluster_id = existing_cluster(aws)
     where = {by: cluster_id if by == "cluster_id" else "somebody-elses"}
-    with DAG(f"guest_{by}", schedule=None) as dag:
+    with DAG(f"existing_{by}", schedule=None) as dag:
         EmrStepsOperator(task_id="work", steps=[steps.step("a"), steps.step("b", "exit 1"), steps.step("c")], **where)
     assert {"work": "failed"} == run_dag(dag).tasks
     assert ["a", "b"] == steps.ran()
@@ -145,8 +148,8 @@ def test_steps_on_an_existing_cluster_leave_it_alone(aws, run_dag, steps, by):
     assert "WAITING" == state
 
 
-def test_a_cluster_that_has_ended_is_told_before_anything_is_added(aws, run_dag, steps):
-    """With its state; the same for one that does not exist."""
+def test_unusable_existing_cluster_fails_the_task_before_steps_are_added(aws, run_dag, steps):
+    """It has ended, or does not exist; retries would not help."""
     cluster_id = existing_cluster(aws)
     aws.client("emr").terminate_job_flows(JobFlowIds=[cluster_id])
     for number, (given, message) in enumerate(
@@ -163,3 +166,76 @@ def test_a_cluster_that_has_ended_is_told_before_anything_is_added(aws, run_dag,
         assert {"work": "failed"} == finished.tasks
         assert message in finished.output
     assert 0 == aws.requests()["AddJobFlowSteps"]
+
+
+@pytest.fixture
+def tasks(aws, state):
+    """Setup and teardown task of one cluster; `setups` has the operators that were made, the last one last."""
+
+    class Tasks:
+        def __init__(self):
+            self.setups = []
+
+        def setup(self):
+            with DAG("dag", schedule=None):
+                up = EmrCreateClusterOperator(
+                    task_id="up", job="shared.cluster", cluster=CLUSTER, state=state, aws_conn_id=None
+                )
+            self.setups.append(up)
+            return up
+
+        def teardown(self):
+            with DAG("dag", schedule=None):
+                return EmrTerminateClusterOperator(
+                    task_id="down", cluster="shared.cluster", state=state, aws_conn_id=None
+                )
+
+    return Tasks()
+
+
+@pytest.mark.parametrize("returned", [True, False], ids=["finished", "waiting"])
+def test_setup_that_was_given_up_does_not_terminate_the_cluster_of_the_next_try(aws, tasks, returned):
+    """Try 1 hangs, try 2 finds the cluster that is up or starting, then try 1 receives SIGTERM."""
+    aws.clusters.delays.starting = 0.2 if returned else 60.0
+    task = Task(tasks.setup)
+    trigger = task.begin()
+    if returned:
+        asyncio.run(first_event(trigger))  # the cluster is up
+        cluster_id = task.begin(try_number=2)["cluster_id"]
+    else:
+        cluster_id = task.begin(try_number=2).cluster_id
+    assert cluster_id == trigger.cluster_id
+    tasks.setups[0].on_kill()
+    assert [cluster_id] == [one["Id"] for one in alive(aws, "dag-")]
+    assert 0 == aws.requests()["TerminateJobFlows"]
+    tasks.setups[-1].on_kill()  # the owner's own kill
+    assert 1 == aws.requests()["TerminateJobFlows"]
+    assert [] == alive(aws, "dag-")
+
+
+def test_refused_teardown_is_retried_and_terminates_the_cluster(aws, tasks):
+    """One AccessDenied on TerminateJobFlows: Airflow retries what is not an AirflowFailException."""
+    assert Task(tasks.setup).try_()["cluster_id"]
+    teardown = Task(tasks.teardown)
+    aws.faults.refuse("TerminateJobFlows")
+    with pytest.raises(AirflowException, match="elasticmapreduce:TerminateJobFlows") as raised:
+        teardown.begin()
+    assert not isinstance(raised.value, AirflowFailException)
+    assert tasks.teardown().retries >= 1
+    assert 1 == len(alive(aws, "dag-"))
+    assert 1 == len(teardown.begin(try_number=2)["ended"])
+    assert [] == alive(aws, "dag-")
+
+
+def test_teardown_fails_visibly_while_it_cannot_see_the_cluster(aws, tasks, monkeypatch):
+    """It is terminated all the same, and a retry records its end."""
+    cluster_id = Task(tasks.setup).try_()["cluster_id"]
+    for name in ("VISIBILITY_GRACE", "CLAIM_LEASE"):
+        monkeypatch.setenv(f"AIRFLOW__BATCHEMR__{name}", "1")
+    teardown = Task(tasks.teardown)
+    aws.faults.hide(cluster_id)
+    with pytest.raises(AirflowException, match=f"Cannot see whether these clusters have ended: {cluster_id}"):
+        teardown.begin()
+    aws.faults.clear()
+    assert [] == alive(aws, "dag-")
+    assert [cluster_id] == teardown.begin(try_number=2)["ended"]

@@ -39,17 +39,17 @@ def code(aws):
     return s3
 
 
-def test_a_spark_job_runs_and_one_that_fails_in_the_user_s_code_says_where(aws, code, run_dag):
-    """CSV in, Parquet out; then the column is missing, and the report names it with the line of the program."""
+def test_spark_step_runs_and_a_failure_names_the_line_of_the_program(aws, code, run_dag):
+    """CSV in, Parquet out; then a column is missing."""
     with DAG("spark_ok", schedule=None) as dag:
-        words = {"py": "s3://code/totals.py", "args": ["s3://orders/in/", "s3://orders/out/{{ ds }}/"]}
-        EphemeralEmrOperator(task_id="totals", cluster=CLUSTER, steps=[{"spark": words}])
+        spark = {"py": "s3://code/totals.py", "args": ["s3://orders/in/", "s3://orders/out/{{ ds }}/"]}
+        EphemeralEmrOperator(task_id="totals", cluster=CLUSTER, steps=[{"spark": spark}])
     assert {"totals": "success"} == run_dag(dag).tasks
     written = [one["Key"] for one in code.list_objects_v2(Bucket="orders", Prefix="out/2026-11-20/")["Contents"]]
     assert any(key.endswith(".parquet") for key in written)
     code.put_object(Bucket="code", Key="totals.py", Body=TOTALS.replace(b'"shop"', b'"store"'))
     with DAG("spark_fails", schedule=None) as dag:
-        EphemeralEmrOperator(task_id="totals", cluster=CLUSTER, steps=[{"spark": words}])
+        EphemeralEmrOperator(task_id="totals", cluster=CLUSTER, steps=[{"spark": spark}])
     failed = run_dag(dag)
     assert {"totals": "failed"} == failed.tasks
     assert "AnalysisException: [UNRESOLVED_COLUMN" in failed.output

@@ -10,6 +10,7 @@ from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.logs import ClusterLogs
 from airflow_batchemr.aws.emr.start_failures import start_failure
+from airflow_batchemr.aws.emr.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,6 +75,8 @@ def failure_report(
         lines.append(text)
         if cause is not None:
             causes.append({"index": failure.index, **cause.__dict__})
+    if brief is not None and brief.ready and all(failure.index is None for failure in result.failures):
+        lines += _interrupted(result)
     if brief is not None and any(failure.index is not None for failure in result.failures):
         lines.append(f"Cluster {cluster_id}: {brief.why}")
     if logs is None and brief is not None:
@@ -81,6 +84,17 @@ def failure_report(
     if causes and complete:
         ledger.put_document(f"causes/{number:04d}.json", json.dumps(causes, indent=1).encode())
     return FailureReport("\n".join(lines), complete)
+
+
+def _interrupted(result: Result) -> list[str]:
+    """The steps that ran when their cluster was lost; those that had not begun have no start time."""
+    entries: list[Any] = list(result.steps)
+    steps = [Step.of(one) for one in entries if one["Status"].get("Timeline", {}).get("StartDateTime")]
+    return [
+        f"Step {one.name.partition(' [')[0]} ({one.step_id}) was interrupted: it may have done a part of its work"
+        for one in steps
+        if one.state != "COMPLETED"
+    ]
 
 
 def _step(title: str, reason: str, step_id: str, logs: ClusterLogs | None) -> tuple[str, Cause | None, bool]:
@@ -97,7 +111,8 @@ def _cluster(brief: Cluster | None, reason: str, logs: ClusterLogs | None) -> tu
     failure = start_failure(brief) if brief else None
     if brief is None or failure is None:
         return reason, None, True
-    lines = [f"Cluster {brief.cluster_id} did not start [{failure.kind}]: {brief.message or brief.code}"]
+    what = "was lost while it was running" if brief.ready else "did not start"
+    lines = [f"Cluster {brief.cluster_id} {what} [{failure.kind}]: {brief.message or brief.code}"]
     cause = None
     complete = True
     if failure.kind == "bootstrap" and logs is not None:

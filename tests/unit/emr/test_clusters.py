@@ -1,4 +1,4 @@
-"""What EMR says of clusters, in the order in which we need it."""
+"""Clusters as EMR lists them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from airflow_batchemr.aws.emr.clusters import in_order
 
 
-def test_clusters_come_in_the_order_of_their_creation():
-    """ListClusters gives them in none: the oldest of a name is the one that counts, the newest the one to be used."""
+def test_clusters_are_sorted_by_creation():
+    """ListClusters promises no order."""
     day = datetime(2026, 11, 20, tzinfo=timezone.utc)
     listed = [
         {

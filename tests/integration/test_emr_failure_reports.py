@@ -1,4 +1,4 @@
-"""What a person is told of a job on EMR: progress, the steps' own lines, and why it failed."""
+"""What the log of an EMR task shows: progress, the output of its steps, and why it failed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import json
 import logging
+import re
+import threading
 import time
 
 import pytest
@@ -20,6 +22,7 @@ from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEmrOperator
 from airflow_batchemr.triggers import emr_live
+from tests.integration.emr_engine import eventually, lose_master
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
 
 LOGGED = {**CLUSTER, "log_uri": "s3://logs/emr/"}
@@ -42,26 +45,26 @@ def own_dag(dag_id, steps, cluster=LOGGED, **arguments):
     return dag
 
 
-def test_a_failed_step_is_told_with_its_cause_and_its_log(aws, logs, run_dag, tmp_path):
+def test_failed_step_is_reported_with_its_cause_and_log(aws, logs, run_dag, tmp_path):
     """The innermost exception, the place in the user's code, and the URI of the log."""
     script = tmp_path / "shares.py"
     script.write_text("def share(rows, parts):\n    return rows / parts\n\n\nshare(10, 0)\n")
-    finished = run_dag(own_dag("told", [{"name": "shares", "command": ["python3", str(script)]}]))
+    finished = run_dag(own_dag("cause", [{"name": "shares", "command": ["python3", str(script)]}]))
     assert {"work": "failed"} == finished.tasks
     assert "ZeroDivisionError: division by zero at shares.py:2 in share" in finished.output
-    cluster_id = named(aws, "told-")[0]["Id"]
+    cluster_id = named(aws, "cause-")[0]["Id"]
     assert f"log: s3://logs/emr/{cluster_id}/steps/" in finished.output
     kept = aws.client("s3").list_objects_v2(Bucket="state")["Contents"]
-    causes = [one["Key"] for one in kept if one["Key"].endswith("causes/0001.json") and "/told/" in one["Key"]]
+    causes = [one["Key"] for one in kept if one["Key"].endswith("causes/0001.json") and "/cause/" in one["Key"]]
     assert 1 == len(causes)
     cause = json.loads(aws.client("s3").get_object(Bucket="state", Key=causes[0])["Body"].read())
     assert ("ZeroDivisionError", 0) == (cause[0]["exception"], cause[0]["index"])
 
 
-def test_a_late_log_is_waited_for(aws, logs, run_dag, tmp_path, monkeypatch):
-    """EMR uploads logs some time after the end; the wait holds no worker."""
+def test_report_waits_for_late_logs(aws, logs, run_dag, tmp_path, monkeypatch):
+    """EMR uploads logs some time after the end; the wait occupies no worker."""
     monkeypatch.setattr("airflow_batchemr.triggers.emr_logs.PAUSE", 0.5)
-    aws.faults.delay_logs(2)
+    aws.faults.delay_logs(20)
     try:
         finished = run_dag(own_dag("late", [{"name": "x", "command": ["sh", "-c", "no-such-tool; exit 127"]}]))
     finally:
@@ -71,15 +74,15 @@ def test_a_late_log_is_waited_for(aws, logs, run_dag, tmp_path, monkeypatch):
     assert "Waiting for the logs of what failed" in finished.output
 
 
-def test_without_a_log_uri_it_is_said_what_to_give(aws, run_dag, steps):
-    """And the report has what EMR says itself."""
+def test_report_without_a_log_uri_says_which_option_to_set(aws, run_dag, steps):
+    """It has the reason that EMR gives."""
     finished = run_dag(own_dag("blind", [steps.step("a", "exit 1")], CLUSTER))
     assert "The cluster has no log URI" in finished.output
     assert "give `log_uri: s3://" in finished.output
 
 
-def test_a_bootstrap_action_that_fails_is_told_with_its_cause(aws, logs, run_dag, steps):
-    """Out of the bootstrap action's own log."""
+def test_failed_bootstrap_action_is_reported_with_its_cause(aws, logs, run_dag, steps):
+    """From the log of the bootstrap action."""
     script = b"#!/bin/bash\nset -eu\nyumm install -y git\n"
     aws.client("s3").put_object(Bucket="logs", Key="boot.sh", Body=script)
     finished = run_dag(own_dag("boot", [steps.step("a")], {**LOGGED, "bootstrap": ["s3://logs/boot.sh"]}))
@@ -101,25 +104,42 @@ START_FAILURES = {
 
 
 @pytest.mark.parametrize("failure", START_FAILURES)
-def test_start_failures_are_told_apart(aws, run_dag, steps, failure):
-    """Each with what to do about it; the same for a cluster that serves others."""
+def test_start_failures_are_reported_by_kind(aws, run_dag, steps, failure):
+    """Each with advice; the same for a cluster that other tasks use."""
     kind, advice = START_FAILURES[failure]
     aws.faults.fail_start(failure)
-    finished = run_dag(own_dag(f"start_{failure}", [steps.step("a")], CLUSTER))
+    finished = run_dag(own_dag(f"start_{failure}", [steps.step("a")], CLUSTER, retries=0))
     assert {"work": "failed"} == finished.tasks
     assert f"did not start [{kind}]" in finished.output
     assert advice in finished.output
     aws.faults.fail_start(failure)
     with DAG(f"up_{failure}", schedule=None) as dag:
-        EmrCreateClusterOperator(task_id="up", job="x.cluster", cluster=CLUSTER)
+        EmrCreateClusterOperator(task_id="up", job="x.cluster", cluster=CLUSTER, retries=0)
     finished = run_dag(dag)
     assert {"up": "failed"} == finished.tasks
     assert f"did not start [{kind}]" in finished.output
     assert [] == alive(aws, f"up_{failure}-")
 
 
-def test_progress_is_told_while_it_runs(aws, logs, run_dag, steps, xcom):
-    """A line for each state of the cluster and of each step; links to cluster, logs and ledger."""
+def test_report_names_the_step_that_ran_when_its_master_was_lost(aws, run_dag, steps):
+    """With several instance types, too: the cluster had started, so the same try starts no other one."""
+    cluster = {**CLUSTER, "type": ["m5.xlarge", "m6g.xlarge"]}
+    dag = own_dag("master", [steps.step("a"), steps.step("b", "touch b; sleep 600")], cluster, retries=0)
+    lost = threading.Thread(target=lambda: (eventually((steps.folder / "b").exists), lose_master(aws)))
+    lost.start()
+    finished = run_dag(dag)
+    lost.join()
+    assert {"work": "failed"} == finished.tasks
+    assert 1 == len(clusters := named(aws, "master-"))
+    assert f"Cluster {clusters[0]['Id']} was lost while it was running [instances]" in finished.output
+    assert re.search(r"Step b \(s-\w+\) was interrupted", finished.output)
+    assert "Step a (" not in finished.output
+    assert "did not start" not in finished.output
+    assert ["a", "b"] == steps.ran()
+
+
+def test_log_shows_progress_and_links_lead_to_cluster_logs_and_ledger(aws, logs, run_dag, steps, xcom):
+    """One line for each state of the cluster and of each step."""
     finished = run_dag(own_dag("progress", [steps.step("first"), steps.step("second", "sleep 6")]))
     assert "Step 1/2 first" in finished.output
     assert "Step 2/2 second" in finished.output
@@ -134,18 +154,18 @@ def test_progress_is_told_while_it_runs(aws, logs, run_dag, steps, xcom):
         assert xcom(finished, "progress", task, link().xcom_key).endswith(address)
 
 
-def test_a_job_that_is_not_done_in_time_is_stopped(aws, run_dag, steps):
-    """Though Airflow does not end remote work on a timeout: the cluster ends, the task fails without a retry."""
+def test_deadline_terminates_the_cluster(aws, run_dag, steps):
+    """The task fails without a retry."""
     slow = [steps.step("a"), steps.step("b", "sleep 600")]
     finished = run_dag(own_dag("late_job", slow, CLUSTER, deadline=8, retries=3))
     assert {"work": "failed"} == finished.tasks
-    assert "Not done in time (deadline 8 s from the first submission)" in finished.output
+    assert "The deadline of 8 s from the first submission has passed: stopped the remaining work" in finished.output
     assert [] == alive(aws, "late_job-")
     assert ["a", "b"] == steps.ran()
 
 
-def test_a_steps_own_lines_are_told_while_it_runs(aws, logs, monkeypatch):
-    """From CloudWatch where the job names group and stream, else from S3 as the parts come, without log4j's chatter."""
+def test_log_shows_the_output_of_a_running_step(aws, logs, monkeypatch):
+    """From CloudWatch where the job names group and stream, else from S3, without the INFO lines of log4j."""
     cloudwatch = aws.client("logs")
     cloudwatch.create_log_group(logGroupName="reports")
     cloudwatch.create_log_stream(logGroupName="reports", logStreamName="today")
@@ -155,10 +175,10 @@ def test_a_steps_own_lines_are_told_while_it_runs(aws, logs, monkeypatch):
     aws.client("s3").put_object(Bucket="logs", Key="emr/j-1/steps/s-2/stdout.gz", Body=gzip.compress(written))
     monkeypatch.setattr(emr_live, "PAUSE", 0.2)
 
-    told = []
-    log = logging.getLogger("told")
+    shown = []
+    log = logging.getLogger("shown")
     log.addHandler(lines := logging.Handler())
-    lines.emit = lambda record: told.append(record.getMessage())
+    lines.emit = lambda record: shown.append(record.getMessage())
 
     def sight(state):
         steps = {"s-1": Step("s-1", "cloudwatch", state), "s-2": Step("s-2", "s3", state)}
@@ -167,7 +187,7 @@ def test_a_steps_own_lines_are_told_while_it_runs(aws, logs, monkeypatch):
     async def watch():
         live = emr_live.LiveSteps(
             boto3_clients(),
-            (None, "told"),
+            (None, "shown"),
             log_uri="s3://logs/emr",
             cluster_id="j-1",
             streams={"s-1": ["reports", "today"]},
@@ -175,18 +195,18 @@ def test_a_steps_own_lines_are_told_while_it_runs(aws, logs, monkeypatch):
         )
         async with live:
             live.update(sight("RUNNING"))
-            while len(told) < 2:
+            while len(shown) < 2:
                 await asyncio.sleep(0.05)
-            assert {"| twelve shops read", "| three shops written"} == set(told)
+            assert {"| twelve shops read", "| three shops written"} == set(shown)
             more = gzip.compress(written + b"four shops written\n")
             aws.client("s3").put_object(Bucket="logs", Key="emr/j-1/steps/s-2/stdout.gz", Body=more)
             await live.rest(sight("COMPLETED"))
 
     asyncio.run(watch())
     log.removeHandler(lines)
-    assert ["| four shops written"] == told[2:]
+    assert ["| four shops written"] == shown[2:]
 
 
-def test_logs_in_several_gzip_members_are_read_whole():
+def test_logs_of_several_gzip_members_are_read_whole():
     """EMR may append to a log that it has uploaded."""
     assert "one\ntwo\n" == _unpacked(iter([gzip.compress(b"one\n") + gzip.compress(b"two\n")]))

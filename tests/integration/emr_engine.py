@@ -1,0 +1,264 @@
+"""EMR jobs without Airflow: tries of a job, one after another or at once, against the local AWS."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+from airflow_batchemr.aws.clients import Clients
+from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
+from airflow_batchemr.aws.emr.existing_cluster import ExistingCluster
+from airflow_batchemr.aws.emr.job_run import JobRunBackend, job_run_target
+from airflow_batchemr.aws.emr.own_cluster import OwnCluster
+from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
+from airflow_batchemr.aws.emr.step_configs import plan_steps
+from airflow_batchemr.aws.remote_work import AnyRemoteWork
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.loop import Engine
+from airflow_batchemr.engine.policy import Policy
+from airflow_batchemr.engine.submissions import stop
+from airflow_batchemr.ledger import Ledger, Marker
+from airflow_batchemr.pipeline_file.models import Emr, Spark, Step
+from airflow_batchemr.triggers.missing import MissingWork
+
+
+class KilledError(BaseException):
+    """The process is gone: nothing after this runs."""
+
+
+class Calls:
+    """The calls of one process to AWS, numbered from 0."""
+
+    def __init__(self):
+        self._count = itertools.count()
+        self.number = -1
+
+    def clients(self, aws):
+        """Clients whose calls pass through `at`."""
+
+        def make(service, config):
+            client = aws.client(service, config=config)
+            events = client.meta.events
+            events.register_first(f"before-call.{service}", lambda model, **_: self._before(model.name))
+            events.register_last(f"after-call.{service}", lambda model, **_: self.at("after", model.name))
+            return client
+
+        return Clients(make)
+
+    def _before(self, operation):
+        self.number = next(self._count)
+        self.at("before", operation)
+
+    def at(self, when, operation):
+        """Called `before` and `after` each call."""
+
+
+class KilledAt(Calls):
+    """A process that is killed before or after its call of a number."""
+
+    def __init__(self, when, number):
+        super().__init__()
+        self._point = (when, number)
+
+    def at(self, when, operation):
+        if (when, self.number) == self._point:
+            raise KilledError
+
+
+class HangsAt(Calls):
+    """A process that hangs, once, before or after a call of an operation, until it is woken up."""
+
+    def __init__(self, when, operation, *, skip=0):
+        super().__init__()
+        self._point, self._left = (when, operation), skip
+        self.reached, self._woken = threading.Event(), threading.Event()
+
+    def at(self, when, operation):
+        if (when, operation) != self._point or self.reached.is_set():
+            return
+        if self._left:
+            self._left -= 1
+            return
+        self.reached.set()
+        assert self._woken.wait(180)
+
+    def run(self, work):
+        """Start `work` in a thread; returns when it hangs."""
+        self.outcome = self.error = None
+
+        def target():
+            try:
+                self.outcome = work()
+            except Exception as error:  # noqa: BLE001 - the test looks at it
+                self.error = error
+
+        self._thread = threading.Thread(target=target, daemon=True)
+        self._thread.start()
+        assert self.reached.wait(120)
+
+    def wake(self):
+        """Let it go on to the end of its work."""
+        self._woken.set()
+        self._thread.join(120)
+        assert not self._thread.is_alive()
+
+
+class Job:
+    """A job on its own cluster; each `try_` has new objects, as a new process has.
+
+    Args:
+        aws: the local AWS.
+        steps: in the words of the file.
+        dag_id: how the names of its clusters begin.
+        cluster: the `emr:` block.
+        existing: id of an existing cluster to run on instead.
+        on_failure: what EMR does when a step fails.
+        policy: grace periods.
+    """
+
+    def __init__(self, aws, steps, *, dag_id="pipe", cluster=None, existing=None, on_failure=None, policy=None):
+        self.aws, self.existing = aws, existing
+        self.identity = JobIdentity("s3://state/x", dag_id, "2026-11-20T000000Z", "work", "manual__1", "work")
+        self.planned = plan_steps([Step.model_validate(one) for one in steps], on_failure=on_failure)
+        self.emr = Emr.model_validate(cluster or {"type": "m5.xlarge", "instances": 2})
+        self.policy = policy or Policy()
+        self.size = len(self.planned)
+
+    def ledger(self, clients=None):
+        identity = self.identity
+        s3 = clients.s3 if clients is not None else self.aws.client("s3")
+        return Ledger(s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
+
+    def backend(self, clients, ledger, identity):
+        common = {"planned": self.planned, "clients": clients, "ledger": ledger, "identity": identity}
+        if self.existing is not None:
+            return ExistingCluster(**common, one_by_one=True, cluster=self._existing)
+        return OwnCluster(**common, concurrency=self.emr.step_concurrency, options=ClusterOptions(self.emr))
+
+    def _existing(self):
+        described = self.aws.client("emr").describe_cluster(ClusterId=self.existing)["Cluster"]
+        return self.existing, described["StepConcurrencyLevel"]
+
+    def engine(self, calls=None, *, try_number=1, **options):
+        """The engine of one try."""
+        clients = (calls or Calls()).clients(self.aws)
+        ledger, identity = self.ledger(clients), replace(self.identity, try_number=try_number)
+        remote = AnyRemoteWork(clients, ledger, identity)
+        backend = self.backend(clients, ledger, identity)
+        return Engine(backend, remote, ledger, identity, self.policy, sleep=lambda _: time.sleep(0.05), **options)
+
+    def pass_(self, calls=None, *, prior=None, missing=(), rerun_token=None, **options):
+        """One pass of the engine, as a worker makes before it defers; its end writes the marker.
+
+        A job that has succeeded already gives an outcome without a state.
+        """
+        engine = self.engine(calls, **options)
+        state = engine.ledger.read()
+        if state.marker is not None and rerun_token in (None, state.marker.rerun_token):
+            return SimpleNamespace(action="succeed", state=None, waits=[], prior=frozenset())
+        outcome = engine.run(state, rerun_token or state.rerun_token, prior, missing)
+        if outcome.action == "succeed":
+            self.finish(engine.ledger, outcome)
+        return outcome
+
+    def finish(self, ledger, outcome):
+        last, token = max(outcome.state.numbers, default=0), outcome.state.rerun_token
+        ledger.mark(Marker(submission=last, size=self.size, rerun_token=token))
+
+    def try_(self, calls=None, *, prior=None, **options):
+        """A whole try: passes, and waits as a trigger waits; gives the last outcome."""
+        calls, hidden = calls or Calls(), MissingWork(self.policy.visibility_grace)
+        outcome = self.pass_(calls, prior=prior, **options)
+        while outcome.action == "wait":
+            for submission in outcome.waits:
+                seen = outcome.observations.get(submission.number)
+                if seen is not None and submission.handle is not None:
+                    for id_ in ids_of(submission.handle):
+                        hidden.update(id_, visible=seen.status != "not_visible")
+            time.sleep(0.1)
+            outcome = self.pass_(calls, prior=outcome.prior, missing=hidden.ids, **options)
+        return outcome
+
+    def stop(self, submissions, reason="the task was cleared"):
+        """As a trigger does when a user clears the task."""
+        engine = self.engine()
+        stop(engine.ledger, engine.remote, submissions, reason, by="try 1")
+
+    def outcomes(self):
+        """How the submissions ended, None for those that are open."""
+        return [one.result.outcome if one.result else None for one in self.ledger().history().submissions]
+
+
+def ids_of(handle):
+    return [handle.cluster_id] if handle.cluster_id else [job.job_id for job in handle.jobs]
+
+
+class SharedClusterJob(Job):
+    """A cluster for other jobs, as its setup task has it; it has succeeded when the cluster is up."""
+
+    def __init__(self, aws, **options):
+        super().__init__(aws, [], **options)
+
+    def backend(self, clients, ledger, identity):
+        return SharedCluster(
+            options=ClusterOptions(self.emr), clients=clients, ledger=ledger, identity=identity, used_by=["a"]
+        )
+
+    def finish(self, ledger, outcome):
+        """A cluster has no marker."""
+
+
+class JobRunJob(Job):
+    """A job run of a shell script on EMR Serverless (`emr_serverless`) or EMR on EKS (`emr_eks`)."""
+
+    def __init__(self, aws, on, spark, **options):
+        super().__init__(aws, [], **options)
+        self.on, self.spark, self.size = on, Spark.model_validate(spark), 1
+
+    def backend(self, clients, ledger, identity):
+        target = job_run_target(self.on)
+        return JobRunBackend(
+            target=target, spark=self.spark, clients=clients, identity=identity, environment={"A": "1"}
+        )
+
+
+def their_cluster(aws, **options):
+    """An existing cluster that belongs to somebody else."""
+    return aws.client("emr").run_job_flow(
+        Name="theirs",
+        ReleaseLabel="emr-7.5.0",
+        Instances={"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True},
+        ServiceRole="EMR_DefaultRole",
+        JobFlowRole="EMR_EC2_DefaultRole",
+        **options,
+    )["JobFlowId"]
+
+
+def lose_master(aws):
+    """The master instance of every living cluster fails."""
+    clusters = aws.clusters
+    with clusters.lock:
+        for cluster in clusters.clusters.values():
+            reason = f"On the master instance ({cluster.master}), the instance was terminated"
+            clusters._terminate(cluster, "TERMINATED_WITH_ERRORS", "INSTANCE_FAILURE", reason)
+
+
+def killed_at(job, when, number, *, least=9):
+    """One try that is killed at a call; it may end before that call, but not before `least` calls."""
+    calls = KilledAt(when, number)
+    try:
+        job.try_(calls)
+    except KilledError:
+        return
+    assert calls.number >= least, "a try makes at least these calls"
+
+
+def eventually(happened, seconds=120):
+    """Wait until something has happened; fails if it does not."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)

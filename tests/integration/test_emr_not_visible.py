@@ -1,0 +1,184 @@
+"""EMR clusters that DescribeCluster does not return: waited for, then reported as lost, never silently replaced."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+from botocore.config import Config
+
+from airflow_batchemr.aws.errors import AwsError
+from airflow_batchemr.engine.policy import Policy
+from airflow_batchemr.operators.emr import EmrStepsOperator, EphemeralEmrOperator
+from tests.integration.emr_engine import Job, SharedClusterJob, eventually, their_cluster
+from tests.integration.emr_steps import CLUSTER, Steps, alive, named
+from tests.integration.task_engine import Task
+
+HOLD = "until [ -e go ]; do sleep 0.05; done"
+
+
+@pytest.fixture
+def steps(account, tmp_path):
+    """Steps that may wait for `go`."""
+    yield Steps(tmp_path)
+    account.faults.clear()
+    (tmp_path / "go").touch()
+
+
+def make(account, steps, kind, grace):
+    """A job whose first try has submitted its work, the id of its cluster, and that try's outcome."""
+    policy = Policy(visibility_grace=grace)
+    if kind == "shared":
+        job = SharedClusterJob(account, policy=policy)
+    else:
+        existing = their_cluster(account) if kind == "existing" else None
+        job = Job(account, [steps.step("a", HOLD)], existing=existing, policy=policy)
+    outcome = job.pass_()
+    return job, outcome.waits[0].handle.cluster_id, outcome
+
+
+@pytest.mark.parametrize("kind", ["own", "existing", "shared"])
+@pytest.mark.parametrize("try_number", [1, 2], ids=["same_try", "next_try"])
+def test_cluster_that_is_not_visible_yet_is_waited_for(account, steps, kind, try_number):
+    """Within the grace period; nothing is submitted again."""
+    job, cluster_id, outcome = make(account, steps, kind, grace=120)
+    before = account.requests()
+    account.faults.hide(cluster_id, 3)
+    (steps.folder / "go").touch()
+    prior = outcome.prior if try_number == 1 else None
+    assert "succeed" == job.try_(try_number=try_number, prior=prior).action
+    for call in ("RunJobFlow", "AddJobFlowSteps", "TerminateJobFlows"):
+        assert before[call] == account.requests()[call]
+    assert [1] == job.ledger().read().numbers
+
+
+@pytest.mark.parametrize("kind", ["own", "existing", "shared"])
+@pytest.mark.parametrize("try_number", [1, 2], ids=["same_try", "next_try"])
+def test_cluster_that_stays_invisible_is_lost_and_not_replaced(account, steps, kind, try_number):
+    """The try fails after the grace period, and says so; a try after that runs the work again."""
+    job, cluster_id, outcome = make(account, steps, kind, grace=2)
+    if kind != "shared":
+        eventually(steps.ran)
+    before = account.requests()
+    account.faults.hide(cluster_id)
+    prior = outcome.prior if try_number == 1 else None
+    outcome = job.try_(try_number=try_number, prior=prior)
+    assert ("fail", True) == (outcome.action, outcome.lost)
+    assert ["lost"] == [failure.cause for failure in outcome.failures]
+    assert cluster_id in outcome.failures[0].reason
+    for call in ("RunJobFlow", "AddJobFlowSteps"):
+        assert before[call] == account.requests()[call]
+    account.faults.clear()
+    (steps.folder / "go").touch()
+    assert "succeed" == job.try_(try_number=try_number + 1).action
+    assert ["lost", None if kind == "shared" else "succeeded"] == job.outcomes()
+
+
+def test_task_whose_cluster_is_lost_fails_without_a_retry(aws, state, tmp_path, monkeypatch):
+    """The message tells what to check; after a clear the steps run again."""
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__VISIBILITY_GRACE", "2")
+    steps = Steps(tmp_path)
+
+    def operator():
+        step = steps.step("a", HOLD)
+        with DAG("dag", schedule=None):
+            return EphemeralEmrOperator(
+                task_id="work", cluster=CLUSTER, steps=[step], state=state, aws_conn_id=None, retries=3
+            )
+
+    task = Task(operator)
+    trigger = task.begin()
+    eventually(steps.ran)
+    (cluster,) = alive(aws, "dag")
+    aws.faults.hide(cluster["Id"])
+    with pytest.raises(AirflowFailException, match="Check its output, then clear the task") as raised:
+        task.try_(trigger)
+    assert cluster["Id"] in str(raised.value)
+    assert 1 == aws.requests()["RunJobFlow"]
+    aws.faults.clear()
+    (tmp_path / "go").touch()
+    assert 2 == task.try_(try_number=2, clears=1)["submissions"]
+    assert ["a", "a"] == steps.ran()
+    assert 2 == len(named(aws, "dag"))
+
+
+@pytest.mark.parametrize("fault", ["error", "throttle"])
+def test_other_failures_of_describe_cluster_are_not_taken_for_a_lost_cluster(account, steps, fault, monkeypatch):
+    """They are raised; the cluster goes on, and the next try waits for it."""
+    once = Config(retries={"mode": "standard", "total_max_attempts": 1})
+    monkeypatch.setattr("airflow_batchemr.aws.clients.IDEMPOTENT", once)
+    job, cluster_id, _ = make(account, steps, "own", grace=0.1)
+    account.faults.plan("DescribeCluster", fault, times=20)
+    with pytest.raises(AwsError, match="DescribeCluster"):
+        job.pass_(try_number=2, missing=[cluster_id])
+    account.faults.clear()
+    (steps.folder / "go").touch()
+    assert "succeed" == job.try_(try_number=3).action
+    assert ["a"] == steps.ran()
+    assert 1 == account.requests()["RunJobFlow"]
+    assert ["succeeded"] == job.outcomes()
+
+
+def on_existing_cluster(account, steps, grace):
+    """A job whose first try has added a step to an existing cluster, the id of the step, and that try's outcome."""
+    job = Job(account, [steps.step("a", HOLD)], existing=their_cluster(account), policy=Policy(visibility_grace=grace))
+    outcome = job.pass_()
+    return job, outcome.waits[0].handle.step_ids[0], outcome
+
+
+def test_step_that_is_not_visible_yet_is_waited_for(account, steps):
+    """ListSteps does not return it; it is not added again."""
+    job, step_id, first = on_existing_cluster(account, steps, grace=120)
+    account.faults.hide(step_id, 3)
+    (steps.folder / "go").touch()
+    assert "succeed" == job.try_(prior=first.prior).action
+    assert 1 == account.requests()["AddJobFlowSteps"]
+
+
+def test_step_that_stays_invisible_is_lost_and_not_replaced(account, steps):
+    """Although its cluster is visible."""
+    job, step_id, first = on_existing_cluster(account, steps, grace=2)
+    account.faults.hide(step_id)
+    outcome = job.try_(prior=first.prior)
+    assert ("fail", True) == (outcome.action, outcome.lost)
+    assert "EMR does not show all of its steps any more" in outcome.failures[0].reason
+    assert 1 == account.requests()["AddJobFlowSteps"]
+    account.faults.clear()
+    (steps.folder / "go").touch()
+    assert "succeed" == job.try_(try_number=2).action
+    assert ["lost", "succeeded"] == job.outcomes()
+
+
+def test_steps_of_an_ended_cluster_that_are_not_visible_do_not_run_again(account, steps):
+    """They may have completed: the cluster started, and ended by itself."""
+    (steps.folder / "go").touch()
+    job = Job(account, [steps.step("a", HOLD)], policy=Policy(visibility_grace=2))
+    first = job.pass_()
+    eventually(lambda: steps.ran() and not alive(account, "pipe-"))
+    step_id = account.client("emr").list_steps(ClusterId=first.waits[0].handle.cluster_id)["Steps"][0]["Id"]
+    account.faults.hide(step_id)
+    outcome = job.try_(try_number=2)
+    assert ("fail", True) == (outcome.action, outcome.lost)
+    assert 1 == account.requests()["RunJobFlow"]
+
+
+def test_trigger_reports_a_step_that_stays_invisible(aws, state, tmp_path, monkeypatch):
+    """The wait ends after the grace period, and the task fails without a retry."""
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__VISIBILITY_GRACE", "2")
+    cluster_id, steps = their_cluster(aws), Steps(tmp_path)
+
+    def operator():
+        step = steps.step("a", HOLD)
+        with DAG("dag", schedule=None):
+            return EmrStepsOperator(
+                task_id="work", cluster_id=cluster_id, steps=[step], state=state, aws_conn_id=None, retries=3
+            )
+
+    task = Task(operator)
+    trigger = task.begin()
+    aws.faults.hide(trigger.step_ids[0])
+    with pytest.raises(AirflowFailException, match="Check its output, then clear the task"):
+        task.try_(trigger)
+    assert 1 == aws.requests()["AddJobFlowSteps"]
+    aws.faults.clear()
+    (tmp_path / "go").touch()
