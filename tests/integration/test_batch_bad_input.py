@@ -16,24 +16,24 @@ LATE = {
     "too_large_with_ours": ({"env": {"BIG": "x" * 8100}}, "8,192 bytes in all"),
     "rendered_name": ({"env": {"BIG": "{{ 'x' * 9000 }}"}}, "env: the environment has 9,004 bytes"),
     "rendered_image": ({"image": "{{ '' }}"}, "image: must not be empty"),
-    "rendered_array": ({"array": "{{ 2000000 }}"}, "array: an array has 1 to 1,000,000 indices, not 2,000,000"),
+    "rendered_array": ({"array": "{{ 2000000 }}"}, "array: an array must have 1 to 1,000,000 indices, not 2,000,000"),
 }
 
 #: What the Dag's own text shows.
 EARLY = {
-    "no_command": ({"command": None}, "command: the command is missing"),
+    "no_command": ({"command": None}, "command: `command` is required"),
     "empty_command": ({"command": ""}, "command: the command is empty"),
     "open_quote": ({"command": "echo 'a"}, "command: the command cannot be split: no closing quotation"),
-    "no_queue_given": ({"queue": None}, "queue: the job queue is missing"),
-    "size_0": ({"array": 0}, "array: an array has 1 to 1,000,000 indices, not 0"),
-    "size_too_large": ({"array": 1_000_001}, "array: an array has 1 to 1,000,000 indices, not 1,000,001"),
+    "no_queue_given": ({"queue": None}, "queue: `queue` is required"),
+    "size_0": ({"array": 0}, "array: an array must have 1 to 1,000,000 indices, not 0"),
+    "size_too_large": ({"array": 1_000_001}, "array: an array must have 1 to 1,000,000 indices, not 1,000,001"),
     "size_is_text": ({"array": {"size": "3"}}, "array.size: expected a whole number, not 3"),
     "reserved_name": ({"env": {"AWS_BATCH_X": "1"}}, "env.AWS_BATCH_X: AWS Batch keeps names"),
     "environment_too_large": ({"env": {"BIG": "x" * 8200}}, "env: the environment has 8,204 bytes"),
     "timeout_too_short": ({"timeout": 59}, "timeout: AWS Batch takes a timeout of at least 60 seconds, not 59"),
     "deadline": ({"deadline": "soon"}, "deadline: expected a duration like 90s, 15m or 2h"),
-    "memory": ({"memory": "8GB"}, "memory[0]: 8GB is 7629.4 MiB, and AWS takes whole MiB; 8GiB was meant?"),
-    "memory_template": ({"memory": "{{ params.memory }}"}, "memory[0]: expected a size like 8GiB or 512MiB"),
+    "memory": ({"memory": "8GB"}, "memory[0]: 8GB is 7629.4 MiB, but AWS requires whole MiB; did you mean 8GiB?"),
+    "memory_template": ({"memory": "{{ params.memory }}"}, "memory[0]: expected a size such as 8GiB or 512MiB"),
     "vcpus": ({"vcpus": "2"}, "vcpus: expected a number of vCPUs above 0, not 2 (remove the quotes)"),
     "gpus": ({"gpus": -1}, "gpus: must be at least 1, not -1"),
     "too_many_attempts": ({"attempts": 11}, "attempts: must be at most 10, not 11"),
@@ -41,17 +41,17 @@ EARLY = {
     "unknown_rule": ({"retry_on": ["sopt"]}, "retry_on[0]: expected spot, oom, pull or exit:N, not sopt (did you"),
     "fargate_size": (
         {"platform": "fargate", "execution_role": "r", "vcpus": 1, "memory": 1000},
-        "memory[0]: Fargate with 1 vCPUs has no 1000 MiB of memory",
+        "memory[0]: Fargate does not support 1000 MiB of memory with 1 vCPU",
     ),
     "fargate_default_size": (
         {"platform": "fargate", "execution_role": "r", "vcpus": 4},
-        "vcpus: Fargate with 4 vCPUs has no 2048 MiB of memory, the default (write `memory: 8GiB` or more)",
+        "vcpus: Fargate does not support the default of 2048 MiB of memory with 4 vCPUs (set `memory: 8GiB` or more)",
     ),
-    "image_and_definition": ({"definition": "there:1"}, "image: `image` and `definition` say two things"),
+    "image_and_definition": ({"definition": "there:1"}, "image: `image` and `definition` cannot be combined"),
     "definition_twice": ({"definition": "a", "job_definition": "b"}, "job_definition: as text it is the same as"),
     "role_with_definition": (
         {"image": None, "definition": "there:1", "job_role": "r"},
-        "job_role: the job definition there:1 is used as it is",
+        "job_role: `job_role` has no effect on the job definition there:1",
     ),
     "several": ({"gpus": 0, "attempts": 0}, "gpus: must be at least 1, not 0; attempts: must be at least 1, not 0"),
 }

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from airflow_batchemr.engine.submissions import stop
 from tests.integration.batch_engine import Job, eventually
 from tests.integration.test_batch_array import array_dag
 
@@ -122,7 +123,7 @@ def test_stopping_a_driver_stops_its_children(aws, work, tmp_path, definition, o
     job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1)
     step = job.step()
     eventually(lambda: started(work) == ["a", "b"] and (work.folder / "up").exists())
-    job.submissions().stop(step.waits, "cleared", by="try 1")
+    stop(job.ledger(), job.engine().remote, step.waits, "cleared", by="try 1")
     eventually(lambda: statuses(aws, job) == {"a": "FAILED"})
     eventually(lambda: statuses(aws, job, queue=other_queue) == {"b": "FAILED"})
 
@@ -135,7 +136,7 @@ def test_what_a_driver_starts_while_it_is_ended_is_stopped_too(aws, work, tmp_pa
     job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1, waits_for_children=True)
     step = job.step()
     eventually((work.folder / "up").exists)
-    job.submissions().stop(step.waits, "cleared", by="try 1")
+    stop(job.ledger(), job.engine().remote, step.waits, "cleared", by="try 1")
     eventually(lambda: statuses(aws, job) == {"late": "FAILED"})
 
 

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 
-from airflow_batchemr.dags.build import assemble
+from airflow_batchemr.dags.build import build_dag
 from airflow_batchemr.dags.plan import EMPTY_OPERATOR, plan_dag
 from airflow_batchemr.operators.emr import EmrCreateClusterOperator
 from airflow_batchemr.pipeline_file import load_file
@@ -78,7 +78,7 @@ def planned(tmp_path):
             )
             for task in plan.tasks
         ]
-        return assemble(dataclasses.replace(plan, tasks=tasks))
+        return build_dag(dataclasses.replace(plan, tasks=tasks))
 
     return make
 
@@ -144,7 +144,7 @@ def test_the_cluster_of_a_setup_task_that_failed_falsely_is_terminated(aws, run_
     tasks = [
         dataclasses.replace(task, operator=f"{__name__}.FalselyFailed") if task.setup else task for task in plan.tasks
     ]
-    finished = run_dag(assemble(dataclasses.replace(plan, tasks=tasks)), again=True)
+    finished = run_dag(build_dag(dataclasses.replace(plan, tasks=tasks)), again=True)
     assert finished.tasks["work.create_cluster"] == "failed"
     assert finished.tasks["work.terminate_cluster"] == "success"
     (cluster,) = aws.client("emr").list_clusters()["Clusters"]

@@ -123,7 +123,7 @@ def _fargate(batch: Batch) -> Iterator[Problem]:
     supported = FARGATE[float(given)] if given is not None else sorted({m for row in FARGATE.values() for m in row})
     vcpus = f" with {batch.vcpus:g} vCPU{'s' * (batch.vcpus != 1)}" if batch.vcpus is not None else ""
     if batch.memory is None and DEFAULT_MEMORY not in supported and not batch.job_definition:
-        message = f"Fargate does not support {DEFAULT_MEMORY} MiB of memory, the default{vcpus}"
+        message = f"Fargate does not support the default of {DEFAULT_MEMORY} MiB of memory{vcpus}"
         yield Problem((*at, "vcpus"), message, f"set `memory: {min(supported) // 1024}GiB` or more")
     for position, memory in enumerate(batch.memory or []):
         if memory not in supported:
