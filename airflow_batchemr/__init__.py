@@ -11,9 +11,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from airflow_batchemr.factory import build_dags, load_pipelines
+    from airflow_batchemr.notifiers.pipeline import PipelineNotifier
     from airflow_batchemr.operators.batch import BatchArrayOperator
     from airflow_batchemr.operators.emr import (
         EmrCreateClusterOperator,
+        EmrJobRunOperator,
         EmrStepsOperator,
         EmrTerminateClusterOperator,
         EphemeralEmrOperator,
@@ -25,19 +27,23 @@ _WHERE = {
     "load_pipelines": "factory",
     "BatchArrayOperator": "operators.batch",
     "EmrCreateClusterOperator": "operators.emr",
+    "EmrJobRunOperator": "operators.emr",
     "EmrStepsOperator": "operators.emr",
     "EphemeralEmrOperator": "operators.emr",
     "EmrTerminateClusterOperator": "operators.emr",
+    "PipelineNotifier": "notifiers.pipeline",
     "S3MarkerSensor": "sensors.marker",
 }
 
 __all__ = [
     "BatchArrayOperator",
     "EmrCreateClusterOperator",
+    "EmrJobRunOperator",
     "EmrStepsOperator",
-    "EphemeralEmrOperator",
-    "S3MarkerSensor",
     "EmrTerminateClusterOperator",
+    "EphemeralEmrOperator",
+    "PipelineNotifier",
+    "S3MarkerSensor",
     "__version__",
     "build_dags",
     "load_pipelines",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 
@@ -40,7 +41,10 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_batchemr.triggers.batch",
                     "airflow_batchemr.triggers.emr",
+                    "airflow_batchemr.triggers.emr_job_run",
+                    "airflow_batchemr.triggers.emr_logs",
                     "airflow_batchemr.triggers.marker",
+                    "airflow_batchemr.triggers.outage",
                 ],
             }
         ],
@@ -67,22 +71,32 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "policy": {
                         "description": "Dotted path of a function that is called with each pipeline before its Dag is "
-                        "made. It returns the pipeline, a changed copy, or raises airflow_batchemr.pipeline_file.PipelineFileError.",
+                        "made. It returns the pipeline, a changed copy, or raises "
+                        "airflow_batchemr.pipeline_file.PipelineFileError.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "our_company.policies.pipeline",
                         "default": None,
                     },
-                    "min_deferral": {
-                        "description": "Seconds that a deferral lasts at least; 0 turns this off. Airflow's scheduler "
-                        "fails a task that resumes before the scheduler has processed the exit of the worker that "
-                        "deferred it. On a busy machine that takes seconds.",
-                        "version_added": "0.1.0",
-                        "type": "float",
-                        "example": None,
-                        "default": "20",
-                    },
+                    **_times(),
                 },
             }
         },
+    }
+
+
+def _times() -> dict[str, Any]:
+    """Poll intervals, grace periods and limits of the engine."""
+    from airflow_batchemr.engine.policy import Policy
+
+    return {
+        field.name: {
+            "description": f"{field.metadata['description']} In seconds.",
+            "version_added": "0.1.0",
+            "type": "float",
+            "example": None,
+            "default": f"{field.default:g}",
+        }
+        for field in fields(Policy)
+        if "description" in field.metadata
     }

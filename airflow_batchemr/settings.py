@@ -45,11 +45,11 @@ def engine_policy() -> EnginePolicy:
     """Grace periods and limits of the engine: the defaults, with what `[batchemr]` sets.
 
     Raises:
-        ValueError: a setting is not a positive number of seconds.
+        ValueError: a setting is not a number of seconds.
     """
     values: dict[str, Any] = {}
     for field in fields(EnginePolicy):
-        text = option(field.name) if field.type == "float" else None
+        text = option(field.name) if "description" in field.metadata else None
         if text is not None:
             values[field.name] = _seconds(field.name, text)
     return replace(DEFAULT, **values)
@@ -59,9 +59,9 @@ def _seconds(name: str, text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ValueError(f"[batchemr] {name} must be a positive number of seconds, not {text!r}")
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"[batchemr] {name} is not a number of seconds: {text!r}")
     return seconds
 
 

@@ -16,11 +16,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from airflow_batchemr.engine.decide import SubmissionPlan
-    from airflow_batchemr.ledger import Request
 
 
 def resident(field: str = "VmRSS") -> float:
@@ -31,33 +26,28 @@ def resident(field: str = "VmRSS") -> float:
 
 def worker(size: int) -> None:
     """The process that plays the worker: all its imports and clients are there before its memory is measured."""
-    from airflow_batchemr.aws.batch.advance import Advance
-    from airflow_batchemr.aws.batch.definitions import ensure_definition
-    from airflow_batchemr.aws.batch.options import BatchWords
-    from airflow_batchemr.aws.batch.queues import check_queue
-    from airflow_batchemr.aws.batch.requests import submission_requests
-    from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+    from airflow_batchemr.aws.batch.backend import BatchBackend
+    from airflow_batchemr.aws.remote_work import AnyRemoteWork
     from airflow_batchemr.connections import connection_clients
     from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.engine.loop import Engine
     from airflow_batchemr.ledger import Ledger
     from airflow_batchemr.operators.batch import BatchArrayOperator  # noqa: F401 - a worker has it imported
+    from airflow_batchemr.pipeline_file.models import Batch
 
     clients = connection_clients(None, "us-east-1")
     identity = JobIdentity("s3://state/ledger", "dag", "2026-11-20T000000Z", "job", "run", "job")
     ledger = Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
     clients.batch.describe_job_queues(jobQueues=["default"])
-    words = BatchWords(queue="default", image="busybox", command=["true"])
-
-    def requests(plan: SubmissionPlan) -> list[Request]:
-        check_queue(clients, words.queue)
-        definition = ensure_definition(clients, words)
-        return submission_requests(words, definition, identity, plan.number, plan.indices, size=size)
+    options = Batch(queue="default", image="busybox", command=["true"])
+    backend = BatchBackend(options=options, size=size, clients=clients, ledger=ledger, identity=identity)
+    engine = Engine(backend, AnyRemoteWork(clients, ledger, identity), ledger, identity)
 
     idle = resident()
     started = time.perf_counter()
-    step = Advance(BatchSubmissions(clients, ledger, identity), ledger, size, requests).run(ledger.read(), None, None)
+    outcome = engine.run(ledger.read(), None)
     seconds = time.perf_counter() - started
-    jobs = step.waits[0].handle.jobs
+    jobs = outcome.waits[0].handle.jobs
     print(json.dumps({"seconds": seconds, "memory": resident("VmHWM") - idle, "jobs": len(jobs)}))
 
 

@@ -36,9 +36,10 @@ async def watch(triggers: list[Any]) -> list[float]:
     from airflow_batchemr.aws.emr import poll
     from airflow_batchemr.aws.poller import shared_poller
     from airflow_batchemr.connections import shared_clients
+    from airflow_batchemr.engine.policy import DEFAULT
 
     clients = shared_clients(None, None)
-    slow = poll.EmrPoller(clients, shortest=poll.LONGEST, longest=poll.LONGEST)
+    slow = poll.EmrPoller(clients, shortest=DEFAULT.emr_poll_longest, longest=DEFAULT.emr_poll_longest)
     shared_poller((None, None, "emr"), lambda: slow)
     return list(await asyncio.gather(*(wait(trigger) for trigger in triggers)))
 

@@ -42,7 +42,7 @@ def main() -> None:
     print(f"{'index set':<28} {'bytes':>6} " + " ".join(f"{shell[0] + ' ms':>12}" for shell in shells))
     path = {"PATH": os.environ["PATH"]}
     for name, indices in SETS.items():
-        command, extra = wrap("true", indices, {}, size=1_000_000)
+        command, extra = wrap(["true"], indices, {}, size=1_000_000)
         child = {"AWS_BATCH_JOB_ARRAY_INDEX": str(len(indices) - 1)}
         taken = [
             milliseconds([*shell, *command[1:]], {**path, **extra, **child})

@@ -62,6 +62,7 @@ class Airflow:
             **clean_environment(),
             **_settings(home, dags, host=self.host, port=self.port, worker_logs=worker_logs, trigger_logs=trigger_logs),
             "AIRFLOW__BATCHEMR__STATE": aws.state,
+            "AIRFLOW__BATCHEMR__MIN_DEFERRAL": "5",  # the jobs of the examples last seconds
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(
                 {
                     "conn_type": "aws",

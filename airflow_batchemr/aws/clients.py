@@ -49,6 +49,25 @@ class Clients:
         """A client for the poller, which does its own waiting."""
         return self._client(service, "polling", POLLING)
 
+    def prepared(self, prepare: Callable[[Any], object]) -> Clients:
+        """Clients of the same connection; `prepare` is called with each boto3 client before it is used."""
+
+        def make(service: str, config: Config) -> Any:
+            client = self._make(service, config)
+            prepare(client)
+            return client
+
+        return Clients(make, self._forget)
+
+    def with_config(self, config: Config) -> Clients:
+        """Clients of the same connection with other settings, such as timeouts."""
+
+        def make(service: str, base: Config) -> Any:
+            with self._lock:  # both use the same session
+                return self._make(service, base.merge(config))
+
+        return Clients(make)
+
     def renew(self) -> None:
         """Forget all clients: the next ones are made with fresh credentials."""
         with self._lock:

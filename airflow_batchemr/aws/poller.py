@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_batchemr.aws.errors import AwsError, NotAllowed, classify
+from airflow_batchemr.engine.policy import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 S = TypeVar("S")
 
-#: Seconds between two looks at what has just changed, and at what has not changed for long.
-SHORTEST, LONGEST = 2.5, 30.0
 #: A wait that has not changed for t seconds is looked at again after t x this: 30 s are reached after ten minutes.
 SHARE_OF_AGE = 0.05
 #: Longest pause while AWS throttles or is out of reach.
@@ -32,8 +31,6 @@ SLOWEST = 120.0
 GATHERING = 0.2
 #: Calls at once. Two are enough for 1,000 waits; more would only be throttled sooner.
 THREADS = 2
-#: Seconds in which refusals fail nothing: IAM's changes take minutes to settle (a policy that is replaced, a new role).
-PATIENCE = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +92,9 @@ class Poller(Generic[T]):
         *,
         chunk: int = 100,
         same: Callable[[T | None, T | None], bool] = lambda before, after: before == after,
-        shortest: float = SHORTEST,
-        longest: float = LONGEST,
-        patience: float = PATIENCE,
+        shortest: float = DEFAULT.batch_poll_shortest,
+        longest: float = DEFAULT.batch_poll_longest,
+        patience: float = DEFAULT.refusal_limit,
     ) -> None:
         self._describe = describe
         self._chunk = chunk

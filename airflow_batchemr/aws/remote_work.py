@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.children import Parent
 from airflow_batchemr.aws.batch.remote import BatchRemote
 from airflow_batchemr.aws.emr.job_run import JobRunRemote
 from airflow_batchemr.aws.emr.remote import EmrRemote
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import Ending, Found, Observation, RemoteWork
@@ -25,10 +26,17 @@ class AnyRemoteWork:
         clients: AWS.
         ledger: of the job.
         identity: of the job.
+        described: as for `BatchRemote`.
     """
 
-    def __init__(self, clients: Clients, ledger: JobLedger, identity: JobIdentity) -> None:
-        self._batch = BatchRemote(clients, ledger, identity)
+    def __init__(
+        self,
+        clients: Clients,
+        ledger: JobLedger,
+        identity: JobIdentity,
+        described: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self._batch = BatchRemote(clients, ledger, identity, described)
         emr, job_run = EmrRemote(clients), JobRunRemote(clients)
         self._by_kind: dict[str, RemoteWork] = {
             "batch": self._batch,
@@ -64,3 +72,24 @@ class AnyRemoteWork:
     def terminate_started(self, parents: Sequence[Any]) -> None:
         """End what the programs of terminated Batch jobs have started."""
         self._batch.terminate_started([parent for parent in parents if isinstance(parent, Parent)])
+
+
+class AnyRemoteWorkReader:
+    """See `engine.unrecorded.RemoteWorkReader`.
+
+    Args:
+        clients: AWS. A person waits for the answers: see `aws.retry.INTERACTIVE`.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._described: dict[str, dict[str, Any]] = {}
+
+    def prefetch(self, submissions: Sequence[Submission]) -> None:
+        """DescribeJobs for the Batch jobs of all submissions, 100 jobs a call."""
+        handles = [one.handle for one in submissions if one.handle is not None and one.handle.kind == "batch"]
+        self._described |= jobs.describe(self._clients, [job.job_id for handle in handles for job in handle.jobs])
+
+    def of(self, ledger: JobLedger, identity: JobIdentity) -> AnyRemoteWork:
+        """The remote work of one job."""
+        return AnyRemoteWork(self._clients, ledger, identity, self._described)

@@ -31,6 +31,8 @@ POLLING = Config(
     read_timeout=30,
     max_pool_connections=16,
 )
+#: Calls that a page or a command makes while a person waits, and whose answer it can do without.
+INTERACTIVE = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=5)
 #: SubmitJob, RunJobFlow and AddJobFlowSteps have no client token: botocore must not send them twice.
 ONCE = Config(
     retries={"mode": "standard", "total_max_attempts": 1},

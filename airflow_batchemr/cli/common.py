@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.engine.unrecorded import RemoteWorkReader
     from airflow_batchemr.ledger import JobLedger, Ledger
 
 StateOption = Annotated[
@@ -72,6 +73,14 @@ def clients(profile: str | None, region: str | None) -> Clients:
     from airflow_batchemr.aws.clients import boto3_clients
 
     return boto3_clients(profile=profile, region=region)
+
+
+def remote_work_reader(aws: Clients) -> RemoteWorkReader:
+    """What asks AWS about submissions that the ledger has as open."""
+    from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
+    from airflow_batchemr.aws.retry import INTERACTIVE
+
+    return AnyRemoteWorkReader(aws.with_config(INTERACTIVE))
 
 
 def open_ledger(aws: Clients, state: str | None) -> Ledger:

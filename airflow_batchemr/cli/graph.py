@@ -45,7 +45,8 @@ def graph(
 
         batchemr graph pipelines.yaml -p nightly -f svg > nightly.svg
     """
-    from airflow_batchemr.pipeline_file import drawing, load_file
+    from airflow_batchemr.pipeline_file import graph as graphs
+    from airflow_batchemr.pipeline_file import load_file
     from airflow_batchemr.pipeline_file.errors import guess
 
     spec = load_file(file, environment=environment)
@@ -61,8 +62,8 @@ def graph(
         sys.stderr.write(f"a picture shows one pipeline, choose it with --pipeline: {', '.join(spec.pipelines)}\n")
         raise typer.Exit(1)
     if form is Format.json:
-        sys.stdout.write(json.dumps([drawing.data(each) for each in found], indent=2) + "\n")
+        sys.stdout.write(json.dumps([graphs.as_data(each) for each in found], indent=2) + "\n")
         raise typer.Exit(1 if errors else 0)
-    draw = {Format.text: drawing.text, Format.mermaid: drawing.mermaid, Format.svg: drawing.svg}[form]
+    draw = {Format.text: graphs.as_text, Format.mermaid: graphs.as_mermaid, Format.svg: graphs.as_svg}[form]
     sys.stdout.write("\n".join(draw(each) for each in found))
     raise typer.Exit(1 if errors else 0)

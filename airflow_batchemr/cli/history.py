@@ -1,10 +1,9 @@
-"""`batchemr history`: what has run, out of the ledger."""
+"""`batchemr history`: what has run, from the ledger, and from AWS where a result is not recorded."""
 
 from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,11 +14,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_batchemr.engine.history import JobHistory, SubmissionHistory
-    from airflow_batchemr.ledger import JobLedger, Ledger
+    from airflow_batchemr.engine.unrecorded import RemoteWorkReader
+    from airflow_batchemr.ledger import Ledger
 
 app = common.new_app()
-#: Runs that are read at the same time.
-_THREADS = 8
 
 
 @app.command()
@@ -35,12 +33,18 @@ def history(  # noqa: PLR0917 (all are options)
         int | None, typer.Option("--index", "-i", min=0, help="One index of the job.", show_default=False)
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs to show, the newest.")] = 20,
+    ledger_only: Annotated[
+        bool, typer.Option("--ledger-only", help="Do not ask AWS about submissions without a recorded result.")
+    ] = False,
     state: common.StateOption = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """Tell what has run, and how it ended, out of the ledger: also after AWS has forgotten the jobs.
+    """Show what has run and how it ended, from the ledger: also after AWS has forgotten the jobs.
+
+    AWS is asked only about submissions whose result is not recorded. Where one has ended, its outcome is shown with
+    "(not recorded)": Airflow ended the task before it could record the result. Clear the task, and the next try does.
 
     batchemr history
 
@@ -55,19 +59,21 @@ def history(  # noqa: PLR0917 (all are options)
     if index is not None and job is None:
         raise typer.BadParameter("--index needs the pipeline, the run and the job")
     with common.errors():
-        ledger = common.open_ledger(common.clients(profile, region), state)
+        aws = common.clients(profile, region)
+        ledger = common.open_ledger(aws, state)
+        reader = None if ledger_only else common.remote_work_reader(aws)
         if pipeline is None:
             _pipelines(ledger, json_=json_)
         elif run_key is None:
-            _runs(ledger, pipeline, limit, json_=json_)
+            _runs(ledger, pipeline, limit, reader, json_=json_)
         elif job is None:
-            _jobs(ledger, pipeline, run_key, json_=json_)
+            _jobs(ledger, pipeline, run_key, reader, json_=json_)
         else:
-            found = common.existing_job(ledger, pipeline, run_key, job)
+            common.existing_job(ledger, pipeline, run_key, job)
             if index is None:
-                _job(found, [pipeline, run_key, job], ledger.uri, json_=json_)
+                _job(ledger, (pipeline, run_key, job), reader, json_=json_)
             else:
-                _index(found, index, json_=json_)
+                _index(ledger, (pipeline, run_key, job), index, reader, json_=json_)
 
 
 def _pipelines(ledger: Ledger, *, json_: bool) -> None:
@@ -85,69 +91,76 @@ def _pipelines(ledger: Ledger, *, json_: bool) -> None:
     common.say(f"{len(rows)} pipeline{'s' * (len(rows) != 1)} in {ledger.uri}")
 
 
-def _runs(ledger: Ledger, pipeline: str, limit: int, *, json_: bool) -> None:
-    from airflow_batchemr.engine.history_reader import run_history
+def _runs(ledger: Ledger, pipeline: str, limit: int, reader: RemoteWorkReader | None, *, json_: bool) -> None:
+    from airflow_batchemr.engine.history import run_histories
 
     keys = common.existing_pipeline(ledger, pipeline)[: -limit - 1 : -1]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        told = list(threads.map(lambda key: run_history(ledger, pipeline, key), keys))
+    runs = run_histories(ledger, pipeline, keys, reader)
     if json_:
-        _lines(_job_json(pipeline, key, story) for key, stories in zip(keys, told, strict=True) for story in stories)
+        _lines(_job_json(pipeline, key, job) for key, jobs in zip(keys, runs, strict=True) for job in jobs)
         return
-    names = list(dict.fromkeys(story.job for stories in reversed(told) for story in stories))
+    names = list(dict.fromkeys(job.job for jobs in reversed(runs) for job in jobs))
     rows = []
-    for key, stories in zip(keys, told, strict=True):
-        by_name = {story.job: story for story in stories}
+    for key, jobs in zip(keys, runs, strict=True):
+        by_name = {job.job: job for job in jobs}
         rows.append([key, *(_cell(by_name.get(name)) for name in names)])
     common.table(["run", *names], rows)
+    _notes([job for jobs in runs for job in jobs])
 
 
-def _cell(story: JobHistory | None) -> str:
-    if story is None:
+def _cell(job: JobHistory | None) -> str:
+    if job is None:
         return "-"
-    return story.state if story.size <= 1 else f"{story.state} {story.progress}"
+    return job.label if job.size <= 1 else f"{job.label} {job.progress}"
 
 
-def _jobs(ledger: Ledger, pipeline: str, run_key: str, *, json_: bool) -> None:
-    from airflow_batchemr.engine.history_reader import run_history
+def _notes(jobs: list[JobHistory]) -> None:
+    for note in dict.fromkeys(job.note for job in jobs if job.note):
+        common.say(f"note: {note}")
+
+
+def _jobs(ledger: Ledger, pipeline: str, run_key: str, reader: RemoteWorkReader | None, *, json_: bool) -> None:
+    from airflow_batchemr.engine.history import run_history
 
     common.existing_run(ledger, pipeline, run_key)
-    told = run_history(ledger, pipeline, run_key)
+    jobs = run_history(ledger, pipeline, run_key, reader)
     if json_:
-        _lines(_job_json(pipeline, run_key, story) for story in told)
+        _lines(_job_json(pipeline, run_key, job) for job in jobs)
         return
     common.table(
         ["job", "state", "done", "submissions", "began", "took"],
         [
-            [one.job, one.state, one.progress, str(len(one.submissions)), _time(one.began), _took(one.began, one.ended)]
-            for one in told
+            [one.job, one.label, one.progress, str(len(one.submissions)), _time(one.began), _took(one.began, one.ended)]
+            for one in jobs
         ],
     )
+    _notes(jobs)
 
 
-def _job(found: JobLedger, who: list[str], state: str, *, json_: bool) -> None:
-    from airflow_batchemr.engine.history_reader import job_history
+def _job(ledger: Ledger, who: tuple[str, str, str], reader: RemoteWorkReader | None, *, json_: bool) -> None:
+    from airflow_batchemr.engine.history import job_history
 
-    story = job_history(found, who[-1], ["batchemr", "replay", *who, "--state", state])
+    job = job_history(ledger, *who, replay=["batchemr", "replay", *who, "--state", ledger.uri], reader=reader)
     if json_:
-        _lines([_job_json(who[0], who[1], story)])
+        _lines([_job_json(who[0], who[1], job)])
         return
-    marked = f", marked {_time(story.finished_at)}" if story.finished_at else ""
-    lines = [f"{' '.join(who)}: {story.state}, {story.progress} done{marked}", found.uri]
-    for submission in story.submissions:
+    marked = f", marked {_time(job.finished_at)}" if job.finished_at else ""
+    lines = [f"{' '.join(who)}: {job.label}, {job.progress} done{marked}", ledger.job(*who).uri]
+    for submission in job.submissions:
         lines += ["", *_submission(submission)]
     sys.stdout.write("\n".join(lines) + "\n")
+    _notes([job])
 
 
 def _submission(submission: SubmissionHistory) -> list[str]:
     took = f" after {_took(submission.began, submission.ended)}" if submission.ended else ""
-    lines = [
-        f"attempt {submission.number}: {submission.state}{took}, {len(submission.succeeded):,}/{len(submission.indices):,} done"
-    ]
+    state = submission.state if submission.recorded else f"{submission.state} (not recorded)"
+    done = f"{len(submission.succeeded):,}/{len(submission.indices):,} done"
+    lines = [f"submission {submission.number}: {state}{took}, {done}"]
     facts = [
         ("began", _time(submission.began)),
         ("by", submission.by),
-        ("asked to end", submission.stopped),
+        ("stop requested", submission.stopped),
         *submission.facts,
     ]
     lines += _columns([(name, value) for name, value in facts if value])
@@ -156,16 +169,18 @@ def _submission(submission: SubmissionHistory) -> list[str]:
     return lines
 
 
-def _index(found: JobLedger, index: int, *, json_: bool) -> None:
-    from airflow_batchemr.engine.history_reader import index_history
+def _index(
+    ledger: Ledger, who: tuple[str, str, str], index: int, reader: RemoteWorkReader | None, *, json_: bool
+) -> None:
+    from airflow_batchemr.engine.history import index_history
 
-    told = index_history(found, index)
-    if not told:
-        raise LookupError(f"no attempt in {found.uri} has had the index {index}")
+    found = index_history(ledger, *who, index=index, reader=reader)
+    if not found:
+        raise LookupError(f"no submission in {ledger.job(*who).uri} includes index {index}")
     if json_:
-        _lines(dict(facts) for facts in told)
+        _lines(dict(facts) for facts in found)
         return
-    sys.stdout.write("\n\n".join("\n".join(_columns(facts, "")) for facts in told) + "\n")
+    sys.stdout.write("\n\n".join("\n".join(_columns(facts, "")) for facts in found) + "\n")
 
 
 def _columns(facts: list[tuple[str, str]], margin: str = "  ") -> list[str]:
@@ -181,21 +196,24 @@ def _took(began: datetime | None, ended: datetime | None) -> str:
     return common.duration(max(0.0, (ended - began).total_seconds())) if began and ended else "-"
 
 
-def _job_json(pipeline: str, run_key: str, story: JobHistory) -> dict[str, Any]:
+def _job_json(pipeline: str, run_key: str, job: JobHistory) -> dict[str, Any]:
     return {
         "pipeline": pipeline,
         "run_key": run_key,
-        "job": story.job,
-        "state": story.state,
-        "done": story.done,
-        "size": story.size,
-        "began": story.began,
-        "ended": story.ended,
+        "job": job.job,
+        "state": job.state,
+        "recorded": job.recorded,
+        "done": job.done,
+        "size": job.size,
+        "began": job.began,
+        "ended": job.ended,
+        "note": job.note or None,
         "submissions": [
             {
                 "number": one.number,
                 "kind": one.kind,
                 "state": one.state,
+                "recorded": one.recorded,
                 "indices": str(one.indices),
                 "succeeded": str(one.succeeded),
                 "began": one.began,
@@ -205,7 +223,7 @@ def _job_json(pipeline: str, run_key: str, story: JobHistory) -> dict[str, Any]:
                 "facts": [{"name": name, "value": value} for name, value in one.facts],
                 "failure": one.failure or None,
             }
-            for one in story.submissions
+            for one in job.submissions
         ],
     }
 

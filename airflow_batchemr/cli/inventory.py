@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batchemr.aws.batch import jobs
-from airflow_batchemr.aws.emr import clusters
+from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.retry import call_again
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.emr.job_runs import JobRunTarget
+    from airflow_batchemr.aws.emr.job_runs import JobRun, JobRunTarget
 
 #: States of a Batch job that has not ended; ListJobs takes one at a time.
 WAITING_OR_RUNNING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 PREFIX = "batchemr:"
-#: How the names of attempts end; the lists of EMR Serverless hold no tags, and asking for each would be a call a run.
+#: How the names of submissions end. The lists of EMR Serverless have no tags, and GetJobRun is a call per run.
 _OURS = re.compile(r"-[0-9a-f]{12}-a\d{4,}$")
 
 
@@ -37,8 +38,10 @@ class Started:
     created: datetime
     ended: datetime | None
     tags: Mapping[str, str]
-    place: JobRunTarget | None = None
+    target: JobRunTarget | None = None
     """Of a job run: the application or virtual cluster."""
+    ready: datetime | None = None
+    """When a cluster was up; None: it has not been, or this is no cluster."""
 
     def tag(self, name: str) -> str:
         """Give one of this package's tags; empty where it is missing."""
@@ -46,7 +49,7 @@ class Started:
 
     @property
     def submission(self) -> int | None:
-        """The attempt's number; None for what was started by hand."""
+        """The submission's number; None for what was started by hand."""
         number = self.tag("submission")
         return int(number) if number.isdecimal() else None
 
@@ -84,32 +87,46 @@ def batch_jobs(clients: Clients) -> Iterator[Started]:
 def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters.ALIVE))) -> Iterator[Started]:
     """Find clusters in some states (none: in any): ListClusters, and a DescribeCluster each, which has the tags."""
     for entry in list(clusters.listed(clients, states=states)):
-        said = clusters.describe(clients, entry["Id"])
-        tags = {tag["Key"]: tag.get("Value", "") for tag in (said or {}).get("Tags", [])}
-        if said is None or f"{PREFIX}dag_id" not in tags:
+        cluster = clusters.describe(clients, entry["Id"])
+        tags = {tag["Key"]: tag.get("Value", "") for tag in (cluster or {}).get("Tags", [])}
+        if cluster is None or f"{PREFIX}dag_id" not in tags:
             continue
-        timeline = said["Status"].get("Timeline", {})
+        status = cluster["Status"]
+        timeline = status.get("Timeline", {})
         created = timeline.get("CreationDateTime") or datetime.now(timezone.utc)
         yield Started(
-            "cluster", said["Id"], said["Name"], said["Status"]["State"], created, timeline.get("EndDateTime"), tags
-        )
+            "cluster", cluster["Id"], cluster["Name"], status["State"], created, timeline.get("EndDateTime"), tags,
+            ready=timeline.get("ReadyDateTime"),
+        )  # fmt: skip
+
+
+def idle_for(clients: Clients, cluster: Started) -> float | None:
+    """Seconds since a cluster that waits for steps was up or ended its last step; None where it does not wait.
+
+    One ListSteps: the newest 50 steps.
+    """
+    if cluster.state != "WAITING" or cluster.ready is None:
+        return None
+    newest = islice(steps.listed(clients, cluster.id), 50)
+    ended = [(step.get("Status", {}).get("Timeline") or {}).get("EndDateTime") for step in newest]
+    since: datetime = max([cluster.ready, *(time for time in ended if time is not None)])
+    return (datetime.now(timezone.utc) - since).total_seconds()
 
 
 def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Started]:
-    """Find the job runs of a service that have not ended: a list of its places, and a ListJobRuns each."""
-    for place in _places(clients, service):
-        for run in place.listed(clients, states=list(place.living)):
+    """Find the job runs of a service that have not ended: a list of its targets, and a ListJobRuns each."""
+    for target in _targets(clients, service):
+        for listed in target.listed(clients, states=list(target.living)):
+            run: JobRun | None = listed
             if service is Serverless:
-                said = place.describe(clients, run.run_id) if _OURS.search(run.name) else None
-            else:
-                said = run
-            if said is None or f"{PREFIX}dag_id" not in said.tags or said.ended:
+                run = target.describe(clients, listed.run_id) if _OURS.search(listed.name) else None
+            if run is None or f"{PREFIX}dag_id" not in run.tags or run.ended:
                 continue
-            created = datetime.fromisoformat(str(said.answer["createdAt"]))
-            yield Started("run", said.run_id, said.name, said.state, created, None, said.tags, place)
+            created = datetime.fromisoformat(str(run.answer["createdAt"]))
+            yield Started("run", run.run_id, run.name, run.state, created, None, run.tags, target)
 
 
-def _places(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTarget]:
+def _targets(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTarget]:
     if service is Serverless:
         call = clients.get("emr-serverless").list_applications
         return [Serverless(one["id"], "") for one in pages(call, "applications", "emr-serverless:ListApplications")]
@@ -119,7 +136,7 @@ def _places(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTar
 
 
 def instance_hours(clients: Clients, cluster: Started) -> float | None:
-    """Add up the hours of a cluster's machines, those that have gone included; None where AWS no longer tells."""
+    """Add up the hours of a cluster's machines, those that have gone included; None where AWS no longer lists them."""
     try:
         machines = pages(
             clients.emr.list_instances, "Instances", "elasticmapreduce:ListInstances", "Marker", ClusterId=cluster.id

@@ -1,20 +1,21 @@
-"""`batchemr orphans`: what still runs on AWS although its run is over."""
+"""`batchemr orphans`: what still runs on AWS although its run is over, and what has ended without being recorded."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airflow_batchemr.cli import common
 from airflow_batchemr.core.units import seconds
-from airflow_batchemr.engine.orphans import Verdict, judge
+from airflow_batchemr.engine.orphans import Verdict, judge, judge_idle
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.cli.inventory import Started
+    from airflow_batchemr.engine.unrecorded import JobRecords, Sighting
     from airflow_batchemr.ledger import LedgerState
 
 app = common.new_app()
@@ -26,12 +27,12 @@ def orphans(  # noqa: PLR0917 (all are options)
     older_than: Annotated[
         str | None,
         typer.Option(
-            help="Also what is in hand, or unknown to the ledger, for longer than this: for runs that nobody will "
-            "ever go on with.",
+            help="Count everything older than this as over, except for clusters that are kept alive: for runs that "
+            "nobody will continue.",
             metavar="24h",
         ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Show what is still wanted, too.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Also show what is still needed.")] = False,
     state: common.StateOption = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
@@ -39,11 +40,24 @@ def orphans(  # noqa: PLR0917 (all are options)
 ) -> None:
     """Find clusters, Batch jobs and job runs of EMR Serverless and EMR on EKS whose run is over; --terminate ends them.
 
-    Everything that bears this package's tags is compared with the ledger. An orphan is what the ledger knows to have
-    ended, to be overtaken by a rerun, to be asked to stop, or to serve jobs that have all succeeded. What the ledger
-    does not know is shown, and left alone unless --older-than says otherwise.
+    Everything that bears this package's tags is compared with the ledger:
 
-    Exit code 1: there are orphans, and they were left running. 0: there are none (any more).
+    over: the ledger has it as ended, replaced by a rerun or by another job of the same name, or requested to stop, or
+    all jobs that use the cluster have succeeded. --terminate ends it.
+
+    probably over: a cluster that has been idle for 15 minutes while nothing else of its run was running. The task that
+    should have ended it may have been skipped because Airflow failed another one. --terminate ends it only if
+    --older-than covers its age: its next job may just be waiting.
+
+    duplicate: two have the name of one submission, and the ledger does not say yet which one counts. The next try of
+    the task adopts the older one. --terminate ends them only if --older-than covers their age.
+
+    unknown: the ledger has no record of it. --terminate ends it only if --older-than covers its age.
+
+    not recorded: it has ended on AWS, but Airflow ended the task before it could record the result. Nothing runs; clear
+    the task, and its next try records the result. Looked for in the last 10 runs of each pipeline of the state URI.
+
+    Exit code 1: something that is over, probably over or duplicate was left running; else 0.
 
         batchemr orphans
 
@@ -52,16 +66,23 @@ def orphans(  # noqa: PLR0917 (all are options)
     limit = _limit(older_than)
     with common.errors():
         aws = common.clients(profile, region)
-        found = [(one, verdict) for one, verdict in _judged(aws, common.state_uri(state), limit)]
-        over = [one for one, verdict in found if verdict.word == "over"]
-        shown = [(one, verdict) for one, verdict in found if all_ or verdict.word != "wanted"]
-        _show(shown, json_=json_)
+        uri = common.state_uri(state)
+        found = _judged(aws, uri, limit)
+        unrecorded = _unrecorded(aws, uri)
+        over = [one for one, verdict in found if verdict.finding == "over"]
+        doubtful = [one for one, verdict in found if verdict.finding in {"probably over", "duplicate"}]
+        shown = [(one, verdict) for one, verdict in found if all_ or verdict.finding not in {"wanted", "kept alive"}]
+        _show([_row(one, verdict.finding, verdict.reason) for one, verdict in shown] + unrecorded, json_=json_)
         if terminate:
             _end(aws, over)
     if not json_:
         what = "ended" if terminate else "left running; --terminate ends them" if over else "there are none"
         common.say(f"{len(over)} orphan{'s' * (len(over) != 1)}: {what}")
-    raise typer.Exit(1 if over and not terminate else 0)
+        if doubtful:
+            common.say(f"{len(doubtful)} more may be: left running; --terminate with --older-than ends them")
+        if unrecorded:
+            common.say(f"{len(unrecorded)} ended on AWS but not recorded: clear the tasks")
+    raise typer.Exit(1 if doubtful or (over and not terminate) else 0)
 
 
 def _limit(older_than: str | None) -> float | None:
@@ -80,19 +101,23 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
 
     wanted = state and tag_value(state.rstrip("/"))
     ledgers = _Ledgers(clients)
+    running = [*batch_jobs(clients), *emr_clusters(clients), *_job_runs(clients)]
+    same_name: dict[tuple[str, str], list[str]] = {}
+    for one in running:
+        same_name.setdefault((one.kind, one.name), []).append(one.id)
     found = []
-    for one in [*batch_jobs(clients), *emr_clusters(clients), *_job_runs(clients)]:
+    for one in running:
         if wanted and one.tag("state") != wanted:
             continue
-        verdict = ledgers.judge(one)
-        if verdict.word != "over" and limit is not None and one.age > limit and not verdict.why.startswith("kept"):
-            verdict = Verdict("over", f"{verdict.why}, for {common.duration(one.age)}")
+        verdict = ledgers.judge(one, [id_ for id_ in same_name[one.kind, one.name] if id_ != one.id])
+        if verdict.finding not in {"over", "kept alive"} and limit is not None and one.age > limit:
+            verdict = Verdict("over", f"{verdict.reason}, for {common.duration(one.age)}")
         found.append((one, verdict))
     return found
 
 
 def _job_runs(clients: Clients) -> list[Started]:
-    """All job runs; who uses a service in no region or may not look into it does without."""
+    """All job runs; a service that the region lacks, or that the caller may not list, is left out with a note."""
     from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
     from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.cli.inventory import job_runs
@@ -102,7 +127,7 @@ def _job_runs(clients: Clients) -> list[Started]:
         try:
             found += job_runs(clients, service)
         except AwsError as error:
-            common.say(f"note: {service.service} was not looked at: {error}")
+            common.say(f"note: {service.service} is left out: {error}")
     return found
 
 
@@ -113,20 +138,21 @@ class _Ledgers:
         self._clients = clients
         self._read: dict[tuple[str, str, str, str], LedgerState] = {}
 
-    def judge(self, one: Started) -> Verdict:
+    def judge(self, one: Started, twins: list[str]) -> Verdict:
         from airflow_batchemr.ledger import LedgerError
 
-        place = one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
-        if not all(place):
+        uri, dag_id, run_key, job = where = one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
+        if not all(where):
             return Verdict("unknown", "its tags are not complete")
         try:
-            state = self._state(*place)
-            served = self._not_served(*place[:3], state, one.submission)
+            state = self._state(uri, dag_id, run_key, job)
+            unfinished = self._unfinished(uri, dag_id, run_key, state, one.submission)
+            verdict = judge(state, one.submission, one.id, unfinished=unfinished, twins=twins)
+            return judge_idle(verdict, self._idle_for(one)) if verdict.finding == "wanted" else verdict
         except LedgerError as error:
             if error.retryable:
                 raise
             return Verdict("unknown", f"its ledger cannot be read: {error}")
-        return judge(state, one.submission, one.id, served=served)
 
     def _state(self, uri: str, dag_id: str, run_key: str, job: str) -> LedgerState:
         from airflow_batchemr.ledger import Ledger
@@ -136,35 +162,98 @@ class _Ledgers:
             self._read[key] = Ledger(self._clients.s3, uri).job(dag_id, run_key, job).history()
         return self._read[key]
 
-    def _not_served(
+    def _unfinished(
         self, uri: str, dag_id: str, run_key: str, state: LedgerState, number: int | None
     ) -> list[str] | None:
-        """Of a cluster that serves other jobs: those whose marker does not stand."""
+        """Of a cluster for other jobs: those without a marker."""
         intent = next((submission.intent for submission in state.submissions if submission.number == number), None)
         names = intent.details.get("used_by") if intent else None
         if not isinstance(names, list) or not names:
             return None
         return [str(name) for name in names if self._state(uri, dag_id, run_key, str(name)).marker is None]
 
+    def _idle_for(self, one: Started) -> float | None:
+        """Seconds for which a cluster has waited for steps, where nothing else of its run is running."""
+        from airflow_batchemr.cli.inventory import idle_for
+        from airflow_batchemr.cli.open_submissions import run_is_busy
+        from airflow_batchemr.ledger import Ledger
 
-def _show(found: list[tuple[Started, Verdict]], *, json_: bool) -> None:
+        if one.kind != "cluster" or one.state != "WAITING":
+            return None
+        ledger, reader = Ledger(self._clients.s3, one.tag("state")), common.remote_work_reader(self._clients)
+        if run_is_busy(ledger, reader, one.tag("dag_id"), one.tag("run_key"), one.id):
+            return None
+        return idle_for(self._clients, one)
+
+
+def _unrecorded(clients: Clients, state: str | None) -> list[dict[str, Any]]:
+    """Rows for submissions that have ended on AWS and whose result nobody has recorded."""
+    from airflow_batchemr.cli.open_submissions import ended_unrecorded
+    from airflow_batchemr.ledger import Ledger, LedgerError
+
+    if not state:
+        return []
+    try:
+        found = list(ended_unrecorded(Ledger(clients.s3, state), common.remote_work_reader(clients)))
+    except LedgerError as error:
+        common.say(f"note: cannot look for results that are not recorded: {error}")
+        return []
+    return [_unrecorded_row(job, sighting) for job, sighting in found]
+
+
+def _unrecorded_row(job: JobRecords, sighting: Sighting) -> dict[str, Any]:
+    from airflow_batchemr.engine.submission_facts import ended_on_aws
+
+    submission, identity = sighting.submission, job.identity
+    handle, result, claimed = submission.handle, submission.result, submission.claimed_at
+    assert handle is not None  # noqa: S101 - AWS was asked about it
+    assert result is not None  # noqa: S101 - it has ended
+    ended = ended_on_aws(result)
+    kind = {"batch": "job", "emr": "cluster", "steps": "steps"}.get(result.kind, "run")
+    return {
+        "verdict": "not recorded",
+        "kind": kind,
+        "id": handle.cluster_id or ", ".join(one.job_id for one in handle.jobs),
+        "name": submission.intent.name if submission.intent is not None else "",
+        "state": sighting.aws_state,
+        "age": (job.state.now - (ended or claimed or job.state.now)).total_seconds(),
+        "created": claimed.isoformat() if claimed is not None else None,
+        "work": f"{identity.dag_id} {identity.run_key} {identity.job}",
+        "reason": f"submission {submission.number} {result.outcome} on AWS. If its task has ended, clear it: the next "
+        "try records the result",
+        "tags": identity.tags(submission.number),
+    }
+
+
+def _row(one: Started, finding: str, reason: str) -> dict[str, Any]:
+    return {
+        "verdict": finding,
+        "kind": one.kind,
+        "id": one.id,
+        "name": one.name,
+        "state": one.state,
+        "age": one.age,
+        "created": one.created.isoformat(),
+        "work": one.work,
+        "reason": reason,
+        "tags": dict(one.tags),
+    }
+
+
+def _show(rows: list[dict[str, Any]], *, json_: bool) -> None:
     if json_:
-        for one, verdict in found:
-            record = {
-                "kind": one.kind, "id": one.id, "name": one.name, "state": one.state, "verdict": verdict.word,
-                "why": verdict.why, "created": one.created.isoformat(), "tags": dict(one.tags),
-            }  # fmt: skip
-            sys.stdout.write(json.dumps(record) + "\n")
+        for row in rows:
+            sys.stdout.write(json.dumps(row) + "\n")
         return
-    rows = [
-        [verdict.word, one.kind, one.id, one.state, common.duration(one.age), one.work, verdict.why]
-        for one, verdict in found
+    cells = [
+        [row["verdict"], row["kind"], row["id"], row["state"], common.duration(row["age"]), row["work"], row["reason"]]
+        for row in rows
     ]
-    common.table(["", "what", "id", "state", "age", "pipeline run job", "why"], rows)
+    common.table(["", "what", "id", "state", "age", "pipeline run job", "reason"], cells)
 
 
-def _leave_word(clients: Clients, one: Started) -> None:
-    """Tell whoever may still wait for it; where the ledger has gone, there is nobody to tell."""
+def _request_stop(clients: Clients, one: Started) -> None:
+    """Record the stop for whoever may still wait for the work; where the ledger is gone, nobody does."""
     from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
 
     if one.submission is None:
@@ -174,7 +263,7 @@ def _leave_word(clients: Clients, one: Started) -> None:
         if one.submission in ledger.read().numbers:
             ledger.request_stop(one.submission, StopRequest(reason="its run is over", by="batchemr orphans"))
     except LedgerError as error:
-        common.say(f"note: no word was left in the ledger: {error}")
+        common.say(f"note: the stop was not recorded in the ledger: {error}")
 
 
 def _end(clients: Clients, over: list[Started]) -> None:
@@ -182,9 +271,9 @@ def _end(clients: Clients, over: list[Started]) -> None:
     from airflow_batchemr.aws.emr import clusters
 
     for one in over:
-        _leave_word(clients, one)
+        _request_stop(clients, one)
     jobs.terminate(clients, [one.id for one in over if one.kind == "job"], "its run is over")
     clusters.terminate(clients, [one.id for one in over if one.kind == "cluster"])
     for one in over:
-        if one.place is not None:
-            one.place.cancel(clients, one.id)
+        if one.target is not None:
+            one.target.cancel(clients, one.id)

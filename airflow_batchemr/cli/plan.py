@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from airflow_batchemr.cli.common import ProfileOption, RegionOption, StateOption, check_environment, new_app, state_uri
 
 if TYPE_CHECKING:
-    from airflow_batchemr.cli.plan_jobs import Forecast
+    from airflow_batchemr.forecast import PipelineForecast
     from airflow_batchemr.pipeline_file import Pipeline
 
 app = new_app()
@@ -38,14 +37,15 @@ def plan(  # noqa: PLR0917 - all are options
     environment: Annotated[
         str | None, typer.Option("--environment", "-e", help="Which `env:` of the file counts.")
     ] = None,
-    requests: Annotated[bool, typer.Option("--requests", help="Show the requests to AWS, word for word.")] = False,
+    requests: Annotated[bool, typer.Option("--requests", help="Show the requests to AWS in full.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object a pipeline, a line each.")] = False,
     profile: ProfileOption = None,
     region: RegionOption = None,
 ) -> None:
-    """Show what a run would do now, job by job: skip, resume or run. It reads the ledger and S3, and submits nothing.
+    """Show what a run would do now, job by job: skip, run, resume or wait. It reads from AWS and submits nothing.
 
-    Exit code 0: shown; 1: the file has mistakes, or something in it would be refused; 2: wrong usage.
+    Without a state URI it makes no calls. Exit code 0: shown; 1: the file has errors, or something in it would be
+    refused; 2: wrong usage.
 
         batchemr plan nightly.yaml --date 2026-11-20
 
@@ -67,25 +67,25 @@ def plan(  # noqa: PLR0917 - all are options
         raise typer.Exit(1)
     bad = bool(spec.errors)
     errors: set[str] = set()
-    asked = _Asked(file.parent, job, date, run_id, state, profile, region)
+    wanted = _Wanted(file.parent, job, date, run_id, state, profile, region)
     for one in chosen.values():
         if job is not None and job not in one.jobs:
             continue
-        told = _forecast(one, asked)
-        bad |= any(forecast["does"] == "refused" for forecast in told["jobs"]) or told["error"] is not None
+        made = _forecast(one, wanted)
+        bad |= any(forecast.does == "refused" for forecast in made.jobs) or made.error is not None
         if json_:
-            sys.stdout.write(json.dumps(told) + "\n")
-        elif told["error"] is not None:
-            if told["error"] not in errors:
-                sys.stderr.write(f"error: {told['error']}\n")
-            errors.add(told["error"])
+            sys.stdout.write(json.dumps(asdict(made)) + "\n")
+        elif made.error is not None:
+            if made.error not in errors:
+                sys.stderr.write(f"error: {made.error}\n")
+            errors.add(made.error)
         else:
-            _show(told, requests=requests)
+            _show(made, requests=requests)
     raise typer.Exit(1 if bad else 0)
 
 
-class _Asked(NamedTuple):
-    """What the options say."""
+class _Wanted(NamedTuple):
+    """The options."""
 
     folder: Path
     job: str | None
@@ -96,111 +96,50 @@ class _Asked(NamedTuple):
     region: str | None
 
 
-def _forecast(pipeline: Pipeline, asked: _Asked) -> dict[str, Any]:
+def _forecast(pipeline: Pipeline, wanted: _Wanted) -> PipelineForecast:
     from botocore.exceptions import BotoCoreError
 
-    from airflow_batchemr.aws.clients import boto3_clients
-    from airflow_batchemr.aws.errors import AwsError
-    from airflow_batchemr.cli.plan_jobs import Forecast, Forecaster
-    from airflow_batchemr.cli.plan_templates import Templates
-    from airflow_batchemr.core.run_key import run_key as key_of
-    from airflow_batchemr.dags.plan import compile_pipeline
-    from airflow_batchemr.ledger import BucketMissingError, CredentialsError, Ledger, LedgerError
+    from airflow_batchemr.forecast import forecast_pipeline, run_date
+    from airflow_batchemr.ledger import LedgerError
 
-    dag = compile_pipeline(pipeline)
-    moment = None if asked.run_id else _moment(pipeline, asked.date)
-    run_id = asked.run_id or f"scheduled__{moment.isoformat() if moment else ''}"
-    key = key_of(moment, None, run_id)
-    params = {name: schema.get("default") for name, schema in dag.dag_kwargs["params"].items()}
-    templates = Templates(moment, run_id, params)
-    uri = templates.fill(pipeline.state or state_uri(asked.state) or "")
-    clients = boto3_clients(profile=asked.profile, region=asked.region or pipeline.region) if uri else None
-    notes = (
-        []
-        if uri
-        else ["no ledger: neither `state:` nor --state nor Airflow's [batchemr] state is given; everything would run"]
-    )
-    told: list[Forecast] = []
-    error = None
     try:
-        ledger = Ledger(clients.s3, uri) if clients else None
-    except (LedgerError, BotoCoreError) as problem:
-        sys.stderr.write(f"{problem}\n")
-        raise typer.Exit(1) from None
-    forecaster = Forecaster(dag, key, uri or "s3://the/ledger", ledger=ledger, clients=clients, folder=asked.folder)
-    for task in dag.tasks:
-        served = task.kwargs.get("used_by", ())
-        if asked.job not in (None, task.task_id, *served) and not task.task_id.startswith(f"{asked.job}."):
-            continue
-        try:
-            told.append(forecaster.task(task, templates.fill(task.kwargs)))
-        except (BucketMissingError, CredentialsError) as problem:  # the same for all of them
-            error, told = str(problem), []
-            break
-        except (AwsError, LedgerError, BotoCoreError) as problem:
-            told.append(Forecast(task.task_id, "refused", note=str(problem)))
-    notes += [f"only Airflow can fill in {text!r}" for text in sorted(templates.unknown)]
-    return {
-        "pipeline": dag.dag_id,
-        "run_key": key,
-        "state": uri or None,
-        "jobs": [asdict(forecast) for forecast in told],
-        "notes": notes,
-        "error": error,
-    }
-
-
-def _moment(pipeline: Pipeline, date: str | None) -> dt.datetime:
-    """The run's logical date: as given (a day is the first run that is due on it), else the last one due, else now."""
-    from zoneinfo import ZoneInfo
-
-    zone = ZoneInfo(pipeline.timezone)
-    if date is None:
-        now = dt.datetime.now(zone).replace(microsecond=0)
-        return (_due(pipeline, now, "get_prev") or now).astimezone(dt.timezone.utc)
-    try:
-        moment = dt.datetime.fromisoformat(date.replace("Z", "+00:00"))
+        date = None if wanted.run_id else run_date(pipeline, wanted.date)
     except ValueError:
-        raise typer.BadParameter(f"expected a date like 2026-11-20 or 2026-11-20T10:00, not {date}") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-    if len(date) == len("2026-11-20"):
-        first = _due(pipeline, moment - dt.timedelta(seconds=1), "get_next")
-        moment = first if first and first.date() == moment.date() else moment
-    return moment.astimezone(dt.timezone.utc)
-
-
-def _due(pipeline: Pipeline, moment: dt.datetime, which: Literal["get_prev", "get_next"]) -> dt.datetime | None:
-    """When the cron fires before or after a moment; None where there is no cron, or it never does."""
-    cron = pipeline.schedule.cron if pipeline.schedule else None
-    if cron is None or cron in ("@once", "@continuous"):
-        return None
-    from croniter import CroniterBadDateError, croniter
-
+        raise typer.BadParameter(f"expected a date like 2026-11-20 or 2026-11-20T10:00, not {wanted.date}") from None
     try:
-        due: dt.datetime = getattr(croniter(cron, moment), which)(dt.datetime)
-    except CroniterBadDateError:
-        return None
-    return due
+        return forecast_pipeline(
+            pipeline,
+            folder=wanted.folder,
+            date=date,
+            run_id=wanted.run_id,
+            job=wanted.job,
+            state=pipeline.state or state_uri(wanted.state),
+            profile=wanted.profile,
+            region=wanted.region,
+        )
+    except (LedgerError, BotoCoreError) as error:
+        sys.stderr.write(f"{error}\n")
+        raise typer.Exit(1) from None
 
 
-def _show(told: dict[str, Any], *, requests: bool) -> None:
+def _show(made: PipelineForecast, *, requests: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    ledger = f"ledger {told['state']}" if told["state"] else "no ledger"
-    table = Table(title=f"{told['pipeline']} · run {told['run_key']} · {ledger}", title_justify="left")
+    ledger = f"ledger {made.state}" if made.state else "no ledger"
+    table = Table(title=f"{made.pipeline} · run {made.run_key} · {ledger}", title_justify="left")
     for column in ("job", "does", "indices", "of", "input", "why"):
         table.add_column(column, overflow="fold")
-    for one in told["jobs"]:
-        size = "" if one["bytes"] is None else f"{one['bytes']:,} bytes"
-        table.add_row(one["task_id"], one["does"], one["indices"], str(one["of"] or ""), size, one["note"])
+    for one in made.jobs:
+        size = "" if one.bytes is None else f"{one.bytes:,} bytes"
+        table.add_row(one.task_id, one.does, one.indices, str(one.of or ""), size, one.note)
     console.print(table)
-    for note in told["notes"]:
+    for note in made.notes:
         console.print(f"note: {note}", markup=False)
     if requests:
-        for one in told["jobs"]:
-            for request in one["requests"]:
+        for one in made.jobs:
+            for request in one.requests:
                 more = f" ({request['note']})" if "note" in request else ""
-                console.print(f"\n{one['task_id']}: {request['call']}{more}", markup=False)
+                console.print(f"\n{one.task_id}: {request['call']}{more}", markup=False)
                 console.print(json.dumps(request["request"], indent=2), markup=False)

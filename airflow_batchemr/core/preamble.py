@@ -13,7 +13,6 @@ see, as ranges (``0-9,12``) or as a bitmap in words of 28 bits, lowest first, af
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.indices import IndexSet
@@ -87,7 +86,7 @@ exit 0"""
 
 
 def wrap(
-    command: str | Sequence[str],
+    command: Sequence[str],
     indices: IndexSet,
     environment: Mapping[str, str],
     *,
@@ -97,7 +96,7 @@ def wrap(
     """Put the preamble around a command.
 
     Args:
-        command: the program and its arguments; a string is split by `words`.
+        command: the program and its arguments.
         indices: what this request runs, at most 10,000; child i of it runs the i-th of them.
         environment: the environment that the user asks for; looked through for the preamble's own names.
         size: how many indices the job has as a whole.
@@ -107,9 +106,10 @@ def wrap(
         The command to give to Batch, and what its environment needs besides `environment`.
 
     Raises:
-        ValueError: an empty command, quotes that do not close, no indices, or a name in the environment that is taken.
+        ValueError: an empty command, no indices, or a name in the environment that is taken.
     """
-    argv = words(command)
+    if not command:
+        raise ValueError("command: it is empty; name the program to run")
     if not indices:
         raise ValueError("a request runs at least one index")
     if taken := sorted(RESERVED & set(environment)):
@@ -124,7 +124,7 @@ def wrap(
     # AWS sets both by itself where the children are the whole job
     if len(indices) == size > 1:
         del extra[SIZE]
-    return ["/bin/sh", "-c", script, "sh", *argv], extra
+    return ["/bin/sh", "-c", script, "sh", *command], extra
 
 
 def unwrap(command: Sequence[str]) -> list[str]:
@@ -132,27 +132,6 @@ def unwrap(command: Sequence[str]) -> list[str]:
     argv = list(command)
     wrapped = argv[:2] == ["/bin/sh", "-c"] and argv[3:4] == ["sh"] and INDICES in argv[2]
     return argv[4:] if wrapped else argv
-
-
-def words(command: str | Sequence[str]) -> list[str]:
-    """Give a command as the list that Batch takes.
-
-    A list stays as it is. A string is split at blanks as a shell would, quotes and backslashes respected, but no shell
-    runs: ``$NAME``, ``*``, ``|`` and ``>`` reach the program as they are (``[sh, -c, '…']`` where a shell is wanted).
-
-    Raises:
-        ValueError: the command is empty, or its quotes do not close.
-    """
-    if isinstance(command, str):
-        try:
-            argv = shlex.split(command)
-        except ValueError as error:
-            raise ValueError(f"command: {error}: {command}") from error
-    else:
-        argv = list(command)
-    if not argv:
-        raise ValueError("command: it is empty; name the program to run")
-    return argv
 
 
 def encode(indices: IndexSet) -> str:

@@ -16,6 +16,7 @@ from airflow.sdk import (  # type: ignore[attr-defined]  # its stub lacks some o
     DeadlineReference,
     DeltaTriggerTimetable,
     Param,
+    TriggerRule,
 )
 
 from airflow_batchemr import settings
@@ -75,7 +76,8 @@ def assemble(plan: DagPlan) -> DAG:
         if task.setup:
             operator.as_setup()  # type: ignore[no-untyped-call]
         if task.teardown_of:
-            operator.as_teardown(setups=tasks[task.teardown_of])
+            operator.as_teardown(setups=tasks[task.teardown_of], on_failure_fail_dagrun=task.fails_run)
+            operator.trigger_rule = TriggerRule(task.trigger_rule)  # after as_teardown, which sets its own
     # Its default is known to be good. Given to DAG() it would be checked against its schema, and copied for each task:
     # a third of the time that 1,000 Dags take.
     dag.params[RERUN] = param(words["params"][RERUN])
@@ -94,7 +96,7 @@ def _task(dag: DAG, task: TaskPlan, plan: DagPlan) -> BaseOperator:
     if plan.dag_kwargs.get("owner"):
         kwargs.setdefault("owner", plan.dag_kwargs["owner"])
     if not task.teardown_of and task.trigger_rule != "all_success":
-        kwargs["trigger_rule"] = task.trigger_rule  # as_teardown gives teardowns theirs
+        kwargs["trigger_rule"] = task.trigger_rule
     operator: BaseOperator = _operator(task.operator)(task_id=task.task_id, dag=dag, **kwargs)
     return operator
 

@@ -44,6 +44,7 @@ class TaskPlan:
         trigger_rule: Airflow's rule for them.
         setup: whether it is an Airflow setup task.
         teardown_of: id of the setup task that it tears down.
+        fails_run: whether the run fails if this teardown fails.
     """
 
     task_id: str
@@ -53,6 +54,7 @@ class TaskPlan:
     trigger_rule: str = "all_success"
     setup: bool = False
     teardown_of: str | None = None
+    fails_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,17 +217,27 @@ class _Tasks:
             self._teardown(job.name, [job.name])
 
     def _teardown(self, name: str, users: list[str]) -> None:
-        create = f"{name}.create_cluster"
+        """Terminate a cluster when its users are done, whatever became of them and of the setup task.
+
+        Airflow's rule for teardowns skips them if the setup failed, even if the cluster was started. And the state of a
+        run is the state of its leaves. A teardown that fails the run is a leaf, so the jobs right before it are not,
+        and the run would succeed although they failed. An empty teardown between them, which cannot fail the run,
+        keeps those jobs leaves.
+        """
+        create, terminate = f"{name}.create_cluster", f"{name}.terminate_cluster"
+        gate = f"{terminate}.after_finished"
         tries = tasks.cluster_tries(self._jobs(users), least=TEARDOWN_RETRIES)
         kwargs = {"cluster": f"{name}.cluster", **tasks.common(self.pipeline), **tries}
+        self.tasks.append(TaskPlan(gate, EMPTY_OPERATOR, {}, [create, *users], "all_done", teardown_of=create))
         self.tasks.append(
             TaskPlan(
-                f"{name}.terminate_cluster",
+                terminate,
                 tasks.TERMINATE_CLUSTER,
                 kwargs,
-                [create, *users],
-                trigger_rule="all_done_setup_success",
+                [create, gate],
+                "all_done",
                 teardown_of=create,
+                fails_run=True,
             )
         )
 

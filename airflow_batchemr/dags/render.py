@@ -26,7 +26,7 @@ _INDENT = "    "
 #: Names of airflow.sdk that may be imported.
 _SDK = (
     "DAG", "Asset", "AsyncCallback", "CronTriggerTimetable", "DeadlineAlert", "DeadlineReference",
-    "DeltaTriggerTimetable", "Param",
+    "DeltaTriggerTimetable", "Param", "TriggerRule",
 )  # fmt: skip
 
 
@@ -176,7 +176,11 @@ class _Writer:
             if task.setup:
                 edges.append(f"{_INDENT}{names[task.task_id]}.as_setup()")
             if task.teardown_of:
-                edges.append(f"{_INDENT}{names[task.task_id]}.as_teardown(setups={names[task.teardown_of]})")
+                name = names[task.task_id]
+                fails_run = ", on_failure_fail_dagrun=True" if task.fails_run else ""
+                edges.append(f"{_INDENT}{name}.as_teardown(setups={names[task.teardown_of]}{fails_run})")
+                rule = f"{self._of_sdk('TriggerRule')}.{task.trigger_rule.upper()}"
+                edges.append(f"{_INDENT}{name}.trigger_rule = {rule}")
         rerun = f'{_INDENT}dag.params["{RERUN}"] = '
         rerun += literal(self._param(words["params"][RERUN]), len(_INDENT), len(rerun))
         return [*lines, *([""] if edges else []), *edges, "", rerun]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.retries import PLATFORM_RETRIES
 from airflow_batchemr.pipeline_file.needs import needs_of
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def cluster_tries(jobs: Sequence[Job], *, least: int = 0) -> dict[str, Any]:
         least: retries that there are at any rate. A worker that dies while it ends a cluster must find a successor, or
             the cluster is paid for until its idle timeout.
     """
-    patient = max(jobs, key=lambda job: job.retries or 0)
+    patient = max(jobs, key=lambda job: PLATFORM_RETRIES if job.retries is None else job.retries)
     names = {
         "retries",
         "retry_delay",

@@ -30,6 +30,8 @@ class Observation:
     """It runs but has nothing left to do: a cluster that is up, or whose steps have all succeeded."""
     answer: Any = None
     """What AWS answered, in the form that the kind of work uses."""
+    state: str = ""
+    """AWS's own state, such as RUNNABLE or WAITING: for people."""
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,32 @@
-"""What the ledger tells people of a job: what ran, with what, and how it ended, also after AWS has forgotten it."""
+"""The history of jobs: what ran, with what, and how it ended, also after AWS has forgotten it.
+
+Submissions that the ledger has as open are shown as AWS shows them; see `engine.unrecorded`.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.core.container_overrides import recorded
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.preamble import unwrap
+from airflow_batchemr.engine.documents import children_document, report_document
 from airflow_batchemr.engine.failure_report import report
+from airflow_batchemr.engine.submission_facts import ended_on_aws, index_history_of, request_facts
+from airflow_batchemr.engine.unrecorded import look, merge, read_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
-    from airflow_batchemr.ledger import LedgerState, Submission
+    from airflow_batchemr.engine.submission_facts import Fact
+    from airflow_batchemr.engine.unrecorded import JobRecords, RemoteWorkReader, Sighting
+    from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
+
+#: Runs that are read at the same time.
+_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -23,23 +35,25 @@ class SubmissionHistory:
 
     number: int
     kind: str
-    """`batch`, `emr`, `steps`, `emr_serverless` or `emr_eks`; empty where nothing tells."""
+    """`batch`, `emr`, `steps`, `emr_serverless` or `emr_eks`; empty where no record names it."""
     state: str
-    """`succeeded`, `failed`, `stopped`, `lost`, `abandoned`; `running` while nobody has recorded its end."""
+    """`succeeded`, `failed`, `stopped`, `lost`, `abandoned`; `running` or `not_visible` where it has not ended."""
+    recorded: bool
+    """False where the state is AWS's, because no try of the task has recorded how the submission ended."""
     indices: IndexSet
     succeeded: IndexSet
     began: datetime | None
-    """By S3's clock, when it was claimed."""
+    """When it was claimed, by S3's clock."""
     ended: datetime | None
-    """When its end was recorded."""
+    """When its end was recorded; where it is not recorded, when AWS says that it ended."""
     by: str
     """The try, task and run of Airflow that claimed it."""
     stopped: str
-    """Why it was asked to end, and by whom; empty: it was not."""
-    facts: list[tuple[str, str]]
+    """Why it was requested to stop, and by whom; empty where it was not."""
+    facts: list[Fact]
     """What ran where, such as ("Batch job", "0f31…") and ("command", "score.py"), in the order in which to show it."""
     failure: str
-    """The report of what failed; empty where nothing did."""
+    """The failure report; empty where nothing failed."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +62,34 @@ class JobHistory:
 
     job: str
     state: str
-    """`succeeded` where the marker stands, else that of the last attempt; `nothing` where there is none."""
+    """`succeeded` where there is a marker, else the state of the last submission; `nothing` where there is none."""
     done: int
     size: int
-    """How many indices (or EMR steps) it has, as far as they were ever claimed."""
+    """How many indices (or EMR steps) were ever claimed."""
     submissions: list[SubmissionHistory]
     finished_at: datetime | None
-    """When the marker was written; None: it does not stand."""
+    """When the marker was written; None where there is none."""
+    note: str = ""
+    """Why the state may be out of date: AWS could not be asked."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the state is that of the ledger."""
+        return self.finished_at is not None or all(one.recorded for one in self.submissions[-1:])
+
+    @property
+    def label(self) -> str:
+        """The state for people."""
+        return self.state if self.recorded else f"{self.state} (not recorded)"
 
     @property
     def began(self) -> datetime | None:
-        """When its first attempt was claimed."""
+        """When its first submission was claimed."""
         return next((submission.began for submission in self.submissions if submission.began), None)
 
     @property
     def ended(self) -> datetime | None:
-        """When it was marked, or when the end of its last attempt was recorded; None: it has not ended."""
+        """When the marker was written, else when its last submission ended; None where it has not ended."""
         return self.finished_at or (self.submissions[-1].ended if self.submissions else None)
 
     @property
@@ -72,17 +98,126 @@ class JobHistory:
         return f"{self.done:,}/{self.size:,}" if self.size else "-"
 
 
-def job_history_of(
-    job: str, state: LedgerState, replay: Sequence[str] = (), reports: Mapping[int, str] | None = None
+def job_history(
+    ledger: Ledger,
+    dag_id: str,
+    run_key: str,
+    job: str,
+    *,
+    replay: Sequence[str] = (),
+    reader: RemoteWorkReader | None = None,
 ) -> JobHistory:
-    """Tell what became of a job.
+    """The history of one job, with a failure report for each failed submission.
+
+    Reads all records of the job, and one document for each failure on EMR.
+
+    Args:
+        ledger: of the state URI.
+        dag_id: the pipeline.
+        run_key: the run.
+        job: its name in the ledger.
+        replay: the command that runs an index again, without ``--index``.
+        reader: asks AWS about open submissions; None: show what the ledger has.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    records = read_job(ledger, dag_id, run_key, job)
+    (sightings,) = look(reader, [records])
+    return job_history_of(job, records.state, replay, _reports(records), sightings)
+
+
+def run_history(ledger: Ledger, dag_id: str, run_key: str, reader: RemoteWorkReader | None = None) -> list[JobHistory]:
+    """The history of all jobs of a run, as `run_histories` gives it."""
+    return run_histories(ledger, dag_id, [run_key], reader)[0]
+
+
+def run_histories(
+    ledger: Ledger, dag_id: str, run_keys: Sequence[str], reader: RemoteWorkReader | None = None
+) -> list[list[JobHistory]]:
+    """The history of all jobs of some runs; AWS is asked once about all of them.
+
+    Args:
+        ledger: of the state URI.
+        dag_id: the pipeline.
+        run_keys: the runs.
+        reader: asks AWS about open submissions; None: show what the ledger has.
+
+    Returns:
+        For each run, its jobs in the order in which they began; those without a submission come last.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+
+    def read(run_key: str) -> list[JobRecords]:
+        return [read_job(ledger, dag_id, run_key, job) for job in ledger.jobs(dag_id, run_key)]
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        runs = list(threads.map(read, run_keys))
+    sightings = iter(look(reader, [records for run in runs for records in run]))
+    histories = [
+        [job_history_of(one.identity.job, one.state, sightings=next(sightings)) for one in records] for records in runs
+    ]
+    return [sorted(jobs, key=lambda one: one.began.timestamp() if one.began else math.inf) for jobs in histories]
+
+
+def index_history(
+    ledger: Ledger, dag_id: str, run_key: str, job: str, *, index: int, reader: RemoteWorkReader | None = None
+) -> list[list[Fact]]:
+    """The facts about one index, for each submission that includes it.
+
+    Reads all records of the job, and one document for each of these submissions.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    records = read_job(ledger, dag_id, run_key, job)
+    (sightings,) = look(reader, [records])
+    state = merge(records.state, sightings)
+    children: dict[int, list[dict[str, Any]]] = {}
+    for submission in state.submissions:
+        if index in submission.indices and (body := _children(records.ledger, submission, sightings)):
+            children[submission.number] = json.loads(body)
+    return index_history_of(state, children, index)
+
+
+def _children(ledger: JobLedger, submission: Submission, sightings: Mapping[int, Sighting]) -> bytes | None:
+    name = children_document(submission.number)
+    if submission.number in sightings:
+        return sightings[submission.number].documents.get(name)
+    return ledger.get_document(name)
+
+
+def _reports(records: JobRecords) -> dict[int, str]:
+    """The failure reports of submissions on EMR, by number."""
+    found = {}
+    for submission in records.state.submissions:
+        if submission.result is not None and submission.result.failures and submission.result.kind != "batch":
+            body = records.ledger.get_document(report_document(submission.number))
+            if body:
+                found[submission.number] = body.decode()
+    return found
+
+
+def job_history_of(
+    job: str,
+    state: LedgerState,
+    replay: Sequence[str] = (),
+    reports: Mapping[int, str] | None = None,
+    sightings: Mapping[int, Sighting] | None = None,
+) -> JobHistory:
+    """The history of a job, from its records.
 
     Args:
         job: its name.
-        state: `JobLedger.history()`; after `JobLedger.read()` the attempts that the marker covers are left out.
-        replay: the command that runs an index again, without ``--index``, for the report of failures.
-        reports: what is known of why an attempt failed beyond its record, by attempt.
+        state: `JobLedger.history()`; after `JobLedger.read()` the submissions that the marker covers are left out.
+        replay: the command that runs an index again, without ``--index``, for the failure report.
+        reports: failure reports beyond the record, by number of the submission.
+        sightings: open submissions as AWS shows them, by number.
     """
+    sightings = sightings or {}
+    state = merge(state, sightings)
     claimed = IndexSet()
     for submission in state.current:
         claimed |= submission.intent.indices if submission.intent else submission.indices
@@ -91,15 +226,17 @@ def job_history_of(
     submissions, so_far = [], IndexSet()
     for one in state.submissions:
         so_far |= one.succeeded
-        submissions.append(_submission(one, _failure(one, size, len(so_far), replay, reports or {})))
-    last = submissions[-1].state if submissions else "nothing"
+        failure = _failure(one, size, len(so_far), replay, reports or {})
+        submissions.append(_submission(one, failure, sightings.get(one.number)))
+    errors = dict.fromkeys(one.error for one in sightings.values() if one.error)
     return JobHistory(
         job=job,
-        state="succeeded" if state.marker else last,
+        state="succeeded" if state.marker else submissions[-1].state if submissions else "nothing",
         done=done,
         size=size,
         submissions=submissions,
         finished_at=state.marker.finished_at if state.marker else None,
+        note=f"AWS cannot be asked about open submissions: {'; '.join(errors)}" if errors else "",
     )
 
 
@@ -109,138 +246,54 @@ def _failure(submission: Submission, size: int, done: int, replay: Sequence[str]
         return ""
     if result.kind != "batch":
         return reports.get(submission.number) or "\n".join(one.reason for one in result.failures)
-    failed = IndexSet()
-    for indices in result.causes.values():
-        failed |= indices
+    failed = IndexSet.union(result.causes.values())
     return report(result.failures, size=size, done=done, failed=failed, replay=replay)
 
 
-def _submission(submission: Submission, failure: str) -> SubmissionHistory:
+def _submission(submission: Submission, failure: str, sighting: Sighting | None) -> SubmissionHistory:
     intent, result, stop = submission.intent, submission.result, submission.stop
-    ended = "abandoned" if submission.handle is not None and submission.handle.abandoned else "running"
+    recorded = sighting is None or not sighting.ended
+    ended = None
+    if result is not None:
+        ended = result.written_at if recorded else ended_on_aws(result)
     return SubmissionHistory(
         number=submission.number,
         kind=(result or intent).kind if result or intent else "",  # type: ignore[union-attr]
-        state=result.outcome if result else ended,
+        state=_state(submission, sighting),
+        recorded=recorded,
         indices=submission.indices,
         succeeded=submission.succeeded,
         began=submission.claimed_at,
-        ended=result.written_at if result else None,
+        ended=ended,
         by=f"try {intent.try_number} of task {intent.task_id} in run {intent.run_id}" if intent else "",
         stopped=f"{stop.reason} ({stop.by})" if stop else "",
-        facts=_facts(submission),
+        facts=[*_sighting_facts(sighting), *request_facts(submission)],
         failure=failure,
     )
 
 
-def _facts(submission: Submission) -> list[tuple[str, str]]:
-    facts = [
-        ("Batch job", f"{job.job_id} (indices {job.indices})")
-        for job in (submission.handle.jobs if submission.handle else ())
-    ]
-    if submission.handle is not None and submission.handle.cluster_id:
-        facts.append(("EMR cluster", submission.handle.cluster_id))
-    requests = submission.intent.requests if submission.intent else []
-    if requests and "jobQueue" in requests[0].request:
-        facts += _batch_facts(requests[0].request, submission.result.details if submission.result else {})
-    elif requests:
-        facts += _emr_facts(requests[0].request, submission.result.steps if submission.result else [])
+def _state(submission: Submission, sighting: Sighting | None) -> str:
+    if submission.result is not None:
+        return submission.result.outcome
+    if submission.handle is not None and submission.handle.abandoned:
+        return "abandoned"
+    return "not_visible" if sighting is not None and sighting.status == "not_visible" else "running"
+
+
+def _sighting_facts(sighting: Sighting | None) -> list[Fact]:
+    if sighting is None or sighting.status is None:
+        return []
+    if sighting.status == "not_visible":
+        text = "AWS does not show it. The next try of the task waits for it, then reports it as lost"
+        return [("state on AWS", text)]
+    facts = [("state on AWS", sighting.aws_state)] if sighting.aws_state else []
+    if sighting.ended:
+        facts.append(("recorded", not_recorded(sighting.submission)))
     return facts
 
 
-def _batch_facts(request: Mapping[str, Any], details: Mapping[str, Any]) -> list[tuple[str, str]]:
-    overrides = recorded(request)
-    jobs = details.get("jobs") or [{}]
-    image = (jobs[0].get("container") or {}).get("image")
-    asked = {str(one["type"]): str(one["value"]) for one in overrides.get("resourceRequirements", [])}
-    return [
-        (name, value)
-        for name, value in (
-            ("queue", str(request["jobQueue"]).rpartition("/")[2]),
-            ("definition", str(request["jobDefinition"]).rpartition("/")[2]),
-            ("image", image),
-            ("asked for", ", ".join(f"{kind} {value}" for kind, value in asked.items())),
-            ("command", " ".join(unwrap(overrides.get("command", [])))),
-        )
-        if value
-    ]
-
-
-def _emr_facts(request: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    facts = [("release", str(request["ReleaseLabel"]))] if request.get("ReleaseLabel") else []
-    for step in steps:
-        status = step.get("Status") or {}
-        facts.append(("step", f"{step.get('Name', step.get('Id', '?'))}: {status.get('State', '?')}"))
-    return facts
-
-
-def index_history_of(
-    state: LedgerState, children: Mapping[int, Sequence[Mapping[str, Any]]], index: int
-) -> list[list[tuple[str, str]]]:
-    """Tell all that is known of one index: for each attempt that had it, facts in the order in which to show them.
-
-    Args:
-        state: `JobLedger.history()`.
-        children: what AWS said of the children of each attempt's arrays: its documents `children/<number>.json`.
-        index: of the array; 0 for a single job.
-    """
-    told = []
-    for submission in state.submissions:
-        if index not in submission.indices:
-            continue
-        facts = [("submission", str(submission.number)), ("outcome", _outcome(submission, index))]
-        said = _said_of(submission, children.get(submission.number, ()), index)
-        container = said.get("container") or {}
-        failure = next(
-            (one for one in (submission.result.failures if submission.result else ()) if one.index == index), None
-        )
-        code = container.get("exitCode", failure.exit_code if failure else None)
-        facts += [
-            (name, str(value))
-            for name, value in (
-                ("reason", failure.reason if failure else None),
-                ("exit code", code),
-                ("Batch job", said.get("jobId") or (failure.job_id if failure else None)),
-                ("started", _moment(said.get("startedAt"))),
-                ("stopped", _moment(said.get("stoppedAt"))),
-                ("tries by Batch", len(said.get("submissions") or ()) or None),
-                ("machine", container.get("containerInstanceArn")),
-                ("log stream", container.get("logStreamName") or (failure.log_stream if failure else None)),
-            )
-            if value is not None
-        ]
-        told.append(facts)
-    return told
-
-
-def _outcome(submission: Submission, index: int) -> str:
-    if index in submission.succeeded:
-        return "succeeded"
-    if submission.result is None:
-        return "running"
-    return (
-        "failed"
-        if any(index in indices for indices in submission.result.causes.values())
-        else submission.result.outcome
-    )
-
-
-def _said_of(submission: Submission, children: Sequence[Mapping[str, Any]], index: int) -> Mapping[str, Any]:
-    """What AWS said of the child that ran the index, or of the single job."""
-    for job in submission.handle.jobs if submission.handle else ():
-        if index not in job.indices:
-            continue
-        child = f"{job.job_id}:{list(job.indices).index(index)}"
-        jobs: Any = submission.result.details.get("jobs", []) if submission.result else []
-        single = [
-            one for one in jobs if one.get("jobId") == job.job_id and "size" not in (one.get("arrayProperties") or {})
-        ]
-        return next((one for one in [*children, *single] if one.get("jobId") in {child, job.job_id}), {})
-    return {}
-
-
-def _moment(milliseconds: int | None) -> str | None:
-    """A time as Batch gives it, in UTC."""
-    if milliseconds is None:
-        return None
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+def not_recorded(submission: Submission) -> str:
+    """What to do about a submission that has ended and whose result nobody has recorded."""
+    succeeded = submission.result is not None and submission.result.outcome == "succeeded"
+    rest = "nothing runs again" if succeeded else "what has not succeeded runs again"
+    return f"no. If the Airflow task has ended, clear it: the next try records this result, and {rest}"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.errors import AwsError, Refused, Unknown
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import as_rerun, closed, decide, forgiven
+from airflow_batchemr.engine.handles import difference, merged, part_of
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.policy import DEFAULT
+from airflow_batchemr.engine.refusals import REFUSED, refused_result
 from airflow_batchemr.engine.submissions import adopt, conclude, lost, stop
-from airflow_batchemr.ledger import Failure, Handle, Result, StopRequest, Submission
+from airflow_batchemr.engine.waiters import still_ours
+from airflow_batchemr.ledger import Handle, StopRequest, Submission
 from airflow_batchemr.ledger.state import derive
 
 if TYPE_CHECKING:
@@ -25,11 +27,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.engine.policy import Policy
     from airflow_batchemr.ledger import JobLedger, LedgerState, Request
-
-#: `Failure.cause` of what AWS refused, and `StopRequest.by` where AWS had accepted a part, which is stopped therefore.
-REFUSED = "refused"
-#: Failures that a result lists one by one; of all of them it has the cause.
-MAX_FAILURES = 1_000
 
 
 class StoppedError(Exception):
@@ -64,6 +61,7 @@ class Engine:
         stopping: whether the task has been killed; asked before each call that starts something.
         prior: as `Outcome.prior`, from the moment it is known: also where a call fails after that.
         refused: why the last submission could not be made.
+        claimed: whether this pass has claimed a submission.
     """
 
     backend: Backend
@@ -76,6 +74,7 @@ class Engine:
     stopping: Callable[[], bool] = lambda: False
     prior: frozenset[int] | None = field(default=None, init=False)
     refused: Refused | None = field(default=None, init=False)
+    claimed: bool = field(default=False, init=False)
     _observations: dict[int, Observation] = field(default_factory=dict, init=False)
 
     def run(
@@ -104,8 +103,10 @@ class Engine:
         """
         self.prior = None if prior is None else frozenset(prior)
         just_started: set[int] = set()
+        overtaken = state.rerun_token
         while True:
             if rerun_token != state.rerun_token:
+                self._check_superseded(state)
                 state = as_rerun(state, rerun_token)
             known = closed(state)
             state = self._look(state, missing, skip=just_started)
@@ -135,6 +136,8 @@ class Engine:
                     return replace(self._wait(state, state.open_submissions), blocked=error)
                 if submission is None:  # somebody else was faster: decide on what is left now
                     state = self.ledger.read()
+                    if state.rerun_token != overtaken:  # they have begun a rerun, which this try must not stop
+                        rerun_token = state.rerun_token
                     break
                 if submission.intent is None:  # the requests wait for another job
                     return self._wait(state, state.open_submissions, wake_after=self.policy.dependency_pause)
@@ -239,12 +242,12 @@ class Engine:
         )
 
     def _wake(self, waits: list[Submission], state: LedgerState) -> float | None:
-        """Seconds until the leases have ended of submissions of which AWS shows nothing yet."""
+        """Seconds until the next look for submissions of which AWS shows nothing yet, or until they are given up."""
         unknown = [submission for submission in waits if submission.handle is None]
         if not unknown:
             return None
         ages = [(state.now - (submission.claimed_at or state.now)).total_seconds() for submission in unknown]
-        return max(2.0, self.policy.claim_lease + 2.0 - max(ages))
+        return max(2.0, min(self.policy.resubmit_pause, self.policy.abandon_after + 2.0 - max(ages)))
 
     # Starting
 
@@ -271,11 +274,12 @@ class Engine:
             raise StoppedError
         if not self.ledger.claim(plan.number, intent):
             return None
+        self.claimed = True
         submission = Submission(plan.number, state.now, intent=intent)
         handles, failure = self._call(submission, new)
         if isinstance(failure, Unknown):  # it may run: no handle may say that it does not
             if not self.stopping():
-                return submission  # found by its name, or abandoned once the lease has ended
+                return submission  # found by its name, or abandoned in the end
             self._kill(submission)
         submission = replace(submission, handle=self._record(submission, merged(new, handles)))
         if self.stopping():
@@ -289,7 +293,9 @@ class Engine:
         return submission
 
     def _kill(self, submission: Submission) -> None:
-        stop(self.ledger, self.remote, [submission], "the task was killed", by="submit")
+        """Stop what this try has just started, unless a later try has taken it over meanwhile."""
+        if still_ours(self.ledger, self.identity, [submission]):
+            stop(self.ledger, self.remote, [submission], "the task was killed", by="submit")
         raise StoppedError
 
     def _call(self, submission: Submission, new: NewSubmission) -> tuple[list[Handle], AwsError | None]:
@@ -340,62 +346,3 @@ class Engine:
         if extra is not None:
             self.remote.terminate(replace(submission, handle=extra), "another try has taken the submission over")
         return recorded
-
-
-def merged(new: NewSubmission, handles: list[Handle]) -> Handle:
-    """One handle of all calls of a submission; abandoned where none was made."""
-    if not handles:
-        return Handle(kind=new.kind, abandoned=True)
-    jobs = [job for handle in handles for job in handle.jobs]
-    return handles[-1].model_copy(update={"jobs": jobs})
-
-
-def part_of(handle: Handle, request: Request) -> Handle | None:
-    """The part of a handle that one request started."""
-    if handle.cluster_id is not None:
-        return handle
-    jobs = [job for job in handle.jobs if job.name == request.name]
-    return handle.model_copy(update={"jobs": jobs}) if jobs else None
-
-
-def difference(mine: Handle, recorded: Handle) -> Handle | None:
-    """What a handle names and another one does not; None where that is nothing."""
-    if mine.writer == recorded.writer or mine.abandoned:
-        return None
-    known = {job.job_id for job in recorded.jobs}
-    jobs = [job for job in mine.jobs if job.job_id not in known]
-    same_work = mine.cluster_id == recorded.cluster_id and (
-        mine.kind == "emr" or not mine.step_ids or set(mine.step_ids.values()) == set(recorded.step_ids.values())
-    )
-    if not jobs and (mine.cluster_id is None or same_work):
-        return None
-    return mine.model_copy(update={"jobs": jobs})
-
-
-def refused_result(submission: Submission, reason: str, ended: Result | None = None) -> Result:
-    """The result of a submission of which AWS refused a part: what has not succeeded has failed.
-
-    Args:
-        submission: with its intent.
-        reason: what AWS answered.
-        ended: how the part ended that AWS had accepted; None: it accepted nothing.
-    """
-    intent = submission.intent
-    indices = intent.indices if intent is not None else IndexSet()
-    succeeded = ended.succeeded if ended is not None else IndexSet()
-    causes = ended.causes if ended is not None else {}
-    left = indices - succeeded - IndexSet.union(causes.values())
-    causes = {**causes, REFUSED: left}
-    failures = [*(ended.failures if ended is not None else ())]
-    failures += [Failure(index=index, reason=reason, cause=REFUSED) for index in islice(left, MAX_FAILURES)]
-    details = dict(ended.details) if ended is not None else {}
-    return Result(
-        kind=intent.kind if intent is not None else "batch",
-        outcome="failed",
-        indices=indices,
-        succeeded=succeeded,
-        rerun_token=submission.rerun_token,
-        owner=submission.owner,
-        failures=failures,
-        details={**details, "causes": {cause: members.text() for cause, members in causes.items()}},
-    )

@@ -1,4 +1,4 @@
-"""Whether something that runs on AWS is still wanted, by what the ledger says of it."""
+"""Whether something that runs on AWS is still needed, according to the ledger and to AWS."""
 
 from __future__ import annotations
 
@@ -6,55 +6,90 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow_batchemr.ledger import LedgerState, Submission
 
-Word = Literal["over", "wanted", "unknown"]
+#: Seconds for which a cluster has to be idle before it is probably over. Between two of its jobs, Airflow needs seconds
+#: to minutes; a job that waits for work elsewhere may need longer, which is why "probably over" is not "over".
+IDLE_LIMIT = 15 * 60.0
+
+Finding = Literal["over", "probably over", "duplicate", "wanted", "kept alive", "unknown"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a Batch job or cluster is an orphan."""
+    """Whether a Batch job, cluster or job run is an orphan."""
 
-    word: Word
-    """`over`: nobody waits for it any more; `wanted`: it is in hand; `unknown`: the ledger does not know it."""
-    why: str
+    finding: Finding
+    """`over`: nothing waits for it any more. `probably over`: a cluster that nothing has used for a while. `duplicate`:
+    two have the name of one submission, and the ledger does not say which one counts. `wanted`: its submission is open.
+    `kept alive`: a cluster that ends itself when it is idle. `unknown`: the ledger has no record of it."""
+    reason: str
 
 
-def judge(state: LedgerState, number: int | None, remote_id: str, *, served: list[str] | None = None) -> Verdict:
-    """Judge a Batch job or a cluster.
+def judge(
+    state: LedgerState,
+    number: int | None,
+    remote_id: str,
+    *,
+    unfinished: Sequence[str] | None = None,
+    twins: Sequence[str] = (),
+) -> Verdict:
+    """Judge a Batch job, a cluster or a job run.
 
     Args:
         state: `JobLedger.history()` of the job that its tags name.
-        number: of the attempt that its tags name; None: they name none.
-        remote_id: the job's or cluster's id on AWS.
-        served: of a cluster that serves other jobs: those that have not succeeded. None: it serves none.
+        number: of the submission that its tags name; None: they name none.
+        remote_id: its id on AWS.
+        unfinished: of a cluster for other jobs: those without a marker. None: it is for no other jobs.
+        twins: ids of others that run under the same name.
     """
     if number is None:
         return Verdict("unknown", "started by hand (batchemr replay)")
     submission = next((one for one in state.submissions if one.number == number), None)
     if submission is None:
-        return Verdict("unknown", f"the ledger has no attempt {number} of it")
-    if (
-        submission.intent is not None
-        and submission.intent.details.get("keep_alive") is not None
-        and not submission.stop
-    ):
-        return Verdict("wanted", "kept alive on purpose: it ends itself when it is idle")
+        return Verdict("unknown", f"the ledger has no submission {number} of this job")
+    if _kept_alive(submission) and not submission.stop:
+        return Verdict("kept alive", "on purpose: it ends itself when it is idle")
     if state.marker is not None:
         return Verdict("over", "its job has succeeded")
     if number < state.since:
-        return Verdict("over", "a rerun has begun after it")
-    return _judge_submission(submission, remote_id, served)
+        return Verdict("over", "a later rerun has replaced it")
+    return _judge_submission(submission, remote_id, unfinished, twins)
 
 
-def _judge_submission(submission: Submission, remote_id: str, served: list[str] | None) -> Verdict:
+def _kept_alive(submission: Submission) -> bool:
+    return submission.intent is not None and submission.intent.details.get("keep_alive") is not None
+
+
+def _judge_submission(
+    submission: Submission, remote_id: str, unfinished: Sequence[str] | None, twins: Sequence[str]
+) -> Verdict:
+    number, handle = submission.number, submission.handle
     if submission.result is not None:
-        return Verdict("over", f"attempt {submission.number} has ended: {submission.result.outcome}")
-    handle = submission.handle
+        return Verdict("over", f"submission {number} has ended: {submission.result.outcome}")
     if handle is not None and remote_id not in {handle.cluster_id, *(job.job_id for job in handle.jobs)}:
-        return Verdict("over", f"attempt {submission.number} went on without it")
+        return Verdict("over", f"submission {number} continued without it")
     if submission.stop is not None:
-        return Verdict("over", f"it was asked to end: {submission.stop.reason}")
-    if served is not None and not served:
-        return Verdict("over", "all jobs that it is for have succeeded")
-    return Verdict("wanted", f"attempt {submission.number} is in hand")
+        return Verdict("over", f"a stop was requested: {submission.stop.reason}")
+    if unfinished is not None and not unfinished:
+        return Verdict("over", "all jobs that use it have succeeded")
+    if twins and handle is None:
+        reason = f"submission {number} has no recorded id, and {', '.join(twins)} has the same name"
+        return Verdict("duplicate", reason)
+    return Verdict("wanted", f"submission {number} is open")
+
+
+def judge_idle(verdict: Verdict, idle: float | None) -> Verdict:
+    """Reconsider a cluster that the ledger has as open.
+
+    Args:
+        verdict: of `judge`.
+        idle: seconds for which the cluster has been waiting for steps while nothing of its run was running on AWS;
+            None: something runs, or that is unknown.
+    """
+    if verdict.finding != "wanted" or idle is None or idle < IDLE_LIMIT:
+        return verdict
+    minutes = int(idle // 60)
+    return Verdict("probably over", f"{verdict.reason}, but the cluster has been idle for {minutes} minutes")

@@ -23,16 +23,16 @@ def adopt(
 
     Returns:
         The submission with its handle, which says abandoned where nothing reached AWS; without one while its owner may
-        still make the call.
+        still make the call, or while the work may not be visible yet.
     """
     if submission.handle is not None:
         return submission
-    lease_ended = state.lease_ended(submission, policy.claim_lease)
+    given_up = state.lease_ended(submission, policy.abandon_after)
     # Without an intent there is no more than a stop request, written before the claim itself
     found = remote.find(submission) if submission.intent is not None else None
-    if found is not None and (found.complete or lease_ended):
+    if found is not None and (found.complete or given_up):
         return replace(submission, handle=ledger.record_handle(submission.number, found.handle))
-    if not lease_ended:
+    if not given_up:
         return submission
     kind = submission.intent.kind if submission.intent is not None else "batch"
     return replace(submission, handle=ledger.abandon(submission, kind))
@@ -56,7 +56,8 @@ def lost(submission: Submission, missing: Collection[str]) -> bool:
 
 def remote_ids(handle: Handle) -> set[str]:
     """The ids under which AWS describes what a handle names."""
-    return {job.job_id for job in handle.jobs} | ({handle.cluster_id} if handle.cluster_id else set())
+    clusters = {handle.cluster_id} if handle.cluster_id else set()
+    return {job.job_id for job in handle.jobs} | clusters | set(handle.step_ids.values())
 
 
 def stop(ledger: JobLedger, remote: RemoteWork, submissions: Sequence[Submission], reason: str, *, by: str) -> None:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr import settings
-from airflow_batchemr.aws.outage import FAILURES, passing, pause, settling
+from airflow_batchemr.aws.options import job_options
+from airflow_batchemr.aws.outage import FAILURES, passing, settling
 from airflow_batchemr.connections import as_airflow_error
-from airflow_batchemr.engine.loop import REFUSED, Engine, StoppedError, SupersededError
+from airflow_batchemr.engine import reruns
+from airflow_batchemr.engine.loop import Engine, StoppedError, SupersededError
+from airflow_batchemr.engine.refusals import REFUSED
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.engine.waiters import cleared, record_waiter, still_ours
 from airflow_batchemr.ledger import LedgerState, Marker, StopRequest
@@ -21,7 +24,8 @@ from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.ledger_access import LedgerAccess
-from airflow_batchemr.triggers.outage import AGAIN, OutageTrigger
+from airflow_batchemr.operators.outages import defer_until_reachable
+from airflow_batchemr.triggers.outage import AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +56,8 @@ class LedgerOperator(LedgerAccess, ABC):
 
     Args:
         skip_if_succeeded: whether a success marker ends the task in success, with the XCom it had.
-        deadline: seconds from the first submission in which the work has to be done; then it is stopped and fails.
+        deadline: duration within which the work has to finish, from its first submission, such as 6h (a number is
+            seconds); then it is stopped and the task fails.
         **kwargs: of `LedgerAccess` and of Airflow's BaseOperator.
     """
 
@@ -70,12 +75,13 @@ class LedgerOperator(LedgerAccess, ABC):
         self,
         *,
         skip_if_succeeded: bool = True,
-        deadline: int | None = None,
+        deadline: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.skip_if_succeeded = skip_if_succeeded
-        self.deadline = deadline
+        with as_airflow_error():
+            self.deadline = job_options(deadline=deadline).deadline
         self._killed = threading.Event()
 
     # What a kind of work has of its own
@@ -141,7 +147,8 @@ class LedgerOperator(LedgerAccess, ABC):
                 return self._advance(context, event)
             except FAILURES as error:
                 # What is submitted already needs somebody who watches it, so refusals get some minutes to settle
-                begun = event is not None or bool(self._open) or context["ti"].try_number > 1
+                claimed = self.engine is not None and self.engine.claimed
+                begun = event is not None or bool(self._open) or claimed or context["ti"].try_number > 1
                 refused = self.engine is not None and error is self.engine.refused
                 if not passing(error) and (refused or not (begun and settling(error))):
                     raise
@@ -234,43 +241,11 @@ class LedgerOperator(LedgerAccess, ABC):
         )
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
-        """Defer until AWS may be reached again.
-
-        Raises:
-            AirflowException: it was not reached for too long.
-        """
-        policy = settings.engine_policy()
-        limit = policy.outage_limit if passing(error) else policy.refusal_limit
-        now, looks = time.time(), int(outage.get("looks", 0))
-        since = float(outage.get("since", now))
-        if now - since >= limit:
-            if not passing(error):
-                raise error
-            raise AirflowException(
-                f"AWS could not be reached for {limit / 3600:.0f} hours: {error}. What is running on AWS was left "
-                "running; a retry of the task waits for it, a clear stops it and runs what it has not finished"
-            ) from error
-        wait = pause(looks, first=policy.outage_first_pause, longest=policy.outage_longest_pause)
-        self.log.warning("AWS cannot be reached (%s): trying again in %.0f s", error, wait)
         prior = self.engine.prior if self.engine is not None else None
         if prior is not None:  # the try has begun: what fails from now on is its own failure
             event = {**(event or {"status": "wake"}), "prior": sorted(prior)}
         known = self._open or outage.get("submissions") or (event or {}).get("submissions") or ()
-        self.defer(
-            trigger=OutageTrigger(
-                event=None if event is None else dict(event),
-                since=since,
-                looks=looks + 1,
-                identity=self.identity.values(),
-                submissions=list(known),
-                prior=None if prior is None else sorted(prior),
-                aws_conn_id=self.aws_conn_id,
-                region=self.region,
-                wake_at=now + wait,
-                deferred_at=now,
-            ),
-            method_name="resume",
-        )
+        defer_until_reachable(self, error, event=event, outage=outage, submissions=known, prior=prior)
 
     def _common(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         now = time.time()
@@ -340,28 +315,19 @@ class LedgerOperator(LedgerAccess, ABC):
 
     def succeeded(self, state: LedgerState, context: Context) -> bool:
         """Whether the work is done and does not have to run again."""
-        if state.marker is None:
-            return False
-        again = not self.skip_if_succeeded or self.rerun_wanted(context)
-        return not again or state.marker.rerun_token == self.identity.token
+        return reruns.succeeded(
+            state, self.identity, skip_if_succeeded=self.skip_if_succeeded, rerun_wanted=self.rerun_wanted(context)
+        )
 
     def unneeded(self, context: Context) -> bool:  # noqa: ARG002 - for subclasses
         """Whether nobody needs the work, although it is not done."""
         return False
 
     def token_for_claims(self, state: LedgerState, context: Context) -> str | None:
-        """The rerun token for claims of this try.
-
-        A rerun begins where there is a marker that does not count, or where the run asks for a rerun and has not begun
-        one. A retry continues what the try before it began; so does a clear of a rerun that failed.
-        """
-        if state.marker is not None and not self.succeeded(state, context):
-            return self.identity.token
-        if self.rerun_wanted(context) and not (state.rerun_token or "").startswith(f"{self.identity.run_id}#"):
-            return self.identity.token
-        if not self.skip_if_succeeded and not state.numbers:
-            return self.identity.token  # so that this run's retry knows the marker as its own
-        return state.rerun_token
+        """The rerun token for claims of this try."""
+        return reruns.token_for_claims(
+            state, self.identity, skip_if_succeeded=self.skip_if_succeeded, rerun_wanted=self.rerun_wanted(context)
+        )
 
     def skipped(self, state: LedgerState, context: Context) -> Any:  # noqa: ARG002 - subclasses push links
         """Log that nothing is left to do, and return the marker's XCom."""

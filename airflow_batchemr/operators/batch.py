@@ -4,197 +4,165 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.batch.options import BatchWords
+from airflow.sdk.bases.operator import OPERATOR_DEFAULTS
+from airflow.sdk.definitions.mappedoperator import OperatorPartial
+
+from airflow_batchemr.aws.batch.options import array_options, batch_options
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.options import validated
+from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.base import LedgerOperator
 from airflow_batchemr.operators.batch_work import BatchWork
+from airflow_batchemr.operators.options import describes, takes, template_options, unresolved
+from airflow_batchemr.pipeline_file.models import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
+@describes(Batch)
 class BatchArrayOperator(BatchWork):
     """Runs a command on AWS Batch, once for each index, and waits for it without holding a worker.
 
-    A failed, killed or lost try goes on where it stopped: only the indices that have not succeeded run again, and they
+    A failed, killed or lost try resumes where it stopped: only the indices that have not succeeded run again, and they
     see their own numbers in `AWS_BATCH_JOB_ARRAY_INDEX`.
 
+    The options of a job are those of `batch:` in a pipeline file, with the same values and the same checks. They are
+    checked when the Dag is parsed; those that contain a template or another task's output, once more when the task
+    runs. Nothing is submitted before.
+
     Args:
-        queue: job queue, name or ARN. Under `partial(...)` give it as `job_queue`: Airflow keeps `queue` there for its
-            own workers.
-        command: program and arguments, as a list or one line that is split as a shell would, without a shell.
-        image: container image, for which a job definition is registered, once for its content.
-        definition: a job definition's name, name:revision or ARN; anything else is taken for an image.
+        **options: the fields of `batch:`, see docs/pipeline-file.md or `help(BatchArrayOperator)`: command, image,
+            definition, queue, vcpus, memory, env, timeout and so on.
         array: number of indices, 1 to 1,000,000; one index is a single job that sees index 0. Or a mapping:
             `{pack: s3://…/, into: N | max_bytes: | max_objects:, suffix:}` packs objects into shards of about equal
-            bytes, `{per_object: s3://…/*.csv}` is an index an object, `{rows: s3://…}` an index a line; with
-            `allow_empty: true` no data is a success. `{size: N, markers: in_job}`: the job itself writes a marker an
+            bytes, `{per_object: s3://…/*.csv}` is one index per object, `{rows: s3://…}` one index per line; with
+            `allow_empty: true` no data is a success. `{size: N, markers: in_job}`: the job itself writes a marker per
             index, for runs whose Airflow may be away for longer than AWS remembers.
-        vcpus: virtual CPUs.
-        memory: MiB, or a list of sizes for indices that died of memory.
-        gpus: GPUs.
-        attempts: 1 to 10, by AWS; 3 if not given.
-        retry_on: what those attempts are for: `spot`, `oom`, `pull`, `exit:75`; `[spot]` if not given.
-        timeout: seconds an attempt of an index may run, at least 60.
-        runnable_timeout: seconds that nothing of the job may run although it could; then it is stopped and fails, and
-            says why.
-        env: environment of the program.
-        tags: AWS tags, besides those of the run's identity.
-        parameters: of the job definition (`Ref::name`).
-        share_identifier: for queues with fair shares.
-        scheduling_priority: 0 to 9,999, with `share_identifier`.
-        job_role: IAM role of the program; needs `image`, as do the next ones.
-        execution_role: IAM role that fetches image and secrets.
-        platform: `ec2` or `fargate`.
-        secrets: name of a variable -> ARN of its secret.
-        volumes: as RegisterJobDefinition takes them.
-        mount_points: likewise.
-        ulimits: likewise.
-        log_configuration: likewise.
-        preamble: False for images without `sh`: a resume then runs the whole array.
-        submit: anything else of SubmitJob, merged deeply.
-        job_definition: anything else of RegisterJobDefinition, merged deeply.
         cluster: ledger name of a cluster of this run: the program gets `EMR_CLUSTER_ID` and `EMR_MASTER`.
         explicit_success: exit 0 is not enough: the program has to write an object to `BATCHEMR_SUCCESS_URI` (of an
-            array, to that URI with its index behind it).
+            array, to that URI followed by its index).
         index_of: ledger name of a job of this run with an array of the same size: index i starts when index i of that
-            job is done (AWS's N_TO_N). The two tasks run side by side.
-        wait_for_children: the job is done when the jobs are, too, that its program has started with names that begin
-            with `BATCHEMR_CHILD_PREFIX`, in whatever queue; one of them that fails fails the job (of an array: the
-            index that its name goes on with, `${BATCHEMR_CHILD_PREFIX}17-resize`). They are stopped with the job in
-            any case.
-        deadline: seconds from the first submission in which the job has to be done; then it is stopped and fails.
-        worker_queue: what Airflow calls `queue`.
-        job_queue: the same as `queue`.
-        **kwargs: of `LedgerOperator` and of Airflow's BaseOperator.
+            job has succeeded (AWS's N_TO_N). The two tasks run side by side.
+        job_queue: the amazon provider's name for the Batch job queue. Where it is given, `queue` is Airflow's own.
+        worker_queue: Airflow's `queue`.
+        **kwargs: of `LedgerOperator`, `AwsOperator` and Airflow's BaseOperator. `job_definition` may also be the name
+            of a job definition, as in the amazon provider.
     """
 
     template_fields: Sequence[str] = (
         *LedgerOperator.template_fields,
         "job_queue",
-        "command",
-        "image",
-        "definition",
         "array",
-        "env",
-        "tags",
-        "parameters",
-        "share_identifier",
-        "job_role",
-        "execution_role",
-        "secrets",
-        "submit",
-        "job_definition",
         "cluster",
+        *(name for name in template_options(Batch) if name != "queue"),
     )
-    template_fields_renderers = {"env": "json", "command": "bash", "submit": "json"}  # noqa: RUF012 - Airflow's own form
+    template_fields_renderers = {"env": "json", "command": "json", "submit": "json"}  # noqa: RUF012 - Airflow's own form
 
     operator_extra_links = (BatchJobLink(), FailedIndexLogLink(), BatchQueueLink(), HistoryLink(), LedgerLink())
 
+    @takes(Batch)
     def __init__(
         self,
         *,
-        queue: str | None = None,
-        command: str | Sequence[str] | None = None,
-        image: str | None = None,
-        definition: str | None = None,
         array: int | dict[str, Any] | None = None,
-        vcpus: float | None = None,
-        memory: int | list[int] | None = None,
-        gpus: int | None = None,
-        attempts: int | None = None,
-        retry_on: list[str] | None = None,
-        timeout: int | None = None,
-        runnable_timeout: int | None = None,
-        env: dict[str, str] | None = None,
-        tags: dict[str, str] | None = None,
-        parameters: dict[str, str] | None = None,
-        share_identifier: str | None = None,
-        scheduling_priority: int | None = None,
-        job_role: str | None = None,
-        execution_role: str | None = None,
-        platform: str | None = None,
-        secrets: dict[str, str] | None = None,
-        volumes: list[dict[str, Any]] | None = None,
-        mount_points: list[dict[str, Any]] | None = None,
-        ulimits: list[dict[str, Any]] | None = None,
-        log_configuration: dict[str, Any] | None = None,
-        preamble: bool = True,
-        submit: dict[str, Any] | None = None,
-        job_definition: dict[str, Any] | None = None,
         cluster: str | None = None,
-        index_of: str | None = None,
         explicit_success: bool = False,
-        wait_for_children: bool = False,
-        worker_queue: str | None = None,
+        index_of: str | None = None,
+        queue: str | None = None,
         job_queue: str | None = None,
+        worker_queue: str | None = None,
         **kwargs: Any,
     ) -> None:
+        given = {name: kwargs.pop(name) for name in Batch.model_fields if name in kwargs}
+        # Airflow makes the task of a map index from what `partial` has kept: `queue` is its own there.
+        mapped = getattr(self, "_BaseOperator__from_mapped", False)
+        if worker_queue is None and (mapped or job_queue is not None):
+            queue, worker_queue = None, queue
         if worker_queue is not None:
             kwargs["queue"] = worker_queue
         super().__init__(**kwargs)
-        self.job_queue = job_queue or queue
-        self.command = command
-        self.image = image
-        self.definition = definition
         self.array = array
-        self.vcpus = vcpus
-        self.memory = memory
-        self.gpus = gpus
-        self.attempts = attempts
-        self.retry_on = retry_on
-        self.timeout = timeout
-        self.runnable_timeout = runnable_timeout
-        self.env = env
-        self.tags = tags
-        self.parameters = parameters
-        self.share_identifier = share_identifier
-        self.scheduling_priority = scheduling_priority
-        self.job_role = job_role
-        self.execution_role = execution_role
-        self.platform = platform
-        self.secrets = secrets
-        self.volumes = volumes
-        self.mount_points = mount_points
-        self.ulimits = ulimits
-        self.log_configuration = log_configuration
-        self.preamble = preamble
-        self.submit = submit
-        self.job_definition = job_definition
         self.cluster = cluster
-        self.index_of = index_of
         self.explicit_success = explicit_success
-        self.wait_for_children = wait_for_children
+        self.index_of = index_of
+        self.job_queue = job_queue or queue
+        with as_airflow_error():
+            self._keep({**given, "queue": self.job_queue})
+            if not unresolved(array) and not isinstance(array, str):
+                self.array_options()
 
-    def options(self) -> BatchWords:
-        """The job's Batch words, templates filled in."""
-        return BatchWords(
-            queue=self.job_queue or "",
-            command=self.command,
-            definition=self.definition,
-            image=self.image,
-            vcpus=self.vcpus,
-            memory=self.memory,
-            gpus=self.gpus,
-            attempts=self.attempts,
-            retry_on=self.retry_on,
-            timeout=self.timeout,
-            env=self.env or {},
-            tags=self.tags or {},
-            parameters=self.parameters or {},
-            share_identifier=self.share_identifier,
-            scheduling_priority=self.scheduling_priority,
-            job_role=self.job_role,
-            execution_role=self.execution_role,
-            platform=self.platform,
-            secrets=self.secrets or {},
-            volumes=self.volumes or (),
-            mount_points=self.mount_points or (),
-            ulimits=self.ulimits or (),
-            log_configuration=self.log_configuration,
-            preamble=self.preamble,
-            submit=self.submit or {},
-            job_definition=self.job_definition or {},
-        )
+    def _keep(self, given: dict[str, Any]) -> None:
+        """Check the options and keep each one as an attribute, where Airflow renders templates."""
+        given = _with_definition(given)
+        late = {name: value for name, value in given.items() if unresolved(value)}
+        known = {name: value for name, value in given.items() if name not in late}
+        options = validated(Batch, known) if late else batch_options(known)
+        for name, value in {**options.model_dump(), **late}.items():
+            if name != "queue":  # Airflow's attribute
+                setattr(self, name, value)
+
+    def options(self) -> Batch:
+        """The job's options with templates rendered.
+
+        Raises:
+            InvalidRequest: names every option that is wrong.
+        """
+        given = {name: getattr(self, name) for name in Batch.model_fields if name != "queue"}
+        return batch_options(_with_definition({**given, "queue": self.job_queue}))
+
+    def array_options(self) -> dict[str, Any]:
+        """The options of `array` with templates rendered; without an array the job has one index.
+
+        Raises:
+            InvalidRequest: names the option.
+        """
+        return array_options(self.array)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Begin a mapped task, as in Airflow; `queue` is the Batch job queue here, too.
+
+        Raises:
+            AirflowFailException: names the options that are wrong.
+            TypeError: an argument is not known.
+        """
+        worker_queue = kwargs.pop("worker_queue", None)
+        if "queue" in kwargs and (worker_queue is not None or "job_queue" not in kwargs):
+            kwargs.setdefault("job_queue", kwargs.pop("queue"))
+        if worker_queue is not None:
+            kwargs["queue"] = worker_queue
+        options = {name: value for name, value in kwargs.items() if name in Batch.model_fields and name != "queue"}
+        with as_airflow_error():
+            validated(
+                Batch, {name: value for name, value in _with_definition(options).items() if not unresolved(value)}
+            )
+        made = super().partial(**kwargs)
+        if made.kwargs.get("queue") is None:  # Airflow has taken the default of our `queue`
+            made.kwargs["queue"] = OPERATOR_DEFAULTS["queue"]
+        made._expand_called = True  # noqa: SLF001 - what is returned takes its place
+        return _Partial(operator_class=made.operator_class, kwargs=made.kwargs, params=made.params)
+
+
+class _Partial(OperatorPartial):
+    """Explains what Airflow cannot map."""
+
+    def expand(self, **mapped_kwargs: Any) -> Any:
+        """Map the task, as in Airflow."""
+        if "queue" in mapped_kwargs:
+            self._expand_called = True
+            raise TypeError("expand(queue=…): Airflow cannot map its own argument `queue`; give job_queue=[…]")
+        return super().expand(**mapped_kwargs)
+
+
+def _with_definition(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`job_definition` as text is the amazon provider's name for `definition`."""
+    options = dict(given)
+    if isinstance(options.get("job_definition"), str):
+        if options.get("definition"):
+            raise InvalidRequest("job_definition: as text it is the same as `definition`: give one")
+        options["definition"] = options.pop("job_definition")
+    return options

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
 
-from airflow_batchemr.aws.batch import limits
 from airflow_batchemr.aws.batch.backend import BatchBackend
-from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.failure_report import failure_report, group_of
 from airflow_batchemr.aws.batch.runnable import explain
-from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.links.base import log_stream, push_links
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
@@ -24,10 +21,10 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import HandleJob, LedgerState
     from airflow_batchemr.links.base import AwsLink
+    from airflow_batchemr.pipeline_file.models import Batch
 
 #: States of a task in which it will not submit anything any more by itself.
 GIVEN_UP = frozenset({"failed", "upstream_failed", "skipped", "removed"})
@@ -46,39 +43,32 @@ class BatchWork(LedgerOperator):
     _size: int
 
     @abstractmethod
-    def options(self) -> BatchWords:
-        """The job's `batch:` options, with templates rendered."""
+    def options(self) -> Batch:
+        """The job's options with templates rendered; raises `InvalidRequest`."""
+
+    @abstractmethod
+    def array_options(self) -> dict[str, Any]:
+        """The options of `array` with templates rendered; raises `InvalidRequest`."""
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> BatchBackend:  # noqa: ARG002 - for other kinds
         """The array, of the size that its data or the options give."""
-        options = self.options()
-        options.check_definition()
-        array = self.array if isinstance(self.array, dict) else {"size": 1 if self.array is None else self.array}
-        if self.index_of is not None and "size" not in array:
-            raise InvalidRequest("index_of: a job that follows another one index by index needs a fixed array size")
-        data = None if "size" in array else data_array(self.clients, self.ledger, array, rerun_token)
-        size = int(array["size"]) if data is None else data.size
-        if data is None:
-            limits.check_size(size)
-        self._size = size
-        return BatchBackend(
-            options=options,
-            size=size,
+        backend = BatchBackend.of(
+            self.options(),
+            self.array_options(),
             clients=self.clients,
             ledger=self.ledger,
             identity=self.identity,
             rerun_token=rerun_token,
-            data=data,
-            in_job=array.get("markers") == "in_job",
             index_of=self.index_of,
             cluster=self.cluster,
             explicit_success=self.explicit_success,
-            wait_for_children=self.wait_for_children,
         )
+        self._size = backend.size
+        return backend
 
     def skipped(self, state: LedgerState, context: Context) -> Any:
         """Log that nothing is left to do, also of a run that was done with another number of indices."""
-        size = self.array.get("size") if isinstance(self.array, dict) else self.array or 1
+        size = self.array_options().get("size")
         if state.marker is not None and size is not None:
             self._note_size(state.marker.size, int(size))
         return super().skipped(state, context)

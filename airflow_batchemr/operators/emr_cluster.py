@@ -10,20 +10,19 @@ from airflow.sdk.exceptions import AirflowException
 
 from airflow_batchemr import settings
 from airflow_batchemr.aws.emr import clusters
-from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
-from airflow_batchemr.aws.emr.python_env import environments
-from airflow_batchemr.aws.emr.request import Variant
-from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
+from airflow_batchemr.aws.emr.options import cluster_options, owner_tag
+from airflow_batchemr.aws.emr.shared_cluster import SharedCluster, all_succeeded
+from airflow_batchemr.aws.outage import FAILURES, passing
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.submissions import adopt, conclude
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
-from airflow_batchemr.operators.emr_words import cluster_words, owner_tag
 from airflow_batchemr.operators.ledger_access import LedgerAccess
-from airflow_batchemr.pipeline_file.needs import Needs
+from airflow_batchemr.operators.options import check_when_parsed
+from airflow_batchemr.operators.outages import defer_until_reachable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -61,27 +60,27 @@ class EmrCreateClusterOperator(EmrOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_when_parsed(cluster_options, cluster)
         self.cluster = cluster
         self.needs = needs
         self.used_by = list(used_by)
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> SharedCluster:  # noqa: ARG002 - of the base class
         """A cluster that the teardown task ends."""
-        needs = Needs.of_values(self.needs or {})
-        pythons = environments(self.clients, needs.python_env, self.folder())
-        options = ClusterOptions(cluster_words(self.cluster), needs, pythons, owner_tag(self.owner))
-        options.request(self.identity, 0, (), stays=True, variant=Variant())
-        return SharedCluster(
-            options=options,
+        return SharedCluster.of(
+            cluster_options(self.cluster),
+            self.needs or {},
+            tags=owner_tag(self.owner),
+            folder=self.folder(),
+            used_by=self.used_by,
             clients=self.clients,
             ledger=self.ledger,
             identity=self.identity,
-            used_by=self.used_by,
         )
 
     def log_uri(self) -> str | None:
         """As the cluster's options have it."""
-        options = cluster_words(self.cluster)
+        options = cluster_options(self.cluster)
         return options.overrides.get("LogUri") or options.log_uri
 
     def finish(self, outcome: Outcome) -> Any:
@@ -96,23 +95,12 @@ class EmrCreateClusterOperator(EmrOperator):
 
     def unneeded(self, context: Any) -> bool:
         """Whether all jobs that the cluster is for have succeeded."""
-        if not self._not_needed(context):
+        again = self.rerun_names(context) & set(self.used_by)
+        ledger = Ledger(self.clients.s3, self.identity.state)
+        if not self.skip_if_succeeded or not all_succeeded(ledger, self.identity, self.used_by, again):
             return False
         self.log.info("All jobs that use this cluster have succeeded (%s): no cluster", ", ".join(self.used_by))
         return True
-
-    def _not_needed(self, context: Any) -> bool:
-        """Whether the markers of all jobs that the cluster is for stand, and none of them is to run again."""
-        again = self.rerun_names(context) & set(self.used_by)
-        ledger = Ledger(self.clients.s3, self.identity.state)
-        for name in self.used_by:
-            marker = ledger.job(self.identity.dag_id, self.identity.run_key, name).read().marker
-            if marker is None:
-                return False
-            # A job that this very run has run again already has a marker of this run
-            if name in again and not (marker.rerun_token or "").startswith(f"{self.identity.run_id}#"):
-                return False
-        return bool(self.used_by) and self.skip_if_succeeded
 
 
 class EmrTerminateClusterOperator(LedgerAccess):
@@ -134,9 +122,18 @@ class EmrTerminateClusterOperator(LedgerAccess):
 
     def execute(self, context: Context) -> Any:
         """End all clusters of the run that the ledger has as open."""
+        return self.resume(context, {})
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Do the same again after an outage."""
         with as_airflow_error(retry=True):
             self.open_run(context)
-            return {"ended": self._end_all()}
+            try:
+                return {"ended": self._end_all()}
+            except FAILURES as error:
+                if not passing(error):
+                    raise
+                return defer_until_reachable(self, error, outage=event)
 
     def _end_all(self) -> list[str]:
         ended: list[str] = []
@@ -147,7 +144,7 @@ class EmrTerminateClusterOperator(LedgerAccess):
             if not left:
                 return ended
             # Another process may be in the middle of its call, or EMR may not show the cluster yet
-            if waited > policy.claim_lease + policy.visibility_grace:
+            if waited > policy.abandon_after + PAUSE:
                 ids = [one.handle.cluster_id if one.handle else f"submission {one.number}" for one in left]
                 raise AirflowException(f"Cannot see whether these clusters have ended: {', '.join(map(str, ids))}")
             time.sleep(PAUSE)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.job_run import JobRunBackend, job_run_target
-from airflow_batchemr.aws.emr.preflight import check_release
+from airflow_batchemr.aws.emr.options import job_run_options, spark_options
+from airflow_batchemr.aws.options import job_options
+from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.operators.base import LedgerOperator
-from airflow_batchemr.operators.emr_words import on_words, step_words
+from airflow_batchemr.operators.options import check_when_parsed, unresolved
 from airflow_batchemr.triggers.emr_job_run import JobRunTrigger
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.emr.job_runs import JobRunTarget
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import LedgerState
-    from airflow_batchemr.pipeline_file.models import Spark
 
 #: Seconds between two searches for the logs of a run that has failed, and how many there are.
 LOG_PAUSE, LOG_LOOKS = 10.0, 4
@@ -44,31 +45,23 @@ class EmrJobRunOperator(LedgerOperator):
         self, *, spark: dict[str, Any], on: dict[str, Any], env: dict[str, str] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        check_when_parsed(spark_options, spark)
+        check_when_parsed(job_run_options, on)
         self.spark = spark
         self.on = on
-        self.env = env
+        with as_airflow_error():
+            self.env = env if unresolved(env) else job_options(env=env).env
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> JobRunBackend:  # noqa: ARG002 - of the base class
         """One job run on the target of `on`."""
-        target = job_run_target(on_words(self.on))
-        spark = self._spark()
-        backend = JobRunBackend(
-            target=target,
-            spark=spark,
+        return JobRunBackend.of(
+            job_run_options(self.on),
+            spark_options(self.spark),
+            env=self.env,
+            deadline=self.deadline,
             clients=self.clients,
             identity=self.identity,
-            environment=self.env or {},
-            deadline=self.deadline,
         )
-        backend.request(0)  # what the service has no counterpart of is found before anything is claimed
-        if spark.requires and not state.open_submissions:
-            check_release(self.clients, target.release_label(self.clients), [], spark.requires)
-        return backend
-
-    def _spark(self) -> Spark:
-        spark = step_words([{"spark": self.spark}])[0].spark
-        assert spark is not None  # noqa: S101 - made so
-        return spark
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> JobRunTrigger:
         """Waits for the job run to end."""
@@ -81,7 +74,7 @@ class EmrJobRunOperator(LedgerOperator):
 
     def report(self, context: Context, outcome: Outcome) -> str:  # noqa: ARG002 - for other kinds
         """The probable cause from the driver's logs, where there is a log URI."""
-        target = job_run_target(on_words(self.on))
+        target = job_run_target(job_run_options(self.on))
         lines = []
         for failure in outcome.failures:
             if failure.job_id is None:

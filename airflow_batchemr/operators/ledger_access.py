@@ -10,7 +10,7 @@ from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.ledger.store import plain_uri
-from airflow_batchemr.operators.retries import RetryingOperator
+from airflow_batchemr.operators.aws_operator import AwsOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import JobLedger
 
 
-class LedgerAccess(RetryingOperator):
+class LedgerAccess(AwsOperator):
     """An operator that reads and writes the ledger of a job.
 
     Args:
         state: s3:// URI of the ledger; `[batchemr] state` of Airflow's configuration if not given.
         job: name in the ledger; the task's id if not given. A mapped task appends its map index.
-        aws_conn_id: Airflow connection for all calls.
-        region: AWS region; the connection's if not given.
-        **kwargs: of `RetryingOperator` and of Airflow's BaseOperator.
+        **kwargs: of `AwsOperator` and of Airflow's BaseOperator.
     """
 
     template_fields: Sequence[str] = ("state", "job", "aws_conn_id", "region")
@@ -45,15 +43,11 @@ class LedgerAccess(RetryingOperator):
         *,
         state: str | None = None,
         job: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.state = state
         self.job = job
-        self.aws_conn_id = aws_conn_id
-        self.region = region
 
     def open_run(self, context: Context) -> None:
         """Find out which work this is, and open clients and ledger; makes no call to AWS.

@@ -1,9 +1,9 @@
-"""What the user wrote: reading pipeline files, their models, and their mistakes."""
+"""Pipeline files: reading, validation, formatting, JSON Schema and importers. Does not import Airflow."""
 
 from __future__ import annotations
 
+from airflow_batchemr.pipeline_file.discovery import FOLDER_FILE, files_for, find_files
 from airflow_batchemr.pipeline_file.errors import PipelineFileError
-from airflow_batchemr.pipeline_file.finding import FOLDER_FILE, files_for, find_files
 from airflow_batchemr.pipeline_file.load import PipelineFile, load_file
 from airflow_batchemr.pipeline_file.models import Job, Pipeline
 
@@ -11,8 +11,8 @@ __all__ = [
     "FOLDER_FILE",
     "Job",
     "Pipeline",
-    "PipelineFileError",
     "PipelineFile",
+    "PipelineFileError",
     "files_for",
     "find_files",
     "load_file",

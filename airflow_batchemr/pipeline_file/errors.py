@@ -1,4 +1,4 @@
-"""What is wrong with a pipeline file, told so that it can be mended: place, line, caret, guess."""
+"""Errors in pipeline files, with file, line, column, the source line and a hint."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 Severity = Literal["error", "warning", "note"]
 
 
-class Refusal(ValueError):  # noqa: N818 - a refusal is what it is, pydantic collects them
-    """A value that a model or a check refuses; the loader finds the place and makes a `PipelineFileError` of it.
+class Refusal(ValueError):  # noqa: N818 - raised in validators, never seen by users
+    """Raised for an invalid value; pydantic collects it, and the loader turns it into a `PipelineFileError`.
 
     Args:
         message: what is wrong and what was expected.
-        hint: what to do, or what was probably meant.
-        at: keys from the model's own place down to the value.
+        hint: how to fix it, or what was probably meant.
+        at: path from the model to the value.
     """
 
     def __init__(self, message: str, hint: str | None = None, at: Iterable[str | int] = ()) -> None:
@@ -29,20 +29,20 @@ class Refusal(ValueError):  # noqa: N818 - a refusal is what it is, pydantic col
 
 
 class PipelineFileError(Exception):
-    """One mistake (or warning) in a pipeline file.
+    """An error or warning in a pipeline file.
 
-    A policy may raise it with a message and a hint alone; the place is then the pipeline's.
+    A policy may raise it with only a message and a hint; it is then reported at the pipeline's position.
 
     Args:
         message: what is wrong and what was expected.
-        hint: what to do, or what was probably meant.
+        hint: how to fix it, or what was probably meant.
         path: the file.
-        line: 1-based line, None where the whole file is meant.
+        line: 1-based line; None if the error concerns the whole file.
         column: 1-based column.
-        source: the line's text.
-        width: how many columns the caret underlines.
-        pipeline: the pipeline it belongs to, None for the file's own parts.
-        severity: `error`, `warning` (surely not meant) or `note` (of an import: what is not as it was).
+        source: the text of the line.
+        width: number of columns to underline.
+        pipeline: the pipeline with the error; None if it is outside of any pipeline.
+        severity: `error`; `warning` for valid but probably unintended values; `note` for changes made by an importer.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class PipelineFileError(Exception):
 
     @property
     def where(self) -> str:
-        """`file:line:column`, as editors and terminals make links of."""
+        """`file:line:column`, which editors and terminals turn into links."""
         return ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
 
     def __str__(self) -> str:
-        """The full text: place, message, the line with a caret, the hint."""
+        """The position, the message, the source line with a caret, and the hint."""
         where = self.where
         lines = [f"{where}: {self.severity}: {self.message}" if where else self.message]
         if self.source is not None and self.line is not None and self.column is not None:
@@ -91,22 +91,22 @@ class PipelineFileError(Exception):
 
 
 def _window(source: str, column: int, size: int = 160) -> tuple[str, int]:
-    """The part of a long line around the column, and the column in it."""
+    """The part of a long line around a column, and the column within that part."""
     if len(source) <= size:
         return source, column
     start = max(0, min(column - 1 - size // 2, len(source) - size))
     return source[start : start + size], column - start
 
 
-def nearest(word: object, known: Iterable[str]) -> str | None:
-    """The known word that a misspelt one probably stands for, None if nothing is near."""
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """The most similar known name, None if none is similar."""
     names = list(known)
-    lower = {name.lower(): name for name in reversed(names)}
-    near = difflib.get_close_matches(str(word).lower().replace("-", "_"), lower, n=1, cutoff=0.6)
+    lower = {known_name.lower(): known_name for known_name in reversed(names)}
+    near = difflib.get_close_matches(str(name).lower().replace("-", "_"), lower, n=1, cutoff=0.6)
     return lower[near[0]] if near else None
 
 
-def guess(word: object, known: Iterable[str]) -> str | None:
-    """`did you mean …?` for a misspelt word, None if nothing is near."""
-    near = nearest(word, known)
+def guess(name: object, known: Iterable[str]) -> str | None:
+    """`did you mean …?` for a misspelled name, None if no known name is similar."""
+    near = nearest(name, known)
     return f"did you mean `{near}`?" if near else None

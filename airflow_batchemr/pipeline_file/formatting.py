@@ -1,7 +1,7 @@
-"""One way to lay out a pipeline file: indentation, spaces and empty lines; words, quotes and comments stay.
+"""Format a pipeline file: normalize indentation, spaces and empty lines; keep text, quotes and comments.
 
-The text is put together again from YAML's tokens, and what lies between them (spaces, line ends, comments) is
-written anew. A file whose values or comments would come out otherwise is refused rather than written.
+The text is reassembled from its YAML tokens, and the spaces, line breaks and comments between them are rewritten.
+Formatting fails if it would change the values or comments of the file.
 """
 
 from __future__ import annotations
@@ -27,37 +27,38 @@ _BLOCK = (yaml.BlockMappingStartToken, yaml.BlockSequenceStartToken)
 
 
 def format_text(text: str, path: Path | str = "<text>") -> str:
-    """The text in the one layout.
+    """Format the text of a pipeline file.
 
     Raises:
-        PipelineFileError: it is not YAML, or it cannot be laid out without changing what it says.
+        PipelineFileError: if it is not valid YAML, or cannot be formatted without changing its content.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     before = read(path, text)
     if before.errors:
         raise before.errors[0]
     tokens = _tokens(text)
-    made = _written(tokens)
-    after = read(path, made)
-    if after.errors or after.value != before.value or _comments(_tokens(made)) != _comments(tokens):
-        raise PipelineFileError("cannot be laid out without changing what it says", "it is left as it is", path=path)
-    return made
+    formatted = _write(tokens)
+    after = read(path, formatted)
+    if after.errors or after.value != before.value or _comments(_tokens(formatted)) != _comments(tokens):
+        message = "the file cannot be formatted without changing its content"
+        raise PipelineFileError(message, "it was left unchanged", path=path)
+    return formatted
 
 
 @dataclass
 class _Token:
-    """A token with a text of its own, and what stands before it.
+    """A token and the text before it.
 
     Attributes:
-        kind: PyYAML's class.
-        text: as it stands; the lines of a text of several with their own indentation.
-        gap: spaces, line ends and comments before it.
-        column: 0-based.
-        blocks: old and new column of each block around it, outermost first.
-        flow: how many brackets are open around it.
-        key: whether it begins an entry of a block.
-        old_base: for a block text, the column of its contents.
-        new_base: and where they go.
+        kind: PyYAML's token class.
+        text: the token's text, with its original indentation.
+        gap: the spaces, line breaks and comments before it.
+        column: 0-based column.
+        blocks: old and new column of each enclosing block, outermost first.
+        flow: number of enclosing brackets.
+        key: whether it starts an entry of a block.
+        old_base: for a block scalar, the old column of its content.
+        new_base: for a block scalar, the new column of its content.
     """
 
     kind: type
@@ -72,7 +73,7 @@ class _Token:
 
     @property
     def inner(self) -> int:
-        """Where lines go that continue what began in the innermost block."""
+        """Column of continuation lines in the innermost block."""
         return self.blocks[-1][1] + _STEP if self.blocks else 0
 
 
@@ -86,12 +87,12 @@ class _Block:
 
 @dataclass
 class _Blocks:
-    """The blocks around the token that is read."""
+    """The blocks that enclose the current token."""
 
     open: list[_Block] = field(default_factory=list)
 
-    def see(self, token: Any, flow: int) -> None:
-        """Open and close blocks; a list at its key's own column has no token of its own."""
+    def update(self, token: Any, flow: int) -> None:
+        """Open and close blocks at a token; a list at the column of its key has no start token."""
         if isinstance(token, _BLOCK):
             new = self.open[-1].new + _STEP if self.open else 0
             self.open.append(_Block(token.start_mark.column, new, isinstance(token, yaml.BlockSequenceStartToken)))
@@ -109,13 +110,13 @@ class _Blocks:
 
 
 def _tokens(text: str) -> list[_Token]:
-    """The tokens that have a text; the last one is the empty end."""
-    blocks, flow, end, made = _Blocks(), 0, 0, []
+    """The tokens that have text, and the empty end token."""
+    blocks, flow, end, tokens = _Blocks(), 0, 0, []
     key = False
     for token in yaml.scan(text, Loader=_LOADER):
         if isinstance(token, yaml.DirectiveToken):
-            raise PipelineFileError("YAML directives (%) are not laid out", "remove them")
-        blocks.see(token, flow)
+            raise PipelineFileError("files with YAML directives (%) cannot be formatted", "remove the directives")
+        blocks.update(token, flow)
         key = key or (isinstance(token, yaml.KeyToken | yaml.BlockEntryToken) and not flow)
         start, stop = token.start_mark.index, token.end_mark.index
         if start == stop and not isinstance(token, yaml.StreamEndToken):
@@ -135,16 +136,16 @@ def _tokens(text: str) -> list[_Token]:
             flow += 1
         if isinstance(token, yaml.ScalarToken) and token.style in ("|", ">"):
             _read_block_text(found)
-        made.append(found)
+        tokens.append(found)
         end, key = start + len(found.text), False
-    return made
+    return tokens
 
 
 def _read_block_text(token: _Token) -> None:
-    """Where the lines of a `|` or `>` text begin, now and in the layout."""
+    """Set the old and new column of the content of a block scalar (`|` or `>`)."""
     header, _, content = token.text.partition("\n")
-    keeps = "+" in header.split("#", maxsplit=1)[0]
-    content = content.removesuffix("\n") if keeps else content.rstrip("\n \t")
+    keep_trailing = "+" in header.split("#", maxsplit=1)[0]
+    content = content.removesuffix("\n") if keep_trailing else content.rstrip("\n \t")
     token.text = f"{header}\n{content}" if content else header
     digit = re.search(r"[1-9]", header.split("#")[0])
     widths = [len(line) - len(line.lstrip(" ")) for line in content.split("\n") if line.strip()]
@@ -155,7 +156,13 @@ def _read_block_text(token: _Token) -> None:
 
 @dataclass
 class _Gap:
-    """What stands between two tokens: a comment behind the first, then lines (column and comment; none is empty)."""
+    """The text between two tokens.
+
+    Attributes:
+        same_line: whether the tokens are on the same line.
+        trailing: the comment after the first token.
+        lines: column and comment of each line between them; an empty line has no comment.
+    """
 
     same_line: bool
     trailing: str
@@ -174,7 +181,7 @@ class _Gap:
 
 def _gaps(tokens: list[_Token]) -> list[_Gap]:
     last = len(tokens) - 1
-    return [_Gap.of(token.gap, first=place == 0, last=place == last) for place, token in enumerate(tokens)]
+    return [_Gap.of(token.gap, first=index == 0, last=index == last) for index, token in enumerate(tokens)]
 
 
 def _comments(tokens: list[_Token]) -> list[str]:
@@ -182,7 +189,7 @@ def _comments(tokens: list[_Token]) -> list[str]:
     return [comment for comment in found if comment]
 
 
-def _written(tokens: list[_Token]) -> str:
+def _write(tokens: list[_Token]) -> str:
     out: list[str] = []
     before: _Token | None = None
     statement = (0, 0)
@@ -204,18 +211,18 @@ def _written(tokens: list[_Token]) -> str:
 
 
 def _indent(token: _Token, statement: tuple[int, int]) -> int:
-    """The column of a token that begins a line."""
+    """The column of the first token of a line."""
     if token.flow or (token.kind in _CLOSE):
         old, new = statement
-        least = new if token.kind in _CLOSE else new + _STEP
-        return max(least, token.column + new - old)
+        minimum = new if token.kind in _CLOSE else new + _STEP
+        return max(minimum, token.column + new - old)
     if token.key and token.blocks:
         return token.blocks[-1][1]
     return token.inner
 
 
 def _lines_between(before: _Token | None, token: _Token, gap: _Gap, indent: int, *, end: bool) -> list[str]:
-    """Line ends, comments on lines of their own, and at most one empty line in a row."""
+    """The lines between two tokens: comments, and at most one consecutive empty line."""
     lines: list[str] = []
     for column, comment in gap.lines:
         if comment:
@@ -235,13 +242,13 @@ def _lines_between(before: _Token | None, token: _Token, gap: _Gap, indent: int,
             lines.pop()
         return ["\n", *(f"{line}\n" for line in lines)]
     if token.key and token.blocks and len(token.blocks) == 1 and not any(line == "" for line in lines):
-        own = next((place for place, line in enumerate(lines) if not line.startswith(" ")), len(lines))
-        lines.insert(own, "")
+        first = next((index for index, line in enumerate(lines) if not line.startswith(" ")), len(lines))
+        lines.insert(first, "")
     return ["\n", *(f"{line}\n" for line in lines)]
 
 
 def _space(before: _Token, token: _Token) -> str:
-    """What stands between two tokens of one line."""
+    """The space between two tokens on one line."""
     if before.kind is yaml.ValueToken:
         return " "
     if before.kind in _OPEN or token.kind in _CLOSE or token.kind is yaml.FlowEntryToken:
@@ -252,7 +259,7 @@ def _space(before: _Token, token: _Token) -> str:
 
 
 def _text(token: _Token, statement: tuple[int, int]) -> str:
-    """A token's text; further lines of it are indented anew."""
+    """The text of a token, with its continuation lines reindented."""
     if "\n" not in token.text:
         return token.text
     first, *rest = token.text.split("\n")

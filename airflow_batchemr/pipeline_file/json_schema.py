@@ -1,7 +1,7 @@
-"""The JSON Schema of pipeline files, made from the models: editors complete and check with it.
+"""The JSON Schema of pipeline files, generated from the models, for completion and validation in editors.
 
-It takes whatever `load_file` takes, and refuses unknown words, wrong types and values out of bounds. What a
-schema cannot see (names that other parts must have, what `defaults` bring, AWS's combinations) is left to `validate`.
+It accepts every file that `load_file` accepts, and rejects unknown keys, wrong types and values out of range. What a
+schema cannot express (references to other parts, values from `defaults`, AWS's rules) is only checked by `load_file`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from airflow_batchemr.pipeline_file import models, vocabulary
+from airflow_batchemr.pipeline_file import known_keys, models
 from airflow_batchemr.pipeline_file.checks.names import MAX_NAME
 from airflow_batchemr.pipeline_file.matrix import MAX_COMBINATIONS
 from airflow_batchemr.pipeline_file.models.base import SCALAR, Model
@@ -21,16 +21,20 @@ from airflow_batchemr.pipeline_file.models.base import SCALAR, Model
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"$ref": "#/$defs/variable"}
 _NULL = {"type": "null"}
-#: Parts that stand in lists only: nothing is merged into them, so that what they need must be there.
-_WHOLE = ("Step", "Copy", "Notify", "Slack", "Hive", "FleetType", "Bootstrap", "Ulimit")
-_MADE = [(given, word) for given in ("cluster", "cluster_id", "cluster_name") for word in ("type", "master", "fleets")]
-#: Words of which only one may be there.
+#: Parts of a schema that editors do not need, or that are set elsewhere.
+_OMITTED = ("title", "default", "description")
+#: Models that are only used as items of lists: no defaults are merged into them, so that required keys must be present.
+_LIST_ITEMS = ("Step", "Copy", "Notify", "Slack", "Hive", "FleetType", "Bootstrap", "Ulimit")
+_NEW_OR_EXISTING = [
+    (existing, new) for existing in ("cluster", "cluster_id", "cluster_name") for new in ("type", "master", "fleets")
+]
+#: Keys that are mutually exclusive.
 _EXCLUSIVE: dict[str, list[tuple[str, ...]]] = {
     "Array": [
         ("size", "pack", "per_object", "rows"),
         ("into", "max_bytes", "max_objects"),
-        *(("size", word) for word in ("into", "max_bytes", "max_objects", "suffix", "allow_empty")),
-        *((word, limit) for word in ("per_object", "rows") for limit in ("into", "max_bytes", "max_objects", "suffix")),
+        *(("size", key) for key in ("into", "max_bytes", "max_objects", "suffix", "allow_empty")),
+        *((key, limit) for key in ("per_object", "rows") for limit in ("into", "max_bytes", "max_objects", "suffix")),
     ],
     "Batch": [("image", "definition")],
     "Emr": [
@@ -38,7 +42,7 @@ _EXCLUSIVE: dict[str, list[tuple[str, ...]]] = {
         ("type", "master", "fleets"),
         ("type", "core", "fleets"),
         ("type", "task", "fleets"),
-        *_MADE,
+        *_NEW_OR_EXISTING,
     ],
     "Spark": [("py", "jar"), ("py", "class")],
     "Schedule": [("cron", "every", "continuous", "after_assets", "timetable")],
@@ -47,17 +51,17 @@ _EXCLUSIVE: dict[str, list[tuple[str, ...]]] = {
     "On": [("emr_serverless", "emr_eks")],
     "Assets": [("all", "any")],
     "Job": [
-        *(("batch", word) for word in ("spark", "steps", "load", "save", "on")),
-        *(("operator", word) for word in ("batch", "array", "emr", "spark", "steps", "load", "save", "on")),
-        *(("on", word) for word in ("steps", "load", "save")),
+        *(("batch", key) for key in ("spark", "steps", "load", "save", "on")),
+        *(("operator", key) for key in ("batch", "array", "emr", "spark", "steps", "load", "save", "on")),
+        *(("on", key) for key in ("steps", "load", "save")),
         ("spark", "steps"),
     ],
 }
-#: One of these gives a job something to run.
+#: A job requires one of these.
 _WORK = {
     "anyOf": [
-        {"required": [word], "properties": {word: {"not": _NULL}}}
-        for word in ("batch", "spark", "steps", "load", "save", "operator")
+        {"required": [key], "properties": {key: {"not": _NULL}}}
+        for key in ("batch", "spark", "steps", "load", "save", "operator")
     ]
 }
 
@@ -65,43 +69,44 @@ _WORK = {
 def json_schema() -> dict[str, Any]:
     """The schema of a whole file."""
     both = [(models.Pipeline, "validation"), (models.Job, "validation")]
-    _, made = models_json_schema(both, by_alias=True, ref_template="#/$defs/{model}")  # type: ignore[arg-type]
-    parts = {name: _part(name, part) for name, part in made["$defs"].items()}
+    _, schemas = models_json_schema(both, by_alias=True, ref_template="#/$defs/{model}")  # type: ignore[arg-type]
+    parts = {name: _part(name, part) for name, part in schemas["$defs"].items()}
     pipeline, job = parts.pop("Pipeline"), parts.pop("Job")
-    job["properties"] |= {"matrix": _matrix(), "extends": {"type": "string", "description": "a job to build on"}}
-    jobs_default = {word: job["properties"][word] for word in vocabulary.JOB if word in vocabulary.JOB_DEFAULTS}
-    shared = {word: job["properties"][word] for word in vocabulary.SHARED if word != "matrix"}
+    extends = "Job of the same pipeline to inherit keys from, except `after` and `matrix`"
+    job["properties"] |= {"matrix": _matrix(), "extends": {"type": "string", "description": extends}}
+    jobs_default = {key: job["properties"][key] for key in known_keys.JOB_KEYS if key in known_keys.JOB_DEFAULTS}
+    shared = {key: job["properties"][key] for key in known_keys.SHARED_KEYS if key != "matrix"}
     pipeline["properties"] |= {
         "matrix": _matrix(),
         "defaults": {
             "anyOf": [_object(shared | jobs_default), _NULL],
-            "description": "merged under the pipeline's jobs",
+            "description": "Defaults for the jobs of the pipeline",
         },
     }
-    flat = {word: value for word, value in pipeline["properties"].items() if word != "jobs"}
-    flat |= {word: value for word, value in job["properties"].items() if word not in (*vocabulary.SHARED, "extends")}
+    flat = {key: value for key, value in pipeline["properties"].items() if key != "jobs"}
+    flat |= {key: value for key, value in job["properties"].items() if key not in (*known_keys.SHARED_KEYS, "extends")}
     pipeline["properties"]["jobs"] = {
         "type": "object",
         "minProperties": 1,
         "propertyNames": _name(),
         "additionalProperties": {"$ref": "#/$defs/Job"},
-        "description": "jobs by name",
+        "description": "The jobs, by name",
     }
     everything = pipeline["properties"] | job["properties"]
-    defaults = {word: everything[word] for word in vocabulary.DEFAULTS}
-    variables = {"type": ["object", "null"], "description": "filled in where the file says ${name}"}
+    defaults = {key: everything[key] for key in known_keys.DEFAULTS_KEYS}
+    variables = {"type": ["object", "null"], "description": "Variables, used as ${name}"}
     parts |= {
         "variable": {"type": "string", "pattern": r"\$\{"},
         "Job": {**job, "if": {"not": {"required": ["extends"]}}, "then": _WORK},
         "Pipeline": pipeline,
         "FlatPipeline": {
-            **_object(flat, "A pipeline of one job, whose words stand beside the pipeline's."),
+            **_object(flat, "A pipeline with a single job, whose keys are next to the pipeline's."),
             **_exclusive("Job"),
             **_WORK,
             "dependentRequired": {"array": ["batch"]},
         },
-        "Defaults": _object(defaults, "Merged under every pipeline and job of the file."),
-        "Environment": _object(defaults | {"vars": variables}, "Defaults of one environment."),
+        "Defaults": _object(defaults, "Defaults for all pipelines and jobs of the file."),
+        "Environment": _object(defaults | {"vars": variables}, "Defaults for one environment."),
     }
     return {
         "$schema": SCHEMA,
@@ -111,7 +116,7 @@ def json_schema() -> dict[str, Any]:
         "properties": {
             "defaults": {"anyOf": [{"$ref": "#/$defs/Defaults"}, _NULL]},
             "env": {
-                "description": "defaults by environment",
+                "description": "Defaults and variables by environment",
                 "type": ["object", "null"],
                 "additionalProperties": {"anyOf": [{"$ref": "#/$defs/Environment"}, _NULL]},
             },
@@ -133,15 +138,15 @@ def _name() -> dict[str, Any]:
 
 
 def _object(properties: dict[str, Any], description: str | None = None) -> dict[str, Any]:
-    told = {"description": description} if description else {}
-    return {"type": "object", **told, "properties": properties, "additionalProperties": False}
+    described = {"description": description} if description else {}
+    return {"type": "object", **described, "properties": properties, "additionalProperties": False}
 
 
 def _matrix() -> dict[str, Any]:
     name = {"pattern": r"^[A-Za-z_][A-Za-z0-9_-]*$"}
     axis = {"anyOf": [{"type": "array", "items": SCALAR, "minItems": 1, "maxItems": MAX_COMBINATIONS}, _VARIABLE]}
     return {
-        "description": "one for each combination of the values, which are variables",
+        "description": "One pipeline or job per combination of the values, which are available as variables",
         "anyOf": [
             {"type": "object", "minProperties": 1, "propertyNames": name, "additionalProperties": axis},
             _VARIABLE,
@@ -150,25 +155,26 @@ def _matrix() -> dict[str, Any]:
 
 
 def _part(name: str, part: dict[str, Any]) -> dict[str, Any]:
-    """A model's schema: with its docstring's words, null for what is not there, and variables."""
-    told = _told(name)
+    """The schema of a model: every key also accepts null, which means absent, and variables."""
+    model = models_of(models.Pipeline)[name]
+    documented = _documented_attributes(model)
     properties = {}
-    for word, schema in part.get("properties", {}).items():
-        if word == "name" and name in ("Pipeline", "Job"):
+    for key, schema in part.get("properties", {}).items():
+        if key == "name" and name in ("Pipeline", "Job"):
             continue
-        value = _with_variable(_inner({key: item for key, item in schema.items() if key not in ("title", "default")}))
+        description = schema.get("description", documented.get(key))
+        value = _with_variable(_inner(schema))
         if name != "Param":
             value = _or(value, _NULL)
-        properties[word] = {"description": told[word], **value} if word in told else value
-    made = _object(properties, told.get(""))
-    if name in _WHOLE and part.get("required"):
-        made["required"] = part["required"]
-    made |= _exclusive(name)
-    return made
+        properties[key] = {"description": description, **value} if description else value
+    result = _object(properties, _summary(model))
+    if name in _LIST_ITEMS and part.get("required"):
+        result["required"] = part["required"]
+    return result | _exclusive(name)
 
 
 def _exclusive(name: str) -> dict[str, Any]:
-    """That of some words only one may be there; null is not there."""
+    """The rules for mutually exclusive keys; null means absent."""
     pairs = [pair for group in _EXCLUSIVE.get(name, ()) for pair in itertools.combinations(group, 2)]
     some = {"not": _NULL}
     rules = [
@@ -178,26 +184,26 @@ def _exclusive(name: str) -> dict[str, Any]:
 
 
 def _inner(schema: dict[str, Any]) -> dict[str, Any]:
-    """Variables in the items of lists and in the values of mappings."""
-    made = {key: value for key, value in schema.items() if key not in ("title", "default")}
+    """Accept variables in the items of lists and in the values of mappings."""
+    result = {key: value for key, value in schema.items() if key not in _OMITTED}
     for key in ("items", "additionalProperties"):
-        if isinstance(made.get(key), dict):
-            made[key] = _with_variable(_inner(made[key]))
-    if "anyOf" in made:
-        made["anyOf"] = [_inner(each) for each in made["anyOf"]]
-    if "properties" in made:
-        made["properties"] = {word: _with_variable(_inner(value)) for word, value in made["properties"].items()}
-    return made
+        if isinstance(result.get(key), dict):
+            result[key] = _with_variable(_inner(result[key]))
+    if "anyOf" in result:
+        result["anyOf"] = [_inner(each) for each in result["anyOf"]]
+    if "properties" in result:
+        result["properties"] = {key: _with_variable(_inner(value)) for key, value in result["properties"].items()}
+    return result
 
 
 def _with_variable(schema: dict[str, Any]) -> dict[str, Any]:
-    return schema if _takes_text(schema) else _or(schema, _VARIABLE)
+    return schema if _accepts_text(schema) else _or(schema, _VARIABLE)
 
 
-def _takes_text(schema: dict[str, Any]) -> bool:
-    """Whether any text may stand there, a variable too."""
+def _accepts_text(schema: dict[str, Any]) -> bool:
+    """Whether the schema accepts any text, and so a variable."""
     if "anyOf" in schema:
-        return any(_takes_text(each) for each in schema["anyOf"])
+        return any(_accepts_text(each) for each in schema["anyOf"])
     if not schema:
         return True
     kinds = schema.get("type", ())
@@ -213,31 +219,35 @@ def _or(schema: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [schema, other]}
 
 
-def _told(name: str) -> dict[str, str]:
-    """What a model's docstring says of it (under the empty word) and of each of its keys."""
-    model = _models(models.Pipeline)[name]
-    # Python 3.13 takes the common indentation away by itself
-    head, _, attributes = inspect.cleandoc(model.__doc__ or "").partition("Attributes:")
-    told = {"": " ".join(head.split())}
+def _summary(model: type[Model]) -> str:
+    """The first part of a model's docstring."""
+    return " ".join((model.__doc__ or "").partition("Attributes:")[0].split())
+
+
+def _documented_attributes(model: type[Model]) -> dict[str, str]:
+    """Descriptions of keys from a model's docstring, for fields without a description."""
+    # cleandoc because Python 3.12 and earlier do not remove the common indentation
+    attributes = inspect.cleandoc(model.__doc__ or "").partition("Attributes:")[2]
+    described = {}
     for entry in re.split(r"\n {4}(?=\S)", attributes)[1:]:
-        word, _, text = entry.partition(":")
-        field = model.model_fields.get(word)
-        told[(field.alias or word) if field is not None else word] = " ".join(text.split())
-    return told
+        name, _, text = entry.partition(":")
+        field = model.model_fields.get(name)
+        described[(field.alias or name) if field is not None else name] = " ".join(text.split())
+    return described
 
 
-def _models(root: type[Model]) -> dict[str, type[Model]]:
-    """All models that a model is made of, by name."""
+def models_of(root: type[Model]) -> dict[str, type[Model]]:
+    """A model and all models that it contains, by name."""
     found: dict[str, type[Model]] = {}
-    sought: list[Any] = [root]
-    while sought:
-        part = sought.pop()
+    remaining: list[Any] = [root]
+    while remaining:
+        part = remaining.pop()
         if isinstance(part, type) and issubclass(part, Model):
             if part.__name__ not in found:
                 found[part.__name__] = part
-                sought += [field.annotation for field in part.model_fields.values()]
-                sought += [meta for field in part.model_fields.values() for meta in field.metadata]
+                remaining += [field.annotation for field in part.model_fields.values()]
+                remaining += [meta for field in part.model_fields.values() for meta in field.metadata]
         else:
-            sought += getattr(part, "__args__", ())
+            remaining += getattr(part, "__args__", ())
     found.setdefault("Assets", models.Assets)
     return found

@@ -1,15 +1,15 @@
-"""Words that people write where they do not stand: Airflow's own, and those of a block one level too high."""
+"""Hints for keys at the wrong place: Airflow's names for them, and keys of a block written one level too high."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.pipeline_file import vocabulary
+from airflow_batchemr.pipeline_file.known_keys import keys_of
 from airflow_batchemr.pipeline_file.models.array import Array
 from airflow_batchemr.pipeline_file.models.batch import Batch
 from airflow_batchemr.pipeline_file.models.emr import Emr
 from airflow_batchemr.pipeline_file.models.spark import Spark
-from airflow_batchemr.pipeline_file.validation import unknown
+from airflow_batchemr.pipeline_file.validation import unknown_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,25 +29,29 @@ _OTHER_NAMES = {
     "on_failure_callback": "notify",
     "default_args": "defaults",
 }
-_HINTS = {"trigger_rule": "write `after: {job: finished}`, or `failed`, for each job that it is after"}
+_HINTS = {"trigger_rule": "set a rule for each upstream job: `after: {job: finished}` or `after: {job: failed}`"}
 _MODELS: dict[str, type[Model]] = {"batch": Batch, "emr": Emr, "spark": Spark, "array": Array}
-_BLOCKS = {name: frozenset(vocabulary.words_of(model)) for name, model in _MODELS.items()}
+_BLOCKS = {name: frozenset(keys_of(model)) for name, model in _MODELS.items()}
 
 
-def told(word: str, known: Sequence[str]) -> tuple[str, str | None, str]:
-    """What to tell of a word that is none of those known here.
+def explain(key: str, known: Sequence[str]) -> tuple[str, str | None, str]:
+    """Explain a key that is unknown at its place.
+
+    Args:
+        key: the key.
+        known: the keys that are allowed there.
 
     Returns:
-        the message, a hint, and the word that was probably meant, of those known; else the word itself.
+        the error message, a hint, and the known key that was probably meant (the key itself if none).
     """
-    other = _OTHER_NAMES.get(word)
+    message = f"unknown key `{key}`"
+    other = _OTHER_NAMES.get(key)
     if other in known:
-        return f"unknown word `{word}`", f"did you mean `{other}`?", str(other)
-    blocks = [name for name, block in _BLOCKS.items() if word in block and name in known]
+        return message, f"did you mean `{other}`?", str(other)
+    blocks = [name for name, block in _BLOCKS.items() if key in block and name in known]
     if blocks:
-        where = " or ".join(f"`{name}:`" for name in blocks)
-        return f"unknown word `{word}`", f"write it below {where}", blocks[0]
-    if word in _HINTS:
-        return f"unknown word `{word}`", _HINTS[word], word
-    problem = unknown(word, known, ())
-    return problem.message, problem.hint, problem.meant or word
+        return message, f"move it into {' or '.join(f'`{name}:`' for name in blocks)}", blocks[0]
+    if key in _HINTS:
+        return message, _HINTS[key], key
+    problem = unknown_key(key, known, ())
+    return problem.message, problem.hint, problem.meant or key

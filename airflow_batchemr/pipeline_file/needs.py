@@ -1,4 +1,4 @@
-"""What the steps of a job need of the cluster that they run on, wherever that is made."""
+"""What the steps of a job require of the cluster that they run on."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Needs:
-    """See the module. All of it can be written as JSON."""
+    """The requirements of a job's steps; serializable as JSON.
+
+    Attributes:
+        applications: EMR applications: Hadoop for s3-dist-cp (which Spark alone does not install), Hive, Spark.
+        requires: version (or version prefix) that the EMR release must have, by application.
+        python_env: all values of `python_env`.
+        docker_image: all values of `docker_image`.
+    """
 
     applications: list[str] = field(default_factory=list)
-    """Hadoop for s3-dist-cp, which Spark alone does not bring; Hive; Spark."""
     requires: dict[str, str] = field(default_factory=dict)
-    """Versions that the release must have."""
     python_env: list[str] = field(default_factory=list)
-    """All that `python_env` says."""
     docker_image: list[str] = field(default_factory=list)
-    """All that `docker_image` says."""
 
     @classmethod
     def of(cls, steps: Iterable[Step] = (), *, sparks: Iterable[Spark] = (), copies: bool = False) -> Needs:
-        """Gather what steps need.
+        """Collect the requirements of steps.
 
         Args:
-            steps: of one job or several.
-            sparks: spark blocks that are no steps of these.
-            copies: whether there are copies that are no steps of these.
+            steps: the steps of one or more jobs.
+            sparks: `spark` blocks outside of these steps.
+            copies: whether there are `load` or `save` copies outside of these steps.
         """
         steps = list(steps)
         sparks = [*(step.spark for step in steps if step.spark is not None), *sparks]
@@ -49,16 +52,16 @@ class Needs:
 
     @classmethod
     def of_values(cls, values: Mapping[str, Any]) -> Needs:
-        """Make them of what `values` gave."""
+        """The inverse of `values`."""
         return cls(**values)
 
     def values(self) -> dict[str, Any]:
-        """Plain values; what is empty stays out."""
+        """The non-empty fields, as plain values."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
 def needs_of(jobs: Iterable[Job]) -> Needs:
-    """What jobs of a file need of a cluster."""
+    """Collect the requirements of jobs."""
     jobs = list(jobs)
     return Needs.of(
         [step for job in jobs for step in job.steps or ()],

@@ -1,7 +1,7 @@
-"""YAML with places: plain values for the models, and nodes that know line and column for the errors.
+"""Read YAML into plain values, and keep the nodes to find the line and column of each value.
 
-YAML 1.2's scalars are read (`on`, `yes`, `012` and `1:30` are text), because 1.1's surprise people in
-environment variables and account numbers. Tags, duplicate keys and endless aliases are errors.
+Scalars follow YAML 1.2 (`on`, `yes`, `012` and `1:30` are text), because those of YAML 1.1 cause surprises in
+environment variables and account numbers. Tags, duplicate keys and recursive aliases are errors.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from airflow_batchemr.pipeline_file.errors import PipelineFileError
+from airflow_batchemr.pipeline_file.known_keys import RESERVED
 from airflow_batchemr.pipeline_file.source_position import SourcePosition
-from airflow_batchemr.pipeline_file.vocabulary import RESERVED
 from airflow_batchemr.pipeline_file.yaml_errors import syntax, unreadable
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-_EMPTY = ("the file is empty", "a pipeline is a top-level entry: `name:`")
-#: Bytes; a file of 1,000 pipelines has about half a million.
+_EMPTY = ("the file is empty", "add a pipeline as a top-level entry: `name:`")
+#: Maximum size of a file in bytes. A file with 1,000 pipelines has about half a million.
 MAX_FILE = 8 * 1024**2
-#: Values in a file when its aliases are written out.
+#: Maximum number of values in a file after expanding its aliases.
 MAX_VALUES = 2_000_000
-#: Mappings and lists in one another; libyaml's composer uses the C stack for each.
+#: Maximum nesting of mappings and lists; libyaml's composer uses the C stack for each level.
 MAX_DEPTH = 64
 _MAX_BRACKETS = 2_000
 
@@ -37,7 +37,7 @@ _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(
     r"[-+]?(?:(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18})(?:[eE][-+]?[0-9]{1,3})?|[0-9]{1,18}[eE][-+]?[0-9]{1,3})"
 )
-_WORDS: dict[str, bool | None] = {
+_CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -48,16 +48,16 @@ _STR, _PLAIN, _MAP, _SEQ = f"{_TAG}str", f"{_TAG}plain", f"{_TAG}map", f"{_TAG}s
 
 
 class WrittenFloat(float):
-    """A number that keeps how it was written, so that a version `1.10` is not turned into `1.1`."""
+    """A float that keeps its notation, so that the version `1.10` does not become `1.1`."""
 
     __slots__ = ("written",)
     written: str
 
     def __new__(cls, written: str) -> Self:
-        """The number that the text stands for."""
-        made = super().__new__(cls, written)
-        made.written = written
-        return made
+        """Parse the text."""
+        number = super().__new__(cls, written)
+        number.written = written
+        return number
 
     def __repr__(self) -> str:
         return self.written
@@ -65,7 +65,7 @@ class WrittenFloat(float):
     __str__ = __repr__
 
     def __getnewargs__(self) -> tuple[str]:  # type: ignore[override]
-        """For copies and pickles."""
+        """Support copying and pickling."""
         return (self.written,)
 
 
@@ -73,7 +73,7 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Composer(_Base):  # type: ignore[misc]
-    """Nodes without YAML 1.1's guessing of types: plain scalars get a tag of their own."""
+    """Composes nodes without the type resolution of YAML 1.1: plain scalars get a separate tag."""
 
     def resolve(self, kind: type, value: str | None, implicit: Any) -> str:  # noqa: ARG002 - PyYAML's signature
         if kind is yaml.ScalarNode:
@@ -81,16 +81,16 @@ class _Composer(_Base):  # type: ignore[misc]
         return _MAP if kind is yaml.MappingNode else _SEQ
 
     def descend_resolver(self, *_: Any) -> None:
-        """Paths play no part."""
+        """Path resolvers are not used."""
 
     def ascend_resolver(self) -> None:
-        """Paths play no part."""
+        """Path resolvers are not used."""
 
 
 def scalar(text: str) -> str | int | float | bool | None:
-    """What a plain (unquoted) scalar means."""
-    if text in _WORDS:
-        return _WORDS[text]
+    """The value of a plain (unquoted) scalar."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
     if text[0] in _NUMBER_STARTS:
         if _INTEGER.fullmatch(text):
             return int(text)
@@ -102,14 +102,14 @@ def scalar(text: str) -> str | int | float | bool | None:
 
 @dataclass
 class Document:
-    """A file that was read.
+    """A parsed file.
 
     Attributes:
         path: the file.
         text: its text.
-        value: its top-level mapping as plain values; empty if it could not be read.
+        value: its top-level mapping as plain values; empty if it could not be parsed.
         root: its top-level node.
-        errors: what is wrong with it as YAML.
+        errors: YAML errors.
     """
 
     path: Path | str
@@ -120,43 +120,43 @@ class Document:
 
     @property
     def has_variables(self) -> bool:
-        """Whether there may be a `${…}` or a `$${` in it."""
+        """Whether the file may contain a variable."""
         return "${" in self.text
 
     @property
-    def broken(self) -> set[str]:
-        """The pipelines that the errors lie in; `sound` tells whether there are others."""
+    def pipelines_with_errors(self) -> set[str]:
+        """Keys of the top-level entries that contain errors."""
         return {error.pipeline for error in self.errors if error.pipeline is not None}
 
     @property
-    def sound(self) -> bool:
-        """Whether all errors lie in single pipelines, so that the others can be used."""
+    def errors_within_pipelines(self) -> bool:
+        """Whether every error is inside a pipeline, so that the other pipelines can be used."""
         return all(error.pipeline is not None for error in self.errors)
 
     def error(
-        self, message: str, hint: str | None = None, place: SourcePosition | None = None, **more: Any
+        self, message: str, hint: str | None = None, position: SourcePosition | None = None, **more: Any
     ) -> PipelineFileError:
-        """An error at a place in this file."""
-        if place is None:
+        """An error at a position in this file."""
+        if position is None:
             return PipelineFileError(message, hint, path=self.path, **more)
         lines = self.text.splitlines() if "\x85" not in self.text else self.text.split("\n")
-        source = lines[place.line - 1] if place.line <= len(lines) else ""
+        source = lines[position.line - 1] if position.line <= len(lines) else ""
         return PipelineFileError(
             message,
             hint,
             path=self.path,
-            line=place.line,
-            column=place.column,
+            line=position.line,
+            column=position.column,
             source=source,
-            width=place.width,
+            width=position.width,
             **more,
         )
 
     def find(self, keys: Sequence[str | int], *, key: bool = False) -> tuple[SourcePosition | None, int]:
-        """The place of a value, or of its key; where it is not there, of the nearest one above.
+        """The position of a value or of its key; if it does not exist, of the closest parent.
 
         Returns:
-            the place, and how many of the keys were found.
+            the position, and the number of keys that were found.
         """
         if self.root is None:
             return None, 0
@@ -169,17 +169,17 @@ class Document:
                 break
             depth += 1
         if isinstance(node, yaml.ScalarNode) and not node.value and node.tag == _PLAIN and key_node is not None:
-            node = key_node  # nothing stands after the colon
+            node = key_node  # an empty value has no position of its own
         short_form = depth < len(keys) and isinstance(node, yaml.ScalarNode) and bool(node.value)
         if key_node is not None and not short_form and (key or depth < len(keys) or _is_block(node)):
             node = key_node
         elif key_node is None and node is self.root and not depth:
             return SourcePosition(1, 1), 0
-        return place_of(node), depth
+        return position_of(node), depth
 
 
-def place_of(node: Any) -> SourcePosition:
-    """Where a node begins."""
+def position_of(node: Any) -> SourcePosition:
+    """The position of a node."""
     start, end = node.start_mark, node.end_mark
     width = end.column - start.column if end.line == start.line else 1
     return SourcePosition(start.line + 1, start.column + 1, max(1, width))
@@ -190,14 +190,14 @@ def _is_block(node: Any) -> bool:
 
 
 def _is_short_form(node: Any, step: str | int) -> bool:
-    """Whether a value stands for a list of it alone, or a list for a mapping that holds it (`all`)."""
+    """Whether a value is the short form of a one-item list, or a list that of a mapping with the key `all`."""
     if isinstance(step, int):
         return isinstance(node, yaml.MappingNode)
     return isinstance(node, yaml.SequenceNode) and step == "all"
 
 
 def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
-    """Key node and value node (for a list: None twice over is not needed, the item stands for itself)."""
+    """The key node and value node of a child; for a list item, the item twice."""
     if isinstance(node, yaml.SequenceNode):
         if isinstance(step, int) and step < len(node.value):
             return node.value[step], node.value[step]
@@ -218,11 +218,11 @@ def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:
 
 
 def read(path: Path | str, text: str) -> Document:
-    """Read YAML; whatever is wrong with it is in `errors`."""
+    """Parse YAML; errors are added to the document's `errors`."""
     document = Document(path, text)
     problem = _too_deep(text)
     if problem:
-        document.errors.append(document.error(problem, "write it flatter"))
+        document.errors.append(document.error(problem, "reduce the nesting"))
         return document
     try:
         document.root = _Composer(text).get_single_node()
@@ -236,9 +236,9 @@ def read(path: Path | str, text: str) -> Document:
         document.errors.append(document.error(_EMPTY[0], _EMPTY[1], SourcePosition(1, 1)))
         return document
     if not isinstance(document.root, yaml.MappingNode):
-        message = "expected pipelines by name at the top of the file"
+        message = "expected a mapping of pipeline names at the top level of the file"
         document.errors.append(
-            document.error(message, "write `name:` and the pipeline below it", place_of(document.root))
+            document.error(message, "write `name:` with the pipeline below it", position_of(document.root))
         )
         document.root = None
         return document
@@ -251,7 +251,7 @@ def read(path: Path | str, text: str) -> Document:
 
 
 def nodes_of(text: str) -> Any:
-    """The top-level node of a text that another reader has found sound (JSON), for its places; None if YAML differs."""
+    """The top-level node of a JSON text, to find positions in it; None if it is not valid YAML."""
     try:
         return None if _too_deep(text) else _Composer(text).get_single_node()
     except yaml.YAMLError:
@@ -259,8 +259,8 @@ def nodes_of(text: str) -> Any:
 
 
 def _too_deep(text: str) -> str | None:
-    """Libyaml's composer recurses in C without a bound: refuse what could exhaust the stack before it sees it."""
-    message = f"lists and mappings may lie at most {MAX_DEPTH} deep in one another"
+    """Libyaml's composer recurses in C without a limit: reject what could overflow the stack before parsing."""
+    message = f"lists and mappings can be nested at most {MAX_DEPTH} levels deep"
     if text.count("[") + text.count("{") > _MAX_BRACKETS:
         depth = 0
         for bracket in re.findall(r"[\[\]{}]", text):
@@ -271,7 +271,7 @@ def _too_deep(text: str) -> str | None:
 
 
 def _is_too_large(document: Document) -> bool:
-    """Count the values as if each alias were written out; a shared node is visited once."""
+    """Count the values after expanding all aliases; each shared node is visited once."""
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 
@@ -282,7 +282,7 @@ def _is_too_large(document: Document) -> bool:
         if known is not None:
             return known
         if id(node) in open_nodes:
-            raise _EndlessError(node)
+            raise _RecursiveAliasError(node)
         if depth > MAX_DEPTH:
             return 1
         open_nodes.add(id(node))
@@ -294,35 +294,35 @@ def _is_too_large(document: Document) -> bool:
 
     try:
         total = size(document.root, 0)
-    except _EndlessError as error:
-        document.errors.append(document.error("the anchor contains itself", None, place_of(error.node)))
+    except _RecursiveAliasError as error:
+        document.errors.append(document.error("the anchor contains an alias of itself", None, position_of(error.node)))
         return True
     if total > MAX_VALUES:
-        message = f"with its aliases written out the file has {total:,} values, more than {MAX_VALUES:,}"
+        message = f"the file expands to {total:,} values with its aliases; the limit is {MAX_VALUES:,}"
         largest = max(document.root.value, key=lambda entry: sizes.get(id(entry[1]), 1))[0]
-        document.errors.append(document.error(message, "split the file", place_of(largest)))
+        document.errors.append(document.error(message, "split the file", position_of(largest)))
         return True
     return False
 
 
-class _EndlessError(Exception):
+class _RecursiveAliasError(Exception):
     def __init__(self, node: Any) -> None:
         super().__init__()
         self.node = node
 
 
 class _Values:
-    """Plain values out of nodes."""
+    """Converts nodes to plain values."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.pipeline: str | None = None
 
     def all(self) -> dict[str, Any]:
-        """The whole file; a mistake in one pipeline is that pipeline's."""
+        """Convert the whole file; each error is attributed to its pipeline."""
         root = self.document.root
         if root.tag != _MAP:
-            self._refuse_tag(root)
+            self._tag_error(root)
         return self._mapping(root, 0, top=True)
 
     def of(self, node: Any, depth: int) -> Any:
@@ -331,26 +331,27 @@ class _Values:
             if tag is _PLAIN or tag == _PLAIN:
                 return scalar(node.value)
             if tag != _STR:
-                self._refuse_tag(node)
+                self._tag_error(node)
             return node.value
         if depth > MAX_DEPTH:
-            self._add(f"lists and mappings may lie at most {MAX_DEPTH} deep in one another", "write it flatter", node)
+            message = f"lists and mappings can be nested at most {MAX_DEPTH} levels deep"
+            self._error(message, "reduce the nesting", node)
             return None
         if type(node) is yaml.SequenceNode:
             if tag != _SEQ:
-                self._refuse_tag(node)
+                self._tag_error(node)
             return [self.of(item, depth + 1) for item in node.value]
         if tag != _MAP:
-            self._refuse_tag(node)
+            self._tag_error(node)
         return self._mapping(node, depth)
 
     def _mapping(self, node: Any, depth: int, *, top: bool = False) -> dict[str, Any]:
-        made: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         merged: list[dict[str, Any]] = []
         for key, value in node.value:
             if type(key) is not yaml.ScalarNode:
-                hint = "a template stands in quotes: '{{ ds }}'" if isinstance(key, yaml.MappingNode) else None
-                self._add("a key must be a single word or text", hint, key)
+                hint = "quote templates: '{{ ds }}'" if isinstance(key, yaml.MappingNode) else None
+                self._error("a key must be text", hint, key)
                 continue
             name = key.value
             if name == "<<" and key.tag == _PLAIN:
@@ -358,35 +359,36 @@ class _Values:
                 continue
             if top:
                 self.pipeline = name if name not in RESERVED else None
-            if name in made:
-                self._duplicate(node, key)
-            made[name] = self.of(value, depth + 1)
+            if name in mapping:
+                self._duplicate_error(node, key)
+            mapping[name] = self.of(value, depth + 1)
         for base in merged:
             for name, item in base.items():
-                made.setdefault(name, item)
-        return made
+                mapping.setdefault(name, item)
+        return mapping
 
     def _merged(self, node: Any, depth: int) -> list[dict[str, Any]]:
-        made = []
+        mappings = []
         for item in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if isinstance(item, yaml.MappingNode):
-                made.append(self._mapping(item, depth + 1))
+                mappings.append(self._mapping(item, depth + 1))
             else:
-                self._add("`<<` takes a mapping, or a list of mappings", "refer to an anchor: `<<: *name`", item)
-        return made
+                self._error("`<<` requires a mapping or a list of mappings", "use an alias: `<<: *name`", item)
+        return mappings
 
-    def _duplicate(self, node: Any, key: Any) -> None:
+    def _duplicate_error(self, node: Any, key: Any) -> None:
         first = next(other for other, _ in node.value if other.value == key.value)
-        self._add(f"`{key.value}` is there twice; the first is in line {first.start_mark.line + 1}", None, key)
+        message = f"duplicate key `{key.value}`; first defined on line {first.start_mark.line + 1}"
+        self._error(message, "remove one of them", key)
 
-    def _refuse_tag(self, node: Any) -> None:
+    def _tag_error(self, node: Any) -> None:
         if node.tag.startswith(_TAG):
             tag = f"!!{node.tag.removeprefix(_TAG)}"
             if tag == "!!str":
                 return
         else:
             tag = node.tag
-        self._add(f"YAML tags have no meaning here: {tag}", "remove the tag; quote what shall be text", node)
+        self._error(f"YAML tags are not supported: {tag}", "remove the tag, and quote text", node)
 
-    def _add(self, message: str, hint: str | None, node: Any) -> None:
-        self.document.errors.append(self.document.error(message, hint, place_of(node), pipeline=self.pipeline))
+    def _error(self, message: str, hint: str | None, node: Any) -> None:
+        self.document.errors.append(self.document.error(message, hint, position_of(node), pipeline=self.pipeline))

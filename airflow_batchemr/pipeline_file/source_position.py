@@ -1,4 +1,4 @@
-"""Where something stands in a file."""
+"""A position in a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SourcePosition:
-    """Where something stands: 1-based line and column, and how many columns it takes on that line."""
+    """A position in a file.
+
+    Attributes:
+        line: 1-based line.
+        column: 1-based column.
+        width: number of columns on that line.
+    """
 
     line: int
     column: int

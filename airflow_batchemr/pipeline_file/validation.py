@@ -1,4 +1,4 @@
-"""pydantic's errors in the words of the file."""
+"""Validate data with a pydantic model, and turn pydantic's errors into messages about the file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from airflow_batchemr.pipeline_file.errors import Refusal, guess, nearest
+from airflow_batchemr.pipeline_file.known_keys import JOB_KEYS, PIPELINE_KEYS, keys_of
 from airflow_batchemr.pipeline_file.models.base import Model, shown
-from airflow_batchemr.pipeline_file.vocabulary import JOB, PIPELINE, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,17 +24,17 @@ Keys = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Problem:
-    """A mistake before its place is known.
+    """An error or warning whose position in the file is not resolved yet.
 
     Attributes:
-        keys: from the pipeline or job down to the value.
+        keys: path from the pipeline or job to the value.
         message: what is wrong and what was expected.
-        hint: what to do.
-        severity: error or warning.
-        key: it is the key that is wrong, not the value.
-        meant: for an unknown word, the word that was probably meant: it is not missed as well.
-        of_whole: it is no single value that is wrong, but what is missing beside it or does not go with it.
-        nothing_of: the problem is that there is nothing at any of these keys.
+        hint: how to fix it.
+        severity: error, warning or note.
+        key: the key is wrong, not the value.
+        meant: for an unknown key, the key that was probably meant; that one is not reported as missing.
+        missing: paths of which at least one is required; the problem is suppressed if one of them has an error.
+        whole_block: the problem concerns the combination of a block's values, not a single value.
     """
 
     keys: Keys
@@ -43,14 +43,16 @@ class Problem:
     severity: Severity = "error"
     key: bool = False
     meant: str | None = None
-    nothing_of: tuple[Keys, ...] = ()
-    of_whole: bool = False
+    missing: tuple[Keys, ...] = ()
+    whole_block: bool = False
 
 
 def validate(model: type[M], data: dict[str, Any]) -> tuple[M | None, list[Problem]]:
-    """A model, or what is wrong; where only some values are wrong, the model of the rest as well.
+    """Validate data.
 
-    The model of the rest lets the checks tell all mistakes of a file at once; it is not to be run.
+    Returns:
+        the model and the problems. If there are problems, the model is made from the remaining valid values, so that
+        further checks can report their errors too; it must not be run. None if no model can be made.
     """
     try:
         return model.model_validate(data), []
@@ -65,13 +67,17 @@ def validate(model: type[M], data: dict[str, Any]) -> tuple[M | None, list[Probl
         return None, problems
 
 
-def wrong_values(model: type[Model], data: dict[str, Any]) -> list[Problem]:
-    """What is wrong with single values of a part of a model; what is missing, or does not go together, is left out."""
+def invalid_values(model: type[Model], data: dict[str, Any]) -> list[Problem]:
+    """Problems of single values in an incomplete model; missing keys and wrong combinations are not reported."""
     try:
         model.model_validate(data)
     except ValidationError as error:
-        found = _problems(model, error, ())
-        return [each for each in found if not each.of_whole or not isinstance(data.get(str(each.keys[0]), {}), dict)]
+        problems = _problems(model, error, ())
+        return [
+            problem
+            for problem in problems
+            if not problem.whole_block or not isinstance(data.get(str(problem.keys[0]), {}), dict)
+        ]
     return []
 
 
@@ -80,26 +86,26 @@ def _without(data: Any, keys: Keys) -> Any:
         return data
     if isinstance(data, dict) and keys[0] in data:
         inner = data[keys[0]]
-        made = {key: value for key, value in data.items() if key != keys[0]}
+        rest = {key: value for key, value in data.items() if key != keys[0]}
         if len(keys) > 1 and isinstance(inner, dict):
-            made = {**data, keys[0]: _without(inner, keys[1:])}
-        return made
+            rest = {**data, keys[0]: _without(inner, keys[1:])}
+        return rest
     return data
 
 
-def _problems(model: type[Model], error: ValidationError, above: Keys) -> Iterator[Problem]:
+def _problems(model: type[Model], error: ValidationError, path: Keys) -> Iterator[Problem]:
     for detail in error.errors(include_url=False):
-        keys = (*above, *(key for key in detail["loc"] if key != "[key]"))
+        keys = (*path, *(key for key in detail["loc"] if key != "[key]"))
         inner = detail.get("ctx", {}).get("error")
         if isinstance(inner, ValidationError):
             yield from _problems(model, inner, keys)
         elif isinstance(inner, Refusal):
-            of_whole = isinstance(detail["input"], dict | Model) and _is_part(model, keys)
-            yield Problem((*keys, *inner.at), inner.message, inner.hint, of_whole=of_whole)
+            whole_block = isinstance(detail["input"], dict | Model) and _is_block(model, keys)
+            yield Problem((*keys, *inner.at), inner.message, inner.hint, whole_block=whole_block)
         elif inner is not None:
             yield Problem(keys, str(inner))
         else:
-            yield _told(model, detail, keys)
+            yield _problem(model, detail, keys)
 
 
 _TYPES = {
@@ -120,27 +126,28 @@ _BOUNDS = {
 }
 
 
-def _told(model: type[Model], detail: ErrorDetails, keys: Keys) -> Problem:
+def _problem(model: type[Model], detail: ErrorDetails, keys: Keys) -> Problem:
+    """The problem for one of pydantic's own errors."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        problem = unknown(str(keys[-1]), known_words(model, keys[:-1]), keys)
-        if problem.meant is None and len(keys) > 1 and keys[-1] in JOB:
-            return replace(problem, hint=f"it is a word of the job: write it beside `{keys[0]}`")
+        problem = unknown_key(str(keys[-1]), keys_at(model, keys[:-1]), keys)
+        if problem.meant is None and len(keys) > 1 and keys[-1] in JOB_KEYS:
+            return replace(problem, hint=f"it is a key of the job: move it next to `{keys[0]}`")
         return problem
     if kind == "missing":
-        return Problem(keys, f"`{keys[-1]}` is missing", key=True, of_whole=True)
+        return Problem(keys, f"`{keys[-1]}` is missing", key=True, whole_block=True)
     if kind in _TYPES:
         hint = None
         if kind == "bool_type" and isinstance(value, str):
-            hint = "YAML's yes, no, on and off are text here"
+            hint = "yes, no, on and off are text in YAML 1.2"
         if kind in ("int_type", "float_type") and isinstance(value, str) and value.strip().lstrip("-").isdigit():
             hint = "remove the quotes"
         if kind == "dict_type" and isinstance(value, list) and value:
-            hint = "write `name: value` without a dash, a line each"
+            hint = "write one `name: value` per line, without dashes"
         return Problem(keys, f"expected {_TYPES[kind]}, not {shown(value)}", hint)
     if kind in _BOUNDS:
-        bound, said = _BOUNDS[kind]
-        return Problem(keys, f"must be {said} {context[bound]:,}, not {shown(value)}")
+        bound, phrase = _BOUNDS[kind]
+        return Problem(keys, f"must be {phrase} {context[bound]:,}, not {shown(value)}")
     if kind == "literal_error":
         expected = str(context["expected"]).replace("'", "")
         names = expected.replace(" or ", ", ").split(", ")
@@ -153,35 +160,41 @@ def _told(model: type[Model], detail: ErrorDetails, keys: Keys) -> Problem:
     return Problem(keys, str(detail["msg"]))
 
 
-def unknown(word: str, known: Sequence[str], keys: Keys) -> Problem:
-    """An unknown word, with a guess."""
-    meant = nearest(word, known)
+def unknown_key(key: str, known: Sequence[str], keys: Keys) -> Problem:
+    """The problem for an unknown key, with a suggestion.
+
+    Args:
+        key: the key.
+        known: the keys that are allowed at its place.
+        keys: its path.
+    """
+    meant = nearest(key, known)
     hint = f"did you mean `{meant}`?" if meant else None
-    if word == "name" and hint is None:
-        hint = "the name is the key"
-    if hint is None and known:
-        hint = f"known here: {', '.join(known)}" if len(known) <= 16 else None
-    return Problem(keys, f"unknown word `{word}`", hint, key=True, meant=meant)
+    if key == "name" and hint is None:
+        hint = "the name is the key of the pipeline or job"
+    if hint is None and known and len(known) <= 16:
+        hint = f"known keys: {', '.join(known)}"
+    return Problem(keys, f"unknown key `{key}`", hint, key=True, meant=meant)
 
 
-def known_words(model: type[Model], keys: Keys) -> Sequence[str]:
-    """The words that may stand at a place of a model."""
+def keys_at(model: type[Model], keys: Keys) -> Sequence[str]:
+    """The keys that are allowed at a path of a model."""
     found: type[Model] | None = model
     for key in keys:
         if found is None:
             return ()
         if isinstance(key, int):
             continue
-        found = _inner(found, str(key))
+        found = _model_of_key(found, str(key))
     if found is None:
         return ()
     if found.__name__ == "Job":
-        return JOB
-    return PIPELINE if found.__name__ == "Pipeline" else words_of(found)
+        return JOB_KEYS
+    return PIPELINE_KEYS if found.__name__ == "Pipeline" else keys_of(found)
 
 
-def _is_part(model: type[Model], keys: Keys) -> bool:
-    """Whether the place is a block of words, rather than a value."""
+def _is_block(model: type[Model], keys: Keys) -> bool:
+    """Whether a path leads to a block (a nested model) rather than to a value."""
     found: type[Model] | None = model
     for key in keys:
         if found is None:
@@ -192,10 +205,10 @@ def _is_part(model: type[Model], keys: Keys) -> bool:
     return found is not None
 
 
-def _inner(model: type[Model], word: str) -> type[Model] | None:
-    """The model that a word's value (or each of its entries) is made of."""
+def _model_of_key(model: type[Model], key: str) -> type[Model] | None:
+    """The model of a key's value, or of the entries of that value."""
     for name, field in model.model_fields.items():
-        if word in (name, field.serialization_alias):
+        if key in (name, field.serialization_alias):
             return _model_in(field.annotation)
     return model
 

@@ -1,6 +1,6 @@
-"""`${name}`: variables that are filled in when the file is read.
+"""Substitution of variables: `${name}`, resolved when the file is read.
 
-`$${` is a plain `${`. Airflow's `{{ … }}` is another language, filled in when a task runs, and is left alone.
+`$${` is an escaped `${`. Airflow templates (`{{ … }}`) are rendered when a task runs and are left unchanged.
 """
 
 from __future__ import annotations
@@ -8,48 +8,60 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.pipeline_file.budget import Budget, size
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
+from airflow_batchemr.pipeline_file.limits import ExpansionLimit, count_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    Report = Callable[[tuple[str | int, ...], Refusal], None]
+
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^{}\n]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*")
-#: Characters of a text with its variables filled in.
+#: Maximum number of characters of a text after substitution.
 _MAX_TEXT = 262_144
 
 
 class Variables:
-    """The variables that a part of a file sees.
+    """The variables that are visible in one part of a file.
 
     Args:
-        values: variables by name; mappings are reached into with `a.b`.
-        budget: what the file may grow into.
+        values: variables by name; `a.b` refers to key `b` of the mapping `a`.
+        limit: counts what the file expands to.
     """
 
-    def __init__(self, values: Mapping[str, Any], budget: Budget) -> None:
+    def __init__(self, values: Mapping[str, Any], limit: ExpansionLimit) -> None:
         self._values = values
         self._resolved: dict[str, Any] = {}
-        self._open: list[str] = []
-        self._budget = budget
+        self._resolving: list[str] = []
+        self._limit = limit
 
     def with_(self, more: Mapping[str, Any]) -> Variables:
-        """These, and some more that come first."""
-        return Variables({**self._values, **more}, self._budget)
+        """A copy with more variables, which take precedence."""
+        return Variables({**self._values, **more}, self._limit)
 
-    def fill(self, value: Any, report: Callable[[tuple[str | int, ...], Refusal], None]) -> Any:
-        """A value with all variables filled in.
+    def substitute(self, value: Any, report: Report) -> Any:
+        """Substitute all variables in a value.
 
         Args:
-            value: any value of the file; it is not changed.
-            report: called with the keys and the refusal for each variable that cannot be filled in.
+            value: any value of the file; it is not modified.
+            report: called with the path and the error of each text that cannot be substituted.
         """
-        return self._fill(value, (), report)
+        return self._substitute(value, (), report)
 
-    def _fill(
-        self, value: Any, keys: tuple[str | int, ...], report: Callable[[tuple[str | int, ...], Refusal], None]
-    ) -> Any:
+    def substitute_or_raise(self, value: Any) -> Any:
+        """Substitute all variables in a value.
+
+        Raises:
+            Refusal: at the first text that cannot be substituted.
+        """
+
+        def report(keys: tuple[str | int, ...], refusal: Refusal) -> None:
+            raise Refusal(refusal.message, refusal.hint, (*keys, *refusal.at))
+
+        return self._substitute(value, (), report)
+
+    def _substitute(self, value: Any, keys: tuple[str | int, ...], report: Report) -> Any:
         if isinstance(value, str):
             if "${" not in value:
                 return value
@@ -59,35 +71,35 @@ class Variables:
                 report(keys, error)
                 return value
         if isinstance(value, dict):
-            return {key: self._fill(item, (*keys, key), report) for key, item in value.items()}
+            return {key: self._substitute(item, (*keys, key), report) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._fill(item, (*keys, place), report) for place, item in enumerate(value)]
+            return [self._substitute(item, (*keys, position), report) for position, item in enumerate(value)]
         return value
 
     def text(self, text: str) -> Any:
-        """A text with its variables filled in; a text that is one variable alone keeps the variable's type.
+        """Substitute the variables in a text; a text that consists of one variable takes the variable's type.
 
         Raises:
-            Refusal: no such variable, or not written as one.
+            Refusal: if a variable is undefined or malformed, or the text becomes too long.
         """
         whole = _VARIABLE.fullmatch(text)
         if whole and not whole[1]:
             value = self.lookup(whole)
-            self._budget.spend(size(value))
+            self._limit.add_values(count_values(value))
             return value
-        made = _VARIABLE.sub(self._replaced, text)
-        if len(made) > _MAX_TEXT:
-            raise Refusal(f"with its variables filled in the text has more than {_MAX_TEXT:,} characters")
-        self._budget.spend(len(made) // 64)
-        return made
+        result = _VARIABLE.sub(self._replacement, text)
+        if len(result) > _MAX_TEXT:
+            raise Refusal(f"the text has more than {_MAX_TEXT:,} characters after substituting its variables")
+        self._limit.add_values(len(result) // 64)
+        return result
 
-    def _replaced(self, match: re.Match[str]) -> str:
+    def _replacement(self, match: re.Match[str]) -> str:
         if match[1]:
             return "${"
         value = self.lookup(match)
         if isinstance(value, dict | list):
             kind = "mapping" if isinstance(value, dict) else "list"
-            raise Refusal(f"`{match[0]}` is a {kind}, and cannot stand inside of a text")
+            raise Refusal(f"`{match[0]}` is a {kind} and cannot be inserted into text")
         if value is None:
             return ""
         return str(value).lower() if isinstance(value, bool) else str(value)
@@ -96,42 +108,42 @@ class Variables:
         """The value of a variable.
 
         Raises:
-            Refusal: as in `text`.
+            Refusal: if it is undefined, malformed, or refers to itself.
         """
         name = match[2].strip()
-        shell = f"`$${match[0][1:]}` stays `{match[0]}` for a shell"
+        escape = f"to pass `{match[0]}` to a shell, write `$${match[0][1:]}`"
         if not match[3] or not _NAME.fullmatch(name):
-            raise Refusal(f"not a variable: {match[0]}", f"a variable is ${{name}}; {shell}")
+            raise Refusal(f"invalid variable: {match[0]}", f"a variable is written ${{name}}; {escape}")
         if name in self._resolved:
             return self._resolved[name]
-        if name in self._open:
-            circle = " → ".join([*self._open[self._open.index(name) :], name])
-            raise Refusal(f"the variables go round in a circle: {circle}")
-        self._open.append(name)
+        if name in self._resolving:
+            cycle = " → ".join([*self._resolving[self._resolving.index(name) :], name])
+            raise Refusal(f"variables refer to each other in a cycle: {cycle}")
+        self._resolving.append(name)
         try:
-            value = self._filled(self._raw(name, shell))
+            value = self._resolve(self._defined_value(name, escape))
         finally:
-            self._open.pop()
+            self._resolving.pop()
         self._resolved[name] = value
         return value
 
-    def _raw(self, name: str, shell: str) -> Any:
+    def _defined_value(self, name: str, escape: str) -> Any:
         value: Any = self._values
         for part in name.split("."):
             if not isinstance(value, dict) or part not in value:
                 if name == "environment":
-                    hint = "choose one with --environment, or with Airflow's [batchemr] environment"
-                    raise Refusal("no environment is chosen, and `${environment}` is its name", hint)
+                    hint = "select one with --environment or Airflow's `[batchemr] environment` setting"
+                    raise Refusal("`${environment}` is undefined because no environment is selected", hint)
                 near = guess(name, [str(key) for key in self._values])
-                raise Refusal(f"no variable `{name}`", f"{near}; {shell}" if near else f"set it under `vars:`; {shell}")
+                raise Refusal(f"undefined variable `{name}`", f"{near or 'define it under `vars:`'}; {escape}")
             value = value[part]
         return value
 
-    def _filled(self, value: Any) -> Any:
+    def _resolve(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.text(value) if "${" in value else value
         if isinstance(value, dict):
-            return {key: self._filled(item) for key, item in value.items()}
+            return {key: self._resolve(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._filled(item) for item in value]
+            return [self._resolve(item) for item in value]
         return value

@@ -1,8 +1,10 @@
-"""The pages: pipelines, runs of one, jobs of a run, attempts of a job, one index. Read only, behind Airflow's login."""
+"""The pages: pipelines, runs of one, jobs of a run, submissions of a job, one index. Read only, behind Airflow's login.
+
+AWS is asked only about submissions whose result is not recorded, with short timeouts, since a person waits.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -14,20 +16,24 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_batchemr.aws.errors import AwsError, classify
+from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
+from airflow_batchemr.aws.retry import INTERACTIVE
 from airflow_batchemr.connections import connection_clients
-from airflow_batchemr.engine.history_reader import index_history, job_history, run_history
+from airflow_batchemr.engine.history import index_history, job_history, run_histories, run_history
 from airflow_batchemr.ledger import Ledger, LedgerError
 from airflow_batchemr.plugin.state_location import configured, state_location_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_batchemr.engine.history import JobHistory
+    from airflow_batchemr.engine.unrecorded import RemoteWorkReader
     from airflow_batchemr.plugin.state_location import StateLocation
+
+    Found = Callable[[Ledger, RemoteWorkReader], dict[str, Any]]
 
 #: Runs that a pipeline's page shows, the newest.
 SHOWN_RUNS = 30
-#: Runs that are read at the same time.
-_THREADS = 8
 #: Nothing is loaded from anywhere, no script runs, and nobody but Airflow's own pages frames them.
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -59,7 +65,7 @@ def pages() -> FastAPI:
 def pipelines(user: GetUserDep) -> HTMLResponse:
     """The pipelines in the configured ledger that the user may see."""
 
-    def found(ledger: Ledger) -> dict[str, Any]:
+    def found(ledger: Ledger, _: RemoteWorkReader) -> dict[str, Any]:
         allowed = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
         names = [name for name in ledger.pipelines() if name in allowed]
         return {"rows": [(name, ledger.runs(name)) for name in names]}
@@ -70,37 +76,60 @@ def pipelines(user: GetUserDep) -> HTMLResponse:
 def pipeline(
     dag_id: str, run_key: str | None = None, job: str | None = None, index: Annotated[int | None, Query(ge=0)] = None
 ) -> HTMLResponse:
-    """A pipeline's last runs; with `run_key` the jobs of that run, with `job` its attempts, with `index` one index."""
+    """A pipeline's last runs; with `run_key` its jobs, with `job` its submissions, with `index` one index."""
     place = state_location_of(dag_id)
     if run_key is None:
-        return _page("runs.html", place, lambda ledger: {"dag_id": dag_id, **_runs(ledger, dag_id)})
-    who = {"dag_id": dag_id, "run_key": run_key}
+        return _page("runs.html", place, lambda ledger, reader: _runs(ledger, reader, dag_id))
     if job is None:
-        return _page("jobs.html", place, lambda ledger: {**who, "jobs": run_history(ledger, dag_id, run_key)})
-    return _page("job.html", place, lambda ledger: {**who, **_job(ledger, dag_id, run_key, job, index)})
+        return _page("jobs.html", place, lambda ledger, reader: _jobs(ledger, reader, dag_id, run_key))
+    return _page("job.html", place, lambda ledger, reader: _job(ledger, reader, (dag_id, run_key, job), index))
 
 
-def _runs(ledger: Ledger, dag_id: str) -> dict[str, Any]:
+def _runs(ledger: Ledger, reader: RemoteWorkReader, dag_id: str) -> dict[str, Any]:
     keys = ledger.runs(dag_id)
     shown = keys[: -SHOWN_RUNS - 1 : -1]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        told = list(threads.map(lambda key: {one.job: one for one in run_history(ledger, dag_id, key)}, shown))
-    names = list(dict.fromkeys(name for row in reversed(told) for name in row))
-    return {"names": names, "rows": list(zip(shown, told, strict=True)), "count": len(keys)}
+    runs = run_histories(ledger, dag_id, shown, reader)
+    names = list(dict.fromkeys(job.job for jobs in reversed(runs) for job in jobs))
+    rows = [(key, {job.job: job for job in jobs}) for key, jobs in zip(shown, runs, strict=True)]
+    return {
+        "dag_id": dag_id,
+        "names": names,
+        "rows": rows,
+        "count": len(keys),
+        "notes": _notes([job for jobs in runs for job in jobs]),
+    }
 
 
-def _job(ledger: Ledger, dag_id: str, run_key: str, job: str, index: int | None) -> dict[str, Any]:
-    found = ledger.job(dag_id, run_key, job)
-    story = job_history(found, job, ["batchemr", "replay", dag_id, run_key, job, "--state", ledger.uri])
-    indices = None if index is None else index_history(found, index)
-    return {"story": story, "uri": found.uri, "index": index, "indices": indices}
+def _jobs(ledger: Ledger, reader: RemoteWorkReader, dag_id: str, run_key: str) -> dict[str, Any]:
+    jobs = run_history(ledger, dag_id, run_key, reader)
+    return {"dag_id": dag_id, "run_key": run_key, "jobs": jobs, "notes": _notes(jobs)}
 
 
-def _page(template: str, place: StateLocation, found: Callable[[Ledger], dict[str, Any]]) -> HTMLResponse:
-    """Fill in a template, or say what kept from reading the ledger."""
+def _job(ledger: Ledger, reader: RemoteWorkReader, who: tuple[str, str, str], index: int | None) -> dict[str, Any]:
+    job = job_history(ledger, *who, replay=["batchemr", "replay", *who, "--state", ledger.uri], reader=reader)
+    indices = None if index is None else index_history(ledger, *who, index=index, reader=reader)
+    return {
+        "dag_id": who[0],
+        "run_key": who[1],
+        "job": job,
+        "notes": _notes([job]),
+        "uri": ledger.job(*who).uri,
+        "index": index,
+        "indices": indices,
+    }
+
+
+def _notes(jobs: list[JobHistory]) -> list[str]:
+    return list(dict.fromkeys(job.note for job in jobs if job.note))
+
+
+def _page(template: str, place: StateLocation, found: Found) -> HTMLResponse:
+    """Fill in a template, or show why the ledger cannot be read."""
     values: dict[str, Any]
     try:
-        values = found(Ledger(connection_clients(place.aws_conn_id, place.region).s3, place.state))
+        clients = connection_clients(place.aws_conn_id, place.region)
+        reader = AnyRemoteWorkReader(clients.with_config(INTERACTIVE))
+        values = found(Ledger(clients.s3, place.state), reader)
         status = 200
     except (LedgerError, AwsError) as error:
         template, values, status = "error.html", {"error": str(error)}, 502

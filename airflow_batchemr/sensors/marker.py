@@ -31,7 +31,8 @@ class S3MarkerSensor(BaseOperator):
         state: state URI of the other pipeline; `[batchemr] state` of Airflow's configuration if not given.
         timeout: seconds to wait at most; no end if not given.
         aws_conn_id: Airflow connection.
-        region: AWS region.
+        region: AWS region; the connection's if not given.
+        region_name: the amazon provider's name for `region`.
         **kwargs: of Airflow's BaseOperator.
     """
 
@@ -48,6 +49,7 @@ class S3MarkerSensor(BaseOperator):
         timeout: float | None = None,
         aws_conn_id: str | None = "aws_default",
         region: str | None = None,
+        region_name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -57,7 +59,7 @@ class S3MarkerSensor(BaseOperator):
         self.state = state
         self.timeout = timeout
         self.aws_conn_id = aws_conn_id
-        self.region = region
+        self.region = region or region_name
 
     def execute(self, context: Context) -> Any:
         """Return the marker's URI where it stands, else wait for it."""

@@ -127,4 +127,12 @@ def jobs_poller(clients: Clients) -> Poller[JobSummary]:
     def same(before: JobSummary | None, after: JobSummary | None) -> bool:
         return (before and before.status) == (after and after.status)
 
-    return Poller(describe, chunk=jobs.DESCRIBE_CHUNK, same=same)
+    policy = settings.engine_policy()
+    return Poller(
+        describe,
+        chunk=jobs.DESCRIBE_CHUNK,
+        same=same,
+        shortest=policy.batch_poll_shortest,
+        longest=policy.batch_poll_longest,
+        patience=policy.refusal_limit,
+    )

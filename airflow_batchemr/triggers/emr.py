@@ -17,6 +17,7 @@ from airflow_batchemr.triggers.emr_live import LiveSteps
 from airflow_batchemr.triggers.missing import MissingWork
 
 if TYPE_CHECKING:
+    from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.poll import Sight
 
 
@@ -75,7 +76,7 @@ class EmrTrigger(LedgerTrigger):
             return self.timed_out()
         clients = shared_clients(self.aws_conn_id, self.region)
         where = (self.aws_conn_id, self.region)
-        poller = shared_poller((*where, "emr"), lambda: EmrPoller(clients))
+        poller = shared_poller((*where, "emr"), lambda: emr_poller(clients))
         created = datetime.fromisoformat(self.created) if self.created else None
         progress = Progress(self.cluster_id, dict(zip(self.step_ids, self.names, strict=True)))
         missing = MissingWork(settings.engine_policy().visibility_grace)
@@ -95,15 +96,17 @@ class EmrTrigger(LedgerTrigger):
                     except (TimeoutError, asyncio.TimeoutError):
                         return self.timed_out()
                     sight = seen[self.cluster_id].value
-                    hidden = sight is None or not sight.hidden.isdisjoint(self.step_ids)
-                    if missing.update(self.cluster_id, visible=not hidden):
+                    if missing.update(self.cluster_id, visible=sight is not None):
                         return self.payload(status="ended", missing=missing.ids)
                     if sight is None:
                         continue
+                    unseen = [missing.update(id_, visible=id_ not in sight.unseen) for id_ in self.step_ids]
+                    if any(unseen):
+                        return self.payload(status="ended", missing=missing.ids)
                     for line in progress.update(sight):
                         self.log.info("%s", line)
                     live.update(sight)
-                    if not hidden and self._over(sight):
+                    if self._over(sight):
                         await live.rest(sight)
                         return self.payload(status="ended")
 
@@ -113,3 +116,9 @@ class EmrTrigger(LedgerTrigger):
         if not self.step_ids:
             return sight.cluster.up
         return all(id_ in sight.steps and sight.steps[id_].ended for id_ in self.step_ids)
+
+
+def emr_poller(clients: Clients) -> EmrPoller:
+    """A poll loop over clusters and their steps, at the configured pace."""
+    policy = settings.engine_policy()
+    return EmrPoller(clients, shortest=policy.emr_poll_shortest, longest=policy.emr_poll_longest)

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.job_runs import JobRun, JobRunTarget
 
-#: Seconds between two looks: shortest, and longest at what does not change.
-SHORTEST, LONGEST = 4.0, 12.0
-
 
 class JobRunTrigger(LedgerTrigger):
     """Waits until a job run has ended; tells its states in the task's log.
@@ -83,4 +80,5 @@ def runs_poller(clients: Clients, target: JobRunTarget) -> Poller[JobRun]:
                     found[run_id] = run
         return found
 
-    return Poller(describe, chunk=100_000, shortest=SHORTEST, longest=LONGEST)
+    policy = settings.engine_policy()
+    return Poller(describe, chunk=100_000, shortest=policy.emr_poll_shortest, longest=policy.emr_poll_longest)

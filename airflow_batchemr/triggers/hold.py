@@ -18,9 +18,6 @@ from airflow_batchemr import settings
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
-#: Seconds that a deferral lasts at least, unless `[batchemr] min_deferral` says otherwise.
-MIN_DEFERRAL = 20.0
-
 
 async def hold_event(trigger: BaseTrigger, deferred_at: float | None) -> None:
     """Wait until the trigger may yield an event that resumes its task; call it right before the `yield`.
@@ -34,21 +31,8 @@ async def hold_event(trigger: BaseTrigger, deferred_at: float | None) -> None:
     """
     if deferred_at is None or trigger.trigger_id is None:  # only a triggerer sets the id
         return
-    minimum = min_deferral()
+    minimum = settings.engine_policy().min_deferral
     left = min(deferred_at + minimum - time.time(), minimum)
     if left > 0:
         trigger.log.info("Resuming the task in %.0f s: a deferral lasts at least %.0f s", left, minimum)
         await asyncio.sleep(left)
-
-
-def min_deferral() -> float:
-    """Seconds that a deferral lasts at least: `[batchemr] min_deferral`.
-
-    Raises:
-        ValueError: the setting is not a number.
-    """
-    text = settings.option("min_deferral")
-    try:
-        return MIN_DEFERRAL if text is None else float(text)
-    except ValueError:
-        raise ValueError(f"[batchemr] min_deferral is not a number of seconds: {text!r}") from None

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_batchemr import settings
 from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
-from airflow_batchemr.aws.poller import PATIENCE, Poller, shared_poller
+from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import connection_clients
 from airflow_batchemr.ledger import CredentialsError, Ledger, LedgerError, NotAllowedError
 from airflow_batchemr.triggers.hold import hold_event
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from airflow_batchemr.aws.clients import Clients
-
-#: A marker costs one GET, so few are looked at a round and rarely: between these many seconds.
-SHORTEST, LONGEST = 5.0, 60.0
 
 
 class S3MarkerTrigger(BaseTrigger):
@@ -99,7 +97,7 @@ class S3MarkerTrigger(BaseTrigger):
                         denied_since = time.monotonic()
                         self.log.warning("%s", value)
                     passing = isinstance(value, NotAllowedError | CredentialsError)
-                    if not passing or time.monotonic() - denied_since >= PATIENCE:
+                    if not passing or time.monotonic() - denied_since >= settings.engine_policy().refusal_limit:
                         return {"status": "denied", "message": str(value)}
         except (TimeoutError, asyncio.TimeoutError):
             return {"status": "timeout"}
@@ -134,4 +132,5 @@ def markers_poller(clients: Clients) -> Poller[str | LedgerError]:
             raise missed[0]
         return found
 
-    return Poller(describe, chunk=20, shortest=SHORTEST, longest=LONGEST)
+    policy = settings.engine_policy()
+    return Poller(describe, chunk=20, shortest=policy.marker_poll_shortest, longest=policy.marker_poll_longest)

@@ -7,13 +7,17 @@ from dataclasses import replace
 
 import boto3
 
+from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.backend import BatchBackend
-from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.loop import Engine
-from airflow_batchemr.ledger import Ledger, Marker
+from airflow_batchemr.engine.single_work import SingleWork
+from airflow_batchemr.ledger import Handle, HandleJob, Ledger, Marker
 
 
 class KilledError(BaseException):
@@ -65,12 +69,12 @@ class Job:
     """One job of a run; each `attempt` of it is a try of Airflow's that may die at any call."""
 
     def __init__(
-        self, state, command, size, *, in_job=False, name="job", after=None, waits_for_children=False, **words
+        self, state, command, size, *, in_job=False, name="job", after=None, waits_for_children=False, **options
     ):
         self.waits_for_children = waits_for_children
         self.after = after
         self.state, self.size, self.in_job = state, size, in_job
-        self.words = BatchWords(queue="default", image="busybox", command=command, **words)
+        self.options = batch_options({"queue": "default", "image": "busybox", "command": command, **options})
         self.identity = JobIdentity(state, "dag", "2026-11-20T000000Z", name, "manual", name)
 
     def ledger(self, through=None):
@@ -80,7 +84,7 @@ class Job:
     def backend(self, through=None, *, rerun_token=None, try_number=1):
         through = through or clients()
         return BatchBackend(
-            options=self.words,
+            options=self.options,
             size=self.size,
             clients=through,
             ledger=self.ledger(through),
@@ -120,6 +124,37 @@ class Job:
                 return step
             prior = step.prior
             time.sleep(0.05)
+
+
+class Prepared(SingleWork):
+    """A backend that submits requests made by the test."""
+
+    def __init__(self, clients, requests):
+        self.clients, self.prepared = clients, requests
+
+    def units(self, state):
+        return IndexSet.union(request.indices for request in self.prepared)
+
+    def done(self, state):
+        return IndexSet()
+
+    def new_submission(self, plan, state):
+        return NewSubmission("batch", self.prepared)
+
+    def start(self, request, sleep):
+        job_id = jobs.submit(self.clients, dict(request.request), sleep=sleep)
+        return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name=request.name, indices=request.indices)])
+
+    def stays(self, submission):
+        return False
+
+
+def submit(clients, ledger, identity, requests):
+    """Claim and submit requests as the next submission of a job."""
+    engine = Engine(Prepared(clients, requests), AnyRemoteWork(clients, ledger, identity), ledger, identity)
+    state = ledger.read()
+    prior = {submission.number for submission in state.submissions}
+    return engine.run(state, state.rerun_token, prior).waits[-1]
 
 
 def eventually(happened, seconds=120):

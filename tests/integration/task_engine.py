@@ -14,8 +14,10 @@ from airflow.sdk.module_loading import import_string
 class Task:
     """One task of a run; `make` builds its operator anew for each try and resume, as Airflow does."""
 
-    def __init__(self, make, *, run_id="manual"):
-        self.make, self.run_id = make, run_id
+    def __init__(self, make, *, run_id="manual", conf=None):
+        self.make, self.run_id, self.conf = make, run_id, conf or {}
+        self.started = None
+        """When the try has begun; None: now."""
 
     def context(self, operator, try_number, clears):
         ti = SimpleNamespace(
@@ -24,11 +26,14 @@ class Task:
             map_index=-1,
             try_number=try_number,
             max_tries=clears,
-            start_date=datetime.now(timezone.utc),
+            start_date=self.started or datetime.now(timezone.utc),
             xcom_push=lambda **_: None,
         )
         run = SimpleNamespace(
-            logical_date=datetime(2026, 11, 20, tzinfo=timezone.utc), run_id=self.run_id, conf={}, partition_key=None
+            logical_date=datetime(2026, 11, 20, tzinfo=timezone.utc),
+            run_id=self.run_id,
+            conf=self.conf,
+            partition_key=None,
         )
         return {"ti": ti, "dag_run": run, "params": {}}
 

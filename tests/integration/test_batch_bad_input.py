@@ -1,37 +1,75 @@
-"""What AWS or the ledger would refuse is told before anything is submitted, and a retry is not wasted on it."""
+"""What AWS or the ledger would refuse is reported before anything is submitted, and no retry is wasted on it."""
 
 from __future__ import annotations
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from tests.integration.test_batch_array import array_dag
 
-CASES = {
+LATE = {
     "no_queue": ({"queue": "nowhere"}, "queue: AWS Batch has no job queue 'nowhere'"),
     "no_definition": ({"image": None, "definition": "nothing:3"}, "definition: AWS Batch has no active job definition"),
     "no_state_bucket": ({"state": "s3://no-such-bucket/x"}, "the state bucket 'no-such-bucket' does not exist"),
     "state_is_no_uri": ({"state": "/tmp/x"}, "state URI '/tmp/x'"),
-    "no_command": ({"command": None}, "command: a Batch job needs one"),
-    "empty_command": ({"command": ""}, "command: a Batch job needs one"),
-    "size_0": ({"array": 0}, "array: a job has 1 to 1,000,000 indices, not 0"),
-    "size_too_large": ({"array": 1_000_001}, "array: a job has 1 to 1,000,000 indices, not 1,000,001"),
-    "reserved_name": ({"env": {"AWS_BATCH_X": "1"}}, "env: 'AWS_BATCH_X'"),
-    "environment_too_large": ({"env": {"BIG": "x" * 8200}}, "8,192 bytes in all"),
-    "timeout_too_short": ({"timeout": 59}, "timeout: AWS Batch takes 60 s or more, not 59 s"),
-    "too_many_attempts": ({"attempts": 11}, "attempts: AWS Batch takes 1 to 10, not 11"),
-    "too_many_rules": ({"retry_on": ["spot", "oom", "pull", "exit:1", "exit:2"]}, "retry_on: AWS Batch takes 5 rules"),
-    "unknown_rule": ({"retry_on": ["sopt"]}, "retry_on: 'sopt' is none of"),
-    "fargate_size": ({"platform": "fargate", "vcpus": 1, "memory": 1000}, "memory: Fargate with 1 vcpus has"),
     "unknown_field": ({"submit": {"jobPriority": 1}}, 'SubmitJob: Unknown parameter in input: "jobPriority"'),
-    "image_and_definition": ({"definition": "there:1"}, "image and definition: give one"),
-    "role_with_definition": ({"image": None, "definition": "there:1", "job_role": "r"}, "job_role: the job definition"),
+    "too_large_with_ours": ({"env": {"BIG": "x" * 8100}}, "8,192 bytes in all"),
+    "rendered_name": ({"env": {"BIG": "{{ 'x' * 9000 }}"}}, "env: the environment has 9,004 bytes"),
+    "rendered_image": ({"image": "{{ '' }}"}, "image: must not be empty"),
+    "rendered_array": ({"array": "{{ 2000000 }}"}, "array: an array has 1 to 1,000,000 indices, not 2,000,000"),
+}
+
+#: What the Dag's own text shows.
+EARLY = {
+    "no_command": ({"command": None}, "command: the command is missing"),
+    "empty_command": ({"command": ""}, "command: the command is empty"),
+    "open_quote": ({"command": "echo 'a"}, "command: the command cannot be split: no closing quotation"),
+    "no_queue_given": ({"queue": None}, "queue: the job queue is missing"),
+    "size_0": ({"array": 0}, "array: an array has 1 to 1,000,000 indices, not 0"),
+    "size_too_large": ({"array": 1_000_001}, "array: an array has 1 to 1,000,000 indices, not 1,000,001"),
+    "size_is_text": ({"array": {"size": "3"}}, "array.size: expected a whole number, not 3"),
+    "reserved_name": ({"env": {"AWS_BATCH_X": "1"}}, "env.AWS_BATCH_X: AWS Batch keeps names"),
+    "environment_too_large": ({"env": {"BIG": "x" * 8200}}, "env: the environment has 8,204 bytes"),
+    "timeout_too_short": ({"timeout": 59}, "timeout: AWS Batch takes a timeout of at least 60 seconds, not 59"),
+    "deadline": ({"deadline": "soon"}, "deadline: expected a duration like 90s, 15m or 2h"),
+    "memory": ({"memory": "8GB"}, "memory[0]: 8GB is 7629.4 MiB, and AWS takes whole MiB; 8GiB was meant?"),
+    "memory_template": ({"memory": "{{ params.memory }}"}, "memory[0]: expected a size like 8GiB or 512MiB"),
+    "vcpus": ({"vcpus": "2"}, "vcpus: expected a number of vCPUs above 0, not 2 (remove the quotes)"),
+    "gpus": ({"gpus": -1}, "gpus: must be at least 1, not -1"),
+    "too_many_attempts": ({"attempts": 11}, "attempts: must be at most 10, not 11"),
+    "too_many_rules": ({"retry_on": ["spot", "oom", "pull", "exit:1", "exit:2"]}, "retry_on: at most 4 causes, not 5"),
+    "unknown_rule": ({"retry_on": ["sopt"]}, "retry_on[0]: expected spot, oom, pull or exit:N, not sopt (did you"),
+    "fargate_size": (
+        {"platform": "fargate", "execution_role": "r", "vcpus": 1, "memory": 1000},
+        "memory[0]: Fargate with 1 vCPUs has no 1000 MiB of memory",
+    ),
+    "fargate_default_size": (
+        {"platform": "fargate", "execution_role": "r", "vcpus": 4},
+        "vcpus: Fargate with 4 vCPUs has no 2048 MiB of memory, the default (write `memory: 8GiB` or more)",
+    ),
+    "image_and_definition": ({"definition": "there:1"}, "image: `image` and `definition` say two things"),
+    "definition_twice": ({"definition": "a", "job_definition": "b"}, "job_definition: as text it is the same as"),
+    "role_with_definition": (
+        {"image": None, "definition": "there:1", "job_role": "r"},
+        "job_role: the job definition there:1 is used as it is",
+    ),
+    "several": ({"gpus": 0, "attempts": 0}, "gpus: must be at least 1, not 0; attempts: must be at least 1, not 0"),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_bad_input_is_told_and_nothing_is_submitted(aws, run_dag, work, name):
-    """The task fails at once, though it has retries, with words that say what is wrong; nothing reaches AWS."""
-    arguments, message = CASES[name]
+@pytest.mark.parametrize("name", EARLY)
+def test_a_wrong_option_fails_when_the_dag_is_parsed(work, name):
+    """With the message that the pipeline file gives."""
+    arguments, message = EARLY[name]
+    with pytest.raises(AirflowFailException) as raised:
+        array_dag(f"early_{name}", work.command("true"), **arguments)
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_bad_input_fails_the_task_and_nothing_is_submitted(aws, run_dag, work, name):
+    """The task fails at once, though it has retries, with the reason; nothing reaches AWS."""
+    arguments, message = LATE[name]
     finished = run_dag(array_dag(f"bad_{name}", work.command("true"), retries=3, **arguments))
     assert {"work": "failed"} == finished.tasks
     assert message in finished.output

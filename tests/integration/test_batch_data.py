@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from airflow_batchemr.aws.batch import index_inputs, submissions
+from airflow_batchemr.aws.batch import index_inputs
 from tests.integration.batch_engine import Job, eventually
 from tests.integration.test_batch_array import array_dag
 
@@ -104,7 +104,7 @@ def test_nothing_found_may_be_allowed(aws, bucket, run_dag, work):
 def test_many_values_are_read_out_of_s3(aws, bucket, run_dag, work, monkeypatch):
     """More than fits into the requests: the program still finds its line, with `aws` in the image."""
 
-    monkeypatch.setattr(index_inputs, "MOST_INLINE", 100)
+    monkeypatch.setattr(index_inputs, "MAX_INLINE", 100)
     rows = [f"row {number} {'x' * 50}" for number in range(5)]
     bucket("many.txt", "\n".join(rows))
     dag = array_dag("many", work.command('printf %s "$BATCHEMR_ROW" > $i'), array={"rows": "s3://data/many.txt"})
@@ -124,9 +124,8 @@ def test_values_that_do_not_fit_one_request_are_spread_over_several(aws, bucket,
     assert 5 == aws.requests()["SubmitJob"]
 
 
-def test_the_job_marks_its_indices_itself(aws, work, tmp_path, monkeypatch):
+def test_the_job_marks_its_indices_itself(aws, work, tmp_path):
     """`markers: in_job`: AWS has forgotten the job, and still what succeeded is known and does not run again."""
-    monkeypatch.setattr(submissions, "INVISIBLE", 0.0)
     job = Job(f"s3://state/{tmp_path.name}", work.command("[ $i != 1 ] || [ -e mended ] || exit 1"), 3, in_job=True)
     job.step()
     (open_,) = job.ledger().read().open_submissions
@@ -134,7 +133,7 @@ def test_the_job_marks_its_indices_itself(aws, work, tmp_path, monkeypatch):
     describe = aws.client("batch").describe_jobs
     eventually(lambda: describe(jobs=[parent.job_id])["jobs"][0]["status"] == "FAILED")
     aws.faults.forget(parent.job_id)
-    failed = job.try_()
+    failed = job.try_(missing=[parent.job_id])
     assert {1: "AWS Batch no longer knows the job"} == {one.index: one.reason for one in failed.failures}
     (work.folder / "mended").touch()
     assert job.try_(try_number=2) is None

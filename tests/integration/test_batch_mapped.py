@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 
-from airflow.sdk import DAG
+import pytest
+from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_batchemr.operators.batch import BatchArrayOperator
+from airflow_batchemr import (
+    BatchArrayOperator,
+    EmrCreateClusterOperator,
+    EmrJobRunOperator,
+    EmrStepsOperator,
+    EmrTerminateClusterOperator,
+    EphemeralEmrOperator,
+    S3MarkerSensor,
+)
+
+OPERATORS = [
+    BatchArrayOperator,
+    EmrCreateClusterOperator,
+    EmrJobRunOperator,
+    EmrStepsOperator,
+    EmrTerminateClusterOperator,
+    EphemeralEmrOperator,
+    S3MarkerSensor,
+]
 
 
 def mapped_dag(dag_id, work, script="true", **arguments):
@@ -43,3 +64,119 @@ def test_one_map_index_that_failed_runs_again_alone(aws, run_dag, work):
     (work.folder / "mended").touch()
     assert {f"work.{index}": "success" for index in range(3)} == run_dag(dag).tasks
     assert Counter({"a": 1, "b": 2, "c": 1}) == names(work)
+
+
+def expanded(dag_id, work, partial, **expand):
+    with DAG(dag_id, schedule=None) as dag:
+        partial = {"image": "busybox", "command": work.command("true"), **partial}
+        BatchArrayOperator.partial(task_id="work", **partial).expand(**expand)
+    return dag
+
+
+def submitted(aws, dag_id):
+    """SubmitJob requests of a Dag's jobs, in the order of their names."""
+    queues = aws.client("batch").describe_job_queues()["jobQueues"]
+    names = [
+        one["jobId"]
+        for queue in queues
+        for status in ("SUCCEEDED", "FAILED")
+        for one in aws.client("batch").list_jobs(jobQueue=queue["jobQueueName"], jobStatus=status)["jobSummaryList"]
+    ]
+    jobs = aws.client("batch").describe_jobs(jobs=names)["jobs"] if names else []
+    return sorted(
+        (job for job in jobs if job["tags"].get("batchemr:dag_id") == dag_id),
+        key=lambda job: job["tags"]["batchemr:job"],
+    )
+
+
+def test_options_are_mapped_with_the_values_of_the_file(aws, run_dag, work):
+    """Units, short forms and text commands mean in `expand` what they mean everywhere."""
+    dag = expanded("mapped_values", work, {"queue": "default"}, memory=["1GiB", [512, "2GiB"]])
+    assert {"work.0": "success", "work.1": "success"} == run_dag(dag).tasks
+    sizes = [
+        [one["value"] for one in job["container"]["resourceRequirements"] if one["type"] == "MEMORY"]
+        for job in submitted(aws, "mapped_values")
+    ]
+    assert [["1024"], ["512"]] == sizes
+
+
+@pytest.mark.parametrize(
+    ("partial", "worker_queue"),
+    [
+        ({"queue": "default"}, "default"),
+        ({"job_queue": "default"}, "default"),
+        ({"job_queue": "default", "queue": "workers"}, "workers"),
+        ({"queue": "default", "worker_queue": "workers"}, "workers"),
+        ({"job_queue": "default", "worker_queue": "workers"}, "workers"),
+    ],
+)
+def test_the_batch_queue_and_the_worker_queue_stay_apart(aws, run_dag, work, partial, worker_queue):
+    """A task in the worker queue of the name of a Batch queue would be queued for ever."""
+    dag = expanded("mapped_queues", work, partial, array=[1, 2])
+    assert worker_queue == dag.get_task("work").queue
+    assert {"work.0": "success", "work.1": "success"} == run_dag(dag).tasks
+
+
+def test_the_worker_queue_of_default_args_is_airflows(aws, run_dag, work):
+    """As for every other operator."""
+    with DAG("mapped_defaults", schedule=None, default_args={"queue": "workers"}) as dag:
+        given = {"image": "busybox", "job_queue": "default", "command": work.command("true")}
+        BatchArrayOperator(task_id="alone", **given)
+        BatchArrayOperator.partial(task_id="work", **given).expand(array=[1])
+    assert ["workers", "workers"] == [dag.get_task(name).queue for name in ("alone", "work")]
+    assert {"alone": "success", "work.0": "success"} == run_dag(dag).tasks
+
+
+def test_job_queues_are_mapped(aws, run_dag, work):
+    """`job_queue`, for `queue` is Airflow's own here."""
+    dag = expanded("mapped_job_queues", work, {}, job_queue=["default", "default"])
+    assert {"work.0": "success", "work.1": "success"} == run_dag(dag).tasks
+    with pytest.raises(TypeError, match=r"give job_queue=\[…\]"):
+        expanded("mapped_queue", work, {}, queue=["default"])
+
+
+def test_a_wrong_option_of_partial_fails_when_the_dag_is_parsed(work):
+    """Not first when the task runs."""
+    with pytest.raises(AirflowFailException, match="gpus: must be at least 1, not -1"):
+        expanded("mapped_wrong", work, {"queue": "default", "gpus": -1}, array=[1])
+    with pytest.raises(TypeError, match=r"does not take container_overrides \(give command="):
+        expanded("mapped_wrong", work, {"queue": "default", "container_overrides": {}}, array=[1])
+
+
+def test_a_wrong_option_of_expand_fails_its_map_index_without_a_retry(aws, run_dag, work):
+    """The others run."""
+    dag = expanded("mapped_bad", work, {"queue": "default", "retries": 3, "retry_delay": 0}, memory=["1GiB", "8GB"])
+    finished = run_dag(dag)
+    assert {"work.0": "success", "work.1": "failed"} == finished.tasks
+    assert "memory[0]: 8GB is 7629.4 MiB" in finished.output
+    assert 1 == aws.requests()["SubmitJob"]
+
+
+def test_a_mapped_definition_may_have_the_providers_name(aws, run_dag, work):
+    """`job_definition` as text."""
+    requirements = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}]
+    properties = {"image": "busybox", "resourceRequirements": requirements}
+    aws.client("batch").register_job_definition(
+        jobDefinitionName="etl", type="container", containerProperties=properties
+    )
+    dag = expanded("mapped_definition", work, {"queue": "default", "image": None}, job_definition=["etl", "etl:1"])
+    assert {"work.0": "success", "work.1": "success"} == run_dag(dag).tasks
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.__name__)
+def test_no_other_argument_is_airflows(operator):
+    """Under `partial` Airflow keeps its own arguments for the scheduler: an argument of that name would be both."""
+    airflow = set(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}
+    classes = operator.mro()[: operator.mro().index(BaseOperator)]
+    ours = {
+        name for one in classes if "__init__" in vars(one) for name in inspect.signature(one.__init__).parameters
+    } - {"self", "kwargs"}
+    assert ({"queue"} if operator is BatchArrayOperator else set()) == ours & airflow
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.__name__)
+def test_no_argument_hides_an_attribute_of_airflow(operator):
+    """Each argument is an attribute of the operator."""
+    classes = operator.mro()[: operator.mro().index(BaseOperator)]
+    ours = {name for one in classes if "__init__" in vars(one) for name in inspect.signature(one.__init__).parameters}
+    assert {"queue"} >= {name for name in ours if hasattr(BaseOperator, name)} - {"self"}

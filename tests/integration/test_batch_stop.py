@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_batchemr.engine.waiters import attach
+from airflow_batchemr import settings
+from airflow_batchemr.engine.policy import Policy
+from airflow_batchemr.engine.waiters import record_waiter
 from airflow_batchemr.ledger import LedgerError
-from airflow_batchemr.triggers import stopping
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
 from tests.integration import batch_engine
 from tests.integration.batch_engine import Job, clients, eventually
@@ -31,13 +32,13 @@ def deferred(job, work, *, try_number=1, clears=0):
     step = job.step(try_number=try_number)
     eventually(lambda: set(work.ran()) == {0, 1, 2, 3})
     identity = replace(job.identity, try_number=try_number, max_tries=clears)
-    attach(job.ledger(), identity, [submission.number for submission in step.waits])
+    record_waiter(job.ledger(), identity, [submission.number for submission in step.waits])
     return BatchJobsTrigger(
         jobs={one.job_id: one.indices.text() for submission in step.waits for one in submission.handle.jobs},
         size=4,
         identity=identity.values(),
         submissions=[submission.number for submission in step.waits],
-        before=sorted(step.before),
+        prior=sorted(step.prior),
         aws_conn_id=None,
     )
 
@@ -60,7 +61,7 @@ def test_a_person_who_acts_on_the_task_stops_the_job(aws, job, work, state):
 
 def test_the_job_is_stopped_though_the_ledger_is_out_of_reach(aws, job, work, monkeypatch):
     """S3 refuses all the time, and Airflow asks once: the job is ended by its id; the next try runs the rest."""
-    monkeypatch.setattr(stopping, "DENIED_FOR", 0.1)
+    monkeypatch.setattr(settings, "engine_policy", lambda: Policy(refusal_limit=0.1))
     trigger = deferred(job, work)
     aws.faults.refuse("ListObjectsV2", times=2)
     with pytest.raises(LedgerError):

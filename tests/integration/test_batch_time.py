@@ -9,9 +9,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from airflow_batchemr.aws.batch.advance import Step
 from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.engine.waiters import attach
+from airflow_batchemr.engine.outcome import Outcome
+from airflow_batchemr.engine.waiters import record_waiter
 from airflow_batchemr.ledger import Ledger, Submission
 from airflow_batchemr.ledger.state import derive
 from airflow_batchemr.operators.batch import BatchArrayOperator
@@ -36,9 +36,9 @@ def test_past_its_deadline_a_job_is_stopped_also_while_deferred(aws, run_dag, wo
     dag = array_dag("deadline", work.command("[ $i = 0 ] || [ -e go ] || sleep 300"), array=2, deadline=6, retries=2)
     finished = run_dag(dag)
     assert {"work": "failed"} == finished.tasks
-    assert "The deadline of 6 s since the first submission is over" in finished.output
+    assert "The deadline of 6 s from the first submission has passed" in finished.output
     eventually(lambda: statuses(aws, "deadline")[0][0] == "FAILED")
-    assert "the deadline is over" in statuses(aws, "deadline")[0][1]
+    assert "the deadline has passed" in statuses(aws, "deadline")[0][1]
     (work.folder / "go").touch()
     longer = array_dag("deadline", work.command("[ $i = 0 ] || [ -e go ] || sleep 300"), array=2, deadline=600)
     assert {"work": "success"} == run_dag(longer).tasks
@@ -81,19 +81,18 @@ def test_a_job_that_does_not_start_is_explained_while_it_waits(aws, full, run_da
     assert 1 == finished.output.count("and does not start: it is number 1 of its queue")
 
 
-def test_a_job_that_aws_has_forgotten_is_told_and_the_next_try_runs_it(aws, work, tmp_path, monkeypatch):
-    """DescribeJobs does not return it: the try ends with an error that says so, and does not poll for ever."""
-    from airflow_batchemr.aws.batch import submissions
-
-    monkeypatch.setattr(submissions, "INVISIBLE", 0.0)
+def test_a_job_that_aws_has_forgotten_is_reported_and_a_later_try_runs_it(aws, work, tmp_path):
+    """DescribeJobs does not return it: after the grace period the try fails and says so, and starts nothing."""
     job = Job(f"s3://state/{tmp_path.name}", work.command("true"), 2)
     job.step()
     (open_,) = job.ledger().read().open_submissions
     (parent,) = open_.handle.jobs
     eventually(lambda: ended(aws, parent.job_id))
     aws.faults.forget(parent.job_id)
-    failed = job.try_()
-    assert "fail" == failed.action
+    waiting = job.step(try_number=1)
+    assert ("wait", "not_visible") == (waiting.action, waiting.observations[1].status)
+    failed = job.try_(prior=waiting.prior, missing=[parent.job_id])
+    assert ("fail", True) == (failed.action, failed.lost)
     assert {"AWS Batch no longer knows the job"} == {failure.reason for failure in failed.failures}
     assert job.try_(try_number=2) is None
     assert Counter({0: 2, 1: 2}) == work.ran()
@@ -108,7 +107,7 @@ def test_a_clear_gives_the_deadline_anew(aws, state, max_tries, counts):
     operator = BatchArrayOperator(task_id="work", queue="default", image="busybox", command="true", deadline=60)
     first = JobIdentity(state, "dag", "key", "work", "run", "work", max_tries=1)
     operator.ledger = Ledger(clients().s3, state).job("dag", "key", "work")
-    attach(operator.ledger, first, [1])
+    record_waiter(operator.ledger, first, [1])
     operator.identity = replace(first, try_number=2, max_tries=max_tries)
-    step = Step("wait", frozenset({1}), found)
-    assert hours[counts].timestamp() + 60 == operator._deadline(step)
+    outcome = Outcome("wait", found, frozenset({1}))
+    assert hours[counts].timestamp() + 60 == operator._due({"ti": None}, outcome)

@@ -7,15 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_batchemr.aws.batch import advance
-from airflow_batchemr.aws.batch.submissions import LOOKS, BatchSubmissions, StoppedError
+from airflow_batchemr.aws.batch.backend import BatchBackend
 from airflow_batchemr.aws.errors import InvalidRequest, Refused
 from airflow_batchemr.core import arrays
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.engine.decide import Decision, SubmissionPlan, decide
+from airflow_batchemr.engine import loop
+from airflow_batchemr.engine.backend import SubmissionPlan
+from airflow_batchemr.engine.decide import Decision, decide
+from airflow_batchemr.engine.loop import StoppedError
+from airflow_batchemr.engine.policy import DEFAULT
+from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.ledger import JobLedger
 from airflow_batchemr.ledger.errors import LedgerUnavailableError
-from tests.integration.batch_engine import Job, clients, eventually
+from tests.integration.batch_engine import Job, eventually
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_a_job_that_cannot_be_looked_for_is_not_given_up(aws, job, work):
     assert [None] == [submission.handle for submission in step.waits]
     aws.faults.clear()
     (work.folder / "go").touch()
-    assert job.try_(before=step.before) is None
+    assert job.try_(prior=step.prior) is None
     assert Counter(range(2)) == work.ran()
 
 
@@ -50,14 +54,10 @@ def test_a_killed_task_ends_a_job_whose_answer_was_lost(aws, job, monkeypatch):
     aws.faults.plan("SubmitJob", "drop")
     aws.faults.plan("ListJobs", "refuse")
     killed = []
-    submissions = BatchSubmissions(
-        clients(),
-        job.ledger(),
-        job.identity,
-        sleep=lambda seconds: killed.append(seconds) if seconds in LOOKS else None,
-        stopping=lambda: bool(killed),
-    )
-    monkeypatch.setattr(job, "submissions", lambda *_: submissions)
+    engine = job.engine()
+    engine.sleep = lambda seconds: killed.append(seconds) if seconds in DEFAULT.find_pauses else None
+    engine.stopping = lambda: bool(killed)
+    monkeypatch.setattr(job, "engine", lambda *_, **__: engine)
     with pytest.raises(StoppedError):
         job.step()
     eventually(lambda: running(aws) == 0)
@@ -69,21 +69,21 @@ def test_all_jobs_are_ended_before_anything_else_is_looked_for(aws, job, monkeyp
     state = two_attempts(job, monkeypatch)
     aws.faults.plan("DescribeJobQueues", "refuse", times=100)
     with pytest.raises(Refused):
-        job.submissions().stop(state.open_submissions, "cleared", by="try 1")
+        stop(job.ledger(), job.engine().remote, state.open_submissions, "cleared", by="try 1")
     eventually(lambda: running(aws) == 0)
 
 
 def test_jobs_are_ended_although_the_word_cannot_be_left(aws, job, monkeypatch):
     """S3 is out of reach: the jobs are ended, and their own status says that it was on purpose."""
     state = two_attempts(job, monkeypatch)
-    submissions = job.submissions()
+    ledger = job.ledger()
 
     def unreachable(*_):
         raise LedgerUnavailableError("PutObject", "s3://state", "no answer")
 
-    monkeypatch.setattr(submissions._ledger, "request_stop", unreachable)
+    monkeypatch.setattr(ledger, "request_stop", unreachable)
     with pytest.raises(LedgerUnavailableError):
-        submissions.stop(state.open_submissions, "cleared", by="try 1")
+        stop(ledger, job.engine().remote, state.open_submissions, "cleared", by="try 1")
     eventually(lambda: running(aws) == 0)
 
 
@@ -91,7 +91,7 @@ def two_plans(monkeypatch):
     """An attempt an index, as where their memory differs."""
     plans = [SubmissionPlan(number, IndexSet.of([number - 1])) for number in (1, 2)]
     first = [Decision("claim", claims=plans)]
-    monkeypatch.setattr(advance, "decide", lambda *args, **more: first.pop() if first else decide(*args, **more))
+    monkeypatch.setattr(loop, "decide", lambda *args, **more: first.pop() if first else decide(*args, **more))
 
 
 def two_attempts(job, monkeypatch):
@@ -107,9 +107,9 @@ def test_what_runs_is_waited_for_when_the_next_claim_is_refused(aws, job, work, 
     aws.faults.plan("SubmitJob", "refuse", after=1)
     step = job.step()
     assert ("wait", [1]) == (step.action, [submission.number for submission in step.waits])
-    assert "batch:SubmitJob" in str(step.hindered)
+    assert "batch:SubmitJob" in str(step.blocked)
     (work.folder / "go").touch()
-    step = job.try_(before=step.before)
+    step = job.try_(prior=step.prior)
     assert [(1, "refused")] == [(failure.index, failure.cause) for failure in step.failures]
     assert "batch:SubmitJob" in step.failures[0].reason
     assert 2 == aws.requests()["SubmitJob"]
@@ -120,19 +120,19 @@ def test_what_runs_is_waited_for_when_the_next_claim_is_refused(aws, job, work, 
 def test_what_runs_is_waited_for_when_the_queue_is_closed(aws, job, work, monkeypatch):
     """What the next attempt needs is gone before the claim: the job fails of it when nothing of it runs any more."""
     two_plans(monkeypatch)
-    requests = job.requests
+    new_submission = BatchBackend.new_submission
 
-    def closed(through, ledger, identity, plan, rerun_token):
+    def closed(self, plan, state):
         if plan.number > 1:
             raise InvalidRequest("queue: the job queue 'default' is disabled")
-        return requests(through, ledger, identity, plan, rerun_token)
+        return new_submission(self, plan, state)
 
-    monkeypatch.setattr(job, "requests", closed)
+    monkeypatch.setattr(BatchBackend, "new_submission", closed)
     step = job.step()
     assert ("wait", [1]) == (step.action, [submission.number for submission in step.waits])
     (work.folder / "go").touch()
     with pytest.raises(InvalidRequest, match="disabled"):
-        job.try_(before=step.before)
+        job.try_(prior=step.prior)
     assert [0] == list(job.ledger().read().done)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_batchemr.engine.waiters import attach, cleared
+from airflow_batchemr.engine.waiters import cleared, record_waiter
 from tests.integration.batch_engine import Job
 
 
@@ -15,7 +15,7 @@ def waiting(aws, work, tmp_path):
     """A job whose only attempt try 1 waits for, before any clear."""
     job = Job(f"s3://state/{tmp_path.name}", work.command("while [ ! -e go ]; do sleep 0.1; done"), 1)
     job.step()
-    attach(job.ledger(), job.identity, [1])
+    record_waiter(job.ledger(), job.identity, [1])
     yield job
     (work.folder / "go").touch()
 
@@ -33,10 +33,16 @@ def test_a_retry_without_a_clear_goes_on_waiting(waiting):
 def test_a_retry_after_the_clear_goes_on_waiting(waiting):
     """The try after the clear has waited for the attempt itself, and crashed: the clear is heeded already."""
     after = replace(waiting.identity, try_number=2, max_tries=1)
-    attach(waiting.ledger(), after, [1])
+    record_waiter(waiting.ledger(), after, [1])
     assert not cleared(waiting.ledger(), replace(after, try_number=3), [1])
 
 
 def test_an_attempt_that_nobody_has_waited_for_goes_on(waiting):
     """Whoever submitted it died before waiting: a clear does not say that its work is unwanted."""
     assert not cleared(waiting.ledger(), replace(waiting.identity, try_number=2, max_tries=1), [2])
+
+
+def test_another_run_of_the_same_date_is_no_clear(waiting):
+    """A run that is deleted and triggered again has tries of its own: its crash is not taken for a clear."""
+    again = replace(waiting.identity, run_id="manual__again", try_number=2, max_tries=1)
+    assert not cleared(waiting.ledger(), again, [1])

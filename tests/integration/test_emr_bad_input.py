@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEmrOperator
 
@@ -12,17 +15,17 @@ GROUPS = {"master": {"type": "m5.xlarge"}}
 FLEETS = {"fleets": {"master": {"types": ["m5.xlarge"], "on_demand": 1}}}
 #: name: options of the cluster, steps, a part of the message
 CASES = {
-    "groups_and_fleets": ({**GROUPS, **FLEETS}, ["x"], "cannot be mixed: `fleets` and `master`"),
+    "groups_and_fleets": ({**GROUPS, **FLEETS}, ["x"], "`fleets` and `master` cannot be combined"),
     "no_core_to_scale": (
         {**GROUPS, "managed_scaling": {"minimum": 1, "maximum": 2}},
         ["x"],
         "nothing to scale without a `core` group",
     ),
-    "task_without_core": ({**GROUPS, "task": {"type": "m5.xlarge"}}, ["x"], "a `task` group needs a `core` group"),
+    "task_without_core": ({**GROUPS, "task": {"type": "m5.xlarge"}}, ["x"], "a `task` group requires a `core` group"),
     "bid_no_number": (
         {"type": "m5.xlarge", "instances": 3, "market": "spot", "bid": "cheap"},
         ["x"],
-        "a bid is a price in dollars an hour like 0.07, not cheap",
+        "expected a price in dollars per hour such as 0.07, not cheap",
     ),
     "unknown_application": (
         {"type": "m5.xlarge", "applications": ["Sparc"]},
@@ -54,11 +57,30 @@ CASES = {
         [{"spark": {**SPARK, "python_env": "s3://state/none.tar.gz"}}],
         "there is no s3://state/none.tar.gz",
     ),
-    "names_another": ({"cluster_id": "j-1234"}, ["x"], "names a cluster that is there"),
+    "names_another": ({"cluster_id": "j-1234"}, ["x"], "it names an existing cluster"),
+}
+#: Those that the Dag's own text shows.
+EARLY = {
+    "groups_and_fleets",
+    "task_without_core",
+    "bid_no_number",
+    "no_steps",
+    "empty_command",
+    "no_type",
+    "unknown_word",
+    "names_another",
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", sorted(EARLY))
+def test_a_wrong_option_fails_when_the_dag_is_parsed(name):
+    """With the message that the pipeline file gives."""
+    cluster, steps, message = CASES[name]
+    with pytest.raises(AirflowFailException, match=re.escape(message)):
+        EphemeralEmrOperator(task_id="work", cluster=cluster, steps=steps)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - EARLY))
 def test_bad_input_fails_the_task_before_a_cluster_starts(aws, run_dag, name):
     """At once, although it has retries; nothing is claimed."""
     cluster, steps, message = CASES[name]

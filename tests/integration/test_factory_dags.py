@@ -59,7 +59,7 @@ def test_a_broken_pipeline_hides_no_other(bag_of):
     )
     assert {"first", "third", "fourth"} == set(bag.dags)
     (error,) = bag.import_errors.values()
-    assert "a.yaml:4:3: error: unknown word `schedul`" in error
+    assert "a.yaml:4:3: error: unknown key `schedul`" in error
     assert "b.yaml:2:" in error
 
 
@@ -74,7 +74,7 @@ def test_the_dag_processor_gets_the_error_under_the_pipeline_files_own_name(bag_
     assert bag.import_errors == {}
     assert {"good", "fine"} == {dag.dag_id for dag in serialized}
     assert list(errors) == ["sub/b.yaml"]
-    assert "b.yaml:4:3: error: unknown word `schedul`" in errors["sub/b.yaml"]
+    assert "b.yaml:4:3: error: unknown key `schedul`" in errors["sub/b.yaml"]
 
 
 def test_one_name_in_two_files_is_an_error_that_keeps_the_first(bag_of):
@@ -99,7 +99,7 @@ def test_the_one_dag_asked_for_tells_its_own_mistakes(bag_of, asked_for):
     bag = bag_of({"a.yaml": GOOD.format("first") + "second:\n  schedul: '@daily'\n"})
     assert bag.dags == {}
     (error,) = bag.import_errors.values()
-    assert "a.yaml:4:3: error: unknown word `schedul`" in error
+    assert "a.yaml:4:3: error: unknown key `schedul`" in error
 
 
 def test_two_parses_give_the_same_bytes(tmp_path):
@@ -182,8 +182,8 @@ def test_build_dags_raises_all_mistakes(tmp_path, airflow_db):
     (tmp_path / "p.yaml").write_text("a:\n  schedul: x\nb:\n  tag: x\n")
     with pytest.raises(PipelineFileError) as raised:
         build_dags(tmp_path / "p.yaml")
-    assert "unknown word `schedul`" in str(raised.value)
-    assert "unknown word `tag`" in str(raised.value)
+    assert "unknown key `schedul`" in str(raised.value)
+    assert "unknown key `tag`" in str(raised.value)
 
 
 @pytest.mark.parametrize(

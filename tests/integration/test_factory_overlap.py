@@ -10,7 +10,7 @@ import pendulum
 import pytest
 
 from airflow_batchemr.ledger import Ledger
-from tests.integration.batch_engine import eventually
+from tests.integration.batch_engine import eventually, submit
 
 OLD, OLD_KEY = pendulum.datetime(2026, 11, 19), "2026-11-19T000000Z"
 
@@ -62,7 +62,6 @@ def overlapping(tmp_path, work):
 
 def running_job(aws, state, dag_id, *, key=OLD_KEY, run_id="old", command=("sleep", "300")):
     """A job of the earlier run that really runs on AWS, claimed in the ledger."""
-    from airflow_batchemr.aws.batch.submissions import BatchSubmissions
     from airflow_batchemr.aws.clients import boto3_clients
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.engine.job_identity import JobIdentity
@@ -81,10 +80,7 @@ def running_job(aws, state, dag_id, *, key=OLD_KEY, run_id="old", command=("slee
     identity = JobIdentity(state, dag_id, key, dag_id, run_id, dag_id)
     name = identity.submission_name(1)
     request = {"jobName": name, "jobQueue": "default", "jobDefinition": definition["jobDefinitionArn"]}
-    found = jobs.read()
-    started = BatchSubmissions(clients, jobs, identity).start(
-        1, [Request(name=name, indices=IndexSet.range(1), request=request)], found, None
-    )
+    started = submit(clients, jobs, identity, [Request(name=name, indices=IndexSet.range(1), request=request)])
     return started.handle.jobs[0].job_id
 
 

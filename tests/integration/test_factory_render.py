@@ -122,8 +122,9 @@ def test_a_whole_number_of_vcpus_is_written_as_one(tmp_path):
     batch = (
         "{image: 'a:1', queue: q, command: x, vcpus: %s, platform: fargate, execution_role: 'arn:aws:iam::1:role/x'}"
     )
+    sizes = ("2, memory: 4GiB", "2.0, memory: 4GiB", "0.25")
     file = tmp_path / "p.yaml"
-    file.write_text("".join(f"p{n}: {{batch: {batch % size}}}\n" for n, size in enumerate(("2", "2.0", "0.25"))))
+    file.write_text("".join(f"p{n}: {{batch: {batch % size}}}\n" for n, size in enumerate(sizes)))
     text = CliRunner().invoke(app, [str(file)]).output
     assert re.findall(r"vcpus=(\S+),", text) == ["2", "2", "0.25"]
 
@@ -135,7 +136,7 @@ def test_a_file_with_mistakes_is_not_rendered(tmp_path):
     (tmp_path / "p.yaml").write_text("p:\n  schedul: x\n")
     result = CliRunner().invoke(app, [str(tmp_path / "p.yaml"), "-o", str(tmp_path / "p.py")])
     assert result.exit_code == 1
-    assert "p.yaml:2:3: error: unknown word `schedul`" in result.output
+    assert "p.yaml:2:3: error: unknown key `schedul`" in result.output
     assert not (tmp_path / "p.py").exists()
 
 

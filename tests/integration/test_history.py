@@ -1,4 +1,4 @@
-"""`batchemr history`: what has run, told out of the ledger alone."""
+"""`batchemr history`: what has run, from the ledger, and from AWS only where a result is not recorded."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import json
 import os
 import textwrap
 
+import boto3
 import pytest
+from airflow.sdk import DAG
 from typer.testing import CliRunner
 
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.ledger import Intent, Ledger, Marker, Request
+from airflow_batchemr.ledger import Handle, HandleJob, Intent, Ledger, Marker, Request
+from airflow_batchemr.operators.batch import BatchArrayOperator
+from airflow_batchemr.operators.emr import EphemeralEmrOperator
+from tests.integration.batch_engine import eventually
+from tests.integration.task_engine import Task
 
 KEY = "2026-11-20T000000Z"
 
@@ -77,13 +83,13 @@ def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
 
     head, first, *failure, second = batchemr("nightly", KEY, "split").split("\n\n")
     assert head.startswith(f"nightly {KEY} split: succeeded, 4/4 done, marked 20")
-    assert first.startswith("attempt 1: failed after ")
+    assert first.startswith("submission 1: failed after ")
     assert "default" == facts(first)["queue"]
     assert "etl:1.4" == facts(first)["image"]
     assert "exit 65" in facts(first)["command"]
     assert failure[0].startswith("  1 of 4 indices failed; 3 are done and will not run again")
     assert f"batchemr replay nightly {KEY} split" in failure[1]
-    assert "attempt 2: succeeded after" in second
+    assert "submission 2: succeeded after" in second
     assert "(indices 2)" in facts(second)["Batch job"]
 
     before, after = (facts(block) for block in batchemr("nightly", KEY, "split", "--index", "2").split("\n\n"))
@@ -123,12 +129,131 @@ def test_an_emr_job_is_told_with_its_steps_and_the_cause_that_stood_in_its_logs(
     assert "no-such-tool: not found" in batchemr("told", KEY, "told")
 
 
+@pytest.fixture
+def false_failure(aws, work):
+    """`false_failure(script)`: a worker submits an array of 4 and is given up; nobody records how the array ends."""
+
+    def run(script="true"):
+        task = Task(
+            lambda: BatchArrayOperator(
+                task_id="work", queue="default", image="busybox", command=work.command(script), array=4
+            )
+        )
+        trigger = task.begin()
+        assert hasattr(trigger, "run")
+        batch = aws.client("batch")
+        (job,) = ledger().job("dag", KEY, "work").history().submissions[0].handle.jobs
+        eventually(lambda: batch.describe_jobs(jobs=[job.job_id])["jobs"][0]["status"] in {"SUCCEEDED", "FAILED"})
+        aws.reset_requests()
+        return task
+
+    return run
+
+
+def ledger():
+    return Ledger(boto3.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"])
+
+
+def records():
+    """All objects of the ledger."""
+    found = boto3.client("s3").list_objects_v2(Bucket="state").get("Contents", [])
+    return {one["Key"]: one["ETag"] for one in found}
+
+
+def test_a_success_that_airflow_did_not_record_is_shown(aws, false_failure, work):
+    """At each level, with what to do; nothing is written, and the next try records it without running anything."""
+    task = false_failure()
+    before = records()
+    assert [["run", "work"], [KEY, "succeeded", "(not", "recorded)", "4/4"]] == columns(batchemr("dag"))
+    assert ["work", "succeeded", "(not", "recorded)", "4/4", "1"] == columns(batchemr("dag", KEY))[1][:6]
+    head, submission = batchemr("dag", KEY, "work").split("\n\n")
+    assert f"dag {KEY} work: succeeded (not recorded), 4/4 done" in head
+    assert submission.startswith("submission 1: succeeded (not recorded) after ")
+    assert "SUCCEEDED 4" == facts(submission)["state on AWS"]
+    assert facts(submission)["recorded"].startswith("no. If the Airflow task has ended, clear it: the next try records")
+    index = facts(batchemr("dag", KEY, "work", "--index", "2"))
+    assert ("succeeded", "0") == (index["outcome"], index["exit code"])
+    assert before == records()
+    assert not {"SubmitJob", "TerminateJob", "PutObject"} & set(aws.requests())
+
+    assert "running" == columns(batchemr("dag", "--ledger-only"))[1][1]
+    task.try_(try_number=2)
+    assert [KEY, "succeeded", "4/4"] == columns(batchemr("dag"))[1]
+    assert {0: 1, 1: 1, 2: 1, 3: 1} == work.ran()
+
+
+def test_a_failure_that_airflow_did_not_record_is_shown_with_its_report(false_failure):
+    """As it will be recorded."""
+    false_failure('[ "$i" != 2 ] || exit 65')
+    shown = batchemr("dag", KEY, "work")
+    assert "submission 1: failed (not recorded)" in shown
+    assert "1 of 4 indices failed; 3 are done and will not run again" in shown
+    assert "what has not succeeded runs again" in shown
+
+
+def test_steps_that_airflow_did_not_record_are_shown(aws):
+    """Each with its state; the cluster has ended by itself."""
+    steps = [{"name": "load", "command": ["true"]}]
+    cluster = {"type": "m5.xlarge"}
+
+    def make():
+        with DAG("dag", schedule=None):
+            return EphemeralEmrOperator(task_id="spark", cluster=cluster, steps=steps)
+
+    task = Task(make)
+    assert hasattr(task.begin(), "run")
+    emr = aws.client("emr")
+    (found,) = emr.list_clusters()["Clusters"]
+    eventually(lambda: emr.describe_cluster(ClusterId=found["Id"])["Cluster"]["Status"]["State"] == "TERMINATED")
+    shown = batchemr("dag", KEY, "spark")
+    assert "submission 1: succeeded (not recorded) after " in shown
+    assert "load" in facts(shown)["step"]
+    assert facts(shown)["step"].endswith("COMPLETED")
+    assert facts(shown)["state on AWS"].startswith("TERMINATED")
+
+
+def test_what_aws_runs_is_shown_in_its_own_state(aws, false_failure, monkeypatch):
+    """And as the ledger has it where AWS cannot be asked, with a note."""
+    false_failure()
+    running = ledger().job("dag", KEY, "work").history().submissions[0]
+    queued = aws.client("batch").submit_job(
+        jobName="other", jobQueue="default", jobDefinition=running.intent.requests[0].request["jobDefinition"],
+        containerOverrides={"command": ["sleep", "300"]},
+    )["jobId"]  # fmt: skip
+    job = ledger().job("dag", KEY, "other")
+    job.claim(1, running.intent)
+    job.record_handle(1, Handle(kind="batch", jobs=[HandleJob(job_id=queued, name="n", indices="0")]))
+    aws.reset_requests()
+    rows = {row[0]: row[1:4] for row in columns(batchemr("dag", KEY))}
+    assert ["succeeded", "(not", "recorded)"] == rows["work"]
+    assert "running" == rows["other"][0]
+    assert 2 == aws.requests()["DescribeJobs"]  # one for both jobs, one for the children of the one that has ended
+    assert facts(batchemr("dag", KEY, "other"))["state on AWS"] in {"RUNNABLE", "STARTING", "RUNNING"}
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BATCH", "http://127.0.0.1:9")
+    done = CliRunner().invoke(app, ["history", "dag", KEY])
+    assert 0 == done.exit_code
+    assert ["running", "running"] == [row[1] for row in columns(done.stdout)[1:]]
+    assert done.stderr.startswith("note: AWS cannot be asked about open submissions: batch:DescribeJobs: no connection")
+
+
+def test_a_job_that_aws_does_not_show_is_not_called_running(aws, false_failure):
+    """Forgotten, or not visible yet."""
+    false_failure()
+    intent = ledger().job("dag", KEY, "work").history().submissions[0].intent
+    job = ledger().job("dag", KEY, "gone")
+    job.claim(1, intent)
+    job.record_handle(1, Handle(kind="batch", jobs=[HandleJob(job_id="gone", name="n", indices="0-3")]))
+    shown = batchemr("dag", KEY, "gone")
+    assert "submission 1: not_visible, 0/4 done" in shown
+    assert "AWS does not show it" in facts(shown)["state on AWS"]
+
+
 def test_jobs_that_needed_no_attempt_come_last(aws):
     """Such as two whose input was empty, as `allow_empty` lets it be: they have a marker only."""
-    ledger = Ledger(aws.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"])
     for job in ("a", "b"):
-        ledger.job("nightly", KEY, job).mark(Marker(submission=0, size=0, rerun_token=None))
-    ledger.job("nightly", KEY, "split").claim(1, intent())
+        ledger().job("nightly", KEY, job).mark(Marker(submission=0, size=0, rerun_token=None))
+    ledger().job("nightly", KEY, "split").claim(1, intent())
     expected = [["split", "running"], ["a", "succeeded"], ["b", "succeeded"]]
     assert expected == [row[:2] for row in columns(batchemr("nightly", KEY))[1:]]
     assert ["run", "split", "a", "b"] == columns(batchemr("nightly"))[0]
@@ -140,13 +265,12 @@ def test_jobs_that_needed_no_attempt_come_last(aws):
         (["nightli"], "has no pipeline named 'nightli'; there are: nightly"),
         (["nightly", "2026"], f"has no run of nightly named '2026'; there are: {KEY}"),
         (["nightly", KEY, "x"], f"has no job of nightly {KEY} named 'x'; there are: split"),
-        (["nightly", KEY, "split", "--index", "9"], "has had the index 9"),
+        (["nightly", KEY, "split", "--index", "9"], "includes index 9"),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(aws, arguments, message):
     """At every level."""
-    ledger = Ledger(aws.client("s3"), os.environ["AIRFLOW__BATCHEMR__STATE"]).job("nightly", KEY, "split")
-    ledger.claim(1, intent())
+    ledger().job("nightly", KEY, "split").claim(1, intent())
     done = CliRunner().invoke(app, ["history", *arguments])
     assert 1 == done.exit_code
     assert message in done.stderr

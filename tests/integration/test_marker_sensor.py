@@ -10,7 +10,6 @@ from botocore.config import Config
 from airflow_batchemr.aws import clients
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.sensors.marker import S3MarkerSensor
-from airflow_batchemr.triggers import marker
 from airflow_batchemr.triggers.marker import S3MarkerTrigger
 
 
@@ -89,7 +88,7 @@ def test_many_markers_are_waited_for_by_one_loop(aws, state):
 
 def test_what_is_wrong_with_one_wait_is_not_the_others_matter(aws, state, monkeypatch):
     """The bucket of one pipeline is gone, the marker of another one is broken: both are told, the third one goes on."""
-    monkeypatch.setattr(marker, "SHORTEST", 0.05)
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__MARKER_POLL_SHORTEST", "0.05")
     mark(aws, state, "good")
     aws.client("s3").put_object(
         Bucket="state", Key=mark(aws, state, "broken").removeprefix("s3://state/"), Body=b"edited by hand"

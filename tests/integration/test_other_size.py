@@ -85,7 +85,9 @@ def test_a_run_that_waits_is_done_in_the_size_it_began_with(aws, work, job, capf
     job.size = 8
     (work.folder / "go").touch()
     assert 4 == job.try_(waits)["size"]
-    assert "This run began with 4 indices: the 8 of now count from the next run on" in "".join(capfd.readouterr())
+    assert "This run started with 4 indices; the new array size (8) applies from the next run" in "".join(
+        capfd.readouterr()
+    )
     assert 4 == job.try_(try_number=2)["size"]
     assert "This run was done with 4 indices: the 8 of now count" in "".join(capfd.readouterr())
     assert Counter(range(4)) == work.ran()
@@ -122,10 +124,10 @@ def test_plan_says_what_another_size_would_do(aws, state, work, job, tmp_path):
     (work.folder / "broken").unlink()
     (work.folder / "hold").touch()
     waits = job.begin(try_number=2)
-    later = "the 8 of now count from the next run on"
-    assert ("wait", 4, f"attempt 2 is running; it began with 4 indices, {later}", 0) == planned(tmp_path, state, 8)
+    later = "this run started with 4 indices, the new array size (8) applies from the next run"
+    assert ("wait", 4, f"submission 2 is running; {later}", 0) == planned(tmp_path, state, 8)
     (work.folder / "go").touch()
     job.try_(waits, try_number=2)
     does, of, note, _ = planned(tmp_path, state, 8)
     assert ("skip", 4) == (does, of)
-    assert note.endswith(f", with 4 indices: {later}")
+    assert note.endswith(f"; {later}")

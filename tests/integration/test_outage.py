@@ -15,11 +15,12 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from botocore.config import Config
 from botocore.exceptions import ClientError, CredentialRetrievalError, EndpointConnectionError, ProfileNotFound
 
+from airflow_batchemr import settings
 from airflow_batchemr.aws import clients
+from airflow_batchemr.aws import outage as outages
 from airflow_batchemr.aws.errors import Expired
+from airflow_batchemr.engine.policy import Policy
 from airflow_batchemr.ledger import LedgerRefusedError
-from airflow_batchemr.operators import base
-from airflow_batchemr.operators import outage as outages
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.operators.emr import EphemeralEmrOperator
 from airflow_batchemr.triggers import stopping
@@ -36,7 +37,8 @@ def impatient(aws, monkeypatch):
     """Botocore tries once, and pauses are short."""
     once = Config(retries={"mode": "standard", "total_max_attempts": 1})
     monkeypatch.setattr(clients, "IDEMPOTENT", once)
-    monkeypatch.setattr(base, "pause", lambda _: 0.05)
+    short = Policy(outage_first_pause=0.05, outage_longest_pause=0.05)
+    monkeypatch.setattr(settings, "engine_policy", lambda: short)
     monkeypatch.setattr(stopping, "FIRST", 0.05)
     yield
     aws.faults.clear()
@@ -114,7 +116,8 @@ def test_an_outage_is_waited_out_by_jobs_on_emr(aws, state, tmp_path, capfd, ope
 
 def test_after_hours_it_is_given_up(aws, state, work, monkeypatch):
     """The task says since when AWS could not be reached, and may be retried."""
-    monkeypatch.setattr(base, "PATIENCE", 0.2)
+    short = Policy(outage_first_pause=0.05, outage_longest_pause=0.05, outage_limit=0.2)
+    monkeypatch.setattr(settings, "engine_policy", lambda: short)
     aws.faults.error("ListObjectsV2", times=100)
     with pytest.raises(AirflowException, match=r"AWS could not be reached for \d+ hours: S3 ListObjectsV2") as caught:
         task(state, work).try_()
@@ -126,6 +129,27 @@ def test_what_is_refused_is_not_waited_for(aws, state, work):
     aws.faults.refuse("ListObjectsV2")
     with pytest.raises(AirflowFailException, match="s3:ListBucket"):
         task(state, work).begin()
+
+
+@pytest.mark.parametrize(("operation", "times"), [("ListObjectsV2", 3), ("GetObject", 3)])
+def test_a_bucket_that_refuses_for_a_while_does_not_fail_a_try_that_has_submitted(aws, state, work, operation, times):
+    """A 403 of the state bucket that only a resume meets: changes of IAM take minutes to settle."""
+    job = task(state, work)
+    trigger = job.begin()
+    aws.faults.refuse(operation, times=times)
+    assert 1 == job.try_(trigger)["submissions"]
+    assert Counter([0]) == work.ran()
+
+
+def test_a_bucket_that_goes_on_refusing_fails_the_try(aws, state, work, monkeypatch):
+    """After the limit a person has to look; the error names the permission."""
+    short = Policy(outage_first_pause=0.05, outage_longest_pause=0.05, refusal_limit=0.2)
+    monkeypatch.setattr(settings, "engine_policy", lambda: short)
+    job = task(state, work)
+    trigger = job.begin()
+    aws.faults.refuse("ListObjectsV2", times=1000)
+    with pytest.raises(AirflowFailException, match="s3:ListBucket"):
+        job.try_(trigger)
 
 
 def test_a_failure_of_this_try_stays_one(aws, state, work):
@@ -155,10 +179,10 @@ def test_a_deadline_that_is_over_is_heeded_after_the_outage(aws, state, work):
     """The stop could not be made: it is made when AWS answers again, and the task says why it failed."""
     job = task(state, work, HOLD, deadline=600)
     trigger = job.begin()
-    aws.faults.error("DescribeJobs", times=2)
+    aws.faults.error("TerminateJob", times=2)
     over = job.begin(trigger.payload(status="deadline"))
     assert isinstance(over, OutageTrigger)
-    with pytest.raises(AirflowFailException, match="The deadline of 600 s"):
+    with pytest.raises(AirflowFailException, match="The deadline of 600 s from the first submission has passed"):
         job.try_(over)
     eventually(lambda: running(aws) == 0)
 
@@ -167,7 +191,7 @@ def test_what_may_not_be_looked_at_is_told_to_go_on(aws, state, work):
     """A wait was refused for minutes: the task names the permission, and nothing is stopped unseen."""
     job = task(state, work, HOLD)
     trigger = job.begin()
-    with pytest.raises(AirflowFailException, match=r"batch:DescribeJobs\. What runs on AWS goes on"):
+    with pytest.raises(AirflowFailException, match=r"batch:DescribeJobs\. The work on AWS was left running"):
         job.begin(trigger.payload(status="denied", message="not allowed: batch:DescribeJobs."))
     assert 1 == running(aws)
     (work.folder / "go").touch()

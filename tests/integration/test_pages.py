@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import textwrap
+import time
 from html import unescape
 
 import pytest
+from botocore.config import Config
+
+from airflow_batchemr.operators.batch import BatchArrayOperator
+from airflow_batchemr.plugin import pages
+from tests.integration.batch_engine import eventually
+from tests.integration.task_engine import Task
 
 KEY = "2026-11-20T000000Z"
 
@@ -77,6 +85,46 @@ def test_a_person_finds_the_way_from_the_pipelines_to_an_index(nightly, server):
     assert "sh -c i=$AWS_BATCH_JOB_ARRAY_INDEX" in shown
     assert "<b>" not in answer.text
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_success_that_airflow_did_not_record_is_shown(aws, server, work):
+    """Nothing is written, and a page that AWS does not answer shows what the ledger has."""
+    task = Task(
+        lambda: BatchArrayOperator(
+            task_id="work", queue="default", image="busybox", command=work.command("true"), array=2
+        )
+    )
+    assert hasattr(task.begin(), "run")
+    batch = aws.client("batch")
+    (parent,) = batch.list_jobs(jobQueue="default", filters=[{"name": "JOB_NAME", "values": ["dag-work*"]}])[
+        "jobSummaryList"
+    ]
+    eventually(lambda: batch.describe_jobs(jobs=[parent["jobId"]])["jobs"][0]["status"] == "SUCCEEDED")
+    aws.reset_requests()
+    client, at = server("viewer"), {"run_key": KEY}
+    assert f"{KEY} succeeded (not recorded) 2/2" in text(client.get("/batchemr/dag"))
+    assert "work succeeded (not recorded) 2/2 1" in text(client.get("/batchemr/dag", params=at))
+    shown = text(client.get("/batchemr/dag", params={**at, "job": "work", "index": 1}))
+    assert "work: succeeded (not recorded) , 2/2 done" in shown
+    assert "submission 1: succeeded (not recorded) , 2/2 done" in shown
+    assert "recorded no. If the Airflow task has ended, clear it" in shown
+    assert "exit code 0" in shown
+    assert {"DescribeJobs", "ListObjectsV2", "GetObject"} == set(aws.requests())
+
+
+def test_a_page_shows_the_ledger_when_aws_does_not_answer(aws, server, work, monkeypatch):
+    """With a note, and without waiting for long."""
+    command = work.command("sleep 60")
+    task = Task(lambda: BatchArrayOperator(task_id="work", queue="default", image="busybox", command=command))
+    assert hasattr(task.begin(), "run")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BATCH", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(pages, "INTERACTIVE", pages.INTERACTIVE.merge(Config(read_timeout=1)))
+        began = time.monotonic()
+        shown = text(server("viewer").get("/batchemr/dag", params={"run_key": KEY}))
+    assert "work running 0/1 1" in shown
+    assert "AWS cannot be asked about open submissions: batch:DescribeJobs" in shown
+    assert time.monotonic() - began < 60
 
 
 def test_a_dag_with_a_state_of_its_own_is_read_there(nightly, server):

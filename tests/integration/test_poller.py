@@ -10,12 +10,12 @@ from botocore.exceptions import ClientError
 
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.errors import AwsError
-from airflow_batchemr.aws.poller import SHORTEST
 from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.triggers.batch import BatchJobsTrigger, jobs_poller
 
 #: The loop never looks twice within this many seconds: its interval, shortened by its jitter.
-LEAST = SHORTEST * 0.85
+LEAST = DEFAULT.batch_poll_shortest * 0.85
 
 
 @pytest.fixture

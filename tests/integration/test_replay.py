@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.remote import BatchRemote
 from airflow_batchemr.aws.batch.requests import submission_requests
-from airflow_batchemr.aws.batch.submissions import BatchSubmissions
 from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.submissions import conclude
 from airflow_batchemr.ledger import Ledger, Marker
+from airflow_batchemr.pipeline_file.models import Batch
+from tests.integration.batch_engine import submit
 
 STATE = "s3://data/_batchemr"
 RUN = ["nightly", "2026-11-20T000000Z", "score"]
@@ -50,12 +52,12 @@ class Array:
                 "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}],
             },
         )
-        self.words = BatchWords(
+        self.options = Batch(
             queue="default",
             definition="own:1",
             command=["sh", "-c", script, "sh", ODD, "Ref::colour"],
             env={"ODD": ODD},
-            memory=256,
+            memory=[256],
             preamble=preamble,
             parameters={"colour": "red"},
         )
@@ -63,16 +65,16 @@ class Array:
 
     def run(self, indices):
         """One attempt, to its end."""
-        submissions = BatchSubmissions(self.clients, self.ledger, self.identity)
         state = self.ledger.read()
         definition = self.clients.batch.describe_job_definitions(jobDefinitions=["own:1"])["jobDefinitions"][0]
         requests = submission_requests(
-            self.words, definition, self.identity, state.next_number, indices, size=self.size
+            self.options, definition, self.identity, state.next_number, indices, size=self.size
         )  # fmt: skip
-        submission = submissions.start(state.next_number, requests, state, state.rerun_token)
-        while submission.result is None:
+        submission = submit(self.clients, self.ledger, self.identity, requests)
+        remote = BatchRemote(self.clients, self.ledger, self.identity)
+        while (seen := remote.observe(submission)).status != "ended":
             time.sleep(0.1)
-            submission = submissions.conclude(submission, self.ledger.read())
+        conclude(self.ledger, remote, submission, seen)
 
     def ran(self):
         return sorted(map(int, (self.folder / "ran").read_text().split()))

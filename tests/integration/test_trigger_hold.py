@@ -8,6 +8,8 @@ import time
 import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_batchemr import settings
+from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.provider_info import get_provider_info
 from airflow_batchemr.triggers import hold
@@ -79,12 +81,12 @@ def test_zero_turns_it_off(monkeypatch):
 def test_a_minimum_that_is_no_number_names_the_setting(monkeypatch):
     monkeypatch.setenv("AIRFLOW__BATCHEMR__MIN_DEFERRAL", "soon")
     with pytest.raises(ValueError, match=r"\[batchemr\] min_deferral is not a number of seconds: 'soon'"):
-        hold.min_deferral()
+        settings.engine_policy()
 
 
 def test_the_documented_default_is_the_one_in_use():
     options = get_provider_info()["config"]["batchemr"]["options"]
-    assert float(options["min_deferral"]["default"]) == hold.MIN_DEFERRAL == hold.min_deferral()
+    assert float(options["min_deferral"]["default"]) == DEFAULT.min_deferral == settings.engine_policy().min_deferral
 
 
 def test_the_marker_trigger_holds_its_event_back(aws, state, minimum):

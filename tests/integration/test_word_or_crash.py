@@ -88,7 +88,7 @@ def test_a_worker_that_was_given_up_leaves_the_next_try_what_that_has_claimed(aw
     job.begin(try_number=2)
     aws.faults.clear()
     assert [1] == zombie.ledger.read().numbers
-    assert not zombie.ledger.documents("attached/")
+    assert not zombie.ledger.documents("waiters/")
     zombie.on_kill()
     assert not stopped(aws)
 

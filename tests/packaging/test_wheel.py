@@ -82,7 +82,12 @@ def test_an_example_loads_from_the_installed_wheel(python: Path, tmp_path: Path)
     source, dags = json.loads(run(python, "-I", "-c", LOAD, EXAMPLE, AIRFLOW_HOME=str(tmp_path)).splitlines()[-1])
     assert python.parents[1] in Path(source).parents
     expected = {
-        "transform": ["transform", "transform.create_cluster", "transform.terminate_cluster"],
+        "transform": [
+            "transform",
+            "transform.create_cluster",
+            "transform.terminate_cluster",
+            "transform.terminate_cluster.after_finished",
+        ],
         "score": ["score"],
         "publish": ["publish"],
     }

@@ -36,7 +36,7 @@ ALLOWED = {
     "cli": {"core", "pipeline_file", "ledger", "engine", "aws", "dags", "forecast", "settings", "connections", "local"},
     "local": {"core"},
     "factory": {"dags"},
-    "provider_info": set(),
+    "provider_info": {"engine"},
 }  # fmt: skip
 #: Packages that may name Airflow in an import. The others are tested without it, in milliseconds.
 AIRFLOW = {

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import children, explicit, jobs, limits
 from airflow_batchemr.aws.batch.array_work import ArrayWork
+from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
 from airflow_batchemr.aws.batch.depend import parts_after
 from airflow_batchemr.aws.batch.queues import check_queue
 from airflow_batchemr.aws.batch.remote import IN_JOB, done_folder
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.emr.running_cluster import running_cluster
+from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.ledger import Handle, HandleJob, Ledger
@@ -20,12 +22,14 @@ from airflow_batchemr.ledger import Handle, HandleJob, Ledger
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from typing_extensions import Self
+
     from airflow_batchemr.aws.batch.data_arrays import DataArray
-    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, LedgerState, Request, Submission
+    from airflow_batchemr.pipeline_file.models import Batch
 
 
 @dataclass(kw_only=True)
@@ -47,7 +51,7 @@ class BatchBackend:
         wait_for_children: whether the job ends only when the jobs have ended that its programs started.
     """
 
-    options: BatchWords
+    options: Batch
     size: int
     clients: Clients
     ledger: JobLedger
@@ -63,7 +67,57 @@ class BatchBackend:
 
     def __post_init__(self) -> None:
         self._work = ArrayWork(
-            self.size, memory_sizes=max(1, len(self.options.memory_steps)), resumable=self.options.preamble
+            self.size, memory_sizes=max(1, len(self.options.memory or [])), resumable=self.options.preamble
+        )
+
+    @classmethod
+    def of(
+        cls,
+        options: Batch,
+        array: Mapping[str, Any],
+        *,
+        clients: Clients,
+        ledger: JobLedger,
+        identity: JobIdentity,
+        rerun_token: str | None = None,
+        index_of: str | None = None,
+        cluster: str | None = None,
+        explicit_success: bool = False,
+    ) -> Self:
+        """The backend of a job; looks at the data where the size of the array comes from data.
+
+        Args:
+            options: of the `batch:` block.
+            array: the `array:` block, as `array_options` gives it.
+            clients: AWS.
+            ledger: of the job.
+            identity: of the job.
+            rerun_token: see the class, as the next ones.
+            index_of: see the class.
+            cluster: see the class.
+            explicit_success: see the class.
+
+        Raises:
+            InvalidRequest: names the option.
+            NothingFoundError: there is no data.
+        """
+        if index_of is not None and "size" not in array:
+            raise InvalidRequest("index_of: a job that follows another one index by index needs a fixed array size")
+        data = None if "size" in array else data_array(clients, ledger, array, rerun_token)
+        size = int(array["size"]) if data is None else data.size
+        return cls(
+            options=options,
+            size=size,
+            clients=clients,
+            ledger=ledger,
+            identity=identity,
+            rerun_token=rerun_token,
+            data=data,
+            in_job=array.get("markers") == "in_job",
+            index_of=index_of,
+            cluster=cluster,
+            explicit_success=explicit_success,
+            wait_for_children=options.wait_for_children,
         )
 
     def units(self, state: LedgerState) -> IndexSet:
@@ -91,16 +145,17 @@ class BatchBackend:
         """
         limits.check_same_size(state, self.size)
         if self._definition is None:
-            if self.options.registered is None:  # what can be found without AWS is found before anything is registered
+            if (
+                self.options.registered_definition is None
+            ):  # what can be found without AWS is found before anything is registered
                 one = IndexSet.of([plan.indices.lowest])
                 first = replace(plan, indices=one) if self.options.preamble else plan
                 self._requests({**definition_request(self.options), "jobDefinitionArn": "own"}, first, {})
-            check_queue(self.clients, self.options.queue)
-            self._definition = ensure_definition(self.clients, self.options)
-        after = None if self.index_of is None else parts_after(self._state_of(self.index_of), plan.indices)
+            self._definition = self.definition()
+        after = None if self.index_of is None else self.parts_after(self.index_of, plan.indices)
         if after == []:
             return None
-        environment = self._cluster_environment()
+        environment = {} if self.cluster is None else self.cluster_environment(self.cluster)
         if self.explicit_success:
             environment |= explicit.environment(self.ledger, plan.number, self.size)
         requests = self._requests(self._definition, plan, environment, after)
@@ -118,7 +173,7 @@ class BatchBackend:
         environment: Mapping[str, str],
         after: list[tuple[IndexSet, str | None]] | None = None,
     ) -> list[Request]:
-        steps = self.options.memory_steps
+        steps = self.options.memory or []
         return submission_requests(
             self.options,
             definition,
@@ -133,18 +188,31 @@ class BatchBackend:
             done_uri=self.ledger.document_uri(done_folder(self.rerun_token)) if self.in_job else None,
         )
 
-    def _ledger_of(self, job: str) -> JobLedger:
+    def definition(self) -> Mapping[str, Any]:
+        """The job definition to run with, which is registered if need be, once the queue has been checked.
+
+        Raises:
+            InvalidRequest: names what does not exist.
+        """
+        check_queue(self.clients, str(self.options.job_queue))
+        return ensure_definition(self.clients, self.options)
+
+    def parts_after(self, job: str, indices: IndexSet) -> list[tuple[IndexSet, str | None]]:
+        """What can be submitted now of a job that follows another one; see `depend.parts_after`."""
+        return parts_after(self.ledger_of(job).read(), indices)
+
+    def cluster_environment(self, cluster: str) -> dict[str, str]:
+        """Variables that tell the program about the cluster.
+
+        Raises:
+            InvalidRequest: it is not up.
+        """
+        return running_cluster(self.clients, self.ledger_of(cluster)).environment()
+
+    def ledger_of(self, job: str) -> JobLedger:
         """The ledger of another job of this run."""
         who = self.identity
         return Ledger(self.clients.s3, who.state).job(who.dag_id, who.run_key, job)
-
-    def _state_of(self, job: str) -> LedgerState:
-        return self._ledger_of(job).read()
-
-    def _cluster_environment(self) -> dict[str, str]:
-        if self.cluster is None:
-            return {}
-        return running_cluster(self.clients, self._ledger_of(self.cluster)).environment()
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
         """SubmitJob."""

@@ -63,6 +63,8 @@ class DataArray:
     """Name of the documents' folder in the ledger."""
     inline: bool
     common: str
+    bytes: int | None = None
+    """Bytes of its data; None: it was recorded without them."""
 
     def values(self, ledger: JobLedger, indices: IndexSet) -> Values:
         """The values of the indices that an attempt runs; reads those that travel with the requests, 1,000 a GET."""
@@ -85,7 +87,7 @@ def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], re
         clients: for the data.
         ledger: the job's.
         array: `{pack: …}`, `{per_object: …}` or `{rows: …}`, with their options.
-        fresh: the token of the rerun that counts: a rerun looks at the data anew.
+        rerun_token: of the rerun that counts: a rerun looks at the data again.
 
     Raises:
         NothingFoundError: there is no data, and `allow_empty` is not given.
@@ -106,7 +108,7 @@ def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], re
             check_size(len(found.values))
         standing = _write(ledger, name, found)
     said = json.loads(standing)
-    return DataArray(said["kind"], said["size"], said["folder"], said["inline"], said["common"])
+    return DataArray(said["kind"], said["size"], said["folder"], said["inline"], said["common"], said.get("bytes"))
 
 
 def _write(ledger: JobLedger, name: str, found: Found) -> bytes:

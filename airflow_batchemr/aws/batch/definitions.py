@@ -10,54 +10,52 @@ from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.merge import deep_merge
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.aws.validation import check_request
+from airflow_batchemr.pipeline_file.checks.batches import DEFAULT_MEMORY, DEFAULT_VCPUS
 
 if TYPE_CHECKING:
-    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.aws.clients import Clients
-
-#: What a definition of ours asks for where the job says nothing: AWS demands some value, each submit overrides it.
-DEFAULT_VCPUS, DEFAULT_MEMORY = 1, 2048
+    from airflow_batchemr.pipeline_file.models import Batch
 
 
-def definition_request(words: BatchWords) -> dict[str, Any]:
+def definition_request(options: Batch) -> dict[str, Any]:
     """The RegisterJobDefinition that a job with an `image` needs, named by a hash of its content.
 
     Command, environment, vcpus, memory, retries and timeout are not in it: each SubmitJob brings them, so that one
     image needs one definition.
     """
     container: dict[str, Any] = {
-        "image": words.container_image,
+        "image": options.container_image,
         "resourceRequirements": [
-            {"type": "VCPU", "value": number(words.vcpus or DEFAULT_VCPUS)},
-            {"type": "MEMORY", "value": str((words.memory_steps or [DEFAULT_MEMORY])[0])},
+            {"type": "VCPU", "value": number(options.vcpus or DEFAULT_VCPUS)},
+            {"type": "MEMORY", "value": str((options.memory or [DEFAULT_MEMORY])[0])},
         ],
     }
-    if words.platform != "fargate" and words.container_image is not None:
+    if options.platform != "fargate" and options.container_image is not None:
         # On EC2 any override is allowed, so that the size need not be part of the content.
         container["resourceRequirements"] = [
             {"type": "VCPU", "value": str(DEFAULT_VCPUS)},
             {"type": "MEMORY", "value": str(DEFAULT_MEMORY)},
         ]
-    if words.job_role:
-        container["jobRoleArn"] = words.job_role
-    if words.execution_role:
-        container["executionRoleArn"] = words.execution_role
-    if words.secrets:
-        container["secrets"] = [{"name": name, "valueFrom": arn} for name, arn in sorted(words.secrets.items())]
-    if words.volumes:
-        container["volumes"] = [dict(volume) for volume in words.volumes]
-    if words.mount_points:
-        container["mountPoints"] = [dict(point) for point in words.mount_points]
-    if words.ulimits:
-        container["ulimits"] = [dict(limit) for limit in words.ulimits]
-    if words.log_configuration:
-        container["logConfiguration"] = dict(words.log_configuration)
+    if options.job_role:
+        container["jobRoleArn"] = options.job_role
+    if options.execution_role:
+        container["executionRoleArn"] = options.execution_role
+    if options.secrets:
+        container["secrets"] = [{"name": name, "valueFrom": arn} for name, arn in sorted(options.secrets.items())]
+    if options.volumes:
+        container["volumes"] = list(options.volumes)
+    if options.mount_points:
+        container["mountPoints"] = list(options.mount_points)
+    if options.ulimits:
+        container["ulimits"] = [limit.model_dump() for limit in options.ulimits]
+    if options.log_configuration:
+        container["logConfiguration"] = options.log_configuration
     request: dict[str, Any] = {"type": "container"}
-    if words.container_image is not None:
+    if options.container_image is not None:
         request["containerProperties"] = container
-    if words.platform:
-        request["platformCapabilities"] = [words.platform.upper()]
-    request = deep_merge(request, words.job_definition)
+    if options.platform:
+        request["platformCapabilities"] = [options.platform.upper()]
+    request = deep_merge(request, options.job_definition)
     own_name = request.pop("jobDefinitionName", None)
     content = json.dumps(request, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -66,7 +64,7 @@ def definition_request(words: BatchWords) -> dict[str, Any]:
     return request
 
 
-def ensure_definition(clients: Clients, words: BatchWords) -> dict[str, Any]:
+def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:
     """Find the job definition that a job is to run with, or register it.
 
     Two workers that register the same content at the same moment make two equal revisions: harmless.
@@ -77,9 +75,9 @@ def ensure_definition(clients: Clients, words: BatchWords) -> dict[str, Any]:
     Raises:
         InvalidRequest: there is no such active definition.
     """
-    if words.registered is not None:
-        return _registered(clients, words.registered)
-    request = definition_request(words)
+    if options.registered_definition is not None:
+        return _registered(clients, options.registered_definition)
+    request = definition_request(options)
     name = request["jobDefinitionName"]
     found = _describe(clients, jobDefinitionName=name, status="ACTIVE")
     if found:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.arrays import split
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.preamble import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,9 +72,9 @@ class Values:
     common: str = ""
     shards: str = ""
 
-    def command(self, command: str | Sequence[str]) -> list[str]:
+    def command(self, command: Sequence[str]) -> list[str]:
         """The command with its own value in the environment; to be put behind the preamble."""
-        return ["/bin/sh", "-c", _PICK + _USES[self.kind] + _REST, "sh", *words(command)]
+        return ["/bin/sh", "-c", _PICK + _USES[self.kind] + _REST, "sh", *command]
 
     def cut(self, indices: IndexSet) -> list[IndexSet]:
         """The sets that one SubmitJob each can run: as arrays are cut, and so that the values fit; deterministic."""

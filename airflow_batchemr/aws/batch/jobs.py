@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import AwsError, InvalidRequest
 from airflow_batchemr.aws.retry import call_again, call_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
 
@@ -104,6 +105,17 @@ def describe(clients: Clients, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         answer = call_again(lambda: clients.batch.describe_jobs(jobs=chunk), "batch:DescribeJobs")  # noqa: B023
         found.update({job["jobId"]: job for job in answer["jobs"]})
     return found
+
+
+def states(described: Iterable[Mapping[str, Any]]) -> str:
+    """The statuses of jobs for people, children of arrays counted: `RUNNING`, or `RUNNABLE 40, SUCCEEDED 60`."""
+    counts: Counter[str] = Counter()
+    for job in described:
+        children_ = (job.get("arrayProperties") or {}).get("statusSummary") or {job["status"]: 1}
+        counts.update({status: int(count) for status, count in children_.items() if count})
+    if counts.total() == 1:
+        return next(iter(counts))
+    return ", ".join(f"{status} {counts[status]:,}" for status in (*LIVING, "SUCCEEDED", "FAILED") if counts[status])
 
 
 def terminate(clients: Clients, ids: Sequence[str], reason: str) -> None:

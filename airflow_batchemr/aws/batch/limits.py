@@ -16,37 +16,8 @@ if TYPE_CHECKING:
 
 #: Bytes of container overrides in a SubmitJob, all together.
 MAX_OVERRIDES = 8192
-#: Seconds that a job's timeout has at least.
-MIN_TIMEOUT = 60
 #: Tags that AWS takes on a job; five are the run's identity.
 MAX_TAGS = 50
-#: Memory (MiB) that Fargate has for a number of vCPUs: (first, last, step).
-FARGATE = {
-    0.25: (512, 2048, 512),
-    0.5: (1024, 4096, 1024),
-    1.0: (2048, 8192, 1024),
-    2.0: (4096, 16384, 1024),
-    4.0: (8192, 30720, 1024),
-    8.0: (16384, 61440, 4096),
-    16.0: (32768, 122880, 8192),
-}
-
-
-def check_environment(environment: Mapping[str, str]) -> None:
-    """Names that Batch keeps for itself, and values that are none.
-
-    Raises:
-        InvalidRequest: names the variable.
-    """
-    for name, value in environment.items():
-        if name.upper().startswith("AWS_BATCH"):
-            raise InvalidRequest(
-                f"env: {name!r}: AWS Batch keeps names that begin with AWS_BATCH for itself; rename it"
-            )
-        if not name or "=" in name or "\0" in name:
-            raise InvalidRequest(f"env: {name!r} is not a name of an environment variable")
-        if not isinstance(value, str):
-            raise InvalidRequest(f"env: {name}: the value must be a text, not {type(value).__name__}: quote it")
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
@@ -70,7 +41,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
 
 
 def check_size(size: int) -> None:
-    """The number of indices of a job.
+    """Check the number of indices that data comes to.
 
     Raises:
         InvalidRequest: it is not 1 to 1,000,000.
@@ -96,16 +67,6 @@ def check_same_size(state: LedgerState, size: int) -> None:
         )
 
 
-def check_timeout(timeout: int | None) -> None:
-    """The time an attempt of an index may take.
-
-    Raises:
-        InvalidRequest: it is shorter than AWS allows.
-    """
-    if timeout is not None and timeout < MIN_TIMEOUT:
-        raise InvalidRequest(f"timeout: AWS Batch takes {MIN_TIMEOUT} s or more, not {timeout} s")
-
-
 def check_tags(tags: Mapping[str, str]) -> None:
     """Number of tags and their lengths.
 
@@ -119,22 +80,3 @@ def check_tags(tags: Mapping[str, str]) -> None:
             raise InvalidRequest(f"tags: {name!r}: a name has 1 to 128 characters and does not begin with aws:")
         if len(str(value)) > 256:
             raise InvalidRequest(f"tags: {name}: a value has at most 256 characters, this one {len(str(value))}")
-
-
-def check_fargate(vcpus: float | None, memory: list[int]) -> None:
-    """Sizes that Fargate has.
-
-    Raises:
-        InvalidRequest: names the sizes that there are.
-    """
-    cpus = 1.0 if vcpus is None else float(vcpus)
-    if cpus not in FARGATE:
-        raise InvalidRequest(f"vcpus: Fargate has {', '.join(f'{size:g}' for size in FARGATE)}, not {cpus:g}")
-    first, last, step = FARGATE[cpus]
-    allowed = {512, 1024, 2048} if cpus == 0.25 else set(range(first, last + 1, step))
-    for size in memory:
-        if size not in allowed:
-            raise InvalidRequest(
-                f"memory: Fargate with {cpus:g} vcpus has {first:,} to {last:,} MiB in steps of {step:,}, "
-                f"not {size:,} MiB"
-            )

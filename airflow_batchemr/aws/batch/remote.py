@@ -10,8 +10,8 @@ from airflow_batchemr.aws.batch.explicit import confirmed
 from airflow_batchemr.aws.batch.results import collect, result_of
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, Observation
-from airflow_batchemr.engine.history_reader import children_document
-from airflow_batchemr.engine.loop import REFUSED, refused_result
+from airflow_batchemr.engine.documents import children_document
+from airflow_batchemr.engine.refusals import REFUSED, refused_result
 from airflow_batchemr.ledger import Handle, HandleJob
 
 if TYPE_CHECKING:
@@ -33,10 +33,18 @@ class BatchRemote:
         clients: AWS.
         ledger: of the job.
         identity: of the job.
+        described: the answer of DescribeJobs to all jobs of the submissions to observe, by id; None: it is called.
     """
 
-    def __init__(self, clients: Clients, ledger: JobLedger, identity: JobIdentity) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        ledger: JobLedger,
+        identity: JobIdentity,
+        described: Mapping[str, dict[str, Any]] | None = None,
+    ) -> None:
         self._clients = clients
+        self._described = described
         self._ledger = ledger
         self._identity = identity
 
@@ -66,13 +74,19 @@ class BatchRemote:
         """DescribeJobs, 100 jobs a call; of jobs that have ended, how, and what their programs started themselves."""
         assert submission.handle is not None  # noqa: S101 - the engine has adopted it
         own = submission.handle.jobs
-        described = jobs.describe(self._clients, [job.job_id for job in own])
+        described = self._describe([job.job_id for job in own])
+        state = jobs.states(described.values())
         if any(job["status"] not in jobs.FINAL for job in described.values()):
-            return Observation("running")
+            return Observation("running", state=state)
         view = self._settle(submission, self._ended(submission, described))
         if len(described) < len(own):
-            return Observation("not_visible", answer=view)
-        return Observation("running" if view.running else "ended", answer=view)
+            return Observation("not_visible", answer=view, state=state)
+        return Observation("running" if view.running else "ended", answer=view, state=state)
+
+    def _describe(self, ids: list[str]) -> dict[str, dict[str, Any]]:
+        if self._described is None:
+            return jobs.describe(self._clients, ids)
+        return {id_: self._described[id_] for id_ in ids if id_ in self._described}
 
     def _ended(self, submission: Submission, described: Mapping[str, Mapping[str, Any]]) -> list[JobEnd]:
         assert submission.handle is not None  # noqa: S101 - the caller has looked

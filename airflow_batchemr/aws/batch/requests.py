@@ -14,7 +14,6 @@ from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core.arrays import MAX_ARRAY, split
 from airflow_batchemr.core.container_overrides import own_command, place, recorded
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.preamble import words as argv
 from airflow_batchemr.core.preamble import wrap
 from airflow_batchemr.ledger.records import Request
 
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_batchemr.aws.batch.index_inputs import Values
-    from airflow_batchemr.aws.batch.options import BatchWords
     from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.pipeline_file.models import Batch
 
 
 def submission_requests(
-    words: BatchWords,
+    options: Batch,
     definition: Mapping[str, Any],
     identity: JobIdentity,
     number: int,
@@ -43,7 +42,7 @@ def submission_requests(
     """The SubmitJobs of one attempt: a single job for one index, arrays of up to 10,000 for more.
 
     Args:
-        words: what the job says.
+        options: of the job, validated by `batch_options`.
         definition: the job definition, as DescribeJobDefinitions gives it.
         identity: whose work it is.
         number: the attempt's, from 1.
@@ -61,28 +60,28 @@ def submission_requests(
     parts = values.cut(indices) if values else split(indices)
     if after is not None:
         parts = [part for part, _ in after]
-    if not words.preamble and parts != [IndexSet.range(size)]:
+    if not options.preamble and parts != [IndexSet.range(size)]:
         raise InvalidRequest(
             f"preamble: without it a program sees only AWS's own number of it, 0 to {MAX_ARRAY - 1:,}: "
             "an array has to be submitted whole, in one piece. Take an image with a shell, or a smaller array"
         )
-    _check_submit(words.submit)
+    _check_submit(options.submit)
     name = identity.submission_name(number)
     names = [name] if len(parts) == 1 else [f"{name}-p{part:04d}" for part in range(len(parts))]
     others = [other for _, other in after or ()] or [None] * len(parts)
     requests = []
     for part_name, part, other in zip(names, parts, others, strict=True):
-        variables = {**words.env, **(environment or {}), **identity.environment(number)}
+        variables = {**options.env, **(environment or {}), **identity.environment(number)}
         overrides = _overrides(
-            words, definition, part, variables, size=size, memory=memory, values=values, done_uri=done_uri
+            options, definition, part, variables, size=size, memory=memory, values=values, done_uri=done_uri
         )
-        request = _request(words, definition, overrides, {**words.tags, **identity.tags(number)})
+        request = _request(options, definition, overrides, {**options.tags, **identity.tags(number)})
         request["jobName"] = part_name
         if len(part) > 1:
             request["arrayProperties"] = {"size": len(part)}
         if other is not None:
             request["dependsOn"] = [{"jobId": other, "type": "N_TO_N"} if len(part) > 1 else {"jobId": other}]
-        request = _merged(request, words.submit)
+        request = _merged(request, options.submit)
         limits.check_overrides(recorded(request))
         requests.append(Request(name=request["jobName"], indices=part, request=request))
     for one in requests[:1]:  # they differ in names and indices only
@@ -120,7 +119,7 @@ def _merged(request: dict[str, Any], submit: Mapping[str, Any]) -> dict[str, Any
 
 
 def _overrides(
-    words: BatchWords,
+    options: Batch,
     definition: Mapping[str, Any],
     part: IndexSet,
     variables: dict[str, str],
@@ -130,20 +129,15 @@ def _overrides(
     values: Values | None,
     done_uri: str | None,
 ) -> dict[str, Any]:
-    limits.check_environment(variables)
-    steps = words.memory_steps
-    if words.platform == "fargate":
-        limits.check_fargate(words.vcpus, steps or [2048])
-    command = words.command
-    if command is None:
-        command = own_command(definition) or None
+    steps = options.memory or []
+    command = options.command or own_command(definition)
     overrides: dict[str, Any] = {}
-    if values is not None and not words.preamble:
+    if values is not None and not options.preamble:
         raise InvalidRequest(
             "preamble: an array out of data tells each index its own value with `sh`, so it needs the preamble: "
             "take an image with a shell, or an array of a fixed size"
         )
-    if words.preamble:
+    if options.preamble:
         if not command:
             raise InvalidRequest(
                 "command: a Batch job needs one, or a job definition that has one (`preamble: false` for an image "
@@ -158,43 +152,39 @@ def _overrides(
             raise InvalidRequest(str(error)) from error
         variables |= extra
     elif command:
-        try:
-            overrides["command"] = argv(command)
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from error
+        overrides["command"] = command
     overrides["environment"] = [{"name": name, "value": value} for name, value in variables.items()]
     sizes = []
-    if words.vcpus is not None:
-        sizes.append({"type": "VCPU", "value": count(words.vcpus)})
+    if options.vcpus is not None:
+        sizes.append({"type": "VCPU", "value": count(options.vcpus)})
     if memory or steps:
         sizes.append({"type": "MEMORY", "value": str(memory or steps[0])})
-    if words.gpus:
-        sizes.append({"type": "GPU", "value": str(words.gpus)})
+    if options.gpus:
+        sizes.append({"type": "GPU", "value": str(options.gpus)})
     if sizes:
         overrides["resourceRequirements"] = sizes
     return overrides
 
 
 def _request(
-    words: BatchWords, definition: Mapping[str, Any], overrides: dict[str, Any], tags: dict[str, str]
+    options: Batch, definition: Mapping[str, Any], overrides: dict[str, Any], tags: dict[str, str]
 ) -> dict[str, Any]:
-    limits.check_timeout(words.timeout)
     limits.check_tags(tags)
     request: dict[str, Any] = {
         "jobName": "",
-        "jobQueue": words.queue,
+        "jobQueue": options.job_queue,
         "jobDefinition": definition["jobDefinitionArn"],
         **place(overrides, definition),
-        "retryStrategy": retry_strategy(words.attempts, words.retry_on),
+        "retryStrategy": retry_strategy(options.attempts, options.retry_on),
         "tags": tags,
         "propagateTags": True,
     }
-    if words.timeout is not None:
-        request["timeout"] = {"attemptDurationSeconds": words.timeout}
-    if words.parameters:
-        request["parameters"] = {name: str(value) for name, value in words.parameters.items()}
-    if words.share_identifier is not None:
-        request["shareIdentifier"] = words.share_identifier
-    if words.scheduling_priority is not None:
-        request["schedulingPriorityOverride"] = words.scheduling_priority
+    if options.timeout is not None:
+        request["timeout"] = {"attemptDurationSeconds": options.timeout}
+    if options.parameters:
+        request["parameters"] = options.parameters
+    if options.share_identifier is not None:
+        request["shareIdentifier"] = options.share_identifier
+    if options.scheduling_priority is not None:
+        request["schedulingPriorityOverride"] = options.scheduling_priority
     return request

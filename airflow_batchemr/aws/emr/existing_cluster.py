@@ -2,32 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.aws.emr import clusters
+from airflow_batchemr.aws.emr.clusters import ALIVE, Cluster
 from airflow_batchemr.aws.emr.own_cluster import StepsBackend
+from airflow_batchemr.aws.emr.preflight import check_versions
 from airflow_batchemr.aws.emr.request import check_steps
+from airflow_batchemr.aws.emr.running_cluster import running_cluster
+from airflow_batchemr.core.errors import InvalidRequest
+from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.job_steps import JobSteps
     from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
-    from airflow_batchemr.ledger import LedgerState
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.ledger import JobLedger, LedgerState
 
 
 @dataclass(kw_only=True)
 class ExistingCluster(StepsBackend):
-    """See the module.
+    """See the module; exactly one of cluster, cluster_id and cluster_name is given.
 
     Attributes:
-        cluster: returns the cluster's id and step concurrency; called when there is something to submit. Raises
-            `InvalidRequest` where the cluster cannot run the steps.
+        cluster: ledger name of a cluster of this run.
+        cluster_id: id of a cluster.
+        cluster_name: name of a cluster; the newest one that is alive.
+        needs: what the steps need of it.
+        installed: as `JobSteps.installed`.
     """
 
-    cluster: Callable[[], tuple[str, int]]
+    cluster: str | None = None
+    cluster_id: str | None = None
+    cluster_name: str | None = None
+    needs: Needs = field(default_factory=Needs)
+    installed: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        steps: JobSteps,
+        *,
+        cluster: str | None,
+        cluster_id: str | None,
+        cluster_name: str | None,
+        resume: bool,
+        clients: Clients,
+        ledger: JobLedger,
+        identity: JobIdentity,
+    ) -> Self:
+        """The backend of a job, whose options are checked as a whole.
+
+        Args:
+            steps: the steps.
+            cluster: see the class, as the next two.
+            cluster_id: see the class.
+            cluster_name: see the class.
+            resume: whether steps that completed in earlier tries count.
+            clients: AWS.
+            ledger: of the job.
+            identity: of the job.
+
+        Raises:
+            InvalidRequest: names the option.
+        """
+        named = {"cluster": cluster, "cluster_id": cluster_id, "cluster_name": cluster_name}
+        given = [option for option, value in named.items() if value]
+        if len(given) != 1:
+            raise InvalidRequest(
+                f"exactly one of cluster, cluster_id and cluster_name is needed, not {' and '.join(given) or 'none'}"
+            )
+        if steps.installed and not cluster:
+            raise InvalidRequest(
+                f"python_env: {next(iter(steps.installed))} is installed when a cluster starts, and this one is "
+                "running: give a packed environment (s3://….tar.gz)"
+            )
+        return cls(
+            planned=steps.planned,
+            resume=resume,
+            one_by_one=True,
+            clients=clients,
+            ledger=ledger,
+            identity=identity,
+            cluster=cluster,
+            cluster_id=cluster_id,
+            cluster_name=cluster_name,
+            needs=steps.needs,
+            installed=steps.installed,
+        )
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
         """The steps, added to the cluster."""
-        cluster_id, concurrency = self.cluster()
+        cluster_id, concurrency = self.find_cluster()
         new = self.steps_on(plan.number, cluster_id, self.steps(plan.indices), "continue", {})
         check_steps(new.requests[0].request["Steps"], concurrency)  # type: ignore[arg-type]
         return new
+
+    def find_cluster(self) -> tuple[str, int]:
+        """Id and step concurrency of the cluster.
+
+        Raises:
+            InvalidRequest: the cluster is not there, or cannot run the steps.
+        """
+        cluster_id = self._id()
+        described = clusters.describe(self.clients, cluster_id)
+        if described is None:
+            raise InvalidRequest(f"cluster_id: EMR knows no cluster {cluster_id} in this account and region")
+        brief = Cluster.of(described)
+        if not brief.alive:
+            raise InvalidRequest(f"cluster_id: the cluster {cluster_id} has ended: {brief.why}")
+        versions = {str(one["Name"]): str(one.get("Version", "")) for one in described.get("Applications", [])}
+        check_versions(f"the cluster {cluster_id}", versions, self.needs.applications, self.needs.requires)
+        return cluster_id, int(described.get("StepConcurrencyLevel") or 1)
+
+    def _id(self) -> str:
+        if self.cluster:
+            return self._id_in_ledger(self.cluster)
+        if not self.cluster_name:
+            return str(self.cluster_id)
+        alive = clusters.listed(self.clients, states=sorted(ALIVE))
+        named = clusters.in_order(entry for entry in alive if entry["Name"] == self.cluster_name)
+        if not named:
+            raise InvalidRequest(f"cluster_name: no cluster named {self.cluster_name!r} is alive in this region")
+        return named[-1].cluster_id
+
+    def _id_in_ledger(self, name: str) -> str:
+        who = self.identity
+        found = running_cluster(self.clients, Ledger(self.clients.s3, who.state).job(who.dag_id, who.run_key, name))
+        lacking = [value for value, script in self.installed.items() if script not in found.bootstrap]
+        if lacking:
+            raise InvalidRequest(
+                f"python_env: the cluster {found.cluster_id} was started without {lacking[0]} as it is now: clear the "
+                "task that creates it, and this one with it (by hand: name it in `needs` of that task)"
+            )
+        return found.cluster_id

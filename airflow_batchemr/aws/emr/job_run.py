@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.job_runs import Eks, JobRun, JobRunTarget, Serverless
+from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, NewSubmission, Observation
 from airflow_batchemr.engine.single_work import ONE, SingleWork
@@ -13,6 +14,8 @@ from airflow_batchemr.ledger import Failure, Handle, HandleJob, Request, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from typing_extensions import Self
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import SubmissionPlan
@@ -54,7 +57,7 @@ class JobRunRemote:
         run = _target(submission.intent).describe(self._clients, _run_id(submission))
         if run is None:
             return Observation("not_visible")
-        return Observation("ended" if run.ended else "running", answer=run)
+        return Observation("ended" if run.ended else "running", answer=run, state=run.state)
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
         """How the job run ended."""
@@ -135,8 +138,44 @@ class JobRunBackend(SingleWork):
     environment: Mapping[str, str]
     deadline: int | None = None
 
+    @classmethod
+    def of(
+        cls,
+        on: Mapping[str, Any],
+        spark: Spark,
+        *,
+        env: Mapping[str, str] | None,
+        deadline: int | None,
+        clients: Clients,
+        identity: JobIdentity,
+    ) -> Self:
+        """The backend of a job, whose options are checked as a whole.
+
+        Args:
+            on: the `on:` block as plain values.
+            spark: the `spark:` block.
+            env: variables for driver and executors.
+            deadline: seconds after which the run may end itself, where the service has such a limit.
+            clients: AWS.
+            identity: of the job.
+
+        Raises:
+            InvalidRequest: the service has no counterpart of an option.
+        """
+        backend = cls(
+            target=job_run_target(on),
+            spark=spark,
+            clients=clients,
+            identity=identity,
+            environment=env or {},
+            deadline=deadline,
+        )
+        backend.request(0)
+        return backend
+
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
         """StartJobRun's arguments."""
+        self.check_release()
         name = self.identity.submission_name(plan.number)
         request = Request(name=name, indices=ONE, request=self.request(plan.number))
         return NewSubmission(self.target.kind, [request], {"where": self.target.where})
@@ -159,3 +198,12 @@ class JobRunBackend(SingleWork):
     def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
         """Job runs are never idle."""
         return False
+
+    def check_release(self) -> None:
+        """Check that the release of the target has the versions that the job requires.
+
+        Raises:
+            InvalidRequest: names what it lacks.
+        """
+        if self.spark.requires:
+            check_release(self.clients, self.target.release_label(self.clients), [], self.spark.requires)

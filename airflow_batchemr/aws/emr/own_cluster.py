@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters, steps
+from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.clusters import Cluster
+from airflow_batchemr.aws.emr.request import STEPS_AT_CREATION, Variant
 from airflow_batchemr.aws.emr.step_work import StepWork
 from airflow_batchemr.aws.emr.submission_view import plain
-from airflow_batchemr.core.errors import InvalidRequest, Throttled
+from airflow_batchemr.core.errors import AwsError, InvalidRequest, Throttled
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.ledger import Handle, Request
@@ -17,12 +19,15 @@ from airflow_batchemr.ledger import Handle, Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from typing_extensions import Self
+
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
+    from airflow_batchemr.aws.emr.job_steps import JobSteps
     from airflow_batchemr.aws.emr.step_configs import PlannedStep
     from airflow_batchemr.engine.backend import SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, LedgerState, Submission
+    from airflow_batchemr.pipeline_file.models import Emr
     from airflow_batchemr.pipeline_file.models.spark import OnFailure
 
 
@@ -63,7 +68,9 @@ def start(clients: Clients, request: Request, sleep: Callable[[float], object]) 
     call: dict[str, Any] = dict(request.request)
     cluster_id = call.get("JobFlowId")
     if cluster_id is None:
-        return Handle(kind="emr", cluster_id=clusters.create(clients, call, sleep=sleep))
+        cluster_id = clusters.create(clients, call, sleep=sleep)
+        titles = dict(zip(request.indices, (step["Name"] for step in call.get("Steps", ())), strict=False))
+        return Handle(kind="emr", cluster_id=cluster_id, step_ids=_step_ids(clients, cluster_id, titles))
     try:
         ids = steps.add(clients, cluster_id, call["Steps"], sleep=sleep)
     except InvalidRequest as error:
@@ -72,6 +79,14 @@ def start(clients: Clients, request: Request, sleep: Callable[[float], object]) 
             raise
         raise Throttled(f"{error}. The cluster {cluster_id} has ended, so the steps run on another one") from error
     return Handle(kind="steps", cluster_id=cluster_id, step_ids=dict(zip(request.indices, ids, strict=True)))
+
+
+def _step_ids(clients: Clients, cluster_id: str, titles: dict[int, str]) -> dict[int, str]:
+    """Ids of the steps of a new cluster; empty where EMR does not show them now."""
+    try:
+        return steps.find(clients, cluster_id, titles) if titles else {}
+    except AwsError:
+        return {}
 
 
 @dataclass(kw_only=True)
@@ -83,6 +98,45 @@ class OwnCluster(StepsBackend):
     """
 
     options: ClusterOptions
+
+    @classmethod
+    def of(
+        cls,
+        cluster: Emr,
+        steps: JobSteps,
+        *,
+        tags: Mapping[str, str],
+        resume: bool,
+        clients: Clients,
+        ledger: JobLedger,
+        identity: JobIdentity,
+    ) -> Self:
+        """The backend of a job, whose options are checked as a whole.
+
+        Args:
+            cluster: the `emr:` block.
+            steps: the steps.
+            tags: besides those of the block and of the submission.
+            resume: whether steps that completed in earlier tries count.
+            clients: AWS.
+            ledger: of the job.
+            identity: of the job.
+
+        Raises:
+            InvalidRequest: names the option.
+        """
+        options = ClusterOptions(cluster, steps.needs, steps.pythons, tags)
+        configs = [step.config("check", options.step_default) for step in steps.planned[:STEPS_AT_CREATION]]
+        options.request(identity, 0, configs, stays=False, variant=Variant())
+        return cls(
+            planned=steps.planned,
+            resume=resume,
+            concurrency=cluster.step_concurrency,
+            clients=clients,
+            ledger=ledger,
+            identity=identity,
+            options=options,
+        )
 
     def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
         """All steps, where AWS had no room for the cluster and there is another subnet or instance type to try."""
@@ -116,7 +170,11 @@ class OwnCluster(StepsBackend):
             variant=self.options.variants[plan.variant],
             folder=self.ledger.document_uri(""),
         )
-        self.options.prepare(self.clients, self.ledger, request)
+        self.prepare(request)
         call = Request(name=request["Name"], indices=plan.indices, request=plain(request))
         details = {"variant": plan.variant, "keep_alive": self.options.emr.keep_alive, **self.recorded(batch)}
         return NewSubmission("emr", [call], details)
+
+    def prepare(self, request: Mapping[str, Any]) -> None:
+        """Check that EMR has what the request asks for, and upload what it names."""
+        self.options.prepare(self.clients, self.ledger, request)

@@ -13,15 +13,13 @@ from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW, Cluster
 from airflow_batchemr.aws.emr.steps import LIST_CHUNK, Step
 from airflow_batchemr.aws.errors import NotFound
 from airflow_batchemr.aws.poller import SHARE_OF_AGE, Poller
+from airflow_batchemr.engine.policy import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow_batchemr.aws.clients import Clients
 
-#: Seconds between two looks: shortest, and longest at what has not changed for four minutes. A median wait is then at
-#: most half of the longest.
-SHORTEST, LONGEST = 4.0, 12.0
 #: Seconds between two looks at the steps of a cluster on which nobody else's steps run: when the last of them ends, or
 #: one that ends the cluster, the cluster's own state changes, and that is seen at once. In between it is for progress.
 PROGRESS = 60.0
@@ -38,8 +36,8 @@ class Sight:
     cluster: Cluster
     steps: dict[str, Step] = field(default_factory=dict, hash=False)
     """By step id; a step that has not been looked at yet is missing."""
-    hidden: frozenset[str] = frozenset()
-    """Ids of steps that ListSteps did not return when it was asked for them."""
+    unseen: frozenset[str] = frozenset()
+    """Steps that EMR was asked for last and did not show."""
 
 
 @dataclass
@@ -52,7 +50,7 @@ class _Watched:
     guests: int = 0
     """Waits on a cluster on which others' steps may run."""
     steps: dict[str, Step] = field(default_factory=dict)
-    hidden: set[str] = field(default_factory=set)
+    unseen: frozenset[str] = frozenset()
     state: str = ""
     changed: float = 0.0
     listed: float = float("-inf")
@@ -66,7 +64,13 @@ class EmrPoller(Poller[Sight]):
     nobody else's steps run on the cluster, and whenever its state has changed.
     """
 
-    def __init__(self, clients: Clients, *, shortest: float = SHORTEST, longest: float = LONGEST) -> None:
+    def __init__(
+        self,
+        clients: Clients,
+        *,
+        shortest: float = DEFAULT.emr_poll_shortest,
+        longest: float = DEFAULT.emr_poll_longest,
+    ) -> None:
         super().__init__(self._look, chunk=ALL, shortest=shortest, longest=longest)
         self._clients = clients
         self._watched: dict[str, _Watched] = {}
@@ -100,7 +104,6 @@ class EmrPoller(Poller[Sight]):
             for step_id in [one for one, waits in watched.step_ids.items() if waits <= 0]:
                 del watched.step_ids[step_id]
                 watched.steps.pop(step_id, None)
-                watched.hidden.discard(step_id)
             watched.waits -= 1
             watched.guests -= not own
             if watched.waits <= 0:
@@ -114,11 +117,12 @@ class EmrPoller(Poller[Sight]):
             watched = self._watched.get(cluster_id)
             if watched is not None:
                 self._steps(client, watched, cluster)
-        return {id_: self._sight(id_, cluster) for id_, cluster in found.items()}
-
-    def _sight(self, id_: str, cluster: Cluster) -> Sight:
-        watched = self._watched.get(id_)
-        return Sight(cluster) if watched is None else Sight(cluster, dict(watched.steps), frozenset(watched.hidden))
+        return {
+            id_: Sight(cluster, dict(watched.steps), watched.unseen)
+            if (watched := self._watched.get(id_))
+            else Sight(cluster)
+            for id_, cluster in found.items()
+        }
 
     def _states(self, client: object, ids: Sequence[str]) -> dict[str, Cluster]:
         wanted = set(ids)
@@ -162,23 +166,25 @@ class EmrPoller(Poller[Sight]):
         if cluster.state in _NO_STEP_RUNS or now - watched.listed < pace * 0.8:
             return
         watched.listed = now
+        watched.unseen = frozenset()
         while True:
             # Steps run in the order in which they were added: only the first ones can change.
             live = [id_ for id_ in list(watched.step_ids) if not (id_ in watched.steps and watched.steps[id_].ended)]
             if not live:
                 return
+            asked = live[:LIST_CHUNK]
             try:
                 with self._clients.renewing("elasticmapreduce:ListSteps"):
                     answer = client.list_steps(  # type: ignore[attr-defined]
-                        ClusterId=cluster.cluster_id, StepIds=live[:LIST_CHUNK]
+                        ClusterId=cluster.cluster_id, StepIds=asked
                     )
-            except NotFound:  # one of them hides the others
-                watched.hidden.update(live[:LIST_CHUNK])
+            except NotFound:
+                watched.unseen = frozenset(asked)
                 return
             seen = {one["Id"]: Step.of(one) for one in answer["Steps"]}
-            watched.hidden = (watched.hidden | set(live[:LIST_CHUNK])) - set(seen)
             if any(watched.steps.get(id_) != step for id_, step in seen.items()):
                 watched.changed = now
             watched.steps.update(seen)
+            watched.unseen = frozenset(asked).difference(seen)
             if not seen or not all(step.ended for step in seen.values()):
                 return

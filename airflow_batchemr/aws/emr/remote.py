@@ -77,10 +77,15 @@ class EmrRemote:
         if not titles_of(intent):
             return Ending(_cluster_result(submission, view))
         complete = view.succeeded & intent.indices == intent.indices
-        lost = observation.status == "not_visible"
         outcome: Outcome = "succeeded"
         if not complete:
-            outcome = "lost" if lost else "stopped" if submission.stop is not None else "failed"
+            outcome = (
+                "lost"
+                if observation.status == "not_visible"
+                else "stopped"
+                if submission.stop is not None
+                else "failed"
+            )
         counted = view.succeeded & intent.indices if complete or intent.details.get("resume", True) else IndexSet()
         digests = digests_of(submission)
         details = {
@@ -96,7 +101,7 @@ class EmrRemote:
                 indices=intent.indices,
                 succeeded=counted,
                 rerun_token=submission.rerun_token,
-                failures=[] if complete else failures_of(_cluster_id(submission), view, lost=lost),
+                failures=[] if complete else failures_of(_cluster_id(submission), view),
                 details=details,
                 steps=[plain(entry) for entry in view.steps.values()],
             )
@@ -137,21 +142,20 @@ class EmrRemote:
 
 
 def _observation(submission: Submission, view: SubmissionView, titles: dict[int, str]) -> Observation:
-    brief, intent, handle = view.brief, submission.intent, submission.handle
-    recorded = handle.step_ids if handle is not None else {}
-    ran = brief is not None and brief.ready and not brief.alive
-    if not recorded.keys() <= view.steps.keys() or (ran and len(view.steps) < len(titles)):
-        return Observation("not_visible", answer=view)
+    brief, intent = view.brief, submission.intent
+    state = brief.why if brief is not None else ""
     if brief is None or not brief.alive:
-        return Observation("ended", answer=view)
+        return Observation("ended", answer=view, state=state)
     if not titles:  # it serves other jobs
-        return Observation("running", idle=brief.up, answer=view)
+        return Observation("running", idle=brief.up, answer=view, state=state)
+    if view.unseen:
+        return Observation("not_visible", answer=view, state=state)
     if len(view.ended) < len(titles):
-        return Observation("running", answer=view)
+        return Observation("running", answer=view, state=state)
     owned = intent is not None and intent.kind == "emr"
     if owned and view.stays and len(view.succeeded) == len(titles):
-        return Observation("running", idle=True, answer=view)
-    return Observation("ended", answer=view)
+        return Observation("running", idle=True, answer=view, state=state)
+    return Observation("ended", answer=view, state=state)
 
 
 def _cluster_id(submission: Submission) -> str | None:
@@ -185,6 +189,6 @@ def _cluster_result(submission: Submission, view: SubmissionView) -> Result:
         indices=one,
         succeeded=one if outcome == "succeeded" else IndexSet(),
         rerun_token=submission.rerun_token,
-        failures=[] if outcome == "succeeded" else failures_of(_cluster_id(submission), view, lost=brief is None),
+        failures=[] if outcome == "succeeded" else failures_of(_cluster_id(submission), view),
         details=details,
     )

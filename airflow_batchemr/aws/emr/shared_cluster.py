@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.own_cluster import start
+from airflow_batchemr.aws.emr.python_env import environments
+from airflow_batchemr.aws.emr.request import Variant
 from airflow_batchemr.aws.emr.submission_view import plain
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
 from airflow_batchemr.engine.single_work import ONE, SingleWork
 from airflow_batchemr.ledger import Handle, Request
+from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from typing_extensions import Self
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
     from airflow_batchemr.engine.job_identity import JobIdentity
-    from airflow_batchemr.ledger import JobLedger, LedgerState, Submission
+    from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
+    from airflow_batchemr.pipeline_file.models import Emr
 
 
 @dataclass(kw_only=True)
@@ -40,6 +47,40 @@ class SharedCluster(SingleWork):
     ledger: JobLedger
     identity: JobIdentity
     used_by: Sequence[str] = ()
+
+    @classmethod
+    def of(
+        cls,
+        cluster: Emr,
+        needs: Mapping[str, Any],
+        *,
+        tags: Mapping[str, str],
+        folder: Path,
+        used_by: Sequence[str],
+        clients: Clients,
+        ledger: JobLedger,
+        identity: JobIdentity,
+    ) -> Self:
+        """The backend of a cluster, whose options are checked as a whole.
+
+        Args:
+            cluster: the `emr:` block.
+            needs: of the steps that are to run on it, as `Needs.values` gives it.
+            tags: besides those of the block and of the submission.
+            folder: where relative paths start.
+            used_by: ledger names of the jobs that it is for.
+            clients: AWS.
+            ledger: the cluster's own.
+            identity: of the cluster.
+
+        Raises:
+            InvalidRequest: names the option.
+        """
+        wanted = Needs.of_values(needs)
+        pythons = environments(clients, wanted.python_env, folder)
+        options = ClusterOptions(cluster, wanted, pythons, tags)
+        options.request(identity, 0, (), stays=True, variant=Variant())
+        return cls(options=options, clients=clients, ledger=ledger, identity=identity, used_by=used_by)
 
     def done(self, state: LedgerState) -> IndexSet:  # noqa: ARG002 - of the protocol
         """Nothing: a cluster that has ended, however well, serves nobody."""
@@ -73,7 +114,7 @@ class SharedCluster(SingleWork):
             variant=self.options.variants[plan.variant],
             folder=self.ledger.document_uri(""),
         )
-        self.options.prepare(self.clients, self.ledger, request)
+        self.prepare(request)
         call = Request(name=request["Name"], indices=ONE, request=plain(request))
         details = {
             "variant": plan.variant,
@@ -93,3 +134,25 @@ class SharedCluster(SingleWork):
     def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
         """The cluster that is up serves other jobs."""
         return True
+
+    def prepare(self, request: Mapping[str, Any]) -> None:
+        """Check that EMR has what the request asks for, and upload what it names."""
+        self.options.prepare(self.clients, self.ledger, request)
+
+
+def all_succeeded(ledger: Ledger, identity: JobIdentity, used_by: Sequence[str], again: Collection[str] = ()) -> bool:
+    """Whether no job needs the cluster any more.
+
+    Args:
+        ledger: with all jobs of the run.
+        identity: of the cluster, in this run of Airflow.
+        used_by: ledger names of the jobs that it is for.
+        again: those of them that this run of Airflow is to run again. One that has done so has a marker of this run.
+    """
+    for name in used_by:
+        marker = ledger.job(identity.dag_id, identity.run_key, name).read().marker
+        if marker is None:
+            return False
+        if name in again and not (marker.rerun_token or "").startswith(f"{identity.run_id}#"):
+            return False
+    return bool(used_by)

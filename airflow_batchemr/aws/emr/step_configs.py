@@ -161,7 +161,5 @@ def _step(step: Step, environment: Mapping[str, str], pythons: Mapping[str, Pyth
         return step.class_ or posixpath.basename(step.jar), {"HadoopJarStep": {k: v for k, v in jar.items() if v}}
     command = step.command
     assert command is not None  # noqa: S101 - the model has looked
-    # A text is the user's own line for a shell; a list is words that no shell sees.
-    words = ["bash", "-c", command] if isinstance(command, str) else list(command)
-    name = command.split()[0] if isinstance(command, str) else command[0]
-    return posixpath.basename(name) or "command", _runner([*_variables(environment), *words])
+    # No shell: what a template has put into an argument stays that argument.
+    return posixpath.basename(command[0]) or "command", _runner([*_variables(environment), *command])

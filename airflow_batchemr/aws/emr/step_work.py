@@ -42,8 +42,42 @@ class StepWork:
         """The steps that have completed and are still the same."""
         if state.marker is not None:
             return state.marker.indices
-        left = remaining(self.planned, done_digests(state, resume=self.resume), ordered=self.concurrency == 1)
+        left = remaining(self.planned, self._done_digests(state), ordered=self._ordered)
         return numbers(self.planned) - numbers(left)
+
+    @property
+    def _ordered(self) -> bool:
+        return self.concurrency == 1
+
+    def _done_digests(self, state: LedgerState) -> dict[int, str]:
+        """Digests of the steps that need not run again, by number.
+
+        Without `resume` only what was done since the last submission that did not succeed counts. Where a step has run
+        again because it had changed, what came after it counts only if it has run again, too.
+        """
+        done: dict[int, str] = {}
+        for submission in state.current:
+            result = submission.result
+            if result is None or result.kind not in {"emr", "steps"} or result.outcome == "abandoned":
+                continue
+            if result.outcome != "succeeded" and not self.resume:
+                done = {}
+                continue
+            recorded = result.details.get("digests")
+            known = recorded.items() if isinstance(recorded, dict) else ()
+            ran = {int(number): str(digest) for number, digest in known}
+            changed = [number for number in sorted(ran) if done.get(number, ran[number]) != ran[number]]
+            if changed:
+                done = {number: digest for number, digest in done.items() if not self._follows(number, changed[0])}
+            done.update(ran)
+        return done
+
+    def _follows(self, number: int, first: int) -> bool:
+        """Whether a step may use the output of another one."""
+        if self._ordered:
+            return number > first
+        stages = {step.number: step.stage for step in self.planned}
+        return stages.get(number, 0) > stages.get(first, 0)
 
     def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
         """A step that failed is retried by the next try."""
@@ -76,22 +110,3 @@ class StepWork:
     def steps(self, indices: IndexSet) -> list[PlannedStep]:
         """The steps with these numbers."""
         return [step for step in self.planned if step.number in indices]
-
-
-def done_digests(state: LedgerState, *, resume: bool) -> dict[int, str]:
-    """Digests of the steps that need not run again, by number.
-
-    Without `resume` only what was done since the last submission that did not succeed counts.
-    """
-    done: dict[int, str] = {}
-    for submission in state.current:
-        result = submission.result
-        if result is None or result.kind not in {"emr", "steps"}:
-            continue
-        if result.outcome != "succeeded" and not resume:
-            done = {}
-            continue
-        known = result.details.get("digests")
-        if isinstance(known, dict):
-            done.update({int(number): str(digest) for number, digest in known.items()})
-    return done

@@ -44,6 +44,11 @@ class SubmissionView:
         return IndexSet.of(number for number, entry in self.steps.items() if Step.of(entry).state == "COMPLETED")
 
     @property
+    def unseen(self) -> IndexSet:
+        """Numbers of the steps that EMR does not show although it has given them ids."""
+        return IndexSet.of(number for number in self.step_ids if number not in self.steps)
+
+    @property
     def ended(self) -> IndexSet:
         """Numbers of the steps that have ended, in whatever way."""
         return IndexSet.of(number for number, entry in self.steps.items() if Step.of(entry).ended)
@@ -64,8 +69,8 @@ def digests_of(submission: Submission) -> dict[int, str]:
     return {int(number): str(step["digest"]) for number, step in known.items()}
 
 
-def failures_of(cluster_id: str | None, view: SubmissionView, *, lost: bool = False) -> list[Failure]:
-    """Which steps failed, with EMR's reasons; where none did, how the cluster ended, or that it or a step is lost."""
+def failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
+    """Which steps failed, with EMR's reasons; where none did, how the cluster ended."""
     failures = []
     for number, entry in view.steps.items():
         step = Step.of(entry)
@@ -74,10 +79,12 @@ def failures_of(cluster_id: str | None, view: SubmissionView, *, lost: bool = Fa
     if failures:
         return failures
     brief = view.brief
-    why = brief.why if brief is not None else "EMR does not show it any more"
-    if lost and brief is not None:
-        why = f"{why}; EMR does not show all of its steps any more"
-    return [Failure(reason=f"cluster {cluster_id}: {why}", job_id=cluster_id, cause="lost" if lost else "cluster")]
+    if brief is not None and brief.alive and view.unseen:
+        gone = [(number, view.step_ids[number]) for number in view.unseen]
+        reason = "EMR does not show it any more"
+        return [Failure(index=n, reason=f"step {id_}: {reason}", job_id=id_, cause="lost") for n, id_ in gone]
+    reason = f"cluster {cluster_id}: {brief.why if brief else 'EMR does not show it any more'}"
+    return [Failure(reason=reason, job_id=cluster_id, cause="cluster" if brief else "lost")]
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:

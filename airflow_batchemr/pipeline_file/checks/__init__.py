@@ -1,10 +1,11 @@
-"""What the models cannot see by themselves: each check yields the problems that it finds."""
+"""Checks that involve more than one model; each yields the problems that it finds."""
 
 from __future__ import annotations
 
+from airflow_batchemr.pipeline_file.checks.batches import batch
+from airflow_batchemr.pipeline_file.checks.dependencies import dependencies
 from airflow_batchemr.pipeline_file.checks.jobs import job
 from airflow_batchemr.pipeline_file.checks.names import name
-from airflow_batchemr.pipeline_file.checks.order import order
 from airflow_batchemr.pipeline_file.checks.pipelines import pipeline
 
-__all__ = ["job", "name", "order", "pipeline"]
+__all__ = ["batch", "dependencies", "job", "name", "pipeline"]

@@ -1,4 +1,4 @@
-"""The `batch:` block: what AWS Batch would refuse."""
+"""Checks of a `batch` block: values that AWS Batch would reject."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _range(start: int, stop: int, step: int = 1) -> tuple[int, ...]:
     return tuple(gib * 1024 for gib in range(start, stop + 1, step))
 
 
-#: vCPUs of Fargate and the MiB each may have (AWS Batch, ResourceRequirement).
+#: Memory sizes in MiB that Fargate supports, by vCPUs (AWS Batch, ResourceRequirement).
 FARGATE = {
     0.25: (512, 1024, 2048),
     0.5: _range(1, 4),
@@ -27,44 +27,74 @@ FARGATE = {
     8.0: _range(16, 60, 4),
     16.0: _range(32, 120, 8),
 }
+#: Size of a job whose file gives none: RegisterJobDefinition demands one.
+DEFAULT_VCPUS, DEFAULT_MEMORY = 1, 2048
+#: Options that only a job definition of our own can carry.
+OF_OUR_DEFINITION = (
+    "job_role",
+    "execution_role",
+    "platform",
+    "secrets",
+    "volumes",
+    "mount_points",
+    "ulimits",
+    "log_configuration",
+    "job_definition",
+)
 
 
 def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
-    """All that is wrong with a batch block."""
+    """Check a `batch` block.
+
+    Args:
+        batch: the block.
+        job: the job that it belongs to.
+    """
     at = ("batch",)
     if batch.definition is not None and batch.image is not None:
-        yield Problem((*at, "image"), "`image` and `definition` say two things: write one of them", key=True)
+        yield Problem((*at, "image"), "`image` and `definition` cannot be combined", "remove one of them", key=True)
     if (
         batch.definition is None
         and batch.image is None
         and not (batch.job_definition or batch.submit.get("jobDefinition"))
     ):
         either = ((*at, "image"), (*at, "definition"))
-        yield Problem(either[0], "nothing to run: write `image:` or `definition:`", key=True, nothing_of=either)
+        yield Problem(either[0], "`image` or `definition` is required", key=True, missing=either)
+    if batch.registered_definition is not None:
+        for option in OF_OUR_DEFINITION:
+            if getattr(batch, option):
+                message = f"`{option}` has no effect on the job definition {batch.registered_definition}"
+                yield Problem((*at, option), message, "set `image:`, or add it to that job definition", key=True)
     if batch.queue is None and not batch.submit.get("jobQueue"):
-        hint = "write `queue:`, here or in `defaults: {batch: …}`"
-        yield Problem((*at, "queue"), "the job queue is missing", hint, key=True, nothing_of=((*at, "queue"),))
-    if batch.command is None and not _brings_command(batch):
-        hint = "write `command:`; with `preamble: false` the image's or job definition's own is run"
-        yield Problem((*at, "command"), "the command is missing", hint, key=True, nothing_of=((*at, "command"),))
+        hint = "set it here or in `defaults: {batch: {queue: …}}`"
+        yield Problem((*at, "queue"), "`queue` is required", hint, key=True, missing=((*at, "queue"),))
+    if batch.command is None and not _command_optional(batch):
+        hint = "to run the command of the image or job definition, set `preamble: false`"
+        yield Problem((*at, "command"), "`command` is required", hint, key=True, missing=((*at, "command"),))
     if batch.platform == "fargate":
         yield from _fargate(batch)
     elif batch.vcpus is not None and batch.vcpus != int(batch.vcpus) and batch.platform == "ec2":
-        yield Problem((*at, "vcpus"), f"EC2 takes whole vCPUs, not {batch.vcpus:g}", "only Fargate takes fractions")
+        yield Problem(
+            (*at, "vcpus"), f"EC2 requires whole vCPUs, not {batch.vcpus:g}", "only Fargate supports fractions"
+        )
     if batch.memory and min(batch.memory) < 4:
-        yield Problem((*at, "memory"), f"AWS Batch takes at least 4 MiB of memory, not {min(batch.memory)}")
+        yield Problem((*at, "memory"), f"AWS Batch requires at least 4 MiB of memory, not {min(batch.memory)}")
     if batch.memory and sorted(set(batch.memory)) != batch.memory:
-        yield Problem((*at, "memory"), "the sizes to try must grow from one to the next")
+        yield Problem((*at, "memory"), "memory sizes must be in ascending order")
     if batch.retry_on is not None and batch.attempts == 1:
-        yield Problem((*at, "attempts"), "`retry_on` has nothing to do with 1 attempt", "write at least 2")
+        yield Problem((*at, "attempts"), "`retry_on` requires more than 1 attempt", "set `attempts` to at least 2")
     if job is not None and job.env and batch.env:
         yield from _environment({**job.env, **batch.env})
     yield from _tag(batch)
 
 
-def _brings_command(batch: Batch) -> bool:
-    """Whether the command comes from elsewhere: raw requests, or without the preamble the image's own."""
-    raw = bool(batch.job_definition) or any(key in batch.submit for key in ("containerOverrides", "nodeOverrides"))
+def _command_optional(batch: Batch) -> bool:
+    """Whether the command may come from a job definition, raw parameters or, without the preamble, the image."""
+    raw = (
+        bool(batch.job_definition)
+        or batch.registered_definition is not None
+        or any(key in batch.submit for key in ("containerOverrides", "nodeOverrides"))
+    )
     raw = raw or any(key.endswith("PropertiesOverride") for key in batch.submit)
     return raw or not batch.preamble
 
@@ -72,7 +102,7 @@ def _brings_command(batch: Batch) -> bool:
 def _environment(env: dict[str, str]) -> Iterator[Problem]:
     size = sum(len(name.encode()) + len(value.encode()) + 1 for name, value in env.items())
     if size > MAX_ENVIRONMENT:
-        message = f"with the job's `env` the environment has {size:,} bytes, and AWS Batch takes {MAX_ENVIRONMENT:,}"
+        message = f"with the job's `env`, the environment has {size:,} bytes; AWS Batch allows {MAX_ENVIRONMENT:,}"
         yield Problem(("batch", "env"), message)
 
 
@@ -81,31 +111,36 @@ def _fargate(batch: Batch) -> Iterator[Problem]:
     if batch.gpus is not None:
         yield Problem((*at, "gpus"), "Fargate has no GPUs", key=True)
     if batch.execution_role is None and batch.image is not None and not batch.job_definition:
-        hint = "it pulls the image and writes the logs"
-        yield Problem((*at, "execution_role"), "Fargate needs an `execution_role`", hint, key=True)
+        hint = "Fargate uses this role to pull the image and write logs"
+        yield Problem((*at, "execution_role"), "Fargate requires an `execution_role`", hint, key=True)
     if batch.vcpus is not None and batch.vcpus not in FARGATE:
         sizes = ", ".join(f"{size:g}" for size in FARGATE)
-        yield Problem((*at, "vcpus"), f"Fargate has {sizes} vCPUs, not {batch.vcpus:g}")
+        yield Problem((*at, "vcpus"), f"Fargate supports {sizes} vCPUs, not {batch.vcpus:g}")
         return
-    fitting = (
-        FARGATE[float(batch.vcpus)] if batch.vcpus is not None else sorted({m for row in FARGATE.values() for m in row})
-    )
-    for place, memory in enumerate(batch.memory or []):
-        if memory not in fitting:
-            near = min(fitting, key=lambda size: (abs(size - memory), size))
-            which = f"with {batch.vcpus:g} vCPUs " if batch.vcpus is not None else ""
-            message = f"Fargate {which}has no {memory} MiB of memory"
-            yield Problem((*at, "memory", place), message, f"the nearest is {near} MiB ({near / 1024:g} GiB)")
+    given = batch.vcpus
+    if given is None and not batch.job_definition:
+        given = DEFAULT_VCPUS
+    supported = FARGATE[float(given)] if given is not None else sorted({m for row in FARGATE.values() for m in row})
+    vcpus = f" with {batch.vcpus:g} vCPU{'s' * (batch.vcpus != 1)}" if batch.vcpus is not None else ""
+    if batch.memory is None and DEFAULT_MEMORY not in supported and not batch.job_definition:
+        message = f"Fargate does not support {DEFAULT_MEMORY} MiB of memory, the default{vcpus}"
+        yield Problem((*at, "vcpus"), message, f"set `memory: {min(supported) // 1024}GiB` or more")
+    for position, memory in enumerate(batch.memory or []):
+        if memory not in supported:
+            near = min(supported, key=lambda size: (abs(size - memory), size))
+            message = f"Fargate does not support {memory} MiB of memory{vcpus}"
+            hint = f"the nearest size is {near} MiB ({near / 1024:g} GiB)"
+            yield Problem((*at, "memory", position), message, hint)
 
 
 def _tag(batch: Batch) -> Iterator[Problem]:
-    """`latest` runs something else tomorrow, and a resumed array would mix two programs."""
-    for word in ("image", "definition"):
-        image = getattr(batch, word)
+    """`latest` may change, and a resumed array would then run two versions of a program."""
+    for key in ("image", "definition"):
+        image = getattr(batch, key)
         if image is None or "{{" in image:
             continue
         last = image.rsplit("/", 1)[-1]
-        if last.endswith(":latest") or (word == "image" and ":" not in last and "@" not in last):
-            said = "`latest` is" if last.endswith(":latest") else "without a tag it is `latest`,"
-            message = f"{said} another image tomorrow, and a resumed job may mix the two"
-            yield Problem(("batch", word), message, "write a tag of your own, or a digest", "warning")
+        if last.endswith(":latest") or (key == "image" and ":" not in last and "@" not in last):
+            what = "`latest`" if last.endswith(":latest") else "an image without a tag is `latest`, which"
+            message = f"{what} can change between submissions, so that a resumed job may run two versions"
+            yield Problem(("batch", key), message, "use a version tag or a digest", "warning")

@@ -1,4 +1,4 @@
-"""A cluster of its own: what EMR would refuse, or what will be missed."""
+"""Checks of an EMR cluster definition."""
 
 from __future__ import annotations
 
@@ -16,74 +16,80 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.needs import Needs
     from airflow_batchemr.pipeline_file.validation import Keys
 
-#: What EMR releases can install (EMR Release Guide).
+#: Applications of EMR releases (EMR Release Guide).
 APPLICATIONS = (
     *("AmazonCloudWatchAgent", "Delta", "Flink", "Ganglia", "HBase", "HCatalog", "Hadoop", "Hive", "Hudi", "Hue"),
     *("Iceberg", "JupyterEnterpriseGateway", "JupyterHub", "Livy", "MXNet", "Mahout", "Oozie", "Phoenix", "Pig"),
     *("Presto", "PrestoSQL", "Ranger", "Spark", "Sqoop", "TensorFlow", "Tez", "Trino", "Zeppelin", "ZooKeeper"),
 )
-#: Families that AWS has retired: no new account gets them.
+#: Previous-generation families that AWS has retired; new accounts cannot launch them.
 _RETIRED = re.compile(r"(m1|m2|c1|cc1|cc2|cg1|t1|cr1|hi1|hs1)\.")
 
 
-def cluster(emr: Emr, at: Keys, needs: Needs, *, stays: bool = False, runs_steps: bool = True) -> Iterator[Problem]:
-    """All that is wrong with a cluster.
+def cluster(
+    emr: Emr, at: Keys, needs: Needs, *, waits_for_jobs: bool = False, runs_steps: bool = True
+) -> Iterator[Problem]:
+    """Check a cluster definition.
 
     Args:
-        emr: the block of a cluster that is made.
-        at: its keys.
-        needs: what the steps need that are to run on it.
-        stays: whether it waits for its work, and does not end with its steps.
-        runs_steps: whether this package adds the steps.
+        emr: the definition of a new cluster.
+        at: its path.
+        needs: the requirements of the steps that run on it.
+        waits_for_jobs: whether the cluster stays up until it is terminated, instead of ending with its steps.
+        runs_steps: whether the steps are added by this package.
     """
     yield from _types(emr, at)
-    for place, name in enumerate(emr.applications or []):
+    for position, name in enumerate(emr.applications or []):
         if name not in APPLICATIONS and name.lower() not in {known.lower() for known in APPLICATIONS}:
             hint = guess(name, APPLICATIONS)
-            message = f"EMR knows no application `{name}`"
-            yield Problem((*at, "applications", place), message, hint, "error" if hint else "warning")
-    for name in ("Hive", "Spark"):  # Hadoop is added where it is needed
-        named = {one.lower() for one in emr.applications or [name]}
-        if name in needs.applications and name.lower() not in named:
-            message = f"the job runs {name}, and the cluster's applications lack it"
+            message = f"EMR has no application `{name}`"
+            yield Problem((*at, "applications", position), message, hint, "error" if hint else "warning")
+    for name in ("Hive", "Spark"):  # Hadoop is added automatically
+        installed = {application.lower() for application in emr.applications or [name]}
+        if name in needs.applications and name.lower() not in installed:
+            message = f"the job runs {name}, but the cluster does not install it"
             yield Problem((*at, "applications"), message, f"add {name}")
-    yield from _release(emr, at, needs, stays=stays)
+    yield from _release(emr, at, needs, waits_for_jobs=waits_for_jobs)
     if emr.log_uri is None and not emr.overrides.get("LogUri"):
-        what = "a failed step's report needs the logs" if runs_steps else "what a failed cluster or step says is lost"
+        what = "failed steps cannot be explained" if runs_steps else "logs of failed steps are lost"
         keys = (*at, "log_uri")
-        yield Problem(keys, f"no `log_uri`: {what}", "write `log_uri: s3://…`", "warning", key=True, nothing_of=(keys,))
+        yield Problem(keys, f"no `log_uri`: {what}", "set `log_uri: s3://…`", "warning", key=True, missing=(keys,))
     if emr.termination_protection and emr.keep_alive is None:
-        message = "the cluster is ended with its job; the protection will only be lifted first"
+        message = "termination protection has no effect: it is removed when the job terminates its cluster"
         yield Problem((*at, "termination_protection"), message, None, "warning")
 
 
-def _release(emr: Emr, at: Keys, needs: Needs, *, stays: bool) -> Iterator[Problem]:
-    """What clusters of an old release cannot do."""
+def _release(emr: Emr, at: Keys, needs: Needs, *, waits_for_jobs: bool) -> Iterator[Problem]:
+    """Features that old releases do not support."""
     if emr.release is None:
         return
-    word = "keep_alive" if emr.keep_alive else "idle_timeout" if emr.idle_timeout else None
+    key = "keep_alive" if emr.keep_alive else "idle_timeout" if emr.idle_timeout else None
     if not releases.ends_itself(emr.release):
-        since = "those of emr-5.30, emr-6.1 and later can"
-        if word is not None:
-            message = f"clusters of {emr.release} cannot end themselves when they are idle"
-            yield Problem((*at, word), message, since)
-        elif stays:
-            message = f"clusters of {emr.release} cannot end themselves: if nobody is left to end this one, it stays"
+        since = "use emr-5.30 or later, or emr-6.1 or later"
+        if key is not None:
+            message = f"{emr.release} does not support auto-termination of idle clusters"
+            yield Problem((*at, key), message, since)
+        elif waits_for_jobs:
+            message = (
+                f"{emr.release} does not support auto-termination: if Airflow cannot terminate the cluster, it keeps "
+                "running"
+            )
             yield Problem((*at, "release"), message, since, "warning")
     if needs.docker_image and not releases.runs_docker(emr.release):
-        message = f"clusters of {emr.release} run no containers, and `docker_image` needs them"
-        yield Problem((*at, "release"), message, "those of emr-6.0 and later do")
+        message = f"{emr.release} does not support Docker containers, which `docker_image` requires"
+        yield Problem((*at, "release"), message, "use emr-6.0 or later")
 
 
 def _types(emr: Emr, at: Keys) -> Iterator[Problem]:
-    found = [((*at, "type", place), name) for place, name in enumerate(emr.type or [])]
-    for word in ("master", "core", "task"):
-        group = getattr(emr, word)
+    found = [((*at, "type", position), name) for position, name in enumerate(emr.type or [])]
+    for role in ("master", "core", "task"):
+        group = getattr(emr, role)
         if group is not None:
-            found += [((*at, word, "type", place), name) for place, name in enumerate(group.type)]
-        fleet = getattr(emr.fleets, word) if emr.fleets is not None else None
+            found += [((*at, role, "type", position), name) for position, name in enumerate(group.type)]
+        fleet = getattr(emr.fleets, role) if emr.fleets is not None else None
         if fleet is not None:
-            found += [((*at, "fleets", word, "types", place), each.type) for place, each in enumerate(fleet.types)]
+            types = enumerate(fleet.types)
+            found += [((*at, "fleets", role, "types", position), each.type) for position, each in types]
     for keys, name in found:
         if _RETIRED.match(name):
-            yield Problem(keys, f"{name} is a retired instance type", "take a current one such as m5.xlarge", "warning")
+            yield Problem(keys, f"{name} is a retired instance type", "use a current type such as m5.xlarge", "warning")

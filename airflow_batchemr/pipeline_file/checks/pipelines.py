@@ -1,4 +1,4 @@
-"""A pipeline: its schedule, dates, params, notifications and shared clusters."""
+"""Checks of a pipeline: its schedule, dates, params and shared clusters."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def pipeline(pipeline: Pipeline) -> Iterator[Problem]:
-    """All that is wrong with a pipeline beside its jobs."""
+    """Check a pipeline, except for its jobs."""
     yield from _times(pipeline)
     yield from _clusters(pipeline)
-    # What a timetable of one's own does is not known.
+    # A custom timetable may have no scheduled runs.
     scheduled = pipeline.schedule is not None and pipeline.schedule.timetable is None
-    for name, words in pipeline.params.items():
-        yield from param(name, words, scheduled=scheduled)
+    for name, model in pipeline.params.items():
+        yield from param(name, model, scheduled=scheduled)
 
 
 def _times(pipeline: Pipeline) -> Iterator[Problem]:
@@ -34,19 +34,23 @@ def _times(pipeline: Pipeline) -> Iterator[Problem]:
             zoneinfo.ZoneInfo(pipeline.timezone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
             hint = guess(pipeline.timezone, zoneinfo.available_timezones())
-            yield Problem(("timezone",), f"no time zone {pipeline.timezone}", hint or "such as Europe/Berlin")
+            yield Problem(
+                ("timezone",),
+                f"unknown time zone {pipeline.timezone}",
+                hint or "use an IANA name such as Europe/Berlin",
+            )
             return
     start, end = (_moment(moment) for moment in (pipeline.start_date, pipeline.end_date))
     if start is not None and end is not None and end < start:
-        yield Problem(("end_date",), "the end date lies before the start date")
+        yield Problem(("end_date",), "`end_date` is before `start_date`")
     cron = pipeline.schedule.cron if pipeline.schedule is not None else None
     if cron is not None and not cron.startswith("@") and _never_fires(cron):
-        yield Problem(("schedule",), f"the schedule never fires: {cron}", "no such day is in any month", "warning")
+        yield Problem(("schedule",), f"the schedule never fires: {cron}", "none of its months has that day", "warning")
     if pipeline.catchup and pipeline.start_date is None:
-        yield Problem(("catchup",), "`catchup` needs a `start_date` to catch up from")
+        yield Problem(("catchup",), "`catchup` requires a `start_date`")
     if pipeline.overlap is not None and (pipeline.max_active_runs or 1) > 1:
-        message = f"`overlap: {pipeline.overlap}` is one run at a time, `max_active_runs` {pipeline.max_active_runs}"
-        yield Problem(("overlap",), message, "leave one of them out")
+        message = f"`overlap: {pipeline.overlap}` contradicts `max_active_runs: {pipeline.max_active_runs}`"
+        yield Problem(("overlap",), message, "`overlap` allows one active run: remove one of them")
 
 
 def _moment(moment: Any) -> Any:
@@ -54,7 +58,7 @@ def _moment(moment: Any) -> Any:
 
 
 def _never_fires(cron: str) -> bool:
-    """Only a day that no month has: 30 and 31 February, 31 in months of 30 days."""
+    """Whether the cron expression only selects days that its months do not have, such as 30 February."""
     _, _, days, months, weekdays = cron.split()
     if weekdays != "*" or days == "*":
         return False
@@ -77,16 +81,16 @@ def _clusters(pipeline: Pipeline) -> Iterator[Problem]:
         if name in pipeline.jobs:
             yield Problem(at, f"a job and a cluster have the same name: {name}", "rename one of them", key=True)
         if emr.existing:
-            message = "`clusters` holds clusters that are made for a run"
-            yield Problem(at, message, "write `emr: {cluster_id: …}` in the jobs for one that is there", key=True)
+            message = "`clusters` defines clusters that are created for each run"
+            yield Problem(at, message, "to use an existing cluster, set `emr: {cluster_id: …}` in its jobs", key=True)
             continue
         if name not in used:
             yield Problem(
                 at,
                 f"no job uses the cluster `{name}`",
-                f"write `emr: {{cluster: {name}}}` in a job",
+                f"set `emr: {{cluster: {name}}}` in a job, or remove the cluster",
                 "warning",
                 key=True,
             )
         users = [job for job in pipeline.jobs.values() if job.emr is not None and job.emr.cluster == name]
-        yield from cluster(emr, at, needs_of(users), stays=True)
+        yield from cluster(emr, at, needs_of(users), waits_for_jobs=True)

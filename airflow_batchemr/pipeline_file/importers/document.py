@@ -1,4 +1,4 @@
-"""Another system's JSON read as a pipeline file: the JSON's places stand in for those of the YAML that it becomes."""
+"""Read another system's JSON as a pipeline file; errors point to positions in the JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_batchemr.pipeline_file.importers.translation import Path, Translation, json_path
 from airflow_batchemr.pipeline_file.reader import Document, nodes_of
 from airflow_batchemr.pipeline_file.source_position import SourcePosition
-from airflow_batchemr.pipeline_file.yaml_text import dump
+from airflow_batchemr.pipeline_file.yaml_writer import dump
 
 if TYPE_CHECKING:
     import pathlib
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class ImportedDocument(Document):
-    """A JSON file and the pipelines it stands for.
+    """A JSON file and the pipeline file that it was translated to.
 
     Attributes:
-        translation: the pipelines, and what changes in meaning.
-        warnings: the same notes, at their places in the JSON.
+        translation: the pipelines, and notes about changes in behavior.
+        warnings: the notes, at their positions in the JSON.
     """
 
     translation: Translation = field(default_factory=Translation)
@@ -32,11 +32,11 @@ class ImportedDocument(Document):
 
     @property
     def has_variables(self) -> bool:
-        """What the translation has written, the text of the other system's file does not tell."""
+        """Always true: the translated file may contain variables even if the JSON does not."""
         return True
 
     def find(self, keys: Sequence[str | int], *, key: bool = False) -> tuple[SourcePosition | None, int]:
-        """Where in the JSON the part stands that a word of the pipeline comes from."""
+        """The position in the JSON of the part that a value of the pipeline file was translated from."""
         value: Any = self.value
         depth = 0
         for step in keys:
@@ -44,38 +44,38 @@ class ImportedDocument(Document):
             if not known:
                 break
             value, depth = value[step], depth + 1
-        return self.place(self.translation.origin(tuple(keys[:depth])), key=key), depth
+        return self.source_position(self.translation.origin(tuple(keys[:depth])), key=key), depth
 
-    def place(self, source: Path, *, key: bool = True) -> SourcePosition | None:
-        """Where something stands in the JSON; None where that is not known."""
+    def source_position(self, source: Path, *, key: bool = True) -> SourcePosition | None:
+        """The position of a path of the JSON; None if it is unknown."""
         return super().find(source, key=key)[0]
 
     def yaml(self, header: str = "") -> str:
-        """The pipeline file, with the notes as comments at their places."""
+        """The pipeline file as YAML, with the notes as comments."""
         comments: dict[Path, list[str]] = {}
         for note in self.translation.notes:
-            comments.setdefault(note.path, []).append(f"REFUSED: {note.message}" if note.refused else note.message)
+            comments.setdefault(note.path, []).append(f"NOT IMPORTED: {note.message}" if note.refused else note.message)
         return dump(self.translation.file, comments, header=header)
 
 
 def read_json(path: pathlib.Path | str, text: str, translate: Callable[[Any], Translation]) -> ImportedDocument:
-    """Read a JSON file as a pipeline file; whatever is wrong with it is in `errors`.
+    """Read and translate a JSON file; errors are added to the document's `errors`.
 
     Args:
         path: the file.
-        text: what it holds.
-        translate: makes pipelines of its data; never raises for what they hold.
+        text: its text.
+        translate: translates the parsed JSON; does not raise for invalid data.
     """
     document = ImportedDocument(path, text)
     try:
-        data = json.loads(text, parse_constant=_refuse)
+        data = json.loads(text, parse_constant=_reject)
         json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        message = f"not JSON: {error.msg[0].lower()}{error.msg[1:]}"
+        message = f"invalid JSON: {error.msg[0].lower()}{error.msg[1:]}"
         document.errors.append(document.error(message, None, SourcePosition(error.lineno, error.colno)))
         return document
     except (ValueError, RecursionError) as error:
-        document.errors.append(document.error(f"not JSON that can be read: {_reason(error)}"))
+        document.errors.append(document.error(f"invalid JSON: {_reason(error)}"))
         return document
     document.root = nodes_of(text)
     document.translation = translation = translate(data)
@@ -83,21 +83,21 @@ def read_json(path: pathlib.Path | str, text: str, translate: Callable[[Any], Tr
     for problem in translation.problems:
         at = f"{json_path(problem.keys)}: " if problem.keys else ""
         name = translation.name_at(problem.keys)
-        told = document.error(at + problem.message, problem.hint, document.place(problem.keys), pipeline=name)
-        document.errors.append(told)
+        position = document.source_position(problem.keys)
+        document.errors.append(document.error(at + problem.message, problem.hint, position, pipeline=name))
     for note in translation.notes:
         name = str(note.path[0]) if note.path and note.path[0] in translation.names.values() else None
-        place, severity = document.place(note.source), "error" if note.refused else "note"
-        told = document.error(note.message, None, place, pipeline=name, severity=severity)
-        (document.errors if note.refused else document.warnings).append(told)
+        position, severity = document.source_position(note.source), "error" if note.refused else "note"
+        entry = document.error(note.message, None, position, pipeline=name, severity=severity)
+        (document.errors if note.refused else document.warnings).append(entry)
     return document
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
+def _reject(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return "half a character (a lone surrogate)" if isinstance(error, UnicodeEncodeError) else str(error)
+        return "nested too deeply"
+    return "lone surrogate in a string" if isinstance(error, UnicodeEncodeError) else str(error)

@@ -1,4 +1,4 @@
-"""What an importer makes of another system's file: a pipeline file, and a note wherever the meaning changes."""
+"""The result of an import: a pipeline file, and a note for each change in behavior."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 Path = tuple[str | int, ...]
 
-#: Templates of Airflow, which other systems' texts may hold by chance.
+#: Start marks of Jinja templates, which text of other systems may contain by chance.
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
-#: What no template holds as it is: the end of a raw part, carriage returns, a line break at the end.
+#: Text that cannot be part of a raw block: its end tag, carriage returns, a trailing line break.
 _ESCAPED = re.compile(r"(\{%-?\s*endraw\s*-?%\}|\r|\n\Z)")
 
 
 def json_path(path: Path) -> str:
-    """`$[0].task_definitions[2].executable`, as JSONPath writes it."""
+    """A path in JSONPath notation, such as `$[0].task_definitions[2].executable`."""
     return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that is not as it was, or that somebody has to do.
+    """A change in behavior, or something that the user has to do.
 
     Attributes:
-        path: keys in the pipeline file, down to the word that the note is about.
+        path: path in the pipeline file.
         message: what changes, and what to do.
-        source: keys in the imported file.
-        refused: the meaning could not be kept: the pipeline must not be used before somebody has looked at it.
+        source: path in the imported file.
+        refused: the behavior could not be preserved; the user has to fix the pipeline before using it.
     """
 
     path: Path
@@ -45,14 +45,14 @@ class Note:
 
 @dataclass
 class Translation:
-    """A pipeline file in the making.
+    """A pipeline file under construction.
 
     Attributes:
-        file: pipelines by name, in the words of the pipeline file.
-        notes: what changes in meaning, in the order of the file.
-        problems: what is wrong with the imported file itself (keys in it); the parts concerned are not in `file`.
-        origins: where in the imported file a part of the pipeline file comes from.
-        names: the pipelines, the broken ones too, by where they stand in the imported file.
+        file: the content of the pipeline file.
+        notes: changes in behavior, in the order of the file.
+        problems: errors in the imported file (with paths in it); the affected pipelines are not in `file`.
+        origins: path in the imported file, by path in the pipeline file.
+        names: names of all pipelines, including those with errors, by path in the imported file.
     """
 
     file: dict[str, Any] = field(default_factory=dict)
@@ -62,11 +62,11 @@ class Translation:
     names: dict[Path, str] = field(default_factory=dict)
 
     def name_at(self, source: Path) -> str | None:
-        """The pipeline that a place of the imported file belongs to."""
-        return next((name for place, name in self.names.items() if source[: len(place)] == place), None)
+        """The pipeline that a path of the imported file belongs to."""
+        return next((name for path, name in self.names.items() if source[: len(path)] == path), None)
 
     def origin(self, path: Path) -> Path:
-        """Where a place of the pipeline file comes from: the nearest part above it that is known."""
+        """The path in the imported file that a path of the pipeline file, or its closest parent, comes from."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
@@ -75,30 +75,36 @@ class Translation:
 
 @dataclass(frozen=True)
 class ImportPosition:
-    """Where an importer stands: in the pipeline file and in the imported one."""
+    """A position during an import.
+
+    Attributes:
+        translation: the pipeline file under construction.
+        path: path in the pipeline file.
+        source: path in the imported file.
+    """
 
     translation: Translation
     path: Path
     source: Path
 
     def at(self, *path: str | int, source: Iterable[str | int] = ()) -> ImportPosition:
-        """A place below this one."""
+        """A nested position."""
         return ImportPosition(self.translation, (*self.path, *path), (*self.source, *source))
 
     def note(self, message: str, *, refused: bool = False) -> None:
-        """Say that the meaning changes here."""
+        """Add a note at this position."""
         self.translation.notes.append(Note(self.path, message, self.source, refused=refused))
 
     def mark(self) -> None:
-        """Remember where this part comes from."""
+        """Record where this part of the pipeline file comes from."""
         self.translation.origins[self.path] = self.source
 
 
 def literal(text: str) -> str:
-    """A text that Airflow's templates and the file's variables leave as it is.
+    """Escape a text so that Airflow and the loader leave it unchanged.
 
-    Airflow would fill in `{{ … }}`, take a last line break away and make one of a carriage return, and the loader
-    would fill in `${…}`; the other system handed all of it on untouched.
+    Jinja would render `{{ … }}`, remove a trailing line break and normalize carriage returns, and the loader would
+    substitute `${…}`; the other system passes the text through.
     """
     raw = any(mark in text for mark in _TEMPLATE_MARKS) or ("{" in text and _ESCAPED.search(text) is not None)
     pieces = [
@@ -113,16 +119,16 @@ def _escape(piece: str) -> str:
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """A name that AWS takes, and that is not taken."""
-    made = base = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[: MAX_NAME - 4] or "process"
+    """A unique name that AWS allows."""
+    unique = base = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[: MAX_NAME - 4] or "process"
     number = 2
-    while made in taken:
-        made, number = f"{base}-{number}", number + 1
-    return made
+    while unique in taken:
+        unique, number = f"{base}-{number}", number + 1
+    return unique
 
 
 def duration(seconds: int) -> str:
-    """Seconds as people write them: `90s`, `15m`, `2h`."""
+    """Format a duration in the largest unit that divides it: `90s`, `15m`, `2h`."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
         if seconds and not seconds % size:
             return f"{seconds // size}{unit}"

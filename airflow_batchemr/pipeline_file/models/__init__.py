@@ -1,4 +1,4 @@
-"""The models of a pipeline file."""
+"""The pydantic models of a pipeline file."""
 
 from __future__ import annotations
 

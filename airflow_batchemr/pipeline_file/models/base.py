@@ -1,6 +1,6 @@
-"""What all models share, and the types of the values that people write in more than one way.
+"""The base class of the models, and types for values that can be written in several ways.
 
-Each type takes its own result again, so that a model accepts its own dump.
+Each type accepts its own output, so that a model can be created from its own dump.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from airflow_batchemr.pipeline_file.errors import Refusal
 
 
 class Model(BaseModel):
-    """A part of a pipeline: immutable, and unknown words are errors.
+    """A block of a pipeline file: immutable, and unknown keys are errors.
 
-    A word with null (nothing after its colon) is a word that is not there.
+    A key whose value is null is treated as absent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=False)
@@ -29,25 +29,25 @@ class Model(BaseModel):
     @classmethod
     def _without_nulls(cls, data: Any) -> Any:
         if isinstance(data, dict) and None in data.values():
-            known = _words(cls)
-            return {word: value for word, value in data.items() if value is not None or word not in known}
+            known = _keys(cls)
+            return {key: value for key, value in data.items() if value is not None or key not in known}
         return data
 
 
 @functools.cache
-def _words(model: type[Model]) -> frozenset[str]:
+def _keys(model: type[Model]) -> frozenset[str]:
     return frozenset(field.alias or name for name, field in model.model_fields.items())
 
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """Other ways to write a value, for the JSON Schema.
+    """Short forms of a value, for the JSON Schema.
 
     Attributes:
-        others: schemas of the other ways.
-        single: of a list, a single item stands for a list of one.
-        items: other ways to write an item of a list.
-        values: other ways to write a value of a mapping.
+        others: schemas of the short forms.
+        single: a list may be written as a single item.
+        items: short forms of the items of a list.
+        values: short forms of the values of a mapping.
     """
 
     others: tuple[dict[str, Any], ...] = ()
@@ -56,19 +56,19 @@ class Form:
     values: tuple[dict[str, Any], ...] = ()
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
-        """The schema of the long form, and the others beside it."""
-        made = dict(handler(core))
+        """Add the short forms to the schema."""
+        result = dict(handler(core))
         if self.items:
-            made["items"] = {"anyOf": [made["items"], *self.items]}
+            result["items"] = {"anyOf": [result["items"], *self.items]}
         if self.values:
-            made["additionalProperties"] = {"anyOf": [made["additionalProperties"], *self.values]}
-        alone = [made["items"]] if self.single else []
-        return {"anyOf": [made, *alone, *self.others]} if alone or self.others else made
+            result["additionalProperties"] = {"anyOf": [result["additionalProperties"], *self.values]}
+        alone = [result["items"]] if self.single else []
+        return {"anyOf": [result, *alone, *self.others]} if alone or self.others else result
 
 
 @dataclass(frozen=True, eq=False)
 class Names:
-    """What the names of a mapping look like, for the JSON Schema.
+    """The pattern of the keys of a mapping, for the JSON Schema.
 
     Attributes:
         pattern: regular expression.
@@ -77,7 +77,7 @@ class Names:
     pattern: str
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
-        """The mapping's schema, and that of its names."""
+        """Add the pattern to the schema."""
         return {**handler(core), "propertyNames": {"pattern": self.pattern}}
 
 
@@ -86,7 +86,7 @@ NUMBER: dict[str, Any] = {"type": "number"}
 
 
 def shown(value: object) -> str:
-    """A value as an error message names it, in YAML's words."""
+    """Format a value for an error message, as in YAML; mappings and lists are named, long text is truncated."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -100,7 +100,7 @@ def shown(value: object) -> str:
 
 
 def text(value: object) -> str:
-    """Text; numbers and booleans stay as they were written (`1.10` stays `1.10`)."""
+    """Convert a scalar to text; numbers and booleans keep their notation (`1.10` stays `1.10`)."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -111,25 +111,13 @@ def text(value: object) -> str:
 
 
 def texts(value: object) -> list[str]:
-    """A list of texts; a single one is a list of one."""
+    """Convert a scalar or a list of scalars to a list of text."""
     if isinstance(value, list | tuple):
         return [text(item) for item in value]
     return [text(value)]
 
 
-def _command(value: object) -> str | list[str]:
-    if isinstance(value, str):
-        if not value.strip():
-            raise Refusal("the command is empty")
-        return value
-    if isinstance(value, list):
-        if not value:
-            raise Refusal("the command is empty")
-        return [text(item) for item in value]
-    raise Refusal(f"expected a command as text or as a list of words, not {shown(value)}")
-
-
-#: What Python 3.10 and 3.13 read alike.
+#: The formats that Python 3.10 and 3.13 both parse.
 _MOMENT = r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?([zZ]|[+-]\d\d:\d\d)?)?"
 
 
@@ -140,13 +128,13 @@ def _moment(value: object) -> dt.datetime:
         try:
             return dt.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value))
         except ValueError as error:
-            raise Refusal(f"no such date: {value} ({error})") from None
-    raise Refusal(f"expected a date like 2026-11-20 or 2026-11-20T06:00, not {shown(value)}")
+            raise Refusal(f"invalid date: {value} ({error})") from None
+    raise Refusal(f"expected a date such as 2026-11-20 or 2026-11-20T06:00, not {shown(value)}")
 
 
 def _s3(value: object) -> str:
     if not isinstance(value, str) or not re.match(r"s3[an]?://|\{\{", value):
-        raise Refusal(f"expected an S3 URI like s3://bucket/prefix, not {shown(value)}")
+        raise Refusal(f"expected an S3 URI such as s3://bucket/prefix, not {shown(value)}")
     return value
 
 
@@ -155,24 +143,24 @@ def _mapping_of_text(value: object) -> object:
         for key, item in value.items():
             if item is None or isinstance(item, dict | list):
                 raise Refusal(
-                    f"expected text, not {shown(item)}", "write '' for an empty text" if item is None else None, [key]
+                    f"expected text, not {shown(item)}", "for empty text, write ''" if item is None else None, [key]
                 )
         return {text(key): text(item) for key, item in value.items()}
     return value
 
 
 SCALAR = {"type": ["string", "number", "boolean"]}
-_WORDS = {"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]}
+_TEXTS = {"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]}
 _DURATION = r"^\s*(\d{1,12}|(\d+(\.\d+)?\s*([sS]([eE][cC])?|[mM]([iI][nN])?|[hHdDwW])\s*)+)\s*$"
 _SIZE = r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]([iI]?[bB])?|[kKmMgGtT][iI]|[bB])?\s*$"
 
-#: Text; numbers and booleans are taken as they were written.
+#: Text; numbers and booleans are converted and keep their notation.
 Text = Annotated[str, BeforeValidator(text), WithJsonSchema(SCALAR)]
-#: Text that is not empty.
+#: Non-empty text.
 Word = Annotated[str, BeforeValidator(text), Field(min_length=1), WithJsonSchema({**SCALAR, "minLength": 1})]
-#: A list of texts, or a single one.
-Texts = Annotated[list[str], BeforeValidator(texts), WithJsonSchema(_WORDS)]
-#: Names and values, as text.
+#: A list of text, or a single one.
+Texts = Annotated[list[str], BeforeValidator(texts), WithJsonSchema(_TEXTS)]
+#: A mapping of text to text.
 TextMap = Annotated[
     dict[str, str],
     BeforeValidator(_mapping_of_text),
@@ -181,38 +169,30 @@ TextMap = Annotated[
 #: A duration in seconds: `90`, `90s`, `15m`, `2h`, `1d`.
 Seconds = Annotated[
     int,
-    BeforeValidator(lambda value: units.seconds(_number_or_text(value, "a duration like 90s, 15m or 2h"))),
+    BeforeValidator(lambda value: units.seconds(_number_or_text(value, "a duration such as 90s, 15m or 2h"))),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _DURATION}]}),
 ]
 #: A size in MiB: `2048`, `2048MiB`, `2GiB`.
 Mebibytes = Annotated[
     int,
-    BeforeValidator(lambda value: units.mebibytes(_number_or_text(value, "a size like 8GiB or 512MiB"))),
+    BeforeValidator(lambda value: units.mebibytes(_number_or_text(value, "a size such as 8GiB or 512MiB"))),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _SIZE}]}),
 ]
 #: A size in bytes: `1000000`, `2GiB`.
 Bytes = Annotated[
     int,
-    BeforeValidator(lambda value: units.bytes_(_number_or_text(value, "a size like 8GiB or 512MiB"))),
+    BeforeValidator(lambda value: units.bytes_(_number_or_text(value, "a size such as 8GiB or 512MiB"))),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _SIZE}]}),
 ]
-#: A command: one line for a shell, or a list of words that no shell sees.
-Command = Annotated[
-    str | list[str],
-    BeforeValidator(_command),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string", "pattern": r"\S"}, {"type": "array", "items": SCALAR, "minItems": 1}]}
-    ),
-]
-#: A date or a moment; without an offset it is in the pipeline's time zone.
+#: A date or a date and time; without an offset it is in the pipeline's time zone.
 Moment = Annotated[
     dt.datetime,
     BeforeValidator(_moment),
     WithJsonSchema({"type": "string", "pattern": rf"^{_MOMENT}$"}),
 ]
-#: An S3 URI; Airflow templates are allowed in it.
+#: An S3 URI, which may contain Airflow templates.
 S3Uri = Annotated[str, BeforeValidator(_s3), WithJsonSchema({"type": "string", "pattern": r"^(s3[an]?://|\{\{)"})]
-#: Anything, handed through as it is to AWS or to an operator.
+#: A mapping that is passed unchanged to AWS or to an operator.
 Raw = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
 
 
@@ -220,8 +200,8 @@ def _number_or_text(value: object, expected: str) -> str | float:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         if isinstance(value, str) and ("{{" in value or "{%" in value):
             raise Refusal(
-                f"expected {expected}: Airflow fills templates in later than this is needed",
-                "use a variable, ${name}, which is filled in when the file is read",
+                f"expected {expected}: templates are not supported here because Airflow renders them at run time",
+                "use a variable `${name}`, which is substituted when the file is read",
             )
         return value
     raise Refusal(f"expected {expected}, not {shown(value)}")

@@ -1,4 +1,4 @@
-"""The `batch:` block: the words of AWS Batch's SubmitJob and RegisterJobDefinition."""
+"""The `batch:` block: the options of an AWS Batch job, of the pipeline file and of `BatchArrayOperator` alike."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 from airflow_batchemr.pipeline_file.models.base import (
-    Command,
     Form,
     Mebibytes,
     Model,
@@ -21,7 +20,10 @@ from airflow_batchemr.pipeline_file.models.base import (
     shown,
     text,
 )
+from airflow_batchemr.pipeline_file.models.command import Command
 
+#: `name` or `name:revision` of a job definition, as AWS allows it.
+_DEFINITION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}(:\d+)?\Z")
 #: Limit of AWS Batch for container overrides, in bytes.
 MAX_ENVIRONMENT = 8192
 #: Names in `retry_on` for rules of AWS's `evaluateOnExit`.
@@ -131,68 +133,113 @@ Environment = Annotated[TextMap, AfterValidator(_environment), Names(r"^(?![aA][
 class Batch(Model):
     """One job on AWS Batch; an array job if the job has an `array`.
 
-    Attributes:
-        definition: a job definition's name, name:revision or ARN, or an image (as in the article).
-        image: a container image; a job definition is registered for it.
-        queue: a job queue's name or ARN.
-        command: text (one line, split as a shell would) or a list of words.
-        vcpus: virtual CPUs (Fargate takes fractions).
-        memory: MiB; several are tried in order, for indices that died of memory.
-        gpus: number of GPUs.
-        attempts: 1 to 10, by AWS itself.
-        retry_on: what AWS tries again: spot, oom, pull, exit:N.
-        timeout: seconds an attempt may run, at least 60.
-        runnable_timeout: seconds a job may be stuck in RUNNABLE.
-        env: environment of the command.
-        tags: tags of the job, beside the run's identity.
-        parameters: values of the definition's `Ref::name`.
-        share_identifier: of a fair-share queue.
-        scheduling_priority: in its share, 0 to 9999.
-        job_role: ARN of the IAM role of the command.
-        execution_role: ARN of the IAM role that pulls the image and writes logs.
-        platform: `ec2` or `fargate`.
-        secrets: environment names and the ARNs of their secrets.
-        volumes: as in the job definition.
-        mount_points: as in the job definition.
-        ulimits: `{nofile: 1024}`, or AWS's list.
-        log_configuration: as in the job definition.
-        preamble: false for images without a shell; a resume then runs the whole array.
-        wait_for_children: wait for the jobs that this one has started with `BATCHEMR_CHILD_PREFIX`.
-        submit: merged into the SubmitJob request as it is.
-        job_definition: merged into the RegisterJobDefinition request as it is.
+    Each field is an option of `batch:` in a pipeline file and an argument of `BatchArrayOperator`; its description is
+    the operator's documentation and the JSON Schema's.
     """
 
-    definition: Word | None = None
-    image: Word | None = None
-    queue: Word | None = None
-    command: Command | None = None
+    definition: Word | None = Field(
+        None, description="Job definition: name (its latest active revision), name:revision or ARN; or an image."
+    )
+    image: Word | None = Field(None, description="Container image, for which a job definition is registered once.")
+    queue: Word | None = Field(None, description="Job queue, name or ARN.")
+    command: Command | None = Field(
+        None,
+        description="Program and arguments: a list, or text that is split as a shell would, without a shell and before "
+        "templates are rendered.",
+    )
     vcpus: (
         Annotated[int | float, BeforeValidator(_vcpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
         | None
-    ) = None
-    memory: Annotated[list[Mebibytes], BeforeValidator(_memory), Field(min_length=1), Form(single=True)] | None = None
-    gpus: Annotated[int, Field(ge=1)] | None = None
-    attempts: Annotated[int, Field(ge=1, le=10)] | None = None
+    ) = Field(None, description="Virtual CPUs; whole numbers on EC2, Fargate also takes 0.25 and 0.5.")
+    memory: Annotated[list[Mebibytes], BeforeValidator(_memory), Field(min_length=1), Form(single=True)] | None = Field(
+        None,
+        description="Memory, such as 8GiB (a number is MiB); of a list, each size is tried in order for indices that "
+        "ran out of memory.",
+    )
+    gpus: Annotated[int, Field(ge=1)] | None = Field(None, description="Number of GPUs.")
+    attempts: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        None, description="Attempts of each index by AWS Batch, 1 to 10, for the causes in `retry_on`; 3 by default."
+    )
     retry_on: (
         Annotated[list[_Cause], BeforeValidator(_retry_on), Field(max_length=MAX_RETRY_CAUSES), Form(single=True)]
         | None
-    ) = None
-    timeout: Annotated[Seconds, AfterValidator(_timeout)] | None = None
-    runnable_timeout: Seconds | None = None
-    env: Environment = Field(default_factory=dict)
-    tags: TextMap = Field(default_factory=dict)
-    parameters: TextMap = Field(default_factory=dict)
-    share_identifier: Word | None = None
-    scheduling_priority: Annotated[int, Field(ge=0, le=9999)] | None = None
-    job_role: Word | None = None
-    execution_role: Word | None = None
-    platform: Literal["ec2", "fargate"] | None = None
-    secrets: TextMap = Field(default_factory=dict)
-    volumes: list[dict[str, Any]] = Field(default_factory=list)
-    mount_points: list[dict[str, Any]] = Field(default_factory=list)
-    ulimits: Annotated[list[Ulimit], BeforeValidator(_ulimits), Form((_ULIMITS,))] = Field(default_factory=list)
-    log_configuration: Raw = Field(default_factory=dict)
-    preamble: bool = True
-    wait_for_children: bool = False
-    submit: Raw = Field(default_factory=dict)
-    job_definition: Raw = Field(default_factory=dict)
+    ) = Field(
+        None,
+        description="Causes for another attempt by AWS Batch: spot (host reclaimed), oom (out of memory), pull (image "
+        "not pulled), exit:N; at most 4, spot by default.",
+    )
+    timeout: Annotated[Seconds, AfterValidator(_timeout)] | None = Field(
+        None, description="Maximum duration of an attempt of an index, such as 2h (a number is seconds); at least 60 s."
+    )
+    runnable_timeout: Seconds | None = Field(
+        None,
+        description="Maximum duration for which the job may stay RUNNABLE; then it is terminated and the task fails "
+        "with the reason.",
+    )
+    env: Environment = Field(
+        default_factory=dict, description="Environment variables of the program; at most 8,192 bytes in all."
+    )
+    tags: TextMap = Field(default_factory=dict, description="Tags of the job, besides those that identify the run.")
+    parameters: TextMap = Field(
+        default_factory=dict, description="Values of the job definition's parameters (`Ref::name`)."
+    )
+    share_identifier: Word | None = Field(None, description="Share identifier, for a fair-share queue.")
+    scheduling_priority: Annotated[int, Field(ge=0, le=9999)] | None = Field(
+        None, description="Priority within the share, 0 to 9999."
+    )
+    job_role: Word | None = Field(None, description="ARN of the IAM role that the program runs with; needs `image`.")
+    execution_role: Word | None = Field(
+        None, description="ARN of the IAM role that pulls the image and writes the logs; needs `image`."
+    )
+    platform: Literal["ec2", "fargate"] | None = Field(None, description="ec2 (the default) or fargate; needs `image`.")
+    secrets: TextMap = Field(
+        default_factory=dict,
+        description="Environment variables and the ARNs of their Secrets Manager secrets or SSM parameters; needs "
+        "`image`.",
+    )
+    volumes: list[dict[str, Any]] = Field(
+        default_factory=list, description="Volumes, as RegisterJobDefinition takes them; needs `image`."
+    )
+    mount_points: list[dict[str, Any]] = Field(
+        default_factory=list, description="Mount points, as RegisterJobDefinition takes them; needs `image`."
+    )
+    ulimits: Annotated[list[Ulimit], BeforeValidator(_ulimits), Form((_ULIMITS,))] = Field(
+        default_factory=list,
+        description="Limits, such as {nofile: 1024} or {nofile: {soft: 1024, hard: 4096}}, or AWS's list; needs "
+        "`image`.",
+    )
+    log_configuration: Raw = Field(
+        default_factory=dict, description="Log configuration, as RegisterJobDefinition takes it; needs `image`."
+    )
+    preamble: bool = Field(
+        default=True,
+        description="False for images without a shell, or whose ENTRYPOINT takes the command; a resume then runs the "
+        "whole array.",
+    )
+    wait_for_children: bool = Field(
+        default=False,
+        description="Whether the job also waits for the jobs that it has started with names that begin with "
+        "`BATCHEMR_CHILD_PREFIX`.",
+    )
+    submit: Raw = Field(default_factory=dict, description="Further fields of SubmitJob, merged deeply.")
+    job_definition: Raw = Field(
+        default_factory=dict, description="Further fields of RegisterJobDefinition, merged deeply; needs `image`."
+    )
+
+    @property
+    def registered_definition(self) -> str | None:
+        """The existing job definition that the job uses; None where one is made from an image."""
+        definition: str | None = self.definition or self.submit.get("jobDefinition")
+        if definition is None or self.image is not None:
+            return None
+        return definition if definition.startswith("arn:") or _DEFINITION.match(definition) else None
+
+    @property
+    def container_image(self) -> str | None:
+        """The image from which a job definition is made; None where one exists already."""
+        return self.image or (None if self.registered_definition else self.definition)
+
+    @property
+    def job_queue(self) -> str | None:
+        """The job queue, which may also be given as `submit: {jobQueue: …}`."""
+        return self.queue or self.submit.get("jobQueue")

@@ -1,4 +1,4 @@
-"""The `emr:` block and the entries of `clusters:`: an EMR cluster in words."""
+"""The `emr` block and the entries of `clusters`: an EMR cluster."""
 
 from __future__ import annotations
 
@@ -28,17 +28,11 @@ if TYPE_CHECKING:
 
 
 class Bootstrap(Model):
-    """A bootstrap action.
+    """A bootstrap action."""
 
-    Attributes:
-        path: S3 URI of the script.
-        args: its arguments.
-        name: as EMR shows it; None is the script's file name.
-    """
-
-    path: S3Uri
-    args: Texts = Field(default_factory=list)
-    name: Word | None = None
+    path: S3Uri = Field(description="S3 URI of the script")
+    args: Texts = Field(default_factory=list, description="Arguments of the script")
+    name: Word | None = Field(None, description="Name in the EMR console. Default: the file name of the script")
 
 
 def _bootstrap(value: object) -> object:
@@ -47,27 +41,37 @@ def _bootstrap(value: object) -> object:
 
 
 class ManagedScaling(Model):
-    """EMR's managed scaling, in units (instances, or capacity units of fleets); the master does not count.
+    """EMR managed scaling, in instances or capacity units of fleets, without the master."""
 
-    Attributes:
-        minimum: core and task instances together.
-        maximum: core and task instances together.
-        maximum_on_demand: above it, spot.
-        maximum_core: above it, task instances.
-    """
-
-    minimum: Annotated[int, Field(ge=1)]
-    maximum: Annotated[int, Field(ge=1)]
-    maximum_on_demand: Annotated[int, Field(ge=0)] | None = None
-    maximum_core: Annotated[int, Field(ge=1)] | None = None
+    minimum: Annotated[int, Field(ge=1)] = Field(
+        description="Minimum number of core and task units (EMR `MinimumCapacityUnits`)"
+    )
+    maximum: Annotated[int, Field(ge=1)] = Field(
+        description="Maximum number of core and task units (EMR `MaximumCapacityUnits`)"
+    )
+    maximum_on_demand: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description=(
+            "Maximum number of on-demand units; units above it are spot (EMR "
+            "`MaximumOnDemandCapacityUnits`). Default: `maximum`"
+        ),
+    )
+    maximum_core: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description=(
+            "Maximum number of core units; units above it are task units (EMR `MaximumCoreCapacityUnits`). "
+            "Default: `maximum`"
+        ),
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> ManagedScaling:
         if self.minimum > self.maximum:
-            raise Refusal(f"`minimum` ({self.minimum}) is above `maximum` ({self.maximum})", at=["minimum"])
-        for word in ("maximum_on_demand", "maximum_core"):
-            if (getattr(self, word) or 0) > self.maximum:
-                raise Refusal(f"`{word}` ({getattr(self, word)}) is above `maximum` ({self.maximum})", at=[word])
+            raise Refusal(f"`minimum` ({self.minimum}) is greater than `maximum` ({self.maximum})", at=["minimum"])
+        for key in ("maximum_on_demand", "maximum_core"):
+            if (getattr(self, key) or 0) > self.maximum:
+                message = f"`{key}` ({getattr(self, key)}) is greater than `maximum` ({self.maximum})"
+                raise Refusal(message, at=[key])
         return self
 
 
@@ -76,7 +80,7 @@ def _release(value: object) -> str:
     if not re.fullmatch(r"emr-\d+\.\d+(\.\d+)?(-latest)?", label):
         fixed = re.fullmatch(r"(?:emr[-_ ]?)?(\d+\.\d+\.\d+)", label, re.IGNORECASE)
         raise Refusal(
-            f"expected a release label like emr-7.5.0, not {shown(value)}",
+            f"expected a release label such as emr-7.5.0, not {shown(value)}",
             f"did you mean `emr-{fixed[1]}`?" if fixed else None,
         )
     return label
@@ -84,22 +88,24 @@ def _release(value: object) -> str:
 
 def _idle_timeout(value: int) -> int:
     if not 60 <= value <= 604_800:
-        raise Refusal(f"EMR takes an idle timeout of 60 seconds to 7 days, not {value} seconds")
+        raise Refusal(f"must be between 60 seconds and 7 days, not {value} seconds")
     return value
 
 
 def _configurations(value: object) -> object:
-    """`{classification: {key: value}}` as EMR's own list; nested lists are EMR's own form."""
+    """Convert `{classification: {key: value}}` to EMR's list of configurations."""
     if not isinstance(value, dict):
         return value
-    made = []
+    result = []
     for name, properties in value.items():
         if not isinstance(properties, dict):
             raise Refusal(
-                f"expected the classification's properties as a mapping, not {shown(properties)}", None, [name]
+                f"expected a mapping of the classification's properties, not {shown(properties)}", None, [name]
             )
-        made.append({"Classification": name, "Properties": {text(key): text(item) for key, item in properties.items()}})
-    return made
+        result.append(
+            {"Classification": name, "Properties": {text(key): text(item) for key, item in properties.items()}}
+        )
+    return result
 
 
 _IDLE = Annotated[Seconds, AfterValidator(_idle_timeout)]
@@ -114,53 +120,37 @@ _SHAPE = ("type", "instances", "market", "bid", "ebs", "master", "core", "task",
 
 
 class Emr(Model):
-    """A cluster of a job's own, or an existing one: `cluster` (of `clusters`), `cluster_id` or `cluster_name`.
+    """A new cluster, or a reference to another one: `cluster` (of `clusters`), `cluster_id` or `cluster_name`."""
 
-    Attributes:
-        type: instance types for master and core, in the order in which they are tried.
-        instances: number of instances in all; one of them is the master.
-        market: of the core instances of `type` and `instances`; the master stays on demand.
-        bid: dollars an hour for them; None with spot is up to the on-demand price.
-        ebs: volumes of the instances of `type`.
-        master: the master's group.
-        core: the core group.
-        task: the task group.
-        fleets: instance fleets, in place of groups.
-        release: EMR release label; None is the package's default.
-        applications: such as Spark, Hadoop, Hive; None is Spark.
-        configurations: EMR's list of classifications, or `{spark-defaults: {key: value}}`.
-        bootstrap: bootstrap actions, in order.
-        log_uri: where EMR puts its logs.
-        service_role: IAM role of EMR.
-        instance_role: instance profile of the machines.
-        subnets: in the order in which they are tried (one a cluster; fleets choose among all).
-        security_groups: `master`, `core`, `service`, and lists under `additional_master`, `additional_core`.
-        security_configuration: its name.
-        key_pair: EC2 key pair.
-        custom_ami: image of the machines.
-        tags: tags of the cluster, beside the run's identity.
-        managed_scaling: limits for EMR's managed scaling.
-        termination_protection: has to be lifted before the cluster can be ended.
-        visible: to all IAM users of the account.
-        step_concurrency: steps at once.
-        keep_alive: seconds that the cluster stays when its work is done.
-        idle_timeout: seconds after which an idle cluster ends itself.
-        requires: versions that the release must have, such as `{spark: "3.5"}`.
-        overrides: merged deeply into the RunJobFlow request as they are.
-        cluster: a cluster of this pipeline's `clusters`.
-        cluster_id: an existing cluster, `j-…`.
-        cluster_name: an existing cluster's name.
-    """
-
-    type: InstanceTypes | None = None
-    instances: Annotated[int, Field(ge=1, le=4000)] | None = None
-    market: Market | None = None
-    bid: Bid | None = None
-    ebs: EbsOrSize | None = None
-    master: Group | None = None
-    core: Group | None = None
-    task: Group | None = None
-    fleets: Fleets | None = None
+    type: InstanceTypes | None = Field(
+        None,
+        description=(
+            "EC2 instance type of the master and the core instances, such as m5.xlarge. With a list, the "
+            "next type is tried if EMR cannot provide the previous one. Required unless `master` or `fleets` "
+            "is set"
+        ),
+    )
+    instances: Annotated[int, Field(ge=1, le=4000)] | None = Field(
+        None, description="Total number of instances, 1 to 4,000, including one master. Default: 1"
+    )
+    market: Market | None = Field(
+        None,
+        description=("Purchasing option of the core instances; the master is always on demand. Default: `on_demand`"),
+    )
+    bid: Bid | None = Field(
+        None,
+        description=(
+            "Maximum price of the core instances in US dollars per hour, with `market: spot`. Default: the "
+            "on-demand price"
+        ),
+    )
+    ebs: EbsOrSize | None = Field(
+        None, description="EBS volumes of each instance: a size in GiB, or a mapping. Default: chosen by EMR"
+    )
+    master: Group | None = Field(None, description="Instance group of the master (long form)")
+    core: Group | None = Field(None, description="Instance group of the core instances (long form)")
+    task: Group | None = Field(None, description="Instance group of the task instances (long form); requires `core`")
+    fleets: Fleets | None = Field(None, description="Instance fleets, instead of instance groups")
     release: (
         Annotated[
             str,
@@ -168,8 +158,14 @@ class Emr(Model):
             WithJsonSchema({"type": "string", "pattern": r"^emr-\d+\.\d+(\.\d+)?(-latest)?$"}),
         ]
         | None
-    ) = None
-    applications: Texts | None = None
+    ) = Field(None, description="EMR release label. Default: `emr-7.5.0`")
+    applications: Texts | None = Field(
+        None,
+        description=(
+            "Applications to install; Hadoop is added if steps copy data. Default: Hadoop, Spark, and Hive if a step "
+            "uses it"
+        ),
+    )
     configurations: Annotated[
         list[dict[str, Any]],
         BeforeValidator(_configurations),
@@ -181,87 +177,137 @@ class Emr(Model):
                 ]
             }
         ),
-    ] = Field(default_factory=list)
-    bootstrap: Annotated[list[Bootstrap], BeforeValidator(_bootstrap), Form((TEXT,), single=True, items=(TEXT,))] = (
-        Field(default_factory=list)
+    ] = Field(
+        default_factory=list,
+        description="EMR configuration classifications, as `{spark-defaults: {key: value}}` or as EMR's list",
     )
-    log_uri: S3Uri | None = None
-    service_role: Word | None = None
-    instance_role: Word | None = None
-    subnets: Texts | None = None
+    bootstrap: Annotated[list[Bootstrap], BeforeValidator(_bootstrap), Form((TEXT,), single=True, items=(TEXT,))] = (
+        Field(default_factory=list, description="Bootstrap actions, in order; each is a script's S3 URI or a mapping")
+    )
+    log_uri: S3Uri | None = Field(
+        None, description="S3 URI for the cluster's logs. Without it, failed steps cannot be explained"
+    )
+    service_role: Word | None = Field(None, description="IAM role of the EMR service. Default: `EMR_DefaultRole`")
+    instance_role: Word | None = Field(
+        None, description=("Instance profile of the EC2 instances (EMR `JobFlowRole`). Default: `EMR_EC2_DefaultRole`")
+    )
+    subnets: Texts | None = Field(
+        None,
+        description=(
+            "Subnet ids. Instance groups use one and try the next if EMR has no capacity; fleets choose "
+            "among all. Default: chosen by EMR"
+        ),
+    )
     security_groups: Annotated[
         dict[Literal["master", "core", "service", "additional_master", "additional_core"], Texts], Field()
-    ] = Field(default_factory=dict)
-    security_configuration: Word | None = None
-    key_pair: Word | None = None
-    custom_ami: Word | None = None
-    tags: TextMap = Field(default_factory=dict)
-    managed_scaling: ManagedScaling | None = None
-    termination_protection: bool = False
-    visible: bool = True
-    step_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
-    keep_alive: _IDLE | None = None
-    idle_timeout: _IDLE | None = None
-    requires: TextMap = Field(default_factory=dict)
-    overrides: Raw = Field(default_factory=dict)
-    cluster: Word | None = None
-    cluster_id: Word | None = None
-    cluster_name: Word | None = None
+    ] = Field(
+        default_factory=dict,
+        description=(
+            "Security groups: ids under `master`, `core` and `service`, lists of ids under "
+            "`additional_master` and `additional_core`. Default: managed by EMR"
+        ),
+    )
+    security_configuration: Word | None = Field(None, description="Name of an EMR security configuration")
+    key_pair: Word | None = Field(None, description="Name of an EC2 key pair for SSH access")
+    custom_ami: Word | None = Field(None, description="Id of a custom AMI")
+    tags: TextMap = Field(
+        default_factory=dict, description="Tags of the cluster, in addition to those that identify the run"
+    )
+    managed_scaling: ManagedScaling | None = Field(None, description="Limits of EMR managed scaling")
+    termination_protection: bool = Field(
+        False, description="Enable termination protection; it is removed before Airflow terminates the cluster"
+    )
+    visible: bool = Field(
+        True, description="Make the cluster visible to all IAM users of the account (EMR `VisibleToAllUsers`)"
+    )
+    step_concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="Maximum number of steps that run at the same time, 1 to 256 (EMR `StepConcurrencyLevel`)"
+    )
+    keep_alive: _IDLE | None = Field(
+        None,
+        description=(
+            "Time that the cluster stays up after its work has finished or failed, 60 s to 7 days; a retry "
+            "reuses it. Default: the cluster is terminated immediately"
+        ),
+    )
+    idle_timeout: _IDLE | None = Field(
+        None,
+        description=(
+            "Time after which an idle cluster terminates itself, 60 s to 7 days (EMR auto-termination "
+            "policy, since emr-5.30 and emr-6.1). Default: 24 hours for a cluster that only runs its own "
+            "steps, 4 hours otherwise"
+        ),
+    )
+    requires: TextMap = Field(
+        default_factory=dict,
+        description=(
+            "Versions (or version prefixes) that the release must have, by application, such as `{spark: '3.5'}`"
+        ),
+    )
+    overrides: Raw = Field(default_factory=dict, description="Parameters that are merged into the RunJobFlow request")
+    cluster: Word | None = Field(None, description="Use a cluster of the pipeline's `clusters`")
+    cluster_id: Word | None = Field(None, description="Use an existing cluster with this id (`j-…`)")
+    cluster_name: Word | None = Field(
+        None, description="Use an existing cluster with this name; not for jobs with `batch`"
+    )
 
     @property
     def existing(self) -> bool:
-        """Whether the cluster is not this block's own."""
+        """Whether the block refers to a cluster that is defined or created elsewhere."""
         return self.cluster is not None or self.cluster_id is not None or self.cluster_name is not None
 
     @model_validator(mode="after")
     def _one_form(self) -> Emr:
-        existing = [word for word in _EXISTING if getattr(self, word) is not None]
-        shape = [word for word in _SHAPE if getattr(self, word) is not None]
+        existing = [key for key in _EXISTING if getattr(self, key) is not None]
+        shape = [key for key in _SHAPE if getattr(self, key) is not None]
         if len(existing) > 1:
             raise Refusal(f"expected one of {', '.join(_EXISTING)}, not {' and '.join(existing)}", at=[existing[1]])
         if existing:
             fields = type(self).model_fields
-            free = {*_EXISTING, "requires"}
-            others = [word for word in fields if word not in free and getattr(self, word) != _default(fields[word])]
+            allowed = {*_EXISTING, "requires"}
+            others = [key for key in fields if key not in allowed and getattr(self, key) != _default(fields[key])]
             if others:
                 raise Refusal(
-                    f"`{others[0]}` describes a new cluster, and `{existing[0]}` names one that is there",
+                    f"`{others[0]}` only applies to new clusters and cannot be combined with `{existing[0]}`",
                     at=[others[0]],
                 )
             if self.cluster_id is not None and not re.fullmatch(r"j-[A-Z0-9]{1,30}|.*\{\{.*", self.cluster_id):
-                raise Refusal(f"expected a cluster id like j-3H6EATEXAMPLE, not {self.cluster_id}", at=["cluster_id"])
+                raise Refusal(
+                    f"expected a cluster id such as j-3H6EATEXAMPLE, not {self.cluster_id}", at=["cluster_id"]
+                )
             return self
         self._one_shape(shape)
         return self
 
     def _one_shape(self, shape: list[str]) -> None:
-        groups = [word for word in ("master", "core", "task") if word in shape]
-        simple = [word for word in ("type", "instances", "market", "bid", "ebs") if word in shape]
+        groups = [key for key in ("master", "core", "task") if key in shape]
+        simple = [key for key in ("type", "instances", "market", "bid", "ebs") if key in shape]
         if self.fleets and (groups or simple):
             raise Refusal(
-                f"fleets and groups cannot be mixed: `fleets` and `{(groups + simple)[0]}`",
+                f"`fleets` and `{(groups + simple)[0]}` cannot be combined",
                 at=["fleets"],
             )
         if groups and simple:
             raise Refusal(
-                f"`{simple[0]}` is the short form, and `{groups[0]}` the long one: write one of them", at=[simple[0]]
+                f"`{simple[0]}` (short form) and `{groups[0]}` (long form) cannot be combined", at=[simple[0]]
             )
         if groups and not self.master:
-            raise Refusal("a cluster needs a `master` group")
+            raise Refusal("a cluster requires a `master` group")
         if self.task and not self.core:
-            raise Refusal("a `task` group needs a `core` group: task instances hold no HDFS", at=["task"])
+            raise Refusal("a `task` group requires a `core` group, because task instances do not run HDFS", at=["task"])
         if self.fleets and self.fleets.task and not self.fleets.core:
-            raise Refusal("a `task` fleet needs a `core` fleet: task instances hold no HDFS", at=["fleets", "task"])
+            message = "a `task` fleet requires a `core` fleet, because task instances do not run HDFS"
+            raise Refusal(message, at=["fleets", "task"])
         if self.master and self.master.count not in (1, 3):
-            raise Refusal(f"EMR takes 1 master, or 3, not {self.master.count}", at=["master", "count"])
+            raise Refusal(f"a cluster has 1 or 3 masters, not {self.master.count}", at=["master", "count"])
         if self.master and self.master.count == 3 and self.master.market == "spot":
-            raise Refusal("EMR takes 3 masters on demand only", at=["master", "market"])
+            raise Refusal("a cluster with 3 masters requires on-demand masters", at=["master", "market"])
         if self.bid is not None and self.market != "spot":
-            raise Refusal("a bid goes with `market: spot`", at=["bid"])
+            raise Refusal("`bid` requires `market: spot`", at=["bid"])
         if not shape and not self.overrides.get("Instances"):
             raise Refusal(
-                "the cluster has no instances: write `type` and `instances`, or `master` and `core`, or `fleets`",
-                "or name an existing one with cluster, cluster_id or cluster_name",
+                "the cluster has no instances: set `type` and `instances`, or `master` and `core`, or `fleets`",
+                "to use an existing cluster, set `cluster`, `cluster_id` or `cluster_name`",
             )
         if simple and self.type is None:
-            raise Refusal(f"`{simple[0]}` needs a `type` such as m5.xlarge", at=[simple[0]])
+            raise Refusal(f"`{simple[0]}` requires `type`, such as m5.xlarge", at=[simple[0]])

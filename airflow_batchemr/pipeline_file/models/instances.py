@@ -1,4 +1,4 @@
-"""The machines of a cluster: instance groups and instance fleets."""
+"""Instance groups and instance fleets of an EMR cluster."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Market = Literal["on_demand", "spot"]
 
 
 def _bid(value: object) -> str:
-    """A price in US dollars an hour, as EMR's BidPrice takes it."""
+    """Check a price in US dollars per hour (EMR `BidPrice`)."""
     price = text(value)
     if not re.fullmatch(r"\d+(\.\d+)?", price) or float(price) <= 0:
         raise Refusal(
-            f"a bid is a price in dollars an hour like 0.07, not {shown(value)}",
-            "leave it out for up to the on-demand price",
+            f"expected a price in dollars per hour such as 0.07, not {shown(value)}",
+            "to pay up to the on-demand price, remove `bid`",
         )
     return price
 
@@ -30,12 +30,12 @@ def _types(value: object) -> list[str]:
     for position, name in enumerate(types):
         if not re.fullmatch(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", name):
             raise Refusal(
-                f"expected an instance type like m5.xlarge, not {name}",
+                f"expected an instance type such as m5.xlarge, not {name}",
                 None,
                 [position] if isinstance(value, list) else [],
             )
     if not types:
-        raise Refusal("expected an instance type like m5.xlarge, not an empty list")
+        raise Refusal("expected an instance type such as m5.xlarge, not an empty list")
     return types
 
 
@@ -47,17 +47,17 @@ def _gibibytes(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if not isinstance(value, str):
-        raise Refusal(f"expected a size like 100GiB, not {shown(value)}")
+        raise Refusal(f"expected a size such as 100GiB, not {shown(value)}")
     size = units.bytes_(value)
     if size % 1024**3:
-        raise Refusal(f"EBS takes whole GiB, not {value}")
+        raise Refusal(f"EBS requires whole GiB, not {value}")
     return size // 1024**3
 
 
-#: A bid in dollars an hour, as text.
+#: A price in dollars per hour, as text.
 Bid = Annotated[str, BeforeValidator(_bid), WithJsonSchema({"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?$"})]
 _TYPE = {"type": "string", "pattern": r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$"}
-#: One instance type, or several: the next is taken where EMR cannot get the one before.
+#: One or more instance types; the next is tried if EMR cannot provide the previous one.
 InstanceTypes = Annotated[
     list[str],
     BeforeValidator(_types),
@@ -70,35 +70,31 @@ _VOLUME = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65536}, _GIBIB
 
 
 class Ebs(Model):
-    """EBS volumes of each instance.
-
-    Attributes:
-        size: GiB a volume.
-        type: volume type.
-        iops: for types that take it.
-        throughput: MiB a second, for gp3.
-        count: volumes an instance.
-    """
+    """EBS volumes of each instance."""
 
     size: Annotated[
         int,
         BeforeValidator(_gibibytes),
         Field(ge=1, le=65536),
         WithJsonSchema(_VOLUME),
-    ]
-    type: Literal["gp2", "gp3", "io1", "st1", "sc1", "standard"] = "gp3"
-    iops: Annotated[int, Field(ge=100)] | None = None
-    throughput: Annotated[int, Field(ge=125, le=1000)] | None = None
-    count: Annotated[int, Field(ge=1, le=25)] = 1
+    ] = Field(description="Size of a volume, 1 to 65,536 GiB")
+    type: Literal["gp2", "gp3", "io1", "st1", "sc1", "standard"] = Field("gp3", description="EBS volume type")
+    iops: Annotated[int, Field(ge=100)] | None = Field(
+        None, description="IOPS, at least 100; for gp3 and io1. Default: that of the volume type"
+    )
+    throughput: Annotated[int, Field(ge=125, le=1000)] | None = Field(
+        None, description="Throughput in MiB/s, 125 to 1,000; for gp3. Default: that of the volume type"
+    )
+    count: Annotated[int, Field(ge=1, le=25)] = Field(1, description="Number of volumes per instance, 1 to 25")
 
     @model_validator(mode="after")
     def _fits_the_type(self) -> Ebs:
         if self.type == "io1" and self.iops is None:
-            raise Refusal("volumes of type io1 need `iops`", at=["type"])
+            raise Refusal("volumes of type io1 require `iops`", at=["type"])
         if self.iops is not None and self.type not in {"gp3", "io1"}:
-            raise Refusal(f"`iops` goes with gp3 and io1, not with {self.type}", at=["iops"])
+            raise Refusal(f"`iops` is only supported for gp3 and io1, not for {self.type}", at=["iops"])
         if self.throughput is not None and self.type != "gp3":
-            raise Refusal(f"`throughput` goes with gp3, not with {self.type}", at=["throughput"])
+            raise Refusal(f"`throughput` is only supported for gp3, not for {self.type}", at=["throughput"])
         return self
 
 
@@ -106,43 +102,40 @@ EbsOrSize = Annotated[Ebs, BeforeValidator(_ebs), Form((_VOLUME,))]
 
 
 class Group(Model):
-    """An instance group.
+    """An instance group."""
 
-    Attributes:
-        type: instance types, in the order in which they are tried.
-        count: number of instances.
-        market: on_demand or spot.
-        bid: dollars an hour; None with spot is up to the on-demand price.
-        ebs: volumes; None is EMR's own choice.
-    """
-
-    type: InstanceTypes
-    count: Annotated[int, Field(ge=1, le=4000)] = 1
-    market: Market = "on_demand"
-    bid: Bid | None = None
-    ebs: EbsOrSize | None = None
+    type: InstanceTypes = Field(
+        description=("EC2 instance type. With a list, the next type is tried if EMR cannot provide the previous one")
+    )
+    count: Annotated[int, Field(ge=1, le=4000)] = Field(
+        1, description="Number of instances, 1 to 4,000; a master group has 1 or 3"
+    )
+    market: Market = Field("on_demand", description="Purchasing option")
+    bid: Bid | None = Field(
+        None, description="Maximum price in US dollars per hour, with `market: spot`. Default: the on-demand price"
+    )
+    ebs: EbsOrSize | None = Field(
+        None, description="EBS volumes of each instance: a size in GiB, or a mapping. Default: chosen by EMR"
+    )
 
     @model_validator(mode="after")
     def _bid_is_for_spot(self) -> Group:
         if self.bid is not None and self.market != "spot":
-            raise Refusal("a bid goes with `market: spot`", at=["bid"])
+            raise Refusal("`bid` requires `market: spot`", at=["bid"])
         return self
 
 
 class FleetType(Model):
-    """One instance type of a fleet.
+    """An instance type of a fleet."""
 
-    Attributes:
-        type: the instance type.
-        weight: capacity units that one instance counts.
-        bid: dollars an hour; None is up to the on-demand price.
-        ebs: volumes; None is EMR's own choice.
-    """
-
-    type: Word
-    weight: Annotated[int, Field(ge=1, le=999)] = 1
-    bid: Bid | None = None
-    ebs: EbsOrSize | None = None
+    type: Word = Field(description="EC2 instance type")
+    weight: Annotated[int, Field(ge=1, le=999)] = Field(
+        1, description="Capacity units that one instance provides, 1 to 999 (EMR `WeightedCapacity`)"
+    )
+    bid: Bid | None = Field(None, description="Maximum spot price in US dollars per hour. Default: the on-demand price")
+    ebs: EbsOrSize | None = Field(
+        None, description="EBS volumes of each instance: a size in GiB, or a mapping. Default: chosen by EMR"
+    )
 
 
 def _fleet_types(value: object) -> object:
@@ -154,22 +147,15 @@ def _fleet_types(value: object) -> object:
 
 
 class Fleet(Model):
-    """An instance fleet.
-
-    Attributes:
-        types: instance types, up to 30.
-        on_demand: target capacity on demand.
-        spot: target capacity on spot.
-        allocation: spot allocation strategy, in EMR's words.
-        spot_timeout: seconds to wait for spot capacity; EMR takes 5 minutes to a day.
-        on_timeout: what then: take on-demand capacity, or end the cluster.
-    """
+    """An instance fleet."""
 
     types: Annotated[
         list[FleetType], BeforeValidator(_fleet_types), Field(min_length=1, max_length=30), Form((TEXT,), items=(TEXT,))
-    ]
-    on_demand: Annotated[int, Field(ge=0)] = 0
-    spot: Annotated[int, Field(ge=0)] = 0
+    ] = Field(description="Up to 30 instance types: names or mappings. More than 5 require `allocation`")
+    on_demand: Annotated[int, Field(ge=0)] = Field(
+        0, description="Target on-demand capacity in units. Default for a master fleet without a target: 1"
+    )
+    spot: Annotated[int, Field(ge=0)] = Field(0, description="Target spot capacity in units")
     allocation: (
         Literal[
             "price-capacity-optimized",
@@ -179,49 +165,50 @@ class Fleet(Model):
             "capacity-optimized-prioritized",
         ]
         | None
-    ) = None
-    spot_timeout: Seconds = 600
-    on_timeout: Literal["switch_to_on_demand", "terminate_cluster"] = "switch_to_on_demand"
+    ) = Field(None, description="Spot allocation strategy. Default: chosen by EMR")
+    spot_timeout: Seconds = Field(600, description="Time to wait for spot capacity, 5 minutes to 24 hours")
+    on_timeout: Literal["switch_to_on_demand", "terminate_cluster"] = Field(
+        "switch_to_on_demand",
+        description="What to do if the spot capacity is not available in time (EMR `TimeoutAction`)",
+    )
 
     @model_validator(mode="after")
     def _wants_something(self) -> Fleet:
         if not self.on_demand and not self.spot:
-            raise Refusal("a fleet needs a target: `on_demand` or `spot`, or both")
+            raise Refusal("a fleet requires a target capacity: `on_demand`, `spot` or both")
         if not 300 <= self.spot_timeout <= 86_400:
-            raise Refusal("EMR waits 5 minutes to 24 hours for spot capacity", at=["spot_timeout"])
+            raise Refusal("must be between 5 minutes and 24 hours", at=["spot_timeout"])
         if self.spot and len(self.types) > 5 and self.allocation is None:
             raise Refusal(
-                "EMR takes more than 5 types only with an allocation strategy",
-                "such as `allocation: price-capacity-optimized`",
+                "more than 5 instance types require an allocation strategy",
+                "set for example `allocation: price-capacity-optimized`",
                 ["types"],
             )
         return self
 
 
 def _master(value: object) -> object:
-    """A master is one instance on demand where no target says otherwise."""
+    """The default target of a master fleet is one on-demand instance."""
     if isinstance(value, dict) and not {"on_demand", "spot"} & set(value):
         return {**value, "on_demand": 1}
     return value
 
 
 class Fleets(Model):
-    """The instance fleets of a cluster.
+    """The instance fleets of a cluster."""
 
-    Attributes:
-        master: one instance, on demand unless `spot: 1` is said; or 3 on demand.
-        core: instances with HDFS.
-        task: instances without.
-    """
-
-    master: Annotated[Fleet, BeforeValidator(_master)]
-    core: Fleet | None = None
-    task: Fleet | None = None
+    master: Annotated[Fleet, BeforeValidator(_master)] = Field(
+        description=(
+            "The master: 1 on-demand or spot instance, or 3 on-demand instances. Default target: 1 on-demand instance"
+        )
+    )
+    core: Fleet | None = Field(None, description="Core instances, which run HDFS")
+    task: Fleet | None = Field(None, description="Task instances, which do not run HDFS; requires `core`")
 
     @model_validator(mode="after")
     def _one_master(self) -> Fleets:
         targets = self.master.on_demand, self.master.spot
         if targets not in {(1, 0), (0, 1), (3, 0)}:
-            message = "a master fleet is 1 instance, on demand or on spot, or 3 on demand"
+            message = "a master fleet has 1 on-demand or spot instance, or 3 on-demand instances"
             raise Refusal(message, at=["master", "spot" if self.master.spot else "on_demand"])
         return self

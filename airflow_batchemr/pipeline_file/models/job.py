@@ -1,4 +1,4 @@
-"""A job: one unit of work of a pipeline."""
+"""A job of a pipeline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _FINISHED = ("done", "all_done", "always", "completed", "ended")
 
 
 def as_after(value: object) -> dict[str, str]:
-    """A name, several, or names and rules, as names and rules."""
+    """Convert a name, a list of names, or a mapping of names to rules, to a mapping.
+
+    Raises:
+        Refusal: if it is none of these.
+    """
     if isinstance(value, str):
         return {value: "succeeded"}
     if isinstance(value, list):
@@ -34,58 +38,40 @@ def as_after(value: object) -> dict[str, str]:
                 hint = "did you mean `finished`?" if rule in _FINISHED else guess(rule, RULES)
                 raise Refusal(f"expected {', '.join(RULES)}, not {shown(rule)}", hint, [name])
         return {text(name): rule for name, rule in value.items()}
-    raise Refusal(f"expected a job's name, a list of names, or {{name: rule}}, not {shown(value)}")
+    raise Refusal(f"expected the name of a job, a list of names, or {{name: rule}}, not {shown(value)}")
 
 
 class Serverless(Model):
-    """An EMR Serverless application.
+    """An EMR Serverless application."""
 
-    Attributes:
-        application: its id.
-        role: ARN of the IAM role of the run.
-        log_uri: where EMR puts the run's logs.
-    """
-
-    application: Word
-    role: Word
-    log_uri: S3Uri | None = None
+    application: Word = Field(description="Id of the EMR Serverless application")
+    role: Word = Field(description="ARN of the job run's IAM role (`executionRoleArn`)")
+    log_uri: S3Uri | None = Field(None, description="S3 URI for the job run's logs")
 
 
 class EmrOnEks(Model):
-    """A virtual cluster of EMR on EKS.
+    """A virtual cluster of EMR on EKS."""
 
-    Attributes:
-        virtual_cluster: its id.
-        role: ARN of the IAM role of the run.
-        release: release label, such as emr-7.5.0-latest.
-        log_uri: where EMR puts the run's logs.
-    """
-
-    virtual_cluster: Word
-    role: Word
-    release: Word
-    log_uri: S3Uri | None = None
+    virtual_cluster: Word = Field(description="Id of the virtual cluster")
+    role: Word = Field(description="ARN of the job run's IAM role (`executionRoleArn`)")
+    release: Word = Field(description="Release label, such as emr-7.5.0-latest")
+    log_uri: S3Uri | None = Field(None, description="S3 URI for the job run's logs")
 
 
 class On(Model):
-    """Where `spark:` runs, other than on a cluster of EC2 machines; exactly one.
+    """Where `spark` runs, if not on EMR on EC2; exactly one of `emr_serverless` and `emr_eks`."""
 
-    Attributes:
-        emr_serverless: an application.
-        emr_eks: a virtual cluster.
-    """
-
-    emr_serverless: Serverless | None = None
-    emr_eks: EmrOnEks | None = None
+    emr_serverless: Serverless | None = Field(None, description="An EMR Serverless application")
+    emr_eks: EmrOnEks | None = Field(None, description="A virtual cluster of EMR on EKS")
 
 
 def as_on(value: object) -> object:
-    """`emr` is None; the others need to say where."""
+    """Convert `emr` to None, and check the other forms."""
     if value is None or value == "emr":
         return None
     if value in ("emr_serverless", "emr_eks"):
-        words = "application, role" if value == "emr_serverless" else "virtual_cluster, role, release"
-        raise Refusal(f"`{value}` has to say where: `on: {{{value}: {{{words}}}}}`")
+        keys = "application: …, role: …" if value == "emr_serverless" else "virtual_cluster: …, role: …, release: …"
+        raise Refusal(f"`{value}` requires parameters: `on: {{{value}: {{{keys}}}}}`")
     if isinstance(value, dict | On):
         given = sum(part is not None for part in value.values()) if isinstance(value, dict) else 1
         if given != 1:
@@ -103,49 +89,16 @@ def _backoff(value: object) -> float:
         return 1.0
     if isinstance(value, int | float) and 1 <= value <= 10:
         return float(value)
-    raise Refusal(f"expected a factor of 1 to 10 for each further try, or true (2), not {shown(value)}")
+    raise Refusal(f"expected a factor from 1 to 10, or true (2), not {shown(value)}")
 
 
 _SIZE = {"type": "integer", "minimum": 1, "maximum": MAX_INDICES}
 
 
 class Job(Model):
-    """A Batch job (single or array), steps on EMR, a Batch job beside its own cluster, or any operator.
+    """A Batch job (single or array), EMR steps, a Batch job with its own EMR cluster, or any Airflow operator."""
 
-    Attributes:
-        name: its key under `jobs`; not a word of the file.
-        after: jobs that come before, and what must have become of them.
-        array: the indices of an array job.
-        batch: the AWS Batch job.
-        emr: the cluster.
-        spark: a spark-submit on the cluster.
-        steps: steps on the cluster.
-        load: copies before them.
-        save: copies after them.
-        on: where `spark` runs; None is a cluster of EMR on EC2.
-        on_failure: what EMR does when a step fails.
-        resume_steps: a retry starts at the step that failed; None is true unless there is load or save.
-        env: environment of the command.
-        retries: tries after the first, by Airflow.
-        retry_delay: seconds before the second try.
-        retry_backoff: factor of the delay from try to try.
-        max_retry_delay: seconds, upper bound of the delay.
-        pool: Airflow pool.
-        priority: Airflow priority weight.
-        worker_queue: Airflow queue.
-        deadline: seconds for the whole job from its first submission.
-        skip_if_succeeded: a job whose marker stands is not run again.
-        explicit_success: exit 0 is not enough: the job must write the object that it is told.
-        inputs: URIs of assets it reads.
-        outputs: URIs of assets it writes.
-        notify: who is told about this job.
-        operator: dotted path of any Airflow operator; `with_` are its arguments.
-        description: shown in Airflow.
-        aws_conn_id: Airflow connection; None is the pipeline's.
-        region: AWS region; None is the connection's.
-    """
-
-    name: str
+    name: str = Field(description="The job's key under `jobs`; not a key of the file")
     after: Annotated[
         dict[str, Rule],
         BeforeValidator(as_after),
@@ -158,35 +111,104 @@ class Job(Model):
                 ]
             }
         ),
-    ] = Field(default_factory=dict)
-    array: Annotated[Array, BeforeValidator(as_array), Form((_SIZE,))] | None = None
-    batch: Batch | None = None
-    emr: Emr | None = None
-    spark: Spark | None = None
-    steps: Annotated[list[Step], Field(min_length=1), BeforeValidator(as_steps), STEPS] | None = None
-    load: Annotated[list[Copy], BeforeValidator(as_copies), Form(single=True)] = Field(default_factory=list)
-    save: Annotated[list[Copy], BeforeValidator(as_copies), Form(single=True)] = Field(default_factory=list)
-    on: Annotated[On | None, BeforeValidator(as_on), Form(({"const": "emr"},))] = None
-    on_failure: OnFailure | None = None
-    resume_steps: bool | None = None
-    env: Environment = Field(default_factory=dict)
-    retries: Annotated[int, Field(ge=0, le=100)] | None = None
-    retry_delay: Seconds | None = None
+    ] = Field(
+        default_factory=dict,
+        description=(
+            "Upstream jobs: a name, a list of names, or a mapping of names to rules (`succeeded`, "
+            "`finished`, `failed` or `index`)"
+        ),
+    )
+    array: Annotated[Array, BeforeValidator(as_array), Form((_SIZE,))] | None = Field(
+        None, description="Run the job as an array job: its size, or a mapping. Requires `batch`"
+    )
+    batch: Batch | None = Field(None, description="Run a command on AWS Batch")
+    emr: Emr | None = Field(None, description="The EMR cluster of the job")
+    spark: Spark | None = Field(None, description="Run a Spark application")
+    steps: Annotated[list[Step], Field(min_length=1), BeforeValidator(as_steps), STEPS] | None = Field(
+        None, description="EMR steps: a list of commands and mappings, or a single one"
+    )
+    load: Annotated[list[Copy], BeforeValidator(as_copies), Form(single=True)] = Field(
+        default_factory=list, description="s3-dist-cp copies before the steps"
+    )
+    save: Annotated[list[Copy], BeforeValidator(as_copies), Form(single=True)] = Field(
+        default_factory=list, description="s3-dist-cp copies after the steps"
+    )
+    on: Annotated[On | None, BeforeValidator(as_on), Form(({"const": "emr"},))] = Field(
+        None,
+        description=(
+            "Where `spark` runs: `emr` (EMR on EC2), or a mapping for EMR Serverless or EMR on EKS. Default: `emr`"
+        ),
+    )
+    on_failure: OnFailure | None = Field(
+        None,
+        description=("What EMR does if a step fails (EMR `ActionOnFailure`). Default: depends on the cluster"),
+    )
+    resume_steps: bool | None = Field(
+        None,
+        description=(
+            "Whether a retry continues with the step that failed instead of the first one. Default: true, "
+            "but false with `load` or `save`"
+        ),
+    )
+    env: Environment = Field(
+        default_factory=dict, description="Environment variables; up to 8 KiB, names must not start with `AWS_BATCH`"
+    )
+    retries: Annotated[int, Field(ge=0, le=100)] | None = Field(
+        None,
+        description=("Number of retries by Airflow, 0 to 100. Default: Airflow's `[core] default_task_retries` (0)"),
+    )
+    retry_delay: Seconds | None = Field(
+        None,
+        description=("Delay before the first retry. Default: Airflow's `[core] default_task_retry_delay` (5 minutes)"),
+    )
     retry_backoff: (
         Annotated[float, Field(ge=1, le=10), BeforeValidator(_backoff), Form(({"type": "boolean"},))] | None
-    ) = None
-    max_retry_delay: Seconds | None = None
-    pool: Word | None = None
-    priority: int | None = None
-    worker_queue: Word | None = None
-    deadline: Seconds | None = None
-    skip_if_succeeded: bool = True
-    explicit_success: bool = False
-    inputs: Texts = Field(default_factory=list)
-    outputs: Texts = Field(default_factory=list)
-    notify: Annotated[list[Notify], BeforeValidator(as_notify), Form(single=True)] = Field(default_factory=list)
-    operator: Word | None = None
-    with_: Raw = Field(default_factory=dict, alias="with")
-    description: str | None = None
-    aws_conn_id: Word | None = None
-    region: Word | None = None
+    ) = Field(
+        None,
+        description=(
+            "Factor by which the delay grows with each retry, 1 to 10; `true` is 2 (Airflow "
+            "`retry_exponential_backoff`). Default: 1"
+        ),
+    )
+    max_retry_delay: Seconds | None = Field(
+        None, description=("Maximum delay between retries. Default: Airflow's `[core] max_task_retry_delay` (24 hours)")
+    )
+    pool: Word | None = Field(None, description="Airflow pool. Default: `default_pool`")
+    priority: int | None = Field(None, description="Airflow `priority_weight`. Default: 1")
+    worker_queue: Word | None = Field(
+        None, description="Airflow queue of the task. Default: Airflow's `[operators] default_queue`"
+    )
+    deadline: Seconds | None = Field(
+        None,
+        description=(
+            "Maximum duration of the job, from its first submission; clearing the task restarts it. Then the "
+            "job is stopped and fails"
+        ),
+    )
+    skip_if_succeeded: bool = Field(
+        True,
+        description=(
+            "Do not run the job again if it has a success marker for the run key. Default: that of the pipeline"
+        ),
+    )
+    explicit_success: bool = Field(
+        False,
+        description=(
+            "Exit code 0 is not sufficient: the program must also write an object to `BATCHEMR_SUCCESS_URI`. "
+            "Requires `batch`"
+        ),
+    )
+    inputs: Texts = Field(
+        default_factory=list, description="URIs of the Airflow assets that the job reads (task inlets)"
+    )
+    outputs: Texts = Field(
+        default_factory=list, description="URIs of the Airflow assets that the job updates (task outlets)"
+    )
+    notify: Annotated[list[Notify], BeforeValidator(as_notify), Form(single=True)] = Field(
+        default_factory=list, description="Notifications about this job"
+    )
+    operator: Word | None = Field(None, description="Dotted path of an Airflow operator to run instead")
+    with_: Raw = Field(default_factory=dict, alias="with", description="Arguments of the operator")
+    description: str | None = Field(None, description="Description of the task, shown in the Airflow UI")
+    aws_conn_id: Word | None = Field(None, description="Airflow connection to AWS. Default: that of the pipeline")
+    region: Word | None = Field(None, description="AWS region. Default: that of the pipeline")

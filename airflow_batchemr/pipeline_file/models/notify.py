@@ -1,4 +1,4 @@
-"""Who is told about a run, and when."""
+"""The `notify` block: notifications about runs and jobs."""
 
 from __future__ import annotations
 
@@ -13,27 +13,19 @@ When = Literal["always", "on_failure", "on_change", "on_change_and_failures"]
 
 
 class Slack(Model):
-    """A Slack channel.
+    """A Slack channel."""
 
-    Attributes:
-        channel: `#channel` or a user's id.
-        conn_id: Airflow connection of the Slack provider.
-    """
-
-    channel: Word
-    conn_id: Word = "slack_api_default"
+    channel: Word = Field(description="Channel such as `#data`, or a user id")
+    conn_id: Word = Field("slack_api_default", description="Airflow connection of the Slack provider")
 
 
 class PagerDuty(Model):
-    """A PagerDuty service.
+    """A PagerDuty service."""
 
-    Attributes:
-        conn_id: Airflow connection of the PagerDuty provider, which holds the integration key.
-        severity: of the event.
-    """
-
-    conn_id: Word = "pagerduty_events_default"
-    severity: Literal["critical", "error", "warning", "info"] = "error"
+    conn_id: Word = Field(
+        "pagerduty_events_default", description="Airflow connection of the PagerDuty provider, with the integration key"
+    )
+    severity: Literal["critical", "error", "warning", "info"] = Field("error", description="Severity of the event")
 
 
 def _slack(value: object) -> object:
@@ -45,24 +37,27 @@ def _pagerduty(value: object) -> object:
 
 
 class Notify(Model):
-    """One receiver; exactly one of email, slack, pagerduty and notifier.
+    """A recipient of notifications: exactly one of `email`, `slack`, `pagerduty` and `notifier`."""
 
-    Attributes:
-        when: always, on_failure, on_change (from good to bad and back), or on_change_and_failures.
-        after: told once this many runs in a row have failed.
-        email: addresses.
-        slack: a channel.
-        pagerduty: a service.
-        notifier: dotted path of any Airflow notifier; `with_` are its arguments.
-    """
-
-    when: When = "on_failure"
-    after: Annotated[int, Field(ge=1, le=100)] = 1
-    email: Texts | None = None
-    slack: Annotated[Slack, BeforeValidator(_slack), Form((TEXT,))] | None = None
-    pagerduty: Annotated[PagerDuty, BeforeValidator(_pagerduty), Form((TEXT,))] | None = None
-    notifier: Word | None = None
-    with_: Raw = Field(default_factory=dict, alias="with")
+    when: When = Field(
+        "on_failure",
+        description=(
+            "When to notify. `on_change`: after the first failure and after the first success that follows; "
+            "`on_change_and_failures`: on changes and after every failure"
+        ),
+    )
+    after: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="Number of consecutive failed runs before the first notification, 1 to 100"
+    )
+    email: Texts | None = Field(None, description="Email addresses")
+    slack: Annotated[Slack, BeforeValidator(_slack), Form((TEXT,))] | None = Field(
+        None, description="Slack channel, or a mapping"
+    )
+    pagerduty: Annotated[PagerDuty, BeforeValidator(_pagerduty), Form((TEXT,))] | None = Field(
+        None, description="PagerDuty connection, or a mapping"
+    )
+    notifier: Word | None = Field(None, description="Dotted path of an Airflow notifier")
+    with_: Raw = Field(default_factory=dict, alias="with", description="Arguments of the notifier")
 
     @model_validator(mode="after")
     def _one_receiver(self) -> Notify:
@@ -73,20 +68,21 @@ class Notify(Model):
             )
         for position, address in enumerate(self.email or []):
             if "@" not in address and "{{" not in address:
-                raise Refusal(f"not a mail address: {address}", at=["email", position])
+                raise Refusal(f"invalid email address: {address}", at=["email", position])
         if self.with_ and not self.notifier:
-            raise Refusal("`with` holds the arguments of a notifier: name one under `notifier`", at=["with"])
+            raise Refusal("`with` requires `notifier`: it contains the notifier's arguments", at=["with"])
         return self
 
 
 def as_notify(value: object) -> object:
-    """One receiver or several, as a list."""
+    """Convert a single recipient to a list."""
     if isinstance(value, dict | Notify):
         return [value]
     if isinstance(value, list):
         return value
     if isinstance(value, str) and "@" in value:
-        raise Refusal(f"expected a mapping, not {value}", f"write `notify: {{email: {value}}}`")
+        raise Refusal(f"expected a mapping, not {value}", f"use `notify: {{email: {value}}}`")
     raise Refusal(
-        f"expected a mapping like {{email: team@example.com, when: on_failure}}, or a list of them, not {shown(value)}"
+        "expected a mapping such as {email: team@example.com, when: on_failure}, or a list of them, "
+        f"not {shown(value)}"
     )

@@ -1,4 +1,4 @@
-"""A pipeline: a top-level entry of a file, one Dag."""
+"""A pipeline: a top-level entry of a file, which becomes one Dag."""
 
 from __future__ import annotations
 
@@ -28,31 +28,19 @@ ParamType = Literal["string", "integer", "number", "boolean", "array", "object",
 
 
 def _types(value: object) -> list[object]:
-    """One type or several; YAML's null is the type `null`."""
+    """Convert a single type to a list, and YAML's null to the type `null`."""
     return ["null" if kind is None else kind for kind in (value if isinstance(value, list) else [value])]
 
 
 class Param(Model):
-    """A value that the trigger form asks for, in JSON Schema's words.
+    """A param of the Dag, in JSON Schema terms."""
 
-    Attributes:
-        default: without one the form requires a value.
-        type: or several.
-        title: label in the form.
-        description: text in the form.
-        enum: the values that are allowed.
-        format: such as date, date-time, multiline.
-        minimum: of a number.
-        maximum: of a number.
-        minLength: of a text.
-        maxLength: of a text.
-        pattern: regular expression that a text must match.
-        items: JSON Schema of an array's items.
-        examples: proposals in the form.
-        section: heading in the form.
-    """
-
-    default: Any = None
+    default: Any = Field(
+        None,
+        description=(
+            "Default value. Without it, the trigger form requires a value. Required in a pipeline with a schedule"
+        ),
+    )
     type: (
         Annotated[
             list[ParamType],
@@ -60,27 +48,27 @@ class Param(Model):
             Form(single=True, items=({"type": "null"},)),
         ]
         | None
-    ) = None
-    title: Word | None = None
-    description: Word | None = None
-    enum: Annotated[list[Any], Field(min_length=1)] | None = None
-    format: Word | None = None
-    minimum: int | float | None = None
-    maximum: int | float | None = None
-    minLength: Annotated[int, Field(ge=0)] | None = None  # noqa: N815 - JSON Schema's word
-    maxLength: Annotated[int, Field(ge=0)] | None = None  # noqa: N815 - JSON Schema's word
-    pattern: Word | None = None
-    items: Raw | None = None
-    examples: list[Any] | None = None
-    section: Word | None = None
+    ) = Field(None, description="Type or list of types. Default: any")
+    title: Word | None = Field(None, description="Label in the trigger form. Default: the name")
+    description: Word | None = Field(None, description="Text in the trigger form")
+    enum: Annotated[list[Any], Field(min_length=1)] | None = Field(None, description="Allowed values")
+    format: Word | None = Field(None, description="Format of a string, such as date, date-time or multiline")
+    minimum: int | float | None = Field(None, description="Minimum of a number")
+    maximum: int | float | None = Field(None, description="Maximum of a number")
+    minLength: Annotated[int, Field(ge=0)] | None = Field(None, description="Minimum length of a string")  # noqa: N815 - JSON Schema's name
+    maxLength: Annotated[int, Field(ge=0)] | None = Field(None, description="Maximum length of a string")  # noqa: N815 - JSON Schema's name
+    pattern: Word | None = Field(None, description="Regular expression that a string must match")
+    items: Raw | None = Field(None, description="JSON Schema of the items of an array")
+    examples: list[Any] | None = Field(None, description="Suggested values in the trigger form")
+    section: Word | None = Field(None, description="Section of the trigger form")
 
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, data: Any) -> Any:
-        """A default of null is a default."""
+        """Keep a default of null."""
         if isinstance(data, dict):
             kept = {"default", *(data.keys() - cls.model_fields.keys())}
-            return {word: value for word, value in data.items() if value is not None or word in kept}
+            return {key: value for key, value in data.items() if value is not None or key in kept}
         return data
 
 
@@ -88,57 +76,72 @@ _DEFAULT = {"type": ["string", "number", "boolean", "array", "null"]}
 
 
 def _params(value: object) -> object:
-    """A plain value is a param's default; a mapping is its schema."""
+    """Convert plain values, which are defaults, to the fields of `Param`."""
     if not isinstance(value, dict):
         raise Refusal(f"expected a mapping of names and defaults, not {shown(value)}")
     return {name: param if isinstance(param, dict | Param) else {"default": param} for name, param in value.items()}
 
 
 class Pipeline(Model):
-    """One Dag: defaults merged, everything resolved.
+    """A pipeline with defaults merged, matrices expanded and variables substituted."""
 
-    Attributes:
-        name: its key in the file, the dag_id; not a word of the file.
-        description: shown in Airflow.
-        schedule: when it runs; None is never by itself.
-        timezone: of the schedule and of dates without an offset.
-        start_date: first moment that is scheduled.
-        end_date: last one.
-        catchup: run what was missed since the start date.
-        max_active_runs: runs at once; None is Airflow's default.
-        overlap: wait: a run starts when the one before has ended; terminate: it ends it.
-        tags: shown in Airflow.
-        owner: shown in Airflow.
-        params: values that the trigger form asks for.
-        deadline: seconds from the start of a run to an alert.
-        notify: who is told about runs.
-        state: URI of the ledger; None is Airflow's `[batchemr] state`.
-        skip_if_succeeded: jobs whose marker stands are not run again.
-        aws_conn_id: Airflow connection; None is aws_default.
-        region: AWS region; None is the connection's.
-        jobs: by name, in the order of the file.
-        clusters: EMR clusters that jobs share, by name.
-    """
-
-    name: str
-    description: str | None = None
-    schedule: Annotated[Schedule | None, BeforeValidator(as_schedule), SCHEDULES] = None
-    timezone: Word = "UTC"
-    start_date: Moment | None = None
-    end_date: Moment | None = None
-    catchup: bool = False
-    max_active_runs: Annotated[int, Field(ge=1)] | None = None
-    overlap: Literal["wait", "terminate"] | None = None
-    tags: Texts = Field(default_factory=list)
-    owner: Word | None = None
+    name: str = Field(description="The pipeline's key in the file and the Dag's `dag_id`; not a key of the file")
+    description: str | None = Field(None, description="Description of the Dag, shown in the Airflow UI")
+    schedule: Annotated[Schedule | None, BeforeValidator(as_schedule), SCHEDULES] = Field(
+        None,
+        description=(
+            "When the pipeline runs: a cron expression, a preset such as `@daily`, or a mapping. Default: "
+            "only when triggered"
+        ),
+    )
+    timezone: Word = Field("UTC", description="IANA time zone of the schedule, and of dates without an offset")
+    start_date: Moment | None = Field(
+        None,
+        description=("Start of the first data interval (Airflow `start_date`). Default: no past runs are scheduled"),
+    )
+    end_date: Moment | None = Field(None, description="Date after which no runs are scheduled (Airflow `end_date`)")
+    catchup: bool = Field(
+        False, description="Schedule the runs that were missed since `start_date` (Airflow `catchup`)"
+    )
+    max_active_runs: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description=("Maximum number of concurrent runs. Default: Airflow's `[core] max_active_runs_per_dag` (16)"),
+    )
+    overlap: Literal["wait", "terminate"] | None = Field(
+        None,
+        description=(
+            "What happens if a run is due while the previous one is still running: `wait` delays the new "
+            "run, `terminate` ends the previous one. Default: runs may overlap"
+        ),
+    )
+    tags: Texts = Field(default_factory=list, description="Tags of the Dag, shown in the Airflow UI")
+    owner: Word | None = Field(
+        None,
+        description=(
+            "Owner of the tasks, shown in the Airflow UI. Default: Airflow's `[operators] default_owner` (`airflow`)"
+        ),
+    )
     params: Annotated[
         dict[str, Param], BeforeValidator(_params), Form(values=(_DEFAULT,)), Names(r"^(?!rerun$)[A-Za-z_]\w*$")
-    ] = Field(default_factory=dict)
-    deadline: Seconds | None = None
-    notify: Annotated[list[Notify], BeforeValidator(as_notify), Form(single=True)] = Field(default_factory=list)
-    state: S3Uri | None = None
-    skip_if_succeeded: bool = True
-    aws_conn_id: Word | None = None
-    region: Word | None = None
-    jobs: dict[str, Job]
-    clusters: dict[str, Emr] = Field(default_factory=dict)
+    ] = Field(default_factory=dict, description="Params of the Dag: default values, or mappings")
+    deadline: Seconds | None = Field(
+        None,
+        description=(
+            "Time from queueing a run to an alert; the run continues (Airflow `DeadlineAlert`). In a "
+            "single-job pipeline it also is the job's `deadline`"
+        ),
+    )
+    notify: Annotated[list[Notify], BeforeValidator(as_notify), Form(single=True)] = Field(
+        default_factory=list, description="Notifications about the runs"
+    )
+    state: S3Uri | None = Field(None, description="S3 URI of the ledger. Default: Airflow's `[batchemr] state`")
+    skip_if_succeeded: bool = Field(
+        True, description="Do not run jobs again that have a success marker for the run key"
+    )
+    aws_conn_id: Word | None = Field(None, description="Airflow connection to AWS. Default: `aws_default`")
+    region: Word | None = Field(None, description="AWS region. Default: that of the connection")
+    jobs: dict[str, Job] = Field(description="The jobs, by name")
+    clusters: dict[str, Emr] = Field(
+        default_factory=dict,
+        description="EMR clusters that jobs of the pipeline share, by name",
+    )

@@ -1,4 +1,4 @@
-"""When a pipeline runs."""
+"""The `schedule` of a pipeline."""
 
 from __future__ import annotations
 
@@ -10,34 +10,25 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 from airflow_batchemr.pipeline_file.models.base import TEXT, Form, Model, Raw, Seconds, Word, shown
 
-#: Airflow's presets (airflow/timetables: `@once` and `@continuous` have timetables of their own).
+#: Airflow's presets, including `@once` and `@continuous`.
 PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
-#: minute, hour, day of month, month, day of week (0 and 7 are Sunday)
+#: Minute, hour, day of month, month, day of week (0 and 7 are Sunday).
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _PART = re.compile(r"(\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/([1-9]\d?|0))?")
 _KINDS = ("cron", "every", "continuous", "after_assets", "timetable")
 
 
 class Continuous(Model):
-    """The next run starts when the last one has ended.
+    """Start the next run when the previous one has ended."""
 
-    Attributes:
-        pause: seconds between the end of a run and the start of the next.
-    """
-
-    pause: Seconds = 0
+    pause: Seconds = Field(0, description="Time between the end of a run and the start of the next")
 
 
 class Assets(Model):
-    """Assets to wait for: all of a list, or any; lists may be nested.
+    """A condition on assets: all of a list, or any; it may be nested."""
 
-    Attributes:
-        all: every one of them has been updated.
-        any: one of them has been updated.
-    """
-
-    all: list[AssetOrNested] = Field(default_factory=list)
-    any: list[AssetOrNested] = Field(default_factory=list)
+    all: list[AssetOrNested] = Field(default_factory=list, description="Assets that must all be updated")
+    any: list[AssetOrNested] = Field(default_factory=list, description="Assets of which one must be updated")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Assets:
@@ -58,18 +49,16 @@ def _assets(value: object) -> object:
 def _asset(value: object) -> object:
     if isinstance(value, str):
         if not value.strip():
-            raise Refusal("the asset's URI is empty")
+            raise Refusal("the asset URI is empty")
         return value
     if not isinstance(value, dict | list | Assets):
-        raise Refusal(f"expected an asset's URI, or {{any: […]}}, not {shown(value)}")
+        raise Refusal(f"expected an asset URI, or {{any: […]}}, not {shown(value)}")
     if isinstance(value, list):
-        raise Refusal(
-            "a list of assets inside of another says neither `any` nor `all`", "write {any: […]} or {all: […]}"
-        )
+        raise Refusal("a nested list of assets requires `any` or `all`", "write {any: […]} or {all: […]}")
     return Assets.model_validate(value)
 
 
-#: An asset's URI, or a nested `{any: […]}`.
+#: An asset URI, or a nested condition.
 AssetOrNested = Annotated[
     Any,
     BeforeValidator(_asset),
@@ -78,22 +67,24 @@ AssetOrNested = Annotated[
 
 
 class Schedule(Model):
-    """When a pipeline runs; exactly one of the kinds.
+    """When a pipeline runs: exactly one of `cron`, `every`, `continuous`, `after_assets` and `timetable`."""
 
-    Attributes:
-        cron: five fields (minute hour day-of-month month day-of-week), or one of Airflow's presets.
-        every: seconds between runs.
-        continuous: run after run.
-        after_assets: when assets have been updated.
-        timetable: dotted path of a timetable class; `with_` are its arguments.
-    """
-
-    cron: Word | None = None
-    every: Seconds | None = None
-    continuous: Continuous | None = None
-    after_assets: Annotated[Assets, BeforeValidator(_assets), Form((TEXT, _NESTED))] | None = None
-    timetable: Word | None = None
-    with_: Raw = Field(default_factory=dict, alias="with")
+    cron: Word | None = Field(
+        None,
+        description=(
+            "Cron expression with five fields (minute, hour, day of month, month, day of week), or a preset "
+            "such as `@daily`"
+        ),
+    )
+    every: Seconds | None = Field(None, description="Time between runs, more than 0")
+    continuous: Continuous | None = Field(
+        None, description="Start the next run after the previous one has ended, with an optional `pause` in between"
+    )
+    after_assets: Annotated[Assets, BeforeValidator(_assets), Form((TEXT, _NESTED))] | None = Field(
+        None, description=("Run after Airflow assets have been updated: one URI, a list (all of them), or `{any: […]}`")
+    )
+    timetable: Word | None = Field(None, description="Dotted path of an Airflow timetable")
+    with_: Raw = Field(default_factory=dict, alias="with", description="Arguments of the timetable")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Schedule:
@@ -101,45 +92,51 @@ class Schedule(Model):
         if len(kinds) != 1:
             raise Refusal(f"expected exactly one of {', '.join(_KINDS)}, not {' and '.join(kinds) or 'none'}")
         if self.every == 0:
-            raise Refusal("`every` must be longer than 0 seconds", at=["every"])
+            raise Refusal("`every` must be more than 0 seconds", at=["every"])
         if self.with_ and not self.timetable:
-            raise Refusal("`with` holds the arguments of a timetable: name one under `timetable`", at=["with"])
+            raise Refusal("`with` requires `timetable`: it contains the timetable's arguments", at=["with"])
         if self.cron is not None:
             check_cron(self.cron)
         return self
 
 
 def check_cron(cron: str) -> None:
-    """Refuse what is no cron expression of five fields and no preset of Airflow.
+    """Check a cron expression of five fields, or a preset.
 
     Raises:
-        Refusal: with what was expected.
+        Refusal: if it is neither.
     """
     if cron.startswith("@"):
         if cron not in PRESETS:
-            raise Refusal(f"unknown preset {cron}; known are {', '.join(PRESETS)}", guess(cron, PRESETS), at=["cron"])
+            raise Refusal(
+                f"unknown preset {cron}; expected one of {', '.join(PRESETS)}", guess(cron, PRESETS), at=["cron"]
+            )
         return
     fields = cron.split()
     if len(fields) != 5:
         raise Refusal(
             f"a cron expression has 5 fields (minute hour day-of-month month day-of-week), not {len(fields)}",
-            _meant(cron, fields),
+            _cron_hint(cron, fields),
             at=["cron"],
         )
     if "?" in cron:
-        raise Refusal("`?` is Quartz's; in cron write `*`", "`batchemr import sundial` translates Quartz", at=["cron"])
+        raise Refusal(
+            "`?` is Quartz syntax and not allowed in cron",
+            "use `*`; `batchemr import sundial` converts Quartz schedules",
+            at=["cron"],
+        )
     if all(_is_plain(field, *bounds) for field, bounds in zip(fields, _BOUNDS, strict=True)):
         return
-    from croniter import croniter  # noqa: PLC0415 - 20 ms that a file of plain expressions need not pay
+    from croniter import croniter  # noqa: PLC0415 - takes 20 ms, and plain expressions do not need it
 
     try:
         croniter.expand(cron)
     except (ValueError, KeyError, IndexError) as error:
-        raise Refusal(f"not a cron expression: {error}", at=["cron"]) from None
+        raise Refusal(f"invalid cron expression: {error}", at=["cron"]) from None
 
 
 def _is_plain(field: str, low: int, high: int) -> bool:
-    """Whether a field is of numbers, ranges and steps alone, within its bounds: croniter would take it."""
+    """Whether a field only consists of numbers, ranges and steps within its bounds, so that it is valid in croniter."""
     for part in field.split(","):
         match = _PART.fullmatch(part)
         if not match:
@@ -155,39 +152,40 @@ _FIELD = r"[^\s?]+"
 SCHEDULES = Form(({"enum": [*PRESETS, "@none"]}, {"type": "string", "pattern": rf"^\s*{_FIELD}(\s+{_FIELD}){{4}}\s*$"}))
 
 
-def _meant(cron: str, fields: list[str]) -> str | None:
-    """What somebody may have meant who did not write five fields."""
+def _cron_hint(cron: str, fields: list[str]) -> str | None:
+    """A hint for an expression that does not have five fields."""
     if cron.lower() == "none":
-        return "put null where there is no schedule"
+        return "for no schedule, use null"
     if len(fields) == 1:
-        return guess(f"@{cron}", PRESETS) or "for a duration write `schedule: {every: 2h}`"
+        return guess(f"@{cron}", PRESETS) or "for a duration, use `schedule: {every: 2h}`"
     if len(fields) in (6, 7) and "?" in fields:
-        return _of_quartz(fields)
-    return "there are no seconds: leave the first field out" if len(fields) == 6 else None
+        return _quartz_hint(fields)
+    return "cron has no seconds: remove the first field" if len(fields) == 6 else None
 
 
-def _of_quartz(fields: list[str]) -> str:
-    """The cron of Quartz's seconds, minutes, hours, day of month, month, day of week and year."""
-    from airflow_batchemr.pipeline_file.importers.quartz import QuartzError, to_cron  # noqa: PLC0415 - only where somebody writes Quartz
+def _quartz_hint(fields: list[str]) -> str:
+    """A hint for a Quartz expression: seconds, minutes, hours, day of month, month, day of week and optional year."""
+    from airflow_batchemr.pipeline_file.importers.quartz import QuartzError, to_cron  # noqa: PLC0415 - rarely needed
 
-    said = "this looks like Quartz, which begins with seconds and counts weekdays from 1"
+    hint = "this looks like Quartz, which starts with seconds and numbers weekdays from 1"
     if fields[0] not in ("0", "00") or fields[6:] not in ([], ["*"]):
-        return said
+        return hint
     try:
         cron = to_cron(
             minutes=fields[1], hours=fields[2], day_of_month=fields[3], month=fields[4], day_of_week=fields[5]
         )
     except QuartzError as error:
-        return f"{said}; no cron says it: {error.field}: {error}"
-    return f"{said}; in cron it is `{cron}`"
+        return f"{hint}; it has no cron equivalent: {error.field}: {error}"
+    return f"{hint}; the cron equivalent is `{cron}`"
 
 
 def as_schedule(value: object) -> object:
-    """`'0 10 * * *'`, `@daily` or a mapping, as the fields of `Schedule`; null is no schedule."""
+    """Convert a cron expression or preset to the fields of `Schedule`."""
     if isinstance(value, str):
         return None if value == "@none" else {"cron": value}
     if value is None or isinstance(value, dict | Schedule):
         return value
     raise Refusal(
-        f"expected a cron expression like '0 10 * * *', a preset like @daily, a mapping or null, not {shown(value)}"
+        "expected a cron expression such as '0 10 * * *', a preset such as @daily, a mapping or null, "
+        f"not {shown(value)}"
     )

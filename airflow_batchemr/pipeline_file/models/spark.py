@@ -1,4 +1,4 @@
-"""The `spark:` block, and the steps of an EMR cluster."""
+"""The `spark` block, and the steps of an EMR cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models.base import (
     SCALAR,
     TEXT,
-    Command,
     Form,
     Mebibytes,
     Model,
@@ -21,6 +20,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     Word,
     text,
 )
+from airflow_batchemr.pipeline_file.models.command import Command
 
 OnFailure = Literal["terminate_cluster", "cancel_and_wait", "continue"]
 
@@ -33,114 +33,108 @@ def _package(value: object) -> list[str]:
     for position, name in enumerate(names):
         if not re.fullmatch(r"[^:\s]+:[^:\s]+:[^:\s]+", name) and "{{" not in name:
             at = [position] if isinstance(value, list) else []
-            raise Refusal(f"expected a Maven package like group:artifact:version, not {name}", None, at)
+            raise Refusal(f"expected Maven coordinates such as group:artifact:version, not {name}", None, at)
     return names
 
 
 class Logs(Model):
-    """A place in CloudWatch Logs.
+    """A log stream in CloudWatch Logs."""
 
-    Attributes:
-        group: log group.
-        stream: log stream.
-    """
-
-    group: Word
-    stream: Word
+    group: Word = Field(description="Log group in CloudWatch Logs")
+    stream: Word = Field(description="Log stream in CloudWatch Logs")
 
 
 class Spark(Model):
-    """One spark-submit; `class` and `jar`, or `py`.
+    """A spark-submit with either `jar` (and `class`) or `py`."""
 
-    Attributes:
-        class_: main class (`class`).
-        jar: URI of the application's jar.
-        py: URI of the application's Python file.
-        args: its arguments.
-        conf: Spark's properties.
-        packages: Maven packages, group:artifact:version.
-        jars: URIs of further jars.
-        py_files: URIs of Python modules.
-        files: URIs of files for the working folder.
-        archives: URIs of archives that are unpacked there; `#name` names the folder.
-        driver_memory: MiB.
-        driver_cores: cores.
-        executor_memory: MiB.
-        executor_cores: cores.
-        num_executors: executors.
-        deploy_mode: cluster or client.
-        python_env: requirements.txt, environment.yml or a packed s3://….tar.gz, for driver and executors.
-        docker_image: image of the containers on YARN.
-        requires: versions that the release must have, such as `{spark: "3.5"}`.
-        logs: where in CloudWatch Logs the program itself writes; its lines are shown while it runs.
-        on_failure: what EMR does when the step fails.
-    """
-
-    class_: Word | None = Field(None, alias="class")
-    jar: Word | None = None
-    py: Word | None = None
-    args: Texts = Field(default_factory=list)
-    conf: TextMap = Field(default_factory=dict)
-    packages: Annotated[list[_Package], BeforeValidator(_package), Form(single=True)] = Field(default_factory=list)
-    jars: Texts = Field(default_factory=list)
-    py_files: Texts = Field(default_factory=list)
-    files: Texts = Field(default_factory=list)
-    archives: Texts = Field(default_factory=list)
-    driver_memory: Mebibytes | None = None
-    driver_cores: Annotated[int, Field(ge=1)] | None = None
-    executor_memory: Mebibytes | None = None
-    executor_cores: Annotated[int, Field(ge=1)] | None = None
-    num_executors: Annotated[int, Field(ge=1)] | None = None
-    deploy_mode: Literal["cluster", "client"] = "cluster"
-    python_env: Word | None = None
-    docker_image: Word | None = None
-    requires: TextMap = Field(default_factory=dict)
-    logs: Logs | None = None
-    on_failure: OnFailure | None = None
+    class_: Word | None = Field(
+        None, alias="class", description="Main class. Default: the one in the manifest of the jar"
+    )
+    jar: Word | None = Field(None, description="URI of the application's jar. Either `jar` or `py` is required")
+    py: Word | None = Field(None, description="URI of the application's Python file. Either `jar` or `py` is required")
+    args: Texts = Field(default_factory=list, description="Arguments of the application")
+    conf: TextMap = Field(default_factory=dict, description="Spark properties (`--conf`)")
+    packages: Annotated[list[_Package], BeforeValidator(_package), Form(single=True)] = Field(
+        default_factory=list, description="Maven coordinates, group:artifact:version (`--packages`)"
+    )
+    jars: Texts = Field(default_factory=list, description="URIs of additional jars (`--jars`)")
+    py_files: Texts = Field(default_factory=list, description="URIs of Python modules (`--py-files`)")
+    files: Texts = Field(default_factory=list, description="URIs of files for the working directory (`--files`)")
+    archives: Texts = Field(
+        default_factory=list,
+        description=(
+            "URIs of archives to unpack into the working directory; `#name` sets the directory (`--archives`)"
+        ),
+    )
+    driver_memory: Mebibytes | None = Field(
+        None, description="Memory of the driver, in MiB or with a unit such as `8GiB`. Default: Spark's"
+    )
+    driver_cores: Annotated[int, Field(ge=1)] | None = Field(None, description="Cores of the driver. Default: Spark's")
+    executor_memory: Mebibytes | None = Field(
+        None, description="Memory of each executor, in MiB or with a unit such as `8GiB`. Default: Spark's"
+    )
+    executor_cores: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Cores of each executor. Default: Spark's"
+    )
+    num_executors: Annotated[int, Field(ge=1)] | None = Field(None, description="Number of executors. Default: Spark's")
+    deploy_mode: Literal["cluster", "client"] = Field(
+        "cluster", description="Run the driver on the cluster (`cluster`) or on its master (`client`)"
+    )
+    python_env: Word | None = Field(
+        None,
+        description=(
+            "Python environment of the driver and executors: `requirements.txt`, `environment.yml`, or a "
+            "packed environment (`s3://….tar.gz`). Default: that of the cluster"
+        ),
+    )
+    docker_image: Word | None = Field(None, description="Image of the YARN containers; since emr-6.0")
+    requires: TextMap = Field(
+        default_factory=dict,
+        description=(
+            "Versions (or version prefixes) that the release must have, by application, such as `{spark: '3.5'}`"
+        ),
+    )
+    logs: Logs | None = Field(
+        None,
+        description=("Log stream that the program itself writes to; it is shown in the task log while the job runs"),
+    )
+    on_failure: OnFailure | None = Field(
+        None, description="What EMR does if the step fails (EMR `ActionOnFailure`). Default: that of the job"
+    )
 
     @model_validator(mode="after")
     def _one_application(self) -> Spark:
         if self.py is not None and (self.jar is not None or self.class_ is not None):
             raise Refusal(
-                "`py` and `jar` are two applications: write one of them",
+                f"`py` and `{'jar' if self.jar is not None else 'class'}` cannot be combined",
                 at=["jar" if self.jar is not None else "class"],
             )
         if self.py is None and self.jar is None:
-            raise Refusal("nothing to run: write `py: s3://…`, or `jar: s3://…` and `class:`")
+            raise Refusal("`py: s3://…` or `jar: s3://…` is required")
         if self.python_env is not None and self.py is None:
-            raise Refusal("`python_env` goes with `py`", at=["python_env"])
+            raise Refusal("`python_env` requires `py`", at=["python_env"])
         if self.deploy_mode == "client" and re.search(r"\.(tar\.gz|tgz|zip)$", self.python_env or ""):
             raise Refusal(
-                f"YARN unpacks {self.python_env} for the driver in cluster mode only: leave out `deploy_mode: client`",
+                f"a packed `python_env` ({self.python_env}) is not supported with `deploy_mode: client`",
+                "remove `deploy_mode: client`: YARN only unpacks archives for the driver in cluster mode",
                 at=["deploy_mode"],
             )
         return self
 
 
 class Copy(Model):
-    """An s3-dist-cp step.
+    """An s3-dist-cp step."""
 
-    Attributes:
-        source: where from, `s3://…` or `hdfs:///…`.
-        destination: where to.
-        args: further arguments of s3-dist-cp.
-    """
-
-    source: Word
-    destination: Word
-    args: Texts = Field(default_factory=list)
+    source: Word = Field(description="Source URI, `s3://…` or `hdfs:///…`")
+    destination: Word = Field(description="Destination URI")
+    args: Texts = Field(default_factory=list, description="Additional arguments of s3-dist-cp")
 
 
 class Hive(Model):
-    """A Hive script as a step.
+    """A Hive script as a step."""
 
-    Attributes:
-        script: its S3 URI.
-        args: its arguments, such as `-d INPUT=s3://…`.
-    """
-
-    script: Word
-    args: Texts = Field(default_factory=list)
+    script: Word = Field(description="S3 URI of the script")
+    args: Texts = Field(default_factory=list, description="Arguments, such as `-d INPUT=s3://…`")
 
 
 def _hive(value: object) -> object:
@@ -151,52 +145,50 @@ _KINDS = ("command", "jar", "spark", "hive", "copy_", "raw")
 
 
 class Step(Model):
-    """A step of a cluster; exactly one of command, jar, spark, hive, copy and raw.
+    """An EMR step: exactly one of `command`, `jar`, `spark`, `hive`, `copy` and `raw`."""
 
-    Attributes:
-        name: as EMR shows it; None is made from what it runs.
-        command: any command on the master (by command-runner.jar).
-        jar: URI of a jar, with `class_`, `args` and `properties`.
-        class_: its main class (`class`).
-        args: its arguments.
-        properties: Java properties.
-        spark: a spark-submit.
-        hive: a Hive script.
-        copy_: an s3-dist-cp (`copy`).
-        raw: EMR's own StepConfig.
-        on_failure: what EMR does when the step fails; None is the job's.
-    """
-
-    name: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    command: Command | None = None
-    jar: Word | None = None
-    class_: Word | None = Field(None, alias="class")
-    args: Texts = Field(default_factory=list)
-    properties: TextMap = Field(default_factory=dict)
-    spark: Spark | None = None
-    hive: Annotated[Hive, BeforeValidator(_hive), Form((TEXT,))] | None = None
-    copy_: Copy | None = Field(None, alias="copy")
-    raw: Raw | None = None
-    on_failure: OnFailure | None = None
+    name: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        None, description="Name in the EMR console, up to 256 characters. Default: derived from what it runs"
+    )
+    command: Command | None = Field(
+        None,
+        description="Command to run on the master (with command-runner.jar): a list of arguments, or text, which is split as "
+        "a shell would, without a shell",
+    )
+    jar: Word | None = Field(None, description="URI of a jar; with `class`, `args` and `properties`")
+    class_: Word | None = Field(
+        None, alias="class", description="Main class of the jar. Default: the one in its manifest"
+    )
+    args: Texts = Field(default_factory=list, description="Arguments of the jar")
+    properties: TextMap = Field(default_factory=dict, description="Java properties of the jar")
+    spark: Spark | None = Field(None, description="Run a Spark application")
+    hive: Annotated[Hive, BeforeValidator(_hive), Form((TEXT,))] | None = Field(
+        None, description="Run a Hive script: its URI, or a mapping"
+    )
+    copy_: Copy | None = Field(None, alias="copy", description="Copy data with s3-dist-cp")
+    raw: Raw | None = Field(None, description="An EMR StepConfig, passed on unchanged")
+    on_failure: OnFailure | None = Field(
+        None, description="What EMR does if the step fails (EMR `ActionOnFailure`). Default: that of the job"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Step:
         kinds = [kind.rstrip("_") for kind in _KINDS if getattr(self, kind) is not None]
         if len(kinds) != 1:
             names = ", ".join(kind.rstrip("_") for kind in _KINDS)
-            raise Refusal(f"a step is exactly one of {names}, not {' and '.join(kinds) or 'none'}")
-        for word, given in (("class", self.class_), ("args", self.args), ("properties", self.properties)):
-            if given and self.jar is None:
-                raise Refusal(f"`{word}` goes with `jar`", at=[word])
+            raise Refusal(f"expected exactly one of {names}, not {' and '.join(kinds) or 'none'}")
+        for key, value in (("class", self.class_), ("args", self.args), ("properties", self.properties)):
+            if value and self.jar is None:
+                raise Refusal(f"`{key}` requires `jar`", at=[key])
         return self
 
 
-#: The short forms of steps: a command is one, alone or in the list.
+#: The short forms of steps: a single command, or commands as items of the list.
 STEPS = Form((TEXT,), single=True, items=(TEXT, {"type": "array", "items": SCALAR, "minItems": 1}))
 
 
 def as_steps(value: object) -> object:
-    """A list of steps; a text or a list of words is a command."""
+    """Convert commands, which are text or lists of arguments, to the fields of `Step`."""
     items = value if isinstance(value, list) else [value]
     if not items:
         raise Refusal("the list of steps is empty")
@@ -204,5 +196,5 @@ def as_steps(value: object) -> object:
 
 
 def as_copies(value: object) -> object:
-    """A list of copies; a single one is a list of one."""
+    """Convert a single copy to a list."""
     return value if isinstance(value, list) else [value]

@@ -1,14 +1,18 @@
-"""What the ledger keeps of a job that has ended."""
+"""The result that the ledger records of a job that has ended."""
 
 from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from airflow_batchemr.aws.batch.results import Ended, result_of
+import pytest
+
+from airflow_batchemr.aws.batch import jobs
+from airflow_batchemr.aws.batch.array_work import ArrayWork
+from airflow_batchemr.aws.batch.results import JobEnd, collect, result_of
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import closed, decide
-from airflow_batchemr.engine.history import index_history_of
-from airflow_batchemr.ledger import Failure, Result, Submission
+from airflow_batchemr.engine.submission_facts import index_history_of
+from airflow_batchemr.ledger import Failure, HandleJob, Result, Submission
 from airflow_batchemr.ledger.state import derive
 
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
@@ -25,36 +29,36 @@ def failures(indices, cause, reason):
 
 
 def written(*ended):
-    """A result as whoever comes later reads it, and how many bytes it has."""
-    body = result_of(list(ended), rerun_token=None, forgiven={"stopped"}).model_dump_json(indent=1)
+    """A result as later tries read it, and its length in bytes."""
+    body = result_of(list(ended), rerun_token=None, ignored={"stopped"}).model_dump_json(indent=1)
     return Result.model_validate_json(body), len(body)
 
 
 def decided(*results, **options):
     submissions = [Submission(number, NOW, result=result) for number, result in enumerate(results, 1)]
     state = derive([one.number for one in submissions], submissions, None, NOW)
-    return decide(state, SIZE, **options), state
+    return decide(ArrayWork(SIZE, **options), state), state
 
 
 def plans(decision):
-    return [(plan.number, str(plan.indices), plan.memory_step) for plan in decision.claims]
+    return [(plan.number, str(plan.indices), plan.variant) for plan in decision.claims]
 
 
-def test_an_array_of_10000_that_dies_of_memory_climbs_whole_and_its_result_stays_small():
-    """Each size takes all of them to the next; after the last one all have failed, and a new try begins there."""
-    died = Ended(IndexSet.range(SIZE), IndexSet(), failures(range(SIZE), "oom", DIED))
+def test_an_array_of_10000_that_runs_out_of_memory_is_retried_whole_and_has_a_small_result():
+    """Every index moves on to each larger size; after the largest one all have failed, and a new try begins with it."""
+    died = JobEnd(IndexSet.range(SIZE), IndexSet(), failures(range(SIZE), "oom", DIED))
     result, length = written(died)
     assert length < 500_000
     assert [(2, "0-9999", 1)] == plans(decided(result, memory_sizes=3)[0])
     assert [(3, "0-9999", 2)] == plans(decided(result, result, memory_sizes=3)[0])
     last, state = decided(result, result, result, memory_sizes=3)
     assert ("fail", "0-9999") == (last.action, str(last.failed))
-    assert [(4, "0-9999", 2)] == plans(decide(state, SIZE, before=closed(state), memory_sizes=3))
+    assert [(4, "0-9999", 2)] == plans(decide(ArrayWork(SIZE, memory_sizes=3), state, prior=closed(state)))
 
 
-def test_thousands_that_died_of_memory_leave_room_for_what_failed_otherwise():
-    """The one failure of another kind is among those that are told, and does not climb."""
-    died = Ended(
+def test_a_result_lists_a_rare_failure_beside_thousands_of_another_cause():
+    """The one failure with another cause is listed, and gets no more memory."""
+    died = JobEnd(
         IndexSet.range(SIZE), IndexSet(), [*failures(range(9_999), "oom", DIED), *failures([9_999], "exit 3", "x")]
     )
     result, _ = written(died)
@@ -62,21 +66,64 @@ def test_thousands_that_died_of_memory_leave_room_for_what_failed_otherwise():
     assert [(2, "0-9998", 1)] == plans(decided(result, memory_sizes=2)[0])
 
 
-def test_a_stopped_attempt_keeps_all_of_thousands_that_failed_by_themselves():
-    """What the stop cut short runs again in this try; what had failed before it does not."""
+def test_a_stopped_submission_records_all_of_thousands_of_indices_that_failed_by_themselves():
+    """Indices that the stop interrupted run again in this try; those that had failed before it do not."""
     own = failures(range(3_000), "exit 7", "bad row")
-    cut = failures(range(5_000, SIZE), "stopped", "batchemr: the task was cleared")
-    result, length = written(Ended(IndexSet.range(SIZE), IndexSet.range(3_000, 5_000), [*own, *cut]))
+    cut = failures(range(5_000, SIZE), "stopped", "airflow-batchemr: the task was cleared")
+    result, length = written(JobEnd(IndexSet.range(SIZE), IndexSet.range(3_000, 5_000), [*own, *cut]))
     assert ("stopped", 1_000) == (result.outcome, len(result.failures))
     assert length < 500_000
     assert [(2, "5000-9999", 0)] == plans(decided(result)[0])
 
 
-def test_the_history_of_an_index_beyond_the_told_ones_says_that_it_failed():
-    """The ledger keeps no words of AWS for it, but its cause."""
+def test_the_history_shows_the_failure_of_an_index_that_the_result_does_not_list():
+    """The ledger has no reason from AWS for it, but its cause."""
     own = failures(range(3_000), "exit 7", "bad row")
-    cut = failures(range(5_000, SIZE), "stopped", "batchemr: the task was cleared")
-    result, _ = written(Ended(IndexSet.range(SIZE), IndexSet.range(3_000, 5_000), [*own, *cut]))
+    cut = failures(range(5_000, SIZE), "stopped", "airflow-batchemr: the task was cleared")
+    result, _ = written(JobEnd(IndexSet.range(SIZE), IndexSet.range(3_000, 5_000), [*own, *cut]))
     _, state = decided(result)
     outcomes = [dict(index_history_of(state, {}, index)[0])["outcome"] for index in (2_999, 4_000, 6_000)]
     assert ["failed", "succeeded", "stopped"] == outcomes
+
+
+def terminated(**container):
+    """A single job as DescribeJobs gives it after our TerminateJob."""
+    return {
+        "jobId": "j-1",
+        "status": "FAILED",
+        "statusReason": f"{jobs.OUR_REASON}the task was cleared",
+        "container": container,
+    }
+
+
+def end_of(job):
+    one = HandleJob(job_id="j-1", name="x", indices=IndexSet.of([4]))
+    return result_of([collect(None, one, job)], rerun_token=None, ignored={"stopped"})
+
+
+def test_a_program_that_exited_with_0_as_it_was_terminated_has_succeeded():
+    """AWS reports such a job as failed, with the reason of the TerminateJob."""
+    result = end_of(terminated(exitCode=0))
+    assert ("succeeded", "4", []) == (result.outcome, str(result.succeeded), result.failures)
+
+
+@pytest.mark.parametrize("container", [{}, {"exitCode": 143}])
+def test_a_terminated_program_without_exit_code_0_has_not_succeeded(container):
+    """It may not have started, or the signal ended it: its index runs again."""
+    result = end_of(terminated(**container))
+    assert ("stopped", "", {}) == (result.outcome, str(result.succeeded), result.causes)
+
+
+def test_exit_code_0_does_not_hide_a_failure_that_is_not_our_stop():
+    """Such as a container that AWS could not clean up."""
+    result = end_of({**terminated(exitCode=0), "statusReason": "DockerTimeoutError"})
+    assert ("failed", ["exit 0"]) == (result.outcome, list(result.causes))
+
+
+def test_the_failure_of_a_dependency_is_ignored_only_where_the_caller_says_so():
+    """The index did not run: with `ignored` it is free again."""
+    cut = failures([1], "dependency", "Dependent Job failed")
+    ended = JobEnd(IndexSet.range(2), IndexSet.of([0]), cut)
+    assert "failed" == result_of([ended], rerun_token=None, ignored={"stopped"}).outcome
+    ignored = result_of([ended], rerun_token=None, ignored={"stopped", "dependency"})
+    assert ("stopped", []) == (ignored.outcome, ignored.failures)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batchemr.aws.batch.options import BatchWords
+from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
@@ -14,9 +14,9 @@ IDENTITY = JobIdentity("s3://state", "dag", "2026-11-20T000000Z", "job", "manual
 DEFINITION = {"jobDefinitionArn": "there:1"}
 
 
-def requests(indices, size, **words):
-    words = BatchWords(queue="default", image="busybox", command=["true"], **words)
-    return submission_requests(words, DEFINITION, IDENTITY, 1, IndexSet.parse(indices), size=size)
+def requests(indices, size, **options):
+    options = batch_options({"queue": "default", "image": "busybox", "command": ["true"], **options})
+    return submission_requests(options, DEFINITION, IDENTITY, 1, IndexSet.parse(indices), size=size)
 
 
 @pytest.mark.parametrize(("indices", "size"), [("0-8", 10), ("3", 10), ("0-10000", 10_001)])
@@ -53,14 +53,17 @@ ECS = {"jobDefinitionArn": "there:1", "ecsProperties": {"taskProperties": [{"con
 
 def test_a_list_of_containers_that_would_replace_the_command_is_refused():
     """Merged lists replace one another: the children would lose their index set, and nobody would see it."""
-    words = BatchWords(
-        queue="default",
-        definition="there:1",
-        command=["true"],
-        submit={"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "main", "command": ["x"]}]}]}},
+    containers = [{"name": "main", "command": ["x"]}]
+    options = batch_options(
+        {
+            "queue": "default",
+            "definition": "there:1",
+            "command": ["true"],
+            "submit": {"ecsPropertiesOverride": {"taskProperties": [{"containers": containers}]}},
+        }
     )
     with pytest.raises(InvalidRequest, match="submit: it replaces the command"):
-        submission_requests(words, ECS, IDENTITY, 1, IndexSet.range(10), size=10)
+        submission_requests(options, ECS, IDENTITY, 1, IndexSet.range(10), size=10)
 
 
 def test_an_override_beside_ours_is_kept():
@@ -74,6 +77,13 @@ def test_an_override_beside_ours_is_kept():
 
 def test_one_line_is_split_with_its_quotes_also_without_the_preamble():
     """`preamble: false` changes who finds the index, not how a line is read."""
-    words = BatchWords(queue="default", image="busybox", command="run 'a b' c", preamble=False)
-    (request,) = submission_requests(words, DEFINITION, IDENTITY, 1, IndexSet.range(2), size=2)
+    (request,) = requests("0-1", 2, command="run 'a b' c", preamble=False)
     assert ["run", "a b", "c"] == request.request["containerOverrides"]["command"]
+
+
+def test_a_queue_and_a_definition_in_submit_are_used():
+    """They need not be given twice."""
+    submit = {"jobQueue": "other", "jobDefinition": "there:1"}
+    options = batch_options({"command": "run", "submit": submit})
+    (request,) = submission_requests(options, DEFINITION, IDENTITY, 1, IndexSet.range(1), size=1)
+    assert ("other", "there:1") == (request.request["jobQueue"], options.registered_definition)

@@ -1,4 +1,4 @@
-"""`batchemr fmt`: one layout, nothing lost."""
+"""`batchemr fmt`: formatting without losing content."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def run(*args: object, stdin: str | None = None):
     return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
 
 
-def test_spaces_indentation_and_empty_lines_are_one():
-    """Two columns a level, lists under their key, one space where one belongs, one line between pipelines."""
+def test_spaces_indentation_and_empty_lines_are_normalized():
+    """Two columns per level, indented lists, single spaces, one empty line between pipelines."""
     text = """
 
     # head
@@ -68,8 +68,8 @@ def test_spaces_indentation_and_empty_lines_are_one():
     assert textwrap.dedent(expected) == format_text(textwrap.dedent(text))
 
 
-def test_texts_of_several_lines_keep_their_lines():
-    """The inner indentation of `|`, the empty lines and the end of the text are those that were there."""
+def test_multi_line_text_is_preserved():
+    """The inner indentation of block scalars, empty lines and trailing line breaks do not change."""
     text = "a:\n    description: |+\n          one\n\n            two\n\n    owner: >-\n         x\n         y\n"
     text += "    tags:\n       'a\n       b'\n"
     expected = "a:\n  description: |+\n    one\n\n      two\n\n  owner: >-\n    x\n    y\n  tags:\n    'a\n    b'\n"
@@ -77,8 +77,8 @@ def test_texts_of_several_lines_keep_their_lines():
 
 
 @pytest.mark.parametrize("path", SOUND, ids=lambda path: path.stem)
-def test_nothing_is_lost_and_twice_is_once(path):
-    """The same values, the same comments; what is laid out stays as it is."""
+def test_values_and_comments_are_kept_and_formatting_is_idempotent(path):
+    """Formatting a formatted file changes nothing."""
     text = path.read_text()
     made = format_text(text)
     assert read(path, text).value == read(path, made).value
@@ -95,8 +95,8 @@ LINES = st.lists(st.tuples(st.integers(0, 6), st.sampled_from(PARTS.split("|")))
 
 
 @given(LINES)
-def test_any_text_is_laid_out_or_refused(lines):
-    """Never a traceback; if it is laid out it says the same, and stays as it is."""
+def test_any_text_is_formatted_or_rejected(lines):
+    """Without a traceback; formatted text has the same values, and formatting is idempotent."""
     text = "\n".join(" " * indent + line for indent, line in lines)
     try:
         made = format_text(text)
@@ -106,8 +106,8 @@ def test_any_text_is_laid_out_or_refused(lines):
     assert made == format_text(made)
 
 
-def test_the_file_is_written_under_its_own_permissions(tmp_path):
-    """In place, whole, with the mode that it had; nothing else is left in the folder."""
+def test_the_file_keeps_its_permissions(tmp_path):
+    """It is replaced atomically; no other file is left in the folder."""
     path = tmp_path / "a.yaml"
     path.write_text("a:\n    batch: {image:  i:1}\n")
     path.chmod(0o640)
@@ -118,8 +118,8 @@ def test_the_file_is_written_under_its_own_permissions(tmp_path):
     assert ["a.yaml"] == [each.name for each in tmp_path.iterdir()]
 
 
-def test_check_writes_nothing(tmp_path):
-    """`--check` tells by its exit code; `--diff` shows."""
+def test_check_and_diff_do_not_write_files(tmp_path):
+    """`--check` sets the exit code; `--diff` prints the changes."""
     path = tmp_path / "a.yaml"
     path.write_text("a:\n    batch: {image: i:1}\n")
     assert (1, f"{path}: would be laid out\n") == (run(path, "--check").exit_code, run(path, "--check").stdout)
@@ -127,16 +127,16 @@ def test_check_writes_nothing(tmp_path):
     assert "a:\n    batch: {image: i:1}\n" == path.read_text()
 
 
-def test_what_is_no_yaml_is_left(tmp_path):
-    """Exit 1 with the place; the other files are laid out all the same."""
+def test_invalid_yaml_is_left_unchanged(tmp_path):
+    """Exit code 1 with the position; other files are still formatted."""
     (tmp_path / "bad.yaml").write_text("a: [1\n")
     (tmp_path / "good.yaml").write_text("a:   1")
     result = run(tmp_path)
     assert 1 == result.exit_code
-    assert f"{tmp_path}/bad.yaml:2:1: error: not YAML" in result.stderr
+    assert f"{tmp_path}/bad.yaml:2:1: error: invalid YAML" in result.stderr
     assert ("a: [1\n", "a: 1\n") == ((tmp_path / "bad.yaml").read_text(), (tmp_path / "good.yaml").read_text())
 
 
-def test_stdin_goes_to_stdout():
-    """`-` is for editors."""
+def test_stdin_is_formatted_to_stdout():
+    """With `-`, for editors."""
     assert "a:\n  b: 1\n" == run("-", stdin="a:\n     b: 1").stdout

@@ -1,4 +1,4 @@
-"""`batchemr graph`: the jobs and what waits for what."""
+"""`batchemr graph`: the jobs of a pipeline and their dependencies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ nightly:
     score: {after: {split: index}, array: 50, batch: {command: b}}
     check: {after: {split: finished}, batch: {command: c}}
     report: {after: [score, check], emr: {cluster: spark}, spark: {py: s3://code/x.py}}
-flat: {batch: {command: '<&">'}}
+flat: {batch: {command: ['<&">']}}
 """
 
 
@@ -40,7 +40,7 @@ def run(*args: object):
 
 
 def test_text_is_a_tree(file):
-    """A job stands under the one that it waits for, with how, and what it is."""
+    """Each job is below its upstream job, with its kind, upstream jobs and rules."""
     expected = """\
     nightly (0 1 * * *)
     └─ split         Batch, 50 indices
@@ -55,7 +55,7 @@ def test_text_is_a_tree(file):
 
 
 def test_mermaid_has_nodes_edges_and_rules(file):
-    """A node a job and a cluster, an edge for each `after`."""
+    """A node for each job and cluster, and an edge for each `after`."""
     expected = """\
     flowchart LR
       j0["split<br/>Batch, 50 indices"]
@@ -72,8 +72,8 @@ def test_mermaid_has_nodes_edges_and_rules(file):
     assert textwrap.dedent(expected) == run(file, "-p", "nightly", "-f", "mermaid").stdout
 
 
-def test_svg_has_a_box_a_job_and_an_arrow_an_after(file):
-    """It is XML; jobs that come later stand further to the right."""
+def test_svg_has_a_box_per_job_and_an_arrow_per_dependency(file):
+    """It is valid XML; downstream jobs are further to the right."""
     root = ET.fromstring(run(file, "-p", "nightly", "-f", "svg").stdout)  # noqa: S314 - our own
     space = "{http://www.w3.org/2000/svg}"
     columns = [int(box.get("x")) for box in root.findall(f"{space}rect")]
@@ -83,38 +83,38 @@ def test_svg_has_a_box_a_job_and_an_arrow_an_after(file):
     assert {"split", "score", "check", "report", "index", "finished"} <= set(texts)
 
 
-def test_json_is_for_machines(file):
-    """A list of pipelines, each with its jobs and what they wait for."""
+def test_json_lists_pipelines_with_jobs_and_dependencies(file):
+    """A list of pipelines, each with its jobs, their upstream jobs, and its clusters."""
     nightly, flat = json.loads(run(file, "-f", "json").stdout)
     assert {"name": "score", "kind": "Batch, 50 indices", "after": {"split": "index"}} == nightly["jobs"][1]
     assert ("flat", ["spark"], []) == (flat["pipeline"], nightly["clusters"], flat["clusters"])
 
 
-def test_svg_of_several_asks_which(file):
-    """A picture shows one pipeline."""
+def test_svg_requires_a_single_pipeline(file):
+    """Without `-p`, the error lists the pipelines."""
     result = run(file, "-f", "svg")
     assert (1, "") == (result.exit_code, result.stdout)
     assert "a picture shows one pipeline, choose it with --pipeline: nightly, flat\n" == result.stderr
 
 
-def test_an_unknown_pipeline_is_guessed(file):
-    """Exit 1 and what was meant."""
+def test_a_similar_name_is_suggested_for_an_unknown_pipeline(file):
+    """With exit code 1."""
     result = run(file, "-p", "nihgtly")
     assert (1, f"no pipeline nihgtly in {file}; did you mean `nightly`?\n") == (result.exit_code, result.stderr)
 
 
-def test_a_broken_pipeline_hides_no_other(file):
-    """The sound ones are drawn, the errors are told, exit 1."""
+def test_an_invalid_pipeline_does_not_affect_others(file):
+    """The valid ones are rendered, the errors are printed, and the exit code is 1."""
     file.write_text(PIPELINES + "bad: {batch: {comand: x}}\n")
     result = run(file)
     assert 1 == result.exit_code
     assert "flat (no schedule)" in result.stdout
-    assert "unknown word `comand`" in result.stderr
+    assert "unknown key `comand`" in result.stderr
     assert 0 == run(file, "-p", "nightly").exit_code
 
 
-def test_a_long_chain_is_drawn(tmp_path):
-    """Two thousand jobs one after another."""
+def test_a_long_chain_is_rendered(tmp_path):
+    """2,000 sequential jobs."""
     path = tmp_path / "long.yaml"
     jobs = "".join(
         f"    j{n}: {{{f'after: j{n - 1}, ' if n else ''}batch: {{image: 'i:1', queue: q, command: x}}}}\n"

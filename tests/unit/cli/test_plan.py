@@ -84,7 +84,7 @@ p:
     assert 0 == result.exit_code, result.output
     tasks = {one["task_id"]: one for one in json.loads(result.stdout)["jobs"]}
     (added,) = tasks["one"]["requests"]
-    assert (1, "2 more follow, each when the one before has completed") == (
+    assert (1, "2 more follow, each when the steps before it have completed") == (
         len(added["request"]["Steps"]),
         added["note"],
     )

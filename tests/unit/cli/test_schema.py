@@ -1,4 +1,4 @@
-"""`batchemr schema`: takes what the loader takes, refuses what it refuses."""
+"""`batchemr schema`: accepts what the loader accepts, and rejects what it rejects."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ EXAMPLES = sorted((ROOT / "dags_examples").rglob("*.yaml")) + sorted(
     (ROOT / "tests/unit/pipeline_file/valid").glob("*.yaml")
 )
 
-#: What needs more than the place itself: names of other parts, what defaults bring, AWS's combinations, calendars.
-ONLY_VALIDATE_SEES = """
+#: Errors that a schema cannot express: references to other parts, values from defaults, AWS's rules, calendars.
+ONLY_LOADER_REJECTS = """
 after_another_pipeline after_beside_flat after_cycle after_index_no_array after_index_sizes after_index_unknown_size
 after_itself after_unknown after_unknown_in_list array_pack_without_limit array_two_stars batch_beside_a_cluster_name
 catchup_without_start_date command_missing emr_application emr_applications_without_hive
@@ -43,13 +43,13 @@ with_alone
 
 
 def is_plain(path: Path) -> bool:
-    """Whether the file is sound as YAML: what is not, no schema sees."""
+    """Whether the file is valid YAML; schemas do not apply to invalid YAML."""
     return not read(path, path.read_text()).errors
 
 
 @pytest.fixture(scope="module")
 def validator():
-    """A checker with the schema that the command prints."""
+    """A validator for the schema that the command prints."""
     result = CliRunner().invoke(app, [])
     assert 0 == result.exit_code
     schema = json.loads(result.stdout)
@@ -58,8 +58,8 @@ def validator():
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_every_example_is_taken(validator, path):
-    """The examples have no errors for the loader, and none for the schema."""
+def test_every_example_is_accepted(validator, path):
+    """By the loader and by the schema."""
     assert [] == load_file(path).errors
     assert [] == [
         (list(error.path), error.message) for error in validator.iter_errors(read(path, path.read_text()).value)
@@ -67,19 +67,19 @@ def test_every_example_is_taken(validator, path):
 
 
 @pytest.mark.parametrize("path", [path for path in CORPUS if is_plain(path)], ids=lambda path: path.stem)
-def test_what_the_loader_refuses_is_refused(validator, path):
-    """But for what only `validate` can see, which is listed; what has only warnings is taken."""
+def test_the_schema_rejects_what_the_loader_rejects(validator, path):
+    """Except for the listed files; files with only warnings are accepted."""
     document = read(path, path.read_text())
-    refused = bool(load_file(path).errors)
-    assert (refused and path.stem not in ONLY_VALIDATE_SEES.split()) == (not validator.is_valid(document.value))
+    rejected = bool(load_file(path).errors)
+    assert (rejected and path.stem not in ONLY_LOADER_REJECTS.split()) == (not validator.is_valid(document.value))
 
 
-def test_every_word_is_explained(validator):
-    """Editors show a text for each word of a pipeline, a job and their blocks."""
-    silent = [
-        f"{name}.{word}"
+def test_every_key_has_a_description(validator):
+    """Editors show it for each key of a pipeline, a job and their blocks."""
+    undocumented = [
+        f"{name}.{key}"
         for name, part in validator.schema["$defs"].items()
-        for word, schema in part.get("properties", {}).items()
-        if "description" not in schema and not word.startswith("with")
+        for key, schema in part.get("properties", {}).items()
+        if "description" not in schema
     ]
-    assert [] == silent
+    assert [] == undocumented

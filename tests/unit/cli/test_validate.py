@@ -1,4 +1,4 @@
-"""`batchemr validate`: every mistake with its place, without Airflow."""
+"""`batchemr validate`: reports every error with its position, without Airflow."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def run(*args: object):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A good file, one with a warning and a bad one."""
+    """A valid file, one with a warning and an invalid one."""
     for name, text in (("good", GOOD), ("warned", WARNED), ("bad", BAD)):
         (tmp_path / f"{name}.yaml").write_text(text)
     return tmp_path
 
 
-def test_the_article_is_valid(tmp_path):
-    """Its file as it stands has warnings, and exit code 0."""
+def test_the_file_from_the_article_is_valid(tmp_path):
+    """It has warnings, and the exit code is 0."""
     result = run(ROOT / "tests/unit/pipeline_file/valid/life_after_spark.yaml")
     assert 0 == result.exit_code
     assert "1 file, 3 pipelines: 0 errors, 5 warnings\n" == result.stdout.splitlines(keepends=True)[-1]
 
 
-def test_what_changes_for_sundial_is_a_note_that_strict_lets_pass(tmp_path):
-    """Nobody can mend it in Sundial's JSON: it is told, and CI goes on."""
+def test_strict_ignores_notes_about_sundial_files(tmp_path):
+    """They cannot be fixed in Sundial's JSON, so that they must not fail CI."""
     (tmp_path / "defaults.yaml").write_text("defaults: {batch: {queue: q}}\n")
     file = shutil.copy(ROOT / "tests/data/sundial/dynamic_cluster.json", tmp_path)
     result = run(file, "--strict")
@@ -52,10 +52,10 @@ def test_what_changes_for_sundial_is_a_note_that_strict_lets_pass(tmp_path):
 
 
 def test_an_error_is_shown_with_its_line(folder):
-    """File, line, column, the line with a caret, the guess; exit 1."""
+    """File, line, column, the line with a caret, the hint; exit code 1."""
     result = run(folder / "bad.yaml")
     expected = (
-        f"{folder}/bad.yaml:2:3: error: unknown word `shedule`\n"
+        f"{folder}/bad.yaml:2:3: error: unknown key `shedule`\n"
         "    2 |   shedule: '@daily'\n"
         "      |   ^^^^^^^\n"
         "      = did you mean `schedule`?\n"
@@ -70,28 +70,28 @@ def test_an_error_is_shown_with_its_line(folder):
     [(["good"], 0), (["warned"], 0), (["warned", "--strict"], 1), (["good", "--strict"], 0), (["good", "bad"], 1)],
 )
 def test_the_exit_code(folder, args, code):
-    """1 on errors; with `--strict` also on warnings."""
+    """1 on errors, and with `--strict` on warnings."""
     assert code == run(*(arg if arg.startswith("-") else folder / f"{arg}.yaml" for arg in args)).exit_code
 
 
-def test_json_is_a_line_a_mistake(folder):
-    """For machines; nothing else on stdout."""
+def test_json_prints_one_object_per_line(folder):
+    """And nothing else on stdout."""
     result = run(folder, "--json")
-    told = [json.loads(line) for line in result.stdout.splitlines()]
-    assert ["bad.yaml", "warned.yaml"] == [Path(error["path"]).name for error in told]
+    errors = [json.loads(line) for line in result.stdout.splitlines()]
+    assert ["bad.yaml", "warned.yaml"] == [Path(error["path"]).name for error in errors]
     assert {
         "path": str(folder / "bad.yaml"),
         "line": 2,
         "column": 3,
         "severity": "error",
         "pipeline": "bad",
-        "message": "unknown word `shedule`",
+        "message": "unknown key `shedule`",
         "hint": "did you mean `schedule`?",
-    } == told[0]
+    } == errors[0]
 
 
-def test_a_folder_stands_for_its_files(folder):
-    """With those in its folders; `defaults.yaml` is no pipeline file, what is hidden is left out."""
+def test_all_files_of_a_folder_are_checked(folder):
+    """Including subfolders; `defaults.yaml` and hidden files are skipped."""
     (folder / "inner").mkdir()
     (folder / "inner" / "more.yml").write_text(GOOD.replace("good", "more"))
     (folder / "defaults.yaml").write_text("defaults: {retries: 1}\n")
@@ -99,37 +99,37 @@ def test_a_folder_stands_for_its_files(folder):
     assert "4 files, 4 pipelines: 1 error, 1 warning\n" == run(folder).stdout.splitlines(keepends=True)[-1]
 
 
-def test_two_pipelines_of_one_name_are_an_error(folder):
-    """They would be one Dag."""
+def test_two_pipelines_with_the_same_name_are_an_error(folder):
+    """They would be the same Dag."""
     (folder / "other.yaml").write_text(GOOD)
     result = run(folder / "good.yaml", folder / "other.yaml")
     assert 1 == result.exit_code
     assert f"{folder}/other.yaml: error: there is another pipeline named good, in {folder}/good.yaml" in result.stdout
 
 
-def test_a_file_that_is_not_there(tmp_path):
-    """An error with its path, no traceback."""
+def test_a_missing_file_is_an_error(tmp_path):
+    """With its path, without a traceback."""
     result = run(tmp_path / "none.yaml")
-    assert (1, f"{tmp_path}/none.yaml: error: cannot be read: No such file or directory") == (
+    assert (1, f"{tmp_path}/none.yaml: error: cannot read the file: No such file or directory") == (
         result.exit_code,
         result.stdout.splitlines()[0],
     )
 
 
-def test_an_empty_folder(tmp_path):
-    """Nothing to check is not well checked."""
+def test_an_empty_folder_is_an_error(tmp_path):
+    """Because nothing was checked."""
     assert 1 == run(tmp_path).exit_code
 
 
-def test_the_environment_is_chosen(tmp_path):
-    """`-e` takes the defaults of that environment."""
+def test_the_environment_can_be_selected(tmp_path):
+    """`-e` applies the defaults of that environment."""
     path = tmp_path / "a.yaml"
     path.write_text("env: {dev: {vars: {n: 1}}, prod: {vars: {n: 11}}}\n" + GOOD.replace("{i", "{attempts: '${n}', i"))
     assert (0, 1) == (run(path, "-e", "dev").exit_code, run(path, "-e", "prod").exit_code)
 
 
 def test_no_airflow_is_imported(folder):
-    """A check costs no import of Airflow, boto3 or rich's tables."""
+    """Nor boto3, moto or pendulum."""
     code = (
         "import sys, runpy; sys.argv = ['batchemr', 'validate', sys.argv[1]]\n"
         "from airflow_batchemr.cli import main\n"
@@ -141,36 +141,36 @@ def test_no_airflow_is_imported(folder):
     assert "[]" == done.stdout.splitlines()[-1]
 
 
-def test_the_pre_commit_hook_runs_the_command():
-    """The hook's definition names the command and the files."""
+def test_the_pre_commit_hooks_run_the_commands():
+    """The hooks are defined with their ids and entry points."""
     hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert ["batchemr-validate", "batchemr-fmt"] == [hook["id"] for hook in hooks]
     assert ["batchemr validate", "batchemr fmt"] == [hook["entry"] for hook in hooks]
 
 
 def test_every_environment_is_checked(tmp_path):
-    """Without `-e` a mistake in any of them is found, and told once."""
+    """Without `-e`, an error in any environment is found, and is reported once."""
     path = tmp_path / "a.yaml"
     path.write_text(
         "env: {dev: {vars: {n: 1}}, prod: {vars: {n: 11}}}\n"
         "a: {batch: {image: 'i:1', queue: '${environment}', command: c, attempts: '${n}'}}\n"
         "b: {batch: {image: 'i:1', queue: q, command: c, timeout: 5}}\n"
     )
-    told = [json.loads(line)["message"] for line in run(path, "--json").stdout.splitlines()]
-    assert ["AWS Batch takes a timeout of at least 60 seconds, not 5", "must be at most 10, not 11"] == told
+    messages = [json.loads(line)["message"] for line in run(path, "--json").stdout.splitlines()]
+    assert ["AWS Batch takes a timeout of at least 60 seconds, not 5", "must be at most 10, not 11"] == messages
     assert ["AWS Batch takes a timeout of at least 60 seconds, not 5"] == [
         json.loads(line)["message"] for line in run(path, "--json", "-e", "dev").stdout.splitlines()
     ]
 
 
-def test_a_folder_s_mistake_is_told_once(folder):
-    """Not again for each file of the folder."""
+def test_an_error_in_a_folders_defaults_is_reported_once(folder):
+    """Not once for each file of the folder."""
     (folder / "defaults.yaml").write_text("defaults: {retires: 1}\n")
-    assert 1 == run(folder).stdout.count("unknown word `retires`")
+    assert 1 == run(folder).stdout.count("unknown key `retires`")
 
 
 def test_sundial_files_are_checked(tmp_path):
-    """A `.json` is Sundial's."""
+    """`.json` files contain Sundial process definitions."""
     path = tmp_path / "a.json"
     path.write_text('{"process_definition_name": "a", "task_definitions": []}')
     assert "1 file, " in run(path).stdout

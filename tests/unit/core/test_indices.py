@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,6 +12,7 @@ from airflow_batchemr.core.indices import MAX_INDICES, IndexSet, Indices
 SETS = st.sets(st.integers(0, 300), max_size=100) | st.sets(st.integers(0, MAX_INDICES - 1), max_size=20)
 
 
+@settings(deadline=None)
 @given(SETS, SETS)
 def test_it_does_what_a_set_of_integers_does(one, other):
     """Union, intersection, difference, subset, length, membership, order and equality."""
@@ -26,6 +27,12 @@ def test_it_does_what_a_set_of_integers_does(one, other):
     )
     assert all((index in one) == (index in first) for index in range(300))
     assert hash(IndexSet.of(sorted(one, reverse=True))) == hash(first)
+
+
+@given(st.lists(SETS, max_size=4))
+def test_the_union_of_many_sets_is_what_any_of_them_has(sets):
+    """Also of no sets."""
+    assert set().union(*sets) == set(IndexSet.union(IndexSet.of(one) for one in sets))
 
 
 @given(SETS)
@@ -100,6 +107,7 @@ def test_it_does_not_change():
         IndexSet.range(3)._bits = 5
 
 
+@settings(deadline=None)
 @given(SETS, st.integers(1, 50))
 def test_chunks_are_the_set_in_order(members, size):
     """Each but the last is full."""

@@ -1,4 +1,4 @@
-"""The preamble, run by every shell that this machine has: what a program sees of its index and its own words."""
+"""The preamble, run by every shell that this machine has: what a program sees of its index and its arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.core.preamble import encode, words, wrap
+from airflow_batchemr.core.preamble import encode, wrap
 
 # Every image has one of these; `sh` is whatever this machine's is
 SHELLS = [["sh"]] + [
@@ -94,7 +94,7 @@ def test_an_array_of_one_sees_0(shell):
 
 def test_a_whole_array_keeps_what_aws_sets(shell):
     """Nothing has to be moved."""
-    _, extra = wrap("true", IndexSet.range(50), {}, size=50)
+    _, extra = wrap(["true"], IndexSet.range(50), {}, size=50)
     assert extra == {}
     _, environment = seen(shell, [], IndexSet.range(50), 50, child=17, environment={"AWS_BATCH_JOB_ARRAY_SIZE": "50"})
     assert index_and_size(environment) == ("17", "50")
@@ -162,7 +162,7 @@ def test_any_set_of_10000_fits_beside_the_users_own_environment():
     """8,192 bytes are all that Batch allows for overrides; the worst set leaves more than half of them."""
     for seed in range(5):
         indices = IndexSet.of(random.Random(seed).sample(range(10_000), 5_000))
-        command, extra = wrap("true", indices, {}, size=10_000)
+        command, extra = wrap(["true"], indices, {}, size=10_000)
         assert sum(map(len, [*command, *extra, *extra.values()])) < 4_200
 
 
@@ -195,39 +195,22 @@ def test_a_child_beyond_the_set_does_not_run_the_program(shell):
     assert "child 3 has no index" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("command", "argv"),
-    [
-        ("transform.sh --input s3://data/in", ["transform.sh", "--input", "s3://data/in"]),
-        ("echo 'a b' \"c d\" e\\ f", ["echo", "a b", "c d", "e f"]),
-        ("echo $HOME * | wc > x", ["echo", "$HOME", "*", "|", "wc", ">", "x"]),
-        ("run.sh {{ ds }}", ["run.sh", "{{", "ds", "}}"]),
-        (["echo", "a b", ""], ["echo", "a b", ""]),
-        (("run.sh Ref::input",), ["run.sh Ref::input"]),
-    ],
-)  # fmt: skip
-def test_a_command_is_words(command, argv):
-    """A string is split at blanks, quotes respected, without a shell; a list stays as it is."""
-    assert argv == words(command)
-
-
-@pytest.mark.parametrize("command", ["", "  ", [], "echo 'a"])
-def test_a_command_that_cannot_be_run_is_refused(command):
+def test_a_request_without_a_command_is_refused():
     """Before anything is submitted."""
     with pytest.raises(ValueError, match=r"^command: "):
-        words(command)
+        wrap([], IndexSet.range(3), {}, size=3)
 
 
 def test_names_of_the_preamble_are_taken():
     """A user's variable of that name would be lost without a word."""
     with pytest.raises(ValueError, match="BATCHEMR_INDICES"):
-        wrap("true", IndexSet.range(3), {"BATCHEMR_INDICES": "1"}, size=3)
+        wrap(["true"], IndexSet.range(3), {"BATCHEMR_INDICES": "1"}, size=3)
 
 
 def test_a_request_without_indices_is_refused():
     """There is nothing to submit."""
     with pytest.raises(ValueError, match="at least one"):
-        wrap("true", IndexSet(), {}, size=3)
+        wrap(["true"], IndexSet(), {}, size=3)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_a_pipeline_of_one_job_is_a_dag_of_one_task(compiled):
     assert kwargs(plan, "score") == {
         "definition": "docker.prd.ace/java8:1",
         "queue": "data",
-        "command": "java -cp x.jar",
+        "command": ["java", "-cp", "x.jar"],
         "memory": 2048,
     }
     assert plan.dag_kwargs["schedule"] == {"cron": "0 13 * * *"}
@@ -68,12 +68,17 @@ def test_a_cluster_beside_a_batch_job_is_set_up_and_torn_down(compiled):
         "first": ("all_success", []),
         "transform.create_cluster": ("all_success", ["first"]),
         "transform": ("all_success", ["transform.create_cluster"]),
-        "transform.terminate_cluster": ("all_done_setup_success", ["transform.create_cluster", "transform"]),
+        "transform.terminate_cluster.after_finished": ("all_done", ["transform.create_cluster", "transform"]),
+        "transform.terminate_cluster": (
+            "all_done",
+            ["transform.create_cluster", "transform.terminate_cluster.after_finished"],
+        ),
         "last": ("all_success", ["transform"]),
     }
     tasks = {task.task_id: task for task in plan.tasks}
     assert tasks["transform.create_cluster"].setup
-    assert tasks["transform.terminate_cluster"].teardown_of == "transform.create_cluster"
+    teardowns = {task.task_id: task.fails_run for task in plan.tasks if task.teardown_of == "transform.create_cluster"}
+    assert teardowns == {"transform.terminate_cluster.after_finished": False, "transform.terminate_cluster": True}
     assert kwargs(plan, "transform")["cluster"] == "transform.cluster"
     assert kwargs(plan, "transform.create_cluster")["used_by"] == ["transform"]
     assert kwargs(plan, "transform.create_cluster")["job"] == "transform.cluster"
@@ -98,7 +103,8 @@ def test_a_shared_cluster_lives_from_its_first_job_to_its_last(compiled):
         "a": ("all_success", ["split", "spark.create_cluster"]),
         "b": ("all_success", ["a", "spark.create_cluster"]),
         "end": ("all_success", ["b"]),
-        "spark.terminate_cluster": ("all_done_setup_success", ["spark.create_cluster", "a", "b"]),
+        "spark.terminate_cluster.after_finished": ("all_done", ["spark.create_cluster", "a", "b"]),
+        "spark.terminate_cluster": ("all_done", ["spark.create_cluster", "spark.terminate_cluster.after_finished"]),
     }
     assert kwargs(plan, "spark.create_cluster")["used_by"] == ["a", "b"]
     assert kwargs(plan, "a") == {"cluster": "spark.cluster", "steps": [{"spark": {"py": "s3://code/a.py"}}]}
@@ -179,7 +185,7 @@ def test_airflows_own_words_reach_the_operator(compiled):
     assert kwargs(plan, "p") == {
         "image": "etl:1",
         "queue": "data",
-        "command": "run.sh",
+        "command": ["run.sh"],
         "state": "s3://ledger/x",
         "retries": 3,
         "retry_delay": 120,
@@ -260,7 +266,8 @@ def test_a_run_that_terminates_others_does_so_first(compiled):
         "stop_earlier_runs": ("all_success", []),
         "p.create_cluster": ("all_success", ["stop_earlier_runs"]),
         "p": ("all_success", ["p.create_cluster"]),
-        "p.terminate_cluster": ("all_done_setup_success", ["p.create_cluster", "p"]),
+        "p.terminate_cluster.after_finished": ("all_done", ["p.create_cluster", "p"]),
+        "p.terminate_cluster": ("all_done", ["p.create_cluster", "p.terminate_cluster.after_finished"]),
     }
     assert kwargs(plan, "stop_earlier_runs") == {"state": "s3://ledger/x"}
 
@@ -281,6 +288,7 @@ def test_the_tasks_of_a_cluster_are_tried_as_often_as_its_jobs_and_its_end_at_le
             a: {{emr: {{cluster: spark}}, spark: {{py: s3://code/a.py}}}}
             b: {{emr: {{cluster: spark}}, spark: {{py: s3://code/b.py}}, retries: 1, retry_delay: 5m, pool: emr}}
             own: {{emr: {{type: m5.xlarge, instances: 3}}, batch: {BATCH}, retries: 5, retry_delay: 10m}}
+            once: {{emr: {{type: m5.xlarge, instances: 3}}, batch: {BATCH}, retries: 0}}
     """)
     tries = {
         task.task_id: (task.kwargs.get("retries"), task.kwargs.get("retry_delay"), task.kwargs.get("pool"))
@@ -288,8 +296,17 @@ def test_the_tasks_of_a_cluster_are_tried_as_often_as_its_jobs_and_its_end_at_le
         if task.task_id.endswith("_cluster")
     }
     assert {
-        "spark.create_cluster": (1, 300, "emr"),
-        "spark.terminate_cluster": (3, 60, "emr"),
+        "spark.create_cluster": (None, None, None),  # the operator's default, which is job a's, is more than b's
+        "spark.terminate_cluster": (3, 60, None),
         "own.create_cluster": (5, 600, None),
         "own.terminate_cluster": (5, 600, None),
+        "once.create_cluster": (0, None, None),
+        "once.terminate_cluster": (3, 60, None),
     } == tries
+
+
+def test_a_job_without_retries_leaves_them_to_its_operator(compiled):
+    """The operator tells failures of the platform from those of the program only if it is given no number."""
+    plan = compiled(f"p: {{jobs: {{none: {{batch: {BATCH}}}, zero: {{batch: {BATCH}, retries: 0}}}}}}")
+    assert "retries" not in kwargs(plan, "none")
+    assert kwargs(plan, "zero")["retries"] == 0

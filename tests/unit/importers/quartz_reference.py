@@ -1,6 +1,6 @@
-"""A slow and literal evaluator of Quartz's day, month and time fields, to compare translations with.
+"""A simple, slow evaluator of Quartz's day, month and time fields, to verify the conversion to cron.
 
-It shares nothing with the translation: it asks of each day and each time whether Quartz would fire.
+It is independent of the conversion: it checks each day and each time separately.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def number(text: str, names: list[str]) -> int:
 
 
 def matches(item: str, value: int, low: int, high: int, names: list[str]) -> bool:
-    """Whether one item of a list (`*`, `a`, `a-b`, with `/n`) holds the value."""
+    """Whether one item of a list (`*`, `a` or `a-b`, with an optional `/n`) contains the value."""
     body, _, step_text = item.partition("/")
     step = int(step_text) if step_text else 1
     if body in {"*", ""}:
@@ -32,8 +32,8 @@ def matches(item: str, value: int, low: int, high: int, names: list[str]) -> boo
     else:
         first = number(body, names)
         last = high if step_text else first
-    cursor, laps = first, last if last >= first else last + (high - low + 1)
-    while cursor <= laps:
+    cursor, end = first, last if last >= first else last + (high - low + 1)
+    while cursor <= end:
         if (cursor - low) % (high - low + 1) + low == value:
             return True
         cursor += step
@@ -45,14 +45,14 @@ def any_item(text: str, value: int, low: int, high: int, names: list[str] | None
 
 
 def nearest_weekday(year: int, month: int, day: int) -> int:
-    """The weekday nearest to a day, within its month."""
+    """The working day nearest to a day, within its month."""
     last = calendar.monthrange(year, month)[1]
     candidates = [other for other in range(1, last + 1) if dt.date(year, month, other).isoweekday() <= 5]
     return min(candidates, key=lambda other: (abs(other - day), other))
 
 
 def day_fires(day: dt.date, day_of_month: str, month: str, day_of_week: str) -> bool:
-    """Whether Quartz fires on this day at all."""
+    """Whether Quartz fires on this day."""
     if not any_item(month, day.month, 1, 12, MONTHS):
         return False
     last = calendar.monthrange(day.year, day.month)[1]

@@ -1,4 +1,4 @@
-"""`batchemr import`: files written, reports, exit codes."""
+"""`batchemr import`: output files, reports, exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(*arguments):
     ("command", "source", "name"), [("sundial", EVERY, "every_field.yaml"), ("step-functions", NIGHTLY, "nightly.yaml")]
 )
 def test_files_are_written_with_their_notes_and_load(command, source, name, tmp_path):
-    """One pipeline file a source, in a folder that is made; the report names it."""
+    """One pipeline file per source, in a new folder; the report names it."""
     code, _, report = run(command, source, "-o", tmp_path / "new" / "pipelines")
     made = tmp_path / "new" / "pipelines" / name
     assert code == 0
@@ -37,8 +37,8 @@ def test_files_are_written_with_their_notes_and_load(command, source, name, tmp_
     assert "    # " in made.read_text()
 
 
-def test_every_note_stands_in_the_file_and_in_the_report(tmp_path):
-    """Nothing is told in one place only."""
+def test_every_note_is_in_the_file_and_in_the_report(tmp_path):
+    """And in the JSON report."""
     _, lines, _ = run("sundial", EVERY, "-o", tmp_path, "--json")
     _, _, report = run("sundial", EVERY, "-o", tmp_path)
     text = " ".join((tmp_path / "every_field.yaml").read_text().replace("#", " ").split())
@@ -49,7 +49,7 @@ def test_every_note_stands_in_the_file_and_in_the_report(tmp_path):
 
 
 def test_without_a_folder_the_pipelines_are_printed(tmp_path):
-    """Standard output is the file, the report is on standard error."""
+    """On standard output; the report is on standard error."""
     code, out, report = run("sundial", EVERY)
     path = tmp_path / "printed.yaml"
     path.write_text(out)
@@ -57,8 +57,8 @@ def test_without_a_folder_the_pipelines_are_printed(tmp_path):
     assert "2 pipelines" in report
 
 
-def test_an_import_can_be_repeated_and_never_overwrites_what_was_changed(tmp_path):
-    """The same result is fine; a file that somebody has changed stays as it is."""
+def test_an_import_can_be_repeated_but_does_not_overwrite_changes(tmp_path):
+    """An existing file with the same content is accepted; one with other content is kept."""
     run("sundial", EVERY, "-o", tmp_path)
     again = run("sundial", EVERY, "-o", tmp_path)[0]
     made = tmp_path / "every_field.yaml"
@@ -69,19 +69,19 @@ def test_an_import_can_be_repeated_and_never_overwrites_what_was_changed(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["every_field.yaml"]
 
 
-def test_one_bad_file_hides_no_other(tmp_path):
-    """Each file is told by itself; the good ones are written; exit code 1."""
+def test_an_invalid_file_does_not_affect_others(tmp_path):
+    """Each file is reported separately; the valid ones are written; exit code 1."""
     bad = tmp_path / "bad.json"
     bad.write_text("{")
     code, _, report = run("sundial", bad, tmp_path / "missing.json", EVERY, "-o", tmp_path / "out")
     assert code == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["every_field.yaml"]
-    assert f"{bad}:1:2: error: not JSON" in report
+    assert f"{bad}:1:2: error: invalid JSON" in report
     assert "missing.json: error: cannot be read: No such file or directory" in report
 
 
-def test_a_refused_schedule_is_in_the_file_in_the_report_and_in_the_exit_code(tmp_path):
-    """Whoever reads only one of them learns of it."""
+def test_a_schedule_that_cannot_be_imported_is_an_error(tmp_path):
+    """In the file, in the report and in the exit code."""
     source = tmp_path / "p.json"
     data = json.loads(EVERY.read_text())[1]
     data["schedule"] = {
@@ -90,12 +90,12 @@ def test_a_refused_schedule_is_in_the_file_in_the_report_and_in_the_exit_code(tm
     source.write_text(json.dumps(data))
     code, _, report = run("sundial", source, "-o", tmp_path)
     assert code == 1
-    assert "the Quartz schedule '0 1 L-3 * ?' has no exact cron" in report
-    assert "# REFUSED: the Quartz schedule '0 1 L-3 * ?'" in (tmp_path / "p.yaml").read_text()
+    assert "the Quartz schedule '0 1 L-3 * ?' has no exact cron equivalent" in report
+    assert "# NOT IMPORTED: the Quartz schedule '0 1 L-3 * ?'" in (tmp_path / "p.yaml").read_text()
 
 
-def test_two_pipelines_of_one_name_are_told(tmp_path):
-    """Two Dags of one id would hide each other."""
+def test_two_pipelines_with_the_same_name_are_an_error(tmp_path):
+    """They would be the same Dag."""
     shutil.copy(EVERY, tmp_path / "a.json")
     shutil.copy(EVERY, tmp_path / "b.json")
     code, _, report = run("sundial", tmp_path / "a.json", tmp_path / "b.json", "-o", tmp_path / "out")
@@ -103,8 +103,8 @@ def test_two_pipelines_of_one_name_are_told(tmp_path):
     assert f"there is another pipeline named every-field, in {tmp_path / 'a.json'}" in report
 
 
-def test_two_files_of_one_name_are_told_and_the_first_is_written(tmp_path):
-    """They would become one file."""
+def test_two_sources_with_the_same_name_are_an_error(tmp_path):
+    """The first one is written."""
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         shutil.copy(EVERY, tmp_path / folder / "x.json")
@@ -114,15 +114,15 @@ def test_two_files_of_one_name_are_told_and_the_first_is_written(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.yaml"]
 
 
-def test_a_queue_can_be_given(tmp_path):
-    """For the jobs that name none."""
+def test_the_default_queue_can_be_set(tmp_path):
+    """It applies to jobs without a queue."""
     run("sundial", EVERY, "-o", tmp_path, "--queue", "ours")
     jobs = load_file(tmp_path / "every_field.yaml").pipelines["every-field"].jobs
     assert (jobs["extract"].batch.queue, jobs["legacy-step"].batch.queue) == ("priority", "ours")
 
 
-def test_the_json_report_has_places_and_sums():
-    """One object a line, each with its source; the last of a file sums up."""
+def test_the_json_report_has_positions_and_a_summary():
+    """One object per line, each with its source; the last one of a file is the summary."""
     code, out, _ = run("step-functions", NIGHTLY, "--json")
     records = [json.loads(line) for line in out.splitlines()]
     assert code == 0
@@ -135,8 +135,8 @@ def test_the_json_report_has_places_and_sums():
     assert {str(NIGHTLY)} == {record["source"] for record in records}
 
 
-def test_what_pipeline_files_refuse_is_told_of_the_result(tmp_path):
-    """What Sundial took and AWS does not is an error in the pipeline file, with its line."""
+def test_errors_in_the_imported_pipeline_file_are_reported(tmp_path):
+    """A value that Sundial allowed and AWS does not is an error with a position in the pipeline file."""
     source = tmp_path / "p.json"
     data = json.loads(EVERY.read_text())[1]
     command = data["task_definitions"][0]["executable"]["batch_image_command"]
@@ -148,7 +148,7 @@ def test_what_pipeline_files_refuse_is_told_of_the_result(tmp_path):
     assert f"{tmp_path / 'p.yaml'}:" in report
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_is_not_writable_is_an_error(tmp_path):
     """Without a traceback."""
     (tmp_path / "file").write_text("")
     code, _, report = run("sundial", EVERY, "-o", tmp_path / "file" / "out")

@@ -1,4 +1,4 @@
-"""Quartz to cron: the same minutes, or a refusal."""
+"""Conversion of Quartz to cron: the same fire times, or an error."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SPEC.loader.exec_module(reference)
 
 
 def fields(expression: str) -> dict[str, str]:
-    """`minutes hours day_of_month month day_of_week` as Sundial's fields."""
+    """Split `minutes hours day_of_month month day_of_week` into Sundial's fields."""
     names = ("minutes", "hours", "day_of_month", "month", "day_of_week")
     return dict(zip(names, expression.split(" "), strict=True))
 
 
 def cron_fires(cron: str, start: dt.datetime, end: dt.datetime) -> list[dt.datetime]:
-    """All minutes in (start, end] at which croniter, and so Airflow, fires."""
+    """All minutes in (start, end] at which croniter, and therefore Airflow, fires."""
     found, times = [], croniter(cron, start)
     while (moment := times.get_next(dt.datetime)) <= end:
         found.append(moment)
@@ -64,7 +64,7 @@ def cron_fires(cron: str, start: dt.datetime, end: dt.datetime) -> list[dt.datet
     ],
 )
 def test_quartz_fields_become_readable_cron(quartz, cron):
-    """Each of Quartz's words has its cron, written as a person would."""
+    """With ranges and steps where possible."""
     assert cron == to_cron(**fields(quartz))
 
 
@@ -74,20 +74,20 @@ def test_quartz_fields_become_readable_cron(quartz, cron):
         ("0 22 * * *", "day_of_month", "must be '?'"),
         ("0 22 ? * ?", "day_of_month", "must be '?'"),
         ("0 22 1 * MON", "day_of_month", "must be '?'"),
-        ("? 22 1 * ?", "minutes", "'?' may only stand alone"),
-        ("0 22 1,? * ?", "day_of_month", "'?' may only stand alone"),
-        ("0 0 LW * ?", "day_of_month", "cannot be said exactly"),
-        ("0 0 L-3 * ?", "day_of_month", "cannot be said exactly"),
-        ("0 0 31W * ?", "day_of_month", "cannot be said exactly"),
-        ("0 0 1,15W * ?", "day_of_month", "cannot be said exactly"),
-        ("0 0 15,L * ?", "day_of_month", "cannot be said exactly"),
-        ("0 0 ? * 6L,2", "day_of_week", "not with a list"),
-        ("0 0 ? * 2#1,3#2", "day_of_week", "not with a list"),
-        ("0 0 ? * 6#6", "day_of_week", "no more than 5"),
+        ("? 22 1 * ?", "minutes", "'?' is only allowed as the whole"),
+        ("0 22 1,? * ?", "day_of_month", "'?' is only allowed as the whole"),
+        ("0 0 LW * ?", "day_of_month", "has no exact cron equivalent"),
+        ("0 0 L-3 * ?", "day_of_month", "has no exact cron equivalent"),
+        ("0 0 31W * ?", "day_of_month", "has no exact cron equivalent"),
+        ("0 0 1,15W * ?", "day_of_month", "has no exact cron equivalent"),
+        ("0 0 15,L * ?", "day_of_month", "has no exact cron equivalent"),
+        ("0 0 ? * 6L,2", "day_of_week", "not a list"),
+        ("0 0 ? * 2#1,3#2", "day_of_week", "not a list"),
+        ("0 0 ? * 6#6", "day_of_week", "at most 5 times"),
         ("0 0 ? * 0", "day_of_week", "not between 1 and 7"),
         ("0 0 ? * 8", "day_of_week", "not between 1 and 7"),
-        ("0 0 ? * MON/2", "day_of_week", "names and steps"),
-        ("0 0 ? * MON-6", "day_of_week", "names and numbers"),
+        ("0 0 ? * MON/2", "day_of_week", "names with steps"),
+        ("0 0 ? * MON-6", "day_of_week", "names with numbers"),
         ("0 0 ? * MONDAY", "day_of_week", "SUN to SAT"),
         ("60 0 * * ?", "minutes", "not between 0 and 59"),
         ("0 24 * * ?", "hours", "not between 0 and 23"),
@@ -104,8 +104,8 @@ def test_quartz_fields_become_readable_cron(quartz, cron):
         ("0 0 31 4,6,9,11 ?", "day_of_month", "never fires"),
     ],
 )
-def test_what_cron_cannot_say_is_refused_with_field_and_reason(quartz, field, reason):
-    """Nothing is approximated: the error names Sundial's field and why."""
+def test_an_expression_without_an_exact_equivalent_is_rejected(quartz, field, reason):
+    """With Sundial's name of the field and the reason; nothing is approximated."""
     with pytest.raises(QuartzError) as caught:
         to_cron(**fields(quartz))
     assert field == caught.value.field
@@ -114,13 +114,13 @@ def test_what_cron_cannot_say_is_refused_with_field_and_reason(quartz, field, re
 
 @pytest.mark.parametrize("text", ["", " ", "1 2"])
 def test_a_field_is_one_field(text):
-    """An empty field, or one with a space, would shift the fields behind it."""
+    """An empty field, or one with a space, would shift the following fields."""
     with pytest.raises(QuartzError, match="not one field"):
         to_cron(**fields("0 0 * * ?") | {"minutes": text})
 
 
 def items(low: int, high: int, names: list[str]) -> st.SearchStrategy[str]:
-    """Items of a Quartz list: values, ranges (over the end too), steps, names."""
+    """Items of a Quartz list: values, ranges (including wrapping ones), steps, names."""
     value = st.integers(low, high).map(str)
     step = st.integers(1, high - low + 1).map(str)
     kinds = [
@@ -151,8 +151,8 @@ YEARS = (dt.datetime(2023, 12, 31, 23, 59), dt.datetime(2028, 3, 2))
 
 @settings(max_examples=150, deadline=None)
 @given(days=DAY_FIELDS, month=items(1, 12, reference.MONTHS), minutes=st.integers(0, 59), hours=st.integers(0, 23))
-def test_a_translated_expression_fires_on_the_same_days_for_four_years(days, month, minutes, hours):
-    """Over a leap year and into the next, cron's fire times are Quartz's, to the minute."""
+def test_a_converted_expression_fires_on_the_same_days_for_four_years(days, month, minutes, hours):
+    """Including a leap year, the fire times are equal to the minute."""
     quartz = {
         "minutes": str(minutes),
         "hours": str(hours),
@@ -161,7 +161,7 @@ def test_a_translated_expression_fires_on_the_same_days_for_four_years(days, mon
         "day_of_week": days[1],
     }
     expected = reference.fires(*YEARS, **quartz)
-    # Of what is drawn here, only what never fires is refused.
+    # Of these expressions, only those that never fire are rejected.
     context = nullcontext() if expected else suppress(QuartzError)
     with context:
         assert expected == cron_fires(to_cron(**quartz), *YEARS)
@@ -174,16 +174,16 @@ def test_a_translated_expression_fires_on_the_same_days_for_four_years(days, mon
     days=DAY_FIELDS,
     start=st.datetimes(dt.datetime(2023, 1, 1), dt.datetime(2027, 12, 1)),
 )
-def test_a_translated_expression_fires_at_the_same_minutes(minutes, hours, days, start):
-    """In any two days of those years, with any lists, ranges and steps of minutes and hours."""
+def test_a_converted_expression_fires_at_the_same_minutes(minutes, hours, days, start):
+    """On any two days, with any lists, ranges and steps of minutes and hours."""
     quartz = {"minutes": minutes, "hours": hours, "day_of_month": days[0], "month": "*", "day_of_week": days[1]}
     start = start.replace(second=0, microsecond=0)
     end = start + dt.timedelta(days=2)
     assert reference.fires(start, end, **quartz) == cron_fires(to_cron(**quartz), start, end)
 
 
-def test_the_table_of_the_docs_is_true():
-    """Each row of docs/import.md with Quartz on the left translates to the cron on its right, or is refused."""
+def test_the_table_in_the_docs_is_correct():
+    """Each Quartz expression in docs/import.md converts to the cron expression next to it, or is rejected."""
     text = (Path(__file__).parents[3] / "docs" / "import.md").read_text()
     table = text.split("| Quartz | cron |")[1].split("\n\n")[0]
     checked = 0

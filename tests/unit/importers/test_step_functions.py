@@ -1,4 +1,4 @@
-"""State machines of AWS Step Functions as pipelines."""
+"""Import of AWS Step Functions state machines."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ BATCH = "arn:aws:states:::batch:submitJob.sync"
 EMR = "arn:aws:states:::elasticmapreduce:"
 
 
-def batch(parameters=None, **words):
+def batch(parameters=None, **fields):
     """A task that submits a Batch job."""
     given = {"JobName": "j", "JobDefinition": "etl:1", "JobQueue": "data"} | (parameters or {})
-    return {"Type": "Task", "Resource": BATCH, "Parameters": given} | words
+    return {"Type": "Task", "Resource": BATCH, "Parameters": given} | fields
 
 
-def machine(*states, **words):
-    """States one after another, named A, B, C …, and further ones by name."""
+def machine(*states, **fields):
+    """A sequence of states named A, B, C …, and additional states by name."""
     names = [chr(65 + number) for number in range(len(states))]
     made = {}
     for number, (name, state) in enumerate(zip(names, states, strict=True)):
         following = {"Next": names[number + 1]} if number + 1 < len(names) else {"End": True}
         ends = state.get("Type") in {"Succeed", "Fail", "Choice"} or "Next" in state
         made[name] = dict(state) if ends else following | state
-    return {"StartAt": "A", "States": made | words}
+    return {"StartAt": "A", "States": made | fields}
 
 
 def jobs(data):
-    """The translation's jobs; it has to have no problem."""
+    """The jobs of a translation without problems."""
     translation = translate(data, "p")
     assert [str(problem) for problem in translation.problems] == []
     return translation.file["p"]["jobs"]
 
 
 def problems(data):
-    """Place and message of what is refused."""
+    """Path and message of each problem."""
     return [(".".join(map(str, problem.keys)), problem.message) for problem in translate(data, "p").problems]
 
 
 def notes(data):
-    """Messages of what changes."""
+    """Messages of the notes."""
     return [note.message for note in translate(data, "p").notes]
 
 
 def load(tmp_path, data, name="p"):
-    """The file that a translation becomes, read again."""
+    """Write the translated pipeline file and load it."""
     document = read_json("x.json", json.dumps(data), lambda found: translate(found, name))
     path = tmp_path / "imported.yaml"
     path.write_text(document.yaml("header"))
@@ -64,7 +64,7 @@ def load(tmp_path, data, name="p"):
 
 
 def test_a_machine_of_all_kinds_of_states_loads_and_compiles(tmp_path):
-    """Batch arrays, a shared cluster, Parallel, Map, Wait, Retry and Catch in one machine become one Dag."""
+    """Batch arrays, a shared cluster, Parallel, Map, Wait, Retry and Catch in one state machine."""
     spec = load(tmp_path, json.loads(NIGHTLY.read_text()), "nightly")
     errors = [str(error) for error in spec.errors]
     assert errors == []
@@ -77,13 +77,17 @@ def test_a_machine_of_all_kinds_of_states_loads_and_compiles(tmp_path):
         "Publish-region-1": ["Publish-region-0"],
         "Pause": ["Score", "Publish-region-1"],
         "Tell": ["Split"],
-        "Create-cluster.terminate_cluster": ["Create-cluster.create_cluster", "Score"],
+        "Create-cluster.terminate_cluster.after_finished": ["Create-cluster.create_cluster", "Score"],
+        "Create-cluster.terminate_cluster": [
+            "Create-cluster.create_cluster",
+            "Create-cluster.terminate_cluster.after_finished",
+        ],
     }
     assert expected == upstream
 
 
-def test_submit_job_has_its_words():
-    """Every parameter of SubmitJob that Step Functions takes."""
+def test_submit_job_parameters_are_translated():
+    """Every parameter of submitJob."""
     parameters = {
         "ArrayProperties": {"Size": 10},
         "ContainerOverrides": {
@@ -129,14 +133,14 @@ def test_submit_job_has_its_words():
     assert {"A": expected} == jobs(machine(batch(parameters)))
 
 
-def test_older_vcpus_and_memory():
-    """ContainerOverrides had numbers before it had ResourceRequirements."""
+def test_legacy_vcpus_and_memory():
+    """The fields of ContainerOverrides that precede ResourceRequirements."""
     made = jobs(machine(batch({"ContainerOverrides": {"Vcpus": 2, "Memory": 1000}})))["A"]["batch"]
     assert (made["vcpus"], made["memory"]) == (2, "1000MiB")
 
 
 def test_the_order_of_states_is_the_order_of_jobs():
-    """Pass and Succeed leave no job behind; what comes after waits for the job before."""
+    """Pass and Succeed do not become jobs."""
     data = machine(batch(), {"Type": "Pass"}, batch(), {"Type": "Succeed"})
     assert {name: job.get("after") for name, job in jobs(data).items()} == {"A": None, "C": "A"}
 
@@ -160,21 +164,21 @@ def test_the_order_of_states_is_the_order_of_jobs():
         ({"Value.$": "States.Format('{}', States.Format('{}!', 'x'))"}, "x!"),
     ],
 )
-def test_paths_and_formats_become_params_and_texts(template, expected):
-    """The execution's input is params, constants are written out, States.Format is joined."""
+def test_paths_and_formats_are_evaluated(template, expected):
+    """Fields of the execution's input become params, and constants are inserted."""
     start = {"Type": "Pass", "Result": {"inner": "constant", "list": [1, 2]}, "ResultPath": "$.set"}
     data = machine(start, batch({"ContainerOverrides": {"Environment": [{"Name": "V", **template}]}}))
     assert {"V": expected} == jobs(data)["B"]["batch"]["env"]
 
 
-def test_an_array_of_words_is_a_command():
-    """States.Array of constants and parts of the input."""
+def test_states_array_becomes_a_command():
+    """With constants and fields of the input."""
     data = machine(batch({"ContainerOverrides": {"Command.$": "States.Array('run', $.date, 7, 'it\\'s')"}}))
     assert jobs(data)["A"]["batch"]["command"] == ["run", "{{ params.date }}", "7", "it's"]
 
 
-def test_the_input_that_is_used_is_the_pipeline_s_params(tmp_path):
-    """Each part of the input is a param that the trigger form asks for."""
+def test_fields_of_the_input_become_params(tmp_path):
+    """With the original name as title in the trigger form."""
     data = machine(batch({"ContainerOverrides": {"Environment": [{"Name": "V", "Value.$": "$.my-date"}]}}))
     made = load(tmp_path, data).pipelines["p"]
     assert {name: param.title for name, param in made.params.items()} == {"my_date": "my-date"}
@@ -183,70 +187,70 @@ def test_the_input_that_is_used_is_the_pipeline_s_params(tmp_path):
 @pytest.mark.parametrize(
     ("states", "reason"),
     [
-        ([{"Type": "Choice", "Choices": []}], "Choice goes on by what the data say"),
-        ([{"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke"}], "only tasks of AWS Batch"),
-        ([{"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:1:function:x"}], "only tasks of AWS Batch"),
-        ([{"Type": "Task"}], "only tasks of AWS Batch"),
+        ([{"Type": "Choice", "Choices": []}], "Choice selects the next state by the data of the run"),
+        ([{"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke"}], "is not supported, only AWS Batch"),
+        ([{"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:1:function:x"}], "is not supported, only AWS Batch"),
+        ([{"Type": "Task"}], "is not supported, only AWS Batch"),
         ([{"Type": "Fail"}], "always fail"),
-        ([{"Type": "Sleep"}], "no type of state: Sleep"),
-        ([{"Type": "Wait", "Timestamp": "2026-01-01T00:00:00Z"}], "only Seconds"),
-        ([{"Type": "Wait", "Seconds": "5"}], "not what is expected"),
-        ([{"Type": "Task", "Resource": EMR + "cancelStep", "Parameters": {}}], "has no word"),
+        ([{"Type": "Sleep"}], "unknown state type: Sleep"),
+        ([{"Type": "Wait", "Timestamp": "2026-01-01T00:00:00Z"}], "only supported with Seconds"),
+        ([{"Type": "Wait", "Seconds": "5"}], "Seconds has an unexpected value"),
+        ([{"Type": "Task", "Resource": EMR + "cancelStep", "Parameters": {}}], "cancelStep is not supported"),
         (
             [{"Type": "Task", "Resource": EMR + "terminateCluster", "Parameters": {"ClusterId": "j-1"}}],
             "has not created",
         ),
-        ([batch({"JobDefinition": None})], "JobDefinition: not what is expected"),
-        ([batch({"Nonsense": 1})], "SubmitJob knows no Nonsense"),
+        ([batch({"JobDefinition": None})], "JobDefinition has an unexpected value"),
+        ([batch({"Nonsense": 1})], "submitJob has no parameter Nonsense"),
         ([batch({"DependsOn": [{"JobId": "x"}]})], "DependsOn"),
-        ([batch({"JobQueue.$": "$.queue", "JobQueue": None})], "JobQueue: known only when it runs"),
-        ([batch({"ArrayProperties": {"Size.$": "$.n"}})], "ArrayProperties.Size: known only when it runs"),
-        ([batch({"ContainerOverrides": {"Command.$": "$.command"}})], "Command: known only when it runs"),
-        ([batch({"ContainerOverrides": {"Command.$": "States.UUID()"}})], "States.UUID is worked out when it runs"),
+        ([batch({"JobQueue.$": "$.queue", "JobQueue": None})], "JobQueue is only known at run time"),
+        ([batch({"ArrayProperties": {"Size.$": "$.n"}})], "ArrayProperties.Size is only known at run time"),
+        ([batch({"ContainerOverrides": {"Command.$": "$.command"}})], "Command is only known at run time"),
+        ([batch({"ContainerOverrides": {"Command.$": "States.UUID()"}})], "States.UUID is evaluated at run time"),
         ([batch({"ContainerOverrides": {"Command": [{"a": 1}]}})], "expected text"),
-        ([batch({"Parameters": {"a.$": "$..b"}})], "chooses by the data"),
-        ([batch({"Parameters": {"a.$": "$.b[?(@.c)]"}})], "chooses by the data"),
-        ([batch({"Parameters": {"a.$": 7}})], "takes a path"),
+        ([batch({"Parameters": {"a.$": "$..b"}})], "depends on data"),
+        ([batch({"Parameters": {"a.$": "$.b[?(@.c)]"}})], "depends on data"),
+        ([batch({"Parameters": {"a.$": 7}})], "requires a path"),
         ([batch({"Parameters": {"a.$": "$"}})], "the whole input"),
         ([batch({"Parameters": {"a.$": "States.Format('{}')"}})], "too few arguments"),
         ([batch({"Parameters": {"a.$": "States.Format('x', 1)"}})], "too many arguments"),
         ([batch(QueryLanguage="JSONata")], "only JSONPath"),
         ([batch(TimeoutSecondsPath="$.t")], "TimeoutSecondsPath"),
         ([batch(ResultPath="$.a[0]")], "into a list"),
-        ([batch(), batch({"Parameters": {"a.$": "$.JobId"}})], "it comes out of the result of A"),
-        ([{"Type": "Map", "ItemsPath": "$.items", "Iterator": machine(batch())}], "known only when it runs"),
+        ([batch(), batch({"Parameters": {"a.$": "$.JobId"}})], "the result of A is not available to other jobs"),
+        ([{"Type": "Map", "ItemsPath": "$.items", "Iterator": machine(batch())}], "only known at run time"),
         ([{"Type": "Map", "ItemReader": {}, "ItemProcessor": machine(batch())}], "per_object"),
-        ([{"Type": "Map", "Items": list(range(500)), "ItemProcessor": machine(batch())}], "500 items are an array job"),
-        ([{"Type": "Parallel", "Branches": "x"}], "Branches: not what is expected"),
-        ([{"Type": "Pass"}], "nothing runs"),
-        ([{**batch(), "Next": "A"}], "circle"),
+        ([{"Type": "Map", "Items": list(range(500)), "ItemProcessor": machine(batch())}], "too many items (500)"),
+        ([{"Type": "Parallel", "Branches": "x"}], "Branches has an unexpected value"),
+        ([{"Type": "Pass"}], "has no AWS Batch or EMR task"),
+        ([{**batch(), "Next": "A"}], "form a cycle"),
         ([{**batch(), "Next": "Z"}], "there is no state 'Z'"),
-        ([{k: v for k, v in batch().items() if k != "End"} | {"End": False}], "Next or End"),
+        ([{k: v for k, v in batch().items() if k != "End"} | {"End": False}], "neither Next nor End"),
     ],
 )
-def test_what_no_pipeline_says_is_refused_with_the_reason(states, reason):
-    """Nothing is written for the machine; the message says what and why."""
+def test_an_unsupported_state_is_rejected_with_the_reason(states, reason):
+    """No pipeline file is written for the state machine."""
     translation = translate(machine(*states), "p")
     messages = " | ".join(problem.message for problem in translation.problems)
     assert reason in messages
     assert translation.file == {}
 
 
-def test_all_reasons_are_told_at_once_with_their_places():
-    """A state that is refused does not hide the ones after it."""
+def test_all_problems_are_reported_at_once():
+    """With the path of each state."""
     data = machine({"Type": "Task", "Resource": "x"}, batch({"Nonsense": 1}), {"Type": "Choice"})
-    assert [place for place, _ in problems(data)] == ["States.A", "States.B", "States.C"]
+    assert [path for path, _ in problems(data)] == ["States.A", "States.B", "States.C"]
 
 
 @pytest.mark.parametrize("data", [[], {}, 7, {"StartAt": "A"}, {"States": []}, None])
-def test_what_is_no_state_machine_is_told(data):
-    """Any other JSON."""
+def test_other_json_is_rejected(data):
+    """With the expected format."""
     message = "expected a state machine in Amazon States Language: an object with StartAt and States"
     assert [("", message)] == problems(data)
 
 
-def test_branches_run_beside_each_other_and_are_joined():
-    """What follows a Parallel waits for the ends of all its branches."""
+def test_branches_of_a_parallel_are_independent():
+    """The next state depends on the last jobs of all branches."""
     branches = [
         {"StartAt": "X1", "States": {"X1": batch(Next="X2"), "X2": batch(End=True)}},
         {"StartAt": "Y", "States": {"Y": batch(End=True)}},
@@ -263,8 +267,8 @@ def test_branches_run_beside_each_other_and_are_joined():
         ({"MaxConcurrency": 1}, {"X-0": None, "X-1": "X-0", "B": "X-1"}),
     ],
 )
-def test_a_map_over_known_items_is_a_job_an_item(concurrency, expected):
-    """All at once, or one after the other; each sees its item and its number."""
+def test_a_map_over_constant_items_becomes_a_job_per_item(concurrency, expected):
+    """In parallel, or sequentially with MaxConcurrency 1; each job gets its item and index."""
     env = [{"Name": "V", "Value.$": "$$.Map.Item.Value"}, {"Name": "I", "Value.$": "$$.Map.Item.Index"}]
     inner = {"StartAt": "X", "States": {"X": batch({"ContainerOverrides": {"Environment": env}}, End=True)}}
     data = machine({"Type": "Map", "Items": ["a", "b"], "ItemProcessor": inner} | concurrency, batch())
@@ -273,8 +277,8 @@ def test_a_map_over_known_items_is_a_job_an_item(concurrency, expected):
     assert [made[f"X-{n}"]["batch"]["env"] for n in (0, 1)] == [{"V": "a", "I": "0"}, {"V": "b", "I": "1"}]
 
 
-def test_a_limited_map_tells_how_to_limit_it():
-    """Airflow limits by pools."""
+def test_a_note_explains_how_to_limit_concurrency():
+    """With an Airflow pool."""
     inner = {"StartAt": "X", "States": {"X": batch(End=True)}}
     data = machine({"Type": "Map", "Items": [1, 2, 3], "MaxConcurrency": 2, "ItemProcessor": inner})
     assert any("a `pool:` with 2 slots" in text for text in notes(data))
@@ -293,19 +297,19 @@ def test_a_limited_map_tells_how_to_limit_it():
     ],
 )
 def test_retry(retry, expected):
-    """With Amazon States Language's own defaults."""
+    """With the defaults of Amazon States Language."""
     made = jobs(machine(batch(Retry=[{"ErrorEquals": ["States.ALL"]} | retry])))["A"]
-    assert expected == {word: value for word, value in made.items() if "retr" in word}
+    assert expected == {key: value for key, value in made.items() if "retr" in key}
 
 
-def test_retry_of_some_errors_is_told():
-    """Airflow tries again whatever the failure was."""
+def test_a_note_is_added_for_a_retry_of_some_errors():
+    """Airflow retries any failure."""
     data = machine(batch(Retry=[{"ErrorEquals": ["Batch.AWSBatchException"]}]))
-    assert any("for some errors only" in text for text in notes(data))
+    assert any("retried only some errors" in text for text in notes(data))
 
 
-def test_retry_of_a_parallel_is_that_of_its_jobs():
-    """A job's own Retry stays."""
+def test_retry_of_a_parallel_applies_to_its_jobs():
+    """Unless a state has its own Retry."""
     inner = {
         "StartAt": "X",
         "States": {
@@ -319,39 +323,39 @@ def test_retry_of_a_parallel_is_that_of_its_jobs():
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("fields", "expected"),
     [({}, "10m"), ({"Retry": [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 2}]}, "30m")],
 )
-def test_timeout_is_the_deadline_of_all_tries(words, expected):
-    """Each try had its time; a deadline counts from the first submission."""
-    assert expected == jobs(machine(batch(TimeoutSeconds=600, **words)))["A"]["deadline"]
+def test_the_deadline_covers_the_timeouts_of_all_attempts(fields, expected):
+    """TimeoutSeconds applied to each attempt; a deadline is measured from the first submission."""
+    assert expected == jobs(machine(batch(TimeoutSeconds=600, **fields)))["A"]["deadline"]
 
 
 CATCH = [{"ErrorEquals": ["States.ALL"], "Next": "H"}]
 
 
-def test_a_catch_that_goes_on_is_a_job_that_waits_for_the_end():
-    """Catch to the state that comes next anyhow: it runs when the other has finished, well or badly."""
+def test_a_catch_to_the_next_state_becomes_the_finished_rule():
+    """The next job runs whether or not the job succeeds."""
     data = machine(batch(Catch=[{"ErrorEquals": ["States.ALL"], "Next": "B"}]), batch())
     assert jobs(data)["B"]["after"] == {"A": "finished"}
 
 
-def test_a_catch_that_only_fails_needs_no_word():
-    """A failed job fails its run."""
+def test_a_catch_that_only_fails_is_omitted():
+    """A failed job fails the run anyway."""
     assert list(jobs(machine(batch(Catch=CATCH), batch(), H={"Type": "Fail"}))) == ["A", "B"]
 
 
 def test_a_handler_runs_after_the_failure():
-    """A chain of its own that ends; the note tells when else it runs."""
+    """With a note about the other cases in which it runs."""
     handler = {"H": batch(Next="I"), "I": batch(Next="F"), "F": {"Type": "Fail"}}
     data = machine(batch(Catch=CATCH), batch(), **handler)
     made = jobs(data)
     assert (made["H"]["after"], made["I"]["after"]) == ({"A": "failed"}, "H")
-    assert any("run as well when a job before it has failed" in text for text in notes(data))
+    assert any("also run if an upstream job has failed" in text for text in notes(data))
 
 
-def test_behind_a_choice_everything_else_that_is_refused_is_told_and_what_can_be_kept():
-    """Once: nobody wants to import ten times, or to learn at the end that the half had to be written anew."""
+def test_states_after_a_choice_are_checked_too():
+    """All problems are reported at once, with the states that can be imported as jobs."""
     task = {**batch(), "Next": "Choose"}
     states = {
         "First": task,
@@ -367,38 +371,39 @@ def test_behind_a_choice_everything_else_that_is_refused_is_told_and_what_can_be
     }
     translation = translate({"StartAt": "First", "States": states}, "m")
     assert ["Choose", "Big", "Each"] == [problem.keys[-1] for problem in translation.problems]
-    (kept,) = [note.message for note in translation.notes if "can be kept" in note.message]
-    assert "can be kept as jobs: First, Last, Small. " in kept
+    (supported,) = [note.message for note in translation.notes if "can be imported" in note.message]
+    assert "can be imported as jobs: First, Last, Small. " in supported
     assert {} == translation.file
 
 
-def test_a_handler_that_comes_back_is_refused():
-    """'Whichever of them ran' has no word."""
+def test_a_handler_that_rejoins_the_main_path_is_rejected():
+    """A job cannot depend on whichever of two jobs ran."""
     data = machine(batch(Catch=CATCH), batch(), H=batch(Next="B"))
-    assert [(place, "others come from too" in text) for place, text in problems(data)] == [("States.A.Catch.0", True)]
+    expected = [("States.A.Catch.0", True)]
+    assert expected == [(path, "other states lead to" in text) for path, text in problems(data)]
 
 
-def cluster(**words):
+def cluster(**fields):
     """A task that creates a cluster."""
     parameters = {
         "Name": "c",
         "ReleaseLabel": "emr-7.5.0",
         "LogUri": "s3://logs/",
         "Instances": {"MasterInstanceType": "m5.xlarge", "SlaveInstanceType": "m5.2xlarge", "InstanceCount": 4},
-    } | words
+    } | fields
     return {"Type": "Task", "Resource": EMR + "createCluster.sync", "Parameters": parameters, "ResultPath": "$.c"}
 
 
-def step(path="$.c.ClusterId", **words):
+def step(path="$.c.ClusterId", **fields):
     """A task that adds a step."""
-    made = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit", "s3://a.py"]}} | words
+    made = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit", "s3://a.py"]}} | fields
     parameters = {"ClusterId.$": path, "Step": made} if path.startswith("$") else {"ClusterId": path, "Step": made}
     return {"Type": "Task", "Resource": EMR + "addStep.sync", "Parameters": parameters, "ResultPath": None}
 
 
 @pytest.mark.parametrize("path", ["$.c.ClusterId", "$.c.Cluster.Id", "$['c']['ClusterId']"])
-def test_steps_go_to_the_cluster_that_the_machine_created(path):
-    """A shared cluster; terminateCluster is its end anyhow."""
+def test_steps_run_on_the_cluster_that_the_state_machine_created(path):
+    """It becomes a shared cluster; terminateCluster is omitted."""
     end = {"Type": "Task", "Resource": EMR + "terminateCluster", "Parameters": {"ClusterId.$": path}}
     translation = translate(machine(cluster(), step(path), end), "p")
     expected = {
@@ -415,13 +420,13 @@ def test_steps_go_to_the_cluster_that_the_machine_created(path):
     ("path", "expected"),
     [("j-123ABC", {"cluster_id": "j-123ABC"}), ("$.cluster", {"cluster_id": "{{ params.cluster }}"})],
 )
-def test_steps_on_a_cluster_that_is_there(path, expected):
-    """Its id is written down, or is part of the input."""
+def test_steps_on_an_existing_cluster(path, expected):
+    """Its id is a constant or a field of the input."""
     assert expected == jobs(machine(step(path)))["A"]["emr"]
 
 
 def test_a_jar_step():
-    """A jar of one's own with class, arguments and properties."""
+    """With main class, arguments and properties."""
     jar = {"Jar": "s3://a.jar", "MainClass": "a.B", "Args": ["x"], "Properties": [{"Key": "k", "Value": "v"}]}
     made = jobs(machine(step("j-1", HadoopJarStep=jar, ActionOnFailure="CANCEL_AND_WAIT")))["A"]["steps"]
     expected = {
@@ -435,8 +440,8 @@ def test_a_jar_step():
     assert [expected] == made
 
 
-def test_steps_of_create_cluster_are_a_job(tmp_path):
-    """RunJobFlow's own steps; what has no word of its own is in overrides."""
+def test_steps_of_create_cluster_become_a_job(tmp_path):
+    """Parameters without an equivalent are copied to `overrides`."""
     data = machine(
         cluster(
             Steps=[{"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["true"]}}],
@@ -459,21 +464,21 @@ def test_steps_of_create_cluster_are_a_job(tmp_path):
     assert list(spec.pipelines["p"].jobs) == ["A-steps"]
 
 
-def test_a_cluster_that_only_a_run_knows_is_refused():
-    """Its parameters have to be written down."""
+def test_a_cluster_that_depends_on_the_run_is_rejected():
+    """Its parameters must be constant."""
     data = machine(cluster(**{"ReleaseLabel.$": "$.release", "ReleaseLabel": None}), step())
-    assert any("a cluster has to be written down" in text for _, text in problems(data))
+    assert any("a cluster definition must be constant" in text for _, text in problems(data))
 
 
-def test_without_sync_the_jobs_after_it_wait_and_the_note_says_so():
-    """Step Functions went on at once."""
+def test_a_note_is_added_for_a_task_without_sync():
+    """Step Functions did not wait for it, but downstream jobs do."""
     data = machine(batch(Resource="arn:aws:states:::batch:submitJob"))
-    assert any("did not wait for it" in text for text in notes(data))
+    assert any("did not wait for this task" in text for text in notes(data))
 
 
 @pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov"])
 def test_other_partitions(partition):
-    """China and GovCloud have ARNs of their own."""
+    """China and GovCloud have different ARNs."""
     assert list(jobs(machine(batch(Resource=f"arn:{partition}:states:::batch:submitJob.sync")))) == ["A"]
 
 
@@ -489,7 +494,7 @@ JSON = st.recursive(
 
 
 def places(value, path=()):
-    """All places of JSON data."""
+    """All paths of JSON data."""
     yield path
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from places(inner, (*path, key))
@@ -497,8 +502,8 @@ def places(value, path=()):
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), put=JSON, delete=st.booleans())
-def test_any_change_of_one_place_is_translated_or_told(data, put, delete):
-    """Whatever stands at any place of a machine: a pipeline file that is YAML, or a problem; never a traceback."""
+def test_any_mutation_is_translated_or_rejected(data, put, delete):
+    """With valid YAML or a problem, never a traceback."""
     changed = copy.deepcopy(json.loads(NIGHTLY.read_text()))
     path = data.draw(st.sampled_from([place for place in places(changed) if place]))
     parent = changed

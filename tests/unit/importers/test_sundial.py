@@ -1,4 +1,4 @@
-"""Sundial's process definitions as pipelines: every field, every behaviour, every note."""
+"""Import of Sundial process definitions: fields, behavior and notes."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from airflow_batchemr.pipeline_file.importers.sundial import translate
 from airflow_batchemr.pipeline_file.models import Step
 
 DATA = Path(__file__).parents[2] / "data" / "sundial"
-#: As Airflow has it: a last line break is taken away.
-JINJA = jinja2.Environment()  # noqa: S701 - no HTML is made
+#: Like Airflow's environment, it removes a trailing line break.
+JINJA = jinja2.Environment()  # noqa: S701 - does not render HTML
 EVERY = json.loads((DATA / "every_field.json").read_text())
 
 
-def task(executable, **words):
-    """A task definition with what Sundial requires."""
+def task(executable, **fields):
+    """A task definition with the required fields."""
     return {
         "task_definition_name": "main",
         "dependencies": [],
         "max_attempts": 1,
         "backoff_base_seconds": 0,
         "executable": executable,
-    } | words
+    } | fields
 
 
-def batch(**words):
+def batch(**fields):
     """A batch_image_command."""
-    return {"batch_image_command": {"image": "etl", "tag": "1", "command": ["run"], "memory": 512, "vCpus": 1} | words}
+    return {"batch_image_command": {"image": "etl", "tag": "1", "command": ["run"], "memory": 512, "vCpus": 1} | fields}
 
 
-def process(*tasks, **words):
+def process(*tasks, **fields):
     """A process definition."""
-    return {"process_definition_name": "p", "task_definitions": list(tasks or [task(batch())])} | words
+    return {"process_definition_name": "p", "task_definitions": list(tasks or [task(batch())])} | fields
 
 
-def spark(**words):
+def spark(**fields):
     """An emr_command on an existing cluster."""
     return {
         "emr_command": {
@@ -59,16 +59,16 @@ def spark(**words):
             "spark_conf": [],
             "args": [],
         }
-        | words
+        | fields
     }
 
 
-def group(**words):
+def group(**fields):
     """An instance group."""
-    return {"emr_instance_type": "m4.large", "instance_count": 1, "aws_market": {"on_demand": "on_demand"}} | words
+    return {"emr_instance_type": "m4.large", "instance_count": 1, "aws_market": {"on_demand": "on_demand"}} | fields
 
 
-def cluster(**words):
+def cluster(**fields):
     """An emr_command on a new cluster."""
     new = {
         "name": "c",
@@ -79,28 +79,28 @@ def cluster(**words):
         "emr_service_role": {"default_emr_service_role": "EMR_DefaultRole"},
         "emr_job_flow_role": {"default_emr_job_flow_role": "EMR_EC2_DefaultRole"},
     }
-    return spark(emr_cluster={"new_emr_cluster": new | words})
+    return spark(emr_cluster={"new_emr_cluster": new | fields})
 
 
-def pipeline(*args, **words):
-    """The translation's one pipeline, which has to have no problem."""
-    translation = translate(process(*args, **words))
+def pipeline(*args, **fields):
+    """The pipeline of a translation without problems."""
+    translation = translate(process(*args, **fields))
     assert not translation.problems
     return translation.file["p"]
 
 
-def job(executable, **words):
-    """The one job of a process."""
-    return pipeline(task(executable, **words))["jobs"]["main"]
+def job(executable, **fields):
+    """The job of a process with one task."""
+    return pipeline(task(executable, **fields))["jobs"]["main"]
 
 
 def notes(data):
-    """Paths (as text) and messages of what changes."""
+    """Path (as text) and message of each note."""
     return [(".".join(map(str, note.path)), note.message) for note in translate(data).notes]
 
 
 def load(tmp_path, data):
-    """The file that a translation becomes, read again."""
+    """Write the translated pipeline file and load it."""
     path = tmp_path / "imported.yaml"
     document = read_json("x.json", json.dumps(data), translate)
     path.write_text(document.yaml("header"))
@@ -109,7 +109,7 @@ def load(tmp_path, data):
 
 @pytest.mark.parametrize("name", ["every_field.json", "dynamic_cluster.json"])
 def test_an_import_loads_and_compiles(name, tmp_path):
-    """What the importer writes is a pipeline file without errors, and makes Dags."""
+    """The pipeline file has no errors and can be compiled to Dags."""
     data = json.loads((DATA / name).read_text())
     spec = load(tmp_path, data)
     expected = [
@@ -120,16 +120,16 @@ def test_an_import_loads_and_compiles(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["every_field.json", "dynamic_cluster.json"])
-def test_the_json_itself_is_the_same_pipeline_as_its_import(name, tmp_path):
-    """Loading Sundial's JSON directly and loading its import give equal models."""
+def test_loading_the_json_gives_the_same_pipelines_as_importing_it(name, tmp_path):
+    """The models are equal."""
     data = json.loads((DATA / name).read_text())
     imported, direct = load(tmp_path, data), load_file(DATA / name)
     assert [str(error) for error in direct.errors] == []
     assert imported.pipelines == direct.pipelines
 
 
-def test_every_field_has_its_word():
-    """The whole table of Sundial's fields in one file, word by word."""
+def test_every_field_is_translated():
+    """A file that uses all of Sundial's fields."""
     extract, legacy, clean, model, score = translate(EVERY).file["every-field"]["jobs"].values()
     expected_extract = {
         "batch": {
@@ -258,7 +258,7 @@ def test_every_field_has_its_word():
 
 
 def test_a_step_is_the_spark_submit_that_sundial_ran(tmp_path):
-    """command-runner.jar runs spark-submit with conf, packages, class, jar and args, between two s3-dist-cp."""
+    """With conf, packages, class, jar and args, between two s3-dist-cp steps."""
     spec = load(tmp_path, EVERY)
     tasks = {made.task_id: made.kwargs for made in compile_pipeline(spec.pipelines["every-field"]).tasks}
     kwargs = tasks["model"]
@@ -276,8 +276,8 @@ def test_a_step_is_the_spark_submit_that_sundial_ran(tmp_path):
     assert submit[-3] == "s3://code/model.jar"
 
 
-def test_literal_braces_and_dollars_reach_the_program_as_they_were(tmp_path):
-    """What looks like a template or a variable by chance is neither filled in by the loader nor by Jinja."""
+def test_braces_and_dollar_signs_are_passed_through(tmp_path):
+    """Text that looks like a template or a variable is changed by neither the loader nor Jinja."""
     texts = [
         "{{ x }}",
         "${HOME}",
@@ -292,11 +292,11 @@ def test_literal_braces_and_dollars_reach_the_program_as_they_were(tmp_path):
     made = load(tmp_path, process(task(batch(command=texts))))
     assert [str(error) for error in made.errors] == []
     command = made.pipelines["p"].jobs["main"].batch.command
-    assert texts == [JINJA.from_string(word).render() for word in command]
+    assert texts == [JINJA.from_string(argument).render() for argument in command]
 
 
-def test_notifications_keep_receiver_moment_and_number_of_failures():
-    """Mails, PagerDuty and the older subscriptions; who was never to be told is left out."""
+def test_notifications_keep_recipient_condition_and_number_of_failures():
+    """Email, PagerDuty and the older subscriptions; recipients with `never` are omitted."""
     expected = [
         {"pagerduty": "pagerduty_9f9f5111", "when": "on_failure", "after": 3},
         {"email": "Data Team <data@example.com>", "when": "on_failure"},
@@ -306,11 +306,11 @@ def test_notifications_keep_receiver_moment_and_number_of_failures():
     assert expected == translate(EVERY).file["every-field"]["notify"]
 
 
-def test_a_pagerduty_key_is_not_in_the_file():
-    """A secret goes to an Airflow connection; the note says which, and shows only the key's end."""
+def test_a_pagerduty_key_is_not_written_to_the_file():
+    """The note names the Airflow connection and the last characters of the key."""
     text = read_json("x.json", json.dumps(EVERY), translate).yaml()
     assert "0123456789abcdef" not in text
-    assert "make an Airflow connection pagerduty_9f9f5111" in text
+    assert "create an Airflow connection pagerduty_9f9f5111" in " ".join(text.replace("#", "").split())
     assert "…cdef" in text
 
 
@@ -327,20 +327,20 @@ def test_a_pagerduty_key_is_not_in_the_file():
     ],
 )
 def test_schedules(schedule, expected):
-    """None is by hand, continuous counts from the end of the last run, cron is Quartz translated."""
+    """No schedule, continuous, and Quartz converted to cron."""
     assert expected == pipeline(schedule=schedule)["schedule"]
 
 
-def test_a_paused_process_runs_by_hand_only():
-    """Sundial ignored its schedule; the schedule stands in the note."""
+def test_a_paused_process_has_no_schedule():
+    """The note contains the schedule."""
     schedule = {"cron_schedule": {"minutes": "0", "hours": "*", "day_of_month": "*", "month": "*", "day_of_week": "?"}}
     data = process(schedule=schedule, paused=True)
     assert None is translate(data).file["p"]["schedule"]
-    assert any("write `schedule: '0 * * * *'`" in text for path, text in notes(data) if path == "p.schedule")
+    assert any("set `schedule: '0 * * * *'`" in text for path, text in notes(data) if path == "p.schedule")
 
 
-def test_quartz_that_cron_cannot_say_is_refused_and_leaves_the_others_alone(tmp_path):
-    """The pipeline is written without a schedule, and as JSON it does not load; its neighbour does."""
+def test_quartz_without_a_cron_equivalent_is_rejected(tmp_path):
+    """The import has no schedule, and the JSON does not load; other pipelines of the file do."""
     schedule = {"cron_schedule": {"minutes": "0", "hours": "1", "day_of_month": "LW", "month": "*", "day_of_week": "?"}}
     data = [process(schedule=schedule), process() | {"process_definition_name": "q"}]
     translation = translate(data)
@@ -355,14 +355,14 @@ def test_quartz_that_cron_cannot_say_is_refused_and_leaves_the_others_alone(tmp_
     assert [error.pipeline for error in spec.errors] == ["p"]
 
 
-def test_a_time_zone_matters_only_where_hours_do():
-    """An hourly schedule needs no word about Sundial's time zone, a daily one does."""
+def test_a_note_about_the_time_zone_is_only_added_for_schedules_with_hours():
+    """An hourly schedule does not depend on the time zone."""
     fields = {"minutes": "5", "hours": "*", "day_of_month": "*", "month": "*", "day_of_week": "?"}
-    told = [
+    noted = [
         any("time zone" in text for _, text in notes(process(schedule={"cron_schedule": fields | {"hours": hours}})))
         for hours in ("*", "7")
     ]
-    assert told == [False, True]
+    assert noted == [False, True]
 
 
 @pytest.mark.parametrize(("action", "expected"), [({}, "wait"), ({"overlap_action": "terminate"}, "terminate")])
@@ -371,8 +371,8 @@ def test_overlap(action, expected):
     assert expected == pipeline(**action)["overlap"]
 
 
-def test_dependencies_without_success_run_when_the_other_has_finished():
-    """success_required is true where it is not written; the note tells of attempts where there are several."""
+def test_dependencies_without_success_required_become_the_finished_rule():
+    """With a note if the upstream task has several attempts."""
     first = task(batch(), task_definition_name="a", max_attempts=2)
     second = task(
         batch(),
@@ -385,7 +385,7 @@ def test_dependencies_without_success_run_when_the_other_has_finished():
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("fields", "expected"),
     [
         ({"max_attempts": 1, "backoff_base_seconds": 60, "backoff_exponent": 2.0}, {"retries": 0}),
         ({"max_attempts": 3, "backoff_base_seconds": 60}, {"retries": 2, "retry_delay": "1m"}),
@@ -401,30 +401,36 @@ def test_dependencies_without_success_run_when_the_other_has_finished():
         ({"max_attempts": 500, "backoff_base_seconds": 1}, {"retries": 100, "retry_delay": "1s"}),
     ],
 )
-def test_attempts_and_backoff(words, expected):
-    """Before try n+1 there are base * exponent^(n-1) seconds; what the file cannot hold is bounded."""
-    made = job(batch(), **words)
-    assert expected == {word: value for word, value in made.items() if word.startswith("retr")}
+def test_attempts_and_backoff(fields, expected):
+    """The delay before try n+1 is base * exponent^(n-1) seconds; values are limited to what a pipeline file allows."""
+    made = job(batch(), **fields)
+    assert expected == {key: value for key, value in made.items() if key.startswith("retr")}
 
 
-def test_what_is_bounded_is_told():
-    """A factor or a number of attempts that cannot be kept yields a note at its word."""
+def test_a_note_is_added_for_limited_values():
+    """For the factor and the number of attempts, each at its key."""
     data = process(task(batch(), max_attempts=500, backoff_base_seconds=1, backoff_exponent=20))
     paths = [path for path, _ in notes(data)]
     assert "p.jobs.main.retries" in paths
     assert "p.jobs.main.retry_backoff" in paths
 
 
-def test_a_short_limit_with_several_attempts_is_batch_s_shortest_timeout():
-    """AWS Batch takes at least 60 seconds; with one attempt the job's deadline keeps Sundial's own limit."""
+def test_the_deadline_of_a_step_with_extreme_backoff_is_limited():
+    """To the maximum duration, instead of overflowing."""
+    made = job(spark(), max_attempts=2000, max_runtime_seconds=60, backoff_base_seconds=1, backoff_exponent=1e300)
+    assert made["deadline"] == "3650d"
+
+
+def test_a_short_time_limit_with_several_attempts_becomes_the_minimum_timeout():
+    """60 seconds for AWS Batch; with one attempt, it becomes the job's deadline and is kept."""
     several = job(batch(), max_attempts=2, max_runtime_seconds=30)
     once = job(batch(), max_attempts=1, max_runtime_seconds=30)
     assert several["batch"]["timeout"] == "1m"
     assert once["deadline"] == "30s"
 
 
-def test_a_job_without_a_queue_goes_to_sundial_s_default():
-    """Its name is Sundial's own; the note says to check it, and a given queue needs none."""
+def test_a_job_without_a_queue_uses_sundials_default():
+    """With a note, unless a default queue was given."""
     named, guessed = translate(process(), "data"), translate(process())
     assert named.file["defaults"]["batch"]["queue"] == "data"
     assert guessed.file["defaults"]["batch"]["queue"] == "sundial-job-queue"
@@ -432,27 +438,27 @@ def test_a_job_without_a_queue_goes_to_sundial_s_default():
     assert [sum(note.path == path for note in made.notes) for made in (named, guessed)] == [0, 1]
 
 
-def test_a_folder_s_queue_stands_above_the_guess(tmp_path):
-    """JSON that is loaded as it stands takes the queue of the folder's defaults."""
+def test_the_queue_of_the_folders_defaults_is_used(tmp_path):
+    """Instead of Sundial's default, when JSON is loaded directly."""
     (tmp_path / "defaults.yaml").write_text("defaults: {batch: {queue: ours}}\n")
     (tmp_path / "p.json").write_text(json.dumps(process()))
     assert load_file(tmp_path / "p.json").pipelines["p"].jobs["main"].batch.queue == "ours"
 
 
-def test_entry_points_and_attempts_stay_sundial_s(tmp_path):
-    """No preamble stands before the image's entry point, and AWS tries once an attempt."""
+def test_the_entry_point_is_kept_and_aws_batch_does_not_retry(tmp_path):
+    """No preamble precedes the image's entry point, and there is one attempt per try."""
     made = load(tmp_path, process(task(batch(command=[])))).pipelines["p"].jobs["main"].batch
     assert (made.preamble, made.attempts, made.command) == (False, 1, None)
 
 
-def test_a_script_s_name_is_not_taken_for_a_template_file():
-    """BashOperator reads a command that ends in .sh as a file's name."""
+def test_a_script_name_is_not_read_as_a_template_file():
+    """BashOperator treats a command that ends in .sh as a file name."""
     made = job({"shell_script_command": {"script": "/opt/run.sh"}})
     assert made["with"]["bash_command"] == "/opt/run.sh\n"
 
 
-def test_a_brace_that_json_escapes_is_the_program_s_own(tmp_path):
-    r"""`\u0024{X}` is `${X}` for the program, which no variable of ours replaces."""
+def test_an_escaped_dollar_sign_is_passed_through(tmp_path):
+    r"""`\u0024{X}` reaches the program as `${X}` and is not substituted."""
     command = json.dumps(process(task(batch(command=["echo", "@{X}"])))).replace("@", "\\u0024")
     (tmp_path / "defaults.yaml").write_text("defaults: {batch: {queue: q}}\n")
     (tmp_path / "p.json").write_text(command)
@@ -466,7 +472,7 @@ def test_a_brace_that_json_escapes_is_the_program_s_own(tmp_path):
         ("echo '**status=success'; exit 0", 0),
         ("echo '**status=success'\nexit 3", 3),
         ("echo one", 1),
-        ("echo 'said **status=success'", 1),
+        ("echo 'status: **status=success'", 1),
         ("echo '**status=success'\necho '**status=failure'", 1),
         ("set -e\nfalse\necho '**status=success'", 1),
         ("cat <<END\n**status=success\nEND\n", 0),
@@ -474,8 +480,8 @@ def test_a_brace_that_json_escapes_is_the_program_s_own(tmp_path):
         ('X=${Y:-**status=success}; echo "$X" \'{{ ds }}\' >&2; echo "$X"', 0),
     ],
 )
-def test_a_script_has_to_say_that_it_succeeded(script, code, tmp_path):
-    """As in Sundial: a line of its output, beside exit code 0; what it prints is shown, and nothing is left behind."""
+def test_a_script_with_explicit_success_must_print_it(script, code, tmp_path):
+    """On a line of its own, with exit code 0; its output is shown, and no temporary files are left."""
     data = process(task({"shell_script_command": {"script": script}}, require_explicit_success=True))
     assert [] == [note for note in translate(data).notes if note.refused]
     file = tmp_path / "p.json"
@@ -490,30 +496,30 @@ def test_a_script_has_to_say_that_it_succeeded(script, code, tmp_path):
     assert ("one\n" in done.stdout) == ("one" in script)
 
 
-def test_a_step_s_explicit_success_is_refused():
-    """EMR knows only how a step ended."""
+def test_explicit_success_of_a_step_is_rejected():
+    """EMR only reports the exit code."""
     data = process(task(spark(), require_explicit_success=True))
     translation = translate(data)
     assert [".".join(map(str, note.path)) for note in translation.notes if note.refused] == ["p.jobs.main.steps"]
     assert "explicit_success" not in translation.file["p"]["jobs"]["main"]
 
 
-def test_the_master_is_always_one():
-    """Whatever count is written, as in Sundial, and the note says so."""
+def test_the_number_of_masters_is_always_one():
+    """As in Sundial, which ignores the count; with a note."""
     data = process(task(cluster(master_instance=group(instance_count=5))))
     assert translate(data).file["p"]["jobs"]["main"]["emr"]["master"] == {"type": "m4.large", "count": 1}
     assert "p.jobs.main.emr.master.count" in [path for path, _ in notes(data)]
 
 
-def test_an_empty_group_is_left_out():
-    """EMR takes no core group of 0 instances."""
+def test_an_empty_group_is_omitted():
+    """EMR does not allow a core group without instances."""
     data = process(task(cluster(core_instance=group(instance_count=0))))
     assert "core" not in translate(data).file["p"]["jobs"]["main"]["emr"]
     assert any("no instances" in text for _, text in notes(data))
 
 
-def test_defaults_of_a_new_cluster():
-    """release_label, region and visible_to_all_users have Sundial's defaults."""
+def test_a_new_cluster_has_sundials_defaults():
+    """For release_label, region and visible_to_all_users."""
     command = cluster()
     del command["emr_command"]["emr_cluster"]["new_emr_cluster"]["release_label"]
     made = job(command)
@@ -521,23 +527,23 @@ def test_defaults_of_a_new_cluster():
 
 
 @pytest.mark.parametrize("role", ["EMR_DefaultRole", {"value": "EMR_DefaultRole"}])
-def test_roles_in_both_ways_of_writing_an_enum(role):
-    """The API writes an enum in a union as a text or as an object with a value."""
+def test_roles_in_both_enum_formats(role):
+    """Sundial's API returns an enum in a union as text or as an object with a value."""
     made = job(cluster(emr_service_role={"default_emr_service_role": role}))
     assert made["emr"]["service_role"] == "EMR_DefaultRole"
 
 
-def test_plain_configurations_are_short():
-    """Classifications without nested ones are a mapping."""
+def test_simple_configurations_use_the_short_form():
+    """Classifications without nested configurations become a mapping."""
     configurations = [{"classification": "spark", "properties": {"maximizeResourceAllocation": "true"}}]
     made = job(cluster(configurations=configurations))
     assert made["emr"]["configurations"] == {"spark": {"maximizeResourceAllocation": "true"}}
 
 
-def test_spark_conf_without_a_value_is_refused():
-    """spark-submit would not have taken it."""
+def test_spark_conf_without_a_value_is_rejected():
+    """As by spark-submit."""
     refused = [note for note in translate(process(task(spark(spark_conf=["verbose"])))).notes if note.refused]
-    assert [n.message for n in refused] == ["'verbose' is not key=value: spark-submit would have refused it; left out"]
+    assert [n.message for n in refused] == ["'verbose' is not key=value, which spark-submit rejects; omitted"]
 
 
 @pytest.mark.parametrize(
@@ -550,8 +556,8 @@ def test_spark_conf_without_a_value_is_refused():
         (["x" * 300], ["x" * 124]),
     ],
 )
-def test_names_become_what_aws_takes(names, expected):
-    """Letters, digits, - and _; reserved words and doubles get a number; the note has the old name."""
+def test_names_are_converted_to_what_aws_allows(names, expected):
+    """Reserved and duplicate names get a number; the note has the original name."""
     translation = translate([process() | {"process_definition_name": name} for name in names])
     assert expected == [name for name in translation.file if name != "defaults"]
     assert set(expected) - set(names) == {
@@ -559,12 +565,12 @@ def test_names_become_what_aws_takes(names, expected):
     } - {"defaults"}
 
 
-def test_jobs_are_renamed_where_they_are_waited_for_too():
-    """`after` names the job as it is called now."""
+def test_renamed_jobs_are_renamed_in_after():
+    """`after` refers to the new name."""
     first = task(batch(), task_definition_name="step one")
     second = task(batch(), task_definition_name="two", dependencies=[{"task_definition_name": "step one"}])
     assert {
-        name: {word: value for word, value in made.items() if word == "after"}
+        name: {key: value for key, value in made.items() if key == "after"}
         for name, made in pipeline(first, second)["jobs"].items()
     } == {"step-one": {}, "two": {"after": "step-one"}}
 
@@ -621,12 +627,12 @@ WRONG = {
     "unknown dependency": (
         lambda d: d["task_definitions"][0].update(dependencies=[{"task_definition_name": "mian"}]),
         "$.task_definitions[0].dependencies[0].task_definition_name",
-        "there is no task 'mian' in this process",
+        "the process has no task 'mian'",
     ),
     "twice the same task": (
         lambda d: d["task_definitions"].append(copy.deepcopy(d["task_definitions"][0])),
         "$.task_definitions[1].task_definition_name",
-        "there are two tasks 'main'",
+        "duplicate task 'main'",
     ),
     "overlap": (
         lambda d: d.update(overlap_action="kill"),
@@ -669,14 +675,14 @@ WRONG = {
             and {"executable": cluster(core_instance=group(aws_market={"spot": {"bid_price": "cheap"}}))}
         ),
         "$.task_definitions[0].executable.emr_command.emr_cluster.new_emr_cluster.core_instance.aws_market.spot.bid_price",
-        "expected a price in dollars an hour like 0.07, not cheap",
+        "expected a price in dollars per hour such as 0.07, not cheap",
     ),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_json_is_told_with_its_path(case):
-    """Missing fields and wrong types name their place in the JSON; nothing is made of the process."""
+def test_an_invalid_definition_is_reported_with_its_path(case):
+    """The process is omitted from the result."""
     change, path, message = WRONG[case]
     data = process()
     change(data)
@@ -688,22 +694,22 @@ def test_wrong_json_is_told_with_its_path(case):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not JSON: expecting value"),
-        ("{,}", "not JSON: expecting property name enclosed in double quotes"),
-        ("[]", "expected Sundial's process definition, or a list of them (other pipelines are written as YAML)"),
-        ("7", "expected Sundial's process definition, or a list of them (other pipelines are written as YAML)"),
-        ('{"a": NaN}', "not JSON that can be read: NaN is no JSON number"),
-        ('["\\ud800"]', "not JSON that can be read: half a character (a lone surrogate)"),
-        ("[" * 100_000, "not JSON that can be read: it is nested too deeply"),
+        ("", "invalid JSON: expecting value"),
+        ("{,}", "invalid JSON: expecting property name enclosed in double quotes"),
+        ("[]", "expected a Sundial process definition or a list of them (write other pipelines as YAML)"),
+        ("7", "expected a Sundial process definition or a list of them (write other pipelines as YAML)"),
+        ('{"a": NaN}', "invalid JSON: NaN is not a JSON number"),
+        ('["\\ud800"]', "invalid JSON: lone surrogate in a string"),
+        ("[" * 100_000, "invalid JSON: nested too deeply"),
     ],
 )
-def test_what_is_no_sundial_file_is_told(text, message):
-    """Broken JSON, other JSON, and JSON that cannot be held."""
+def test_other_json_is_rejected(text, message):
+    """Invalid JSON, other documents, and JSON that cannot be represented."""
     assert [message] == [error.message for error in read_json("p.json", text, translate).errors]
 
 
 def test_an_error_has_line_and_column_of_the_json(tmp_path):
-    """The caret stands under the field, as in YAML."""
+    """The caret points to the field, as in YAML."""
     path = tmp_path / "p.json"
     data = process()
     data["task_definitions"][0]["max_attempts"] = "3"
@@ -713,11 +719,11 @@ def test_an_error_has_line_and_column_of_the_json(tmp_path):
     assert (error.pipeline, error.column) == ("p", 7)
 
 
-def test_an_unknown_field_is_left_out_as_sundial_did_and_told():
-    """With a guess at what was meant."""
+def test_an_unknown_field_is_omitted_with_a_note():
+    """With a suggestion; Sundial ignores unknown fields."""
     data = process(task(batch(), max_runtime_second=5))
     assert (
-        "Sundial knows no field task_definitions.0.max_runtime_second: left out (did you mean `max_runtime_seconds`?)"
+        "Sundial has no field task_definitions.0.max_runtime_second; omitted (did you mean `max_runtime_seconds`?)"
         in [text for _, text in notes(data)]
     )
 
@@ -730,7 +736,7 @@ JSON = st.recursive(
 
 
 def places(value, path=()):
-    """All places of JSON data."""
+    """All paths of JSON data."""
     yield path
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from places(inner, (*path, key))
@@ -738,8 +744,8 @@ def places(value, path=()):
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), put=JSON, delete=st.booleans())
-def test_any_change_of_one_place_is_translated_or_told(data, put, delete):
-    """Whatever stands at any place of a file: a file that is YAML, or a problem with its path; no traceback."""
+def test_any_mutation_is_translated_or_rejected(data, put, delete):
+    """With valid YAML or a problem, never a traceback."""
     changed = copy.deepcopy(EVERY)
     path = data.draw(st.sampled_from([place for place in places(changed) if place]))
     parent = changed
@@ -757,12 +763,14 @@ def test_any_change_of_one_place_is_translated_or_told(data, put, delete):
 
 
 @settings(max_examples=200, deadline=None)
-@given(text=st.text(max_size=30), words=st.lists(st.text(max_size=12), max_size=4))
-def test_any_text_reaches_the_program_unchanged(text, words, tmp_path_factory):
-    """Commands and values of any characters come through YAML, variables and Jinja as they were."""
-    data = process(task(batch(command=["run", *words], environment_variables=[{"variable_name": "V", "value": text}])))
+@given(text=st.text(max_size=30), arguments=st.lists(st.text(max_size=12), max_size=4))
+def test_any_text_reaches_the_program_unchanged(text, arguments, tmp_path_factory):
+    """Commands and values with any characters pass through YAML, variables and Jinja."""
+    data = process(
+        task(batch(command=["run", *arguments], environment_variables=[{"variable_name": "V", "value": text}]))
+    )
     spec = load(tmp_path_factory.getbasetemp(), data)
     assert [str(error) for error in spec.errors] == []
     made = spec.pipelines["p"].jobs["main"].batch
     assert text == JINJA.from_string(made.env["V"]).render()
-    assert ["run", *words] == [JINJA.from_string(word).render() for word in made.command]
+    assert ["run", *arguments] == [JINJA.from_string(argument).render() for argument in made.command]

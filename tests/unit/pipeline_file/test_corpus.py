@@ -1,4 +1,4 @@
-"""Every broken file of `tests/corpus` is told of as its leading comments say."""
+"""Each invalid file of `tests/corpus` is reported as described by the comments at its top."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from airflow_batchemr.pipeline_file import load_file
 
 CORPUS = Path(__file__).parents[2] / "corpus"
 FILES = sorted(CORPUS.glob("*.yaml"))
-_TOLD = re.compile(r"# (error|warning) (\d+):(\d+) (.*?)(?: => (.*))?")
+_EXPECTED = re.compile(r"# (error|warning) (\d+):(\d+) (.*?)(?: => (.*))?")
 
 
-def told(path: Path) -> list[tuple[str, ...]]:
-    """What the file's comments say: severity, line, column, message, hint."""
+def expected(path: Path) -> list[tuple[str, ...]]:
+    """Severity, line, column, message and hint from the file's comments."""
     lines = path.read_text().split("\n")
-    return [match.groups() for line in lines if (match := _TOLD.fullmatch(line))]
+    return [match.groups() for line in lines if (match := _EXPECTED.fullmatch(line))]
 
 
 def test_the_corpus_is_large():
-    """At least 150 broken files, each with something to be told."""
+    """At least 150 files, each with an expected error or warning."""
     assert len(FILES) >= 150
-    assert [] == [path.name for path in FILES if not told(path)]
+    assert [] == [path.name for path in FILES if not expected(path)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_mistake_is_told_with_its_place(path):
-    """All errors and warnings of the file, and nothing else, with line, column, message and hint."""
+def test_each_error_is_reported_at_its_position(path):
+    """Exactly the expected errors and warnings, with line, column, message and hint."""
     spec = load_file(path)
     found = [
         (error.severity, str(error.line), str(error.column), error.message, error.hint)
         for error in (*spec.errors, *spec.warnings)
     ]
-    assert told(path) == found
+    assert expected(path) == found
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_broken_pipeline_is_not_loaded(path):
-    """A pipeline with an error is in `names` and not in `pipelines`; the caret stands under the place."""
+def test_an_invalid_pipeline_is_not_loaded(path):
+    """A pipeline with errors is not in `pipelines`; the caret points to the error's column."""
     spec = load_file(path)
     for error in spec.errors:
         assert error.pipeline not in spec.pipelines
-        place, source, caret, *_ = f"{error}\n\n\n".split("\n")
-        assert place.startswith(f"{path}:{error.line}:{error.column}: error: ")
+        position, source, caret, *_ = f"{error}\n\n\n".split("\n")
+        assert position.startswith(f"{path}:{error.line}:{error.column}: error: ")
         if error.source is not None and len(error.source) <= 160:
             assert source == f"{error.line:>5} | {error.source}"
             assert caret.index("^") == len("      | ") + error.column - 1
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_one_pipeline_asked_for_is_told_as_in_the_whole_file(path):
-    """`only` reads less, and comes to the same."""
+def test_only_gives_the_same_result_as_loading_the_whole_file(path):
+    """`only` reads less of the file, but returns the same pipeline and errors."""
     whole = load_file(path)
     for name in whole.names:
         one = load_file(path, only=name)
         assert whole.pipelines.get(name) == one.pipelines.get(name)
-        wrong = [str(error) for error in whole.errors if error.pipeline in (name, None)]
-        assert wrong == [error for error in map(str, one.errors) if error in wrong]
+        errors = [str(error) for error in whole.errors if error.pipeline in (name, None)]
+        assert errors == [error for error in map(str, one.errors) if error in errors]

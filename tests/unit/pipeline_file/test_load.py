@@ -1,4 +1,4 @@
-"""`load_file`: defaults, folders, environments, variables, matrix, extends, and reading one pipeline of many."""
+"""`load_file`: defaults, folders, environments, variables, `matrix`, `extends` and `only`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import textwrap
 import pytest
 
 from airflow_batchemr.pipeline_file import load_file
-from airflow_batchemr.pipeline_file.slicing import slice_text
+from airflow_batchemr.pipeline_file.extract import extract_entries
 
 JOB = "{image: 'i:1', queue: q, command: c}"
 
 
 @pytest.fixture
 def load(tmp_path):
-    """Write files (by name, or one) and load the last one."""
+    """`load(text, more={name: text})` writes the files and loads the first one."""
 
     def loaded(*texts: str, more: dict[str, str] | None = None, **options):
         for name, text in (more or {}).items():
@@ -30,14 +30,14 @@ def load(tmp_path):
 
 
 def only(spec):
-    """The one pipeline of a file without errors."""
+    """The pipeline of a file that has one pipeline and no errors."""
     assert [] == [str(error) for error in spec.errors]
     (pipeline,) = spec.pipelines.values()
     return pipeline
 
 
-def test_the_flat_form_is_a_pipeline_of_one_job(load):
-    """The job has the pipeline's name, and the pipeline's words stay the pipeline's."""
+def test_a_single_job_pipeline_has_one_job_of_the_same_name(load):
+    """Keys of both belong to the pipeline, except for `deadline`."""
     pipeline = only(load(f"a: {{schedule: '@daily', description: x, deadline: 2h, retries: 3, batch: {JOB}}}"))
     assert ("a", "@daily", "x", 7200) == (
         pipeline.name,
@@ -49,8 +49,8 @@ def test_the_flat_form_is_a_pipeline_of_one_job(load):
     assert ("a", 3, None, 7200) == (job.name, job.retries, job.description, job.deadline)
 
 
-def test_what_a_job_does_not_say_the_pipeline_says(load):
-    """Connection, region and skip_if_succeeded."""
+def test_jobs_inherit_from_the_pipeline(load):
+    """`aws_conn_id`, `region` and `skip_if_succeeded`."""
     text = f"""
     a:
       aws_conn_id: one
@@ -65,8 +65,8 @@ def test_what_a_job_does_not_say_the_pipeline_says(load):
     assert ("two", "eu-west-1", True) == (jobs["y"].aws_conn_id, jobs["y"].region, jobs["y"].skip_if_succeeded)
 
 
-def test_defaults_are_merged_deeply_the_nearest_wins(load):
-    """File, then the pipeline's own, then the job; mappings are merged, all else is replaced."""
+def test_defaults_are_merged_deeply(load):
+    """The job overrides the pipeline's defaults, which override the file's; only mappings are merged."""
     text = """
     defaults:
       state: s3://file
@@ -92,8 +92,8 @@ def test_defaults_are_merged_deeply_the_nearest_wins(load):
     assert (2, None) == (y.retries, y.batch.attempts)
 
 
-def test_a_block_of_defaults_is_for_jobs_that_have_it(load):
-    """A job without `batch` does not get one; a shared or existing cluster gets no words of a new one."""
+def test_a_default_block_only_applies_to_jobs_with_that_block(load):
+    """A job without `batch` does not get one; a reference to a shared or existing cluster gets no cluster defaults."""
     text = """
     defaults:
       batch: {queue: q}
@@ -113,8 +113,8 @@ def test_a_block_of_defaults_is_for_jobs_that_have_it(load):
     assert (1, 1, None) == (len(own.steps), len(used.steps), operator.steps)
 
 
-def test_folders_have_defaults_the_nearest_wins(load):
-    """Each `defaults.yaml` from the topmost folder down to the file's, then the file."""
+def test_defaults_of_inner_folders_override_those_of_outer_folders(load):
+    """Each `defaults.yaml` from the root folder down to the file's, then the file."""
     more = {
         ".airflowignore": "",
         "defaults.yaml": "defaults: {retries: 1, owner: top, pool: top}",
@@ -125,8 +125,8 @@ def test_folders_have_defaults_the_nearest_wins(load):
     assert ("team", 3, "top", "team") == (pipeline.owner, job.retries, job.pool, job.batch.queue)
 
 
-def test_folders_above_the_top_do_not_count(load, tmp_path):
-    """Without a top only the file's own folder counts; with `root` all up to it."""
+def test_folders_above_the_root_are_ignored(load, tmp_path):
+    """Without a root marker, only the file's own folder applies; with `root`, all folders up to it."""
     more = {"defaults.yaml": "defaults: {owner: outside}", "dags/defaults.yaml": "defaults: {pool: dags}"}
     text = f"a: {{batch: {JOB}}}"
     for root, owner, pool in ((None, None, None), ("dags", None, "dags"), (".", "outside", "dags")):
@@ -134,8 +134,8 @@ def test_folders_above_the_top_do_not_count(load, tmp_path):
         assert (owner, pool) == (pipeline.owner, pipeline.jobs["a"].pool)
 
 
-def test_a_mistake_in_a_folders_defaults_is_told_there(load, tmp_path):
-    """With the path of that file; no pipeline runs with half its defaults."""
+def test_an_error_in_a_folders_defaults_prevents_loading(load, tmp_path):
+    """It is reported with the path of `defaults.yaml`; no pipeline is loaded with incomplete defaults."""
     more = {"dags/team/defaults.yaml": "defaults:\n  retires: 2\n"}
     spec = load(f"a: {{batch: {JOB}}}", more=more)
     (error,) = spec.errors
@@ -144,15 +144,15 @@ def test_a_mistake_in_a_folders_defaults_is_told_there(load, tmp_path):
     assert {} == load(f"a: {{batch: {JOB}}}", only="a").pipelines
 
 
-def test_a_wrong_value_of_a_folders_defaults_is_told_there(load, tmp_path):
-    """The place is where it was written, not where it was merged."""
+def test_an_invalid_value_in_a_folders_defaults_is_reported_there(load, tmp_path):
+    """Not in the files that inherit it."""
     more = {"dags/team/defaults.yaml": "defaults:\n  batch:\n    attempts: 11\n"}
     (error,) = load(f"a: {{batch: {JOB}}}\nb: {{batch: {JOB}}}", more=more).errors
     assert (f"{tmp_path}/dags/team/defaults.yaml:3:15", "must be at most 10, not 11") == (error.where, error.message)
 
 
-def test_an_environment_lies_over_the_defaults_of_its_file(load):
-    """Chosen by name; its variables too."""
+def test_an_environment_overrides_the_defaults_of_its_file(load):
+    """Selected by name; its variables override those of the file too."""
     text = """
     defaults: {batch: {queue: default}, retries: 1}
     vars: {bucket: dev}
@@ -162,11 +162,11 @@ def test_an_environment_lies_over_the_defaults_of_its_file(load):
     """
     for environment, queue, bucket in ((None, "default", "dev"), ("prod", "prod", "prod"), ("dev", "default", "dev")):
         batch = only(load(text, environment=environment)).jobs["a"].batch
-        assert (queue, f"run s3://{bucket}") == (batch.queue, batch.command)
+        assert (queue, ["run", f"s3://{bucket}"]) == (batch.queue, batch.command)
 
 
-def test_variables_keep_their_type_and_templates_are_left(load):
-    """A text that is one variable alone takes its value; `$${` is `${`; `{{ }}` is Airflow's."""
+def test_variables_keep_their_type_and_templates_are_unchanged(load):
+    """Text that consists of one variable takes its type; `$${` becomes `${`; `{{ }}` is left to Airflow."""
     text = """
     vars: {n: 5, words: [a, b], conf: {queue: q}, name: x, nested: 'pre-${name}', flag: true}
     a:
@@ -182,15 +182,15 @@ def test_variables_keep_their_type_and_templates_are_left(load):
     assert ["5", "true", "${HOME}", "$HOME", "{{ ds }}"] == job.batch.command
 
 
-def test_names_are_variables(load):
-    """`${pipeline}`, `${job}` and, where one is chosen, `${environment}`."""
+def test_names_are_predefined_variables(load):
+    """`${pipeline}`, `${job}` and, if one is selected, `${environment}`."""
     text = "a: {jobs: {x: {batch: {image: 'i:1', queue: q, command: '${environment} ${pipeline} ${job}'}}}}"
-    assert "prod a x" == only(load(text, environment="prod")).jobs["x"].batch.command
-    assert "no environment is chosen, and `${environment}` is its name" == load(text).errors[0].message
+    assert ["prod", "a", "x"] == only(load(text, environment="prod")).jobs["x"].batch.command
+    assert "`${environment}` is undefined because no environment is selected" == load(text).errors[0].message
 
 
 def test_a_matrix_of_jobs(load):
-    """One job for each combination; who comes after the name comes after all of them."""
+    """One job per combination; `after` with the job's name refers to all of them."""
     text = f"""
     a:
       jobs:
@@ -211,7 +211,7 @@ def test_a_matrix_of_jobs(load):
 
 
 def test_a_matrix_of_pipelines(load):
-    """One pipeline for each combination; one alone is read as well."""
+    """One pipeline per combination; `only` can select one of them."""
     text = f"a: {{matrix: {{region: [eu, us]}}, region: '${{region}}-west-1', batch: {JOB}}}\nb: {{batch: {JOB}}}"
     spec = load(text)
     assert ["a_eu", "a_us", "b"] == spec.names == list(spec.pipelines)
@@ -221,7 +221,7 @@ def test_a_matrix_of_pipelines(load):
 
 
 def test_a_job_extends_another(load):
-    """All of it but `after` and `matrix`, merged deeply; over several."""
+    """Everything except `after` and `matrix` is merged deeply, over several levels."""
     text = """
     a:
       jobs:
@@ -236,7 +236,7 @@ def test_a_job_extends_another(load):
         jobs["y"].batch.env,
         jobs["y"].after,
     )
-    assert (2, "d", {"A": "x", "B": "y"}, {}) == (
+    assert (2, ["d"], {"A": "x", "B": "y"}, {}) == (
         jobs["z"].retries,
         jobs["z"].batch.command,
         jobs["z"].batch.env,
@@ -244,8 +244,8 @@ def test_a_job_extends_another(load):
     )
 
 
-def test_one_broken_pipeline_hides_no_other(load):
-    """Also where the mistake is one of YAML: a key twice, a tag."""
+def test_an_invalid_pipeline_does_not_affect_others(load):
+    """Including YAML errors within a pipeline: duplicate keys, tags."""
     text = f"""
     good: {{batch: {JOB}}}
     twice: {{batch: {JOB}, batch: {JOB}}}
@@ -258,8 +258,8 @@ def test_one_broken_pipeline_hides_no_other(load):
     assert ["twice", "tag", "word"] == [error.pipeline for error in spec.errors]
 
 
-def test_one_pipeline_asked_for_is_read_alone(load):
-    """Nothing is told of the others; line numbers are those of the file; the defaults count."""
+def test_only_reports_no_errors_of_other_pipelines(load):
+    """Line numbers are those of the file, and the defaults apply."""
     text = f"""\
     # a comment
     broken: {{bacth: {JOB}}}
@@ -295,34 +295,34 @@ def test_one_pipeline_asked_for_is_read_alone(load):
     ],
     ids=["anchor", "flow", "quotes", "document", "complex", "quoted lines", "open", "space", "mark", "windows"],
 )
-def test_one_pipeline_is_read_out_of_any_layout(load, text):
-    """The fast way gives what the whole file gives, or is not taken."""
+def test_only_supports_any_yaml_style(load, text):
+    """The result is the same as for the whole file."""
     assert load(text).pipelines.get("x") == load(text, only="x").pipelines.get("x")
     assert ["x"] == list(load(text, only="x").pipelines)
 
 
-def test_one_pipeline_is_cut_out_of_a_file_that_begins_with_a_document_mark():
-    """Many editors put `---` first: the others are not parsed for it."""
-    assert "\n\ny: 2\n" == slice_text("--- # ours\nx: 1\ny: 2\n", ["y"])
-    assert None is slice_text("---\nx: 1\n---\ny: 2\n", ["y"])
+def test_a_pipeline_is_extracted_from_a_file_that_starts_with_a_document_marker():
+    """`---` at the top does not require a full parse."""
+    assert "\n\ny: 2\n" == extract_entries("--- # ours\nx: 1\ny: 2\n", ["y"])
+    assert None is extract_entries("---\nx: 1\n---\ny: 2\n", ["y"])
 
 
-def test_the_source_of_a_pipeline_is_its_text(load):
-    """For the Dag's doc page; of a matrix, the text that all of them come from."""
+def test_source_returns_the_text_of_a_pipeline(load):
+    """For a pipeline created by a matrix, the text of the entry with the matrix."""
     text = f"a: {{batch: {JOB}}}\n# about b\nb:\n  matrix: {{x: [1, 2]}}\n  batch: {JOB}\n"
     spec = load(text)
     assert f"a: {{batch: {JOB}}}\n# about b\n" == spec.source("a")
     assert f"b:\n  matrix: {{x: [1, 2]}}\n  batch: {JOB}\n" == spec.source("b_1") == spec.source("b_2")
 
 
-def test_many_aliases_of_something_large_are_refused(load):
-    """Small on disk, large when written out: refused before it is."""
+def test_aliases_cannot_expand_a_file_without_limit(load):
+    """The size is checked before the aliases are expanded."""
     text = "vars:\n  a: &a [" + ", ".join(["x"] * 2000) + "]\n  b: [" + ", ".join(["*a"] * 2000) + "]\n"
-    assert "more than 2,000,000" in load(text).errors[0].message
+    assert "the limit is 2,000,000" in load(text).errors[0].message
 
 
-def test_two_loads_are_equal(load):
-    """Nothing depends on order of hashing or on time."""
+def test_loading_is_deterministic(load):
+    """The result does not depend on hash order or time."""
     text = f"a: {{matrix: {{x: [1, 2]}}, batch: {JOB}}}"
     assert [repr(load(text).pipelines)] * 2 == [repr(load(text).pipelines) for _ in range(2)]
 
@@ -333,33 +333,33 @@ def test_two_loads_are_equal(load):
         (
             "defaults: {batch: {submit: {x: [" + "1, " * 5000 + "1]}}}\na:\n  jobs:\n"
             + "".join(f"    j{n}: {{batch: {JOB}}}\n" for n in range(1100)),
-            "with its defaults and variables written out the file has more than 5,000,000 values",
+            "the file expands to more than 5,000,000 values with its defaults and variables",
         ),
         (
             "vars: {x: [" + "1, " * 5000 + "1]}\na:\n  jobs:\n"
             + "".join(f"    j{n}: {{inputs: '${{x}}', batch: {JOB}}}\n" for n in range(1100)),
-            "with its defaults and variables written out the file has more than 5,000,000 values",
+            "the file expands to more than 5,000,000 values with its defaults and variables",
         ),
         (
             "a:\n  jobs:\n    x:\n      batch: {image: 'i:1', queue: q, command: [" + "1, " * 5000 + "1]}\n"
             + "".join(f"    j{n}: {{extends: x, batch: {{command: c}}}}\n" for n in range(1100)),
-            "with its defaults and variables written out the file has more than 5,000,000 values",
+            "the file expands to more than 5,000,000 values with its defaults and variables",
         ),
         (
             "a:\n  jobs:\n"
             + "".join(f"    j{n}: {{matrix: {{x: {list(range(999))}}}, batch: {JOB}}}\n" for n in range(6)),
-            "a pipeline has at most 5,000 jobs",
+            "a pipeline can have at most 5,000 jobs",
         ),
         (
             f"a:\n  matrix: {{x: {list(range(50))}}}\n  jobs:\n"
             + "".join(f"    j{n}: {{matrix: {{x: {list(range(600))}}}, batch: {JOB}}}\n" for n in range(2)),
-            "a file has at most 50,000 jobs",
+            "a file can have at most 50,000 jobs",
         ),
     ],
     ids=["defaults", "variables", "extends", "matrix", "matrix of matrix"],
 )  # fmt: skip
-def test_a_small_file_cannot_grow_without_bound(load, text, message):
-    """Defaults, variables, extends and matrices multiply; what they come to is counted before it is made."""
+def test_expansion_is_limited(load, text, message):
+    """Of defaults, variables, `extends` and matrices; the size is checked before the values are copied."""
     errors = [error for error in load(text).errors if error.message == message]
     assert errors
     assert all(error.line is not None for error in errors)

@@ -1,4 +1,4 @@
-"""Any single mutation of a valid file is accepted, and then makes a plan, or is refused with a place."""
+"""Any single mutation of a valid file is either accepted and can be compiled, or rejected with a position."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ odd = st.one_of(
 
 
 def places(value: object, above: tuple = ()) -> list[tuple]:
-    """The keys of all values in a value."""
+    """The paths of all nested values."""
     found = [above] if above else []
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
@@ -45,7 +45,7 @@ def places(value: object, above: tuple = ()) -> list[tuple]:
 
 @st.composite
 def mutated_values(draw) -> str:
-    """A valid file with one value replaced, taken away, renamed or doubled."""
+    """A valid file with one value replaced, removed, renamed, wrapped or swapped."""
     value = copy.deepcopy(draw(st.sampled_from(VALUES)))
     keys = draw(st.sampled_from(places(value)))
     parent = value
@@ -73,7 +73,7 @@ def mutated_values(draw) -> str:
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes what the reader made; no aliases."""
+    """Writes the reader's values, without aliases."""
 
     def ignore_aliases(self, _: object) -> bool:
         return True
@@ -86,7 +86,7 @@ Dumper.add_multi_representer(
 
 @st.composite
 def mutated_texts(draw) -> str:
-    """A valid file with a character or a line taken away, doubled, moved or put in."""
+    """A valid file with a character or a line removed, duplicated, indented or inserted."""
     text = draw(st.sampled_from(TEXTS))
     kind = draw(st.sampled_from(["character", "insert", "cut", "line", "double", "indent"]))
     if kind in ("character", "insert", "cut"):
@@ -107,7 +107,7 @@ def mutated_texts(draw) -> str:
 
 
 def check(path: Path, text: str) -> None:
-    """Load, and hold what is told; plan what was accepted."""
+    """Load the text, check the errors, and compile the accepted pipelines."""
     path.write_bytes(text.encode())
     spec = load_file(path)
     lines = text.split("\n")
@@ -124,7 +124,7 @@ def check(path: Path, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory) -> Path:
-    """Where the mutated file is written."""
+    """The path of the mutated file."""
     return tmp_path_factory.mktemp("mutations") / "file.yaml"
 
 
@@ -133,8 +133,8 @@ quiet = settings(deadline=None, suppress_health_check=list(HealthCheck), max_exa
 
 @quiet
 @given(text=mutated_values())
-def test_a_value_is_accepted_or_refused(path, text):
-    """Another type, another word, nothing, or something from elsewhere."""
+def test_a_mutated_value_is_accepted_or_rejected(path, text):
+    """Another type, another key, no value, or a value from elsewhere in the file."""
     check(path, text)
 
 
@@ -146,8 +146,8 @@ def schema() -> jsonschema.Draft202012Validator:
 
 @quiet
 @given(text=mutated_values())
-def test_the_schema_takes_what_the_loader_takes(path, schema, text):
-    """Whatever a mutation comes to: if it loads in all its environments, editors show no mistake."""
+def test_the_schema_accepts_what_the_loader_accepts(path, schema, text):
+    """If a mutated file loads in all of its environments, it is valid according to the schema."""
     path.write_text(text)
     spec = load_file(path)
     if not any(load_file(path, name).errors for name in (None, *spec.environments)):
@@ -158,14 +158,14 @@ def test_the_schema_takes_what_the_loader_takes(path, schema, text):
 @given(text=mutated_texts())
 @example(text="")
 @example(text="\x00")
-def test_a_text_is_accepted_or_refused(path, text):
-    """A slip of the keyboard."""
+def test_mutated_text_is_accepted_or_rejected(path, text):
+    """Typing errors."""
     check(path, text)
 
 
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
-def test_a_model_takes_its_own_dump(path):
-    """What a pipeline is, written in the words of the file, is that pipeline again."""
+def test_a_model_can_be_created_from_its_own_dump(path):
+    """The dump of a pipeline validates to the same pipeline."""
     for pipeline in load_file(path).pipelines.values():
         for how in ({"exclude_unset": True}, {"exclude_none": True}, {}):
             dumped = pipeline.model_dump(by_alias=True, **how)

@@ -1,4 +1,4 @@
-"""YAML with places, safe and without surprises."""
+"""Reading YAML: values, positions and limits."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ from airflow_batchemr.pipeline_file.source_position import SourcePosition
         ("=", "="),
     ],
 )
-def test_plain_scalars_are_those_of_yaml_1_2(text, value):
-    """`on`, `no`, account numbers and times stay text: 1.1's guesses surprise in environments."""
+def test_plain_scalars_follow_yaml_1_2(text, value):
+    """`on`, `no`, account numbers and times are text, unlike in YAML 1.1."""
     assert {"a": value} == read("x", f"a: {text}").value
 
 
 def test_a_key_is_always_text():
-    """Names of pipelines and variables, whatever they look like."""
+    """Even if it looks like a number or a boolean."""
     assert {"on": 1, "2024": 2, "true": 3, "~": 4} == read("x", "on: 1\n2024: 2\ntrue: 3\n~: 4").value
 
 
-def test_a_number_stays_as_it_was_written():
-    """A version 1.10 is no 1.1, also after a copy."""
+def test_a_number_keeps_its_notation():
+    """The version 1.10 does not become 1.1, even after copying."""
     number = read("x", "a: 1.10").value["a"]
     for each in (number, copy.deepcopy(number), pickle.loads(pickle.dumps(number))):  # noqa: S301 - our own
         assert ("1.10", 1.1) == (str(each), each)
     assert WrittenFloat("1.10") == number
 
 
-def test_aliases_and_merge_keys_are_written_out():
-    """What is there wins over what is merged, the first of several over the next."""
+def test_aliases_and_merge_keys_are_expanded():
+    """Explicit keys override merged keys; the first of several merged mappings wins."""
     text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: [*a, *b], x: 3}\nd: *a"
     assert {"x": 3, "y": 1, "z": 2} == read("x", text).value["c"]
     assert {"x": 1, "y": 1} == read("x", text).value["d"]
@@ -76,18 +76,18 @@ def test_aliases_and_merge_keys_are_written_out():
     ids=["lists", "mappings", "dashes", "keys", "a hundred", "blocks"],
 )
 def test_nesting_cannot_exhaust_the_stack(text):
-    """Refused in words, whichever way it nests."""
-    assert ["lists and mappings may lie at most 64 deep in one another"] == [
+    """Deep nesting of any kind is an error."""
+    assert ["lists and mappings can be nested at most 64 levels deep"] == [
         error.message for error in read("x", text).errors
     ][:1]
 
 
-def test_many_brackets_side_by_side_are_no_nesting():
-    """Templates and small mappings by the thousand are fine."""
+def test_many_brackets_without_nesting_are_accepted():
+    """Such as thousands of templates and small mappings."""
     assert [] == read("x", "a:\n" + "  - [{a: '{{ ds }}'}]\n" * 5000).errors
 
 
-def test_a_huge_file_is_refused(tmp_path):
+def test_a_file_that_is_too_large_is_rejected(tmp_path):
     """By its size, without reading it."""
     from airflow_batchemr.pipeline_file import load_file
 
@@ -95,20 +95,23 @@ def test_a_huge_file_is_refused(tmp_path):
     with path.open("wb") as stream:
         stream.truncate(MAX_FILE + 1)
     spec = load_file(path)
-    assert [f"the file has {MAX_FILE + 1:,} bytes, more than {MAX_FILE:,}"] == [error.message for error in spec.errors]
+    assert [f"the file has {MAX_FILE + 1:,} bytes; the limit is {MAX_FILE:,}"] == [
+        error.message for error in spec.errors
+    ]
 
 
-def test_a_file_that_is_not_utf8_is_told_with_its_place(tmp_path):
-    """Line and column of the first byte that does not fit."""
+def test_a_file_that_is_not_utf8_is_reported_with_its_position(tmp_path):
+    """Line and column of the first invalid byte."""
     from airflow_batchemr.pipeline_file import load_file
 
     path = tmp_path / "latin.yaml"
     path.write_bytes(b"a:\n  owner: M\xfcller\n")
-    assert [("not UTF-8", 2, 11)] == [(error.message, error.line, error.column) for error in load_file(path).errors]
+    (error,) = load_file(path).errors
+    assert ("the file is not UTF-8", 2, 11) == (error.message, error.line, error.column)
 
 
 @pytest.mark.parametrize(
-    ("keys", "key", "place", "found"),
+    ("keys", "key", "position", "found"),
     [
         (("a", "b", 1), False, SourcePosition(2, 10), 3),
         (("a", "b"), True, SourcePosition(2, 3), 2),
@@ -119,15 +122,15 @@ def test_a_file_that_is_not_utf8_is_told_with_its_place(tmp_path):
         (("nowhere",), False, SourcePosition(1, 1), 0),
     ],
 )
-def test_a_place_is_found_by_its_keys(keys, key, place, found):
-    """The value, its key, or the nearest that is there; through `<<` too."""
+def test_a_position_is_found_by_path(keys, key, position, found):
+    """Of the value, of its key, or of the closest existing parent; also through `<<`."""
     text = "a:\n  b: [1, 2]\n  c:\n    d: foo\nb: {<<: {x: 1}}\n"
-    assert (place, found) == read("x", text).find(keys, key=key)
+    assert (position, found) == read("x", text).find(keys, key=key)
 
 
 @given(st.text(alphabet=st.sampled_from(list("ab:-[]{}#&*!|>'\"%@`?,. \n\t\r\\<=~0$\x00\x85\u2028é")), max_size=60))
-def test_any_text_is_read_or_refused(text):
-    """Never a traceback, and every error has words."""
+def test_any_text_is_read_or_rejected(text):
+    """Never with a traceback, and every error has a message."""
     document = read("x", text)
     assert all(error.message and str(error) for error in document.errors)
     assert isinstance(document.value, dict)

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them."""
+"""Parsing of durations and sizes."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from airflow_batchemr.core.units import bytes_, mebibytes, seconds
     ],
 )
 def test_a_duration_is_whole_seconds(written, expected):
-    """Numbers are seconds; units may be added up."""
+    """Numbers are seconds; units can be combined."""
     assert expected == seconds(written)
 
 
 @pytest.mark.parametrize(
     "written", ["", "soon", "h", "-5s", "5 minutes", "1.5s", 0.5, -1, True, "9" * 30, "1h30", float("nan")]
 )
-def test_what_is_no_duration_is_refused(written):
-    """With words, whatever it is."""
+def test_an_invalid_duration_is_rejected(written):
+    """With a message, for any type."""
     with pytest.raises(ValueError, match="duration"):
         seconds(written)
 
@@ -55,13 +55,13 @@ def test_what_is_no_duration_is_refused(written):
     ],
 )
 def test_a_size_is_whole_bytes(written, expected):
-    """Units without `B` are binary, as Docker and the JVM read them; with `B` alone decimal."""
+    """Units without `B` are binary, as in Docker and the JVM; units with `B` are decimal."""
     assert expected == bytes_(written)
 
 
 @pytest.mark.parametrize("written", ["", "big", "8 gigs", "-1GiB", "0.3b", True, "8iB", "2PiB", 10**20])
-def test_what_is_no_size_is_refused(written):
-    """With words, whatever it is."""
+def test_an_invalid_size_is_rejected(written):
+    """With a message, for any type."""
     with pytest.raises(ValueError, match="size"):
         bytes_(written)
 
@@ -70,19 +70,19 @@ def test_what_is_no_size_is_refused(written):
     ("written", "expected"), [(2048, 2048), ("2048", 2048), ("2GiB", 2048), ("4g", 4096), ("0.5GiB", 512)]
 )
 def test_memory_is_whole_mebibytes(written, expected):
-    """Numbers are MiB, AWS Batch's unit."""
+    """Numbers are MiB, the unit of AWS Batch."""
     assert expected == mebibytes(written)
 
 
-def test_decimal_memory_says_what_was_meant():
-    """8 GB are no whole MiB."""
+def test_decimal_memory_suggests_the_binary_unit():
+    """8 GB is not a whole number of MiB."""
     with pytest.raises(ValueError, match=r"8GB is 7629\.4 MiB, and AWS takes whole MiB; 8GiB was meant"):
         mebibytes("8GB")
 
 
 @given(st.one_of(st.text(max_size=12), st.floats(), st.integers(), st.booleans()))
-def test_anything_is_taken_or_refused(value):
-    """A whole number not below 0, or ValueError."""
+def test_any_value_is_parsed_or_rejected(value):
+    """To a whole number of at least 0, or with a ValueError."""
     for unit in (seconds, bytes_, mebibytes):
         try:
             made = unit(value)

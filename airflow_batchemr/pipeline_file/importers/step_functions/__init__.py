@@ -1,7 +1,7 @@
-"""State machines of AWS Step Functions as pipelines: `translate` reads Amazon States Language."""
+"""Import AWS Step Functions state machines (Amazon States Language)."""
 
 from __future__ import annotations
 
-from airflow_batchemr.pipeline_file.importers.step_functions.machine import translate
+from airflow_batchemr.pipeline_file.importers.step_functions.translate import translate
 
 __all__ = ["translate"]

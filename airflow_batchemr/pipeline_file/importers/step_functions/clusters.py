@@ -1,4 +1,4 @@
-"""RunJobFlow's parameters, as createCluster takes them, in the words of `clusters:`."""
+"""Translate the parameters of createCluster (RunJobFlow) to an entry of `clusters`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from airflow_batchemr.pipeline_file.importers.translation import literal
 if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.importers.translation import ImportPosition
 
-#: Fields whose value is one word of the file.
-_WORDS = {
+#: Key and type of the parameters that have a direct equivalent.
+_KEYS = {
     "ReleaseLabel": ("release", str),
     "LogUri": ("log_uri", str),
     "ServiceRole": ("service_role", str),
@@ -20,31 +20,31 @@ _WORDS = {
     "CustomAmiId": ("custom_ami", str),
     "StepConcurrencyLevel": ("step_concurrency", int),
 }
-_INSTANCE_WORDS = {"Ec2KeyName": "key_pair", "Ec2SubnetId": "subnets", "Ec2SubnetIds": "subnets"}
+_INSTANCE_KEYS = {"Ec2KeyName": "key_pair", "Ec2SubnetId": "subnets", "Ec2SubnetIds": "subnets"}
 _ROLES = {"MASTER": "master", "CORE": "core", "TASK": "task"}
 
 
 def cluster(parameters: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
-    """The words of a cluster; what has no word of its own is in `overrides` as it is.
+    """Translate a cluster; parameters without an equivalent are copied to `overrides`.
 
     Raises:
-        UntranslatableError: something is known only when it runs.
+        UntranslatableError: if a parameter is only known at run time.
     """
     given: dict[str, Any] = _known(parameters, "createCluster")
     given.pop("Steps", None)
-    made: dict[str, Any] = {}
-    for field, (word, kind) in _WORDS.items():
+    result: dict[str, Any] = {}
+    for field, (key, kind) in _KEYS.items():
         if field in given:
-            made[word] = constant(given.pop(field), kind, field)
+            result[key] = constant(given.pop(field), kind, field)
     if "Applications" in given:
-        made["applications"] = [item["Name"] for item in given.pop("Applications")]
-    made |= _instances(dict(given.pop("Instances", {})), given, place)
+        result["applications"] = [item["Name"] for item in given.pop("Applications")]
+    result |= _instances(dict(given.pop("Instances", {})), given, place)
     if given.get("Configurations"):
-        made["configurations"] = given.pop("Configurations")
+        result["configurations"] = given.pop("Configurations")
     if "VisibleToAllUsers" in given and not given.pop("VisibleToAllUsers"):
-        made["visible"] = False
+        result["visible"] = False
     if "BootstrapActions" in given:
-        made["bootstrap"] = [
+        result["bootstrap"] = [
             {"path": item["ScriptBootstrapAction"]["Path"], "name": item["Name"]}
             | ({"args": item["ScriptBootstrapAction"]["Args"]} if item["ScriptBootstrapAction"].get("Args") else {})
             for item in given.pop("BootstrapActions")
@@ -53,59 +53,59 @@ def cluster(parameters: dict[str, Any], place: ImportPosition) -> dict[str, Any]
     if "Name" in given:
         tags = {"Name": literal(given.pop("Name"))} | tags
         place.at("tags", "Name", source=["Parameters"]).note(
-            "was the cluster's name; a cluster is now named after its run, so that it is found again after a crash, "
-            "and keeps this name as a tag"
+            "was the cluster's name. Clusters are now named after their run, so that they are found again after a "
+            "crash; the old name is kept as a tag"
         )
     if tags:
-        made["tags"] = tags
+        result["tags"] = tags
     if given:
-        made["overrides"] = _merged(made.pop("overrides", {}), given)
-    return made
+        result["overrides"] = _merged(result.pop("overrides", {}), given)
+    return result
 
 
 def _instances(given: dict[str, Any], above: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if given.pop("KeepJobFlowAliveWhenNoSteps", False):
         idle = above.get("AutoTerminationPolicy", {}).get("IdleTimeout")
         place.note(
-            "the cluster lives from its first job to the end of its last one"
-            + ("" if idle is None else f"; its idle timeout of {idle} seconds stays")
+            "the cluster is created before its first job and terminated after its last one"
+            + ("" if idle is None else f"; its idle timeout of {idle} seconds is kept")
         )
     if "AutoTerminationPolicy" in above:
-        made["idle_timeout"] = f"{above.pop('AutoTerminationPolicy')['IdleTimeout']}s"
-    for field, word in _INSTANCE_WORDS.items():
+        result["idle_timeout"] = f"{above.pop('AutoTerminationPolicy')['IdleTimeout']}s"
+    for field, key in _INSTANCE_KEYS.items():
         if field in given:
-            made[word] = given.pop(field)
+            result[key] = given.pop(field)
     if given.pop("TerminationProtected", False):
-        made["termination_protection"] = True
+        result["termination_protection"] = True
     groups = given.get("InstanceGroups", [])
     simple = [_group(group) for group in groups]
     roles = [group.get("InstanceRole") for group in groups]
     if groups and None not in simple and len(set(roles)) == len(roles):
         given.pop("InstanceGroups")
-        made |= {_ROLES[role]: group for role, group in zip(roles, simple, strict=True)}
+        result |= {_ROLES[role]: group for role, group in zip(roles, simple, strict=True)}
     elif set(given) >= {"MasterInstanceType"} and not groups:
         count = given.pop("InstanceCount", 1)
-        made["master"] = {"type": given.pop("MasterInstanceType"), "count": 1}
-        slave = given.pop("SlaveInstanceType", made["master"]["type"])
+        result["master"] = {"type": given.pop("MasterInstanceType"), "count": 1}
+        slave = given.pop("SlaveInstanceType", result["master"]["type"])
         if count > 1:
-            made["core"] = {"type": slave, "count": count - 1}
+            result["core"] = {"type": slave, "count": count - 1}
     if given:
-        made["overrides"] = {"Instances": given}
-    return made
+        result["overrides"] = {"Instances": given}
+    return result
 
 
 def _group(given: dict[str, Any]) -> dict[str, Any] | None:
-    """A group in words, None where it says more than words do."""
+    """Translate an instance group; None if it has parameters without an equivalent."""
     known = {"InstanceRole", "InstanceType", "InstanceCount", "Market", "BidPrice", "Name"}
     if set(given) - known or given.get("InstanceRole") not in _ROLES:
         return None
-    made = {"type": given.get("InstanceType"), "count": given.get("InstanceCount", 1)}
+    result = {"type": given.get("InstanceType"), "count": given.get("InstanceCount", 1)}
     if given.get("Market") == "SPOT":
-        made["market"] = "spot"
+        result["market"] = "spot"
         if "BidPrice" in given:
-            made["bid"] = given["BidPrice"]
-    return made
+            result["bid"] = given["BidPrice"]
+    return result
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -113,11 +113,11 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known(value: Any, what: str) -> Any:
-    """A copy of a value that is known before the run in all its parts."""
+    """Copy a value whose parts are all constants."""
     if isinstance(value, dict):
         return {key: _known(item, f"{what}.{key}") for key, item in value.items()}
     if isinstance(value, list):
         return [_known(item, what) for item in value]
     if isinstance(value, str | bool | int | float) or value is None:
         return value
-    raise UntranslatableError(f"{what}: known only when it runs, and a cluster has to be written down")
+    raise UntranslatableError(f"{what} is only known at run time, but a cluster definition must be constant")

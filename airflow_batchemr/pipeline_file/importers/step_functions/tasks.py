@@ -1,4 +1,4 @@
-"""The parameters of Step Functions' Batch and EMR tasks in the words of the pipeline file."""
+"""Translate the parameters of Batch and EMR tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.importers.step_functions.values import Writer
     from airflow_batchemr.pipeline_file.importers.translation import ImportPosition
 
-#: Parts of SubmitJob whose keys are the user's own.
+#: Parameters of SubmitJob whose keys are defined by the user.
 _FREE_KEYS = {"Parameters", "Tags", "Options", "Labels"}
 _RAW = (
     *("NodeOverrides", "EcsPropertiesOverride", "EksPropertiesOverride", "PropagateTags"),
@@ -32,9 +32,13 @@ _COMMAND_RUNNER = "command-runner.jar"
 
 
 def batch(parameters: dict[str, Any], write: Writer, place: ImportPosition) -> dict[str, Any]:
-    """SubmitJob's parameters as the words of a job."""
+    """Translate the parameters of submitJob to the keys of a job.
+
+    Raises:
+        UntranslatableError: if a parameter is unknown, or only known at run time.
+    """
     given = dict(parameters)
-    given.pop("JobName", None)  # names are made of pipeline, run and job, by which a crash finds them again
+    given.pop("JobName", None)  # jobs are named after pipeline, run and job, so that they are found again after a crash
     block: dict[str, Any] = {
         "definition": constant(given.pop("JobDefinition", None), str, "JobDefinition"),
         "queue": constant(given.pop("JobQueue", None), str, "JobQueue"),
@@ -43,8 +47,8 @@ def batch(parameters: dict[str, Any], write: Writer, place: ImportPosition) -> d
     if "ArrayProperties" in given:
         job["array"] = constant(given.pop("ArrayProperties").get("Size"), int, "ArrayProperties.Size")
         place.at("array").note(
-            "after a failure Step Functions ran all indices again; with `preamble: true` (an image with sh and "
-            "without an entry point of its own) only those that are left are run"
+            "Step Functions repeated all indices after a failure; with `preamble: true` (the image needs sh and must "
+            "not have an entry point) only unfinished indices run again"
         )
     submit: dict[str, Any] = {}
     overrides = constant(given.pop("ContainerOverrides", {}), dict, "ContainerOverrides")
@@ -63,12 +67,14 @@ def batch(parameters: dict[str, Any], write: Writer, place: ImportPosition) -> d
     if "RetryStrategy" in given:
         submit["retryStrategy"] = _retry_strategy(given.pop("RetryStrategy"))
     if "DependsOn" in given:
-        raise UntranslatableError("DependsOn: ids of jobs are known only when they run; order jobs by the states")
+        raise UntranslatableError(
+            "DependsOn is not supported: job ids are only known at run time; use the order of the states"
+        )
     for name in _RAW:
         if name in given:
             submit[_camel(name)] = _lower(given.pop(name))
     if given:
-        raise UntranslatableError(f"SubmitJob knows no {', '.join(given)}")
+        raise UntranslatableError(f"submitJob has no parameter {', '.join(given)}")
     if submit:
         block["submit"] = submit
     return {**job, "batch": block}
@@ -77,20 +83,20 @@ def batch(parameters: dict[str, Any], write: Writer, place: ImportPosition) -> d
 def _overrides(given: dict[str, Any], write: Writer, submit: dict[str, Any]) -> dict[str, Any]:
     block: dict[str, Any] = {}
     if "Command" in given:
-        words = constant(given.pop("Command"), list, "Command")
-        block["command"] = [write.text(word, "Command") for word in words]
+        command = constant(given.pop("Command"), list, "Command")
+        block["command"] = [write.text(argument, "Command") for argument in command]
     requirements = {
         "VCPU": given.pop("Vcpus", None),
         "MEMORY": given.pop("Memory", None),
     }
     for item in given.pop("ResourceRequirements", []):
         requirements[str(item.get("Type"))] = item.get("Value")
-    for kind, word in (("VCPU", "vcpus"), ("MEMORY", "memory"), ("GPU", "gpus")):
+    for kind, key in (("VCPU", "vcpus"), ("MEMORY", "memory"), ("GPU", "gpus")):
         if (value := requirements.pop(kind, None)) is not None:
             number = float(constant(value, (str, int, float), kind))
-            block[word] = f"{int(number)}MiB" if word == "memory" else int(number) if number == int(number) else number
+            block[key] = f"{int(number)}MiB" if key == "memory" else int(number) if number == int(number) else number
     if requirements:
-        raise UntranslatableError(f"ResourceRequirements: no {', '.join(requirements)} is known")
+        raise UntranslatableError(f"unknown ResourceRequirements type {', '.join(requirements)}")
     if "Environment" in given:
         block["env"] = {
             constant(item.get("Name"), str, "Environment.Name"): write.text(item.get("Value"), f"{item.get('Name')}")
@@ -102,7 +108,7 @@ def _overrides(given: dict[str, Any], write: Writer, submit: dict[str, Any]) -> 
 
 
 def _retry_strategy(given: dict[str, Any]) -> dict[str, Any]:
-    """AWS's own strategy; where it names no rules, any failure is tried again."""
+    """Translate a retry strategy; without rules, AWS Batch retries any failure."""
     rules = _lower(given.get("EvaluateOnExit") or [{"OnReason": "*", "Action": "RETRY"}])
     return {"attempts": constant(given.get("Attempts", 1), int, "RetryStrategy.Attempts"), "evaluateOnExit": rules}
 
@@ -116,7 +122,7 @@ def _camel(name: str) -> str:
 
 
 def _lower(value: Any) -> Any:
-    """Step Functions writes `JobName`, AWS Batch's API `jobName`."""
+    """Convert keys from Step Functions' `JobName` to the API's `jobName`."""
     if isinstance(value, dict):
         return {_camel(key): item if key in _FREE_KEYS else _lower(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -125,41 +131,42 @@ def _lower(value: Any) -> Any:
 
 
 def steps(given: list[Any], write: Writer, place: ImportPosition, *, shared: bool) -> list[dict[str, Any]]:
-    """StepConfigs as steps."""
+    """Translate a list of StepConfig."""
     return [_step(dict(item), write, place.at("steps", number), shared=shared) for number, item in enumerate(given)]
 
 
 def _step(given: dict[str, Any], write: Writer, place: ImportPosition, *, shared: bool) -> dict[str, Any]:
     jar = dict(constant(given.get("HadoopJarStep"), dict, "HadoopJarStep"))
-    made: dict[str, Any] = {"name": write.text(given.get("Name", "step"), "Name")}
-    words = [write.text(word, "Args") for word in constant(jar.get("Args", []), list, "Args")]
+    result: dict[str, Any] = {"name": write.text(given.get("Name", "step"), "Name")}
+    args = [write.text(argument, "Args") for argument in constant(jar.get("Args", []), list, "Args")]
     if jar.get("Jar") == _COMMAND_RUNNER and not jar.get("Properties"):
-        made["command"] = words
+        result["command"] = args
     else:
-        made["jar"] = write.text(jar.get("Jar"), "Jar")
+        result["jar"] = write.text(jar.get("Jar"), "Jar")
         if jar.get("MainClass"):
-            made["class"] = write.text(jar["MainClass"], "MainClass")
-        if words:
-            made["args"] = words
+            result["class"] = write.text(jar["MainClass"], "MainClass")
+        if args:
+            result["args"] = args
         if jar.get("Properties"):
-            made["properties"] = {
+            result["properties"] = {
                 item["Key"]: write.text(item.get("Value"), item["Key"])
                 for item in constant(jar["Properties"], list, "Properties")
             }
     action = constant(given.get("ActionOnFailure", "CONTINUE"), str, "ActionOnFailure")
     if action not in _ACTIONS:
-        raise UntranslatableError(f"ActionOnFailure: EMR knows no {action}")
-    made["on_failure"] = _ACTIONS[action]
-    if shared and made["on_failure"] == "terminate_cluster":
-        made["on_failure"] = "cancel_and_wait"
+        raise UntranslatableError(f"unknown ActionOnFailure {action}")
+    result["on_failure"] = _ACTIONS[action]
+    if shared and result["on_failure"] == "terminate_cluster":
+        result["on_failure"] = "cancel_and_wait"
         place.at("on_failure").note(
-            "was TERMINATE_CLUSTER: the cluster now ends when the last job that uses it has ended, well or badly"
+            "was TERMINATE_CLUSTER; the cluster is now terminated after the last job that uses it, whether or not the "
+            "jobs succeed"
         )
-    return made
+    return result
 
 
 def cluster_of(value: Any, write: Writer) -> dict[str, str]:
-    """The `emr` block for a ClusterId."""
+    """Translate a ClusterId to an `emr` block."""
     if isinstance(value, ClusterId):
         return {"cluster": value.name}
     if isinstance(value, Given):

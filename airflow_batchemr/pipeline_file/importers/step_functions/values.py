@@ -1,8 +1,8 @@
-"""What is known about a state's data before anything runs: constants, parts of the execution's input, results.
+"""Evaluate the data flow of a state machine before it runs.
 
-Amazon States Language moves data along with paths (`$.a.b`), payload templates (`"x.$": …`) and intrinsic functions.
-Here they are worked out with the execution's input left open: a part of it becomes a param of the pipeline, and what
-only a run can know is refused where it is used.
+Amazon States Language passes data on with paths (`$.a.b`), payload templates (`"x.$": …`) and intrinsic functions. They
+are evaluated symbolically: a field of the execution's input becomes a param of the pipeline, and using a value that is
+only known at run time is an error.
 """
 
 from __future__ import annotations
@@ -14,80 +14,80 @@ from typing import Any
 
 from airflow_batchemr.pipeline_file.importers.translation import literal
 
-#: A step of a path: `.name`, `['name']` or `[0]`.
+#: A part of a path: `.name`, `['name']` or `[0]`.
 _STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]")
 _TOKEN = re.compile(
     r"\s*(?:(States\.\w+)\s*\(|(\$\$?(?:\[[^\]]*\]|[^\s,()\[\]])*)|'((?:[^'\\]|\\.)*)'|(-?\d+(?:\.\d+)?)|(true|false|null))\s*"
 )
-_WORDS = {"true": True, "false": False, "null": None}
+_CONSTANTS = {"true": True, "false": False, "null": None}
 
 
 class UntranslatableError(Exception):
-    """Something that a pipeline file cannot say; the text says what and why."""
+    """Raised for a state that has no equivalent in a pipeline file."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """A part of the execution's input, by the names that lead to it."""
+    """A field of the execution's input, by its path."""
 
     path: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a state gives back when it has run."""
+    """The result of a state."""
 
     state: str
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What createCluster gives back, by the cluster's name in the pipeline."""
+    """The result of createCluster, by the cluster's name in the pipeline."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class ClusterId:
-    """The id of a cluster of the pipeline."""
+    """The id of a cluster, by the cluster's name in the pipeline."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Template:
-    """Something that Airflow knows about the run, as a Jinja expression."""
+    """A value that Airflow knows at run time, as a Jinja expression."""
 
     expression: str
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A text out of parts."""
+    """A text that consists of several values."""
 
     parts: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A value with some of its fields replaced (what ResultPath makes)."""
+    """A value with some of its fields replaced by ResultPath."""
 
     below: Any
     fields: dict[str, Any]
 
 
 def path_steps(path: str) -> list[str | int]:
-    """The steps of a reference path such as `$.a['b'][0]`.
+    """Split a reference path such as `$.a['b'][0]`.
 
     Raises:
-        UntranslatableError: JSONPath's filters, wildcards and descents choose by the data.
+        UntranslatableError: if it contains filters, wildcards or descents, which depend on the data.
     """
     steps: list[str | int] = []
     at = 1
     while at < len(path):
         match = _STEP.match(path, at)
         if not match:
-            raise UntranslatableError(f"the path {path} chooses by the data, which are known only when it runs")
+            raise UntranslatableError(f"the path {path} depends on data that is only known at run time")
         name = match[1] or match[2] or match[3]
         steps.append(int(match[4]) if match[4] is not None else str(name))
         at = match.end()
@@ -95,10 +95,10 @@ def path_steps(path: str) -> list[str | int]:
 
 
 def look_up(value: Any, steps: list[str | int], path: str) -> Any:
-    """What stands at a path of a value.
+    """Get the value at a path.
 
     Raises:
-        UntranslatableError: it is not there.
+        UntranslatableError: if there is none.
     """
     for number, step in enumerate(steps):
         if isinstance(value, Overlay):
@@ -120,12 +120,12 @@ def look_up(value: Any, steps: list[str | int], path: str) -> Any:
 
 
 def overlay(value: Any, steps: list[str | int], inner: Any) -> Any:
-    """A value with `inner` put at a path, as ResultPath does."""
+    """Insert `inner` at a path of a value, like ResultPath."""
     if not steps:
         return inner
     first, rest = steps[0], steps[1:]
     if not isinstance(first, str):
-        raise UntranslatableError("ResultPath into a list")
+        raise UntranslatableError("ResultPath into a list is not supported")
     if rest:
         try:
             below = look_up(value, [first], "")
@@ -140,54 +140,54 @@ def overlay(value: Any, steps: list[str | int], inner: Any) -> Any:
 
 
 def payload(template: Any, value: Any, context: dict[str, Any]) -> Any:
-    """A payload template with its paths and intrinsic functions worked out.
+    """Evaluate the paths and intrinsic functions of a payload template.
 
     Args:
-        template: of `Parameters`, `ItemSelector`, `ResultSelector`.
-        value: what `$` means.
-        context: what `$$` means.
+        template: the value of `Parameters`, `ItemSelector` or `ResultSelector`.
+        value: the value of `$`.
+        context: the value of `$$`.
     """
     if isinstance(template, dict):
-        made = {}
+        result = {}
         for key, item in template.items():
             if key.endswith(".$"):
                 if not isinstance(item, str):
-                    raise UntranslatableError(f"`{key}` takes a path or an intrinsic function")
-                made[key[:-2]] = expression(item, value, context)
+                    raise UntranslatableError(f"`{key}` requires a path or an intrinsic function")
+                result[key[:-2]] = expression(item, value, context)
             else:
-                made[key] = payload(item, value, context)
-        return made
+                result[key] = payload(item, value, context)
+        return result
     return [payload(item, value, context) for item in template] if isinstance(template, list) else template
 
 
 def expression(text: str, value: Any, context: dict[str, Any]) -> Any:
-    """A path or an intrinsic function.
+    """Evaluate a path or an intrinsic function.
 
     Raises:
-        UntranslatableError: not one that is known before the run.
+        UntranslatableError: if it is invalid, or only known at run time.
     """
-    made, at = _expression(text, 0, value, context)
+    result, at = _expression(text, 0, value, context)
     if text[at:].strip():
-        raise UntranslatableError(f"not a path or an intrinsic function: {text}")
-    return made
+        raise UntranslatableError(f"invalid path or intrinsic function: {text}")
+    return result
 
 
 def _expression(text: str, at: int, value: Any, context: dict[str, Any]) -> tuple[Any, int]:
     token = _TOKEN.match(text, at)
     if not token:
-        raise UntranslatableError(f"not a path or an intrinsic function: {text}")
-    function, path, quoted, number, word = token.groups()
+        raise UntranslatableError(f"invalid path or intrinsic function: {text}")
+    function, path, quoted, number, constant = token.groups()
     at = token.end()
     if path is not None:
         where = context if path.startswith("$$") else value
         return look_up(where, path_steps(path[1:] if path.startswith("$$") else path), path), at
     if quoted is not None:
-        # In States.Format braces are escaped too: what the backslash means there is the format's own matter.
+        # States.Format also has escaped braces, so that it unescapes its template itself.
         return quoted, at
     if number is not None:
         return json.loads(number), at
-    if word is not None:
-        return _WORDS[word], at
+    if constant is not None:
+        return _CONSTANTS[constant], at
     arguments: list[Any] = []
     while not text[at:].lstrip().startswith(")"):
         argument, at = _expression(text, at, value, context)
@@ -196,7 +196,7 @@ def _expression(text: str, at: int, value: Any, context: dict[str, Any]) -> tupl
         if rest.startswith(","):
             at = len(text) - len(rest) + 1
         elif not rest.startswith(")"):
-            raise UntranslatableError(f"not an intrinsic function: {text}")
+            raise UntranslatableError(f"invalid intrinsic function: {text}")
     at = len(text) - len(text[at:].lstrip()) + 1
     return _call(function, arguments), at
 
@@ -206,7 +206,7 @@ def _call(function: str, arguments: list[Any]) -> Any:
         return [_unescape(item) if isinstance(item, str) else item for item in arguments]
     if function == "States.Format" and arguments and isinstance(arguments[0], str):
         return _format(arguments[0], arguments[1:])
-    raise UntranslatableError(f"{function} is worked out when it runs, and a pipeline file has no word for it")
+    raise UntranslatableError(f"{function} is evaluated at run time and is not supported in a pipeline file")
 
 
 def _unescape(text: str) -> str:
@@ -231,16 +231,20 @@ def _format(template: str, arguments: list[Any]) -> Joined:
 
 
 class Writer:
-    """Writes values as texts of a pipeline file, and remembers which params they need."""
+    """Writes values as text of a pipeline file.
+
+    Attributes:
+        params: the params that the texts use, with their names in the execution's input.
+    """
 
     def __init__(self) -> None:
         self.params: dict[str, str] = {}
 
     def text(self, value: Any, what: str) -> str:
-        """A text in which Airflow fills in what a run knows.
+        """Write a value as text; values that are only known at run time become Airflow templates.
 
         Raises:
-            UntranslatableError: what the value is, and why it is not known.
+            UntranslatableError: if Airflow does not know the value.
         """
         if isinstance(value, str):
             return literal(value)
@@ -253,17 +257,19 @@ class Writer:
         if isinstance(value, Template):
             return f"{{{{ {value.expression} }}}}"
         if isinstance(value, ClusterId):
-            raise UntranslatableError(f"{what}: a cluster's id is known to the jobs as EMR_CLUSTER_ID, not as text")
+            raise UntranslatableError(
+                f"{what}: a cluster id cannot be inserted into text; jobs find it in EMR_CLUSTER_ID"
+            )
         if isinstance(value, Result | Cluster):
             name = value.state if isinstance(value, Result) else value.name
             raise UntranslatableError(
-                f"{what}: it comes out of the result of {name}; jobs hand data on through S3, by names that both know"
+                f"{what}: the result of {name} is not available to other jobs; pass data between jobs through S3"
             )
         raise UntranslatableError(f"{what}: expected text, not {json.dumps(value, default=str)[:60]}")
 
     def _param(self, value: Given, what: str) -> str:
         if not value.path:
-            raise UntranslatableError(f"{what}: the whole input, which is no text")
+            raise UntranslatableError(f"{what}: the whole input cannot be inserted into text")
         first, *rest = value.path
         name = re.sub(r"\W", "_", str(first))
         if not name.isidentifier() or name == "rerun":
@@ -274,13 +280,13 @@ class Writer:
 
 
 def constant(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
-    """A value that has to be known before the run.
+    """Check that a value is a constant of a type.
 
     Raises:
-        UntranslatableError: it is not, or it is of another kind.
+        UntranslatableError: if it is not.
     """
     if isinstance(value, Given | Result | Cluster | ClusterId | Template | Joined | Overlay):
-        raise UntranslatableError(f"{what}: known only when it runs, and here it has to be written down")
+        raise UntranslatableError(f"{what} is only known at run time, but must be constant")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise UntranslatableError(f"{what}: not what is expected here: {json.dumps(value, default=str)[:60]}")
+        raise UntranslatableError(f"{what} has an unexpected value: {json.dumps(value, default=str)[:60]}")
     return value

@@ -1,4 +1,4 @@
-"""Sundial's process definitions as pipelines: `translate` reads what a Sundial file holds."""
+"""Import Sundial process definitions."""
 
 from __future__ import annotations
 

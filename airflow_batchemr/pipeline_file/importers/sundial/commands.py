@@ -1,4 +1,4 @@
-"""Sundial's containers and scripts as jobs: AWS Batch, the retired ECS form, and bash on Sundial's own machine."""
+"""Translate Sundial's container and script tasks: AWS Batch, ECS, and bash on the Sundial server."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.importers.translation import ImportPosition
 
 BASH_OPERATOR = "airflow.providers.standard.operators.bash.BashOperator"
-#: ECS: units of `cpu` in one vCPU.
+#: ECS CPU units per vCPU.
 _CPU_UNITS = 1024
-#: AWS Batch: the shortest timeout of an attempt, in seconds.
+#: Minimum timeout of an attempt in seconds (AWS Batch, JobTimeout).
 _MIN_TIMEOUT = 60
-_WORDS = {"cpu": "vcpus", "memory": "memory"}
-#: What Sundial told scripts about themselves.
+_KEYS = {"cpu": "vcpus", "memory": "memory"}
+#: Environment variable that Sundial sets for scripts.
 _PREVIOUS_ATTEMPTS = "SUNDIAL_TASK_PREVIOUS_ATTEMPTS"
 
 
 def batch(command: BatchImageCommand, task: Task, place: ImportPosition) -> dict[str, Any]:
-    """The words of a job for a container on AWS Batch."""
+    """Translate a container on AWS Batch."""
     block: dict[str, Any] = {"image": f"{literal(command.image)}:{literal(command.tag)}"}
     if command.job_queue:
         block["queue"] = literal(command.job_queue)
@@ -45,56 +45,56 @@ def batch(command: BatchImageCommand, task: Task, place: ImportPosition) -> dict
 
 
 def docker(command: DockerImageCommand, task: Task, place: ImportPosition) -> dict[str, Any]:
-    """The words of a job for a container on ECS, which becomes one on AWS Batch."""
+    """Translate a container on ECS to one on AWS Batch."""
     block: dict[str, Any] = {"image": f"{literal(command.image)}:{literal(command.tag)}"}
     block |= _command(command.command)
-    place.at("batch").note("ran on Amazon ECS (docker_image_command); now it is a job on AWS Batch")
+    place.at("batch").note("ran on Amazon ECS (docker_image_command) and now runs on AWS Batch")
     if command.cpu is not None:
         block["vcpus"] = max(1, math.ceil(command.cpu / _CPU_UNITS))
         if command.cpu % _CPU_UNITS:
             place.at("batch", "vcpus", source=["cpu"]).note(
-                f"{command.cpu} cpu units were {command.cpu / _CPU_UNITS:.3g} vCPU; AWS Batch on EC2 takes whole ones "
-                "(with `platform: fargate` 0.25 and 0.5 as well)"
+                f"{command.cpu} CPU units are {command.cpu / _CPU_UNITS:.3g} vCPUs, rounded up: AWS Batch on EC2 "
+                "requires whole vCPUs (`platform: fargate` also supports 0.25 and 0.5)"
             )
     if command.memory is not None:
         block["memory"] = size(command.memory)
-    for word, given in (("cpu", command.cpu), ("memory", command.memory)):
-        if given is None:
-            place.at("batch").note(f"{word} was left to ECS: set `{_WORDS[word]}`, or the package's default is taken")
+    for field, value in (("cpu", command.cpu), ("memory", command.memory)):
+        if value is None:
+            place.at("batch").note(f"{field} was not set: set `{_KEYS[field]}` to override the default")
     if command.taskRoleArn:
         block["job_role"] = literal(command.taskRoleArn)
     if command.environment_variables:
         block["env"] = environment(command.environment_variables)
     if command.log_paths:
         place.at("batch", source=["log_paths"]).note(
-            f"Sundial also collected the log files {', '.join(command.log_paths)}; AWS Batch keeps what the program "
-            "writes to stdout and stderr: let it write there"
+            f"Sundial also collected the log files {', '.join(command.log_paths)}; AWS Batch only collects stdout and "
+            "stderr: have the program write its logs there"
         )
     return _limited(block, task, place)
 
 
-#: Around a script that has to say that it succeeded. Its output is shown as it comes; its own exit code counts first.
-_EXPLICIT = r"""said=$(mktemp)
-trap 'rm -f "$said"' EXIT
+#: Wraps a script that must print its success. Output is streamed; a nonzero exit code takes precedence.
+_EXPLICIT = r"""output=$(mktemp)
+trap 'rm -f "$output"' EXIT
 (
 SCRIPT
-) | tee "$said"
-ended=${PIPESTATUS[0]}
-[ "$ended" -eq 0 ] || exit "$ended"
-[ "$(grep '^\*\*status=' "$said" | tail -n 1)" = '**status=success' ] ||
-  { echo 'the script ended with 0 and did not say **status=success' >&2; exit 1; }"""
+) | tee "$output"
+exit_code=${PIPESTATUS[0]}
+[ "$exit_code" -eq 0 ] || exit "$exit_code"
+[ "$(grep '^\*\*status=' "$output" | tail -n 1)" = '**status=success' ] ||
+  { echo 'the script exited with 0 but did not print **status=success' >&2; exit 1; }"""
 
 
 def shell(command: ShellScriptCommand, task: Task, place: ImportPosition) -> dict[str, Any]:
-    """The words of a job for a script that ran beside Sundial: a BashOperator, which runs beside Airflow."""
+    """Translate a script on the Sundial server to a BashOperator."""
     script = command.script.rstrip("\n")
     if task.require_explicit_success:
         script = _EXPLICIT.replace("SCRIPT", script, 1)
         place.at("operator", source=["require_explicit_success"]).note(
-            "Sundial looked for the line **status=success in the script's output: the lines around the script do so now"
+            "Sundial searched the script's output for the line **status=success; the lines around the script do this"
         )
     script = literal(script)
-    # BashOperator takes a command that ends so for the name of a template's file.
+    # BashOperator would read a command with this ending as the name of a template file.
     if script.endswith((".sh", ".bash")):
         script += "\n"
     arguments: dict[str, Any] = {"bash_command": script}
@@ -106,9 +106,9 @@ def shell(command: ShellScriptCommand, task: Task, place: ImportPosition) -> dic
     arguments["append_env"] = True
     arguments["skip_on_exit_code"] = []
     place.at("operator").note(
-        "the script ran on Sundial's own machine; now it runs on an Airflow worker, which needs what it calls. It has "
-        "no marker: a cleared run runs it again. To have one, run it on AWS Batch: "
-        "`batch: {image: …, command: [bash, -c, …]}`"
+        "the script ran on the Sundial server and now runs on an Airflow worker, which must provide the programs that "
+        "it calls. It has no success marker, so that clearing the run runs it again; to change that, run it on AWS "
+        "Batch: `batch: {image: …, command: [bash, -c, …]}`"
     )
     if task.max_runtime_seconds is not None:
         arguments["execution_timeout"] = task.max_runtime_seconds
@@ -116,25 +116,25 @@ def shell(command: ShellScriptCommand, task: Task, place: ImportPosition) -> dic
 
 
 def environment(variables: Iterable[EnvironmentVariable]) -> dict[str, str]:
-    """Variables by name; of two with one name the later one counts, as in Sundial."""
+    """Environment variables by name; the last one wins, as in Sundial."""
     return {variable.variable_name: literal(variable.value) for variable in variables}
 
 
 def size(mebibytes: int) -> str:
-    """Memory as people write it."""
+    """Format a memory size."""
     return f"{mebibytes // 1024}GiB" if not mebibytes % 1024 else f"{mebibytes}MiB"
 
 
 def _command(command: list[str]) -> dict[str, Any]:
-    """Without a command the image's own one runs."""
-    return {"command": [literal(word) for word in command]} if command else {}
+    """The `command` key; without it, the image's own command runs."""
+    return {"command": [literal(argument) for argument in command]} if command else {}
 
 
 def _limited(block: dict[str, Any], task: Task, place: ImportPosition) -> dict[str, Any]:
-    """The block with the limit of an attempt's time.
+    """Add the time limit of an attempt.
 
-    Sundial counted from the submission on. With one attempt that is the job's deadline; with several it is AWS
-    Batch's timeout, which counts from the container's start.
+    Sundial measured it from the submission. For a single attempt that is the job's deadline. For several attempts it
+    becomes AWS Batch's timeout, which is measured from the start of the container.
     """
     limit = task.max_runtime_seconds
     if limit is None:
@@ -143,8 +143,9 @@ def _limited(block: dict[str, Any], task: Task, place: ImportPosition) -> dict[s
         return {"batch": block, "deadline": duration(limit)}
     at = place.at("batch", "timeout")
     at.note(
-        "Sundial counted an attempt's time from its submission; AWS Batch counts it from the start of the container"
+        "Sundial measured the time limit from the submission of an attempt; AWS Batch measures it from the start of "
+        "the container"
     )
     if limit < _MIN_TIMEOUT:
-        at.note(f"was {limit} seconds; AWS Batch takes no less than {_MIN_TIMEOUT}")
+        at.note(f"was {limit} seconds; the minimum of AWS Batch is {_MIN_TIMEOUT}")
     return {"batch": block | {"timeout": duration(max(limit, _MIN_TIMEOUT))}}

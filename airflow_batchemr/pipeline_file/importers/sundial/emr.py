@@ -1,4 +1,4 @@
-"""Sundial's Spark tasks: a cluster of their own or an existing one, copies before and after, one spark-submit."""
+"""Translate Sundial's Spark tasks: a new or existing cluster, one spark-submit, and copies before and after it."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.importers.translation import ImportPosition
 
 _DEPLOY_MODE = "spark.submit.deployMode"
+#: Limits of `retries` and `retry_backoff` in a pipeline file.
+MAX_RETRIES, MAX_FACTOR = 100, 10.0
 
 
 def job(command: EmrCommand, task: Task, place: ImportPosition) -> dict[str, Any]:
-    """The words of a job for a Spark task."""
-    made: dict[str, Any] = {"region": command.region}
+    """Translate a Spark task."""
+    job: dict[str, Any] = {"region": command.region}
     cluster = command.emr_cluster
     if cluster.existing_emr_cluster is not None:
-        made["emr"] = {"cluster_id": cluster.existing_emr_cluster.cluster_id}
-        made["on_failure"] = "continue"
+        job["emr"] = {"cluster_id": cluster.existing_emr_cluster.cluster_id}
+        job["on_failure"] = "continue"
     elif cluster.new_emr_cluster is not None:
-        made["emr"] = _cluster(cluster.new_emr_cluster, place.at("emr", source=["emr_cluster", "new_emr_cluster"]))
-        made["on_failure"] = "terminate_cluster"
+        job["emr"] = _cluster(cluster.new_emr_cluster, place.at("emr", source=["emr_cluster", "new_emr_cluster"]))
+        job["on_failure"] = "terminate_cluster"
     if command.load_data:
-        made["load"] = _copies(command.load_data)
-    # The step keeps its name, by which people know it on EMR's console.
-    made["steps"] = [{"name": literal(command.job_name), "spark": _spark(command, place.at("steps", 0, "spark"))}]
+        job["load"] = _copies(command.load_data)
+    # Keep the step's name, which is shown in the EMR console.
+    job["steps"] = [{"name": literal(command.job_name), "spark": _spark(command, place.at("steps", 0, "spark"))}]
     if command.save_results:
-        made["save"] = _copies(command.save_results)
+        job["save"] = _copies(command.save_results)
     if task.max_runtime_seconds is not None:
-        made["deadline"] = _deadline(task, place.at("deadline"))
-    return made
+        job["deadline"] = _deadline(task, place.at("deadline"))
+    return job
 
 
 def _spark(command: EmrCommand, place: ImportPosition) -> dict[str, Any]:
@@ -47,27 +49,27 @@ def _spark(command: EmrCommand, place: ImportPosition) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             place.at("conf", source=["spark_conf", position]).note(
-                f"{item!r} is not key=value: spark-submit would have refused it; left out", refused=True
+                f"{item!r} is not key=value, which spark-submit rejects; omitted", refused=True
             )
             continue
         conf[literal(key.strip())] = literal(value)
-    made: dict[str, Any] = {"class": literal(command.class_), "jar": literal(command.s3_jar_path)}
+    result: dict[str, Any] = {"class": literal(command.class_), "jar": literal(command.s3_jar_path)}
     if conf:
-        made["conf"] = conf
+        result["conf"] = conf
     if command.spark_packages:
-        made["packages"] = [
+        result["packages"] = [
             literal(f"{package.group_id}:{package.artifact_id}:{package.version}") for package in command.spark_packages
         ]
     if command.args:
-        made["args"] = [literal(argument) for argument in command.args]
-    # spark-submit without a word for it runs the driver on the master.
-    made["deploy_mode"] = "cluster" if conf.get(_DEPLOY_MODE) == "cluster" else "client"
+        result["args"] = [literal(argument) for argument in command.args]
+    # The default of spark-submit is client mode.
+    result["deploy_mode"] = "cluster" if conf.get(_DEPLOY_MODE) == "cluster" else "client"
     if command.s3_log_details is not None:
-        made["logs"] = {
+        result["logs"] = {
             "group": literal(command.s3_log_details.log_group_name),
             "stream": literal(command.s3_log_details.log_stream_name),
         }
-    return made
+    return result
 
 
 def _copies(copies: list[S3Copy]) -> list[dict[str, str]]:
@@ -75,62 +77,62 @@ def _copies(copies: list[S3Copy]) -> list[dict[str, str]]:
 
 
 def _cluster(cluster: NewCluster, place: ImportPosition) -> dict[str, Any]:
-    made: dict[str, Any] = {"release": cluster.release_label}
+    result: dict[str, Any] = {"release": cluster.release_label}
     if cluster.applications:
-        made["applications"] = list(cluster.applications)
-    made["log_uri"] = literal(cluster.s3_log_uri)
-    made["master"] = _group(cluster.master_instance)
+        result["applications"] = list(cluster.applications)
+    result["log_uri"] = literal(cluster.s3_log_uri)
+    result["master"] = _group(cluster.master_instance)
     if cluster.master_instance.instance_count != 1:
-        made["master"]["count"] = 1
+        result["master"]["count"] = 1
         place.at("master", "count", source=["master_instance", "instance_count"]).note(
-            f"was written as {cluster.master_instance.instance_count}, and was 1 in Sundial whatever was written"
+            f"was {cluster.master_instance.instance_count}, which Sundial ignored: it always used 1 master"
         )
-    for word, group in (("core", cluster.core_instance), ("task", cluster.task_instance)):
+    for role, group in (("core", cluster.core_instance), ("task", cluster.task_instance)):
         if group is None:
             continue
         if group.instance_count:
-            made[word] = _group(group)
+            result[role] = _group(group)
         else:
-            place.at(source=[f"{word}_instance", "instance_count"]).note(f"the {word} group had no instances: left out")
+            place.at(source=[f"{role}_instance", "instance_count"]).note(f"the {role} group had no instances; omitted")
     if cluster.ec2_subnet:
-        made["subnets"] = cluster.ec2_subnet
+        result["subnets"] = cluster.ec2_subnet
     service, instances = cluster.emr_service_role, cluster.emr_job_flow_role
-    made["service_role"] = (
+    result["service_role"] = (
         service.custom_emr_service_role.role_name
         if service.custom_emr_service_role is not None
         else service.default_emr_service_role
     )
-    made["instance_role"] = (
+    result["instance_role"] = (
         instances.custom_emr_job_flow_role.role_name
         if instances.custom_emr_job_flow_role is not None
         else instances.default_emr_job_flow_role
     )
     if not cluster.visible_to_all_users:
-        made["visible"] = False
+        result["visible"] = False
     if cluster.configurations:
-        made["configurations"] = _configurations(cluster.configurations)
+        result["configurations"] = _configurations(cluster.configurations)
     if cluster.security_configuration:
-        made["security_configuration"] = cluster.security_configuration
-    made["tags"] = {"Name": literal(cluster.name)}
+        result["security_configuration"] = cluster.security_configuration
+    result["tags"] = {"Name": literal(cluster.name)}
     place.at("tags", "Name", source=["name"]).note(
-        "was the cluster's name; a cluster is now named after its run, so that it is found again after a crash, and "
-        "keeps this name as a tag"
+        "was the cluster's name. Clusters are now named after their run, so that they are found again after a crash; "
+        "the old name is kept as a tag"
     )
-    return made
+    return result
 
 
 def _group(group: InstanceGroup) -> dict[str, Any]:
-    made: dict[str, Any] = {"type": group.emr_instance_type, "count": group.instance_count}
+    result: dict[str, Any] = {"type": group.emr_instance_type, "count": group.instance_count}
     if group.aws_market.spot is not None:
-        made["market"] = "spot"
-        made["bid"] = group.aws_market.spot.bid_price
+        result["market"] = "spot"
+        result["bid"] = group.aws_market.spot.bid_price
     if group.ebs_volume_size is not None:
-        made["ebs"] = {"size": group.ebs_volume_size, "type": "gp2"}
-    return made
+        result["ebs"] = {"size": group.ebs_volume_size, "type": "gp2"}
+    return result
 
 
 def _configurations(configurations: list[Configuration]) -> Any:
-    """The short form where it says everything, else EMR's own list."""
+    """The short form if it is sufficient, else EMR's own format."""
     names = [item.classification for item in configurations]
     if all(names) and len(set(names)) == len(names) and not any(item.configurations for item in configurations):
         return {item.classification: dict(item.properties or {}) for item in configurations}
@@ -138,26 +140,27 @@ def _configurations(configurations: list[Configuration]) -> Any:
 
 
 def _configuration(item: Configuration) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if item.classification is not None:
-        made["Classification"] = item.classification
+        result["Classification"] = item.classification
     if item.properties is not None:
-        made["Properties"] = dict(item.properties)
+        result["Properties"] = dict(item.properties)
     if item.configurations is not None:
-        made["Configurations"] = [_configuration(inner) for inner in item.configurations]
-    return made
+        result["Configurations"] = [_configuration(inner) for inner in item.configurations]
+    return result
 
 
 def _deadline(task: Task, place: ImportPosition) -> str:
-    """Sundial's limit of an attempt as the limit of the whole job: the time of all attempts and the waits between."""
+    """The limit of the whole job: the time limits of all attempts and the delays between them."""
     limit = task.max_runtime_seconds
-    assert limit is not None  # noqa: S101 - the caller has looked
+    assert limit is not None  # noqa: S101 - checked by the caller
     if task.max_attempts == 1:
         return duration(limit)
-    tries = range(task.max_attempts - 1)
-    waits = sum(task.backoff_base_seconds * max(task.backoff_exponent, 1.0) ** number for number in tries)
+    # The limits of `retries` and `retry_backoff`, without which the sum could overflow.
+    retries, factor = min(task.max_attempts - 1, MAX_RETRIES), min(max(task.backoff_exponent, 1.0), MAX_FACTOR)
+    delays = sum(task.backoff_base_seconds * factor**number for number in range(retries))
     place.note(
-        f"Sundial gave each of the {task.max_attempts} attempts {duration(limit)}; here it is the time of all of them "
-        "and of the waits between them"
+        f"Sundial limited each of the {task.max_attempts} attempts to {duration(limit)}; the deadline covers all "
+        "attempts and the delays between them"
     )
-    return duration(int(min(limit * task.max_attempts + waits, 315_360_000)))
+    return duration(int(min(limit * task.max_attempts + delays, 315_360_000)))

@@ -1,4 +1,4 @@
-"""Sundial's process definitions, with the names and defaults of its API (svc-sundial)."""
+"""Models of Sundial's process definitions, with the names and defaults of its API (svc-sundial)."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from airflow_batchemr.pipeline_file.models.base import Model, shown
 
 
 class SundialModel(Model):
-    """A JSON object of Sundial; fields that it does not know it leaves aside, as Sundial did."""
+    """A JSON object of Sundial; unknown fields are ignored, as in Sundial."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class Union(SundialModel):
-    """An object with one field, whose name says what it holds."""
+    """An object with exactly one field, whose name is the type of its value."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Union:
         known = list(type(self).model_fields)
-        given = [name for name in known if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = " and ".join(given) or " and ".join(self.model_extra or {}) or "none"
+        present = [name for name in known if getattr(self, name) is not None]
+        if len(present) != 1:
+            found = " and ".join(present) or " and ".join(self.model_extra or {}) or "none"
             raise Refusal(f"expected exactly one of {', '.join(known)}, not {found}")
         return self
 
     @property
     def kind(self) -> str:
-        """The name of the one field."""
+        """The name of the field."""
         return next(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
 def _enum_value(value: object) -> object:
-    """`EMR_DefaultRole`, or `{"value": "EMR_DefaultRole"}` as Sundial's own API writes an enum in a union."""
+    """Unwrap `{"value": "EMR_DefaultRole"}`, which Sundial's API returns for an enum in a union."""
     return value["value"] if isinstance(value, dict) and list(value) == ["value"] else value
 
 
@@ -44,13 +44,13 @@ def _market(value: object) -> object:
 
 
 def _price(value: object) -> str:
-    """A price in dollars, as text without an exponent."""
+    """Format a price in dollars, without an exponent."""
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else 0.0
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise Refusal(f"expected a price in dollars an hour like 0.07, not {shown(value)}")
+        raise Refusal(f"expected a price in dollars per hour such as 0.07, not {shown(value)}")
     return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
@@ -60,14 +60,14 @@ NotifyWhen = Literal["always", "on_failure", "on_state_change", "on_state_change
 
 
 class EnvironmentVariable(SundialModel):
-    """One variable of a task's environment."""
+    """An environment variable of a task."""
 
     variable_name: Text
     value: str
 
 
 class CronSchedule(SundialModel):
-    """Five fields of a Quartz expression; the seconds are 0."""
+    """The fields of a Quartz expression, without seconds."""
 
     day_of_week: str
     month: str
@@ -77,7 +77,7 @@ class CronSchedule(SundialModel):
 
 
 class ContinuousSchedule(SundialModel):
-    """Run after run, with a pause between."""
+    """Continuous runs, with a pause between them."""
 
     buffer_seconds: Annotated[int, Field(ge=0)] | None = None
 
@@ -90,7 +90,7 @@ class Schedule(Union):
 
 
 class Email(SundialModel):
-    """A receiver of mails; also an entry of the older `subscriptions`."""
+    """An email recipient; also an entry of the older `subscriptions`."""
 
     name: str
     email: Text
@@ -98,7 +98,7 @@ class Email(SundialModel):
 
 
 class Pagerduty(SundialModel):
-    """A PagerDuty service, told when so many runs in a row have failed."""
+    """A PagerDuty service, notified after a number of consecutive failures."""
 
     service_key: Text
     num_consecutive_failures: Annotated[int, Field(ge=1)] = 1
@@ -106,67 +106,67 @@ class Pagerduty(SundialModel):
 
 
 class Notification(Union):
-    """Who is told about a process."""
+    """A recipient of notifications."""
 
     email: Email | None = None
     pagerduty: Pagerduty | None = None
 
 
 class Dependency(SundialModel):
-    """A task that comes before."""
+    """An upstream task."""
 
     task_definition_name: Text
     success_required: bool = True
 
 
 class BatchImageCommand(SundialModel):
-    """A container on AWS Batch; the memory is in MiB."""
+    """A container on AWS Batch; memory is in MiB."""
 
     image: Text
     tag: Text = "latest"
     command: list[str]
     memory: Annotated[int, Field(ge=1)]
-    vCpus: Annotated[int, Field(ge=1)]  # noqa: N815 - Sundial's word
+    vCpus: Annotated[int, Field(ge=1)]  # noqa: N815 - Sundial's name
     job_role_arn: Text | None = None
     environment_variables: list[EnvironmentVariable] = Field([])
     job_queue: Text | None = None
 
 
 class DockerImageCommand(SundialModel):
-    """A container on ECS, the form before AWS Batch; 1,024 units of `cpu` are one vCPU."""
+    """A container on ECS, used before AWS Batch; 1,024 units of `cpu` are one vCPU."""
 
     image: Text
     tag: Text = "latest"
     command: list[str]
     memory: Annotated[int, Field(ge=1)] | None = None
     cpu: Annotated[int, Field(ge=1)] | None = None
-    taskRoleArn: Text | None = None  # noqa: N815 - Sundial's word
+    taskRoleArn: Text | None = None  # noqa: N815 - Sundial's name
     log_paths: list[str] = Field([])
     environment_variables: list[EnvironmentVariable] = Field([])
 
 
 class ShellScriptCommand(SundialModel):
-    """A bash script on the machine where Sundial ran."""
+    """A bash script on the Sundial server."""
 
     script: Text
     environment_variables: list[EnvironmentVariable] | None = None
 
 
 class Spot(SundialModel):
-    """Spot instances, with a bid in dollars an hour."""
+    """Spot instances, with a bid in dollars per hour."""
 
     bid_price: Annotated[str, BeforeValidator(_price)]
 
 
 class Market(Union):
-    """Where a group's instances are bought."""
+    """The purchasing option of an instance group."""
 
     on_demand: Annotated[Literal["on_demand"], BeforeValidator(_enum_value)] | None = None
     spot: Spot | None = None
 
 
 class InstanceGroup(SundialModel):
-    """One instance group of a new cluster; the EBS volume is in GB."""
+    """An instance group of a new cluster; the EBS volume size is in GB."""
 
     emr_instance_type: Text
     instance_count: Annotated[int, Field(ge=0)]
@@ -175,27 +175,27 @@ class InstanceGroup(SundialModel):
 
 
 class Role(SundialModel):
-    """The name of an IAM role, or of an instance profile."""
+    """The name of an IAM role or instance profile."""
 
     role_name: Text
 
 
 class ServiceRole(Union):
-    """The role of EMR itself."""
+    """The service role of EMR."""
 
     default_emr_service_role: EnumText | None = None
     custom_emr_service_role: Role | None = None
 
 
 class JobFlowRole(Union):
-    """The instance profile of the cluster's machines."""
+    """The instance profile of the cluster's instances."""
 
     default_emr_job_flow_role: EnumText | None = None
     custom_emr_job_flow_role: Role | None = None
 
 
 class Configuration(SundialModel):
-    """A classification of EMR's configuration."""
+    """An EMR configuration classification."""
 
     classification: str | None = None
     configurations: list[Configuration] | None = None
@@ -203,7 +203,7 @@ class Configuration(SundialModel):
 
 
 class NewCluster(SundialModel):
-    """A cluster that lives as long as the task."""
+    """A cluster that is created for the task."""
 
     name: Text
     release_label: Annotated[EnumText, Field(min_length=1)] = "emr-5.10.0"
@@ -221,7 +221,7 @@ class NewCluster(SundialModel):
 
 
 class ExistingCluster(SundialModel):
-    """A cluster that is there."""
+    """A running cluster."""
 
     cluster_id: Text
 
@@ -242,14 +242,14 @@ class Package(SundialModel):
 
 
 class LogDetails(SundialModel):
-    """Where in CloudWatch Logs the Spark program itself writes."""
+    """The log stream in CloudWatch Logs that the Spark program writes to."""
 
     log_group_name: Text
     log_stream_name: Text
 
 
 class S3Copy(SundialModel):
-    """One s3-dist-cp."""
+    """A copy by s3-dist-cp."""
 
     source: Text
     destination: Text
@@ -281,7 +281,7 @@ class Executable(Union):
 
 
 class Task(SundialModel):
-    """One task of a process."""
+    """A task of a process."""
 
     task_definition_name: Text
     dependencies: list[Dependency] = Field([])
@@ -294,7 +294,7 @@ class Task(SundialModel):
 
 
 class Process(SundialModel):
-    """A process definition: tasks that run as one, on one schedule."""
+    """A process definition: tasks with a common schedule."""
 
     process_definition_name: Text
     process_description: str | None = None
@@ -307,11 +307,14 @@ class Process(SundialModel):
 
 
 def unknown_fields(model: Any, path: tuple[str | int, ...] = ()) -> list[tuple[tuple[str | int, ...], list[str]]]:
-    """Places of fields that Sundial does not know, with the names that it knows there.
+    """Find fields that Sundial does not have.
 
     Args:
-        model: a model, or what stands in one.
-        path: where it stands.
+        model: a model, or a value of one.
+        path: its path.
+
+    Returns:
+        the path of each unknown field, and the known fields of its object.
     """
     found: list[tuple[tuple[str | int, ...], list[str]]] = []
     if isinstance(model, list):

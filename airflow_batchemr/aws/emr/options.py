@@ -1,0 +1,79 @@
+"""The options of EMR work: a new cluster, its steps, and where a job run goes."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.options import validated
+from airflow_batchemr.engine.job_identity import tag_value
+from airflow_batchemr.pipeline_file.errors import Refusal
+from airflow_batchemr.pipeline_file.models import Emr, Spark, Step
+from airflow_batchemr.pipeline_file.models.command import split_command
+from airflow_batchemr.pipeline_file.models.job import On, as_on
+from airflow_batchemr.pipeline_file.models.spark import as_steps
+
+
+def cluster_options(cluster: Any) -> Emr:
+    """Validate the options of a new cluster, as `emr:` in a pipeline file.
+
+    Raises:
+        InvalidRequest: names every option that is wrong.
+    """
+    options = validated(Emr, cluster, "cluster")
+    if options.existing:
+        raise InvalidRequest("cluster: it names an existing cluster; describe a new one by `type` and `instances`")
+    return options
+
+
+def step_options(steps: Any) -> list[Step]:
+    """Validate a list of steps, as `steps:` in a pipeline file; text or a list of arguments is a command.
+
+    Raises:
+        InvalidRequest: names the step and the option.
+    """
+    return [validated(Step, step, f"steps[{number}]") for number, step in enumerate(_listed(steps))]
+
+
+def spark_options(spark: Any) -> Spark:
+    """Validate a spark-submit, as `spark:` in a pipeline file; raises `InvalidRequest`."""
+    return validated(Spark, spark, "spark")
+
+
+def job_run_options(on: Any) -> dict[str, Any]:
+    """Validate where a job run goes, as `on:` in a pipeline file; raises `InvalidRequest`."""
+    return validated(On, on, "on", short_form=as_on).model_dump(exclude_none=True)
+
+
+def split_commands(steps: Any) -> Any:
+    """Split the text commands of steps before templates are rendered, so that no value becomes several arguments.
+
+    Args:
+        steps: as `step_options` takes them; what is no command stays as it is.
+
+    Raises:
+        InvalidRequest: names the step whose command cannot be split.
+    """
+    if not isinstance(steps, str | list | tuple):
+        return steps
+    made = []
+    for number, step in enumerate(_listed(steps)):
+        if isinstance(step, dict) and isinstance(step.get("command"), str):
+            try:
+                step = {**step, "command": split_command(step["command"])}  # noqa: PLW2901
+            except Refusal as refusal:
+                raise InvalidRequest(f"steps[{number}].command: {refusal}") from None
+        made.append(step)
+    return made
+
+
+def _listed(steps: Any) -> list[Any]:
+    try:
+        return cast("list[Any]", as_steps(list(steps) if isinstance(steps, tuple) else steps))
+    except Refusal as refusal:
+        raise InvalidRequest(f"steps: {refusal}") from None
+
+
+def owner_tag(owner: str) -> dict[str, str]:
+    """The tag that names a cluster's owner, for `batchemr clusters` and for cost reports: the owner of the task."""
+    return {"batchemr:owner": tag_value(owner)}

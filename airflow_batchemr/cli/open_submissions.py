@@ -1,0 +1,69 @@
+"""What `batchemr orphans` knows about open submissions: the ledger's records, and what AWS shows of them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from airflow_batchemr.engine.unrecorded import look, read_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_batchemr.engine.unrecorded import JobRecords, RemoteWorkReader, Sighting
+    from airflow_batchemr.ledger import Ledger, LedgerState, Submission
+
+#: Runs of each pipeline in which submissions without a recorded result are looked for, the newest. AWS forgets Batch
+#: jobs after about a week.
+RECENT_RUNS = 10
+_THREADS = 8
+
+
+def run_is_busy(ledger: Ledger, reader: RemoteWorkReader, dag_id: str, run_key: str, cluster: str) -> bool:
+    """Whether something of a run may be running on AWS, apart from a cluster and from other clusters for several jobs.
+
+    Args:
+        ledger: of the state URI.
+        reader: AWS.
+        dag_id: the pipeline.
+        run_key: the run.
+        cluster: id of the cluster.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    records = [read_job(ledger, dag_id, run_key, job) for job in ledger.jobs(dag_id, run_key)]
+    open_ = [one for sightings in look(reader, records) for one in sightings.values() if not one.ended]
+    return any(not _is_cluster(one.submission, cluster) for one in open_)
+
+
+def _is_cluster(submission: Submission, cluster: str) -> bool:
+    intent, handle = submission.intent, submission.handle
+    if intent is None or intent.kind != "emr":
+        return False
+    return "used_by" in intent.details or (handle is not None and handle.cluster_id == cluster)
+
+
+def ended_unrecorded(ledger: Ledger, reader: RemoteWorkReader) -> Iterator[tuple[JobRecords, Sighting]]:
+    """The submissions of recent runs that have ended on AWS and whose result is not recorded.
+
+    One LIST per pipeline and run, and for each job one LIST and what `JobLedger.read` needs.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    runs = [(dag_id, key) for dag_id in ledger.pipelines() for key in ledger.runs(dag_id)[-RECENT_RUNS:]]
+
+    def unfinished(run: tuple[str, str]) -> list[JobRecords]:
+        return [read_job(ledger, *run, job) for job in ledger.jobs(*run) if _open(ledger.job(*run, job).read())]
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        records = [one for found in threads.map(unfinished, runs) for one in found]
+    for job, sightings in zip(records, look(reader, records), strict=True):
+        for sighting in sightings.values():
+            if sighting.ended:
+                yield job, sighting
+
+
+def _open(state: LedgerState) -> bool:
+    return any(one.open for one in state.submissions)

@@ -1,0 +1,142 @@
+"""Submissions that the ledger has as open, as AWS shows them now. Nothing is written, neither to AWS nor to the ledger.
+
+Airflow can fail a task whose work succeeds, for example when a worker is lost. Until the next try, nobody records how
+that work ended.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_batchemr.core.errors import AwsError, NotAllowed
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.ledger import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_batchemr.engine.backend import RemoteWork, Status
+    from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
+
+#: Submissions that AWS is asked about at the same time.
+_THREADS = 8
+
+
+class RemoteWorkReader(Protocol):
+    """Remote work of many jobs, for reading."""
+
+    def prefetch(self, submissions: Sequence[Submission]) -> None:
+        """Describe in as few calls as possible what `observe` will ask for. Raises `AwsError`."""
+
+    def of(self, ledger: JobLedger, identity: JobIdentity) -> RemoteWork:
+        """The remote work of one job; makes no call."""
+
+
+@dataclass(frozen=True)
+class JobRecords:
+    """The ledger of one job of one run, as read."""
+
+    ledger: JobLedger
+    identity: JobIdentity
+    state: LedgerState
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """An open submission as AWS shows it."""
+
+    submission: Submission
+    """With the result that the next try would record, where it has ended."""
+    status: Status | None = None
+    """None where AWS was not asked, or did not answer."""
+    aws_state: str = ""
+    """AWS's own state, such as RUNNABLE."""
+    error: str = ""
+    """Why AWS did not answer."""
+    documents: Mapping[str, bytes] = field(default_factory=dict)
+    """What the next try would write beside the result."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended on AWS and nobody has recorded the result."""
+        return self.submission.result is not None
+
+
+def read_job(ledger: Ledger, dag_id: str, run_key: str, job: str) -> JobRecords:
+    """Read all records of a job.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    found = ledger.job(dag_id, run_key, job)
+    identity = JobIdentity(ledger.uri, dag_id, run_key, job, run_id=run_key, task_id=job)
+    return JobRecords(found, identity, found.history())
+
+
+def look(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) -> list[dict[int, Sighting]]:
+    """Ask AWS about all open submissions of some jobs that have a handle.
+
+    DescribeJobs is called once per 100 Batch jobs, and once more for arrays that have ended. When AWS cannot be
+    reached, the remaining submissions of that service are not asked about.
+
+    Args:
+        reader: AWS; None: ask nothing.
+        jobs: any number of jobs.
+
+    Returns:
+        For each job, its open submissions by number.
+    """
+    found: list[dict[int, Sighting]] = [
+        {one.number: Sighting(one) for one in job.state.submissions if one.open} for job in jobs
+    ]
+    wanted = [
+        (place, sighting.submission)
+        for place, sightings in enumerate(found)
+        for sighting in sightings.values()
+        if sighting.submission.handle is not None and sighting.submission.intent is not None
+    ]
+    if reader is None or not wanted:
+        return found
+    unreachable: dict[str, str] = {}
+    try:
+        reader.prefetch([submission for _, submission in wanted])
+    except AwsError as error:
+        unreachable["batch"] = str(error)
+
+    def ask(place: int, submission: Submission) -> Sighting:
+        kind = submission.intent.kind if submission.intent is not None else ""
+        if kind in unreachable:
+            return Sighting(submission, error=unreachable[kind])
+        sighting, final = _look(reader.of(jobs[place].ledger, jobs[place].identity), submission)
+        if final:
+            unreachable[kind] = sighting.error
+        return sighting
+
+    with ThreadPoolExecutor(min(_THREADS, len(wanted))) as threads:
+        for (place, submission), sighting in zip(wanted, threads.map(ask, *zip(*wanted, strict=True)), strict=True):
+            found[place][submission.number] = sighting
+    return found
+
+
+def _look(remote: RemoteWork, submission: Submission) -> tuple[Sighting, bool]:
+    """The sighting, and whether the error it names would meet other submissions of the kind as well."""
+    try:
+        observation = remote.observe(submission)
+        ending = remote.result(submission, observation) if observation.status == "ended" else None
+    except (AwsError, LedgerError) as error:
+        return Sighting(submission, error=str(error)), isinstance(error, AwsError) and (
+            error.transient or isinstance(error, NotAllowed)
+        )
+    if ending is None:
+        status: Status = "not_visible" if observation.status == "not_visible" else "running"
+        return Sighting(submission, status, observation.state), False
+    ended = replace(submission, result=ending.result)
+    return Sighting(ended, "ended", observation.state, documents=ending.documents), False
+
+
+def merge(state: LedgerState, sightings: Mapping[int, Sighting]) -> LedgerState:
+    """The ledger as it would be if everything that has ended were recorded."""
+    submissions = [sightings[one.number].submission if one.number in sightings else one for one in state.submissions]
+    return replace(state, submissions=submissions)

@@ -1,0 +1,85 @@
+"""A ledger that is read from S3, while everything written to it stays in memory."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.ledger.store import Fetched, Listing, Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class ForecastLedger(Ledger):
+    """See the module.
+
+    Args:
+        client: S3; None: the ledger is empty.
+        uri: the state URI.
+    """
+
+    def __init__(self, client: S3Client | None, uri: str | None) -> None:
+        super().__init__(client, uri)  # type: ignore[arg-type]
+        self._store = OverlayStore(client, uri)
+
+
+class OverlayStore(Store):
+    """Objects of S3, hidden by those that have been written or deleted here.
+
+    Args:
+        client: S3; None: there are no objects.
+        uri: as for `Store`.
+    """
+
+    def __init__(self, client: S3Client | None, uri: str | None) -> None:
+        super().__init__(client, uri)  # type: ignore[arg-type]
+        self._empty = client is None
+        self._written: dict[str, Fetched | None] = {}  # None: deleted
+        self._now = datetime.now(timezone.utc)
+
+    def create(self, key: str, body: bytes) -> bool:
+        """As `Store.create`, in memory."""
+        if self.get(key) is not None:
+            return False
+        self._write(key, body)
+        return True
+
+    def replace(self, key: str, body: bytes, etag: str) -> bool:
+        """As `Store.replace`, in memory."""
+        current = self.get(key)
+        if current is None or current.etag != etag:
+            return False
+        self._write(key, body)
+        return True
+
+    def _write(self, key: str, body: bytes) -> None:
+        self._written[key] = Fetched(body, uuid4().hex, self._now)
+
+    def get(self, key: str) -> Fetched | None:
+        """As `Store.get`."""
+        if key in self._written:
+            return self._written[key]
+        return None if self._empty else super().get(key)
+
+    def delete(self, key: str, etag: str) -> None:
+        """As `Store.delete`, in memory."""
+        current = self.get(key)
+        if current is not None and current.etag == etag:
+            self._written[key] = None
+
+    def list(self, folder: str, *, delimiter: bool = False) -> Listing:
+        """As `Store.list`; folders are those of S3."""
+        if self._empty:
+            listing = Listing({}, [], datetime.now(timezone.utc))
+        else:
+            listing = super().list(folder, delimiter=delimiter)
+            self._now = listing.now
+        here: dict[str, Any] = {
+            key.removeprefix(folder): fetched for key, fetched in self._written.items() if key.startswith(folder)
+        }
+        kept = {key: modified for key, modified in listing.modified.items() if key not in here}
+        added = {key: fetched.last_modified for key, fetched in here.items() if fetched is not None}
+        return Listing(kept | added, listing.folders, listing.now)

@@ -1,0 +1,160 @@
+"""From the arguments of an operator to the backend that it gives to the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.batch.options import array_options, batch_options
+from airflow_batchemr.aws.emr.job_steps import job_steps
+from airflow_batchemr.aws.emr.options import cluster_options, job_run_options, owner_tag, spark_options, step_options
+from airflow_batchemr.dags import tasks
+from airflow_batchemr.forecast.backends import (
+    ForecastBatch,
+    ForecastExistingCluster,
+    ForecastJobRun,
+    ForecastOwnCluster,
+    ForecastSharedCluster,
+)
+from airflow_batchemr.pipeline_file.models import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.job_steps import JobSteps
+    from airflow_batchemr.engine.backend import Backend
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.ledger import JobLedger
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What a backend is made of.
+
+    Attributes:
+        kwargs: arguments of the operator with templates rendered.
+        clients: AWS.
+        ledger: of the job.
+        identity: of the job.
+        rerun_token: for claims.
+        folder: where relative paths start.
+        owner: of the task, in Airflow.
+        online: whether AWS may be asked.
+    """
+
+    kwargs: Mapping[str, Any]
+    clients: Clients
+    ledger: JobLedger
+    identity: JobIdentity
+    rerun_token: str | None
+    folder: Path
+    owner: str
+    online: bool
+
+    def steps(self) -> JobSteps:
+        """The steps of a job."""
+        return job_steps(
+            step_options(self.kwargs["steps"]),
+            clients=self.clients if self.online else None,
+            identity=self.identity,
+            folder=self.folder,
+            on_failure=self.kwargs.get("on_failure"),
+            env=self.kwargs.get("env"),
+        )
+
+
+def _batch(given: Arguments) -> ForecastBatch:
+    kwargs = given.kwargs
+    backend = ForecastBatch.of(
+        batch_options({name: kwargs[name] for name in Batch.model_fields if name in kwargs}),
+        array_options(kwargs.get("array")),
+        clients=given.clients,
+        ledger=given.ledger,
+        identity=given.identity,
+        rerun_token=given.rerun_token,
+        index_of=kwargs.get("index_of"),
+        cluster=kwargs.get("cluster"),
+        explicit_success=kwargs.get("explicit_success", False),
+    )
+    backend.online = given.online
+    return backend
+
+
+def _own_cluster(given: Arguments) -> ForecastOwnCluster:
+    backend = ForecastOwnCluster.of(
+        cluster_options(given.kwargs["cluster"]),
+        given.steps(),
+        tags=owner_tag(given.owner),
+        resume=given.kwargs.get("resume_steps", True),
+        clients=given.clients,
+        ledger=given.ledger,
+        identity=given.identity,
+    )
+    backend.online = given.online
+    return backend
+
+
+def _existing_cluster(given: Arguments) -> ForecastExistingCluster:
+    kwargs = given.kwargs
+    backend = ForecastExistingCluster.of(
+        given.steps(),
+        cluster=kwargs.get("cluster"),
+        cluster_id=kwargs.get("cluster_id"),
+        cluster_name=kwargs.get("cluster_name"),
+        resume=kwargs.get("resume_steps", True),
+        clients=given.clients,
+        ledger=given.ledger,
+        identity=given.identity,
+    )
+    backend.online = given.online
+    return backend
+
+
+def _shared_cluster(given: Arguments) -> ForecastSharedCluster:
+    kwargs = given.kwargs
+    needs = dict(kwargs.get("needs") or {})
+    if not given.online:  # as for the steps: their files may be in S3
+        needs.pop("python_env", None)
+    backend = ForecastSharedCluster.of(
+        cluster_options(kwargs["cluster"]),
+        needs,
+        tags=owner_tag(given.owner),
+        folder=given.folder,
+        used_by=kwargs.get("used_by", ()),
+        clients=given.clients,
+        ledger=given.ledger,
+        identity=given.identity,
+    )
+    backend.online = given.online
+    return backend
+
+
+def _job_run(given: Arguments) -> ForecastJobRun:
+    kwargs = given.kwargs
+    backend = ForecastJobRun.of(
+        job_run_options(kwargs["on"]),
+        spark_options(kwargs["spark"]),
+        env=kwargs.get("env"),
+        deadline=kwargs.get("deadline"),
+        clients=given.clients,
+        identity=given.identity,
+    )
+    backend.online = given.online
+    return backend
+
+
+#: By the dotted path of the operator's class.
+OPERATORS: dict[str, Callable[[Arguments], Backend]] = {
+    tasks.BATCH_ARRAY: _batch,
+    tasks.EPHEMERAL_EMR: _own_cluster,
+    tasks.EMR_STEPS: _existing_cluster,
+    tasks.CREATE_CLUSTER: _shared_cluster,
+    tasks.EMR_JOB_RUN: _job_run,
+}
+
+
+def needs_data(kwargs: Mapping[str, Any]) -> bool:
+    """Whether the size of a job's array comes from data."""
+    return "size" not in array_options(kwargs.get("array"))

@@ -1,0 +1,219 @@
+"""What one task of a run would do now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.batch.options import array_options
+from airflow_batchemr.aws.emr.shared_cluster import all_succeeded
+from airflow_batchemr.aws.remote_work import AnyRemoteWork
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.retries import PLATFORM_RETRIES
+from airflow_batchemr.dags import tasks
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.reruns import succeeded, token_for_claims
+from airflow_batchemr.forecast.backends import ForecastBatch
+from airflow_batchemr.forecast.clients import offline, reading
+from airflow_batchemr.forecast.engine import forecast
+from airflow_batchemr.forecast.ledger import ForecastLedger
+from airflow_batchemr.forecast.operators import OPERATORS, Arguments, needs_data
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.dags.plan import DagPlan, TaskPlan
+    from airflow_batchemr.engine.backend import Backend
+    from airflow_batchemr.engine.outcome import Outcome
+    from airflow_batchemr.forecast.engine import Claim
+    from airflow_batchemr.ledger import Marker, Submission
+
+#: State URI in the names and requests of a forecast without a ledger.
+NO_STATE = "s3://the/ledger"
+
+
+@dataclass
+class TaskForecast:
+    """What one task would do.
+
+    Attributes:
+        task_id: the task.
+        does: `skip`, `run`, `resume`, `wait`, `fail`, `refused`, `cluster`, `no cluster`, `terminate` or `operator`.
+        indices: indices or numbers of steps that would run, as ranges.
+        of: how many the job has.
+        bytes: bytes of its input, where the size of the array comes from data.
+        note: why, or what is not known before the run.
+        requests: `{call, request}` in the order of the calls, some with a `note`.
+    """
+
+    task_id: str
+    does: str
+    indices: str = ""
+    of: int | None = None
+    bytes: int | None = None
+    note: str = ""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Forecaster:
+    """Forecasts the tasks of one run of a Dag, each as if it started now.
+
+    Args:
+        plan: the Dag.
+        run_key: of the run.
+        run_id: Airflow's.
+        state: the state URI; None: there is no ledger, AWS is not called, and everything runs.
+        clients: AWS; only reading calls are made. None where `state` is None.
+        folder: where relative paths start: the folder of the pipeline file.
+
+    Raises:
+        LedgerError: the state URI is invalid.
+    """
+
+    def __init__(
+        self, plan: DagPlan, run_key: str, run_id: str, *, state: str | None, clients: Clients | None, folder: Path
+    ) -> None:
+        self._plan = plan
+        self._run_key = run_key
+        self._run_id = run_id
+        self._online = state is not None and clients is not None
+        self._clients = reading(clients) if clients is not None and self._online else offline()
+        self._uri = state or NO_STATE
+        self._folder = folder
+        self._state = self._new_ledger().uri
+
+    def _new_ledger(self) -> ForecastLedger:
+        """A ledger for one task: what another one would write is not there yet."""
+        return ForecastLedger(self._clients.s3 if self._online else None, self._uri)
+
+    def task(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> TaskForecast:
+        """Forecast a task.
+
+        Args:
+            task: of the plan.
+            kwargs: its arguments with templates rendered.
+
+        Raises:
+            AwsError: the task would be refused, or AWS cannot be reached.
+            LedgerError: the ledger cannot be read.
+        """
+        if task.operator == tasks.TERMINATE_CLUSTER:
+            return TaskForecast(task.task_id, "terminate", note=f"terminates {kwargs['cluster']}, if it was started")
+        if task.operator not in OPERATORS:
+            name = task.operator.rpartition(".")[2]
+            return TaskForecast(task.task_id, "operator", note=f"{name} runs each time")
+        ledger = self._new_ledger()
+        identity = self._identity(task, kwargs)
+        job = ledger.job(identity.dag_id, identity.run_key, identity.job)
+        state = job.read()
+        skip = bool(kwargs.get("skip_if_succeeded", True))
+        if not skip and state.marker is not None and state.marker.rerun_token == identity.token:
+            # It has succeeded in this very run: only a clear runs it again, and a clear raises max_tries
+            identity = replace(identity, try_number=2, max_tries=identity.max_tries + 1)
+        if state.marker is not None and succeeded(state, identity, skip_if_succeeded=skip, rerun_wanted=False):
+            return _skipped(task, state.marker, kwargs)
+        if task.operator == tasks.CREATE_CLUSTER and skip and not state.open_submissions:
+            used_by = kwargs.get("used_by", ())
+            if all_succeeded(ledger, identity, used_by):
+                note = f"all jobs that use it have succeeded: {', '.join(used_by)}"
+                return TaskForecast(task.task_id, "no cluster", note=note)
+        if not self._online and task.operator == tasks.BATCH_ARRAY and needs_data(kwargs):
+            return TaskForecast(task.task_id, "run", note="the number of indices comes from S3 when it runs")
+        token = token_for_claims(state, identity, skip_if_succeeded=skip, rerun_wanted=False)
+        owner = self._plan.dag_kwargs.get("owner") or "airflow"
+        arguments = Arguments(kwargs, self._clients, job, identity, token, self._folder, owner, self._online)
+        backend = OPERATORS[task.operator](arguments)
+        outcome, claims = forecast(
+            backend, AnyRemoteWork(self._clients, job, identity), job, identity, state=state, token=token
+        )
+        return _told(task, kwargs, backend, outcome, claims)
+
+    def _identity(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> JobIdentity:
+        retries = kwargs.get("retries")
+        return JobIdentity(
+            state=self._state,
+            dag_id=self._plan.dag_id,
+            run_key=self._run_key,
+            job=kwargs.get("job") or task.task_id,
+            run_id=self._run_id,
+            task_id=task.task_id,
+            max_tries=PLATFORM_RETRIES if retries is None else int(retries),
+        )
+
+
+def _skipped(task: TaskPlan, marker: Marker, kwargs: Mapping[str, Any]) -> TaskForecast:
+    note = f"succeeded at {marker.finished_at}{_other_size(marker.size, _fixed_size(task, kwargs))}"
+    return TaskForecast(task.task_id, "skip", of=marker.size, note=note)
+
+
+def _told(
+    task: TaskPlan, kwargs: Mapping[str, Any], backend: Backend, outcome: Outcome, claims: list[Claim]
+) -> TaskForecast:
+    claimed = {claim.number for claim in claims}
+    running = [one for one in outcome.state.open_submissions if one.number not in claimed]
+    units, done = backend.units(outcome.state), backend.done(outcome.state)
+    starts = IndexSet.union(claim.indices for claim in claims)
+    left = units - done - IndexSet.union(one.indices for one in running) - outcome.failed
+    told = TaskForecast(task.task_id, _does(task, outcome, claims, done), of=len(units))
+    notes = [_running(task, running, outcome)] if running else []
+    if claims:
+        told.indices = (left | starts).text()
+        told.requests = [call for claim in claims for call in claim.calls]
+        if done:
+            what = "indices" if task.operator == tasks.BATCH_ARRAY else "steps"
+            notes.append(f"{len(done):,} of {len(units):,} {what} are done")
+        if rest := left - starts:
+            told.requests[-1]["note"] = f"{len(rest)} more follow, each when the steps before it have completed"
+    elif outcome.action == "succeed" and not running:
+        notes.append("all of it is done; only the marker is missing" if units else "there is no data: nothing runs")
+    notes += [failure.reason for failure in outcome.failures[:1]]
+    if outcome.blocked is not None:
+        notes.append(f"nothing more can be submitted: {outcome.blocked}")
+    if isinstance(backend, ForecastBatch):
+        _add_batch(told, backend, notes)
+    if task.operator == tasks.CREATE_CLUSTER:
+        told.of, told.indices = None, ""
+        notes.append(f"for {', '.join(kwargs.get('used_by', ()))}")
+    if task.operator == tasks.EMR_JOB_RUN:
+        notes.append(f"a job run on {next(iter(kwargs['on']))}")
+    told.note = "; ".join(notes) + _other_size(len(units), _fixed_size(task, kwargs))
+    return told
+
+
+def _does(task: TaskPlan, outcome: Outcome, claims: list[Claim], done: IndexSet) -> str:
+    if claims and task.operator == tasks.CREATE_CLUSTER:
+        return "cluster"
+    if claims:
+        return "resume" if done else "run"
+    return {"wait": "wait", "fail": "fail", "succeed": "skip"}[outcome.action]
+
+
+def _running(task: TaskPlan, running: list[Submission], outcome: Outcome) -> str:
+    numbers = ", ".join(str(one.number) for one in running)
+    if task.operator == tasks.CREATE_CLUSTER:
+        return "the cluster is up" if outcome.action == "succeed" else "the cluster is starting"
+    return f"submission {numbers} {'is' if len(running) == 1 else 'are'} running"
+
+
+def _add_batch(told: TaskForecast, backend: ForecastBatch, notes: list[str]) -> None:
+    told.bytes = backend.data.bytes if backend.data is not None else None
+    notes += backend.notes
+    if backend.register is not None:
+        call = {"call": "RegisterJobDefinition", "request": backend.register}
+        told.requests.insert(0, {**call, "note": "unless it has been registered by then"})
+
+
+def _fixed_size(task: TaskPlan, kwargs: Mapping[str, Any]) -> int | None:
+    """The size of a job's array in the pipeline file; None where it comes from data, or the job is no array."""
+    if task.operator != tasks.BATCH_ARRAY:
+        return None
+    size = array_options(kwargs.get("array")).get("size")
+    return None if size is None else int(size)
+
+
+def _other_size(of_run: int, size: int | None) -> str:
+    if size is None or size == of_run:
+        return ""
+    return f"; this run started with {of_run:,} indices, the new array size ({size:,}) applies from the next run"

@@ -1,0 +1,69 @@
+"""Deferring a task until AWS can be reached again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException
+
+from airflow_batchemr import settings
+from airflow_batchemr.aws.outage import passing, pause
+from airflow_batchemr.triggers.outage import OutageTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow_batchemr.operators.ledger_access import LedgerAccess
+
+
+def defer_until_reachable(
+    operator: LedgerAccess,
+    error: Exception,
+    *,
+    event: Mapping[str, Any] | None = None,
+    outage: Mapping[str, Any],
+    submissions: Iterable[int] = (),
+    prior: Iterable[int] | None = None,
+) -> None:
+    """Defer, and call the operator's `resume` later with the same event.
+
+    Args:
+        operator: of the task.
+        error: what AWS or S3 answered, or that it did not.
+        event: what the operator was called with.
+        outage: the payload of the last `OutageTrigger`; empty where AWS was reached before.
+        submissions: numbers of the submissions that are known to be open.
+        prior: `Outcome.prior`, where it is known.
+
+    Raises:
+        AirflowException: AWS could not be reached for too long.
+    """
+    policy = settings.engine_policy()
+    limit = policy.outage_limit if passing(error) else policy.refusal_limit
+    now, looks = time.time(), int(outage.get("looks", 0))
+    since = float(outage.get("since", now))
+    if now - since >= limit:
+        if not passing(error):
+            raise error
+        raise AirflowException(
+            f"AWS could not be reached for {limit / 3600:.0f} hours: {error}. What is running on AWS was left running; "
+            "a retry of the task waits for it, a clear stops it and runs what it has not finished"
+        ) from error
+    wait = pause(looks, first=policy.outage_first_pause, longest=policy.outage_longest_pause)
+    operator.log.warning("AWS cannot be reached (%s): trying again in %.0f s", error, wait)
+    operator.defer(
+        trigger=OutageTrigger(
+            event=None if event is None else dict(event),
+            since=since,
+            looks=looks + 1,
+            identity=operator.identity.values(),
+            submissions=list(submissions),
+            prior=None if prior is None else sorted(prior),
+            aws_conn_id=operator.aws_conn_id,
+            region=operator.region,
+            wake_at=now + wait,
+            deferred_at=now,
+        ),
+        method_name="resume",
+    )

@@ -1,0 +1,73 @@
+"""Translate a state machine to a pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_batchemr.pipeline_file.importers.step_functions.machine import Machine, Visit
+from airflow_batchemr.pipeline_file.importers.step_functions.values import Given
+from airflow_batchemr.pipeline_file.importers.translation import ImportPosition, Translation, duration, free_name
+from airflow_batchemr.pipeline_file.known_keys import RESERVED
+from airflow_batchemr.pipeline_file.validation import Problem
+
+
+def translate(data: Any, name: str) -> Translation:
+    """Translate a state machine.
+
+    Does not raise for invalid data. If a state cannot be translated, `problems` contains an error for each such state,
+    and `file` is empty.
+
+    Args:
+        data: the parsed Amazon States Language.
+        name: name of the pipeline; a state machine definition does not contain one.
+    """
+    translation = Translation()
+    if not isinstance(data, dict) or not isinstance(data.get("States"), dict) or "StartAt" not in data:
+        message = "expected a state machine in Amazon States Language: an object with StartAt and States"
+        translation.problems.append(Problem((), message))
+        return translation
+    name = free_name(name, RESERVED)
+    translation.names[()] = name
+    top = ImportPosition(translation, (name,), ())
+    top.mark()
+    machine = Machine(top)
+    pipeline: dict[str, Any] = {}
+    if isinstance(data.get("Comment"), str):
+        pipeline["description"] = data["Comment"]
+    pipeline["schedule"] = None
+    top.at("schedule").note("a state machine has no schedule: set the schedule that started its executions")
+    if isinstance(data.get("TimeoutSeconds"), int):
+        pipeline["deadline"] = duration(data["TimeoutSeconds"])
+        top.at("deadline", source=["TimeoutSeconds"]).note(
+            "Step Functions stopped the execution after this time; a pipeline's deadline only sends an alert, while a "
+            "job's `deadline` stops the job"
+        )
+    if data.get("QueryLanguage", "JSONPath") != "JSONPath":
+        machine.problem(
+            ("QueryLanguage",), f"the query language {data['QueryLanguage']} is not supported, only JSONPath"
+        )
+    else:
+        machine.walk(data, Visit("", data, (), {}, Given()))
+    if not machine.jobs and not translation.problems:
+        machine.problem(("States",), "the state machine has no AWS Batch or EMR task")
+    if translation.problems:
+        if machine.jobs:
+            top.note(
+                f"can be imported as jobs: {', '.join(machine.jobs)}. Remove the unsupported states from the state "
+                "machine and import it again (a part that is selected or repeated at run time can become a separate "
+                "state machine, and so a separate pipeline)"
+            )
+        return translation
+    machine.finish(pipeline)
+    translation.file[name] = pipeline
+    if any("batch" in job for job in machine.jobs.values()):
+        translation.file = {"defaults": {"batch": {"preamble": False, "attempts": 1}}, **translation.file}
+        ImportPosition(translation, ("defaults", "batch", "preamble"), ()).note(
+            "as in Step Functions, the command is passed to the image's entry point; with `preamble: true`, array "
+            "jobs resume with the unfinished indices"
+        )
+        ImportPosition(translation, ("defaults", "batch", "attempts"), ()).note(
+            "AWS Batch makes one attempt unless a job's `submit` sets a retry strategy; that of the job definition is "
+            "overridden"
+        )
+    return translation

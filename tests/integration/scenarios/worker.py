@@ -1,0 +1,29 @@
+"""A worker in a process of its own, which the kernel kills at a call: `worker.py BACKEND FOLDER STATE CLUSTER`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.scenarios.backends import BACKENDS
+from tests.integration.scenarios.clock import Clock
+from tests.integration.scenarios.faults import Fault, Point, World
+from tests.integration.scenarios.scenario import Run
+
+
+def main(name, folder, state, cluster):
+    """Run the pipeline until its work has been started."""
+    (kind,) = [one for one in BACKENDS if one.name == name]
+    backend = kind(None, Path(folder), state)
+    backend.cluster_id = cluster  # of the test, where there is one
+    world = World(Clock())
+    with pytest.MonkeyPatch.context() as patch:
+        world.install(patch)
+        world.faults = [Fault(Point(kind.start), "sigkill_after")]
+        Run(world, backend, watch=False).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,151 @@
+"""The task that terminates a cluster: when it runs, and what it means for the run, in real runs of planned Dags."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+
+import pytest
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_batchemr.dags.build import assemble
+from airflow_batchemr.dags.plan import EMPTY_OPERATOR, compile_pipeline
+from airflow_batchemr.operators.emr import EmrCreateClusterOperator
+from airflow_batchemr.pipeline_file import load_file
+
+ONE_JOB = """
+    beside:
+      jobs:
+        first: {batch: {image: 'a:1', queue: q, command: x}}
+        work: {after: first, emr: {type: m5.xlarge, instances: 2}, batch: {image: 'a:1', queue: q, command: x}}
+        last: {after: work, batch: {image: 'a:1', queue: q, command: x}}
+"""
+LEAF = """
+    leaf:
+      jobs:
+        work: {emr: {type: m5.xlarge, instances: 2}, batch: {image: 'a:1', queue: q, command: x}}
+"""
+SHARED = """
+    shared:
+      clusters: {spark: {type: m5.xlarge, instances: 4, log_uri: s3://logs}}
+      jobs:
+        a: {emr: {cluster: spark}, spark: {py: s3://code/a.py}}
+        b: {emr: {cluster: spark}, spark: {py: s3://code/b.py}}
+"""
+
+
+class Scripted(BaseOperator):
+    """Fails where the test wants it; says when it ran."""
+
+    def __init__(self, *, fails=False, **kwargs):
+        super().__init__(**kwargs)
+        self.fails = fails
+
+    def execute(self, context):
+        print(f"ran {self.task_id}")  # noqa: T201 - read by the test
+        if self.fails:
+            raise AirflowFailException("as the test wants")
+
+
+class FalselyFailed(EmrCreateClusterOperator):
+    """Starts its cluster and fails all the same, as when the scheduler takes the task for one that was killed."""
+
+    def execute(self, context):
+        super().execute(context)
+        raise AirflowFailException("finished with state success, but the task instance's state is queued")
+
+    def resume(self, context, event=None):
+        super().resume(context, event)
+        raise AirflowFailException("finished with state success, but the task instance's state is queued")
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """`planned(text, *failing)`: the planned Dag, with operators that only succeed or fail."""
+
+    def make(text, *failing):
+        file = tmp_path / "p.yaml"
+        file.write_text(textwrap.dedent(text))
+        (pipeline,) = load_file(file).pipelines.values()
+        plan = compile_pipeline(pipeline)
+        tasks = [
+            task
+            if task.operator == EMPTY_OPERATOR
+            else dataclasses.replace(
+                task, operator=f"{__name__}.Scripted", kwargs={"fails": task.task_id in failing, "retries": 0}
+            )
+            for task in plan.tasks
+        ]
+        return assemble(dataclasses.replace(plan, tasks=tasks))
+
+    return make
+
+
+def ran(finished):
+    return [line.split("ran ")[1].split()[0] for line in finished.output.splitlines() if "ran " in line]
+
+
+@pytest.mark.parametrize(
+    ("failing", "states", "run"),
+    [
+        ((), ("success", "success", "success", "success"), "success"),
+        (("work",), ("success", "failed", "upstream_failed", "success"), "failed"),
+        (("work.create_cluster",), ("failed", "upstream_failed", "upstream_failed", "success"), "failed"),
+        (("first",), ("upstream_failed", "upstream_failed", "upstream_failed", "success"), "failed"),
+        (("work.terminate_cluster",), ("success", "success", "success", "failed"), "failed"),
+    ],
+    ids=["all is well", "work fails", "setup fails", "upstream of the setup fails", "teardown fails"],
+)
+def test_the_cluster_is_terminated_whatever_became_of_its_setup(planned, run_dag, failing, states, run):
+    finished = run_dag(planned(ONE_JOB, *failing), again=True)
+    names = ("work.create_cluster", "work", "last", "work.terminate_cluster")
+    assert tuple(finished.tasks[name] for name in names) == states
+    assert finished.state == run
+
+
+@pytest.mark.parametrize("failing", ["work", "work.create_cluster", "work.terminate_cluster"])
+def test_a_run_without_later_jobs_fails_with_its_work_and_with_its_teardown(planned, run_dag, failing):
+    """The teardown is the last task; that it succeeded does not hide that the work failed."""
+    finished = run_dag(planned(LEAF, failing), again=True)
+    assert finished.tasks[failing] == "failed"
+    assert finished.state == "failed"
+
+
+@pytest.mark.parametrize("failing", ["a", "b"])
+def test_a_shared_cluster_is_terminated_after_all_its_jobs(planned, run_dag, failing):
+    finished = run_dag(planned(SHARED, failing), again=True)
+    assert finished.tasks["spark.terminate_cluster"] == "success"
+    assert finished.state == "failed"
+    order = ran(finished)
+    assert order[0] == "spark.create_cluster"
+    assert sorted(order[1:3]) == ["a", "b"]
+    assert order[3:] == ["spark.terminate_cluster"]
+
+
+def test_clearing_a_job_clears_setup_and_teardown_with_it(planned):
+    """In the scheduler's copy of the Dag; the empty task is cleared too, so that the teardown waits again."""
+    dag = DagSerialization.from_dict(DagSerialization.to_dict(planned(ONE_JOB)))
+    cluster = {"work.create_cluster", "work.terminate_cluster", "work.terminate_cluster.after_finished"}
+
+    def cleared(task_id, *, downstream=False):
+        return set(dag.partial_subset(task_id, include_upstream=False, include_downstream=downstream).task_dict)
+
+    assert cleared(["work"]) == {"work", *cluster}
+    assert cleared(["work"], downstream=True) == {"work", "last", *cluster}
+    assert cleared(["work.create_cluster"]) == cluster
+    assert cleared(["last"]) == {"last"}
+
+
+def test_the_cluster_of_a_setup_task_that_failed_falsely_is_terminated(aws, run_dag, tmp_path):
+    (tmp_path / "p.yaml").write_text(textwrap.dedent(LEAF))
+    plan = compile_pipeline(load_file(tmp_path / "p.yaml").pipelines["leaf"])
+    tasks = [
+        dataclasses.replace(task, operator=f"{__name__}.FalselyFailed") if task.setup else task for task in plan.tasks
+    ]
+    finished = run_dag(assemble(dataclasses.replace(plan, tasks=tasks)), again=True)
+    assert finished.tasks["work.create_cluster"] == "failed"
+    assert finished.tasks["work.terminate_cluster"] == "success"
+    (cluster,) = aws.client("emr").list_clusters()["Clusters"]
+    assert cluster["Status"]["State"] in {"TERMINATING", "TERMINATED"}

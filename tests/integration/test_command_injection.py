@@ -1,0 +1,63 @@
+"""A value that a template puts into a text command stays one argument: no shell reads it, on Batch and on EMR."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import yaml
+from airflow.sdk import DAG
+
+from airflow_batchemr import BatchArrayOperator, EphemeralEmrOperator, load_pipelines
+from tests.integration.emr_steps import CLUSTER
+
+HOSTILE = "a; touch {folder}/owned; $(touch {folder}/owned) `touch {folder}/owned` 'b' \"c\"\n--all * \\ #d"
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The text of a command that writes its arguments to a file, the hostile value, and what was written."""
+    script = tmp_path / "arguments.py"
+    script.write_text("import json, pathlib, sys\npathlib.Path(sys.argv[1]).write_text(json.dumps(sys.argv[2:]))\n")
+    value = HOSTILE.format(folder=tmp_path)
+    text = f"{sys.executable} {script} {tmp_path}/seen " + "{{ params.x }} --x={{ params['x'] }} 'and {{ params.x }}'"
+    yield text, value
+    assert [value, f"--x={value}", f"and {value}"] == json.loads((tmp_path / "seen").read_text())
+    assert not (tmp_path / "owned").exists()
+
+
+def test_of_a_batch_job(aws, run_dag, program):
+    """Under the preamble, which is a shell."""
+    command, value = program
+    with DAG("hostile_batch", schedule=None, params={"x": value}) as dag:
+        BatchArrayOperator(task_id="work", queue="default", image="busybox", command=command)
+    assert {"work": "success"} == run_dag(dag).tasks
+
+
+@pytest.mark.parametrize("form", ["text", "mapping"])
+def test_of_a_step_on_emr(aws, run_dag, program, form):
+    """A text that is a step, and a step's `command`."""
+    command, value = program
+    with DAG(f"hostile_emr_{form}", schedule=None, params={"x": value}) as dag:
+        steps = [command if form == "text" else {"command": command}]
+        EphemeralEmrOperator(task_id="work", cluster=CLUSTER, steps=steps)
+    assert {"work": "success"} == run_dag(dag).tasks
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        lambda command: {"batch": {"queue": "default", "image": "busybox:1", "command": command}},
+        lambda command: {"emr": CLUSTER, "steps": [command]},
+    ],
+    ids=["batch", "emr"],
+)
+def test_of_a_pipeline_file(aws, run_dag, program, tmp_path, job):
+    """The Dag of a file does what the operators do."""
+    command, value = program
+    file = tmp_path / "hostile.yaml"
+    file.write_text(yaml.safe_dump({"hostile": {"schedule": None, "params": {"x": value}, **job(command)}}))
+    dags = {}
+    load_pipelines(dags, file)
+    assert {"hostile": "success"} == run_dag(dags["hostile"]).tasks

@@ -1,0 +1,178 @@
+"""What `batchemr plan` shows is what a run then records before its calls: names, numbers and all."""
+
+from __future__ import annotations
+
+import json
+
+import boto3
+import pytest
+from typer.testing import CliRunner
+
+from airflow_batchemr import build_dags
+from airflow_batchemr.cli.plan import app
+from airflow_batchemr.ledger import Ledger
+from tests.integration.test_batch_kinds import KINDS
+
+CLUSTER = {"type": "m5.xlarge", "instances": 2, "log_uri": "s3://state/logs"}
+READS = ("Describe", "List", "Get", "Head")
+
+
+@pytest.fixture
+def file(tmp_path):
+    """`file(jobs, **pipeline)`: a pipeline file; JSON is YAML."""
+
+    def write(jobs, **pipeline):
+        path = tmp_path / "p.yaml"
+        path.write_text(json.dumps({"pipeline": {**pipeline, "jobs": jobs}}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def forecast(aws):
+    """`forecast(path)`: what each task would do, by its id; changes nothing on AWS."""
+
+    def of(path):
+        aws.reset_requests()
+        result = CliRunner().invoke(app, [str(path), "--date", "2026-11-20", "--json"])
+        assert result.exit_code == 0, result.output
+        assert all(name.startswith(READS) for name in aws.requests()), aws.requests()
+        return {one["task_id"]: one for one in json.loads(result.stdout)["jobs"]}
+
+    return of
+
+
+@pytest.fixture
+def recorded(state):
+    """`recorded(job, number)`: the requests in the intent of a submission."""
+
+    def of(job, number=1):
+        history = Ledger(boto3.client("s3"), state).job("pipeline", "2026-11-20T000000Z", job).history()
+        (submission,) = [one for one in history.submissions if one.number == number]
+        return [request.request for request in submission.intent.requests]
+
+    return of
+
+
+@pytest.fixture
+def numbers(state):
+    """`numbers(job)`: of its submissions."""
+    ledger = Ledger(boto3.client("s3"), state)
+    return lambda job: ledger.job("pipeline", "2026-11-20T000000Z", job).history().numbers
+
+
+def calls(told, call):
+    return [one["request"] for one in told["requests"] if one["call"] == call]
+
+
+def run(run_dag, path):
+    (dag,) = build_dags(path)
+    return run_dag(dag)
+
+
+def batch(command, **options):
+    return {"image": "a:1", "queue": "default", "command": command, **options}
+
+
+def test_arrays_are_submitted_as_forecast(aws, run_dag, file, forecast, recorded, numbers, work):
+    """Of the first submission, of those that follow a failure and lack of memory, and nothing after success."""
+    script = "[ -e fixed ] || case $i in 1) exit 137;; 3) exit 1;; esac"
+    job = {"array": {"size": 5, "markers": "in_job"}, "explicit_success": False, "env": {"A": "b"}}
+    path = file({"work": {**job, "batch": batch(work.command(script), memory=[512, 1024])}})
+    first = forecast(path)["work"]
+    assert ("run", "0-4", 5) == (first["does"], first["indices"], first["of"])
+    (register,) = calls(first, "RegisterJobDefinition")
+    run(run_dag, path)
+    told = calls(first, "SubmitJob")
+    assert [{**one, "jobDefinition": register["jobDefinitionName"]} for one in recorded("work")] == told
+    last = max(numbers("work"))
+    (work.folder / "fixed").touch()
+    again = forecast(path)["work"]
+    assert "resume" == again["does"]
+    assert [] == calls(again, "RegisterJobDefinition")
+    assert "success" == run(run_dag, path).state
+    assert calls(again, "SubmitJob") == [
+        request for number in numbers("work") if number > last for request in recorded("work", number)
+    ]
+    done = forecast(path)["work"]
+    assert ("skip", []) == (done["does"], done["requests"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("exists", [True, False], ids=["registered before", "registered by the run"])
+def test_any_kind_of_definition_is_submitted_as_forecast(aws, run_dag, file, forecast, recorded, work, kind, exists):
+    """EKS and ECS definitions have overrides of their own; a multi-node job may have a command."""
+    options = {"queue": "default", "command": work.command("true"), "env": {"A": "b"}, "memory": 300}
+    if exists:
+        content = {"type": "container", **KINDS[kind]}
+        aws.client("batch").register_job_definition(jobDefinitionName="theirs", **content)
+        options["definition"] = "theirs"
+    else:
+        options["job_definition"] = KINDS[kind]
+    path = file({"work": {"batch": options}})
+    told = forecast(path)["work"]
+    assert "success" == run(run_dag, path).state
+    (submitted,), (foretold,) = recorded("work"), calls(told, "SubmitJob")
+    if not exists:
+        foretold["jobDefinition"] = submitted["jobDefinition"]
+    assert submitted == foretold
+    field = {"ecs": "ecsPropertiesOverride", "eks": "eksPropertiesOverride", "nodes": "nodeOverrides"}
+    assert field.get(kind, "containerOverrides") in submitted
+
+
+def test_steps_with_copies_and_concurrency_are_submitted_as_forecast(aws, run_dag, file, forecast, recorded, work):
+    """Copies before and after are barriers: the cluster starts with the first copy alone."""
+    aws.client("s3").create_bucket(Bucket="data")
+    aws.client("s3").put_object(Bucket="data", Key="in/a", Body=b"a")
+    path = file({"work": {
+        "emr": {**CLUSTER, "step_concurrency": 4},
+        "load": [{"source": "s3://data/in/", "destination": "hdfs:///in"}],
+        "steps": [["true"], ["true"]],
+        "save": [{"source": "hdfs:///in", "destination": "s3://data/out/"}],
+    }})  # fmt: skip
+    told = forecast(path)["work"]
+    assert ("run", "0-3", 4) == (told["does"], told["indices"], told["of"])
+    (foretold,) = calls(told, "RunJobFlow")
+    assert 1 == len(foretold["Steps"])
+    assert "3 more follow, each when the steps before it have completed" == told["requests"][0]["note"]
+    run(run_dag, path)
+    assert [foretold] == recorded("work")
+
+
+def test_a_shared_cluster_is_started_and_used_as_forecast(aws, run_dag, file, forecast, recorded, work):
+    """The id of the cluster is not known before it has started."""
+    steps = [work.command("true"), work.command("true")]
+    path = file({"work": {"emr": {"cluster": "spark"}, "steps": steps}}, clusters={"spark": CLUSTER})
+    told = forecast(path)
+    ids = ["spark.create_cluster", "work", "spark.terminate_cluster"]
+    assert ["cluster", "run", "terminate"] == [told[one]["does"] for one in ids]
+    assert "success" == run(run_dag, path).state
+    assert calls(told["spark.create_cluster"], "RunJobFlow") == recorded("spark.cluster")
+    (added,) = calls(told["work"], "AddJobFlowSteps")
+    assert "(the cluster's id)" == added["JobFlowId"]
+    assert [{**one, "JobFlowId": added["JobFlowId"]} for one in recorded("work")] == [added]
+    again = forecast(path)
+    assert ["no cluster", "skip", "terminate"] == [again[one]["does"] for one in ids]
+
+
+def test_a_queue_that_does_not_exist_is_refused(aws, file, work):
+    """As the run would."""
+    path = file({"work": {"batch": batch(["true"], queue="nowhere")}})
+    result = CliRunner().invoke(app, [str(path), "--date", "2026-11-20", "--json"])
+    (told,) = json.loads(result.stdout)["jobs"]
+    assert (1, "refused") == (result.exit_code, told["does"])
+    assert "no job queue 'nowhere'" in told["note"]
+
+
+def test_work_that_has_ended_unseen_is_forecast_by_what_aws_shows(aws, run_dag, file, forecast, recorded, work, state):
+    """The ledger has it as running; the forecast asks AWS, and records nothing."""
+    path = file({"work": {"batch": batch(work.command("true"))}})
+    run(run_dag, path)
+    s3, prefix = aws.client("s3"), f"{state.removeprefix('s3://state/')}/pipeline/2026-11-20T000000Z/work/"
+    for name in ("submissions/0001/result.json", "success.json"):
+        s3.delete_object(Bucket="state", Key=prefix + name)
+    told = forecast(path)["work"]
+    assert ("skip", "all of it is done; only the marker is missing") == (told["does"], told["note"])
+    keys = [one["Key"].removeprefix(prefix) for one in s3.list_objects_v2(Bucket="state", Prefix=prefix)["Contents"]]
+    assert {"submissions/0001/handle.json", "submissions/0001/intent.json"} == set(keys)

@@ -1,0 +1,187 @@
+"""What the operators take as arguments: the models' fields, and the amazon provider's names for the same things."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+from airflow.providers.amazon.aws.operators import batch, emr
+from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.serialization.serialized_objects import DagSerialization
+
+import airflow_batchemr
+from airflow_batchemr import (
+    BatchArrayOperator,
+    EmrCreateClusterOperator,
+    EmrJobRunOperator,
+    EmrStepsOperator,
+    EmrTerminateClusterOperator,
+    EphemeralEmrOperator,
+    S3MarkerSensor,
+)
+from airflow_batchemr.operators.aws_operator import REPLACED
+from airflow_batchemr.pipeline_file.models import Batch
+from tests.integration.emr_steps import CLUSTER
+
+BATCH = {"task_id": "work", "queue": "q", "image": "etl:1", "command": "run"}
+SERVERLESS = {"emr_serverless": {"application": "00f", "role": "arn:aws:iam::1:role/x"}}
+#: Arguments of each operator that make it complete.
+COMPLETE = {
+    BatchArrayOperator: {"queue": "q", "image": "etl:1", "command": "run"},
+    EmrCreateClusterOperator: {"cluster": CLUSTER},
+    EmrJobRunOperator: {"spark": {"py": "s3://code/x.py"}, "on": SERVERLESS},
+    EmrStepsOperator: {"steps": ["run"], "cluster_id": "j-1"},
+    EmrTerminateClusterOperator: {"cluster": "spark.cluster"},
+    EphemeralEmrOperator: {"steps": ["run"], "cluster": CLUSTER},
+    S3MarkerSensor: {"pipeline": "other"},
+}
+#: The operators of the amazon provider and those here that take their place.
+PROVIDER = [
+    (batch.BatchOperator, [BatchArrayOperator]),
+    (emr.EmrAddStepsOperator, [EmrStepsOperator, EphemeralEmrOperator]),
+    (emr.EmrCreateJobFlowOperator, [EmrCreateClusterOperator, EphemeralEmrOperator]),
+    (emr.EmrTerminateJobFlowOperator, [EmrTerminateClusterOperator]),
+    (emr.EmrServerlessStartJobOperator, [EmrJobRunOperator]),
+    (emr.EmrContainerOperator, [EmrJobRunOperator]),
+]
+
+
+def arguments(operator):
+    """The names that an operator's own classes take."""
+    classes = operator.mro()[: operator.mro().index(BaseOperator)]
+    inits = [vars(one)["__init__"] for one in classes if "__init__" in vars(one)]
+    return {name for init in inits for name in inspect.signature(init).parameters} - {"self", "kwargs"}
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"memory": "8GiB"}, {"memory": [8192]}),
+        ({"memory": "2048"}, {"memory": [2048]}),
+        ({"memory": [512, "1g"]}, {"memory": [512, 1024]}),
+        ({"timeout": "2h"}, {"timeout": 7200}),
+        ({"runnable_timeout": "15m"}, {"runnable_timeout": 900}),
+        ({"vcpus": 2.0}, {"vcpus": 2}),
+        ({"retry_on": "spot"}, {"retry_on": ["spot"]}),
+        ({"ulimits": {"nofile": 1024}}, {"ulimits": [{"name": "nofile", "softLimit": 1024, "hardLimit": 1024}]}),
+        ({"env": {"N": 5, "B": True}}, {"env": {"N": "5", "B": "true"}}),
+        ({"command": ("run", "a b")}, {"command": ["run", "a b"]}),
+        ({"command": "run '{{ ds }} x'"}, {"command": ["run", "{{ ds }} x"]}),
+        ({"deadline": "1h30m"}, {"deadline": 5400}),
+    ],
+)
+def test_a_value_means_what_it_means_in_the_file(given, taken):
+    """Units, short forms and numbers."""
+    operator = BatchArrayOperator(**BATCH | given)
+    assert taken == {name: getattr(operator, name) for name in taken}
+
+
+def test_every_field_of_the_model_is_an_argument_and_described():
+    """A new field needs no change of the operator."""
+    described = dict(re.findall(r"^ {8}(\w+): (.*)$", BatchArrayOperator.__doc__, re.MULTILINE))
+    assert set(Batch.model_fields) <= arguments(BatchArrayOperator) & set(
+        inspect.signature(BatchArrayOperator).parameters
+    )
+    for name, field in Batch.model_fields.items():
+        assert field.description
+        assert field.description == described[name]
+    assert arguments(BatchArrayOperator) - {"aws_conn_id", "region", "region_name"} <= set(described) | {
+        "state",
+        "job",
+        "skip_if_succeeded",
+    }
+
+
+def test_default_args_reach_options():
+    """As for every Airflow argument."""
+    with DAG("defaults", schedule=None, default_args={"memory": "1GiB", "image": "etl:2"}):
+        operator = BatchArrayOperator(task_id="work", job_queue="q", command="run")
+    assert ([1024], "etl:2") == (operator.memory, operator.image)
+
+
+def test_what_another_task_provides_is_checked_when_the_task_runs():
+    """The rest is checked when the Dag is parsed."""
+    with DAG("provided", schedule=None):
+        from airflow.sdk import task
+
+        @task
+        def environment():
+            return {"A": "1"}
+
+        operator = BatchArrayOperator(**BATCH | {"env": environment()})
+        assert {"environment"} == operator.upstream_task_ids
+        with pytest.raises(AirflowFailException, match="gpus: must be at least 1"):
+            BatchArrayOperator(**BATCH | {"task_id": "other", "env": environment(), "gpus": 0})
+
+
+@pytest.mark.parametrize("operator", COMPLETE, ids=lambda operator: operator.__name__)
+def test_every_operator_is_exported_and_can_be_serialized(operator):
+    """Airflow keeps Dags in its database."""
+    assert operator.__name__ in airflow_batchemr.__all__
+    with DAG("serialized", schedule=None) as dag:
+        operator(task_id="work", **COMPLETE[operator])
+    read = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    assert operator.__name__ == read.get_task("work").task_type
+
+
+@pytest.mark.parametrize("operator", COMPLETE, ids=lambda operator: operator.__name__)
+def test_region_name_is_the_region(operator):
+    """The amazon provider's name."""
+    assert "eu-west-1" == operator(task_id="work", **COMPLETE[operator], region_name="eu-west-1").region
+
+
+def test_the_providers_names_of_queue_and_definition():
+    """`job_queue`, and `job_definition` as the name of one; as a mapping it is RegisterJobDefinition's fields."""
+    given = {"task_id": "work", "command": "run", "job_queue": "etl"}
+    options = BatchArrayOperator(**given, job_definition="etl:3").options()
+    assert ("etl", "etl:3", {}) == (options.queue, options.registered_definition, options.job_definition)
+    raw = {"containerProperties": {"image": "etl"}}
+    assert raw == BatchArrayOperator(**given, job_definition=raw).options().job_definition
+
+
+@pytest.mark.parametrize(("theirs", "ours"), PROVIDER, ids=lambda one: getattr(one, "__name__", ""))
+def test_every_other_argument_of_the_provider_is_rejected_by_a_message(theirs, ours):
+    """It names what to give instead."""
+    for operator in ours:
+        for name in arguments(theirs) - arguments(operator):
+            with pytest.raises(TypeError, match=re.escape(f"{operator.__name__} does not take {name} (")):
+                operator(task_id="work", **COMPLETE[operator], **{name: None})
+            with pytest.raises(TypeError, match=re.escape(f"{operator.__name__} does not take {name} (")):
+                operator.partial(task_id="work", **{name: None})
+
+
+def test_no_argument_of_ours_is_said_to_be_replaced():
+    """But `tags`, which only the Batch operator takes."""
+    assert {"tags"} == {name for operator in COMPLETE for name in arguments(operator)} & set(REPLACED)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EphemeralEmrOperator(task_id="x", steps=["run"], cluster={**CLUSTER, "idle": 1}), "cluster.idle: "),
+        (
+            lambda: EmrStepsOperator(task_id="x", steps=[{"spark": {}}], cluster_id="j"),
+            "steps[0].spark: nothing to run",
+        ),
+        (
+            lambda: EmrStepsOperator(task_id="x", steps=["run 'x"], cluster_id="j"),
+            "steps[0].command: the command cannot",
+        ),
+        (
+            lambda: EmrCreateClusterOperator(task_id="x", cluster={"cluster_id": "j-3H6EATEXAMPLE"}),
+            "cluster: it names an existing",
+        ),
+        (lambda: EmrJobRunOperator(task_id="x", spark={}, on=SERVERLESS), "spark: nothing to run"),
+        (
+            lambda: EmrJobRunOperator(task_id="x", spark={"py": "s3://x"}, on="emr_eks"),
+            "on: `emr_eks` has to say where",
+        ),
+    ],
+)
+def test_a_wrong_option_of_an_emr_operator_fails_when_the_dag_is_parsed(make, message):
+    """With its place and the file's message."""
+    with pytest.raises(AirflowFailException) as raised:
+        make()
+    assert str(raised.value).startswith(message)

@@ -1,0 +1,268 @@
+"""The history of a job, from its records and from what AWS shows of open submissions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from airflow_batchemr.core.errors import InvalidRequest, Throttled
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.backend import Ending, Observation
+from airflow_batchemr.engine.history import job_history_of
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.submission_facts import index_history_of
+from airflow_batchemr.engine.unrecorded import JobRecords, look
+from airflow_batchemr.ledger import (
+    Failure,
+    Handle,
+    HandleJob,
+    Intent,
+    LedgerState,
+    Marker,
+    Request,
+    Result,
+    StopRequest,
+    Submission,
+)
+
+NOW = datetime(2026, 11, 20, 1, 0, tzinfo=timezone.utc)
+REQUEST = {
+    "jobName": "n",
+    "jobQueue": "arn:aws:batch:eu-west-1:1:job-queue/data",
+    "jobDefinition": "arn:aws:batch:eu-west-1:1:job-definition/etl:4",
+    "containerOverrides": {
+        "command": ["score.py", "--x"],
+        "resourceRequirements": [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "8192"}],
+    },
+}
+
+
+def submission(
+    number, indices, succeeded=None, *, outcome="failed", failures=(), rerun_token=None, stop=None, abandoned=False
+):
+    """A submission of array indices; `succeeded` None: it has not ended."""
+    wanted = IndexSet.parse(indices)
+    intent = Intent(
+        kind="batch",
+        name="n",
+        requests=[Request(name="n", indices=wanted, request=REQUEST)],
+        indices=wanted,
+        rerun_token=rerun_token,
+        try_number=number,
+        dag_id="d",
+        run_key="k",
+        job="j",
+        run_id="r",
+        task_id="t",
+    )
+    result = None
+    if succeeded is not None:
+        result = Result(
+            kind="batch",
+            outcome=outcome,
+            indices=wanted,
+            succeeded=IndexSet.parse(succeeded),
+            rerun_token=rerun_token,
+            failures=list(failures),
+        )
+    jobs = [] if abandoned else [HandleJob(job_id=f"job-{number}", name="n", indices=wanted)]
+    handle = Handle(kind="batch", jobs=jobs, abandoned=abandoned)
+    return Submission(number, NOW + timedelta(hours=number), intent=intent, handle=handle, result=result, stop=stop)
+
+
+def state(*submissions, marker=None, since=0):
+    """A job's ledger with these submissions."""
+    return LedgerState([one.number for one in submissions], list(submissions), marker, None, since, NOW)
+
+
+def test_a_job_without_submissions_has_the_state_nothing():
+    """And no times."""
+    job = job_history_of("j", state())
+    assert ("nothing", "-", None, None) == (job.state, job.progress, job.began, job.ended)
+
+
+def test_a_job_runs_while_its_last_submission_is_open():
+    """What earlier submissions have done is counted."""
+    job = job_history_of("j", state(submission(1, "0-9", "0-6"), submission(2, "7-9")))
+    assert ("running", "7/10", None) == (job.state, job.progress, job.ended)
+    assert ["failed", "running"] == [one.state for one in job.submissions]
+
+
+def test_a_marker_means_that_everything_is_done():
+    """Also where there are no submissions, as after `batchemr replay --mark`."""
+    job = job_history_of("j", state(marker=Marker(submission=0, size=1200, rerun_token=None, finished_at=NOW)))
+    assert ("succeeded", "1,200/1,200", NOW) == (job.state, job.progress, job.ended)
+
+
+def test_a_rerun_counts_from_nothing():
+    """What was done before it is shown among the submissions, and not counted."""
+    job = job_history_of(
+        "j", state(submission(1, "0-3", "0-3", outcome="succeeded"), submission(2, "0-3", rerun_token="x"), since=2)
+    )
+    assert ("running", "0/4") == (job.state, job.progress)
+    assert 2 == len(job.submissions)
+
+
+def test_a_submission_shows_what_ran_and_who_requested_it():
+    """Queue and definition by name, resources and command as requested; who stopped it."""
+    request = StopRequest(reason="the task was cleared", by="try 3")
+    (found,) = job_history_of("j", state(submission(3, "0-3", "1", outcome="stopped", stop=request))).submissions
+    assert "try 3 of task t in run r" == found.by
+    assert "the task was cleared (try 3)" == found.stopped
+    assert [
+        ("Batch job", "job-3 (indices 0-3)"),
+        ("queue", "data"),
+        ("definition", "etl:4"),
+        ("asked for", "VCPU 2, MEMORY 8192"),
+        ("command", "score.py --x"),
+    ] == found.facts
+
+
+def test_a_submission_that_never_reached_aws_is_abandoned():
+    """It has no jobs, and is not running."""
+    job = job_history_of("j", state(submission(1, "0-3", abandoned=True)))
+    assert ("abandoned", 0) == (job.submissions[0].state, len(job.submissions[0].indices))
+
+
+def test_a_failure_is_reported_with_what_was_done_by_then():
+    """Not with what later submissions have done; with the command that runs an index again."""
+    failure = Failure(index=2, reason="Essential container in task exited", exit_code=65, cause="exit 65")
+    first = submission(1, "0-3", "0-1,3", failures=[failure])
+    job = job_history_of(
+        "j", state(first, submission(2, "2", "2", outcome="succeeded")), ["batchemr", "replay", "d", "k", "j"]
+    )
+    assert "1 of 4 indices failed; 3 are done and will not run again" in job.submissions[0].failure
+    assert "batchemr replay d k j --index 2" in job.submissions[0].failure
+    assert "" == job.submissions[1].failure
+
+
+def test_an_index_of_a_resumed_array_is_found_at_its_place():
+    """Child 1 of the second submission's array ran index 7."""
+    failure = Failure(index=7, reason="gone", exit_code=1, job_id="job-1:7", log_stream="s")
+    children = {2: [{"jobId": "job-2:0"}, {"jobId": "job-2:1", "startedAt": 0, "container": {"exitCode": 0}}]}
+    whole = state(submission(1, "0-9", "0-2", failures=[failure]), submission(2, "3,7", "3,7", outcome="succeeded"))
+    first, second = index_history_of(whole, children, 7)
+    assert [
+        ("submission", "1"),
+        ("outcome", "failed"),
+        ("reason", "gone"),
+        ("exit code", "1"),
+        ("Batch job", "job-1:7"),
+        ("log stream", "s"),
+    ] == first
+    assert ("Batch job", "job-2:1") in second
+    assert ("started", "1970-01-01 00:00:00 UTC") in second
+    assert [] == index_history_of(whole, children, 10)
+
+
+def test_an_index_without_a_failure_of_its_own_has_the_outcome_of_its_submission():
+    """Stopped before it ran, or still running."""
+    whole = state(submission(1, "0-3", "0", outcome="stopped"), submission(2, "1-3"))
+    assert ["stopped", "running"] == [dict(facts)["outcome"] for facts in index_history_of(whole, {}, 3)]
+
+
+class FakeAws:
+    """Remote work whose answers are given by job id: an observation, or an error to raise."""
+
+    def __init__(self, answers, result=None, prefetch=None):
+        self.answers, self.ending, self.error = answers, result, prefetch
+        self.prefetched, self.observed = [], []
+
+    def prefetch(self, submissions):
+        self.prefetched += [one.number for one in submissions]
+        if self.error is not None:
+            raise self.error
+
+    def of(self, ledger, identity):
+        return self
+
+    def observe(self, submission):
+        job_id = submission.handle.jobs[0].job_id
+        self.observed.append(job_id)
+        answer = self.answers[job_id]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def result(self, submission, observation):
+        return None if self.ending is None else Ending(self.ending, {"children/0001.json": b"[]"})
+
+
+def seen(aws, *submissions, **options):
+    """The history of a job with these submissions, as AWS shows them."""
+    whole = state(*submissions, **options)
+    identity = JobIdentity("s3://b", "d", "k", "j", run_id="k", task_id="j")
+    (sightings,) = look(aws, [JobRecords(None, identity, whole)])
+    return job_history_of("j", whole, sightings=sightings)
+
+
+def ended(succeeded, outcome="succeeded", **details):
+    """The result that a try would record."""
+    wanted = IndexSet.parse("0-3")
+    return Result(
+        kind="batch",
+        outcome=outcome,
+        indices=wanted,
+        succeeded=IndexSet.parse(succeeded),
+        rerun_token=None,
+        details=details,
+    )
+
+
+def test_a_submission_that_has_ended_on_aws_has_that_outcome_and_is_not_recorded():
+    """With the time at which AWS ended it."""
+    aws = FakeAws({"job-1": Observation("ended", state="SUCCEEDED 4")}, ended("0-3", jobs=[{"stoppedAt": 1000}]))
+    job = seen(aws, submission(1, "0-3"))
+    (found,) = job.submissions
+    assert ("succeeded (not recorded)", "4/4", False) == (job.label, job.progress, job.recorded)
+    assert ("succeeded", False, 1.0) == (found.state, found.recorded, found.ended.timestamp())
+    assert ("state on AWS", "SUCCEEDED 4") == found.facts[0]
+    assert "clear it: the next try records this result, and nothing runs again" in found.facts[1][1]
+
+
+def test_what_runs_is_shown_in_the_state_that_aws_gives():
+    """Also where its jobs have ended, but not those that they have started."""
+    for observation in (Observation("running", state="RUNNABLE 4"), Observation("ended", state="RUNNABLE 4")):
+        job = seen(FakeAws({"job-1": observation}), submission(1, "0-3"))
+        assert ("running", True) == (job.label, job.recorded)
+        assert ("state on AWS", "RUNNABLE 4") == job.submissions[0].facts[0]
+
+
+def test_what_aws_does_not_show_is_neither_running_nor_lost():
+    """The next try decides when it is lost."""
+    job = seen(FakeAws({"job-1": Observation("not_visible")}), submission(1, "0-3"))
+    assert ("not_visible", None) == (job.label, job.ended)
+    assert job.submissions[0].facts[0][1].startswith("AWS does not show it")
+
+
+def test_aws_is_not_asked_about_what_is_recorded_or_has_no_id():
+    """Nothing is open, or there is nothing to ask for."""
+    aws = FakeAws({})
+    claimed = replace(submission(2, "0-3"), handle=None)
+    assert "running" == seen(aws, submission(1, "0-3", "0"), claimed).label
+    assert "abandoned" == seen(aws, submission(1, "0-3", abandoned=True)).label
+    assert ([], []) == (aws.prefetched, aws.observed)
+
+
+def test_when_aws_cannot_be_reached_the_ledger_is_shown_with_a_note():
+    """And the other submissions are not asked about: each would wait for a timeout."""
+    aws = FakeAws({}, prefetch=Throttled("batch:DescribeJobs: no connection"))
+    job = seen(aws, submission(1, "0-3"), submission(2, "4"))
+    assert ["running", "running"] == [one.state for one in job.submissions]
+    assert "AWS cannot be asked about open submissions: batch:DescribeJobs: no connection" == job.note
+    assert [] == aws.observed
+
+
+def test_an_error_about_one_submission_does_not_hide_the_others():
+    """AWS refuses a single request."""
+    aws = FakeAws({"job-1": InvalidRequest("no"), "job-2": Observation("ended")}, ended("0-3"))
+    job = seen(aws, submission(1, "0-3"), submission(2, "0-3"))
+    assert ["running", "succeeded"] == [one.state for one in job.submissions]
+    assert "no" in job.note
+
+
+def test_a_marker_makes_the_state_recorded():
+    """Whatever is still open beside it, such as a cluster."""
+    marker = Marker(submission=1, size=4, rerun_token=None, finished_at=NOW)
+    aws = FakeAws({"job-1": Observation("ended")}, ended("0-3", "failed"))
+    assert "succeeded" == seen(aws, submission(1, "0-3"), marker=marker).label
