@@ -1,6 +1,6 @@
-"""AWS Batch array jobs and short-lived EMR clusters as Airflow Dags, from one short pipeline file.
+"""AWS Batch array jobs and short-lived EMR clusters as Airflow Dags, defined in short YAML pipeline files.
 
-Importing this package imports nothing of Airflow: the names below are fetched when they are first asked for.
+Importing this package does not import Airflow. The public names are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
+    """Import a public name on first use."""
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""From Airflow's connections and configuration to the clients and places that the layers below take."""
+"""Create AWS clients and locate the ledger from Airflow's connections and configuration."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def connection_clients(aws_conn_id: str | None, region: str | None) -> Clients:
-    """The clients of an Airflow connection; nothing is read before the first client is asked for.
+    """Return the clients of an Airflow connection. The connection is read when the first client is requested.
 
-    Credentials, assumed roles, endpoint URLs and `config_kwargs` are the connection's. A connection that does not exist
-    means boto3's own chain of credentials, as in the amazon provider.
+    Credentials, assumed roles, endpoint URLs and `config_kwargs` come from the connection. If the connection does not
+    exist, boto3's default credential chain applies, as in the amazon provider.
     """
-    opened: list[Any] = []  # the hook and its session: clients of one session share botocore's models
+    opened: list[Any] = []  # hook and session, shared so that all clients use the same botocore models
 
     def make(service: str, config: Config) -> Any:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
@@ -32,7 +32,7 @@ def connection_clients(aws_conn_id: str | None, region: str | None) -> Clients:
             service,
             endpoint_url=hook.conn_config.get_service_endpoint_url(service_name=service),
             verify=hook.verify,
-            # Our retries, for they carry the guarantees; the rest is the connection's.
+            # Our retry settings take precedence, because the guarantees depend on them.
             config=hook.config.merge(config),
         )
 
@@ -43,12 +43,12 @@ _triggers_clients: dict[tuple[str | None, str | None], Clients] = {}
 
 
 def shared_clients(aws_conn_id: str | None, region: str | None) -> Clients:
-    """The clients that all triggers of this process share for a connection and region: a session costs 10 MB."""
+    """Return the clients that all triggers of this process share, because each session takes about 10 MB."""
     return _triggers_clients.setdefault((aws_conn_id, region), connection_clients(aws_conn_id, region))
 
 
 def configured_state(state: str | None) -> str | None:
-    """The state URI: the operator's own, else Airflow's `[batchemr] state`; None where there is none."""
+    """Return the state URI of the operator, else `[batchemr] state`, else None."""
     from airflow.sdk.configuration import conf
 
     return state or conf.get("batchemr", "state", fallback=None) or None
@@ -56,10 +56,10 @@ def configured_state(state: str | None) -> str | None:
 
 @contextmanager
 def as_airflow_error(*, retry: bool = False) -> Iterator[None]:
-    """Turn errors of the layers below into Airflow's: what a retry cannot fix fails the task at once.
+    """Convert errors of the ledger and AWS into Airflow exceptions. Errors that a retry cannot fix fail the task.
 
     Args:
-        retry: let Airflow retry every failure.
+        retry: Whether Airflow retries all errors.
     """
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 

@@ -1,4 +1,4 @@
-"""The Dag factory under its public name; the code is in `airflow_batchemr.dags.load`."""
+"""Public module of the Dag factory. The implementation is in `airflow_batchemr.dags.load`."""
 
 from __future__ import annotations
 

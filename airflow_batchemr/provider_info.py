@@ -1,4 +1,4 @@
-"""What Airflow is told about this distribution (entry point `apache_airflow_provider`)."""
+"""Provider metadata for Airflow (entry point `apache_airflow_provider`)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's description, as `provider_info.schema.json` of Airflow wants it."""
+    """Return the provider metadata in the format of Airflow's `provider_info.schema.json`."""
     from airflow_batchemr import __version__
 
     integration = "AWS Batch and EMR pipelines"
     return {
         "package-name": "airflow-batchemr",
         "name": "Batch and EMR pipelines",
-        "description": "AWS Batch array jobs and short-lived EMR clusters from one short pipeline file.",
+        "description": "AWS Batch array jobs and short-lived EMR clusters, defined in short YAML pipeline files.",
         "versions": [__version__],
         "integrations": [
             {"integration-name": integration, "external-doc-url": "https://docs.aws.amazon.com/batch/", "tags": ["aws"]}
@@ -52,18 +52,18 @@ def get_provider_info() -> dict[str, Any]:
         "cli": ["airflow_batchemr.cli.airflow_command.get_cli_commands"],
         "config": {
             "batchemr": {
-                "description": "Pipelines on AWS Batch and EMR.",
+                "description": "Settings for AWS Batch and EMR pipelines.",
                 "options": {
                     "state": {
-                        "description": "S3 URI under which the ledger lives, for pipelines whose file names none: "
-                        "what ran, and the markers of what has succeeded.",
+                        "description": "S3 URI of the ledger, which records what ran and what has succeeded. Used by "
+                        "pipelines whose file does not set `state`.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "s3://data/_batchemr",
                         "default": None,
                     },
                     "environment": {
-                        "description": "Which of a file's `env` blocks counts, such as prod or dev.",
+                        "description": "The `env` block of pipeline files to apply, such as prod or dev.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "prod",
@@ -71,7 +71,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "policy": {
                         "description": "Dotted path of a function that is called with each pipeline before its Dag is "
-                        "made. It returns the pipeline, a changed copy, or raises "
+                        "built. It returns the pipeline or a modified copy, or raises "
                         "airflow_batchemr.pipeline_file.PipelineFileError.",
                         "version_added": "0.1.0",
                         "type": "string",

@@ -1,4 +1,4 @@
-"""What Airflow's configuration says for this package, section `[batchemr]`."""
+"""Settings of this package in the `[batchemr]` section of Airflow's configuration."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ SECTION = "batchemr"
 
 
 def option(name: str) -> str | None:
-    """A value of `[batchemr]`; None where it is not set."""
-    from airflow.sdk.configuration import conf  # noqa: PLC0415 - the command line reads files without Airflow
+    """Return an option of `[batchemr]`, or None if it is not set."""
+    from airflow.sdk.configuration import conf
 
     return conf.get(SECTION, name, fallback=None) or None
 
 
 def environment() -> str | None:
-    """Which `env` block of a pipeline file counts."""
+    """Return the name of the `env` block of pipeline files to apply."""
     return option("environment")
 
 
 def policy() -> Policy | None:
-    """The organisation's own say over each pipeline.
+    """Return the function that checks or changes each pipeline of the organization.
 
     Raises:
-        ImportError: the configured path leads to nothing; no pipeline is built without the policy.
+        ImportError: The configured path cannot be imported. No pipeline is built without the policy.
     """
     path = option("policy")
     return load(path, "the function of [batchemr] policy") if path else None
@@ -66,14 +66,14 @@ def _seconds(name: str, text: str) -> float:
 
 
 def load(path: str, what: str) -> Any:
-    """What a dotted path leads to.
+    """Import the object at a dotted path.
 
     Args:
-        path: such as `package.module.Name`.
-        what: for the message.
+        path: Dotted path, such as `package.module.Name`.
+        what: Description of the object for the error message.
 
     Raises:
-        ImportError: with the path and the reason.
+        ImportError: Contains the path and the reason.
     """
     module, _, name = path.rpartition(".")
     try:

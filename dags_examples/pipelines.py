@@ -1,3 +1,3 @@
-from airflow_batchemr import load_pipelines  # an Airflow Dag file: all pipeline files of this folder
+from airflow_batchemr import load_pipelines  # an Airflow Dag file for all pipeline files in this folder
 
 load_pipelines(globals(), __file__)

@@ -1,1 +1,1 @@
-"""Runs the examples on this machine: a real Airflow beside the local AWS, for `make demo`, `make up` and the tests."""
+"""Runs the examples with a real Airflow and the local AWS, for `make demo`, `make up` and the end-to-end tests."""

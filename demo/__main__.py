@@ -1,4 +1,4 @@
-"""`python -m demo run` is `make demo`; `python -m demo up` is `make up`."""
+"""Run the examples: `python -m demo run` (`make demo`) or `python -m demo up` (`make up`)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ PIPELINES = ("transform", "score", "publish", "shards", "daily")
 
 
 def main() -> int:
-    """Run the demo, or leave Airflow and the local AWS running; give the exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="the main job, from nothing to its table")
-    left = commands.add_parser("up", help="Airflow and the local AWS, until Ctrl-C")
-    left.add_argument(
-        "--listen", metavar="HOST:PORT", type=_address, help="of Airflow; a free port of the loopback if not given"
+    commands.add_parser("run", help="run the examples, print a table of what ran, and stop everything")
+    up_command = commands.add_parser("up", help="start Airflow and the local AWS, and keep them running until Ctrl-C")
+    up_command.add_argument(
+        "--listen", metavar="HOST:PORT", type=_address, help="address of Airflow; default: a free port on 127.0.0.1"
     )
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -54,41 +54,41 @@ def main() -> int:
         console.print("\nStopped.")
         return 130
     except (DemoError, AirflowError, LocalAwsError) as error:
-        console.print(f"\nThe demo has failed: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"\nThe demo failed: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 1
     return 0
 
 
 def run(console: Console) -> None:
-    """The main job, from nothing to its table, and everything stopped again."""
+    """Run all examples, print a table of what ran, and stop everything."""
     started = time.monotonic()
     with ExitStack() as stack:
         airflow, aws = start(stack, ROOT / ".demo", console, NO_SCHEDULES)
         story = Story(airflow, aws, console)
-        story.tell()
+        story.run()
         console.print()
         console.print(table(story))
         for key in (next(keys(aws, "input/")), next(keys(aws, "scores/")), "published/scores.csv", "clean/17.csv"):
             console.print(f"[bold]s3://{BUCKET}/{key}[/bold]  {'  '.join(first_lines(aws, key))}  …", highlight=False)
-    console.print(f"\nDone in {time.monotonic() - started:.0f} s; everything that was started is stopped.")
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s; all started processes are stopped.")
 
 
 def up(console: Console, listen: tuple[str, int] | None) -> NoReturn:
-    """Airflow and the local AWS with the examples and their inputs, until Ctrl-C."""
+    """Start Airflow and the local AWS with the examples and their inputs, and wait for Ctrl-C."""
     with ExitStack() as stack:
         airflow, aws = start(stack, ROOT / ".up", console, {}, listen)
         exports = " ".join(f"{name}={value}" for name, value in aws.environment.items())
         console.print(f"\nAirflow:    {airflow.url}", highlight=False)
-        console.print(f"what ran:   {airflow.url}/plugin/batchemr", highlight=False)
+        console.print(f"runs:       {airflow.url}/plugin/batchemr", highlight=False)
         console.print(f"local AWS:  {aws.endpoint_url}", highlight=False)
         console.print(f"for `aws`:  export {exports}", markup=False, highlight=False, soft_wrap=True)
         console.print(
-            f"input:      s3://{BUCKET}/; s3://{BUCKET}/shards/17.csv is broken, so that `shards` fails there"
+            f"input:      s3://{BUCKET}/; s3://{BUCKET}/shards/17.csv is malformed, so `shards` fails at index 17"
         )
-        console.print("\nCtrl-C stops both.")
+        console.print("\nPress Ctrl-C to stop.")
         while not (airflow.ended or aws.ended):
             time.sleep(1)
-        raise DemoError(f"one has ended by itself; their logs are in {airflow.home} and {aws.root}")
+        raise DemoError(f"Airflow or the local AWS exited; their logs are in {airflow.home} and {aws.root}")
 
 
 def start(
@@ -98,24 +98,24 @@ def start(
     settings: Mapping[str, str],
     listen: tuple[str, int] | None = None,
 ) -> tuple[Airflow, LocalAws]:
-    """Start the local AWS with the inputs and an Airflow with the examples; the stack stops them.
+    """Start the local AWS with the inputs, and Airflow with the examples. The stack stops them.
 
     Args:
-        stack: gets what stops them.
-        folder: their homes and logs; what was there before is removed.
-        console: where progress is told.
-        settings: more settings of Airflow.
-        listen: host and port of Airflow.
+        stack: Receives the callbacks that stop them.
+        folder: Folder for their homes and logs. Earlier contents are removed.
+        console: Console for progress messages.
+        settings: Additional Airflow settings, as environment variables.
+        listen: Host and port of Airflow.
 
     Raises:
-        DemoError: another one uses the folder.
+        DemoError: Another process uses the folder.
     """
     folder.mkdir(exist_ok=True)
     lock = stack.enter_context((folder / "lock").open("w"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise DemoError(f"it runs already: {folder} is in use") from None
+        raise DemoError(f"already running: {folder} is in use") from None
     for name in ("aws", "airflow"):
         shutil.rmtree(folder / name, ignore_errors=True)
     console.print("Starting the local AWS and Airflow …")
@@ -134,7 +134,7 @@ def start(
 
 
 def table(story: Story) -> Table:
-    """What ran, job by job."""
+    """Return a table of the jobs that ran."""
     rows = Table("pipeline", "job", box=SIMPLE)
     for heading in ("indices run", "indices skipped", "seconds"):
         rows.add_column(heading, justify="right")
@@ -145,15 +145,15 @@ def table(story: Story) -> Table:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """HOST:PORT; a port alone is one of the loopback."""
+    """Parse HOST:PORT. The host defaults to 127.0.0.1."""
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:8080")
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080")
     return host or "127.0.0.1", int(port)
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    """End as after Ctrl-C: everything that was started is stopped on the way out."""
+    """Exit as after Ctrl-C, stopping all started processes on the way out."""
     raise SystemExit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""A real `airflow standalone` on free ports, and its REST API."""
+"""A real `airflow standalone` on free ports, with its REST API."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 
     from demo.aws import LocalAws
 
-#: Setting: a Dag that is unpaused waits to be triggered or backfilled, instead of running for today at once.
+#: Turn off schedules: an unpaused Dag runs only if triggered or backfilled, and not for the current date.
 NO_SCHEDULES = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 FINISHED = frozenset({"success", "failed"})
-#: Seconds that something may take on a machine that has much else to do; what is well takes a fraction.
+#: Maximum seconds for any wait, chosen for a busy machine; normal waits take a fraction of it.
 PATIENCE = 300.0
-#: How often a backfill is asked for: SQLite refuses a transaction that began to read before another one wrote, at once,
-#: whatever its timeout is.
-LOCKED = 4
+#: Tries of creating a backfill. SQLite rejects a transaction that started reading before another one wrote, immediately
+#: and regardless of its timeout.
+BACKFILL_TRIES = 4
 _Found = TypeVar("_Found")
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
 class AirflowError(Exception):
-    """Airflow did not do what was asked; the text says what it said."""
+    """A request to Airflow failed or timed out. The message contains Airflow's response or log."""
 
 
 class Airflow:
-    """An `airflow standalone` whose home, database and logs are in one folder of ours.
+    """An `airflow standalone` with its home, database and logs in one folder.
 
     Args:
-        home: its AIRFLOW_HOME; made if it is not there.
-        dags: the folder with the Dag files.
-        aws: the local AWS that the connection `aws_default` points to.
-        settings: more AIRFLOW__SECTION__KEY settings.
-        listen: host and port of its pages and REST API; a free port of the loopback if not given.
+        home: AIRFLOW_HOME; created if it does not exist.
+        dags: Folder with the Dag files.
+        aws: Local AWS for the connection `aws_default`.
+        settings: Additional AIRFLOW__SECTION__KEY settings.
+        listen: Host and port of the UI and REST API. Defaults to a free port on 127.0.0.1.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class Airflow:
         self._client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
     def launch(self) -> None:
-        """Start it, without waiting."""
+        """Start Airflow without waiting."""
         self.standalone = self.program("standalone")
 
     def wait_until_healthy(self, timeout: float = PATIENCE) -> None:
-        """Wait until all of its components are.
+        """Wait until all components are healthy.
 
         Raises:
-            AirflowError: it has ended, or is not healthy in time.
+            AirflowError: Airflow exited or is not healthy within `timeout` seconds.
         """
         self.wait(self._healthy, "Airflow to be healthy", timeout=timeout, every=0.5)
         token = self._client.get("/auth/token").json()["access_token"]
@@ -93,41 +93,41 @@ class Airflow:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """Whether the process has exited."""
         return self.standalone is not None and self.standalone.ended
 
     def program(self, *arguments: str) -> Program:
-        """Start an `airflow …` of this home, such as a second triggerer; `stop` ends it too."""
+        """Start another `airflow …` command, such as a second triggerer. `stop` stops it, too."""
         command = [str(BIN / "airflow"), *arguments]
         log = self.home / f"{arguments[0]}.log"
-        # Nothing in this home has to outlive a stop: what is not gone in 3 s (the triggerer takes 12) is ended.
+        # Nothing here needs a clean shutdown, so processes are killed after 3 s (the triggerer would take 12 s).
         program = Program(command, environment=self.environment, log=log, grace=3.0)
         self._programs.append(program)
         return program
 
     def run_command(self, *arguments: str) -> None:
-        """Run `airflow …` to its end.
+        """Run an `airflow …` command to its end.
 
         Raises:
-            AirflowError: its exit code is not 0; with the end of what it printed.
+            AirflowError: Its exit code is not 0. Contains the end of its output.
         """
         program = self.program(*arguments)
         if code := program.wait():
-            raise AirflowError(f"airflow {' '.join(arguments)} ended with {code}:\n{program.last_words(40)}")
+            raise AirflowError(f"airflow {' '.join(arguments)} exited with {code}:\n{program.log_tail(40)}")
 
     def backfill(self, dag_id: str, *options: str, timeout: float = PATIENCE) -> None:
-        """`airflow backfill create` with these options, and wait until its runs have ended.
+        """Run `airflow backfill create` with these options, and wait until its runs have ended.
 
-        The one before has to be closed first; Airflow looks for that every 30 s only. Where SQLite has been written to
-        meanwhile, Airflow takes the new one back and leaves it to the caller to ask again.
+        The previous backfill has to be completed first, which Airflow checks only every 30 s. If SQLite is locked,
+        Airflow rolls back the new backfill, and the command is repeated.
         """
 
         def closed() -> bool:
             backfills = self.call("GET", "backfills", params={"dag_id": dag_id})["backfills"]
             return all(backfill["completed_at"] for backfill in backfills)
 
-        for left in reversed(range(LOCKED)):
-            self.wait(closed, f"the end of the backfill of {dag_id} before", timeout=timeout)
+        for left in reversed(range(BACKFILL_TRIES)):
+            self.wait(closed, f"the previous backfill of {dag_id} to complete", timeout=timeout)
             try:
                 self.run_command("backfill", "create", "--dag-id", dag_id, *options)
             except AirflowError as error:
@@ -137,12 +137,12 @@ class Airflow:
                 break
         self.wait(
             lambda: all(run["state"] in FINISHED for run in self.runs(dag_id)),
-            f"the runs of the backfill of {dag_id}",
+            f"the runs of the backfill of {dag_id} to end",
             timeout=timeout,
         )
 
     def stop(self) -> None:
-        """End it and all of its processes."""
+        """Stop Airflow and all of its processes."""
         with ExitStack() as stack:
             stack.callback(self._client.close)
             for program in self._programs:
@@ -151,15 +151,15 @@ class Airflow:
     # The REST API. Dag, run and task ids are as Airflow shows them.
 
     def call(self, method: str, path: str, **options: Any) -> Any:
-        """Call the REST API and give its answer.
+        """Call the REST API and return the response.
 
         Args:
-            method: the HTTP method.
-            path: below /api/v2/.
-            options: httpx's, such as json= and params=.
+            method: HTTP method.
+            path: Path below /api/v2/.
+            options: Options of httpx, such as json= and params=.
 
         Raises:
-            AirflowError: any status but 2xx.
+            AirflowError: The status is not 2xx.
         """
         answer = self._client.request(method, f"/api/v2/{path}", **options)
         if answer.is_error:
@@ -167,10 +167,10 @@ class Airflow:
         return answer.json() if answer.content else None
 
     def wait_for_dags(self, dag_ids: Iterable[str], timeout: float = PATIENCE) -> None:
-        """Wait until Airflow has read these Dags; errors of other files are let be.
+        """Wait until Airflow has loaded these Dags. Import errors of other files are ignored.
 
         Raises:
-            AirflowError: not in time; with the import errors.
+            AirflowError: The wait timed out. Contains the import errors.
         """
         wanted = set(dag_ids)
 
@@ -178,67 +178,67 @@ class Airflow:
             return wanted <= {dag["dag_id"] for dag in self.call("GET", "dags", params={"limit": 100})["dags"]}
 
         try:
-            self.wait(known, f"the Dags {', '.join(sorted(wanted))}", timeout=timeout, every=0.5)
+            self.wait(known, f"the Dags {', '.join(sorted(wanted))} to load", timeout=timeout, every=0.5)
         except AirflowError as error:
             raise AirflowError(f"{error}\n" + "\n".join(e["stack_trace"] for e in self.import_errors())) from None
 
     def import_errors(self) -> list[dict[str, Any]]:
-        """The Dag files that Airflow could not import: `filename`, `stack_trace`."""
+        """Return the import errors, with `filename` and `stack_trace`."""
         return list(self.call("GET", "importErrors", params={"limit": 100})["import_errors"])
 
     def unpause(self, dag_id: str) -> None:
-        """Let the scheduler run this Dag."""
+        """Unpause a Dag."""
         self.call("PATCH", f"dags/{dag_id}", json={"is_paused": False})
 
     def trigger(self, dag_id: str, logical_date: str | None = None, conf: Mapping[str, Any] | None = None) -> str:
-        """Start a run of an unpaused Dag and give its run_id."""
+        """Trigger a run of an unpaused Dag and return its run_id."""
         body = {"logical_date": logical_date, "conf": dict(conf or {})}
         return str(self.call("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
-        """One run: `state`, `start_date`, `end_date`, `logical_date`, …."""
+        """Return a run, with `state`, `start_date`, `end_date`, `logical_date` and more."""
         return dict(self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}"))
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:
-        """All runs of a Dag, as `run` gives them."""
+        """Return all runs of a Dag, as returned by `run`."""
         return list(self.call("GET", f"dags/{dag_id}/dagRuns", params={"limit": 100})["dag_runs"])
 
     def tasks(self, dag_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-        """The task instances of a run by task_id: `state`, `try_number`, `start_date`, …."""
+        """Return the task instances of a run by task_id, with `state`, `try_number`, `start_date` and more."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         return {task["task_id"]: task for task in self.call("GET", path, params={"limit": 100})["task_instances"]}
 
     def wait_for_run(self, dag_id: str, run_id: str, timeout: float = PATIENCE) -> str:
-        """Wait until a run has ended and give its state."""
+        """Wait until a run has ended and return its state."""
 
         def ended() -> str | None:
             state = self.run(dag_id, run_id)["state"]
             return state if state in FINISHED else None
 
-        return self.wait(ended, f"the run {run_id} of {dag_id}", timeout=timeout)
+        return self.wait(ended, f"the run {run_id} of {dag_id} to end", timeout=timeout)
 
     def wait_for_task(
         self, dag_id: str, run_id: str, task_id: str, *states: str, try_number: int = 1, timeout: float = PATIENCE
     ) -> dict[str, Any]:
-        """Wait until a task is in one of the states, on this try or a later one.
+        """Wait until a task is in one of the states, in this try or a later one.
 
         Raises:
-            AirflowError: not in time, or the task has ended otherwise; with its log.
+            AirflowError: The wait timed out, or the task ended in another state. Contains its log.
         """
 
-        def there() -> dict[str, Any] | None:
+        def reached() -> dict[str, Any] | None:
             task = self.tasks(dag_id, run_id).get(task_id, {})
             if task.get("state") in states and task["try_number"] >= try_number:
                 return task
             if task.get("state") in FINISHED and task["try_number"] >= try_number:
                 log = self.log(dag_id, run_id, task_id, task["try_number"])
-                raise AirflowError(f"{dag_id}.{task_id} has ended as {task['state']}:\n{log}")
+                raise AirflowError(f"{dag_id}.{task_id} ended in state {task['state']}:\n{log}")
             return None
 
-        return self.wait(there, f"{dag_id}.{task_id} to be {' or '.join(states)}", timeout=timeout, every=0.3)
+        return self.wait(reached, f"{dag_id}.{task_id} to be {' or '.join(states)}", timeout=timeout, every=0.3)
 
     def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
-        """Clear tasks of a run, as a person does, with what is downstream of them."""
+        """Clear tasks of a run and their downstream tasks, as a user would."""
         body = {
             "dry_run": False,
             "only_failed": False,
@@ -250,11 +250,11 @@ class Airflow:
         self.call("POST", f"dags/{dag_id}/clearTaskInstances", json=body)
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        """Mark a task as `failed` or `success`, as a person does."""
+        """Mark a task as `failed` or `success`, as a user would."""
         self.call("PATCH", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", json={"new_state": state})
 
     def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """What a try of a task logged, one line an event."""
+        """Return the log of a try, one line per event."""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.call("GET", path, params={"full_content": True}, headers={"Accept": "application/json"})[
             "content"
@@ -263,23 +263,25 @@ class Airflow:
 
     def wait(
         self,
-        look: Callable[[], _Found | None],
+        poll: Callable[[], _Found | None],
         what: str,
         *,
         timeout: float = PATIENCE,
         every: float = 0.5,
     ) -> _Found:
-        """Look until there is something, and give it.
+        """Poll until the result is true, and return it.
 
         Raises:
-            AirflowError: `what` did not come in time, or Airflow has ended; with the end of its log.
+            AirflowError: The wait for `what` timed out, or Airflow exited. Contains the end of its log.
         """
         until = time.monotonic() + timeout
-        while not (found := look()):
+        while not (found := poll()):
             if self.standalone is not None and self.ended:
-                raise AirflowError(f"Airflow has ended by itself:\n{self.standalone.last_words()}")
+                raise AirflowError(f"Airflow exited:\n{self.standalone.log_tail()}")
             if time.monotonic() > until:
-                raise AirflowError(f"waited {timeout:.0f} s in vain for {what}; Airflow's logs are in {self.home}")
+                raise AirflowError(
+                    f"timed out after {timeout:.0f} s waiting for {what}; Airflow's logs are in {self.home}"
+                )
             time.sleep(every)
         return found
 
@@ -292,7 +294,7 @@ class Airflow:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on now."""
+    """Return free ports on 127.0.0.1."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -301,16 +303,16 @@ def free_ports(count: int) -> list[int]:
 
 
 def _settings(home: Path, dags: Path, *, host: str, port: int, worker_logs: int, trigger_logs: int) -> dict[str, str]:
-    """Airflow's settings for one person on one small machine; the rest are its defaults."""
+    """Return settings for a single user on a small machine. All others keep their defaults."""
     return {
         "AIRFLOW_HOME": str(home),
-        # SQLite has one writer at a time; on a busy machine the others wait longer for it than the default of 5 s
+        # SQLite has one writer at a time; on a busy machine, others wait longer than the default of 5 s
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__CORE__PARALLELISM": "4",  # tasks wait in the triggerer; a slot is needed only to start and to end
+        "AIRFLOW__CORE__PARALLELISM": "4",  # tasks wait in the triggerer and need a slot only to start and end
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # on the loopback, as a rule
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # listens on 127.0.0.1 by default
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__API__HOST": host,
         "AIRFLOW__API__PORT": str(port),
@@ -323,11 +325,11 @@ def _settings(home: Path, dags: Path, *, host: str, port: int, worker_logs: int,
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # a task's end is at times noticed by its next heartbeat only
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",  # the end of a task may be noticed only at a heartbeat
     }
 
 
 def _log_line(event: Mapping[str, Any]) -> str:
-    """An event of a task's log as text, with the traceback if it is an exception."""
+    """Format a log event as text, including the exceptions."""
     errors = [f"{error['exc_type']}: {error['exc_value']}" for error in event.get("error_detail") or ()]
     return "\n".join([str(event.get("event", "")), *errors])

@@ -1,4 +1,4 @@
-"""The local AWS in a process of its own, with the bucket, the queue and the roles that the pipelines name."""
+"""The local AWS as a separate process, with the bucket and the queue that the pipelines use."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _LOG_GROUP = "/aws/batch/job"
 
 
 class LocalAwsError(Exception):
-    """The local AWS did not start; the text says what it said."""
+    """The local AWS did not start. The message contains the end of its log."""
 
 
 class LocalAws:
-    """A local AWS in a process of its own, for Airflow, the programs and this process.
+    """A local AWS in a separate process, used by Airflow, the programs and this process.
 
     Args:
-        root: its folder: jobs' working folders, logs.
-        path: folders where the jobs' commands are found first.
-        slots: commands that run at once; as many as there are cores if not given.
+        root: Folder for working folders of jobs and logs.
+        path: Folders to put first on the jobs' PATH.
+        slots: Maximum number of concurrent commands. Defaults to the number of cores.
     """
 
     state = f"s3://{BUCKET}/_batchemr"
@@ -44,44 +44,44 @@ class LocalAws:
         self._program: Program | None = None
 
     def start(self, timeout: float = 60.0) -> None:
-        """Start it, and make the bucket and the queue.
+        """Start the process, and create the bucket and the queue.
 
         Raises:
-            LocalAwsError: it has ended, or does not answer in time; with the end of its log.
+            LocalAwsError: It exited or did not respond within `timeout` seconds.
         """
         ready = self.root / "ready.json"
         command = [str(BIN / "batchemr"), "local", "--root", str(self.root), "--ready-file", str(ready)]
-        command += [word for folder in self.path for word in ("--path", str(folder))]
+        command += [argument for folder in self.path for argument in ("--path", str(folder))]
         command += ["--slots", str(self.slots)] if self.slots else []
         self._program = Program(command, environment=clean_environment(), log=self.root / "aws.log", grace=5.0)
         until = time.monotonic() + timeout
         while not ready.exists():
             if self._program.ended or time.monotonic() > until:
-                raise LocalAwsError(f"the local AWS has not started:\n{self._program.last_words()}")
+                raise LocalAwsError(f"the local AWS did not start:\n{self._program.log_tail()}")
             time.sleep(0.1)
         self.environment = json.loads(ready.read_text())["environment"]
         self.client("s3").create_bucket(Bucket=BUCKET)
         self._create_queue()
 
     def stop(self) -> None:
-        """End it and all that its jobs have started."""
+        """Stop it and all processes that its jobs have started."""
         if self._program:
             self._program.stop()
 
     @property
     def endpoint_url(self) -> str:
-        """Its URL."""
+        """Endpoint URL."""
         return self.environment["AWS_ENDPOINT_URL"]
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """Whether the process has exited."""
         return self._program is not None and self._program.ended
 
     def client(self, service: str) -> Any:
-        """A boto3 client of it."""
-        make: Any = boto3.client  # typed by the services' names, which are known here only at run time
-        return make(
+        """Return a boto3 client for it."""
+        create: Any = boto3.client  # its overloads require literal service names
+        return create(
             service,
             endpoint_url=self.endpoint_url,
             aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
@@ -90,15 +90,15 @@ class LocalAws:
         )
 
     def requests(self) -> Counter[str]:
-        """How often each operation has been called since the start."""
+        """Return the number of calls of each operation since the start."""
         return Counter(self._own("GET", "requests"))
 
     def plan_fault(self, operation: str, kind: str) -> None:
-        """Let the next call of an operation go wrong; see `airflow_batchemr.local.faults` for the kinds."""
+        """Make the next call of an operation fail; see `airflow_batchemr.local.faults` for the kinds."""
         self._own("POST", "faults", json={"fault": "plan", "operation": operation, "kind": kind})
 
     def job_output(self) -> list[str]:
-        """What all jobs have printed so far, line by line, out of CloudWatch Logs."""
+        """Return the lines that all jobs have printed so far, from CloudWatch Logs."""
         logs = self.client("logs")
         try:
             pages = logs.get_paginator("filter_log_events").paginate(logGroupName=_LOG_GROUP)
@@ -107,7 +107,7 @@ class LocalAws:
             return []
 
     def jobs(self, dag_id: str) -> list[str]:
-        """The ids of all jobs that were submitted for a Dag, by the tag that each of them has."""
+        """Return the ids of all jobs submitted for a Dag, found by their tags."""
         batch = self.client("batch")
         states = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
         pages = (batch.get_paginator("list_jobs").paginate(jobQueue=QUEUE, jobStatus=state) for state in states)
@@ -116,12 +116,12 @@ class LocalAws:
         return [job["jobId"] for job in described if job.get("tags", {}).get("batchemr:dag_id") == dag_id]
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """One job as DescribeJobs gives it."""
+        """Return a job as described by DescribeJobs."""
         (job,) = self.client("batch").describe_jobs(jobs=[job_id])["jobs"]
         return dict(job)
 
     def cluster_states(self, dag_id: str) -> list[str]:
-        """The states of a Dag's EMR clusters, the newest first."""
+        """Return the states of the EMR clusters of a Dag, newest first."""
         clusters = self.client("emr").list_clusters()["Clusters"]
         return [cluster["Status"]["State"] for cluster in clusters if cluster["Name"].startswith(f"{dag_id}-")]
 

@@ -1,12 +1,12 @@
-"""Run a program so that it, and all that it starts, ends with whoever started it.
+"""Run a program so that it and all of its descendants stop when the parent process exits.
 
     python -m demo.guardian [--grace SECONDS] [--parent PID] PROGRAM [ARGUMENT...]
 
-The guardian's exit code is the program's. It stops the program when it gets SIGINT, SIGTERM or SIGHUP, and when its
-own parent is gone, even by `kill -9`: SIGINT to the program alone, after the grace SIGKILL to everything that is left.
-(`airflow standalone` ends its children on SIGINT, not on SIGTERM; had they got it too, its executor's workers would die
-with a lock held and the scheduler would wait for them.) On Linux it is the subreaper of all below it, so that a process
-whose parent has died is still found and ended.
+The guardian exits with the program's exit code. It stops the program when it receives SIGINT, SIGTERM or SIGHUP, or
+when its own parent is gone, even after `kill -9`: it sends SIGINT to the program only and, after the grace period,
+SIGKILL to all remaining processes. (`airflow standalone` stops its children on SIGINT, not on SIGTERM. If the children
+received the signal as well, executor workers would die while holding a lock, and the scheduler would wait for them.) On
+Linux, the guardian is the subreaper of its descendants, so a process whose parent has died is still found and stopped.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-_LOOK_AGAIN = 0.2  # seconds between two looks at the parent and the program
-_REAP_EVERY = 5.0  # seconds; adopted zombies only cost a row in the process table
+_POLL_INTERVAL = 0.2  # seconds between checks of the parent and the program
+_REAP_EVERY = 5.0  # seconds; adopted zombies only take an entry in the process table
 
 
 class Guardian:
-    """One program under guard.
+    """Runs one program.
 
     Args:
-        command: program and arguments.
-        grace: seconds between SIGINT and SIGKILL.
-        parent: pid whose end ends the program.
+        command: Program and arguments.
+        grace: Seconds between SIGINT and SIGKILL.
+        parent: Process id; the program is stopped when this process exits.
     """
 
     def __init__(self, command: list[str], *, grace: float, parent: int) -> None:
         self.command = command
         self.grace = grace
         self.parent = parent
-        self.asked: int | None = None
+        self.signal: int | None = None
 
     def run(self) -> int:
-        """Run the program to its end, or until it has to stop; give its exit code, or 128 + the signal's number."""
+        """Run the program until it exits or has to stop. Returns its exit code, or 128 + the signal number."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._ask)
+            signal.signal(number, self._on_signal)
         _adopt_orphans()
         program = subprocess.Popen(self.command, start_new_session=True, preexec_fn=_prepare)  # noqa: PLW1509
         reaped = time.monotonic()
         while not self._must_stop():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                code = program.wait(_LOOK_AGAIN)
+                code = program.wait(_POLL_INTERVAL)
                 _end_all(grace=1.0)
                 return code if code >= 0 else 128 - code
             if time.monotonic() - reaped > _REAP_EVERY:
@@ -66,26 +66,27 @@ class Guardian:
         with contextlib.suppress(subprocess.TimeoutExpired):
             program.wait(self.grace)
         _end_all(grace=0.0)
-        return 128 + (self.asked or signal.SIGTERM)
+        return 128 + (self.signal or signal.SIGTERM)
 
-    def _ask(self, number: int, _frame: FrameType | None) -> None:
-        self.asked = number
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
 
     def _must_stop(self) -> bool:
-        return self.asked is not None or os.getppid() != self.parent
+        return self.signal is not None or os.getppid() != self.parent
 
 
 def _prepare() -> None:
-    """In the program's process: hear SIGINT, and get it should the guardian itself be killed.
+    """Runs in the process of the program: handle SIGINT, and receive it if the guardian itself is killed.
 
-    A shell's `&` hands down that SIGINT is ignored, but `airflow standalone` stops cleanly on nothing else.
+    Background processes of a shell (`&`) inherit that SIGINT is ignored, but it is the only signal on which `airflow
+    standalone` stops cleanly.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent dies (Linux; elsewhere they are missed)."""
+    """Become the parent of every descendant whose own parent dies (Linux only; elsewhere, they are missed)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -102,7 +103,7 @@ def _reap(*, but: int) -> None:
 
 
 def _end_all(*, grace: float) -> None:
-    """End all descendants: SIGTERM and the grace first if there is one, then SIGKILL until none is left."""
+    """Stop all descendants: SIGTERM and the grace period if there is one, then SIGKILL until none is left."""
     left = psutil.Process().children(recursive=True)
     if left and grace:
         _signal_all(left, signal.SIGTERM)
@@ -119,7 +120,7 @@ def _signal_all(processes: list[psutil.Process], number: int) -> None:
 
 
 def main() -> int:
-    """Read the command line and guard the program."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo.guardian", description=__doc__)
     parser.add_argument("--grace", type=float, default=20.0)
     parser.add_argument("--parent", type=int, default=os.getppid())

@@ -1,4 +1,4 @@
-"""Programs that the demo and the end-to-end tests start, each under a guardian, each with a log file."""
+"""Programs started by the demo and the end-to-end tests, each with a guardian process and a log file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
-BIN = Path(sys.executable).parent  # not resolved: a virtual environment's python is a link out of it
+BIN = Path(sys.executable).parent  # not resolved: the python of a virtual environment is a symbolic link
 
 
 class Program:
-    """A running program that ends with this process, however this process ends.
+    """A running program that stops when this process exits, for whatever reason.
 
     Args:
-        command: program and arguments.
-        environment: all of its environment.
-        log: file that gets what it prints.
-        grace: seconds that it has for ending cleanly.
+        command: Program and arguments.
+        environment: Complete environment.
+        log: File for its output.
+        grace: Seconds allowed for a clean shutdown.
     """
 
     def __init__(
@@ -42,37 +42,37 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C in the terminal is the starter's to handle
+                start_new_session=True,  # Ctrl-C in the terminal is handled by this process
             )
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """Whether the program has exited."""
         return self._guardian.poll() is not None
 
     def tree(self) -> list[psutil.Process]:
-        """All processes below the guardian."""
+        """Return all processes below the guardian."""
         found: list[psutil.Process] = psutil.Process(self._guardian.pid).children(recursive=True)
         return found
 
     def wait(self) -> int:
-        """Wait for its end and give its exit code."""
+        """Wait until the program exits and return its exit code."""
         return self._guardian.wait()
 
     def stop(self) -> None:
-        """End it and all that it started, and wait until they are gone."""
+        """Stop the program and all of its descendants, and wait until they are gone."""
         if not self.ended:
             self._guardian.send_signal(signal.SIGTERM)
         self._guardian.wait()
 
-    def last_words(self, lines: int = 20) -> str:
-        """The end of its log, without what is of no interest when something went wrong."""
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the last lines of its log, without info messages."""
         kept = [line[:300] for line in self.log.read_text(errors="replace").splitlines() if "[info " not in line]
         return "\n".join(kept[-lines:])
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment with nothing of the user's AWS or Airflow in it, and this Python's programs first."""
+    """Return the environment without AWS and Airflow variables, with this Python's programs first on PATH."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AIRFLOW", "BATCHEMR_"))}
     return {
         **kept,

@@ -1,4 +1,4 @@
-"""What `make demo` does once Airflow and the local AWS run: three acts, each checked by what the programs wrote."""
+"""The three parts of `make demo`. Each one is verified by the output of the programs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _EXECUTION = re.compile(r"^(?P<program>\S+): run (?P<run>\S+)(?: index (?P<index
 
 
 class DemoError(Exception):
-    """A step of the demo did not go as it has to."""
+    """A step of the demo did not have the expected result."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table at the end: one job of one act."""
+    """A row of the final table: one job."""
 
     pipeline: str
     job: str
@@ -45,12 +45,12 @@ class Row:
 
 @dataclass
 class Story:
-    """The acts, in order; `rows` is what the table at the end shows.
+    """Runs the parts in order, and collects the rows of the final table in `rows`.
 
     Args:
-        airflow: running, with the examples loaded.
-        aws: the local AWS, with the inputs in it.
-        console: where progress is told.
+        airflow: A running Airflow with the examples loaded.
+        aws: The local AWS with the inputs.
+        console: Console for progress messages.
     """
 
     airflow: Airflow
@@ -58,20 +58,20 @@ class Story:
     console: Console
     rows: list[Row] = field(default_factory=list)
 
-    def tell(self) -> None:
-        """All acts.
+    def run(self) -> None:
+        """Run all parts.
 
         Raises:
-            DemoError: something is not as it has to be.
-            AirflowError: Airflow refused something, or something did not come in time.
+            DemoError: A step did not have the expected result.
+            AirflowError: Airflow rejected a request, or a wait timed out.
         """
         self.article()
         self.broken_shard()
         self.backfill_twice()
 
     def article(self) -> None:
-        """The article's three pipelines for one date, each after the one whose output it reads."""
-        self._title("1", "The article's three pipelines, for one date")
+        """Run the three pipelines of the article for one date, each after the one whose output it reads."""
+        self._title("1", "The three pipelines of the article, for one date")
         for pipeline, at, output, files in (
             ("transform", "10:00", "input/", FRONTDOOR_FILES),
             ("score", "13:00", "scores/", FRONTDOOR_FILES),
@@ -85,15 +85,15 @@ class Story:
             own = sum(count for (program, _, _), count in ran.items() if program != "score.sh")
             self._check(own, 1, f"executions of the program of {pipeline}")
             self.rows.append(Row(pipeline, pipeline, own, 0, seconds, f"s3://{BUCKET}/{output}"))
-            more = f", {total} more by jobs that it started" if (total := sum(ran.values()) - own) else ""
+            more = f", {total} more executions in jobs that it submitted" if (total := sum(ran.values()) - own) else ""
             self._say(
                 f"{pipeline} {run_id}: success in {seconds:.0f} s{more}; {files} file(s) in s3://{BUCKET}/{output}"
             )
         self._check_cluster_was_used()
 
     def broken_shard(self) -> None:
-        """An array job with one broken input file: the failure, the mending, and the one index that runs again."""
-        self._title("2", f"An array job of {SHARDS} shards, one input file broken")
+        """Run an array job with one malformed input file, fix the file, and resume the failed index."""
+        self._title("2", f"An array job of {SHARDS} shards with one malformed input file")
         airflow, pipeline = self.airflow, "shards"
         airflow.unpause(pipeline)
         started = time.monotonic()
@@ -101,16 +101,16 @@ class Story:
         state = airflow.wait_for_run(pipeline, run_id)
         seconds = time.monotonic() - started
         first = self._indices("clean.sh", f"s3://{BUCKET}/shards")
-        self._check(state, "failed", f"the run of {pipeline} with the broken file")
+        self._check(state, "failed", f"the run of {pipeline} with the malformed file")
         self._check(sorted(first.elements()), list(range(SHARDS)), "the indices that ran")
-        self.rows.append(Row(pipeline, f"{pipeline}, one file broken", SHARDS, 0, seconds, f"{SHARDS - 1} files"))
-        self._say(f"{pipeline} has failed after {seconds:.0f} s, as it should. What its log says, as in Airflow's page")
+        self.rows.append(Row(pipeline, f"{pipeline}, one malformed file", SHARDS, 0, seconds, f"{SHARDS - 1} files"))
+        self._say(f"{pipeline} failed after {seconds:.0f} s, as expected. Its task log, also available in Airflow at")
         self._say(f"{airflow.url}/dags/{pipeline}/runs/{run_id}/tasks/{pipeline}:")
         self.console.print(
             _indented(_failure(airflow.log(pipeline, run_id, pipeline))), markup=False, highlight=False, soft_wrap=True
         )
 
-        self._say(f"Mending s3://{BUCKET}/shards/{BROKEN}.csv and clearing the task through the REST API")
+        self._say(f"Fixing s3://{BUCKET}/shards/{BROKEN}.csv and clearing the task through the REST API")
         put_shard(self.aws, BROKEN, broken=False)
         started = time.monotonic()
         airflow.clear(pipeline, run_id, pipeline)
@@ -120,10 +120,10 @@ class Story:
         self._check(dict(again), {BROKEN: 1}, "the indices that ran again")
         self._check(self._keys("clean/"), SHARDS, f"files in s3://{BUCKET}/clean/")
         self.rows.append(Row(pipeline, f"{pipeline}, cleared", 1, SHARDS - 1, seconds, f"s3://{BUCKET}/clean/"))
-        self._say(f"{pipeline} has succeeded after {seconds:.0f} s: index {BROKEN} ran again, and no other")
+        self._say(f"{pipeline} succeeded after {seconds:.0f} s: only index {BROKEN} ran again")
 
     def backfill_twice(self) -> None:
-        """`airflow backfill create` over three dates, twice: the second finds every success marker."""
+        """Run `airflow backfill create` for three dates, twice. The second one finds all markers."""
         first, last = BACKFILL
         self._title("3", f"airflow backfill create --dag-id daily --from-date {first} --to-date {last}, twice")
         self.airflow.unpause("daily")
@@ -153,7 +153,7 @@ class Story:
             self._say(f"{'second' if again else 'first'} backfill: {submitted} jobs submitted, {seconds:.0f} s")
 
     def executions(self) -> Counter[tuple[str, str, str]]:
-        """What really ran, by what the programs themselves printed: (program, run key, index) and how often."""
+        """Count executions by (program, run key, index), as printed by the programs themselves."""
         return Counter(
             (match["program"], match["run"], match["index"] or "")
             for line in self.aws.job_output()
@@ -170,7 +170,7 @@ class Story:
         run_id = self.airflow.trigger(pipeline, logical_date)
         state = self.airflow.wait_for_run(pipeline, run_id)
         if state != "success":
-            raise DemoError(f"the run {run_id} of {pipeline} has ended as {state}:\n{self._logs(pipeline, run_id)}")
+            raise DemoError(f"the run {run_id} of {pipeline} ended in state {state}:\n{self._logs(pipeline, run_id)}")
         return run_id, time.monotonic() - started
 
     def _backfill(self, first: str, last: str, *, again: bool) -> None:
@@ -185,7 +185,7 @@ class Story:
         self._check([c["Status"]["State"] for c in clusters], ["TERMINATED"], "the states of the clusters")
         steps = emr.list_steps(ClusterId=clusters[0]["Id"])["Steps"]
         self._check([s["Status"]["State"] for s in steps], ["COMPLETED"], "the states of the cluster's steps")
-        self._say(f"transform's own cluster {clusters[0]['Id']} ran 1 step and is gone")
+        self._say(f"the cluster of transform, {clusters[0]['Id']}, ran 1 step and is terminated")
 
     def _logs(self, pipeline: str, run_id: str) -> str:
         tasks = self.airflow.tasks(pipeline, run_id).values()
@@ -207,7 +207,7 @@ class Story:
 
 
 def put_inputs(aws: LocalAws) -> None:
-    """The front door's logs for the article's pipelines, the shards, one of them broken, and the Spark programs."""
+    """Upload access logs for the pipelines of the article, the shards (one malformed), and the Spark programs."""
     for number in range(FRONTDOOR_FILES):
         _put(aws, f"frontdoor/{number}.csv", (_visit(number, line) for line in range(50)))
     for number in range(SHARDS):
@@ -217,7 +217,7 @@ def put_inputs(aws: LocalAws) -> None:
 
 
 def put_shard(aws: LocalAws, number: int, *, broken: bool) -> None:
-    """One input file of `shards`; the broken one has a line that ends too early."""
+    """Upload one input file of `shards`. The malformed one has a truncated line."""
     lines = [_visit(number, line) for line in range(20)]
     if broken:
         lines[12] = lines[12].split(",")[0]
@@ -225,13 +225,13 @@ def put_shard(aws: LocalAws, number: int, *, broken: bool) -> None:
 
 
 def keys(aws: LocalAws, prefix: str) -> Iterator[str]:
-    """The keys below a prefix of the bucket."""
+    """Return the keys below a prefix of the bucket."""
     pages = aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
     return (entry["Key"] for page in pages for entry in page.get("Contents", ()))
 
 
 def first_lines(aws: LocalAws, key: str, count: int = 3) -> list[str]:
-    """The first lines of an output."""
+    """Return the first lines of an object."""
     text: str = aws.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
     return text.splitlines()[:count]
 
@@ -241,12 +241,12 @@ def _put(aws: LocalAws, key: str, lines: Iterator[str]) -> None:
 
 
 def _visit(file: int, line: int) -> str:
-    """A line of a front door's log: user, page, seconds."""
+    """Return a line of an access log: user, page, seconds."""
     return f"user{(file * 7 + line * 3) % 11:02d},/page/{line % 5},{(file + 1) * (line % 13) + 1}"
 
 
 def _failure(log: str) -> str:
-    """The part of a failed task's log that says why: from the error on."""
+    """Return the part of a failed task's log that starts with the error."""
     lines = log.splitlines()
     start = next((n for n, line in enumerate(lines) if "Task failed with exception" in line), 0)
     return "\n".join(line for line in lines[start:] if not line.startswith("::"))

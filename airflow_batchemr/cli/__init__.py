@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Run the command line; the modules of a command are imported when it is called."""
+    """Run the command line. A command's module is imported only when the command is called."""
     from airflow_batchemr.cli.app import app
 
     app()

@@ -1,4 +1,4 @@
-"""`airflow batchemr …`: the same commands, with what Airflow's configuration says as their defaults."""
+"""`airflow batchemr …`: the same commands, with defaults from Airflow's configuration."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ if TYPE_CHECKING:
 
     from airflow.cli.cli_config import CLICommand
 
-#: The commands, for the help of `airflow batchemr`; their own help is a process away, Airflow's start is slow enough.
+#: Command names for the help of `airflow batchemr`. Listed here because importing the commands would slow down every
+#: start of Airflow's command line.
 COMMANDS = "validate fmt graph schema plan render import history replay orphans clusters local"
 
 
 def get_cli_commands() -> list[CLICommand]:
-    """What Airflow's command line asks the provider for at each of its starts: nothing of ours is imported for it."""
+    """Return the provider's commands. Airflow's command line calls this at every start, so no command is imported."""
     from airflow.cli.cli_config import ActionCommand, Arg, lazy_load_command
 
-    # nargs=PARSER takes a word and then everything, options too: they are for our own command line to understand.
+    # nargs=PARSER passes on everything after the first argument, options included; our own command line parses them.
     arguments = Arg(  # type: ignore[no-untyped-call]
-        ("arguments",), nargs=PARSER, metavar="COMMAND ...", help="a command and its arguments"
+        ("arguments",), nargs=PARSER, metavar="COMMAND ...", help="command and its arguments"
     )
     return [
         ActionCommand(
             name="batchemr",
-            help="Check, plan, draw, render, import and repeat pipelines of AWS Batch and EMR",
-            description=f"The commands of `batchemr`: {COMMANDS}. `airflow batchemr COMMAND --help` says more. "
-            "State URI and environment are those of Airflow's configuration (section batchemr), unless they are given.",
+            help="Validate, plan, draw, render, import and replay AWS Batch and EMR pipelines",
+            description=f"Commands: {COMMANDS}. See `airflow batchemr COMMAND --help`. "
+            "The state URI and environment default to the [batchemr] section of Airflow's configuration.",
             func=lazy_load_command(f"{__name__}.run"),
             args=(arguments,),
         )
@@ -35,7 +36,7 @@ def get_cli_commands() -> list[CLICommand]:
 
 
 def run(args: Namespace) -> None:
-    """Run a command of ours; it ends the process with its own exit code."""
+    """Run a `batchemr` command. Exits the process with the command's exit code."""
     import typer
 
     from airflow_batchemr import settings
@@ -43,6 +44,6 @@ def run(args: Namespace) -> None:
 
     given = {"environment": settings.environment(), "state": settings.option("state")}
     given = {name: value for name, value in given.items() if value is not None}
-    # Options that a command does not have are left alone.
+    # Click ignores defaults for options that a command does not have.
     defaults: dict[str, Any] = dict.fromkeys(COMMANDS.split(), given)
     typer.main.get_command(app).main(args.arguments, prog_name="airflow batchemr", default_map=defaults)

@@ -1,6 +1,6 @@
-"""The commands of `batchemr`, each in a module of its own that is imported when the command is called.
+"""The `batchemr` command group. Each command lives in its own module, which is imported when the command is called.
 
-A module has a Typer `app` of one command, or of several (`import sundial`, `import step-functions`).
+A module defines a Typer `app` with one command, or with several (`import sundial`, `import step-functions`).
 """
 
 from __future__ import annotations
@@ -13,38 +13,41 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-#: Name of a command, its module, and the line that `batchemr --help` shows.
+#: Command name -> module and the line shown by `batchemr --help`.
 COMMANDS = {
-    "validate": ("validate", "Check pipeline files: every mistake with its place; exit 1 if there is one."),
-    "fmt": ("fmt", "Format pipeline files in one way, comments kept."),
-    "graph": ("graph", "Draw the jobs of a pipeline and what waits for what: text, Mermaid or SVG."),
-    "schema": ("schema", "Print the JSON Schema of pipeline files, for editors."),
-    "plan": ("plan", "Show what a run would do now: skip, resume or run; nothing is submitted."),
-    "render": ("render", "Write a pipeline file as an ordinary Airflow Python file."),
-    "import": ("import_", "Translate Sundial's or Step Functions' definitions to pipeline files."),
-    "history": ("history", "Tell what has run, and how it ended, also after AWS has forgotten it."),
-    "replay": ("replay", "Run one index of a recorded job again, alone."),
-    "orphans": ("orphans", "Find clusters and Batch jobs whose run is over; end them if asked."),
-    "clusters": ("clusters", "List the clusters that this package has started, with age and owner; end them."),
-    "local": ("local", "Serve AWS Batch, EMR and S3 on this machine; jobs really run."),
+    "validate": ("validate", "Validate pipeline files and show every error with its position."),
+    "fmt": ("fmt", "Format pipeline files; comments are kept."),
+    "graph": ("graph", "Draw the jobs of a pipeline and their dependencies as text, Mermaid or SVG."),
+    "schema": ("schema", "Print the JSON Schema of pipeline files for use in editors."),
+    "plan": ("plan", "Show what a run would do now (skip, resume or run) without submitting anything."),
+    "render": ("render", "Convert a pipeline file to a plain Airflow Dag file in Python."),
+    "import": ("import_", "Convert Sundial or Step Functions definitions to pipeline files."),
+    "history": ("history", "Show what ran and how it ended, even after AWS has deleted its records."),
+    "replay": ("replay", "Rerun a single index of a recorded job."),
+    "orphans": (
+        "orphans",
+        "Find clusters, Batch jobs and job runs that no run needs any more, and stop them on request.",
+    ),
+    "clusters": ("clusters", "List the EMR clusters started by this package with age and owner, or terminate them."),
+    "local": ("local", "Serve AWS Batch, EMR and S3 on this machine; jobs run as local processes."),
 }
 
 
 class _Commands(TyperGroup):
-    """A group that knows its commands' names, and imports a command's module only to call it."""
+    """A command group that imports a command's module only when the command is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the group's signature
-        """The commands whose modules are there."""
+        """Return the names of the commands whose modules exist."""
         return [name for name, (module, _) in COMMANDS.items() if _exists(module)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command as the group's help shows it: name and one line."""
+        """Return a placeholder with name and help line, as needed by the help of the group."""
         if cmd_name not in self.list_commands(ctx):
             return None
         return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is called, with its options."""
+        """Import and return the called command with its options."""
         if args and args[0] not in (known := self.list_commands(ctx)) and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], known, n=1)
             ctx.fail(f"No such command '{args[0]}'. {f'Did you mean {near[0]}?' if near else ''}".strip())
@@ -67,22 +70,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
-    help="""Pipelines of AWS Batch array jobs and short-lived EMR clusters, written as short YAML files.
+    help="""Run AWS Batch array jobs and short-lived EMR clusters from short YAML pipeline files.
 
-A pipeline file is one entry a Dag:
+A pipeline file has one entry per Dag:
 
     nightly:
       schedule: '0 1 * * *'
       batch: {image: etl:1.4, queue: data, command: etl.sh}
       array: 50
 
-Check it with `batchemr validate`, see it with `batchemr graph`, see what a run would do with `batchemr plan`.
-Every command explains itself with `--help`; all of them are also `airflow batchemr …`.""",
+Validate it with `batchemr validate`, draw it with `batchemr graph`, and preview a run with `batchemr plan`.
+Use `--help` with any command for details. All commands are also available as `airflow batchemr …`.""",
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(version("airflow-batchemr"))
@@ -93,4 +96,4 @@ def _version(asked: bool) -> None:
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
-    """Options of the whole command line."""
+    """Global options."""

@@ -1,4 +1,4 @@
-"""`batchemr clusters`: the EMR clusters that this package has started."""
+"""`batchemr clusters`: list or terminate the EMR clusters started by this package."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ app = common.new_app()
 
 @app.command()
 def clusters(
-    all_: Annotated[bool, typer.Option("--all", help="Those that have ended, too, as long as EMR remembers.")] = False,
-    end: Annotated[list[str] | None, typer.Option(help="End this cluster. Can be repeated.", metavar="j-...")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Include terminated clusters that EMR still lists.")] = False,
+    end: Annotated[
+        list[str] | None, typer.Option(help="Terminate this cluster. Can be repeated.", metavar="j-...")
+    ] = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """List the clusters that this package has started, with age, instance-hours so far and owner; end them.
+    """List the EMR clusters started by this package with age, instance-hours and owner, or terminate them.
 
     batchemr clusters
 
@@ -58,7 +60,7 @@ def clusters(
 
 
 def _owner(one: Started) -> str:
-    """Name the owner of the Airflow task; on clusters without that tag, whoever a tag `owner` names."""
+    """Return the owner of the Airflow task, or the value of a tag `owner` on clusters without our tag."""
     given = {name.lower(): value for name, value in one.tags.items()}
     return one.tag("owner") or given.get("owner", "")
 
@@ -68,22 +70,22 @@ def _hours(hours: float | None) -> str:
 
 
 def _end(aws: Clients, ids: list[str]) -> None:
-    """End clusters, but only those that this package has started; leave word for whoever waits for them."""
+    """Terminate clusters started by this package, and record stop requests for the tasks that wait for them."""
     from airflow_batchemr.aws.emr.clusters import terminate
     from airflow_batchemr.cli.inventory import emr_clusters
     from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
 
     known = {one.id: one for one in emr_clusters(aws)}
-    if strange := [id_ for id_ in ids if id_ not in known]:
-        raise LookupError(f"{', '.join(strange)}: no running cluster that this package has started")
+    if unknown := [id_ for id_ in ids if id_ not in known]:
+        raise LookupError(f"{', '.join(unknown)}: not a running cluster started by this package")
     for id_ in ids:
         one = known[id_]
         if one.submission is not None:
             try:
                 ledger = Ledger(aws.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
-                ledger.request_stop(one.submission, StopRequest(reason="ended by hand", by="batchemr clusters"))
+                ledger.request_stop(one.submission, StopRequest(reason="terminated by hand", by="batchemr clusters"))
             except LedgerError as error:
-                common.say(f"note: no word was left in the ledger: {error}")
+                common.say(f"note: cannot record the stop request in the ledger: {error}")
     terminate(aws, ids)
     for id_ in ids:
-        common.say(f"{id_} is ending")
+        common.say(f"terminating {id_}")

@@ -1,4 +1,4 @@
-"""What the commands that read the ledger share: where it is, the clients, and how an error is told."""
+"""Shared by the commands: common options, AWS clients, access to the ledger, error handling and output."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ StateOption = Annotated[
     str | None,
     typer.Option(
         "--state",
-        help="State URI; if not given, that of Airflow's configuration.",
+        help="State URI. Default: from Airflow's configuration.",
         metavar="s3://...",
         show_default=False,
     ),
 ]
-ProfileOption = Annotated[str | None, typer.Option("--profile", help="AWS profile.", show_default=False)]
-RegionOption = Annotated[str | None, typer.Option("--region", help="AWS region.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for machines.")]
+ProfileOption = Annotated[str | None, typer.Option("--profile", help="AWS profile to use.", show_default=False)]
+RegionOption = Annotated[str | None, typer.Option("--region", help="AWS region to use.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def new_app() -> typer.Typer:
-    """Make the Typer app of one command."""
+    """Create the Typer app of one command."""
     return typer.Typer(
         add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False
     )
 
 
 def state_uri(given: str | None) -> str | None:
-    """Find the state URI: the option, else Airflow's configuration, which is read without Airflow.
+    """Return the state URI from the option or else from Airflow's configuration, without importing Airflow.
 
-    ``AIRFLOW__BATCHEMR__STATE``, else ``[batchemr] state`` in the file that ``AIRFLOW_CONFIG`` names, else in
-    ``$AIRFLOW_HOME/airflow.cfg`` (``~/airflow``).
+    Looks at ``AIRFLOW__BATCHEMR__STATE``, then at ``[batchemr] state`` in the file named by ``AIRFLOW_CONFIG``, or in
+    ``$AIRFLOW_HOME/airflow.cfg`` (default: ``~/airflow``) if that variable is not set.
     """
     if given or (given := os.environ.get("AIRFLOW__BATCHEMR__STATE")):
         return given
@@ -58,18 +58,20 @@ def state_uri(given: str | None) -> str | None:
 
 
 def check_environment(given: str | None, known: Iterable[str]) -> None:
-    """Refuse an environment that no file has where some have environments: it is misspelt.
+    """Reject an environment that no file defines although some files define environments: it is a typo.
 
     Raises:
-        typer.BadParameter: with those that there are.
+        typer.BadParameter: lists the environments that exist.
     """
     names = list(dict.fromkeys(known))
     if given is not None and names and given not in names:
-        raise typer.BadParameter(f"no environment {given}; there is {', '.join(names)}", param_hint="--environment")
+        raise typer.BadParameter(
+            f"unknown environment {given}; available: {', '.join(names)}", param_hint="--environment"
+        )
 
 
 def clients(profile: str | None, region: str | None) -> Clients:
-    """Make AWS clients out of boto3's own chain of credentials."""
+    """Create AWS clients from boto3's default credential chain."""
     from airflow_batchemr.aws.clients import boto3_clients
 
     return boto3_clients(profile=profile, region=region)
@@ -84,10 +86,10 @@ def remote_work_reader(aws: Clients) -> RemoteWorkReader:
 
 
 def open_ledger(aws: Clients, state: str | None) -> Ledger:
-    """Open the ledger; the client is only made for a URI that can be one.
+    """Open the ledger. The S3 client is created only if a state URI is configured.
 
     Raises:
-        LedgerError: there is no state URI, or it is none.
+        LedgerError: The state URI is missing or invalid.
     """
     from airflow_batchemr.ledger import Ledger, StateUriMissingError
 
@@ -98,10 +100,10 @@ def open_ledger(aws: Clients, state: str | None) -> Ledger:
 
 
 def existing_job(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobLedger:
-    """Find the job's ledger.
+    """Return the ledger of a job.
 
     Raises:
-        LookupError: there is none; says what there is.
+        LookupError: The pipeline, run or job is not in the ledger; lists what is.
     """
     existing_run(ledger, pipeline, run_key)
     _known(ledger, job, ledger.jobs(pipeline, run_key), f"job of {pipeline} {run_key}")
@@ -109,25 +111,33 @@ def existing_job(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobLe
 
 
 def existing_run(ledger: Ledger, pipeline: str, run_key: str) -> None:
-    """Look for a run; raises LookupError that says what there is."""
+    """Check that a run is in the ledger.
+
+    Raises:
+        LookupError: The pipeline or run is not in the ledger; lists what is.
+    """
     _known(ledger, run_key, existing_pipeline(ledger, pipeline), f"run of {pipeline}")
 
 
 def existing_pipeline(ledger: Ledger, pipeline: str) -> list[str]:
-    """The run keys of a pipeline, oldest first; raises LookupError that says what there is."""
+    """Return the run keys of a pipeline, oldest first.
+
+    Raises:
+        LookupError: The pipeline is not in the ledger; lists those that are.
+    """
     _known(ledger, pipeline, ledger.pipelines(), "pipeline")
     return ledger.runs(pipeline)
 
 
 def _known(ledger: Ledger, name: str, known: list[str], what: str) -> None:
     if name not in known:
-        there = ", ".join(known[-20:]) or "none"
-        raise LookupError(f"the ledger {ledger.uri} has no {what} named {name!r}; there are: {there}")
+        available = ", ".join(known[-20:]) or "none"
+        raise LookupError(f"the ledger {ledger.uri} has no {what} named {name!r}; available: {available}")
 
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Tell an error of AWS or the ledger in its own words, without a traceback, and end with exit code 1."""
+    """Print errors from AWS or the ledger without a traceback, and exit with code 1."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from airflow_batchemr.aws.errors import AwsError, classify
@@ -142,18 +152,18 @@ def errors() -> Iterator[None]:
 
 
 def fail(message: str) -> None:
-    """Say what is wrong and end with exit code 1."""
+    """Print an error message to stderr and exit with code 1."""
     say(f"error: {message}")
     raise typer.Exit(1)
 
 
 def say(message: str) -> None:
-    """Tell the person something that is not the command's answer."""
+    """Print a message to stderr, separate from the command's output."""
     sys.stderr.write(f"{message}\n")
 
 
 def table(headings: list[str], rows: list[list[str]]) -> None:
-    """Print rows in columns; nothing where there are no rows. Nothing is cut where the output is no terminal."""
+    """Print rows in columns, or nothing if there are no rows. Lines are not wrapped if stdout is not a terminal."""
     if not rows:
         return
     from rich.console import Console
@@ -172,7 +182,7 @@ def table(headings: list[str], rows: list[list[str]]) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Give a time in its two largest units, such as ``3d 4h``."""
+    """Format a duration in seconds by its two largest units, such as ``3d 4h``."""
     rest = int(seconds)
     parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):

@@ -1,4 +1,4 @@
-"""`batchemr fmt`: one layout for pipeline files."""
+"""`batchemr fmt`: format pipeline files."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ app = typer.Typer(
 
 @app.command()
 def fmt(
-    files: Annotated[
-        list[Path], typer.Argument(help="Pipeline files, or folders of them; - is stdin.", metavar="FILE...")
-    ],
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a file would change.")] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
+    files: Annotated[list[Path], typer.Argument(help="Pipeline files or folders; - reads stdin.", metavar="FILE...")],
+    check: Annotated[bool, typer.Option("--check", help="Do not write; exit with 1 if a file would change.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Do not write; show the changes as a diff.")] = False,
 ) -> None:
-    """Lay out pipeline files in one way: indentation, spaces, empty lines. Comments, words and quotes stay.
+    """Format indentation, spaces and empty lines of pipeline files. Comments, keys, values and quotes do not change.
 
-    A file is only written if it says the same afterwards. `.json` files are left alone.
+    A file is written only if its content is the same afterwards. `.json` files are skipped.
 
-    Exit code 0: done; 1: a file is no YAML, or with --check would change.
+    Exit codes: 0: success; 1: a file is not valid YAML, or would change with --check.
 
         batchemr fmt dags/
 
@@ -67,14 +65,14 @@ def _format(file: Path, *, write: bool, diff: bool) -> bool:
         sys.stdout.writelines(lines)
     elif write:
         _replace(file, after)
-        sys.stdout.write(f"{file}: laid out\n")
+        sys.stdout.write(f"{file}: formatted\n")
     else:
-        sys.stdout.write(f"{file}: would be laid out\n")
+        sys.stdout.write(f"{file}: would be formatted\n")
     return True
 
 
 def _replace(file: Path, text: str) -> None:
-    """Write the whole file or nothing, under its own permissions; a link stays a link."""
+    """Replace the file atomically, keeping its permissions. Symbolic links are followed, not replaced."""
     target = Path(os.path.realpath(file))
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:

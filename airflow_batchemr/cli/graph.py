@@ -18,7 +18,7 @@ app = typer.Typer(
 
 
 class Format(str, Enum):
-    """How it is drawn."""
+    """Output formats."""
 
     text = "text"
     mermaid = "mermaid"
@@ -28,18 +28,19 @@ class Format(str, Enum):
 
 @app.command()
 def graph(
-    file: Annotated[Path, typer.Argument(help="A pipeline file.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="Pipeline file.", metavar="FILE")],
     pipeline: Annotated[
-        str | None, typer.Option("--pipeline", "-p", help="Only this one; SVG needs it where there are several.")
+        str | None,
+        typer.Option("--pipeline", "-p", help="Draw only this pipeline; required for SVG if there are several."),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", "-f", help="text, mermaid, svg or json.")] = Format.text,
+    form: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.text,
     environment: Annotated[
-        str | None, typer.Option("--environment", "-e", help="Which `env:` of the file counts.")
+        str | None, typer.Option("--environment", "-e", help="Apply this `env:` block of the file.")
     ] = None,
 ) -> None:
-    """Draw the jobs of a pipeline file and what waits for what, on stdout.
+    """Draw the jobs of a pipeline file and their dependencies to stdout.
 
-    Exit code 0: drawn; 1: the file has errors (pipelines without are drawn all the same).
+    Exit codes: 0: success; 1: the file has errors (pipelines without errors are still drawn).
 
         batchemr graph pipelines.yaml
 
@@ -56,10 +57,11 @@ def graph(
         sys.stderr.write(f"{error}\n")
     found = [each for name, each in spec.pipelines.items() if pipeline in (None, name)]
     if pipeline is not None and pipeline not in spec.names:
-        sys.stderr.write(f"no pipeline {pipeline} in {file}; {guess(pipeline, spec.names) or ', '.join(spec.names)}\n")
+        known = guess(pipeline, spec.names) or f"available: {', '.join(spec.names)}"
+        sys.stderr.write(f"{file} has no pipeline named {pipeline}; {known}\n")
         raise typer.Exit(1)
     if form is Format.svg and len(found) > 1:
-        sys.stderr.write(f"a picture shows one pipeline, choose it with --pipeline: {', '.join(spec.pipelines)}\n")
+        sys.stderr.write(f"SVG shows a single pipeline; choose one with --pipeline: {', '.join(spec.pipelines)}\n")
         raise typer.Exit(1)
     if form is Format.json:
         sys.stdout.write(json.dumps([graphs.as_data(each) for each in found], indent=2) + "\n")

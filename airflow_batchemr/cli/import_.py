@@ -1,4 +1,4 @@
-"""`batchemr import`: other systems' definitions to pipeline files, with a report of what changes in meaning."""
+"""`batchemr import`: convert definitions of other systems to pipeline files and report differences in meaning."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Translate other systems' definitions to pipeline files.",
+    help="Convert definitions of other systems to pipeline files.",
 )
 
 _Files = Annotated[list[Path], typer.Argument(help="JSON files.", metavar="FILE...")]
 _Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Folder for the pipeline files; without it they are printed.", metavar="DIR"),
+    typer.Option("--output", "-o", help="Folder for the pipeline files. Default: print them.", metavar="DIR"),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="The report as one JSON object a line.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the report as one JSON object per line.")]
 
 
 @app.command()
@@ -28,17 +28,17 @@ def sundial(
     files: _Files,
     output: _Output = None,
     queue: Annotated[
-        str | None, typer.Option("--queue", help="Job queue of the jobs that name none (Sundial's batch.job.queue).")
+        str | None, typer.Option("--queue", help="Job queue for jobs that do not name one (Sundial's batch.job.queue).")
     ] = None,
     json_: _Json = False,
 ) -> None:
-    """Translate Sundial's process definitions.
+    """Convert Sundial process definitions.
 
-    Each FILE is one process definition or a list of them, and becomes one pipeline file of the same name. What
-    changes in meaning is told on the screen and stands as a comment at its place. A Quartz schedule that no cron
-    expression says exactly is refused: its pipeline then has no schedule.
+    Each FILE contains one process definition or a list of them, and becomes one pipeline file of the same name.
+    Differences in meaning are printed and added as comments in the pipeline file. A Quartz schedule that cannot be
+    expressed exactly as a cron expression is rejected; the pipeline then has no schedule.
 
-    Exit code 0: all was translated; 1: something was refused or is wrong; 2: wrong usage.
+    Exit codes: 0: everything was converted; 1: something was rejected or has errors; 2: usage error.
 
         batchemr import sundial processes/*.json -o pipelines/
 
@@ -53,13 +53,13 @@ def sundial(
 
 @app.command("step-functions")
 def step_functions(files: _Files, output: _Output = None, json_: _Json = False) -> None:
-    """Translate state machines of AWS Step Functions made of AWS Batch and EMR tasks.
+    """Convert AWS Step Functions state machines that consist of AWS Batch and EMR tasks.
 
-    Each FILE is a state machine in Amazon States Language (JSON), and becomes a pipeline and a file of its name. What
-    changes in meaning is told on the screen and stands as a comment at its place. A machine with a state that no
-    pipeline says (Choice, Lambda, a path that only a run knows) is refused with all of its reasons.
+    Each FILE contains a state machine in Amazon States Language (JSON), and becomes one pipeline in a file of the same
+    name. Differences in meaning are printed and added as comments in the pipeline file. A state machine with states
+    that pipelines do not support (Choice, Lambda, paths known only at run time) is rejected with all reasons.
 
-    Exit code 0: all was translated; 1: something was refused or is wrong; 2: wrong usage.
+    Exit codes: 0: everything was converted; 1: something was rejected or has errors; 2: usage error.
 
         batchemr import step-functions etl.asl.json -o pipelines/
     """

@@ -1,4 +1,4 @@
-"""The work of `batchemr import`: translate, check, write, and tell what changes in meaning."""
+"""Implementation of `batchemr import`: convert, validate and write files, and report differences in meaning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Result:
-    """What became of one file."""
+    """Outcome of converting one file."""
 
     source: Path
     document: ImportedDocument
@@ -41,20 +41,20 @@ def import_files(
     *,
     json_: bool,
 ) -> bool:
-    """Translate files, write what came out and tell about it.
+    """Convert files to pipeline files and print a report.
 
     Args:
-        files: in the other system's JSON.
-        system: its name.
-        translate: makes pipelines of a file's data, given the file's name without its endings.
-        output: folder for the pipeline files; None prints them.
-        json_: the report as JSON.
+        files: Definitions in the JSON of the other system.
+        system: Name of the other system.
+        translate: Converts the data of a file to pipelines. Its second argument is the file name without extensions.
+        output: Folder for the pipeline files; None prints them.
+        json_: Whether to print the report as JSON.
 
     Returns:
-        whether all was translated, and nothing is wrong.
+        Whether everything was converted without errors.
     """
     results = [_translated(file, system, translate) for file in files]
-    _doubles(results)
+    _check_duplicates(results)
     for result in results:
         if output is not None and result.document.value:
             result.output = output / f"{_stem(result.source)}.yaml"
@@ -64,7 +64,7 @@ def import_files(
             if not json_:
                 sys.stdout.write(result.text)
     for result in results:
-        _tell_json(result) if json_ else _tell(result)
+        _report_json(result) if json_ else _report(result)
     return not any(result.errors for result in results)
 
 
@@ -72,56 +72,56 @@ def _translated(file: Path, system: str, translate: Callable[[Any, str], Transla
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        told = PipelineFileError(f"cannot be read: {error.strerror or error}", path=file)
-        return _Result(file, ImportedDocument(file, ""), "", errors=[told])
+        problem = PipelineFileError(f"cannot be read: {error.strerror or error}", path=file)
+        return _Result(file, ImportedDocument(file, ""), "", errors=[problem])
     except UnicodeDecodeError:
-        told = PipelineFileError("not UTF-8", "JSON is UTF-8: save the file so", path=file)
-        return _Result(file, ImportedDocument(file, ""), "", errors=[told])
+        problem = PipelineFileError("not UTF-8", "JSON must be UTF-8: save the file in that encoding", path=file)
+        return _Result(file, ImportedDocument(file, ""), "", errors=[problem])
     document = read_json(file, text, lambda data: translate(data, _stem(file)))
-    header = f"Imported from {system} ({file.name}). Each comment tells what is not as it was there, or what to do."
+    header = f"Imported from {system} ({file.name}). Comments describe differences in meaning and what to do."
     return _Result(file, document, document.yaml(header), errors=list(document.errors))
 
 
 def _stem(file: Path) -> str:
-    """The name of a file without its endings: `etl` of `etl.asl.json`."""
+    """Return the file name without extensions, such as `etl` for `etl.asl.json`."""
     return file.name.split(".")[0] or file.name
 
 
-def _doubles(results: list[_Result]) -> None:
-    """Two files with one pipeline, or two that would become one file, are told before anything is written."""
+def _check_duplicates(results: list[_Result]) -> None:
+    """Report duplicate pipelines and output files before anything is written."""
     outputs: dict[str, Path] = {}
     pipelines: dict[str, Path] = {}
     for result in results:
         first = outputs.setdefault(_stem(result.source), result.source)
         if first is not result.source:
-            message = f"{first} would become a file of the same name, {_stem(result.source)}.yaml"
+            message = f"{first} would be written to the same file, {_stem(result.source)}.yaml"
             result.errors.append(PipelineFileError(message, "rename one of them", path=result.source))
             result.document.value = {}
         for name in result.document.translation.names.values():
             first = pipelines.setdefault(name, result.source)
             if first is not result.source:
-                message = f"there is another pipeline named {name}, in {first}"
+                message = f"{first} already has a pipeline named {name}"
                 result.errors.append(
                     PipelineFileError(message, "rename one of them", path=result.source, pipeline=name)
                 )
 
 
 def _write(result: _Result) -> None:
-    """Write the pipeline file, whole or not at all; a file that is there and says something else stays."""
+    """Write the pipeline file atomically. An existing file with different content is not overwritten."""
     output = result.output
-    assert output is not None  # noqa: S101 - the caller has set it
+    assert output is not None  # noqa: S101 - set by the caller
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.exists() and output.read_text(encoding="utf-8") != result.text:
-            hint = "move it away, or choose another folder"
+            hint = "move the file or choose another folder"
             result.errors.append(
-                PipelineFileError(f"{output} is there and says something else: it was left as it is", hint)
+                PipelineFileError(f"{output} already exists with different content and was not overwritten", hint)
             )
             result.output = None
             return
-        with tempfile.NamedTemporaryFile("w", dir=output.parent, suffix=".tmp", encoding="utf-8", delete=False) as made:
-            made.write(result.text)
-        temporary = Path(made.name)
+        with tempfile.NamedTemporaryFile("w", dir=output.parent, suffix=".tmp", encoding="utf-8", delete=False) as out:
+            out.write(result.text)
+        temporary = Path(out.name)
         temporary.chmod(0o644)
         temporary.replace(output)
     except OSError as error:
@@ -132,7 +132,7 @@ def _write(result: _Result) -> None:
 
 
 def _checked(text: str) -> list[PipelineFileError]:
-    """What is wrong with a pipeline file that is not written anywhere."""
+    """Validate the text of a pipeline file that is not written to disk."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "standard output")
         path.write_text(text, encoding="utf-8")
@@ -142,20 +142,20 @@ def _checked(text: str) -> list[PipelineFileError]:
     return errors
 
 
-def _tell(result: _Result) -> None:
-    """The report of one file, on stderr, so that printed pipelines stay apart."""
+def _report(result: _Result) -> None:
+    """Print the report of one file to stderr, separate from printed pipelines."""
     out = sys.stderr
     pipelines = [name for name in result.document.value if name in result.document.translation.names.values()]
     notes = [note for note in result.notes if not note.refused]
-    became = f" → {result.output}" if result.output is not None else ""
-    sums = f"{_count(pipelines, 'pipeline')}, {_count(notes, 'note')}, {_count(result.errors, 'error')}"
-    out.write(f"{result.source}{became}: {sums}\n")
+    written = f" → {result.output}" if result.output is not None else ""
+    totals = f"{_count(pipelines, 'pipeline')}, {_count(notes, 'note')}, {_count(result.errors, 'error')}"
+    out.write(f"{result.source}{written}: {totals}\n")
     grouped: dict[str, list[Note]] = {}
     for note in notes:
         grouped.setdefault(note.message, []).append(note)
-    for message, alike in grouped.items():
-        where = ".".join(map(str, alike[0].path))
-        more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+    for message, same in grouped.items():
+        where = ".".join(map(str, same[0].path))
+        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
         text = f"{where}{more}: {message}"
         out.write(
             textwrap.fill(text, 100, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False) + "\n"
@@ -168,7 +168,7 @@ def _count(items: list[Any], what: str) -> str:
     return f"{len(items)} {what}{'s' * (len(items) != 1)}"
 
 
-def _tell_json(result: _Result) -> None:
+def _report_json(result: _Result) -> None:
     base = {"source": str(result.source), "output": str(result.output) if result.output else None}
     records: list[dict[str, Any]] = [
         {

@@ -1,4 +1,4 @@
-"""`batchemr local`: the local AWS in a process of its own."""
+"""`batchemr local`: run the local AWS as a separate process."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ app = typer.Typer(
 
 @app.command()
 def local(  # noqa: PLR0917 (all are options)
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
-    root: Annotated[Path | None, typer.Option(help="Where jobs work; a temporary folder if not given.")] = None,
-    slots: Annotated[int | None, typer.Option(min=1, help="Commands at once; as many as cores if not given.")] = None,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 selects a free port.")] = 0,
+    root: Annotated[Path | None, typer.Option(help="Working folder of the jobs. Default: a temporary folder.")] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of concurrent commands. Default: number of cores.")
+    ] = None,
     path: Annotated[
         list[Path] | None,
-        typer.Option(
-            exists=True, file_okay=False, help="Folder where jobs' commands are looked for first. Can be repeated."
-        ),
+        typer.Option(exists=True, file_okay=False, help="Folder to put first on the jobs' PATH. Can be repeated."),
     ] = None,
-    ready_file: Annotated[Path | None, typer.Option(help="Written once it serves: endpoint and keys as JSON.")] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Endpoint and keys as one JSON object on a line.")] = False,
-    speed: Annotated[float, typer.Option(min=1.0, help="How much faster AWS's own timeouts pass.")] = 1.0,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Write endpoint and keys to this file as JSON when ready.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print endpoint and keys as JSON on one line.")] = False,
+    speed: Annotated[float, typer.Option(min=1.0, help="Factor by which AWS's own timeouts are shortened.")] = 1.0,
 ) -> None:
-    """Serve AWS Batch and EMR on this machine, with jobs and steps that really run as local processes.
+    """Serve AWS Batch and EMR on this machine. Jobs and steps run as local processes.
 
-    S3, CloudWatch Logs, EventBridge and IAM are there too. It listens on 127.0.0.1 only, answers only to the access
-    key that it prints, and keeps nothing when it stops.
+    Also serves S3, CloudWatch Logs, EventBridge and IAM. The server listens on 127.0.0.1 only, accepts only the access
+    key that it prints, and discards everything when it stops.
     """
     from airflow_batchemr.local import LocalAWS
 
@@ -46,7 +48,7 @@ def local(  # noqa: PLR0917 (all are options)
         aws = LocalAWS(root=root, port=port, slots=slots, path=path or (), speed=speed)
         aws.start()
     except (ImportError, OSError) as error:
-        typer.echo(f"the local AWS does not start: {error}", err=True)
+        typer.echo(f"cannot start the local AWS: {error}", err=True)
         raise typer.Exit(1) from error
     try:
         environment = aws.environment()

@@ -263,7 +263,7 @@ def _request_stop(clients: Clients, one: Started) -> None:
         if one.submission in ledger.read().numbers:
             ledger.request_stop(one.submission, StopRequest(reason="its run is over", by="batchemr orphans"))
     except LedgerError as error:
-        common.say(f"note: the stop was not recorded in the ledger: {error}")
+        common.say(f"note: cannot record the stop request in the ledger: {error}")
 
 
 def _end(clients: Clients, over: list[Started]) -> None:

@@ -1,4 +1,4 @@
-"""`batchemr render`: a pipeline file as ordinary Airflow code."""
+"""`batchemr render`: convert a pipeline file to plain Airflow code."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ app = new_app()
 
 @app.command()
 def render(
-    file: Annotated[Path, typer.Argument(help="A pipeline file.", metavar="FILE")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here; it must not be there yet.")] = None,
-    pipeline: Annotated[str | None, typer.Option("--pipeline", "-p", help="Only this pipeline of the file.")] = None,
+    file: Annotated[Path, typer.Argument(help="Pipeline file.", metavar="FILE")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Output file; must not exist. Default: stdout.")
+    ] = None,
+    pipeline: Annotated[str | None, typer.Option("--pipeline", "-p", help="Render only this pipeline.")] = None,
     environment: Annotated[
-        str | None, typer.Option("--environment", "-e", help="Which `env:` of the file counts.")
+        str | None, typer.Option("--environment", "-e", help="Apply this `env:` block of the file.")
     ] = None,
 ) -> None:
-    """Write a pipeline file as the Python that an Airflow user would have written.
+    """Convert a pipeline file to the Python code that an Airflow user would write by hand.
 
-    The Dags are the same: the same tasks, arguments and edges, by the same operators. Put the result into the Dag
-    folder in place of the pipeline file, and go on in Python.
+    The Dags are identical: same operators, tasks, arguments and edges. Put the output into the Dag folder in place of
+    the pipeline file, and continue in Python.
 
-    Exit code 0: written; 1: the file has mistakes, or the output is there already; 2: wrong usage.
+    Exit codes: 0: written; 1: the file has errors, or the output file exists; 2: usage error.
 
         batchemr render nightly.yaml -o dags/nightly.py
     """
-    from airflow_batchemr.dags.plan import compile_pipeline
+    from airflow_batchemr.dags.plan import plan_dag
     from airflow_batchemr.dags.render import python
     from airflow_batchemr.pipeline_file import load_file
 
@@ -40,11 +42,11 @@ def render(
     for error in spec.errors:
         sys.stderr.write(f"{error}\n\n")
     if pipeline is not None and pipeline not in spec.names:
-        sys.stderr.write(f"{file} has no pipeline named {pipeline}; it has {', '.join(spec.names) or 'none'}\n")
+        sys.stderr.write(f"{file} has no pipeline named {pipeline}; available: {', '.join(spec.names) or 'none'}\n")
         raise typer.Exit(1)
     if spec.errors or not spec.pipelines:
         raise typer.Exit(1)
-    text = python([compile_pipeline(one) for one in spec.pipelines.values()], file.name)
+    text = python([plan_dag(one) for one in spec.pipelines.values()], file.name)
     if output is None:
         sys.stdout.write(text)
         return
@@ -52,5 +54,5 @@ def render(
         with output.open("x", encoding="utf-8") as out:
             out.write(text)
     except FileExistsError:
-        sys.stderr.write(f"{output} is there already: remove it, or name another file\n")
+        sys.stderr.write(f"{output} already exists: remove it or choose another file\n")
         raise typer.Exit(1) from None

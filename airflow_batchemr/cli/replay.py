@@ -1,4 +1,4 @@
-"""`batchemr replay`: one index of a recorded job again, alone."""
+"""`batchemr replay`: rerun a single index of a recorded job."""
 
 from __future__ import annotations
 
@@ -25,30 +25,35 @@ app = common.new_app()
 
 @app.command()
 def replay(  # noqa: PLR0917 (all are options)
-    pipeline: Annotated[str, typer.Argument(help="The Dag.")],
+    pipeline: Annotated[str, typer.Argument(help="Dag id.")],
     run_key: Annotated[
-        str, typer.Argument(help="The run, such as 2026-11-20T000000Z: what jobs see as PIPELINE_RUN_ID.")
+        str, typer.Argument(help="Run key, such as 2026-11-20T000000Z: the PIPELINE_RUN_ID of the jobs.")
     ],
-    job: Annotated[str, typer.Argument(help="The job.")],
-    index: Annotated[int, typer.Option("--index", "-i", min=0, help="The index; a single job has index 0.")] = 0,
+    job: Annotated[str, typer.Argument(help="Job.")],
+    index: Annotated[int, typer.Option("--index", "-i", min=0, help="Index of the array job; 0 for a single job.")] = 0,
     print_: Annotated[bool, typer.Option("--print", help="Print the shell command (the default).")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Run the program as a process here, in this folder.")] = False,
-    docker: Annotated[bool, typer.Option("--docker", help="Run it in the same image here.")] = False,
-    batch: Annotated[bool, typer.Option("--batch", help="Run it as one AWS Batch job and wait for it.")] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Run the program as a local process in the current folder.")
+    ] = False,
+    docker: Annotated[bool, typer.Option("--docker", help="Run the image locally with Docker.")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="Submit a single AWS Batch job and wait for it.")] = False,
     instance_type: Annotated[
-        str | None, typer.Option(help="With --batch: on a queue whose machines are all of this type.")
+        str | None, typer.Option(help="With --batch: use a queue whose instances are all of this type.")
     ] = None,
     mark: Annotated[
-        bool, typer.Option("--mark", help="If it succeeds, record the index as done, and the job when it was the last.")
+        bool,
+        typer.Option(
+            "--mark", help="On success, record the index as done, and write the job's marker if it was the last."
+        ),
     ] = False,
     state: common.StateOption = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """Run one index of a recorded job again, alone, with the exact command, environment and input it had.
+    """Rerun a single index of a recorded job with the same command, environment and input.
 
-    Nothing is recorded unless --mark is given. The exit code is the program's own.
+    Without --mark, nothing is recorded. Exits with the exit code of the program.
 
         batchemr replay nightly 2026-11-20T000000Z score --index 17
 
@@ -57,11 +62,11 @@ def replay(  # noqa: PLR0917 (all are options)
         batchemr replay nightly 2026-11-20T000000Z score --index 17 --batch --mark
     """
     if local + docker + batch + (print_ or json_) > 1:
-        raise typer.BadParameter("give one of --print, --local, --docker and --batch")
+        raise typer.BadParameter("use only one of --print, --local, --docker and --batch")
     if instance_type and not batch:
-        raise typer.BadParameter("--instance-type goes with --batch")
+        raise typer.BadParameter("--instance-type requires --batch")
     if mark and not (local or docker or batch):
-        raise typer.BadParameter("--mark goes with --local, --docker or --batch: printing runs nothing")
+        raise typer.BadParameter("--mark requires --local, --docker or --batch, because --print does not run anything")
     with common.errors():
         aws = common.clients(profile, region)
         ledger = common.open_ledger(aws, state)
@@ -87,7 +92,7 @@ def replay(  # noqa: PLR0917 (all are options)
 
 
 def _complete(aws: Clients, shard: Shard, *, needed: bool) -> Shard:
-    """Add what the job definition brings; it is needed for the image, and for a command of its own."""
+    """Add values from the job definition, which is required for the image and for a command that only it defines."""
     from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.aws.retry import call_again
 
@@ -101,24 +106,24 @@ def _complete(aws: Clients, shard: Shard, *, needed: bool) -> Shard:
         if needed or not shard.argv:
             raise
         found = []
-        common.say(f"note: the job definition could not be looked up, what it brings itself is missing: {error}")
+        common.say(f"note: cannot read the job definition; its own settings are missing: {error}")
     if not found:
         if needed or not shard.argv:
-            raise LookupError(f"AWS Batch no longer knows the job definition {name}")
+            raise LookupError(f"AWS Batch no longer has the job definition {name}")
         return shard
     if found[0].get("containerProperties", {}).get("secrets"):
-        common.say("note: the job definition has secrets, which only AWS Batch fills in")
+        common.say("note: the job definition has secrets, which only AWS Batch can resolve")
     return with_definition(shard, found[0])
 
 
 def _check_free(state: LedgerState, index: int) -> None:
     if index in state.done:
-        raise LookupError(f"index {index} is already recorded as done: leave --mark out to run it all the same")
+        raise LookupError(f"index {index} is already recorded as done; to run it anyway, omit --mark")
     if index in state.running:
         holders = [str(submission.number) for submission in state.open_submissions if index in submission.indices]
         raise LookupError(
-            f"index {index} is in hand of attempt {', '.join(holders)}, which has not ended: wait for it, or clear the "
-            "task (and leave --mark out to run it all the same)"
+            f"index {index} belongs to submission {', '.join(holders)}, which has not ended; wait for it or clear the "
+            "task, or omit --mark to run the index anyway"
         )
 
 
@@ -144,34 +149,32 @@ def _run_here(shard: Shard, profile: str | None, region: str | None, *, docker: 
     if docker:
         return _run_in_docker(shard, _credentials(profile, region))
     command = shard.program()
-    common.say(f"note: it runs in {Path.cwd()}, and what it writes there stays")
+    common.say(f"note: running in {Path.cwd()}; files that the program writes there are kept")
     try:
         return subprocess.run(command, env={**os.environ, **shard.program_environment()}, check=False).returncode
     except FileNotFoundError:
-        raise LookupError(
-            f"there is no program {command[0]!r} on the PATH: put it there, or use --docker or --batch"
-        ) from None
+        raise LookupError(f"program {command[0]!r} is not on the PATH: add it, or use --docker or --batch") from None
 
 
 def _run_in_docker(shard: Shard, credentials: dict[str, str]) -> int:
-    """Run the image; variables go through a file that only this user can read, so that `ps` shows no credentials."""
+    """Run the image. Variables are passed in a file readable only by this user, so that `ps` shows no credentials."""
     endpoint = credentials.get("AWS_ENDPOINT_URL", "")
-    here = any(f"//{host}" in endpoint for host in ("127.", "localhost", "[::1]"))
+    local_endpoint = any(f"//{host}" in endpoint for host in ("127.", "localhost", "[::1]"))
     environment = {**credentials, **shard.program_environment()}
     lines = {name: value for name, value in environment.items() if "\n" not in value}
     with tempfile.NamedTemporaryFile("w", prefix="batchemr-", suffix=".env", encoding="utf-8") as file:
         file.writelines(f"{name}={value}\n" for name, value in lines.items())
         file.flush()
-        several = [f"{name}={value}" for name, value in environment.items() if name not in lines]
-        command = docker_command(shard, file.name, several, host_network=here)
+        multiline = [f"{name}={value}" for name, value in environment.items() if name not in lines]
+        command = docker_command(shard, file.name, multiline, host_network=local_endpoint)
         try:
             return subprocess.run(command, check=False).returncode
         except FileNotFoundError:
-            raise LookupError("docker is not installed here: use --local or --batch") from None
+            raise LookupError("docker is not installed: use --local or --batch") from None
 
 
 def _credentials(profile: str | None, region: str | None) -> dict[str, str]:
-    """Give this machine's AWS credentials as variables: a container sees neither profile nor role."""
+    """Return the AWS credentials as environment variables, because a container sees neither profiles nor roles."""
     import boto3
 
     session: Any = boto3.Session(profile_name=profile, region_name=region)

@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.replay import Shard
     from airflow_batchemr.ledger import JobLedger, Submission
 
-#: Seconds between looks at the job.
+#: Seconds between polls of the job.
 INTERVAL = 3.0
-#: A queue calls its compute environments by either.
-_CALLED = ("computeEnvironmentArn", "computeEnvironmentName")
-#: Last lines of the job's log that are shown.
+#: A queue refers to its compute environments by either.
+_ENVIRONMENT_KEYS = ("computeEnvironmentArn", "computeEnvironmentName")
+#: Number of last log lines shown.
 TAIL = 30
 
 
 def run_on_batch(
     clients: Clients, state_uri: str, ledger: JobLedger, shard: Shard, *, instance_type: str | None, mark: bool
 ) -> int:
-    """Submit, wait, show the log's end; Ctrl-C ends the job.
+    """Submit the shard as a single job, wait for it and show the end of its log. Ctrl-C terminates the job.
 
-    With `mark` the job is an attempt like any other: claimed, recorded, and found by the next try of the task if this
-    process dies.
+    With `mark`, the job is a regular submission: it is claimed and recorded, and the next try of the task finds it if
+    this process dies.
 
     Returns:
-        0 where it succeeded, else the program's exit code, or 1.
+        0 on success, else the exit code of the program, or 1 if it has none.
     """
     queue = queue_of(clients, str(shard.request["jobQueue"]), instance_type) if instance_type else None
     if not mark:
@@ -54,7 +54,7 @@ def run_on_batch(
     one = IndexSet.of([shard.index])
     submission = submissions.start(number, [Request(name=name, indices=one, request=request)], state, state.rerun_token)
     if submission is None:
-        raise LookupError("somebody else has begun an attempt of this job at the same moment: try again")
+        raise LookupError("another process has claimed a submission of this job at the same time: try again")
     submission = _submitted(ledger, submissions, submission)
     code = _follow(clients, submission.handle.jobs[0].job_id) if submission.handle else 1
     result = submissions.conclude(submission, ledger.read()).result
@@ -64,28 +64,30 @@ def run_on_batch(
 
 
 def _submitted(ledger: JobLedger, submissions: BatchSubmissions, submission: Submission) -> Submission:
-    """Wait until it is known what became of a submit whose answer was lost."""
+    """Wait until the outcome of a SubmitJob call whose response was lost is known."""
     while submission.handle is None:
         time.sleep(INTERVAL)
         submission = submissions.adopt(submission, ledger.read())
     if submission.handle.abandoned:
-        raise LookupError("the job did not reach AWS: try again")
+        raise LookupError("the job was not submitted: try again")
     return submission
 
 
 def queue_of(clients: Clients, wanted: str, instance_type: str) -> str:
-    """Find a queue whose machines are all of one type, the job's own first: Batch has no other way to ask for it.
+    """Find a queue whose instances are all of one type, preferring the job's own queue.
+
+    Batch accepts an instance type only for multi-node jobs, so the queue has to select it.
 
     Raises:
-        LookupError: there is none.
+        LookupError: No enabled queue qualifies.
     """
     queues = pages(clients.batch.describe_job_queues, "jobQueues", "batch:DescribeJobQueues")
     queues = [queue for queue in queues if queue.get("state", "ENABLED") == "ENABLED"]
     queues.sort(key=lambda queue: wanted not in {queue["jobQueueName"], queue["jobQueueArn"]})
-    called = pages(
+    found = pages(
         clients.batch.describe_compute_environments, "computeEnvironments", "batch:DescribeComputeEnvironments"
     )
-    environments = {one[key]: one for one in called for key in _CALLED}
+    environments = {one[key]: one for one in found for key in _ENVIRONMENT_KEYS}
     partly = []
     for queue in queues:
         arns = [order["computeEnvironment"] for order in queue.get("computeEnvironmentOrder", [])]
@@ -94,10 +96,10 @@ def queue_of(clients: Clients, wanted: str, instance_type: str) -> str:
             return str(queue["jobQueueName"])
         if any(instance_type in one for one in types):
             partly.append(str(queue["jobQueueName"]))
-    also = f" (these have it among others: {', '.join(partly)})" if partly else ""
+    also = f" (these have it among other types: {', '.join(partly)})" if partly else ""
     raise LookupError(
-        f"no enabled queue has machines of type {instance_type} only{also}: make a compute environment with "
-        f"instanceTypes [{instance_type}] and a queue on it"
+        f"no enabled queue has only instances of type {instance_type}{also}: create a compute environment with "
+        f"instanceTypes [{instance_type}] and a queue for it"
     )
 
 
@@ -115,7 +117,7 @@ def _follow(clients: Clients, job_id: str) -> int:
             time.sleep(INTERVAL)
     except KeyboardInterrupt:
         jobs.terminate(clients, [job_id], "the replay was interrupted")
-        common.say("the job is being ended")
+        common.say("terminating the job")
         return 130
 
 
@@ -130,7 +132,7 @@ def _ended(clients: Clients, job: dict[str, Any]) -> int:
 
 
 def _log(clients: Clients, container: dict[str, Any]) -> list[str]:
-    """Last lines of the job's log; a log that cannot be read is no reason to fail."""
+    """Return the last lines of the job's log. Failing to read the log is not an error."""
     from airflow_batchemr.aws.errors import AwsError
 
     stream = container.get("logStreamName")

@@ -1,4 +1,4 @@
-"""What `batchemr replay --mark` records: an attempt of the one index, and the marker when it was the last."""
+"""Records written by `batchemr replay --mark`: a submission of the index, and the marker if it was the last one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def identity_of(state_uri: str, intent: Intent) -> JobIdentity:
-    """Whose work a recorded attempt was."""
+    """Return the identity of the job and try that made a recorded submission."""
     return JobIdentity(
         state=state_uri,
         dag_id=intent.dag_id,
@@ -28,20 +28,20 @@ def identity_of(state_uri: str, intent: Intent) -> JobIdentity:
 
 
 def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
-    """Record that the index has succeeded here, as an attempt of its own that is claimed and closed at once.
+    """Record the success of an index as a separate submission, which is claimed and closed at once.
 
     Returns:
-        What was recorded, for the person.
+        A message that describes what was recorded.
 
     Raises:
-        LookupError: somebody else has the index in hand, or has done it meanwhile.
+        LookupError: The index is done, or belongs to another open submission.
     """
     one = IndexSet.of([shard.index])
     while True:
         state = ledger.read()
         if shard.index in state.done | state.running:
             raise LookupError(
-                f"not recorded: index {shard.index} was meanwhile done or taken in hand by another attempt"
+                f"not recorded: index {shard.index} has meanwhile been finished or claimed by another submission"
             )
         intent = Intent(
             kind="batch",
@@ -74,7 +74,11 @@ def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
 
 
 def marked(ledger: JobLedger, shard: Shard) -> str:
-    """Write the job's marker if nothing is left; say what stands."""
+    """Write the job's marker if nothing is left.
+
+    Returns:
+        A message that describes what was recorded and what is left.
+    """
     state = ledger.read()
     if state.marker is None and not state.open_submissions and state.done == IndexSet.range(shard.size):
         xcom = {
@@ -85,6 +89,6 @@ def marked(ledger: JobLedger, shard: Shard) -> str:
             "ledger": ledger.uri,
         }
         ledger.mark(Marker(submission=max(state.numbers), size=shard.size, rerun_token=state.rerun_token, xcom=xcom))
-        return f"index {shard.index} is recorded as done; it was the last: the job is marked ({ledger.marker_uri})"
+        return f"index {shard.index} is recorded as done; it was the last one: marker written to {ledger.marker_uri}"
     left = shard.size - len(state.done)
-    return f"index {shard.index} is recorded as done; {left:,} of {shard.size:,} indices are left"
+    return f"index {shard.index} is recorded as done; {left:,} of {shard.size:,} indices left"

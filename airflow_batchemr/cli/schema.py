@@ -14,11 +14,11 @@ app = typer.Typer(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of pipeline files; editors complete words and show mistakes with it.
+    """Print the JSON Schema of pipeline files, which gives editors completion and error highlighting.
 
         batchemr schema > batchemr.schema.json
 
-    With the YAML extension of VS Code, the first line of a pipeline file is then
+    With the YAML extension of VS Code, refer to it in the first line of a pipeline file:
 
         # yaml-language-server: $schema=batchemr.schema.json
     """

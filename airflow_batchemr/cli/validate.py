@@ -1,4 +1,4 @@
-"""`batchemr validate`: check pipeline files."""
+"""`batchemr validate`: validate pipeline files."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ app = new_app()
 
 @app.command()
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="Pipeline files, or folders of them.", metavar="FILE...")],
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors; notes are not.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="One JSON object a mistake, a line each.")] = False,
+    files: Annotated[list[Path], typer.Argument(help="Pipeline files or folders.", metavar="FILE...")],
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors; notes are unaffected.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per error, one per line.")] = False,
     environment: Annotated[
-        str | None, typer.Option("--environment", "-e", help="Which `env:` of the files counts.")
+        str | None, typer.Option("--environment", "-e", help="Apply this `env:` block of the files.")
     ] = None,
 ) -> None:
-    """Check pipeline files, without Airflow and without AWS.
+    """Validate pipeline files without Airflow or AWS.
 
-    Without --environment a file is checked for each environment that it has.
-    Every mistake is shown with file, line and column, the line itself, and what was probably meant. Of Sundial's
-    JSON, what is not as it was there is shown as a note.
+    Without --environment, each file is validated for every environment that it defines.
+    Every error shows file, line and column, the line itself, and a suggestion. For Sundial JSON, differences in meaning
+    are shown as notes.
 
-    Exit code 0: no errors; 1: errors (with --strict also warnings); 2: wrong usage.
+    Exit codes: 0: no errors; 1: errors (with --strict, also warnings); 2: usage error.
 
         batchemr validate dags/ && git commit
 
@@ -42,15 +42,15 @@ def validate(
     """
     from airflow_batchemr.pipeline_file import PipelineFileError, find_files, load_file
 
-    told: dict[tuple[object, ...], PipelineFileError] = {}
+    problems: dict[tuple[object, ...], PipelineFileError] = {}
     dags: dict[str, Path] = {}
     checked, pipelines = 0, 0
     environments: list[str] = []
     for path in files:
         found = find_files(path)
         if not found:
-            hint = "they end in .yaml, .yml or .json"
-            _note(told, [PipelineFileError("no pipeline files in this folder", hint, path=path)])
+            hint = "pipeline files end in .yaml, .yml or .json"
+            _add(problems, [PipelineFileError("no pipeline files in this folder", hint, path=path)])
         for file in found:
             spec = load_file(file, environment=environment)
             checked += 1
@@ -58,37 +58,37 @@ def validate(
             pipelines += len(spec.names)
             specs = [spec] if environment else [load_file(file, name) for name in spec.environments] or [spec]
             for each in specs:
-                _note(told, each.errors + each.warnings)
-            _note(told, _doubles(spec.names, file, dags))
+                _add(problems, each.errors + each.warnings)
+            _add(problems, _duplicates(spec.names, file, dags))
     check_environment(environment, environments)
-    errors = sum(error.severity == "error" for error in told.values())
-    warnings = sum(error.severity == "warning" for error in told.values())
-    notes = len(told) - errors - warnings
+    errors = sum(error.severity == "error" for error in problems.values())
+    warnings = sum(error.severity == "warning" for error in problems.values())
+    notes = len(problems) - errors - warnings
     if json_:
-        for error in told.values():
+        for error in problems.values():
             sys.stdout.write(json.dumps(_record(error)) + "\n")
     else:
-        _show(list(told.values()))
-        files_of = f"{checked} file{'s' * (checked != 1)}, {pipelines} pipeline{'s' * (pipelines != 1)}"
-        sums = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
-        sums += f", {notes} note{'s' * (notes != 1)}" if notes else ""
-        sys.stdout.write(f"{files_of}: {sums}\n")
+        _show(list(problems.values()))
+        scope = f"{checked} file{'s' * (checked != 1)}, {pipelines} pipeline{'s' * (pipelines != 1)}"
+        totals = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+        totals += f", {notes} note{'s' * (notes != 1)}" if notes else ""
+        sys.stdout.write(f"{scope}: {totals}\n")
     raise typer.Exit(1 if errors or (strict and warnings) else 0)
 
 
-def _note(told: dict[tuple[object, ...], PipelineFileError], found: Iterable[PipelineFileError]) -> None:
-    """Each mistake once, though several files share a folder's defaults, and several environments a file."""
+def _add(problems: dict[tuple[object, ...], PipelineFileError], found: Iterable[PipelineFileError]) -> None:
+    """Add each error once: several files may share a folder's defaults, and each environment reads the same file."""
     for error in found:
-        told.setdefault((str(error.path), error.line, error.column, error.message), error)
+        problems.setdefault((str(error.path), error.line, error.column, error.message), error)
 
 
-def _doubles(names: Iterable[str], file: Path, dags: dict[str, Path]) -> list[PipelineFileError]:
-    """Two pipelines of one name are two Dags of one id: Airflow would show one of them."""
+def _duplicates(names: Iterable[str], file: Path, dags: dict[str, Path]) -> list[PipelineFileError]:
+    """Find pipelines with the same name: their Dags would share an id, and Airflow would show only one of them."""
     from airflow_batchemr.pipeline_file import PipelineFileError
 
     return [
         PipelineFileError(
-            f"there is another pipeline named {name}, in {first}", "rename one of them", path=file, pipeline=name
+            f"{first} already has a pipeline named {name}", "rename one of them", path=file, pipeline=name
         )
         for name in names
         if (first := dags.setdefault(name, file)) != file
@@ -107,13 +107,14 @@ def _record(error: PipelineFileError) -> dict[str, Any]:
     }
 
 
-def _show(told: list[PipelineFileError]) -> None:
-    if not told:
+def _show(problems: list[PipelineFileError]) -> None:
+    if not problems:
         return
-    colours = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "note": "\x1b[1;36m"} if sys.stdout.isatty() else {}
-    for error in told:
+    colors = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "note": "\x1b[1;36m"} if sys.stdout.isatty() else {}
+    for error in problems:
         text = str(error)
-        if colours:
-            word = f"{error.severity}:"
-            text = text.replace(word, f"{colours[error.severity]}{word}\x1b[0m", 1)
+        if colors:
+            label = f"{error.severity}:"
+            text = text.replace(label, f"{colors[error.severity]}{label}\x1b[0m", 1)
+
         sys.stdout.write(f"{text}\n\n")

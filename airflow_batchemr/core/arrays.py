@@ -1,4 +1,4 @@
-"""How the indices of an attempt become AWS Batch arrays."""
+"""Split the indices of a submission into AWS Batch arrays."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_ARRAY = 10_000
-"""Largest array that AWS Batch takes; the smallest is 2, so one index is a single job."""
+"""Maximum size of an AWS Batch array. The minimum is 2, so one index is a single job."""
 
 MAX_TEXT = 4096
-"""Bytes of the environment that an index set may take, of the 8,192 that Batch allows for all overrides together.
+"""Maximum bytes of environment for an index set. AWS Batch allows 8,192 bytes for all container overrides together.
 
-Any set within one span of 10,000 needs at most 2.9 KB; few indices scattered over a million need more and are cut.
+Any set within a span of 10,000 indices needs at most 2.9 KB. A few indices scattered over a million need more, and are
+split.
 """
 
 
 def split(indices: IndexSet, max_text: int = MAX_TEXT) -> list[IndexSet]:
-    """Cut a set, in order, into the sets that one SubmitJob each can run; the same set is always cut in the same way.
+    """Split a set, in order, into sets for one SubmitJob call each. The result is deterministic.
 
-    Each has at most 10,000 indices and travels in at most `max_text` bytes of environment.
+    Each set has at most 10,000 indices and needs at most `max_text` bytes of environment.
+
+    Args:
+        indices: Set to split.
+        max_text: Maximum bytes of environment for each set.
 
     Raises:
-        ValueError: `max_text` is less than one index needs.
+        ValueError: `max_text` is too small for a single index.
     """
     if max_text < 7:
         raise ValueError(
-            f"an index set needs at least 7 bytes of environment; {max_text} are left: shorten env or command"
+            f"an index set needs at least 7 bytes of environment, but only {max_text} are left: shorten env or command"
         )
     pieces = []
     members = iter(indices)

@@ -1,7 +1,7 @@
-"""Where a SubmitJob overrides command, environment and resources: each kind of job definition has its own place.
+"""Overrides of command, environment and resources in SubmitJob requests, for each kind of job definition.
 
-Everywhere else in this package they are as Batch's plain containers have them: `command`, `environment` (name, value)
-and `resourceRequirements` (VCPU, MEMORY in MiB, GPU).
+The rest of this package uses the form of plain containers (`containerOverrides`): `command`, `environment` (name,
+value) and `resourceRequirements` (VCPU, MEMORY in MiB, GPU).
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ _KUBERNETES = {"VCPU": "cpu", "MEMORY": "memory", "GPU": "nvidia.com/gpu"}
 
 
 def place(overrides: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a SubmitJob that carries the overrides.
+    """Return the part of a SubmitJob request that contains the overrides.
 
-    Of an ECS task or a pod with several containers it is the first one that gets them; of a multi-node job all nodes.
+    They apply to the first container of an ECS task or pod with several containers, and to all nodes of a multi-node
+    job.
 
     Args:
-        overrides: as of a plain container.
-        definition: the job definition, as DescribeJobDefinitions gives it.
+        overrides: In the form of plain containers.
+        definition: Job definition as returned by DescribeJobDefinitions.
     """
     if definition.get("nodeProperties"):
         ranges = definition["nodeProperties"].get("nodeRangeProperties", [])
@@ -39,7 +40,10 @@ def place(overrides: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[s
 
 
 def recorded(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What a SubmitJob overrides, wherever it stands; of a multi-node job that of the first range of nodes."""
+    """Return the overrides of a SubmitJob request in the form of plain containers.
+
+    For a multi-node job, returns those of the first node range.
+    """
     nodes = request.get("nodeOverrides", {}).get("nodePropertyOverrides", [])
     if nodes:
         return recorded(nodes[0])
@@ -53,23 +57,23 @@ def recorded(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def put(request: dict[str, Any], command: list[str] | None, environment: list[dict[str, str]]) -> None:
-    """Change command (None: left as it is) and environment of a SubmitJob, wherever they stand in it."""
-    given: dict[str, Any] = {"environment": environment} | ({"command": command} if command else {})
+    """Replace the environment, and the command unless it is None or empty, of a SubmitJob request in place."""
+    changes: dict[str, Any] = {"environment": environment} | ({"command": command} if command else {})
     tasks = request.get("ecsPropertiesOverride", {}).get("taskProperties", [])
     pods = request.get("eksPropertiesOverride", {}).get("podProperties", {}).get("containers", [])
     if nodes := request.get("nodeOverrides", {}).get("nodePropertyOverrides", []):
         for one in nodes:
             put(one, command, environment)
     elif tasks:
-        tasks[0]["containers"][0].update(given)
+        tasks[0]["containers"][0].update(changes)
     elif pods:
-        pods[0].update(_pod(given, {}))
+        pods[0].update(_pod(changes, {}))
     else:
-        request.setdefault("containerOverrides", {}).update(given)
+        request.setdefault("containerOverrides", {}).update(changes)
 
 
 def own_command(definition: Mapping[str, Any]) -> list[str]:
-    """The command that a job definition brings; empty where it has none, or its nodes have different ones."""
+    """Return the command of a job definition; empty if it has none or its nodes have different commands."""
     if definition.get("nodeProperties"):
         commands = [own_command(_of_range(one)) for one in definition["nodeProperties"].get("nodeRangeProperties", [])]
         return commands[0] if commands and all(one == commands[0] for one in commands) else []
@@ -82,14 +86,18 @@ def own_command(definition: Mapping[str, Any]) -> list[str]:
 
 
 def _of_range(nodes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a range of nodes runs, as a job definition of its own says it."""
+    """Return the container of a node range in the form of a job definition."""
     return {**nodes, "containerProperties": nodes.get("container", {})}
 
 
 def _pod(overrides: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:
     pod: dict[str, Any] = {"name": container["name"]} if "name" in container else {}
     if overrides.get("command"):
-        pod |= {"command": overrides["command"], "args": []}  # the definition's arguments are in the command already
+        pod |= {
+            "command": overrides["command"],
+            "args": [],
+        }  # the command already includes the arguments of the definition
+
     if overrides.get("environment"):
         pod["env"] = overrides["environment"]
     sizes = {

@@ -1,29 +1,29 @@
-"""What a call to AWS that failed means: not carried out, refused, or unknown."""
+"""Errors of AWS calls, classified by whether the call was carried out: no, rejected, or unknown."""
 
 from __future__ import annotations
 
 
 class AwsError(Exception):
-    """A call to AWS that did not succeed. The text says which call, why, and what to do."""
+    """A failed call to AWS. The message names the call, the reason and the remedy."""
 
-    #: Whether the call was certainly not carried out, so that it may be sent again.
+    #: Whether the call was certainly not carried out, so that it is safe to send it again.
     not_carried_out = False
-    #: Whether trying again later can help.
+    #: Whether a later retry may succeed.
     transient = False
 
 
-class Refused(AwsError):  # noqa: N818 - what the answer means, in the words of the design
-    """AWS understood the request and said no: sending it again changes nothing."""
+class Refused(AwsError):  # noqa: N818 - named after the outcome of the call
+    """AWS rejected the request; sending it again does not help."""
 
     not_carried_out = True
 
 
 class NotAllowed(Refused):
-    """The caller lacks a permission, or has no (valid) credentials."""
+    """The caller lacks a permission or has no valid credentials."""
 
 
 class InvalidRequest(Refused):
-    """The request is not one AWS accepts. Found by us before the call, or by AWS."""
+    """The request is invalid. Detected by AWS, or by this package before the call."""
 
 
 class NotFound(InvalidRequest):
@@ -31,17 +31,17 @@ class NotFound(InvalidRequest):
 
 
 class Throttled(AwsError):  # noqa: N818 - as above
-    """Too many calls, or no connection: surely not carried out, worth another try later."""
+    """Too many calls, or no connection. The call was not carried out; a later retry may succeed."""
 
     not_carried_out = True
     transient = True
 
 
 class Expired(Throttled):
-    """The credentials have run out: not carried out; a client with fresh ones may succeed."""
+    """The credentials have expired. The call was not carried out; a client with new credentials may succeed."""
 
 
 class Unknown(AwsError):  # noqa: N818 - as above
-    """The answer was lost or was a 5xx: the call may have been carried out."""
+    """The response was lost or was a 5xx. The call may have been carried out."""
 
     transient = True

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_INDICES = 1_000_000
-"""Largest number of indices of a job; above AWS's 10,000 of an array a job is several arrays."""
+"""Maximum number of indices of a job. Above the 10,000 that AWS allows per array, a job consists of several arrays."""
 
 _RUN = re.compile("1+")
 _SPAN = re.compile(r"\s*([0-9]{1,7})\s*(?:-\s*([0-9]{1,7})\s*)?\Z")
@@ -20,32 +20,32 @@ _HEX = re.compile(r"x([0-9a-fA-F]+)(?:@([0-9]{1,7}))?\Z")
 
 
 class IndexSet:
-    """An immutable set of integers from 0 to 999,999, held as one Python integer (bit i = index i).
+    """An immutable set of integers from 0 to 999,999, stored as one Python integer (bit i = index i).
 
-    Its texts: ranges (``0-9,12``, what `str` gives), or hex: the bitmap, lowest index in the last digit, with the
-    index that its lowest bit stands for (``x13ff@0``).
+    It has two text forms: ranges (``0-9,12``, the result of `str`), and the bitmap in hexadecimal followed by the index
+    of its lowest bit (``x13ff@0``).
     """
 
     __slots__ = ("_bits",)
     _bits: int
 
     def __init__(self, bits: int = 0) -> None:
-        """Make the set whose bitmap is `bits`; `of`, `range` and `parse` are the usual ways in."""
+        """Create a set from a bitmap. Use `of`, `range` or `parse` in most cases."""
         if bits < 0 or bits.bit_length() > MAX_INDICES:
-            raise ValueError(f"indices go from 0 to {MAX_INDICES - 1:,}")
+            raise ValueError(f"indices must be between 0 and {MAX_INDICES - 1:,}")
         object.__setattr__(self, "_bits", bits)
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"an IndexSet does not change: {name}")
+        raise AttributeError(f"IndexSet is immutable: cannot set {name}")
 
     @classmethod
     def of(cls, indices: Iterable[int]) -> IndexSet:
-        """Make a set of integers; order and repeats do not matter."""
+        """Create a set from integers in any order; duplicates are allowed."""
         members = list(indices)
         if not members:
             return cls()
         if min(members) < 0 or max(members) >= MAX_INDICES:
-            raise ValueError(f"indices go from 0 to {MAX_INDICES - 1:,}, got {min(members)} to {max(members)}")
+            raise ValueError(f"indices must be between 0 and {MAX_INDICES - 1:,}, got {min(members)} to {max(members)}")
         bitmap = bytearray((max(members) >> 3) + 1)
         for index in members:
             bitmap[index >> 3] |= 1 << (index & 7)
@@ -53,15 +53,15 @@ class IndexSet:
 
     @classmethod
     def range(cls, start: int, stop: int | None = None) -> IndexSet:
-        """Make the set 0..start-1, or start..stop-1, as the builtin `range` would count."""
+        """Create the set 0..start-1, or start..stop-1, like the builtin `range`."""
         first, end = (0, start) if stop is None else (start, stop)
         if first < 0 or end > MAX_INDICES:
-            raise ValueError(f"indices go from 0 to {MAX_INDICES - 1:,}, got {first} to {end - 1}")
+            raise ValueError(f"indices must be between 0 and {MAX_INDICES - 1:,}, got {first} to {end - 1}")
         return cls(((1 << max(end - first, 0)) - 1) << first)
 
     @classmethod
     def union(cls, sets: Iterable[IndexSet]) -> IndexSet:
-        """Everything that any of the sets has."""
+        """Return the union of several sets."""
         bits = 0
         for one in sets:
             bits |= one.bits
@@ -69,7 +69,11 @@ class IndexSet:
 
     @classmethod
     def parse(cls, text: str) -> IndexSet:
-        """Read either text form; raises ValueError that shows the part that cannot be read."""
+        """Parse either text form.
+
+        Raises:
+            ValueError: The text is invalid; the message shows the invalid part.
+        """
         text = text.strip()
         if not text:
             return cls()
@@ -87,31 +91,31 @@ class IndexSet:
         return cls(int("".join(digits)[::-1], 2))
 
     def ranges(self) -> Iterator[tuple[int, int]]:
-        """Give (first, last) of each unbroken run, in order."""
+        """Yield (first, last) of each contiguous range, in order."""
         lowest = self.lowest
         for run in _RUN.finditer(bin(self._bits >> lowest)[:1:-1]):
             yield run.start() + lowest, run.end() + lowest - 1
 
     @property
     def bits(self) -> int:
-        """The bitmap: bit i stands for index i."""
+        """The bitmap; bit i represents index i."""
         return self._bits
 
     @property
     def lowest(self) -> int:
-        """The smallest index; 0 of the empty set."""
+        """The smallest index; 0 for the empty set."""
         return max((self._bits & -self._bits).bit_length() - 1, 0)
 
     def text(self) -> str:
-        """Give the shorter of both text forms: what records and environments carry."""
+        """Return the shorter of the two text forms, which is used in records and environments."""
         ranges = str(self)
         bitmap = f"x{self._bits >> self.lowest:x}@{self.lowest}"
         return ranges if len(ranges) <= len(bitmap) else bitmap
 
     def chunks(self, size: int) -> Iterator[IndexSet]:
-        """Cut the set, in order, into sets of at most `size` members."""
+        """Split the set, in order, into sets of at most `size` members."""
         if size < 1:
-            raise ValueError(f"a chunk holds at least 1 index, got {size}")
+            raise ValueError(f"the chunk size must be at least 1, got {size}")
         members = list(self)
         for start in builtins.range(0, len(members), size):
             yield IndexSet.of(members[start : start + size])
@@ -154,11 +158,11 @@ class IndexSet:
 def _span(text: str) -> tuple[int, int]:
     match = _SPAN.match(text)
     if match is None:
-        raise ValueError(f"{text.strip()!r} is neither an index nor a range like 3-17")
+        raise ValueError(f"{text.strip()!r} is neither an index nor a range such as 3-17")
     first = int(match[1])
     last = int(match[2]) if match[2] else first
     if last < first or last >= MAX_INDICES:
-        raise ValueError(f"{text.strip()!r}: a range counts upwards, from 0 to {MAX_INDICES - 1:,}")
+        raise ValueError(f"{text.strip()!r}: a range must be ascending and between 0 and {MAX_INDICES - 1:,}")
     return first, last
 
 
@@ -167,7 +171,7 @@ def _validate(value: Any) -> IndexSet:
         return value
     if isinstance(value, str):
         return IndexSet.parse(value)
-    raise ValueError(f"an index set is written as text like 0-9,12; got {type(value).__name__}")
+    raise ValueError(f"expected an index set as text, such as 0-9,12; got {type(value).__name__}")
 
 
 Indices = Annotated[
@@ -176,4 +180,4 @@ Indices = Annotated[
     PlainSerializer(IndexSet.text, return_type=str),
     WithJsonSchema({"type": "string"}),
 ]
-"""The type of an index set in a pydantic model: an `IndexSet` in Python, its text in JSON."""
+"""Type of an index set in pydantic models: an `IndexSet` in Python, text in JSON."""

@@ -1,14 +1,15 @@
-"""The `sh` preamble that shows a program the job's own indices, whichever of them AWS runs.
+"""The `sh` preamble that maps the children of an AWS Batch array to the indices of the job.
 
-AWS numbers the children of an array from 0, and sets no index in a single job. A resumed attempt of the indices 3, 17
-and 42 is an array of 3: the preamble puts 3, 17 or 42 into ``AWS_BATCH_JOB_ARRAY_INDEX``, the size of the whole job
-into ``AWS_BATCH_JOB_ARRAY_SIZE``, and becomes the user's program with `exec`. Batch lets nobody set names that begin
-with ``AWS_BATCH`` in a request, so it has to be done inside.
+AWS numbers the children of an array from 0 and sets no index for a single job. A resubmission of the indices 3, 17 and
+42 is an array of 3. The preamble sets ``AWS_BATCH_JOB_ARRAY_INDEX`` to 3, 17 or 42 and ``AWS_BATCH_JOB_ARRAY_SIZE`` to
+the size of the whole job, and replaces itself with the user's program by `exec`. A request cannot set variables that
+start with ``AWS_BATCH``, so they have to be set inside the container.
 
-The program and its arguments are the shell's own arguments (``"$@"``): nothing of them is ever shell text, and Batch's
-``Ref::name`` parameters in them work as always. The set travels in ``BATCHEMR_INDICES``, which the program does not
-see, as ranges (``0-9,12``) or as a bitmap in words of 28 bits, lowest first, after the index of its first bit
-(``x30,ff07,1``): what is shorter. 10,000 indices at random need 2.9 KB of the 8 KiB that Batch allows for overrides.
+The program and its arguments are passed as arguments of the shell (``"$@"``). They are never parsed as shell code, and
+Batch's ``Ref::name`` parameters work in them as usual. The index set is passed in ``BATCHEMR_INDICES``, which is hidden
+from the program, in the shorter of two forms: ranges (``0-9,12``), or a bitmap in 28-bit words, lowest first, preceded
+by the index of its first bit (``x30,ff07,1``). 10,000 random indices need 2.9 KB of the 8 KiB that Batch allows for
+overrides.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ INDICES = "BATCHEMR_INDICES"
 SIZE = "BATCHEMR_ARRAY_SIZE"
 DONE = "BATCHEMR_DONE_URI"
 RESERVED = frozenset({INDICES, SIZE, DONE})
-"""Names in the environment that are the preamble's own."""
+"""Environment variables reserved for the preamble."""
 
-# Looks for the n-th index (n: the child's number) in a subshell, so that no variable of the program's environment is
-# lost. A word's bits are counted in parallel: 10,000 indices are 358 steps, not 10,000. 28 bits a word, because the
-# arithmetic of a small shell may have 32, signed.
+# Finds the n-th index (n: number of the child) in a subshell, so that no variable of the program's environment is
+# overwritten. The bits of a word are counted in parallel: 10,000 indices take 358 steps, not 10,000. Words have 28 bits
+# because small shells may use signed 32-bit arithmetic.
 _FIND = """\
 AWS_BATCH_JOB_ARRAY_INDEX=$(
 n=${AWS_BATCH_JOB_ARRAY_INDEX:-0} at=
@@ -59,11 +60,11 @@ unset BATCHEMR_INDICES BATCHEMR_ARRAY_SIZE
 """
 
 PREAMBLE = _FIND + 'exec "$@"'
-"""The whole script; a constant, whatever the command and the set."""
+"""The complete script. It is constant, whatever the command and the index set."""
 
-# The shell stays, passes signals on, and writes the index's marker when the program has ended well. AWS's own word on
-# the job is not changed by a marker that could not be written: it is what counts while AWS remembers. A signal ends
-# `wait` early, so the program is waited for again; 127 is then the shell's word for one that was waited for already.
+# The shell keeps running, forwards signals, and writes the marker of the index when the program has succeeded. Failing
+# to write the marker does not change the exit code, because the job status in AWS takes precedence while it is
+# available. A signal interrupts `wait`, so it is repeated; it then returns 127 if the program was reaped already.
 PREAMBLE_IN_JOB = (
     _FIND
     + """\
@@ -82,7 +83,7 @@ done
 echo "batchemr: could not write $BATCHEMR_DONE_URI$AWS_BATCH_JOB_ARRAY_INDEX (is aws in the image?)" >&2
 exit 0"""
 )
-"""The script of `markers: in_job`; it needs `aws` in the image, and leave to write under the state URI."""
+"""The script for `markers: in_job`. The image needs the AWS CLI, and the job needs write access below the state URI."""
 
 
 def wrap(
@@ -93,27 +94,27 @@ def wrap(
     size: int,
     done_uri: str | None = None,
 ) -> tuple[list[str], dict[str, str]]:
-    """Put the preamble around a command.
+    """Wrap a command in the preamble.
 
     Args:
-        command: the program and its arguments.
-        indices: what this request runs, at most 10,000; child i of it runs the i-th of them.
-        environment: the environment that the user asks for; looked through for the preamble's own names.
-        size: how many indices the job has as a whole.
-        done_uri: with `markers: in_job`, the folder, with a slash at its end, where the job leaves a marker an index.
+        command: Program and arguments.
+        indices: Indices of this request, at most 10,000. Child i runs the i-th of them.
+        environment: The user's environment, checked for reserved names.
+        size: Number of indices of the whole job.
+        done_uri: For `markers: in_job`, the folder (with a trailing slash) where the job writes one marker per index.
 
     Returns:
-        The command to give to Batch, and what its environment needs besides `environment`.
+        The command for Batch, and the variables to add to `environment`.
 
     Raises:
-        ValueError: an empty command, no indices, or a name in the environment that is taken.
+        ValueError: The command is empty, there are no indices, or `environment` contains a reserved name.
     """
     if not command:
         raise ValueError("command: it is empty; name the program to run")
     if not indices:
-        raise ValueError("a request runs at least one index")
+        raise ValueError("a request must contain at least one index")
     if taken := sorted(RESERVED & set(environment)):
-        raise ValueError(f"env: {', '.join(taken)}: names that begin with BATCHEMR_ belong to batchemr, take others")
+        raise ValueError(f"env: {', '.join(taken)}: names that start with BATCHEMR_ are reserved; rename them")
     extra = {SIZE: str(size)}
     if indices != IndexSet.range(len(indices)):
         extra[INDICES] = encode(indices)
@@ -121,24 +122,24 @@ def wrap(
     if done_uri is not None:
         extra[DONE] = done_uri
         script = PREAMBLE_IN_JOB
-    # AWS sets both by itself where the children are the whole job
+    # AWS sets index and size itself if the array is the whole job
     if len(indices) == size > 1:
         del extra[SIZE]
     return ["/bin/sh", "-c", script, "sh", *command], extra
 
 
 def unwrap(command: Sequence[str]) -> list[str]:
-    """Give the program and arguments that a preamble was put around, by this version or another; others as they are."""
-    argv = list(command)
-    wrapped = argv[:2] == ["/bin/sh", "-c"] and argv[3:4] == ["sh"] and INDICES in argv[2]
-    return argv[4:] if wrapped else argv
+    """Remove the preamble, of this or another version, from a command. Other commands are returned unchanged."""
+    arguments = list(command)
+    wrapped = arguments[:2] == ["/bin/sh", "-c"] and arguments[3:4] == ["sh"] and INDICES in arguments[2]
+    return arguments[4:] if wrapped else arguments
 
 
 def encode(indices: IndexSet) -> str:
-    """Give the text of a set as the preamble reads it: ranges or words of bits, the shorter."""
+    """Encode a set for the preamble: as ranges or as a bitmap, whichever is shorter."""
     ranges = str(indices)
     bits = f"{indices.bits >> indices.lowest:x}"
-    # 7 hex digits a word, from the lowest
-    found = (bits[max(end - 7, 0) : end].lstrip("0") or "0" for end in range(len(bits), 0, -7))
-    bitmap = ",".join([f"x{indices.lowest}", *found])
+    # 7 hexadecimal digits per word, lowest first
+    digits = (bits[max(end - 7, 0) : end].lstrip("0") or "0" for end in range(len(bits), 0, -7))
+    bitmap = ",".join([f"x{indices.lowest}", *digits])
     return ranges if len(ranges) <= len(bitmap) else bitmap

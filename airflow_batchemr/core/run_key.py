@@ -1,4 +1,4 @@
-"""The name of one run of a pipeline, the same for ever."""
+"""Run key: the permanent name of one run of a pipeline."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import re
 from datetime import datetime, timezone
 
 MAX_LENGTH = 120
-"""Longest run key, so that it fits into S3 keys, file names and tags with room for more."""
+"""Maximum length of a run key in characters, so that it fits into S3 keys, file names and tags together with others."""
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*\Z")
-# What `run_key` makes itself: dates, and names with a digest at their end. A name of the user's must not look so.
-_MADE = re.compile(r"(\d{4,}-\d\d-\d\dT\d{6}(\.\d{6})?Z|.*-[0-9a-f]{10})\Z", re.DOTALL)
+# Forms that `run_key` generates: dates, and names that end in a digest. Names that look like these are not used as is.
+_GENERATED = re.compile(r"(\d{4,}-\d\d-\d\dT\d{6}(\.\d{6})?Z|.*-[0-9a-f]{10})\Z", re.DOTALL)
 
 
 def run_key(logical_date: datetime | None, partition_key: str | None, run_id: str) -> str:
-    """Name a run by its logical date, else its partition key, else its run_id.
+    """Return the run key: derived from the logical date, else from the partition key, else from the run_id.
 
-    A date becomes ``2026-11-20T000000Z`` (UTC; with microseconds where it has any). Other names stay as they are where
-    they are safe in S3 keys, URIs, file names and shell words; else what is not safe becomes ``-`` and a digest of the
-    whole follows, so that different names stay different.
+    A date becomes ``2026-11-20T000000Z`` in UTC, with microseconds if it has any. Other names are used unchanged if
+    they are safe in S3 keys, URIs, file names and shell commands. Otherwise, unsafe characters become ``-`` and a
+    digest of the whole name is appended, so that different names have different run keys.
 
     Raises:
-        ValueError: the date has no time zone, or nothing names the run.
+        ValueError: The date has no time zone, or all three are missing.
     """
     if logical_date is not None:
         if logical_date.tzinfo is None:
@@ -33,12 +33,12 @@ def run_key(logical_date: datetime | None, partition_key: str | None, run_id: st
     if partition_key:
         return _safe("partition", partition_key)
     if not run_id:
-        raise ValueError("a run has a logical date, a partition key or a run_id; this one has none of them")
+        raise ValueError("the run has neither a logical date nor a partition key nor a run_id")
     return _safe("run", run_id)
 
 
 def _safe(kind: str, name: str) -> str:
-    if len(name) <= MAX_LENGTH and _SAFE.match(name) and not _MADE.match(name):
+    if len(name) <= MAX_LENGTH and _SAFE.match(name) and not _GENERATED.match(name):
         return name
     digest = hashlib.sha256(f"{kind}:{name}".encode()).hexdigest()[:10]
     readable = re.sub(r"[^A-Za-z0-9_.=]+", "-", name).strip("-.=") or kind

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them, as the whole numbers that AWS and Airflow take."""
+"""Parse human-readable durations and sizes into the integers that AWS and Airflow expect."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 MEBIBYTE = 1024**2
 
-#: No duration that AWS or Airflow takes is longer than this (10 years, in seconds).
+#: Maximum duration in seconds (10 years); AWS and Airflow accept none that is longer.
 MAX_SECONDS = 315_360_000
-#: No size that AWS takes is larger than this (1 PiB, in bytes).
+#: Maximum size in bytes (1 PiB); AWS accepts none that is larger.
 MAX_BYTES = 1024**5
 
 
 def seconds(value: str | float) -> int:
-    """A duration in whole seconds.
+    """Return a duration in whole seconds.
 
     Args:
-        value: seconds as a number, or text: ``90s``, ``15m``, ``2h``, ``1h30m``, ``1d``, ``1w``.
+        value: Seconds as a number, or text such as ``90s``, ``15m``, ``2h``, ``1h30m``, ``1d`` or ``1w``.
 
     Raises:
-        ValueError: not a duration, negative, a fraction of a second, or above ten years.
+        ValueError: The value is not a duration, is negative, is not whole seconds, or exceeds ten years.
     """
     if isinstance(value, bool):
         raise ValueError(f"expected a duration like 90s, 15m or 2h, not {str(value).lower()}")  # noqa: TRY004 - a value
@@ -41,27 +41,27 @@ def seconds(value: str | float) -> int:
 def _seconds_of_text(text: str) -> float:
     if re.fullmatch(r"\s*\d{1,12}\s*", text):
         return float(text)
-    total, at = 0.0, 0
-    while at < len(text):
-        part = _DURATION.match(text, at)
+    total, position = 0.0, 0
+    while position < len(text):
+        part = _DURATION.match(text, position)
         if not part:
             raise ValueError(f"expected a duration like 90s, 15m or 2h, not {text!r}")
         total += float(part[1]) * _SECONDS[part[2].lower()]
-        at = part.end()
-    if not at:
+        position = part.end()
+    if not position:
         raise ValueError("expected a duration like 90s, 15m or 2h, not an empty text")
     return total
 
 
 def bytes_(value: str | float) -> int:
-    """A size in bytes.
+    """Return a size in bytes.
 
     Args:
-        value: bytes as a number, or text: ``8GiB``, ``512MiB``, ``8G`` (binary, as Docker and the JVM read it),
-            ``8GB`` (decimal, 10^9).
+        value: Bytes as a number, or text such as ``8GiB``, ``512MiB``, ``8G`` (binary, as in Docker and the JVM) or
+            ``8GB`` (decimal, 8·10^9).
 
     Raises:
-        ValueError: not a size, negative, a fraction of a byte, or above 1 PiB.
+        ValueError: The value is not a size, is negative, is not whole bytes, or exceeds 1 PiB.
     """
     if isinstance(value, bool):
         raise ValueError(f"expected a size like 8GiB or 512MiB, not {str(value).lower()}")  # noqa: TRY004 - a value
@@ -81,13 +81,13 @@ def bytes_(value: str | float) -> int:
 
 
 def mebibytes(value: str | float) -> int:
-    """A size in MiB, the unit of AWS Batch and of Spark.
+    """Return a size in MiB, the unit of AWS Batch and Spark.
 
     Args:
-        value: MiB as a number, or text: ``8GiB``, ``512MiB``, ``8g``.
+        value: MiB as a number, or text such as ``8GiB``, ``512MiB`` or ``8g``.
 
     Raises:
-        ValueError: not a size, or not a whole number of MiB (``8GB`` is 7629.4 MiB: ``8GiB`` was meant).
+        ValueError: The value is not a size, or not a whole number of MiB (``8GB`` is 7629.4 MiB; write ``8GiB``).
     """
     if isinstance(value, str) and not re.fullmatch(r"\s*\d{1,12}\s*", value):
         size = bytes_(value)
@@ -95,5 +95,5 @@ def mebibytes(value: str | float) -> int:
         size = bytes_(float(value) * MEBIBYTE if not isinstance(value, bool) else value)
     if size % MEBIBYTE:
         binary = re.sub(r"([kmgt])b", lambda unit: f"{unit[1].upper()}iB", str(value), flags=re.IGNORECASE)
-        raise ValueError(f"{value} is {size / MEBIBYTE:.1f} MiB, and AWS takes whole MiB; {binary} was meant?")
+        raise ValueError(f"{value} is {size / MEBIBYTE:.1f} MiB, but AWS requires whole MiB; did you mean {binary}?")
     return size // MEBIBYTE

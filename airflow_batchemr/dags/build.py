@@ -1,4 +1,4 @@
-"""A plan → an Airflow Dag."""
+"""Build an Airflow Dag from a plan."""
 
 from __future__ import annotations
 
@@ -32,43 +32,43 @@ if TYPE_CHECKING:
 
 
 class DagBuildError(Exception):
-    """A Dag cannot be made: a path leads to nothing, or what stands there does not take its arguments.
+    """A Dag cannot be built: a dotted path cannot be imported, or its target rejects the arguments.
 
     Args:
-        error: what Airflow, or a class of the user's choice, raised.
-        job: whose words they are; None for the pipeline's.
-        word: that it is about.
+        error: Exception raised by Airflow or by a class named in the file.
+        job: Job that contains the key; None for the pipeline itself.
+        key: Key of the file that caused the error, if known.
     """
 
-    def __init__(self, error: Exception, *, job: str | None = None, word: str | None = None) -> None:
+    def __init__(self, error: Exception, *, job: str | None = None, key: str | None = None) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
         self.job = job
-        self.word = word
+        self.key = key
 
 
-def assemble(plan: DagPlan) -> DAG:
-    """Make the Dag of a plan.
+def build_dag(plan: DagPlan) -> DAG:
+    """Build the Dag of a plan.
 
     Raises:
-        NotAssembledError: Airflow, or a class of the user's choice, does not take what the file says.
+        DagBuildError: Airflow, or a class named in the file, rejects what the file says.
     """
-    words = plan.dag_kwargs
-    word: str | None = "schedule"
+    options = plan.dag_kwargs
+    key: str | None = "schedule"
     try:
-        timetable = schedule(words["schedule"], words["timezone"])
-        word = "notify"
-        notified = _notified(plan.dag_id, words)
-        word = None
-        dag = DAG(plan.dag_id, schedule=timetable, **_dag_kwargs(words), **notified)
+        timetable = schedule(options["schedule"], options["timezone"])
+        key = "notify"
+        notifications = _notifications(plan.dag_id, options)
+        key = None
+        dag = DAG(plan.dag_id, schedule=timetable, **_dag_kwargs(options), **notifications)
     except Exception as error:
-        raise DagBuildError(error, word=word) from error
+        raise DagBuildError(error, key=key) from error
     tasks = {}
     for task in plan.tasks:
         try:
             tasks[task.task_id] = _task(dag, task, plan)
         except Exception as error:
-            word = "operator" if task.operator.partition(".")[0] != "airflow_batchemr" else None
-            raise DagBuildError(error, job=task.task_id.partition(".")[0], word=word) from error
+            key = "operator" if task.operator.partition(".")[0] != "airflow_batchemr" else None
+            raise DagBuildError(error, job=task.task_id.partition(".")[0], key=key) from error
     for task in plan.tasks:
         operator = tasks[task.task_id]
         if task.upstream:
@@ -78,9 +78,9 @@ def assemble(plan: DagPlan) -> DAG:
         if task.teardown_of:
             operator.as_teardown(setups=tasks[task.teardown_of], on_failure_fail_dagrun=task.fails_run)
             operator.trigger_rule = TriggerRule(task.trigger_rule)  # after as_teardown, which sets its own
-    # Its default is known to be good. Given to DAG() it would be checked against its schema, and copied for each task:
-    # a third of the time that 1,000 Dags take.
-    dag.params[RERUN] = param(words["params"][RERUN])
+    # The default is known to be valid. Passing the param to DAG() would validate it against its schema and copy it for
+    # each task, which takes a third of the time to build 1,000 Dags.
+    dag.params[RERUN] = param(options["params"][RERUN])
     return dag
 
 
@@ -90,7 +90,7 @@ def _task(dag: DAG, task: TaskPlan, plan: DagPlan) -> BaseOperator:
     for name in ("inlets", "outlets"):
         if name in kwargs:
             kwargs[name] = [Asset(uri) for uri in kwargs[name]]
-    timeout = kwargs.get("execution_timeout")  # the one duration that Airflow does not take in seconds
+    timeout = kwargs.get("execution_timeout")  # the only duration that Airflow does not accept in seconds
     if isinstance(timeout, int | float):
         kwargs["execution_timeout"] = dt.timedelta(seconds=timeout)
     if plan.dag_kwargs.get("owner"):
@@ -106,94 +106,99 @@ def _operator(path: str) -> Any:
     return settings.load(path, "the operator")
 
 
-def _dag_kwargs(words: Mapping[str, Any]) -> dict[str, Any]:
-    zone = pendulum.timezone(words["timezone"])
-    kwargs = {
-        name: words[name] for name in ("description", "catchup", "max_active_runs", "tags", "doc_md") if name in words
-    }
+def _dag_kwargs(options: Mapping[str, Any]) -> dict[str, Any]:
+    zone = pendulum.timezone(options["timezone"])
+    names = ("description", "catchup", "max_active_runs", "tags", "doc_md")
+    kwargs = {name: options[name] for name in names if name in options}
     for name in ("start_date", "end_date"):
-        if name in words:
-            kwargs[name] = moment(words[name], zone)
-    kwargs["params"] = {name: param(schema) for name, schema in words["params"].items() if name != RERUN}
+        if name in options:
+            kwargs[name] = parse_date(options[name], zone)
+    kwargs["params"] = {name: param(schema) for name, schema in options["params"].items() if name != RERUN}
     return kwargs
 
 
-def _notified(dag_id: str, words: Mapping[str, Any]) -> dict[str, Any]:
-    receivers = words.get("notify", ())
+def _notifications(dag_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    receivers = options.get("notify", ())
     kwargs = callbacks(receivers, of="run")
-    if "deadline" in words:
-        kwargs["deadline"] = deadline(dag_id, words["deadline"], receivers)
+    if "deadline" in options:
+        kwargs["deadline"] = deadline(dag_id, options["deadline"], receivers)
     return kwargs
 
 
 def callbacks(receivers: Sequence[Mapping[str, Any]], *, of: str) -> dict[str, Any]:
-    """Arguments `on_failure_callback` and `on_success_callback` for the receivers of a pipeline or a job.
+    """Return `on_failure_callback` and `on_success_callback` for the receivers of a pipeline or a job.
 
     Raises:
-        ImportError: what a receiver needs is not installed.
+        ImportError: The provider of a receiver is not installed.
     """
     if not receivers:
         return {}
-    from airflow_batchemr.notifiers.pipeline import PipelineNotifier  # noqa: PLC0415 - few pipelines need it
+    from airflow_batchemr.notifiers.pipeline import PipelineNotifier
 
-    good = [receiver for receiver in receivers if receiver["when"] != "on_failure"]
+    on_success = [receiver for receiver in receivers if receiver["when"] != "on_failure"]
     kwargs: dict[str, Any] = {
         "on_failure_callback": [PipelineNotifier(failed=True, of=of, **receiver) for receiver in receivers]
     }
-    if good:
-        kwargs["on_success_callback"] = [PipelineNotifier(failed=False, of=of, **receiver) for receiver in good]
+    if on_success:
+        kwargs["on_success_callback"] = [PipelineNotifier(failed=False, of=of, **receiver) for receiver in on_success]
     return kwargs
 
 
 def deadline(dag_id: str, seconds: int, receivers: Sequence[Mapping[str, Any]]) -> DeadlineAlert:
-    """The alert for a run that has not ended so many seconds after it was queued; it goes to all receivers."""
-    from airflow_batchemr.notifiers.deadline import tell_missed  # noqa: PLC0415
+    """Return the alert for a run that has not ended `seconds` after it was queued. It notifies all receivers."""
+    from airflow_batchemr.notifiers.deadline import notify_missed_deadline
 
-    told = [{name: value for name, value in one.items() if name not in ("when", "after")} for one in receivers]
+    notified = [{name: value for name, value in one.items() if name not in ("when", "after")} for one in receivers]
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=dt.timedelta(seconds=seconds),
-        callback=AsyncCallback(tell_missed, kwargs={"receivers": told, "dag_id": dag_id, "seconds": seconds}),
+        callback=AsyncCallback(
+            notify_missed_deadline, kwargs={"receivers": notified, "dag_id": dag_id, "seconds": seconds}
+        ),
     )
 
 
-def moment(text: str, zone: dt.tzinfo) -> dt.datetime:
-    """A date of the file; in the pipeline's time zone where it names no offset."""
+def parse_date(text: str, zone: dt.tzinfo) -> dt.datetime:
+    """Parse an ISO date of the file. Without an offset, it is in the time zone of the pipeline."""
     value = dt.datetime.fromisoformat(text)
     return value if value.tzinfo else value.replace(tzinfo=zone)
 
 
 def param(schema: Mapping[str, Any]) -> Param:
-    """A param of the trigger form; without a default a run has to bring a value."""
-    words = dict(schema)
-    return Param(words.pop("default"), **words) if "default" in words else Param(**words)
+    """Return a Dag param. Without a default, a run must provide a value."""
+    options = dict(schema)
+    return Param(options.pop("default"), **options) if "default" in options else Param(**options)
 
 
-def schedule(words: Mapping[str, Any] | None, timezone: str) -> Any:
-    """What the Dag's `schedule` is, out of the words of the file.
+def schedule(options: Mapping[str, Any] | None, timezone: str) -> Any:
+    """Return the `schedule` argument of the Dag.
 
-    Cron and `every` fire at their own times: the logical date is that time, whatever `[scheduler]
-    create_cron_data_intervals` says, for run keys must not move when somebody changes a setting.
+    Cron and `every` use the time at which a run is due as its logical date, regardless of `[scheduler]
+    create_cron_data_intervals`, because changing a setting must not change run keys.
+
+    Args:
+        options: The `schedule` block of the file.
+        timezone: Time zone of the pipeline.
     """
-    if not words:
+    if not options:
         return None
-    if words.get("cron") in ("@once", "@continuous"):
-        return words["cron"]
-    if "cron" in words:
-        return CronTriggerTimetable(words["cron"], timezone=timezone)
-    if "every" in words:
-        return DeltaTriggerTimetable(dt.timedelta(seconds=words["every"]))
-    if "continuous" in words:
+    if options.get("cron") in ("@once", "@continuous"):
+        return options["cron"]
+    if "cron" in options:
+        return CronTriggerTimetable(options["cron"], timezone=timezone)
+    if "every" in options:
+        return DeltaTriggerTimetable(dt.timedelta(seconds=options["every"]))
+    if "continuous" in options:
         return "@continuous"
-    if "timetable" in words:
-        return settings.load(words["timetable"], "the timetable")(**words.get("with", {}))
-    return assets(words["after_assets"])
+    if "timetable" in options:
+        return settings.load(options["timetable"], "the timetable")(**options.get("with", {}))
+    return assets(options["after_assets"])
 
 
-def assets(words: Mapping[str, Any] | str) -> BaseAsset:
-    """`{all: […]}`, `{any: […]}`, nested, or one URI, as Airflow's asset expression."""
-    if isinstance(words, str):
-        return Asset(words)
-    parts = [assets(part) for part in words.get("all") or words["any"]]
-    both = functools.reduce(lambda left, right: left & right, parts) if words.get("all") else None
+def assets(condition: Mapping[str, Any] | str) -> BaseAsset:
+    """Convert `{all: […]}`, `{any: […]}` (nested), or a single URI to an Airflow asset expression."""
+    if isinstance(condition, str):
+        return Asset(condition)
+    parts = [assets(part) for part in condition.get("all") or condition["any"]]
+    both = functools.reduce(lambda left, right: left & right, parts) if condition.get("all") else None
     return both if both is not None else functools.reduce(lambda left, right: left | right, parts)

@@ -1,4 +1,4 @@
-"""The Dag's page in Airflow, out of the file."""
+"""Dag documentation (`doc_md`), generated from the pipeline."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def doc_md(pipeline: Pipeline) -> str:
-    """Markdown: what the pipeline is for, and its jobs in a table."""
+    """Return Markdown with the description of the pipeline and a table of its jobs."""
     lines = [pipeline.description, ""] if pipeline.description else []
-    lines += ["| job | after | runs | what |", "|---|---|---|---|"]
+    lines += ["| Job | After | Runs on | Description |", "|---|---|---|---|"]
     for job in pipeline.jobs.values():
         after = ", ".join(name if rule == "succeeded" else f"{name} ({rule})" for name, rule in job.after.items())
         lines.append(f"| {job.name} | {after} | {_where(job)} | {_cell(job.description or _what(job))} |")
@@ -31,8 +31,8 @@ def _where(job: Job) -> str:
         parts.append(f"AWS Batch{_indices(job)}")
     if job.emr:
         known = job.emr.cluster or job.emr.cluster_id or job.emr.cluster_name
-        parts.append(f"EMR cluster {known}" if known else "an EMR cluster of its own")
-    return " beside ".join(parts) or "Spark"
+        parts.append(f"EMR cluster {known}" if known else "its own EMR cluster")
+    return " with ".join(parts) or "Spark"
 
 
 def _indices(job: Job) -> str:
@@ -53,5 +53,5 @@ def _what(job: Job) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that stays within its cell of the table."""
+    """Escape text for a table cell."""
     return " ".join(text.split()).replace("|", "\\|")

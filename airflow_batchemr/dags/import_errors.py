@@ -1,11 +1,12 @@
-"""How a pipeline with a mistake shows in Airflow: as an import error of its own file, beside the Dags that are sound.
+"""Show a pipeline file with errors as an import error of that file, without affecting valid Dags.
 
-Airflow 3.3 keeps import errors by file, and marks all Dags of that file as gone (dag_processing/collection.py,
-`_update_import_errors`): an exception in a Dag file, or a Dag in it that Airflow refuses, would take the sound Dags of
-all pipeline files along. But where a Dag cannot be *serialized*, the error is kept under the file that the Dag itself
-names (dag_processing/processor.py, `_serialize_dags`). So for each pipeline file with mistakes there is a stand-in
-that names that file and cannot be serialized. Elsewhere (a test's DagBag, `airflow dags reserialize`), where nothing is
-serialized with that care, the stand-in is refused when it is taken in, which hides no Dag there.
+Airflow 3.3 stores import errors per file and marks all Dags of that file as stale (dag_processing/collection.py,
+`_update_import_errors`). An exception in a Dag file, or a Dag that Airflow rejects, would therefore hide the valid Dags
+of all pipeline files. However, if a Dag cannot be *serialized*, Airflow stores the error under the file that the Dag
+itself names (dag_processing/processor.py, `_serialize_dags`). Each pipeline file with errors therefore gets a
+placeholder Dag that names the file and fails to serialize. Other callers (a DagBag in a test, `airflow dags
+reserialize`) do not serialize this way; there, the placeholder fails validation when it is added, which does not hide
+other Dags.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class BrokenFile(DAG):
-    """Stands for the pipelines of a file that cannot be Dags.
+    """Placeholder Dag for a pipeline file with errors.
 
     Args:
-        path: the pipeline file.
-        text: what is wrong with it.
-        all_text: what is wrong with all files of this load: where Airflow keeps but one error, it shows this.
+        path: Pipeline file.
+        text: Errors of this file.
+        all_text: Errors of all files of this load, shown where Airflow keeps only one error.
     """
 
     def __init__(self, path: str, text: str, all_text: str) -> None:
@@ -40,26 +41,26 @@ class BrokenFile(DAG):
         self.all_text = all_text
 
     def validate(self) -> None:
-        """Name the pipeline file as this Dag's file; be refused where nobody serializes.
+        """Set the pipeline file as the file of this Dag, or fail outside the Dag processor.
 
         Raises:
-            ValueError: outside of the Dag processor.
+            ValueError: This process is not the Dag processor.
         """
         if not _in_dag_processor():
-            raise ValueError(f"pipelines with mistakes\n{self.all_text}")
+            raise ValueError(f"pipeline files with errors\n{self.all_text}")
         self.relative_fileloc = _relative(self.path, self.fileloc, self.relative_fileloc)
 
     def get_serialized_fields(self) -> Any:  # type: ignore[override]
-        """Say what is wrong with the file.
+        """Fail with the errors of the file.
 
         Raises:
-            SerializationError: always.
+            SerializationError: Always.
         """
         raise SerializationError(self.text)
 
 
 def broken_dags(errors: Sequence[PipelineFileError]) -> list[BrokenFile]:
-    """One stand-in for each file that has errors."""
+    """Return one placeholder for each file with errors."""
     by_file: dict[str, list[str]] = {}
     for error in errors:
         by_file.setdefault(str(error.path), []).append(str(error))
@@ -68,12 +69,12 @@ def broken_dags(errors: Sequence[PipelineFileError]) -> list[BrokenFile]:
 
 
 def _in_dag_processor() -> bool:
-    """Whether this process parses for the Dag processor: Airflow marks those as `client` of its API."""
+    """Return whether this process parses for the Dag processor, which Airflow marks as a `client` of its API."""
     return os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "client"
 
 
 def _relative(path: str, dag_file: str, dag_file_in_bundle: str | None) -> str:
-    """The path within the bundle of the Dag file; as it is if it lies elsewhere."""
+    """Return the path relative to the bundle of the Dag file, or the absolute path if it is outside the bundle."""
     full, file = Path(path).absolute(), Path(dag_file).absolute()
     root = file
     for _ in Path(dag_file_in_bundle or file.name).parts:

@@ -1,4 +1,4 @@
-"""Pipeline files → Airflow Dags: what a Dag file of two lines calls."""
+"""Load pipeline files as Airflow Dags. `load_pipelines` is the entry point for Dag files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr import settings
-from airflow_batchemr.dags.plan import compile_pipeline
+from airflow_batchemr.dags.plan import plan_dag
 from airflow_batchemr.pipeline_file import PipelineFileError, files_for, find_files, load_file
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def build_dags(path: str | Path) -> list[DAG]:
-    """The Dags of a pipeline file, or of all files of a folder.
+    """Build the Dags of a pipeline file, or of all pipeline files in a folder.
 
-    In a process of Airflow's that asks for one Dag, only that one is built.
+    If Airflow parses for a single Dag, only that Dag is built.
 
     Args:
-        path: the file, or the folder; it is searched with its subfolders.
+        path: Pipeline file or folder; subfolders are included.
 
     Raises:
-        PipelineFilesError: pipelines with mistakes; to have the other Dags all the same, see `load_pipelines`.
+        PipelineFilesError: A file has errors. `load_pipelines` also returns the valid Dags in this case.
     """
     dags, errors = _load(Path(path))
     if errors:
@@ -35,10 +35,10 @@ def build_dags(path: str | Path) -> list[DAG]:
 
 
 class PipelineFilesError(PipelineFileError):
-    """The mistakes of pipeline files; the text shows each.
+    """All errors of the loaded pipeline files.
 
     Args:
-        errors: at least one.
+        errors: At least one error.
     """
 
     def __init__(self, errors: list[PipelineFileError]) -> None:
@@ -47,85 +47,85 @@ class PipelineFilesError(PipelineFileError):
         self.errors = errors
 
     def __str__(self) -> str:
-        """All of them, one under the other."""
+        """Return all errors, separated by empty lines."""
         return "\n\n".join(str(error) for error in self.errors)
 
 
 def load_pipelines(namespace: MutableMapping[str, Any], path: str | Path) -> dict[str, DAG]:
-    """Put the Dags of pipeline files where Airflow finds them.
+    """Add the Dags of pipeline files to the namespace of a Dag file.
 
-    A pipeline with a mistake shows as an import error of its file, with line and column, and hides no other.
+    A pipeline with errors appears as an import error of its file, with line and column; other pipelines still load.
 
     Args:
-        namespace: the Dag file's `globals()`.
-        path: a pipeline file, a folder (with its subfolders), or a Dag file (`__file__`), which means its folder.
+        namespace: The `globals()` of the Dag file.
+        path: Pipeline file, folder (including subfolders), or Dag file (`__file__`), which stands for its folder.
 
     Returns:
-        The Dags by their ids, to add to them in Python.
+        The Dags by id, for further changes in Python.
 
     Raises:
-        PipelineFilesError: the one Dag that Airflow asks for has a mistake.
+        PipelineFilesError: Airflow parses for a single Dag, and that Dag has errors.
     """
-    place = Path(path)
-    if place.suffix == ".py":
-        place = place.parent
-    if not place.is_absolute() and not place.exists() and "__file__" in namespace:
-        place = Path(namespace["__file__"]).parent / place
-    dags, errors = _load(place)
+    source = Path(path)
+    if source.suffix == ".py":
+        source = source.parent
+    if not source.is_absolute() and not source.exists() and "__file__" in namespace:
+        source = Path(namespace["__file__"]).parent / source
+    dags, errors = _load(source)
     for dag_id, dag in dags.items():
         dag.fileloc = namespace.get("__file__", dag.fileloc)
         namespace[dag_id if dag_id not in namespace else f"dag {dag_id}"] = dag
     if errors:
         from airflow_batchemr.dags.import_errors import broken_dags
 
-        if _asked_for() is not None:
+        if _requested_dag() is not None:
             raise PipelineFilesError(errors)
         for number, dag in enumerate(broken_dags(errors)):
             namespace[f"broken {number}"] = dag
     return dags
 
 
-def _asked_for() -> str | None:
-    """Id of the one Dag that a worker's process needs; None where all are wanted."""
+def _requested_dag() -> str | None:
+    """Return the id of the only Dag that this process needs, or None if it needs all."""
     from airflow.sdk import get_parsing_context
 
     return get_parsing_context().dag_id
 
 
 def _load(path: Path) -> tuple[dict[str, DAG], list[PipelineFileError]]:
-    from airflow_batchemr.dags.build import DagBuildError, assemble
+    from airflow_batchemr.dags.build import DagBuildError, build_dag
 
-    asked_for = _asked_for()
+    requested = _requested_dag()
     environment, policy = settings.environment(), settings.policy()
     dags: dict[str, DAG] = {}
     errors: list[PipelineFileError] = []
-    for file in find_files(path) if asked_for is None else files_for(path, asked_for):
-        spec = load_file(file, environment=environment, only=asked_for)
+    for file in find_files(path) if requested is None else files_for(path, requested):
+        spec = load_file(file, environment=environment, only=requested)
         errors += spec.errors
         for name, pipeline in spec.pipelines.items():
-            if asked_for is not None and name != asked_for:
+            if requested is not None and name != requested:
                 continue
             if name in dags:
-                errors.append(PipelineFileError(f"there is another pipeline named {name}", path=file, pipeline=name))
+                errors.append(PipelineFileError(f"duplicate pipeline name {name}", path=file, pipeline=name))
                 continue
             try:
                 changed = policy(pipeline) if policy else None
-                dags[name] = assemble(compile_pipeline(changed or pipeline))
+                dags[name] = build_dag(plan_dag(changed or pipeline))
             except PipelineFileError as error:
-                errors.append(_placed(error, spec, name))
+                errors.append(_with_position(error, spec, name))
             except DagBuildError as error:
-                errors.append(spec.error(name, str(error), error.job, error.word))
-            except Exception as error:  # noqa: BLE001 - a policy's own: no other Dag may suffer
+                errors.append(spec.error(name, str(error), error.job, error.key))
+            except Exception as error:  # noqa: BLE001 - raised by the policy; must not affect other Dags
                 errors.append(spec.error(name, f"{type(error).__name__}: {error}"))
-        if asked_for in dags:
-            return dags, []  # the mistakes of others are no matter of this process
-        if asked_for is not None:
-            errors = [error for error in errors if error.pipeline in (asked_for, None)]
+        if requested in dags:
+            return dags, []  # errors of other pipelines do not matter in this process
+        if requested is not None:
+            errors = [error for error in errors if error.pipeline in (requested, None)]
     return dags, errors
 
 
-def _placed(error: PipelineFileError, spec: PipelineFile, name: str) -> PipelineFileError:
-    """The error with its file and pipeline, where it does not say."""
+def _with_position(error: PipelineFileError, spec: PipelineFile, name: str) -> PipelineFileError:
+    """Add file and pipeline to an error that does not have them."""
     error.path = error.path or spec.path
     error.pipeline = error.pipeline or name
     return error

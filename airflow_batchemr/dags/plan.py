@@ -1,7 +1,7 @@
-"""From a pipeline's model to the plan of its Dag: task ids, operators, arguments and edges, as plain values.
+"""Plan the Dag of a pipeline: task ids, operators, arguments and edges as plain values.
 
-Nothing here knows Airflow: the factory makes a Dag of a plan, `render` prints it, and both give the same Dag.
-All values of a plan can be written as JSON and read again, so that a plan can be kept.
+This module does not import Airflow. `build` turns a plan into a Dag and `render` into Python code for the same Dag. A
+plan can be serialized as JSON.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
     from airflow_batchemr.dags.tasks import Work
     from airflow_batchemr.pipeline_file import Job, Pipeline
 
-#: Airflow's trigger rule for the upstreams of a task that all have the same rule in the file.
+#: Rule in the pipeline file -> Airflow's trigger rule, for a task whose upstream jobs all have the same rule.
 TRIGGER_RULES = {"succeeded": "all_success", "finished": "all_done", "failed": "all_failed"}
 
-#: Airflow 3.3 starts a continuous Dag but once if it has no start date (its second run would have the logical date of
-#: the first); others need none. A fixed day, so that the Dag is the same from parse to parse.
+#: Airflow 3.3 runs a continuous Dag without a start date only once, because the second run would have the logical date
+#: of the first. The date is fixed so that the Dag does not change between parses.
 CONTINUOUS_START = "2000-01-01T00:00:00"
-#: Name of the param that lists the jobs to run although they have succeeded.
+#: Name of the param that lists the jobs to rerun although they have succeeded.
 RERUN = "rerun"
 EMPTY_OPERATOR = "airflow.providers.standard.operators.empty.EmptyOperator"
 STOP_EARLIER_RUNS = "airflow_batchemr.operators.overlap.StopEarlierRunsOperator"
 PAUSE = "airflow_batchemr.operators.pause.PauseOperator"
-#: Retries of the task that ends a cluster, if its jobs have not more.
+#: Minimum retries of a task that terminates a cluster.
 TEARDOWN_RETRIES = 3
 
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """One task.
+    """Plan of one task.
 
     Attributes:
-        task_id: unique in the Dag.
-        operator: dotted path of the operator's class.
-        kwargs: its arguments beside `task_id` and `trigger_rule`; plain values.
-        upstream: ids of the tasks before it.
-        trigger_rule: Airflow's rule for them.
-        setup: whether it is an Airflow setup task.
-        teardown_of: id of the setup task that it tears down.
-        fails_run: whether the run fails if this teardown fails.
+        task_id: Unique in the Dag.
+        operator: Dotted path of the operator class.
+        kwargs: Arguments other than `task_id` and `trigger_rule`, as plain values.
+        upstream: Ids of the upstream tasks.
+        trigger_rule: Airflow's trigger rule.
+        setup: Whether this is an Airflow setup task.
+        teardown_of: Id of the setup task that this task tears down.
+        fails_run: Whether the run fails if this teardown fails.
     """
 
     task_id: str
@@ -59,14 +59,14 @@ class TaskPlan:
 
 @dataclass(frozen=True)
 class DagPlan:
-    """One Dag.
+    """Plan of one Dag.
 
     Attributes:
-        dag_id: the pipeline's name.
-        dag_kwargs: `description schedule timezone start_date end_date catchup max_active_runs tags owner params
-            deadline notify doc_md`; those that are given. Dates are ISO texts, durations seconds, `schedule` the words
-            of the file, `params` JSON schemas with their `default`.
-        tasks: upstreams before downstreams where the file's order allows.
+        dag_id: Name of the pipeline.
+        dag_kwargs: Those of `description schedule timezone start_date end_date catchup max_active_runs tags owner
+            params deadline notify doc_md` that are set. Dates are ISO strings, durations are seconds, `schedule` is a
+            mapping as in the pipeline file, and `params` are JSON schemas with their `default`.
+        tasks: In the order of the file, with setup before and teardown after the jobs.
     """
 
     dag_id: str
@@ -74,20 +74,20 @@ class DagPlan:
     tasks: list[TaskPlan]
 
     def values(self) -> dict[str, Any]:
-        """Plain values, which `of` takes."""
+        """Return the plan as plain values, the input of `of`."""
         return asdict(self)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> DagPlan:
-        """A plan out of its plain values."""
+        """Create a plan from plain values."""
         return cls(values["dag_id"], values["dag_kwargs"], [TaskPlan(**task) for task in values["tasks"]])
 
 
-def compile_pipeline(pipeline: Pipeline) -> DagPlan:
+def plan_dag(pipeline: Pipeline) -> DagPlan:
     """Plan the Dag of a pipeline.
 
     Args:
-        pipeline: as `spec.load_file` gives it: checked, with defaults merged.
+        pipeline: Validated and merged with its defaults, as returned by `pipeline_file.load_file`.
     """
     return DagPlan(pipeline.name, _dag_kwargs(pipeline), _Tasks(pipeline).plan())
 
@@ -120,14 +120,14 @@ def _continuous(pipeline: Pipeline) -> bool:
 
 
 def _start_date(pipeline: Pipeline) -> str | None:
-    """The file's; without one Airflow runs nothing of the past, and first what is due next."""
+    """Return the start date of the file. Without one, Airflow runs no past dates and starts with the next one due."""
     if pipeline.start_date is not None:
         return pipeline.start_date.isoformat()
     return CONTINUOUS_START if _continuous(pipeline) else None
 
 
 def _max_active_runs(pipeline: Pipeline) -> int | None:
-    """`overlap: wait` is one run at a time, and so is a run that starts when the last one has ended."""
+    """Return 1 for `overlap: wait` and continuous schedules, which allow only one active run."""
     if pipeline.overlap == "wait" or _continuous(pipeline):
         return 1
     return pipeline.max_active_runs
@@ -136,29 +136,29 @@ def _max_active_runs(pipeline: Pipeline) -> int | None:
 def _params(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     params = {}
     for name, param in pipeline.params.items():
-        words = param.model_dump(exclude_unset=True, exclude={"default"}, mode="json")
-        if len(words.get("type", ())) == 1:
-            words["type"] = words["type"][0]
+        schema = param.model_dump(exclude_unset=True, exclude={"default"}, mode="json")
+        if len(schema.get("type", ())) == 1:
+            schema["type"] = schema["type"][0]
         if "default" in param.model_fields_set:
-            words["default"] = param.default
-        params[name] = words
+            schema["default"] = param.default
+        params[name] = schema
     return params
 
 
 def _rerun(jobs: list[str]) -> dict[str, Any]:
-    """The param that lists the jobs to run although they have succeeded; `examples` make the form's list of choices."""
+    """Return the schema of the param that lists the jobs to rerun. The trigger form offers `examples` as choices."""
     return {
         "default": [],
         "type": ["array", "null"],
         "items": {"type": "string", "enum": jobs},
         "examples": jobs,
-        "title": "Run again",
-        "description": "Jobs to run although their marker says that they have succeeded.",
+        "title": "Jobs to rerun",
+        "description": "Jobs to run even if they have already succeeded for this run.",
     }
 
 
 class _Tasks:
-    """The tasks of one pipeline."""
+    """Plans the tasks of one pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -186,14 +186,13 @@ class _Tasks:
         return self.tasks
 
     def _first(self, task_id: str, operator: str, kwargs: dict[str, Any]) -> None:
-        """Add a task that comes before all jobs."""
+        """Add a task before all jobs."""
         self.tasks.append(TaskPlan(task_id, operator, kwargs, list(self.root)))
         self.root = [task_id]
 
     def _shared_cluster(self, name: str, users: list[str]) -> None:
-        """Set up after what all its first users wait for, so that no cluster is paid while something else runs."""
-        within = set(users)
-        first = [user for user in users if not within & self._ancestors(user)]
+        """Create the cluster after the upstream jobs that all its first users share, so that it does not idle."""
+        first = [user for user in users if not set(users) & self._ancestors(user)]
         common = set(self._after(first[0]).items())
         for user in first[1:]:
             common &= set(self._after(user).items())
@@ -217,16 +216,16 @@ class _Tasks:
             self._teardown(job.name, [job.name])
 
     def _teardown(self, name: str, users: list[str]) -> None:
-        """Terminate a cluster when its users are done, whatever became of them and of the setup task.
+        """Terminate a cluster after its users, whatever their outcome and that of the setup task.
 
-        Airflow's rule for teardowns skips them if the setup failed, even if the cluster was started. And the state of a
-        run is the state of its leaves. A teardown that fails the run is a leaf, so the jobs right before it are not,
-        and the run would succeed although they failed. An empty teardown between them, which cannot fail the run,
-        keeps those jobs leaves.
+        Airflow's default trigger rule for teardowns skips them if the setup failed, even if the cluster was started.
+        The state of a run is the state of its leaf tasks. A teardown that fails the run is a leaf, so the jobs before
+        it are not, and the run would succeed although they failed. An empty teardown between them, which cannot fail
+        the run, keeps those jobs leaves.
         """
         create, terminate = f"{name}.create_cluster", f"{name}.terminate_cluster"
         gate = f"{terminate}.after_finished"
-        tries = tasks.cluster_tries(self._jobs(users), least=TEARDOWN_RETRIES)
+        tries = tasks.cluster_tries(self._jobs(users), min_retries=TEARDOWN_RETRIES)
         kwargs = {"cluster": f"{name}.cluster", **tasks.common(self.pipeline), **tries}
         self.tasks.append(TaskPlan(gate, EMPTY_OPERATOR, {}, [create, *users], "all_done", teardown_of=create))
         self.tasks.append(
@@ -254,10 +253,10 @@ class _Tasks:
         extra: Sequence[str] = (),
         setup: bool = False,
     ) -> None:
-        """Add a task with the trigger rule that its upstreams' rules come to.
+        """Add a task with the trigger rule for its upstream jobs.
 
-        Airflow has one rule a task. Where the rules differ, each one but `succeeded` gets an empty task that waits by
-        it, and the task waits for those.
+        An Airflow task has a single trigger rule. If the rules differ, each rule other than `succeeded` gets an empty
+        task with that rule, which then becomes an upstream task.
         """
         rules = set(after.values()) | ({"succeeded"} if extra else set())
         if len(rules) <= 1:
@@ -275,9 +274,10 @@ class _Tasks:
         self.tasks.append(TaskPlan(task_id, operator, kwargs, [*upstream, *extra], setup=setup))
 
     def _after(self, name: str) -> dict[str, str]:
-        """Upstream jobs and their rules.
+        """Return the upstream jobs and their rules.
 
-        A job that starts index by index runs beside the other one: it waits for what that one waits for.
+        A job that starts index by index after another job runs in parallel to it, so it waits for what that job waits
+        for.
         """
         after: dict[str, str] = {}
         for other, rule in self.pipeline.jobs[name].after.items():

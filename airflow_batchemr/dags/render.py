@@ -1,6 +1,6 @@
-"""A plan → the Python that an Airflow user would have written: what `batchemr render` prints.
+"""Render a plan as the Python code that an Airflow user would write by hand (`batchemr render`).
 
-It makes the same Dag as the factory does of the same plan; the two are kept together by a test over all examples.
+The code builds the same Dag as `build.build_dag` does; a test compares the two for all examples.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.dags.plan import DagPlan, TaskPlan
 
-#: Columns of the Python file.
+#: Line length of the Python file.
 WIDTH = 100
 _INDENT = "    "
-#: Names of airflow.sdk that may be imported.
+#: Names that may be imported from airflow.sdk.
 _SDK = (
     "DAG", "Asset", "AsyncCallback", "CronTriggerTimetable", "DeadlineAlert", "DeadlineReference",
     "DeltaTriggerTimetable", "Param", "TriggerRule",
@@ -31,39 +31,39 @@ _SDK = (
 
 
 class Code(str):
-    """A Python expression, as against a value to be written as a literal."""
+    """A Python expression, as opposed to a string literal."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call, which is broken into lines where it does not fit one.
+    """A call, wrapped if it does not fit on one line.
 
     Attributes:
-        name: what is called.
-        arguments: values by name; by position where the name is empty; `**` for a mapping of the rest.
+        name: Callee.
+        arguments: (name, value) pairs. An empty name is a positional argument; `**` unpacks a mapping.
     """
 
     name: str
     arguments: Sequence[tuple[str, Any]]
 
     def flat(self) -> str:
-        """All on one line."""
-        return f"{self.name}({', '.join(before(name) + _flat(value) for name, value in self.arguments)})"
+        """Return the call on one line."""
+        return f"{self.name}({', '.join(argument_prefix(name) + _flat(value) for name, value in self.arguments)})"
 
 
-def before(name: str) -> str:
-    """What stands before an argument's value."""
+def argument_prefix(name: str) -> str:
+    """Return the text before the value of an argument."""
     return name if name in ("", "**") else f"{name}="
 
 
 def python(plans: Sequence[DagPlan], source: str) -> str:
-    """The text of a Dag file.
+    """Return the text of a Dag file.
 
     Args:
-        plans: its Dags.
-        source: name of the file that they come from, for the first line.
+        plans: Dags of the file.
+        source: Name of the pipeline file, for the module docstring.
     """
     writer = _Writer()
     bodies = [writer.dag(plan) for plan in plans]
@@ -75,12 +75,12 @@ def python(plans: Sequence[DagPlan], source: str) -> str:
 
 
 def literal(value: Any, indent: int = 0, prefix: int = 0) -> str:
-    """A plain value as Python, on one line if it fits there.
+    """Return a value as Python source, on one line if it fits.
 
     Args:
-        value: of texts, numbers, booleans, None, lists and dicts; or `Code` or a `Call`.
-        indent: columns before the lines that follow the first.
-        prefix: columns that are taken on the first line.
+        value: Strings, numbers, booleans, None, lists and dicts, or `Code` or a `Call`.
+        indent: Indentation of the lines after the first.
+        prefix: Columns already used on the first line.
     """
     if isinstance(value, str) and not isinstance(value, Code) and "\n" in value:
         pad = " " * (indent + 4)
@@ -92,7 +92,7 @@ def literal(value: Any, indent: int = 0, prefix: int = 0) -> str:
     pad = " " * (indent + 4)
     if isinstance(value, Call):
         left, right = f"{value.name}(", ")"
-        items = [(before(name), item) for name, item in value.arguments]
+        items = [(argument_prefix(name), item) for name, item in value.arguments]
     elif isinstance(value, dict):
         left, right = "{", "}"
         items = [(f"{_text(key)}: ", item) for key, item in value.items()]
@@ -118,12 +118,12 @@ def _flat(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    # JSON's escapes are Python's too, but for characters beyond the Basic Multilingual Plane: those stay as they are.
+    # JSON and Python share escapes except for characters beyond the Basic Multilingual Plane; those are not escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\x7f") if isinstance(value, str) else repr(value)
 
 
 class _Writer:
-    """Writes Dags, and remembers what they import."""
+    """Writes Dags and collects their imports."""
 
     def __init__(self) -> None:
         self._sdk: set[str] = {"DAG"}
@@ -132,7 +132,7 @@ class _Writer:
         self._names: set[str] = set()
 
     def imports(self) -> list[str]:
-        """The lines before the Dags, in isort's order."""
+        """Return the import lines in isort's order."""
         by_module: dict[str, set[str]] = {"airflow.sdk": self._sdk}
         for name, module in self._from.items():
             by_module.setdefault(module, set()).add(name)
@@ -143,20 +143,21 @@ class _Writer:
     def dag(self, plan: DagPlan) -> list[str]:
         self._names = {*dir(builtins), *_SDK, "airflow", "airflow_batchemr", "dag", "datetime", "pendulum"}
         self._names |= {task.operator.rpartition(".")[2] for task in plan.tasks}
-        words = plan.dag_kwargs
+        options = plan.dag_kwargs
+        plain = ("catchup", "max_active_runs", "tags", "description", "doc_md")
         arguments: dict[str, Any] = {
-            "schedule": self._schedule(words["schedule"], words["timezone"]),
+            "schedule": self._schedule(options["schedule"], options["timezone"]),
             **{
-                name: self._moment(words[name], words["timezone"])
+                name: self._date(options[name], options["timezone"])
                 for name in ("start_date", "end_date")
-                if name in words
+                if name in options
             },
-            **{n: words[n] for n in ("catchup", "max_active_runs", "tags", "description", "doc_md") if n in words},
-            **self._callbacks(words.get("notify", ()), "run"),
+            **{name: options[name] for name in plain if name in options},
+            **self._callbacks(options.get("notify", ()), "run"),
         }
-        if "deadline" in words:
-            arguments["deadline"] = self._deadline(plan.dag_id, words["deadline"], words.get("notify", ()))
-        params = {name: self._param(schema) for name, schema in words["params"].items() if name != RERUN}
+        if "deadline" in options:
+            arguments["deadline"] = self._deadline(plan.dag_id, options["deadline"], options.get("notify", ()))
+        params = {name: self._param(schema) for name, schema in options["params"].items() if name != RERUN}
         if params:
             arguments["params"] = params
         lines = [
@@ -166,7 +167,7 @@ class _Writer:
         ]
         names = {task.task_id: self._name(task.task_id) for task in plan.tasks}
         for task in plan.tasks:
-            lines += self._task(task, names[task.task_id], words.get("owner"))
+            lines += self._task(task, names[task.task_id], options.get("owner"))
         edges = []
         for task in plan.tasks:
             upstream = [names[name] for name in task.upstream]
@@ -179,10 +180,10 @@ class _Writer:
                 name = names[task.task_id]
                 fails_run = ", on_failure_fail_dagrun=True" if task.fails_run else ""
                 edges.append(f"{_INDENT}{name}.as_teardown(setups={names[task.teardown_of]}{fails_run})")
-                rule = f"{self._of_sdk('TriggerRule')}.{task.trigger_rule.upper()}"
+                rule = f"{self._from_sdk('TriggerRule')}.{task.trigger_rule.upper()}"
                 edges.append(f"{_INDENT}{name}.trigger_rule = {rule}")
         rerun = f'{_INDENT}dag.params["{RERUN}"] = '
-        rerun += literal(self._param(words["params"][RERUN]), len(_INDENT), len(rerun))
+        rerun += literal(self._param(options["params"][RERUN]), len(_INDENT), len(rerun))
         return [*lines, *([""] if edges else []), *edges, "", rerun]
 
     def _task(self, task: TaskPlan, name: str, owner: str | None) -> list[str]:
@@ -190,7 +191,7 @@ class _Writer:
         kwargs = dict(task.kwargs)
         for side in ("inlets", "outlets"):
             if side in kwargs:
-                kwargs[side] = [Code(f"{self._of_sdk('Asset')}({_text(uri)})") for uri in kwargs[side]]
+                kwargs[side] = [Code(f"{self._from_sdk('Asset')}({_text(uri)})") for uri in kwargs[side]]
         if isinstance(kwargs.get("execution_timeout"), int | float):
             kwargs["execution_timeout"] = Code(self._seconds(kwargs["execution_timeout"]))
         arguments = {"task_id": task.task_id, **kwargs, **self._callbacks(kwargs.pop("notify", ()), "job")}
@@ -199,49 +200,49 @@ class _Writer:
             arguments.setdefault("owner", owner)
         if not task.teardown_of and task.trigger_rule != "all_success":
             arguments["trigger_rule"] = task.trigger_rule
-        called = self._import(module, operator)
+        callee = self._import(module, operator)
         unnamed = {key: value for key, value in arguments.items() if not key.isidentifier() or keyword.iskeyword(key)}
         named = {key: value for key, value in arguments.items() if key not in unnamed}
-        lines = [f"{_INDENT}{name} = {called}(", *_arguments(named, 8)]
+        lines = [f"{_INDENT}{name} = {callee}(", *_arguments(named, 8)]
         if unnamed:
             lines.append(f"{_INDENT * 2}**{literal(unnamed, 8, 10)},")
         return [*lines, f"{_INDENT})"]
 
-    def _schedule(self, words: Mapping[str, Any] | None, timezone: str) -> Any:
-        if not words:
+    def _schedule(self, options: Mapping[str, Any] | None, timezone: str) -> Any:
+        if not options:
             return None
-        if words.get("cron") in ("@once", "@continuous"):
-            return words["cron"]
-        if "cron" in words:
-            name = self._of_sdk("CronTriggerTimetable")
-            return Code(f"{name}({_text(words['cron'])}, timezone={_text(timezone)})")
-        if "every" in words:
-            return Code(f"{self._of_sdk('DeltaTriggerTimetable')}({self._seconds(words['every'])})")
-        if "continuous" in words:
+        if options.get("cron") in ("@once", "@continuous"):
+            return options["cron"]
+        if "cron" in options:
+            name = self._from_sdk("CronTriggerTimetable")
+            return Code(f"{name}({_text(options['cron'])}, timezone={_text(timezone)})")
+        if "every" in options:
+            return Code(f"{self._from_sdk('DeltaTriggerTimetable')}({self._seconds(options['every'])})")
+        if "continuous" in options:
             return "@continuous"
-        if "timetable" in words:
-            module, _, name = words["timetable"].rpartition(".")
-            given = ", ".join(f"{key}={_flat(value)}" for key, value in words.get("with", {}).items())
-            return Code(f"{self._import(module, name)}({given})")
-        return Code(self._assets(words["after_assets"]))
+        if "timetable" in options:
+            module, _, name = options["timetable"].rpartition(".")
+            arguments = ", ".join(f"{key}={_flat(value)}" for key, value in options.get("with", {}).items())
+            return Code(f"{self._import(module, name)}({arguments})")
+        return Code(self._assets(options["after_assets"]))
 
-    def _assets(self, words: Mapping[str, Any] | str) -> str:
-        if isinstance(words, str):
-            return f"{self._of_sdk('Asset')}({_text(words)})"
-        sign, parts = (" & ", words["all"]) if words.get("all") else (" | ", words["any"])
+    def _assets(self, condition: Mapping[str, Any] | str) -> str:
+        if isinstance(condition, str):
+            return f"{self._from_sdk('Asset')}({_text(condition)})"
+        sign, parts = (" & ", condition["all"]) if condition.get("all") else (" | ", condition["any"])
         texts = [self._assets(part) for part in parts]
         return texts[0] if len(texts) == 1 else f"({sign.join(texts)})"
 
-    def _moment(self, text: str, timezone: str) -> Code:
+    def _date(self, text: str, timezone: str) -> Code:
         self._modules.add("pendulum")
         if dt.datetime.fromisoformat(text).tzinfo:
             return Code(f"pendulum.parse({_text(text)})")
         return Code(f"pendulum.parse({_text(text)}, tz={_text(timezone)})")
 
     def _param(self, schema: Mapping[str, Any]) -> Call:
-        words = dict(schema)
-        given = [("", words.pop("default"))] if "default" in words else []
-        return Call(self._of_sdk("Param"), [*given, *words.items()])
+        options = dict(schema)
+        default = [("", options.pop("default"))] if "default" in options else []
+        return Call(self._from_sdk("Param"), [*default, *options.items()])
 
     def _callbacks(self, receivers: Sequence[Mapping[str, Any]], of: str) -> dict[str, Any]:
         if not receivers:
@@ -249,24 +250,24 @@ class _Writer:
         name = self._import("airflow_batchemr.notifiers.pipeline", "PipelineNotifier")
 
         def notifier(receiver: Mapping[str, Any], *, failed: bool) -> Call:
-            words = {"failed": failed, "of": of, **receiver}
-            unnamed = [("**", {"with": words.pop("with")})] if "with" in words else []
-            return Call(name, [*words.items(), *unnamed])
+            options = {"failed": failed, "of": of, **receiver}
+            unnamed = [("**", {"with": options.pop("with")})] if "with" in options else []
+            return Call(name, [*options.items(), *unnamed])
 
-        made: dict[str, Any] = {"on_failure_callback": [notifier(receiver, failed=True) for receiver in receivers]}
-        good = [notifier(receiver, failed=False) for receiver in receivers if receiver["when"] != "on_failure"]
-        return made | ({"on_success_callback": good} if good else {})
+        found: dict[str, Any] = {"on_failure_callback": [notifier(receiver, failed=True) for receiver in receivers]}
+        on_success = [notifier(receiver, failed=False) for receiver in receivers if receiver["when"] != "on_failure"]
+        return found | ({"on_success_callback": on_success} if on_success else {})
 
     def _deadline(self, dag_id: str, seconds: int, receivers: Sequence[Mapping[str, Any]]) -> Call:
-        told = [{name: value for name, value in one.items() if name not in ("when", "after")} for one in receivers]
-        call = self._import("airflow_batchemr.notifiers.deadline", "tell_missed")
-        kwargs = {"receivers": told, "dag_id": dag_id, "seconds": seconds}
+        notified = [{name: value for name, value in one.items() if name not in ("when", "after")} for one in receivers]
+        call = self._import("airflow_batchemr.notifiers.deadline", "notify_missed_deadline")
+        kwargs = {"receivers": notified, "dag_id": dag_id, "seconds": seconds}
         return Call(
-            self._of_sdk("DeadlineAlert"),
+            self._from_sdk("DeadlineAlert"),
             [
-                ("reference", Code(f"{self._of_sdk('DeadlineReference')}.DAGRUN_QUEUED_AT")),
+                ("reference", Code(f"{self._from_sdk('DeadlineReference')}.DAGRUN_QUEUED_AT")),
                 ("interval", Code(self._seconds(seconds))),
-                ("callback", Call(self._of_sdk("AsyncCallback"), [("", Code(call)), ("kwargs", kwargs)])),
+                ("callback", Call(self._from_sdk("AsyncCallback"), [("", Code(call)), ("kwargs", kwargs)])),
             ],
         )
 
@@ -274,19 +275,19 @@ class _Writer:
         self._modules.add("datetime")
         return f"datetime.timedelta(seconds={seconds})"
 
-    def _of_sdk(self, name: str) -> str:
+    def _from_sdk(self, name: str) -> str:
         self._sdk.add(name)
         return name
 
     def _import(self, module: str, name: str) -> str:
-        """The name under which a class can be called; two modules' classes of one name keep their modules."""
+        """Import a name. If another module already provides that name, return it qualified by its module."""
         if self._from.setdefault(name, module) == module:
             return name
         self._modules.add(module)
         return f"{module}.{name}"
 
     def _name(self, text: str) -> str:
-        """A Python name for a task that nothing else in its Dag has."""
+        """Return a Python variable name for a task that is unique in its Dag."""
         name = re.sub(r"\W", "_", text)
         if not name.isidentifier() or keyword.iskeyword(name):
             name = f"_{name}"
@@ -298,7 +299,7 @@ class _Writer:
 
 
 def _from(module: str, names: set[str]) -> str:
-    """An import; its names in isort's order: constants, classes, functions."""
+    """Return an import statement with names in isort's order: constants, classes, functions."""
     found = sorted(names, key=lambda name: (not name.isupper(), not name[:1].isupper(), name.lower()))
     line = f"from {module} import {', '.join(found)}"
     if len(line) <= WIDTH:

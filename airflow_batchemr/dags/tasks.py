@@ -1,4 +1,4 @@
-"""From a job's model to its operator and that operator's arguments, in the words of the file."""
+"""Map a job of a pipeline file to its operator and the operator's arguments."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ TERMINATE_CLUSTER = "airflow_batchemr.operators.emr.EmrTerminateClusterOperator"
 
 @dataclass(frozen=True)
 class Work:
-    """What one job comes to.
+    """Operator and arguments of one job.
 
     Attributes:
-        operator: dotted path of its operator.
-        kwargs: the operator's arguments.
-        own_cluster: whether a cluster of its own is set up before it and torn down after it.
-        shared_cluster: name in the pipeline's `clusters`, None if it uses none of them.
+        operator: Dotted path of the operator class.
+        kwargs: Arguments of the operator.
+        own_cluster: Whether the job has its own cluster, created before it and terminated after it.
+        shared_cluster: Name in the pipeline's `clusters`, or None.
     """
 
     operator: str
@@ -43,7 +43,7 @@ class Work:
 
 
 def work(pipeline: Pipeline, job: Job) -> Work:
-    """The operator of a job and its arguments."""
+    """Return the operator of a job and its arguments."""
     shared = job.emr.cluster if job.emr else None
     if job.operator:
         return Work(job.operator, {**airflow(job, queue="queue"), **job.with_})
@@ -56,41 +56,43 @@ def work(pipeline: Pipeline, job: Job) -> Work:
             kwargs["cluster"] = f"{shared or job.name}.cluster"
         return Work(BATCH_ARRAY, {**kwargs, **airflow(job, queue="worker_queue")}, own, shared)
     if job.on is not None and job.spark is not None:
-        run = {"spark": words(job.spark), "on": words(job.on), **({"env": dict(job.env)} if job.env else {})}
+        run = {"spark": options(job.spark), "on": options(job.on), **({"env": dict(job.env)} if job.env else {})}
         return Work(EMR_JOB_RUN, {**run, **_ledger(pipeline, job), **airflow(job, queue="queue")})
     kwargs = {**_steps(job), **_ledger(pipeline, job), **airflow(job, queue="queue")}
     if job.emr is not None and not job.emr.existing:
-        return Work(EPHEMERAL_EMR, {"cluster": words(job.emr), **kwargs})
+        return Work(EPHEMERAL_EMR, {"cluster": options(job.emr), **kwargs})
     return Work(EMR_STEPS, {**_existing(job.emr), **kwargs}, shared_cluster=shared)
 
 
 def create_cluster(pipeline: Pipeline, ledger_name: str, cluster: Emr | None, used_by: list[str]) -> dict[str, Any]:
-    """Arguments of the task that sets a cluster up.
+    """Return the arguments of the task that creates a cluster.
 
     Args:
-        pipeline: whose cluster it is.
-        ledger_name: name of the cluster in the ledger.
-        cluster: its words.
-        serves: ledger names of the jobs that use it; when all their markers stand there is no cluster.
+        pipeline: Pipeline that defines the cluster.
+        ledger_name: Name of the cluster in the ledger.
+        cluster: Definition of the cluster.
+        used_by: Ledger names of the jobs that use the cluster. If all of them have markers, no cluster is created.
     """
-    assert cluster is not None  # noqa: S101 - only jobs and entries with a cluster get here
-    kwargs = {"cluster": words(cluster), "used_by": used_by, "job": ledger_name, **common(pipeline)}
+    assert cluster is not None  # noqa: S101 - callers pass jobs and entries that have a cluster
+    kwargs = {"cluster": options(cluster), "used_by": used_by, "job": ledger_name, **common(pipeline)}
     if needs := needs_of(pipeline.jobs[job] for job in used_by).values():
         kwargs["needs"] = needs
     if not all(pipeline.skip_if_succeeded and pipeline.jobs[job].skip_if_succeeded for job in used_by):
-        kwargs["skip_if_succeeded"] = False  # whatever their markers say, somebody will need it
+        kwargs["skip_if_succeeded"] = False  # at least one job runs regardless of its marker
     return kwargs
 
 
-def cluster_tries(jobs: Sequence[Job], *, least: int = 0) -> dict[str, Any]:
-    """Airflow arguments of the tasks that set up and end a cluster: the tries of the most patient job it serves.
+def cluster_tries(jobs: Sequence[Job], *, min_retries: int = 0) -> dict[str, Any]:
+    """Return the retry arguments of the tasks that create and terminate a cluster.
+
+    They are those of the job with the most retries.
 
     Args:
-        jobs: the jobs that use the cluster.
-        least: retries that there are at any rate. A worker that dies while it ends a cluster must find a successor, or
-            the cluster is paid for until its idle timeout.
+        jobs: Jobs that use the cluster.
+        min_retries: Minimum number of retries. Without a retry, a worker that dies while it terminates a cluster would
+            leave the cluster running until its idle timeout.
     """
-    patient = max(jobs, key=lambda job: PLATFORM_RETRIES if job.retries is None else job.retries)
+    most_retries = max(jobs, key=lambda job: PLATFORM_RETRIES if job.retries is None else job.retries)
     names = {
         "retries",
         "retry_delay",
@@ -100,26 +102,26 @@ def cluster_tries(jobs: Sequence[Job], *, least: int = 0) -> dict[str, Any]:
         "priority_weight",
         "queue",
     }
-    given = {name: value for name, value in airflow(patient, queue="queue").items() if name in names}
-    if (patient.retries or 0) < least:
-        given |= {"retries": least, "retry_delay": 60}
+    given = {name: value for name, value in airflow(most_retries, queue="queue").items() if name in names}
+    if (most_retries.retries or 0) < min_retries:
+        given |= {"retries": min_retries, "retry_delay": 60}
     return given
 
 
 def common(pipeline: Pipeline) -> dict[str, Any]:
-    """What all of a pipeline's tasks are told: where the ledger is, and how AWS is reached."""
+    """Return the arguments that all tasks of a pipeline share: state URI, connection and region."""
     given = {"state": pipeline.state, "aws_conn_id": pipeline.aws_conn_id, "region": pipeline.region}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def words(model: BaseModel) -> dict[str, Any]:
-    """What a block says, in the words of the file; what it leaves out stays out."""
+def options(model: BaseModel) -> dict[str, Any]:
+    """Return the options of a block with the keys of the file, without those at their defaults."""
     return model.model_dump(by_alias=True, exclude_defaults=True, mode="json")
 
 
 def notify(receivers: Sequence[Notify]) -> list[dict[str, Any]]:
-    """Receivers as plain values."""
-    return [{"when": receiver.when, **words(receiver)} for receiver in receivers]
+    """Return receivers as plain values."""
+    return [{"when": receiver.when, **options(receiver)} for receiver in receivers]
 
 
 def _ledger(pipeline: Pipeline, job: Job) -> dict[str, Any]:
@@ -135,14 +137,14 @@ def _ledger(pipeline: Pipeline, job: Job) -> dict[str, Any]:
 
 
 def _batch(job: Job) -> dict[str, Any]:
-    assert job.batch is not None  # noqa: S101 - `work` has looked
-    kwargs = words(job.batch)
+    assert job.batch is not None  # noqa: S101 - checked by `work`
+    kwargs = options(job.batch)
     if len(kwargs.get("memory", ())) == 1:
         kwargs["memory"] = kwargs["memory"][0]
     if job.env:
         kwargs["env"] = {**job.env, **kwargs.get("env", {})}
     if job.array is not None:
-        array = words(job.array)
+        array = options(job.array)
         kwargs["array"] = array["size"] if list(array) == ["size"] else array
     index_of = [name for name, rule in job.after.items() if rule == "index"]
     if index_of:
@@ -153,16 +155,16 @@ def _batch(job: Job) -> dict[str, Any]:
 
 
 def _steps(job: Job) -> dict[str, Any]:
-    """`load`, then `steps`, then `spark`, then `save`, as one list of steps."""
-    steps: list[dict[str, Any]] = [{"copy": words(copy)} for copy in job.load]
-    steps += [words(step) for step in job.steps or ()]
+    """Combine `load`, `steps`, `spark` and `save`, in this order, into one list of steps."""
+    steps: list[dict[str, Any]] = [{"copy": options(copy)} for copy in job.load]
+    steps += [options(step) for step in job.steps or ()]
     if job.spark is not None:
-        steps.append({"spark": words(job.spark)})
-    steps += [{"copy": words(copy)} for copy in job.save]
+        steps.append({"spark": options(job.spark)})
+    steps += [{"copy": options(copy)} for copy in job.save]
     kwargs: dict[str, Any] = {"steps": steps}
     if job.on_failure is not None:
         kwargs["on_failure"] = job.on_failure
-    # Steps that hand data on through HDFS cannot go on with a new cluster: its HDFS is empty.
+    # Steps that pass data through HDFS cannot resume on a new cluster, because its HDFS is empty.
     resume = job.resume_steps if job.resume_steps is not None else not (job.load or job.save)
     if not resume:
         kwargs["resume_steps"] = False
@@ -172,18 +174,18 @@ def _steps(job: Job) -> dict[str, Any]:
 
 
 def _existing(emr: Emr | None) -> dict[str, Any]:
-    assert emr is not None  # noqa: S101 - steps without a cluster are refused when the file is read
+    assert emr is not None  # noqa: S101 - validation rejects steps without a cluster
     if emr.cluster is not None:
         return {"cluster": f"{emr.cluster}.cluster"}
     return {"cluster_id": emr.cluster_id} if emr.cluster_id is not None else {"cluster_name": emr.cluster_name}
 
 
 def airflow(job: Job, *, queue: str) -> dict[str, Any]:
-    """Arguments that every Airflow operator takes; what is not given stays at Airflow's own default.
+    """Return the arguments common to all Airflow operators. Options that are not set keep Airflow's defaults.
 
     Args:
-        job: whose they are.
-        queue: name of the argument for the worker's queue; Batch's operator has another use for `queue`.
+        job: Job to read them from.
+        queue: Name of the argument for Airflow's worker queue. In the Batch operator, `queue` is the job queue.
     """
     given: dict[str, Any] = {
         "retries": job.retries,

@@ -16,7 +16,7 @@ from airflow_batchemr.engine.refusals import REFUSED, refused_result
 from airflow_batchemr.engine.submissions import adopt, conclude, lost, stop
 from airflow_batchemr.engine.waiters import still_ours
 from airflow_batchemr.ledger import Handle, StopRequest, Submission
-from airflow_batchemr.ledger.state import derive
+from airflow_batchemr.ledger.state import derive_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -142,7 +142,7 @@ class Engine:
                 if submission.intent is None:  # the requests wait for another job
                     return self._wait(state, state.open_submissions, wake_after=self.policy.dependency_pause)
                 just_started.add(submission.number)
-                state = derive(
+                state = derive_state(
                     [*state.numbers, submission.number], [*state.submissions, submission], state.marker, state.now
                 )
                 if not submission.open:  # AWS took no calls

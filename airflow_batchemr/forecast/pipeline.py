@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError
 from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.core.errors import AwsError
 from airflow_batchemr.core.run_key import run_key
-from airflow_batchemr.dags.plan import compile_pipeline
+from airflow_batchemr.dags.plan import plan_dag
 from airflow_batchemr.forecast.task import Forecaster, TaskForecast
 from airflow_batchemr.forecast.templates import Templates
 from airflow_batchemr.ledger import BucketMissingError, CredentialsError, LedgerError
@@ -71,7 +71,7 @@ def forecast_pipeline(
         BotoCoreError: there is no such profile, or no region is configured.
         LedgerError: the state URI is invalid.
     """
-    dag = compile_pipeline(pipeline)
+    dag = plan_dag(pipeline)
     run_id = run_id or f"scheduled__{date.isoformat() if date else ''}"
     params = {name: schema.get("default") for name, schema in dag.dag_kwargs["params"].items()}
     templates = Templates(date, run_id, params)

@@ -1,4 +1,4 @@
-"""The S3 objects that hold what a run of a pipeline has done: intents, handles, results, markers."""
+"""The ledger: S3 objects that record the submissions and successes of each job (intents, handles, results, markers)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from airflow_batchemr.ledger.state import CLAIM_LEASE, LedgerState, Submission
 
 __all__ = [
     "CLAIM_LEASE",
-    "Submission",
     "BucketMissingError",
     "CredentialsError",
     "Failure",
@@ -43,4 +42,5 @@ __all__ = [
     "StateUriInvalidError",
     "StateUriMissingError",
     "StopRequest",
+    "Submission",
 ]

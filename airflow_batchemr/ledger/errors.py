@@ -1,4 +1,4 @@
-"""What can be wrong with the state URI and the objects under it, told to the person who can mend it."""
+"""Errors of the state URI and the ledger. Each message says what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOW_TO_CONFIGURE = (
-    "give `state: s3://bucket/prefix` in the pipeline file (or its `defaults`), "
+    "set `state: s3://bucket/prefix` in the pipeline file (or its `defaults`), "
     "or [batchemr] state in Airflow's configuration (AIRFLOW__BATCHEMR__STATE)"
 )
 
-# The IAM action that allows an S3 operation, where its name differs from the operation's
+# IAM actions of S3 operations whose names differ
 _ACTIONS = {"ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
 _DENIED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"}
 _CREDENTIALS = {
@@ -24,26 +24,26 @@ _CREDENTIALS = {
     "InvalidClientTokenId",
 }
 _EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
-# What S3 answers with a 4xx although the same call may do later
-_PASSING = {"BadDigest", "IncompleteBody", "RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling"}
+# 4xx errors of S3 after which the same call may succeed later
+_TRANSIENT = {"BadDigest", "IncompleteBody", "RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling"}
 
 
 class LedgerError(Exception):
-    """Anything that keeps the ledger from being read or written; the text says what to do about it."""
+    """The ledger cannot be read or written. The message says how to fix it."""
 
     retryable = False
-    """Whether trying again later, without anybody mending anything, can help."""
+    """Whether a later retry may succeed without any fix."""
 
 
 class StateUriMissingError(LedgerError):
     """No state URI is configured."""
 
     def __init__(self) -> None:
-        super().__init__(f"no state URI is configured, so there is no place for the ledger: {HOW_TO_CONFIGURE}")
+        super().__init__(f"no state URI is configured, so the ledger has no location: {HOW_TO_CONFIGURE}")
 
 
 class StateUriInvalidError(LedgerError):
-    """The state URI is not the URI of a place in S3."""
+    """The state URI is not a valid S3 URI."""
 
     def __init__(self, uri: str, problem: str) -> None:
         super().__init__(f"state URI {uri!r}: {problem}; {HOW_TO_CONFIGURE}")
@@ -55,85 +55,84 @@ class BucketMissingError(LedgerError):
     def __init__(self, bucket: str) -> None:
         super().__init__(
             f"the state bucket {bucket!r} does not exist: create it (`aws s3 mb s3://{bucket}`), "
-            f"or {HOW_TO_CONFIGURE}; look also at the account and region of the connection"
+            f"or {HOW_TO_CONFIGURE}; also check the account and region of the connection"
         )
 
 
 class NotAllowedError(LedgerError):
-    """The credentials may not do what the ledger needs."""
+    """The credentials lack a permission that the ledger needs."""
 
-    def __init__(self, action: str, resource: str, said: str) -> None:
+    def __init__(self, action: str, resource: str, reason: str) -> None:
         self.action = action
         self.resource = resource
         super().__init__(
-            f"not allowed: the IAM action {action} on {resource} is missing. The ledger needs s3:PutObject, "
-            f"s3:GetObject and s3:DeleteObject on the objects under the state URI, and s3:ListBucket on its bucket. "
-            f"AWS said: {said}"
+            f"missing permission: allow {action} on {resource}. The ledger needs s3:PutObject, s3:GetObject and "
+            f"s3:DeleteObject on the objects below the state URI, and s3:ListBucket on its bucket. AWS error: {reason}"
         )
 
 
 class CredentialsError(LedgerError):
-    """There are no credentials, or AWS does not take them. Those that have run out may be there anew for a retry."""
+    """Credentials are missing or invalid. A retry may succeed if they have only expired."""
 
-    def __init__(self, said: str, *, expired: bool = False) -> None:
+    def __init__(self, reason: str, *, expired: bool = False) -> None:
         self.retryable = expired
         super().__init__(
-            f"no usable AWS credentials for the ledger: look at the Airflow connection (aws_conn_id). AWS said: {said}"
+            f"no usable AWS credentials for the ledger: check the Airflow connection (aws_conn_id). AWS error: {reason}"
         )
 
 
 class LedgerCorruptError(LedgerError):
-    """An object of the ledger cannot be read as what its name says."""
+    """An object of the ledger has invalid content."""
 
     def __init__(self, uri: str, problem: str) -> None:
         self.uri = uri
         super().__init__(
-            f"{uri} is not a record of this ledger ({problem}). Was it edited by hand? Put the right text back, "
-            f"or remove it (`aws s3 rm {uri}`): what it recorded as done then runs again"
+            f"{uri} is not a valid ledger record ({problem}). If it was edited by hand, restore its content; otherwise "
+            f"remove it (`aws s3 rm {uri}`), and the work that it records as done runs again"
         )
 
 
 class LedgerTooNewError(LedgerError):
-    """An object of the ledger was written by a later version of this package."""
+    """An object of the ledger was written by a newer version of this package."""
 
     def __init__(self, uri: str, version: int) -> None:
-        super().__init__(f"{uri} has schema version {version}, written by a later version of airflow-batchemr: upgrade")
+        super().__init__(f"{uri} has schema version {version}, written by a newer version of airflow-batchemr: upgrade")
 
 
 class LedgerUnavailableError(LedgerError):
-    """S3 could not be reached, or went on failing after botocore's own retries."""
+    """S3 cannot be reached, or still fails after botocore's retries."""
 
     retryable = True
 
-    def __init__(self, operation: str, uri: str, said: str) -> None:
-        super().__init__(f"S3 {operation} on {uri} failed and may work later: {said}")
+    def __init__(self, operation: str, uri: str, reason: str) -> None:
+        super().__init__(f"S3 {operation} on {uri} failed; a later retry may succeed: {reason}")
 
 
 class LedgerRefusedError(LedgerError):
-    """S3 has understood a call and said no: the same call later would be refused, too."""
+    """S3 rejected a call; repeating it does not help."""
 
-    def __init__(self, operation: str, uri: str, said: str) -> None:
+    def __init__(self, operation: str, uri: str, reason: str) -> None:
         super().__init__(
-            f"S3 {operation} on {uri} was refused: {said}. Look at the state URI, at its bucket's region, policy and "
-            "encryption, and at the Airflow connection (aws_conn_id)"
+            f"S3 {operation} on {uri} was rejected: {reason}. Check the state URI, the region, policy and encryption "
+            "of its bucket, and the Airflow connection (aws_conn_id)"
         )
 
 
 def from_client_error(response: Mapping[str, object], operation: str, bucket: str, key: str) -> LedgerError:
-    """Turn botocore's `ClientError.response` of an S3 call into the error that says what to do."""
+    """Convert the `ClientError.response` of an S3 call to a LedgerError."""
     error = response.get("Error")
     code, message = ("", "") if not isinstance(error, dict) else (str(error.get("Code")), str(error.get("Message")))
-    said = f"{code}: {message}"
+    reason = f"{code}: {message}"
     if code == "NoSuchBucket":
         return BucketMissingError(bucket)
     if code in _DENIED:
         action = _ACTIONS.get(operation, f"s3:{operation}")
         resource = f"arn:aws:s3:::{bucket}" if action == "s3:ListBucket" else f"arn:aws:s3:::{bucket}/{key}"
-        return NotAllowedError(action, resource, said)
+        return NotAllowedError(action, resource, reason)
     if code in _CREDENTIALS:
-        return CredentialsError(said, expired=code in _EXPIRED)
+        return CredentialsError(reason, expired=code in _EXPIRED)
     metadata = response.get("ResponseMetadata")
     status = metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
-    refused = isinstance(status, int) and (300 <= status < 500 or status == 501) and status != 429
-    kind = LedgerRefusedError if refused and code not in _PASSING else LedgerUnavailableError
-    return kind(operation, f"s3://{bucket}/{key}", said)
+    rejected = isinstance(status, int) and (300 <= status < 500 or status == 501) and status != 429
+    kind = LedgerRefusedError if rejected and code not in _TRANSIENT else LedgerUnavailableError
+    return kind(operation, f"s3://{bucket}/{key}", reason)

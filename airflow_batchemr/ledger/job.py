@@ -1,4 +1,4 @@
-"""The ledger of one job of one run: who claims an attempt, what became of it, and whether anything is left."""
+"""The ledger of one job of one run: claims, handles and results of submissions, and the marker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger.errors import LedgerCorruptError, LedgerTooNewError
 from airflow_batchemr.ledger.records import SCHEMA_VERSION, Handle, Intent, Marker, Record, Result, StopRequest
-from airflow_batchemr.ledger.state import CLAIM_LEASE, LedgerState, Submission, derive
+from airflow_batchemr.ledger.state import CLAIM_LEASE, LedgerState, Submission, derive_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,15 +24,18 @@ _R = TypeVar("_R", bound=Record)
 _RECORD = re.compile(r"submissions/(\d{4,})/(intent|handle|result|stop)\.json\Z")
 _MARKER = "success.json"
 _UPLOAD_THREADS = 32
-# Counts the time that a machine sleeps, too, where the platform can (Linux)
+# Includes time during which the machine is suspended, if the platform supports it (Linux)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class JobLedger:
-    """Reads and writes the objects of one job. Holds no state but when it claimed, so any number may exist at once."""
+    """Reads and writes the ledger objects of one job.
+
+    Its only state is the time of its own claims, so any number of instances may exist at the same time.
+    """
 
     def __init__(self, store: Store, folder: str, files: str) -> None:
-        """Take the job's two folders, relative to the state URI; made by `Ledger.job`."""
+        """Create from the job's two folders, relative to the state URI. Use `Ledger.job` instead."""
         self._store = store
         self._folder = folder
         self._files = files
@@ -40,7 +43,7 @@ class JobLedger:
 
     @property
     def uri(self) -> str:
-        """The s3:// URI of the job's records, with a slash at its end."""
+        """The s3:// URI of the job's records, with a trailing slash."""
         return self._store.uri(self._folder)
 
     @property
@@ -51,34 +54,34 @@ class JobLedger:
     # Reading
 
     def read(self) -> LedgerState:
-        """Read what decides what is left to do.
+        """Read everything needed to decide what is left to do.
 
-        1 LIST and 1 GET where the marker stands and no attempt is newer; else one GET more a closed attempt (its
-        result) and up to three an open one, at the same time.
+        Takes one LIST and one GET if the marker is valid and no submission is newer. Otherwise, it takes one more GET
+        per closed submission (its result) and up to three per open one, concurrently.
 
         Raises:
-            LedgerError: what is wrong with the bucket, the permissions, or an object.
+            LedgerError: The bucket, the permissions or an object are not as expected.
         """
         listing = self._store.list(self._folder)
         marker = self._get(_MARKER, Marker) if _MARKER in listing.modified else None
-        standing = self._state(listing, marker, after=marker.submission if marker else 0, whole=False)
-        if marker is None or standing.marker is not None:
-            return standing
-        # A rerun has overtaken the marker: what it covered does not count, but may still have to be stopped
+        state = self._state(listing, marker, after=marker.submission if marker else 0, whole=False)
+        if marker is None or state.marker is not None:
+            return state
+        # A rerun has superseded the marker. Submissions covered by it do not count, but may still have to be stopped
         return self._state(listing, marker, after=0, whole=False)
 
     def history(self) -> LedgerState:
-        """Read every record of every attempt: for people, replay and the search for orphans."""
+        """Read all records of all submissions, as needed for display, replay and orphans."""
         listing = self._store.list(self._folder)
         marker = self._get(_MARKER, Marker) if _MARKER in listing.modified else None
         return self._state(listing, marker, after=0, whole=True)
 
     def marker(self) -> Marker | None:
-        """Read the marker object alone, whether or not a rerun has overtaken it: 1 GET."""
+        """Read only the marker object, even if a rerun has superseded it: one GET."""
         return self._get(_MARKER, Marker)
 
     def stop_request(self, number: int) -> StopRequest | None:
-        """Look whether somebody wants the attempt to end: 1 GET."""
+        """Read the stop request of a submission, if there is one: one GET."""
         return self._get(_key(number, "stop"), StopRequest)
 
     def _state(self, listing: Listing, marker: Marker | None, *, after: int, whole: bool) -> LedgerState:
@@ -105,24 +108,27 @@ class JobLedger:
             )
             for number in sorted(wanted)
         ]
-        return derive(numbers, submissions, marker, listing.now)
+        return derive_state(numbers, submissions, marker, listing.now)
 
     def _fetch(self, key: str) -> Record | None:
         kinds: dict[str, type[Record]] = {"intent": Intent, "handle": Handle, "result": Result, "stop": StopRequest}
         match = _RECORD.match(key)
         return self._get(key, kinds[match[2]]) if match else None
 
-    # An attempt's life
+    # Life cycle of a submission
 
     def claim(self, number: int, intent: Intent) -> bool:
-        """Make attempt `number` one's own, by writing its intent. False: somebody else has it; read again.
+        """Claim submission `number` by writing its intent.
 
-        With `intent.fresh` of a new rerun, the marker before it is removed. From the claim on it counts no longer, so
-        a crash before its removal changes nothing for whoever reads the ledger.
+        With the `intent.rerun_token` of a new rerun, the earlier marker is removed. The marker is invalid as soon as
+        the claim is written, so a crash before its removal makes no difference to readers of the ledger.
+
+        Returns:
+            False if another process has claimed the number; read the ledger again.
         """
-        # Kept also where the put fails without an answer: it may have taken effect, and the lease begun
+        # Kept even if the put fails without a response: it may have taken effect, which starts the lease
         self._claimed.setdefault(number, _boottime())
-        if not self._ours(_key(number, "intent"), intent):
+        if not self._create_or_own(_key(number, "intent"), intent):
             del self._claimed[number]
             return False
         if intent.rerun_token is not None:
@@ -130,28 +136,30 @@ class JobLedger:
         return True
 
     def lease_left(self, number: int, lease: float = CLAIM_LEASE) -> float:
-        """Seconds that are left, of those after one's own claim, in which the call to AWS may be made; ≤ 0: do not.
+        """Return the seconds left of the lease that started with our claim; if ≤ 0, do not call AWS.
 
-        Look at it just before each call, and leave time for the call itself.
+        Check this immediately before each call, and allow for the duration of the call.
         """
         claimed = self._claimed.get(number)
         return 0.0 if claimed is None else claimed + lease - _boottime()
 
     def record_handle(self, number: int, handle: Handle) -> Handle:
-        """Write under which ids AWS knows the attempt; gives the handle that stands.
+        """Record the AWS ids of a submission.
 
-        If that is another's (or says abandoned), what one has just started oneself is to be terminated.
+        Returns:
+            The handle in the ledger. If another process wrote it, or it is abandoned, terminate the work just started.
         """
-        return self._first(_key(number, "handle"), handle)
+        return self._create_or_get(_key(number, "handle"), handle)
 
     def record_result(self, number: int, result: Result) -> Result:
-        """Write how the attempt ended; gives the result that stands: ours, or that of who was first."""
-        return self._first(_key(number, "result"), result)
+        """Record the result of a submission and return the result in the ledger: ours, or an earlier one."""
+        return self._create_or_get(_key(number, "result"), result)
 
     def abandon(self, submission: Submission, kind: Kind) -> Handle:
-        """Close an attempt whose lease has ended and that AWS does not know; gives the handle that stands.
+        """Close a submission whose lease has expired and that AWS does not have.
 
-        Is that not `abandoned`, its owner was faster after all: adopt it.
+        Returns:
+            The handle in the ledger. If it is not `abandoned`, the owner of the submission was faster: adopt it.
         """
         handle = self.record_handle(submission.number, Handle(kind=kind, abandoned=True))
         if handle.abandoned:
@@ -166,20 +174,20 @@ class JobLedger:
             self.record_result(submission.number, ended)
         return handle
 
-    def request_stop(self, number: int, word: StopRequest) -> StopRequest:
-        """Leave word that the attempt is to end; gives the word that stands."""
-        return self._first(_key(number, "stop"), word)
+    def request_stop(self, number: int, request: StopRequest) -> StopRequest:
+        """Record a request to stop the submission and return the request in the ledger: ours, or an earlier one."""
+        return self._create_or_get(_key(number, "stop"), request)
 
     def mark(self, marker: Marker) -> Marker:
-        """Write the marker; gives the one that stands. One of an earlier attempt is replaced by compare-and-swap."""
+        """Write the marker and return the one in the ledger. Replaces an earlier one by compare-and-swap."""
         body = _body(marker)
         while not self._store.create(self._folder + _MARKER, body):
             fetched = self._store.get(self._folder + _MARKER)
             if fetched is None:
                 continue
-            standing = self._parse(_MARKER, fetched, Marker)
-            if standing.writer == marker.writer or standing.submission >= marker.submission:
-                return standing
+            existing = self._parse(_MARKER, fetched, Marker)
+            if existing.writer == marker.writer or existing.submission >= marker.submission:
+                return existing
             if self._store.replace(self._folder + _MARKER, body, fetched.etag):
                 return marker
         return marker
@@ -192,30 +200,30 @@ class JobLedger:
         if marker.submission < number and marker.rerun_token != rerun_token:
             self._store.delete(self._folder + _MARKER, fetched.etag)
 
-    # Documents: what an attempt leans on and that never changes (packing.json, shards/00017.txt, children/…)
+    # Documents: immutable objects that submissions refer to (packing.json, shards/00017.txt, children/…)
 
     def put_document(self, name: str, body: bytes) -> bytes:
-        """Write a document once; gives the bytes that stand: ours, or those of who was first."""
+        """Write a document once and return the content in the ledger: ours, or an earlier one."""
         key = self._files + name
         while not self._store.create(key, body):
-            standing = self._store.get(key)
-            if standing is not None:
-                return standing.body
+            existing = self._store.get(key)
+            if existing is not None:
+                return existing.body
         return body
 
     def put_documents(self, documents: Mapping[str, bytes]) -> None:
-        """Write many documents once, in threads; those that stand already are left as they are."""
+        """Write many documents concurrently. Existing documents are not changed."""
         self._store.each(
             lambda name: self._store.create(self._files + name, documents[name]), documents, threads=_UPLOAD_THREADS
         )
 
     def get_document(self, name: str) -> bytes | None:
-        """Read a document; None: there is none."""
+        """Read a document; None if it does not exist."""
         fetched = self._store.get(self._files + name)
         return fetched.body if fetched else None
 
     def documents(self, prefix: str = "") -> list[str]:
-        """Give the names of the documents that begin with `prefix`; one LIST a 1,000."""
+        """Return the names of the documents that start with `prefix`: one LIST per 1,000."""
         return [prefix + rest for rest in self._store.list(self._files + prefix).modified]
 
     def document_uri(self, name: str) -> str:
@@ -224,17 +232,18 @@ class JobLedger:
 
     # Records
 
-    def _ours(self, name: str, record: Record) -> bool:
+    def _create_or_own(self, name: str, record: Record) -> bool:
+        """Create the record. Also returns True if an earlier put of ours, whose response was lost, created it."""
         if self._store.create(self._folder + name, _body(record)):
             return True
-        standing = self._get(name, type(record))
-        return standing is not None and standing.writer == record.writer
+        existing = self._get(name, type(record))
+        return existing is not None and existing.writer == record.writer
 
-    def _first(self, name: str, record: _R) -> _R:
+    def _create_or_get(self, name: str, record: _R) -> _R:
         while not self._store.create(self._folder + name, _body(record)):
-            standing = self._get(name, type(record))
-            if standing is not None:
-                return standing
+            existing = self._get(name, type(record))
+            if existing is not None:
+                return existing
         return record
 
     def _get(self, name: str, kind: type[_R]) -> _R | None:
@@ -246,7 +255,7 @@ class JobLedger:
         try:
             record = kind.model_validate_json(fetched.body)
         except ValidationError as error:
-            _refuse_later_versions(uri, fetched.body)
+            _raise_if_newer(uri, fetched.body)
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise LedgerCorruptError(uri, f"{where}: {first['msg']}" if where else first["msg"]) from error
@@ -255,8 +264,8 @@ class JobLedger:
         return record
 
 
-def _refuse_later_versions(uri: str, body: bytes) -> None:
-    """Tell a record that a later version has written in another form from one that is broken."""
+def _raise_if_newer(uri: str, body: bytes) -> None:
+    """Raise if the record is unreadable because a newer version of this package wrote it."""
     try:
         version = json.loads(body).get("schema_version")
     except (ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""The ledger: all that stands under one state URI."""
+"""The ledger: all objects below one state URI."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from airflow_batchemr.ledger.store import Store
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# Beside the jobs' folders: documents lie here, so that a LIST of a job's records never pages through its shards
+# Documents are stored next to the job folders, so that a LIST of a job's records never pages through its shards
 _FILES = "_files"
 
 
 class Ledger:
-    """Finds the ledgers of jobs under a state URI.
+    """Gives access to the ledgers of jobs below a state URI.
 
     Layout: ``<state>/<dag_id>/<run_key>/<job>/submissions/0001/…``, ``…/<job>/success.json``, and documents under
     ``<state>/<dag_id>/<run_key>/_files/<job>/…``.
     """
 
     def __init__(self, client: S3Client, uri: str | None) -> None:
-        """Take an S3 client and the state URI.
+        """Create from an S3 client and the state URI.
 
         Raises:
             StateUriMissingError: `uri` is empty.
-            StateUriInvalidError: it is not the URI of a place in S3.
+            StateUriInvalidError: `uri` is not a valid S3 URI.
         """
         self._store = Store(client, uri)
 
     @property
     def uri(self) -> str:
-        """The state URI, without a slash at its end."""
+        """The state URI without a trailing slash."""
         return self._store.uri().rstrip("/")
 
     def job(self, dag_id: str, run_key: str, job: str) -> JobLedger:
-        """Give the ledger of one job of one run; asks S3 nothing."""
+        """Return the ledger of one job of one run. Makes no S3 calls."""
         run = f"{_folder(dag_id)}/{_folder(run_key)}"
         return JobLedger(self._store, f"{run}/{_folder(job)}/", f"{run}/{_FILES}/{_folder(job)}/")
 
     def pipelines(self) -> list[str]:
-        """Give the dag ids that have anything in the ledger: one LIST a 1,000."""
+        """Return the dag ids in the ledger: one LIST per 1,000."""
         return self._names("")
 
     def runs(self, dag_id: str) -> list[str]:
-        """Give the run keys of a pipeline, in alphabetical order (for dates, that of time)."""
+        """Return the run keys of a pipeline in alphabetical order, which for dates is chronological."""
         return self._names(f"{_folder(dag_id)}/")
 
     def jobs(self, dag_id: str, run_key: str) -> list[str]:
-        """Give the jobs of a run that have anything in the ledger."""
+        """Return the jobs of a run in the ledger."""
         return self._names(f"{_folder(dag_id)}/{_folder(run_key)}/")
 
     def _names(self, folder: str) -> list[str]:
@@ -59,9 +59,9 @@ class Ledger:
 
 
 def _folder(name: str) -> str:
-    """Make a name one safe part of a key, so that `_names` gets it back: letters of any language stay."""
+    """Quote a name as one segment of a key, reversible by `_names`. Letters of all languages are kept."""
     if not name:
-        raise ValueError("a dag id, run key or job without a name has no place in the ledger")
+        raise ValueError("dag id, run key and job must not be empty")
     if name in {".", "..", _FILES}:
         return f"%{ord(name[0]):02X}{name[1:]}"
     return re.sub(r"[^\w.+=@~-]", lambda match: quote(match[0], safe=""), name)

@@ -1,4 +1,4 @@
-"""The ledger's objects: what is written before, after and at the end of each attempt of a job."""
+"""Records of the ledger: what is written before, after and at the end of each submission of a job."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ def _now() -> datetime:
 
 
 class Record(BaseModel):
-    """What every object of the ledger carries. Fields that a later writer has added are ignored."""
+    """Base of all ledger records. Unknown fields, written by newer versions, are ignored."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
 
     schema_version: int = SCHEMA_VERSION
     writer: str = Field(default_factory=lambda: uuid4().hex)
-    """Names who wrote this record: after a lost answer, one's own object is told from another's by it."""
+    """Identifies the writer, so that after a lost response, a process can recognize its own object."""
     written_at: datetime = Field(default_factory=_now)
-    """By the writer's clock: for people. Leases go by S3's clock."""
+    """Time of the writer's clock, for display only. Leases use S3's clock."""
 
 
 class Request(BaseModel):
-    """One AWS call of an attempt: a SubmitJob (an array of up to 10,000), a RunJobFlow, or steps to add."""
+    """One AWS call of a submission: SubmitJob (array of up to 10,000), RunJobFlow, AddJobFlowSteps or StartJobRun."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     name: str
-    """The deterministic name by which AWS is asked for it after a crash."""
+    """Deterministic name, used to find the work on AWS after a crash."""
     indices: Indices
-    """The job's indices that this call runs; child i of an array runs the i-th of them, in order."""
+    """Indices of the job that this call runs. Child i of an array runs the i-th of them, in order."""
     request: dict[str, JsonValue]
-    """The call's arguments as botocore takes them."""
+    """Arguments of the call, as for botocore."""
 
 
 class Owner(BaseModel):
@@ -56,16 +56,16 @@ class Owner(BaseModel):
 
 
 class Intent(Record):
-    """Written before anything is asked of AWS: the full requests of an attempt. Whoever writes it owns the attempt."""
+    """The full requests of a submission, written before AWS is called. The writer owns the submission."""
 
     kind: Kind
     name: str
-    """The deterministic name of the attempt; of its requests, where there are several, the common beginning."""
+    """Deterministic name of the submission; the common prefix if it has several requests."""
     requests: list[Request]
     indices: Indices
-    """What the attempt means to do: indices of an array (0 for a single job), or numbers of EMR steps."""
+    """Work of the submission: indices of an array (0 for a single job), or numbers of EMR steps."""
     rerun_token: str | None
-    """The token of the rerun that this attempt belongs to: a token other than the one before starts from nothing."""
+    """Token of the rerun that the submission belongs to. A new token starts the job from scratch."""
     try_number: int = 1
     dag_id: str
     run_key: str
@@ -77,7 +77,7 @@ class Intent(Record):
 
 
 class HandleJob(BaseModel):
-    """One Batch job of an attempt: a single job, or the parent of an array."""
+    """One Batch job of a submission: a single job or the parent of an array."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
@@ -87,15 +87,15 @@ class HandleJob(BaseModel):
 
 
 class Handle(Record):
-    """Written after the call: under which ids AWS knows the attempt. Indices that no id covers were never started."""
+    """AWS ids of a submission, written after the call. Indices without an id were never started."""
 
     kind: Kind
     jobs: list[HandleJob] = Field(default_factory=list)
     cluster_id: str | None = None
     step_ids: dict[int, str] = Field(default_factory=dict)
-    """EMR step id by the number of the step in the job."""
+    """EMR step ids by number of the step in the job."""
     abandoned: bool = False
-    """The attempt never reached AWS: its indices are free again."""
+    """Whether the submission never reached AWS; its indices can then be claimed again."""
     details: dict[str, JsonValue] = Field(default_factory=dict)
 
 
@@ -105,42 +105,42 @@ class Failure(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     index: int | None = None
-    """None: the whole job, such as an array that never started."""
+    """None for a failure of the whole job, such as an array that never started."""
     reason: str
-    """AWS's own words."""
+    """Reason given by AWS."""
     exit_code: int | None = None
     job_id: str | None = None
-    """The Batch job of this index, or the EMR step."""
+    """Id of the Batch job of this index, or of the EMR step."""
     log_stream: str | None = None
     cause: str | None = None
-    """What failures are grouped by where the reason says too little: `oom`, `spot`, `timeout`, an exception's name."""
+    """Group of the failure if the reason is not specific: `oom`, `spot`, `timeout`, or the name of an exception."""
 
 
 class Result(Record):
-    """Written when the attempt has ended: what succeeded, what failed and why, and what AWS said."""
+    """Outcome of a submission, written when it has ended: successes, failures with reasons, and AWS's description."""
 
     kind: Kind
     outcome: Outcome
     indices: Indices
-    """What the attempt was to do."""
+    """Work of the submission."""
     succeeded: Indices
-    """What of it is done for good."""
+    """Part of the work that has succeeded and does not run again."""
     rerun_token: str | None
-    """As in the intent, so that a marker check reads results only."""
+    """Copy from the intent, so that a marker check reads only results."""
     owner: Owner | None = None
-    """Of the intent: what is closed is known by its result alone."""
+    """Copy from the intent, because only the result of a closed submission is read."""
     failures: list[Failure] = Field(default_factory=list)
     details: dict[str, JsonValue] = Field(default_factory=dict)
-    """All that AWS said of the job or cluster. What is said of each index goes into a document."""
+    """AWS's description of the job or cluster. Descriptions of individual indices are stored in a document."""
     steps: list[dict[str, JsonValue]] = Field(default_factory=list)
     """EMR's description of each step."""
 
     @property
     def causes(self) -> dict[str, IndexSet]:
-        """The indices that failed, by cause: all of them, also where `failures` has no more than the first ones."""
-        told = self.details.get("causes")
-        if isinstance(told, dict):
-            return {name: IndexSet.parse(str(text)) for name, text in told.items()}
+        """All failed indices by cause, including those not listed in `failures`, which may be truncated."""
+        causes = self.details.get("causes")
+        if isinstance(causes, dict):
+            return {name: IndexSet.parse(str(text)) for name, text in causes.items()}
         found: dict[str, list[int]] = {}
         for failure in self.failures:
             if failure.index is not None:
@@ -149,24 +149,24 @@ class Result(Record):
 
 
 class StopRequest(Record):
-    """Somebody wants the attempt to end; whoever waits for it looks at this."""
+    """A request to stop a submission. Processes that wait for the submission check for it."""
 
     reason: str
     by: str = "person"
-    """`person` (cleared, marked, killed, terminated by hand) or the name of the part of this package that asked."""
+    """`person` (task cleared, marked or killed, or work terminated by hand), or the component that made the request."""
 
 
 class Marker(Record):
-    """The job has succeeded for this run key: nothing is left to do."""
+    """Records that the job has succeeded for this run key, so nothing is left to do."""
 
     submission: int
-    """The last attempt that the marker covers; 0 where nothing had to be run."""
+    """Number of the last submission that the marker covers; 0 if nothing had to run."""
     xcom: Any = None
-    """What the task returned, as JSON: a skipped task returns it again."""
+    """Return value of the task as JSON; a skipped task returns it again."""
     size: int
-    """How many indices the job has."""
+    """Number of indices of the job."""
     rerun_token: str | None
-    """`LedgerState.fresh` of who marks."""
+    """`LedgerState.rerun_token` at the time of writing."""
     finished_at: datetime = Field(default_factory=_now)
 
     @property

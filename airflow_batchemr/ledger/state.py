@@ -1,4 +1,4 @@
-"""What stands in the ledger for one job of one run, and what follows from it."""
+"""State of one job of one run, derived from the records in the ledger."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger.records import Handle, Intent, Marker, Result, StopRequest
 
 CLAIM_LEASE = 60.0
-"""Seconds, by S3's clock, in which whoever claimed an attempt may make the call; after them, nobody will."""
+"""Seconds after the claim, by S3's clock, within which the owner of a submission may call AWS."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One attempt as it stands. Of a closed one only the result is read, unless the whole history is asked for."""
+    """One submission with its records. For a closed one, only the result is read, except by `JobLedger.history`."""
 
     number: int
     claimed_at: datetime | None
-    """LastModified of the intent, by S3's clock."""
+    """LastModified of the intent (S3's clock)."""
     intent: Intent | None = None
     handle: Handle | None = None
     result: Result | None = None
@@ -31,7 +31,7 @@ class Submission:
 
     @property
     def rerun_token(self) -> str | None:
-        """The token of the rerun it belongs to."""
+        """Token of the rerun that it belongs to."""
         record = self.result or self.intent
         return record.rerun_token if record else None
 
@@ -44,12 +44,12 @@ class Submission:
 
     @property
     def open(self) -> bool:
-        """Whether it may still do something on AWS: nobody has recorded its end."""
+        """Whether it may still run on AWS, because its end has not been recorded."""
         return self.result is None and not (self.handle is not None and self.handle.abandoned)
 
     @property
     def indices(self) -> IndexSet:
-        """What it does: of an attempt that was only half submitted, what reached AWS."""
+        """Indices of the submission. If only some of its requests reached AWS, the indices of those."""
         if self.result is not None:
             return self.result.indices
         if self.handle is not None and (self.handle.abandoned or self.handle.jobs):
@@ -58,86 +58,88 @@ class Submission:
 
     @property
     def size(self) -> int | None:
-        """How many indices the whole job had when the attempt was submitted; None: it was not recorded."""
+        """Number of indices of the whole job at the time of the submission; None if not recorded."""
         record = self.result or self.intent
         size = record.details.get("size") if record else None
         return size if isinstance(size, int) else None
 
     @property
     def succeeded(self) -> IndexSet:
-        """What it has done for good."""
+        """Indices that have succeeded and do not run again."""
         return self.result.succeeded if self.result else IndexSet()
 
 
 @dataclass(frozen=True)
 class LedgerState:
-    """A job's attempts and marker at one moment.
+    """Submissions and marker of a job at one point in time.
 
-    A rerun starts from nothing: attempts older than the first one with the last `fresh` token do not count, nor does
-    a marker that covers only such attempts.
+    A rerun starts from scratch: submissions before the first one with the latest rerun token do not count, nor does a
+    marker that covers only such submissions.
     """
 
     numbers: list[int]
-    """Numbers of all attempts, also of those that a marker covers and that are not read."""
+    """Numbers of all submissions, including those that the marker covers and that were not read."""
     submissions: list[Submission]
-    """The attempts that were read, oldest first."""
+    """The submissions that were read, oldest first."""
     marker: Marker | None
-    """The marker that stands; one that a rerun has overtaken does not."""
+    """The marker; None if there is none, or if a rerun has superseded it."""
     rerun_token: str | None
-    """The token of the rerun that counts now; None: there was none."""
+    """Token of the latest rerun; None if there was no rerun."""
     since: int
-    """Number of the first attempt that counts."""
+    """Number of the first submission that counts."""
     now: datetime
-    """S3's clock at the time of reading."""
+    """Time of reading (S3's clock)."""
 
     @property
     def current(self) -> list[Submission]:
-        """The attempts that count."""
+        """Submissions that count."""
         return [submission for submission in self.submissions if submission.number >= self.since]
 
     @property
     def open_submissions(self) -> list[Submission]:
-        """Attempts that count and may still run: to be adopted."""
+        """Submissions that count and may still run; they are adopted."""
         return [submission for submission in self.current if submission.open]
 
     @property
     def stale_submissions(self) -> list[Submission]:
-        """Attempts before the rerun that may still run: to be stopped."""
+        """Submissions from before the latest rerun that may still run; they are stopped."""
         return [submission for submission in self.submissions if submission.open and submission.number < self.since]
 
     @property
     def done(self) -> IndexSet:
-        """All indices that need no more work."""
+        """All indices that have succeeded."""
         return IndexSet.union(
             [submission.succeeded for submission in self.current] + ([self.marker.indices] if self.marker else [])
         )
 
     @property
     def running(self) -> IndexSet:
-        """All indices that an open attempt has in hand."""
+        """All indices of open submissions."""
         return IndexSet.union(submission.indices for submission in self.open_submissions)
 
     @property
     def next_number(self) -> int:
-        """The number to claim next."""
+        """Number of the next submission to claim."""
         return max(self.numbers, default=0) + 1
 
     def lease_ended(self, submission: Submission, lease: float = CLAIM_LEASE) -> bool:
-        """Whether whoever claimed `attempt` can no longer be about to call AWS.
+        """Return whether the lease of a submission has expired, so that its owner can no longer call AWS.
 
-        S3's times are whole seconds, so one is waited for on top.
+        Adds one second, because S3's timestamps are whole seconds.
         """
         return submission.claimed_at is None or (self.now - submission.claimed_at).total_seconds() > lease + 1
 
 
-def derive(numbers: list[int], submissions: list[Submission], marker: Marker | None, now: datetime) -> LedgerState:
-    """Find the rerun that counts, and whether the marker stands in it."""
+def derive_state(
+    numbers: list[int], submissions: list[Submission], marker: Marker | None, now: datetime
+) -> LedgerState:
+    """Derive the latest rerun, and whether the marker is valid for it, from the records that were read."""
     rerun_token, since = (marker.rerun_token, 0) if marker else (None, 0)
     for submission in submissions:
-        # Attempts without a token go on with whatever rerun there was before them
+        # Submissions without a token belong to the rerun before them
         if submission.rerun_token not in (None, rerun_token) and not (
             marker and submission.number <= marker.submission
         ):
             rerun_token, since = submission.rerun_token, submission.number
-    standing = marker if marker is not None and since <= marker.submission else None
-    return LedgerState(numbers, submissions, standing, rerun_token, since, now)
+    valid_marker = marker if marker is not None and since <= marker.submission else None
+    return LedgerState(numbers, submissions, valid_marker, rerun_token, since, now)

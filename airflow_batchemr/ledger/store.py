@@ -1,4 +1,4 @@
-"""The S3 calls of the ledger: create once, compare and swap, list with S3's clock."""
+"""S3 calls of the ledger: conditional create, compare-and-swap, and list with S3's clock."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
-# A 409 says that another conditional write of the same key is under way: it is over in milliseconds
+# A 409 means that another conditional write of the same key is in progress, which takes milliseconds
 _CONFLICT_TRIES = 8
-# botocore's RuntimeError where the refresh of a role's credentials has brought none that are valid
+# Text of botocore's RuntimeError if refreshing the credentials of a role returned expired ones
 STILL_EXPIRED = "credentials are still expired"
 _THREADS = 8
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """An object that was read."""
+    """Content and metadata of an object."""
 
     body: bytes
     etag: str
@@ -46,34 +46,39 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Listing:
-    """What stands under a prefix."""
+    """Objects below a prefix."""
 
     modified: dict[str, datetime]
-    """LastModified by key, without the prefix that was listed."""
+    """LastModified by key, relative to the listed prefix."""
     folders: list[str]
-    """With a delimiter: the names one level below."""
+    """Names one level below, if listed with a delimiter."""
     now: datetime
-    """S3's clock when it answered."""
+    """Time of the response (S3's clock)."""
 
 
 class Store:
-    """Objects under an S3 URI. Keys are relative to it. Safe in several threads, as boto3 clients are."""
+    """Objects below an S3 URI. Keys are relative to it. Thread-safe, as boto3 clients are."""
 
     def __init__(self, client: S3Client, uri: str | None) -> None:
-        """Take `uri` apart; raises StateUriMissingError or StateUriInvalidError."""
+        """Create from a client and a state URI.
+
+        Raises:
+            StateUriMissingError: `uri` is empty.
+            StateUriInvalidError: `uri` is not a valid S3 URI.
+        """
         self.client = client
         self.bucket, self.prefix = parse_state_uri(uri)
 
     def uri(self, key: str = "") -> str:
-        """Give the s3:// URI of a key."""
+        """Return the s3:// URI of a key."""
         return f"s3://{self.bucket}/{self.prefix}{key}"
 
     def create(self, key: str, body: bytes) -> bool:
-        """Write an object that must not exist; False: it exists (one's own, if an answer was lost)."""
+        """Create an object. Returns False if it exists, possibly written by an earlier call whose response was lost."""
         return self._put(key, body, {"IfNoneMatch": "*"})
 
     def replace(self, key: str, body: bytes, etag: str) -> bool:
-        """Write over exactly the version `etag`; False: it is no longer there."""
+        """Replace exactly the version `etag`. Returns False if that is no longer the current version."""
         return self._put(key, body, {"IfMatch": etag})
 
     def _put(self, key: str, body: bytes, condition: dict[str, str]) -> bool:
@@ -93,10 +98,10 @@ class Store:
                 return False
             else:
                 return True
-        raise LedgerUnavailableError("PutObject", self.uri(key), "other writers of the same key did not end (409)")
+        raise LedgerUnavailableError("PutObject", self.uri(key), "concurrent writes to the same key did not end (409)")
 
     def get(self, key: str) -> Fetched | None:
-        """Read an object; None: it does not exist."""
+        """Read an object; None if it does not exist."""
         try:
             with self._errors("GetObject", key):
                 answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
@@ -105,7 +110,7 @@ class Store:
             return None
 
     def delete(self, key: str, etag: str) -> None:
-        """Remove exactly the version `etag`; another version stays."""
+        """Delete exactly the version `etag`. Other versions are kept."""
         try:
             with self._errors("DeleteObject", key):
                 self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key, IfMatch=etag)
@@ -113,7 +118,7 @@ class Store:
             return
 
     def list(self, folder: str, *, delimiter: bool = False) -> Listing:
-        """List the keys that begin with `folder`; one request a 1,000 of them. `delimiter`: one level only."""
+        """List the keys that start with `folder`, 1,000 per request. With `delimiter`, list only one level."""
         request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + folder}
         if delimiter:
             request["Delimiter"] = "/"
@@ -130,7 +135,7 @@ class Store:
             request["ContinuationToken"] = page["NextContinuationToken"]
 
     def each(self, work: Callable[[str], Any], keys: Iterable[str], threads: int = _THREADS) -> dict[str, Any]:
-        """Do `work` for each key, in threads when there are several; the first error is raised."""
+        """Call `work` for each key, in threads if there are several, and raise the first error."""
         wanted = list(keys)
         if len(wanted) < 2:
             return {key: work(key) for key in wanted}
@@ -174,23 +179,30 @@ class _ConflictError(Exception):
 
 
 def parse_state_uri(uri: str | None) -> tuple[str, str]:
-    """Take a state URI apart into (bucket, prefix); the prefix is empty or ends with a slash."""
+    """Split a state URI into (bucket, prefix). The prefix is empty or ends with a slash.
+
+    Raises:
+        StateUriMissingError: `uri` is empty.
+        StateUriInvalidError: `uri` is not a valid S3 URI.
+    """
     if uri is None or not uri.strip():
         raise StateUriMissingError
     scheme, separator, rest = uri.strip().partition("://")
     if scheme != "s3" or not separator:
-        raise StateUriInvalidError(uri, "it must begin with s3://")
+        raise StateUriInvalidError(uri, "it must start with s3://")
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.match(bucket):
-        raise StateUriInvalidError(uri, f"{bucket!r} is not a bucket's name (3 to 63 of a-z, 0-9, `.` and `-`)")
+        raise StateUriInvalidError(
+            uri, f"{bucket!r} is not a valid bucket name (3 to 63 characters of a-z, 0-9, `.` and `-`)"
+        )
     prefix = prefix.strip("/")
     if "//" in prefix:
-        raise StateUriInvalidError(uri, "it has an empty folder (`//`)")
+        raise StateUriInvalidError(uri, "it contains an empty folder name (`//`)")
     return bucket, f"{prefix}/" if prefix else ""
 
 
 def plain_uri(uri: str | None) -> str:
-    """A state URI without a slash at its end, as `Ledger.uri` gives it; raises as `parse_state_uri` does."""
+    """Return a state URI without a trailing slash, like `Ledger.uri`. Raises the errors of `parse_state_uri`."""
     bucket, prefix = parse_state_uri(uri)
     return f"s3://{bucket}/{prefix}".rstrip("/")
 

@@ -1,4 +1,4 @@
-"""Links in Airflow's UI to what runs on AWS."""
+"""Base of the links from task instances in Airflow's UI."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 
 class AwsLink(BaseOperatorLink):
-    """A link whose address the operator leaves in XCom as soon as it knows it, also before it defers.
+    """A link whose URL the operator pushes to XCom as soon as it is known, before it defers.
 
-    Airflow builds a fresh operator after each deferral, so that the link can come from nowhere else.
+    Airflow creates a new operator instance after each deferral, so the URL cannot be kept on the operator.
     """
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """The address, or nothing where the operator has not left one."""
+        """Return the URL, or an empty string if the operator has not pushed one."""
         from airflow.providers.common.compat.sdk import XCom
 
         return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
 
 
 def push_links(context: Context, addresses: Mapping[type[AwsLink], str]) -> None:
-    """Leave the addresses of links for Airflow's UI."""
+    """Push the URLs of links to XCom for Airflow's UI."""
     for link, address in addresses.items():
         context["ti"].xcom_push(key=link().xcom_key, value=address)
 
 
 def console(region: str, path: str) -> str:
-    """An address in the AWS console of a region; China and GovCloud have their own."""
+    """Return a URL in the AWS console of a region. China and GovCloud have separate consoles."""
     domain = "console.aws.amazon.com"
     if region.startswith("cn-"):
         domain = "console.amazonaws.cn"
@@ -43,10 +43,10 @@ def console(region: str, path: str) -> str:
 
 
 def log_stream(region: str, group: str, stream: str) -> str:
-    """The address of a CloudWatch log stream; the console wants names quoted twice, with `$` for the percent sign."""
+    """Return the URL of a CloudWatch log stream. The console expects names quoted twice, with `$` instead of `%`."""
 
     def twice(name: str) -> str:
         return quote(quote(name, safe=""), safe="").replace("%", "$")
 
-    place = f"cloudwatch/home?region={region}#logsV2:log-groups/log-group/{twice(group)}/log-events/{twice(stream)}"
-    return console(region, place)
+    path = f"cloudwatch/home?region={region}#logsV2:log-groups/log-group/{twice(group)}/log-events/{twice(stream)}"
+    return console(region, path)

@@ -1,4 +1,4 @@
-"""Links of Batch jobs."""
+"""Links to AWS Batch."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from airflow_batchemr.links.base import AwsLink, console
 
 
 class BatchJobLink(AwsLink):
-    """The job, or the array's parent; of several the first of the newest attempt."""
+    """Link to the job or array parent; if there are several, to the first of the latest submission."""
 
     name = "Batch job"
 
     @staticmethod
     def address(region: str, job_id: str, *, array: bool) -> str:
-        """Where the console shows the job."""
+        """Return the console URL of the job."""
         return console(region, f"batch/home?region={region}#jobs/{'array-job' if array else 'detail'}/{quote(job_id)}")
 
 
 class BatchQueueLink(AwsLink):
-    """The job queue."""
+    """Link to the job queue."""
 
     name = "Job queue"
 
     @staticmethod
     def address(region: str, queue_arn: str) -> str:
-        """Where the console shows the queue."""
+        """Return the console URL of the job queue."""
         return console(region, f"batch/home?region={region}#queues/detail/{quote(queue_arn, safe='')}")
 
 
 class FailedIndexLogLink(AwsLink):
-    """The log of the first index that failed."""
+    """Link to the log of the first failed index."""
 
     name = "Log of a failed index"

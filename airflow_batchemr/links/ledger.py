@@ -1,4 +1,4 @@
-"""The ledger's place in S3."""
+"""Link to the ledger in S3."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from airflow_batchemr.links.base import AwsLink, console
 
 
 class LedgerLink(AwsLink):
-    """The job's folder in the ledger."""
+    """Link to the job's folder in the ledger."""
 
     name = "Ledger"
 
     @staticmethod
     def address(region: str, uri: str) -> str:
-        """Where the console shows the folder of an s3:// URI."""
+        """Return the console URL of the folder at an s3:// URI."""
         parts = urlsplit(uri)
         prefix = quote(parts.path.lstrip("/"), safe="/")
         return console(region, f"s3/buckets/{parts.netloc}?region={region}&prefix={prefix}")

@@ -1,4 +1,4 @@
-"""A local AWS that really runs the work: Batch and EMR as processes of this machine, the rest by moto."""
+"""A local AWS that runs Batch jobs and EMR steps as local processes. moto provides the other services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls at a later time, from one thread."""
+"""Delayed calls from a single thread."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ log = logging.getLogger(__name__)
 
 
 def milliseconds() -> int:
-    """Now, as AWS Batch writes times."""
+    """Return the current time in milliseconds, the format of AWS Batch."""
     return int(time.time() * 1000)
 
 
 class Timer:
-    """One call to come. `cancel` makes it not come."""
+    """A delayed call that can be cancelled."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
-        """From now on nothing is called."""
+        """Cancel the call."""
         self.call = None
 
 
 class Clock:
-    """Calls functions later.
+    """Calls functions after a delay.
 
     Attributes:
-        speed: how much faster AWS's own long periods (attempt timeouts, idle timeouts, log uploads) pass here.
+        speed: Factor by which AWS's own long periods (attempt timeouts, idle timeouts, log uploads) are shortened.
     """
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -50,7 +50,7 @@ class Clock:
         self._thread.start()
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
-        """Calls `call` after so many real seconds."""
+        """Call `call` after a number of real seconds."""
         timer = Timer(call)
         with self._changed:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), timer))
@@ -58,11 +58,11 @@ class Clock:
         return timer
 
     def after_aws(self, seconds: float, call: Callable[[], None]) -> Timer:
-        """The same for a period that AWS names: it passes `speed` times faster."""
+        """Call `call` after a period defined by AWS, shortened by `speed`."""
         return self.after(seconds / self.speed, call)
 
     def close(self) -> None:
-        """Nothing is called any more."""
+        """Stop the thread. Pending calls are dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -81,4 +81,4 @@ class Clock:
                 try:
                     call()
                 except Exception:
-                    log.exception("a call at its time failed in the local AWS")
+                    log.exception("a delayed call failed in the local AWS")

@@ -1,4 +1,4 @@
-"""The environment of commands."""
+"""Environment variables of commands."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 __all__ = ["job_environment"]
 
-#: What a command gets of this process's environment. Anything else, and all credentials, stays out, as in a container.
+#: Variables that commands inherit from this process. All others, including credentials, are hidden as in a container.
 INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "JAVA_HOME", "LD_LIBRARY_PATH", "PYENV_ROOT", "PYTHONPATH")
 
-#: Commands of EMR by name: the scripts behind them.
+#: EMR commands and the scripts that implement them.
 COMMANDS = {"s3-dist-cp": "s3_dist_cp.py", "spark-submit": "spark/submit.py", "hadoop": "spark/hadoop.py"}
 
 
 def job_environment(aws: Mapping[str, str], path: Sequence[str], root: Path) -> dict[str, str]:
-    """The base environment of all commands.
+    """Return the base environment of all commands.
 
     Args:
-        aws: endpoint, credentials and region of the local AWS.
-        path: folders that commands are looked for in first; then come ours, this Python's and the caller's PATH.
-        root: where an empty file for AWS's configuration, and our commands, can be put.
+        aws: Endpoint, credentials and region of the local AWS.
+        path: First folders of PATH, followed by our commands, this Python's folder and the caller's PATH.
+        root: Folder for an empty AWS configuration file and our commands.
     """
     nothing = root / "no-aws-config"
     nothing.touch()
@@ -42,14 +42,14 @@ def job_environment(aws: Mapping[str, str], path: Sequence[str], root: Path) -> 
         "AWS_CONFIG_FILE": str(nothing),
         "AWS_SHARED_CREDENTIALS_FILE": str(nothing),
         "AWS_EC2_METADATA_DISABLED": "true",
-        # Java's SDK reads this one.
+        # The Java SDK reads this variable.
         "AWS_REGION": aws["AWS_DEFAULT_REGION"],
         **aws,
     }
 
 
 def _own_commands(folder: Path) -> Path:
-    """A folder with the commands of EMR that are part of this package, each run by this Python."""
+    """Create a folder with the EMR commands that are part of this package, each run by this Python."""
     folder.mkdir(exist_ok=True)
     for name, script in COMMANDS.items():
         command = shlex.join([sys.executable, str(Path(__file__).parent / script)])

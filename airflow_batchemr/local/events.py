@@ -1,4 +1,4 @@
-"""Batch's events for EventBridge."""
+"""Events of AWS Batch for EventBridge."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["Events"]
 
 log = logging.getLogger(__name__)
-#: Entries of one PutEvents call.
+#: Maximum entries of one PutEvents call.
 MAX_ENTRIES = 10
 
 
 class Events:
-    """Puts "Batch Job State Change" events, in the order of the changes, once somebody has made a rule.
+    """Puts "Batch Job State Change" events in the order of the changes.
 
-    An event that no rule matches goes nowhere, so before the first rule none is made.
+    Events without a matching rule have no effect, so none are put before the first rule is created.
     """
 
     def __init__(self, upstream: Upstream) -> None:
@@ -35,15 +35,15 @@ class Events:
         self._thread.start()
 
     def want(self) -> None:
-        """A rule has been made."""
+        """Start putting events, because a rule has been created."""
         self._wanted = True
 
     def clear(self) -> None:
-        """There is no rule any more."""
+        """Stop putting events, because there are no rules any more."""
         self._wanted = False
 
     def job_changed(self, job: Job) -> None:
-        """A job has changed its status."""
+        """Put an event for a job whose status has changed."""
         if self._wanted:
             described = describe.detail(job)
             entry = {
@@ -55,7 +55,7 @@ class Events:
             self._queue.put((job.region, entry))
 
     def close(self) -> None:
-        """Puts what is waiting, then ends."""
+        """Put the pending events and stop the thread."""
         self._queue.put(None)
         self._thread.join()
 
@@ -72,4 +72,4 @@ class Events:
             try:
                 self._upstream.json("events", region, "AWSEvents.PutEvents", {"Entries": entries})
             except (UpstreamError, OSError):
-                log.exception("events could not be put")
+                log.exception("cannot put events")

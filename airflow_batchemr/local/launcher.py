@@ -1,13 +1,13 @@
-"""Starts the local AWS's commands, in a small process of its own.
+"""Starts the commands of the local AWS, in a small separate process.
 
-It reads one JSON object a line from stdin and answers on stdout. When stdin ends, for whatever reason (also a
-`kill -9` of the server), it kills all that it has started and exits: nothing is left running. Run as a script with
-the standard library only; a small process without threads also forks faster and more safely than the server.
+Reads one JSON object per line from stdin and answers on stdout. When stdin is closed for any reason, including a
+`kill -9` of the server, it kills all processes that it has started and exits, so nothing is left running. Runs as a
+script with the standard library only. A small process without threads also forks faster and more safely than a server.
 
 Requests: `{"base": environment}` first; `{"start": id, "argv", "env", "folders", "stdout", "stderr", "memory"}`
-(`folders`: where its working folder is made; `stderr` null: into stdout; `memory` in bytes or null);
+(`folders`: parent of its working folder; `stderr` null: redirect to stdout; `memory`: bytes or null);
 `{"signal": id, "number"}`; `{"oom": id}`.
-Answers: `{"id", "pid"}` started, `{"id", "error"}` not started, `{"id", "code", "oom"}` ended.
+Answers: `{"id", "pid"}` if started, `{"id", "error"}` if not started, `{"id", "code", "oom"}` when ended.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-#: Seconds between two looks at the memory of what runs.
+#: Seconds between checks of the memory of running commands.
 MEMORY_INTERVAL = 0.25
-#: Empty folders that are kept for the next commands.
+#: Maximum number of empty folders kept for the next commands.
 MAX_CLEAN = 64
 PR_SET_CHILD_SUBREAPER = 36
 
 
 class Launcher:
-    """All that runs, by id."""
+    """Running commands by id."""
 
     def __init__(self) -> None:
         self.base: dict[str, str] = {}
@@ -44,7 +44,7 @@ class Launcher:
         self.out_of_memory: set[str] = set()
 
     def take(self, request: dict[str, Any]) -> None:
-        """Carries out one request."""
+        """Handle one request."""
         if "start" in request:
             self.start(request)
         elif "signal" in request:
@@ -56,7 +56,7 @@ class Launcher:
             self.base = request["base"]
 
     def start(self, request: dict[str, Any]) -> None:
-        """A process in a session, and so a group, of its own, in a folder of its own."""
+        """Start a process in its own session (and process group) and its own folder."""
         name = request["start"]
         folder = self.clean.pop() if self.clean else Path(request["folders"]) / name
         try:
@@ -87,14 +87,14 @@ class Launcher:
         say(id=name, pid=process.pid)
 
     def send_signal(self, name: str, number: int) -> None:
-        """To the whole group."""
+        """Send a signal to the whole process group."""
         process = self.running.get(name)
         if process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
 
     def reap(self) -> None:
-        """Tells of what has ended. What a command leaves behind in its group ends with it, as in a container."""
+        """Report commands that have ended. Processes left in their group are killed, as in a container."""
         for name, process in list(self.running.items()):
             code = process.poll()
             if code is None:
@@ -109,14 +109,14 @@ class Launcher:
         reap_orphans({process.pid for process in self.running.values()})
 
     def clear(self, folder: Path) -> None:
-        """Removes a folder, or keeps it for the next command where it is empty: most of the cost of a `true`."""
+        """Remove a folder, or keep it for the next command if it is empty, because creating one is expensive."""
         if folder.is_dir() and not any(folder.iterdir()) and len(self.clean) < MAX_CLEAN:
             self.clean.append(folder)
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
     def watch_memory(self) -> None:
-        """Kills what uses more than its limit: unshared memory of all processes of its session, as a cgroup counts."""
+        """Kill commands above their limit. Counts unshared memory of all processes of the session, like a cgroup."""
         if not self.memory or not Path("/proc/self").is_dir():
             return
         used = memory_by_session()
@@ -126,7 +126,7 @@ class Launcher:
                 self.send_signal(name, signal.SIGKILL)
 
     def end(self) -> None:
-        """Kills everything, also what has moved to a session of its own."""
+        """Kill everything, including processes that have moved to another session."""
         for name in self.running:
             self.send_signal(name, signal.SIGKILL)
         for process in self.running.values():
@@ -140,20 +140,20 @@ class Launcher:
 
 
 def say(**answer: Any) -> None:
-    """One line to the server. A server that is gone is noticed at stdin."""
+    """Write one line to the server. If the server is gone, stdin is closed as well."""
     with contextlib.suppress(BrokenPipeError):
         os.write(1, json.dumps(answer).encode() + b"\n")
 
 
 def wait_for_group(group: int) -> None:
-    """Waits until all of a killed group are gone: they have fallen to us with their parent's end (Linux)."""
+    """Wait until all processes of a killed group are gone. They become our children when their parent ends (Linux)."""
     with contextlib.suppress(ChildProcessError):
         while True:
             os.waitpid(-group, 0)
 
 
 def reap_orphans(known: set[int]) -> None:
-    """Takes leave of processes whose parent has ended and which fell to us."""
+    """Reap processes that became our children because their parent has ended."""
     for pid in children():
         if pid not in known:
             with contextlib.suppress(ChildProcessError):
@@ -161,7 +161,7 @@ def reap_orphans(known: set[int]) -> None:
 
 
 def children() -> list[int]:
-    """Our children, where the system tells (Linux)."""
+    """Return the ids of our child processes (Linux only)."""
     try:
         return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
     except OSError:
@@ -169,7 +169,7 @@ def children() -> list[int]:
 
 
 def memory_by_session() -> dict[int, int]:
-    """Bytes of unshared resident memory by session id."""
+    """Return bytes of unshared resident memory by session id."""
     page = os.sysconf("SC_PAGE_SIZE")
     used: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
@@ -182,11 +182,11 @@ def memory_by_session() -> dict[int, int]:
 
 
 def main() -> None:
-    """Reads requests until stdin ends."""
+    """Handle requests until stdin is closed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A handler, not SIG_IGN: what is ignored would be ignored by the commands too.
+        # A handler, not SIG_IGN, because commands would inherit an ignored signal.
         signal.signal(number, lambda *_: None)
     awake, wake = os.pipe()
     for end in (awake, wake):

@@ -1,7 +1,7 @@
-"""Jobs' output, in CloudWatch Logs.
+"""Output of jobs in CloudWatch Logs.
 
-Output goes to a file and is put into the log stream when somebody asks for logs: an array of 10,000 writes none that
-nobody reads.
+Output is written to a file and copied to the log stream when logs are requested, so an array of 10,000 indices does not
+create log events that nobody reads.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_GROUP", "Logs"]
 
 DEFAULT_GROUP = "/aws/batch/job"
-#: Seconds between two looks at how far the output of what runs has come: the resolution of its lines' timestamps.
+#: Seconds between samples of the output size of running jobs, and so the resolution of the timestamps of log lines.
 SAMPLE = 0.5
-#: Limits of PutLogEvents: events a call, bytes a call (with 26 for each event), bytes an event.
+#: Limits of PutLogEvents: events per call, bytes per call (plus 26 per event), bytes per event.
 MAX_EVENTS, MAX_BYTES, OVERHEAD, MAX_EVENT = 10_000, 1_048_576, 26, 262_144 - 26
 
 
 @dataclass
 class Stream:
-    """A log stream and the file that feeds it."""
+    """A log stream and the file with its output."""
 
     path: Path
     region: str
     group: str
     name: str
-    sent: int = 0  #: bytes of the file that are in the stream
+    sent: int = 0  #: bytes of the file that have been copied to the stream
     created: bool = False
     done: bool = False
-    marks: list[tuple[int, int]] = field(default_factory=list)  #: (file size, time in ms), as sampled
+    marks: list[tuple[int, int]] = field(default_factory=list)  #: samples of (file size, time in ms)
 
 
 class Logs:
@@ -59,15 +59,15 @@ class Logs:
 
     @staticmethod
     def stream_name(definition: str, container: Mapping[str, Any]) -> str:
-        """A new stream's name: `<definition or prefix>/default/<task id>`."""
+        """Return the name of a new stream: `<definition or prefix>/default/<task id>`."""
         prefix = _options(container).get("awslogs-stream-prefix", definition)
         return f"{prefix}/default/{uuid.uuid4().hex}"
 
     def open(self, region: str, name: str, container: Mapping[str, Any]) -> Path:
-        """A new stream.
+        """Open a new stream.
 
         Returns:
-            The file that its output is to be appended to.
+            The file to append its output to.
         """
         path = self._root / name.rpartition("/")[2]
         with self._lock:
@@ -80,7 +80,7 @@ class Logs:
         return path
 
     def close(self, name: str) -> None:
-        """Nothing more will be written."""
+        """Close a stream, because no more output will be written."""
         with self._lock:
             stream = self._streams.get(name)
             if stream is not None:
@@ -89,7 +89,7 @@ class Logs:
                 self._open.discard(name)
 
     def flush(self, name: str | None = None) -> None:
-        """Puts what has been written into the stream, or into all of them."""
+        """Copy new output to one stream, or to all streams."""
         with self._lock:
             if name is None:
                 streams = list(self._streams.values())
@@ -99,7 +99,7 @@ class Logs:
                 self._put(stream)
 
     def clear(self) -> None:
-        """Forgets all streams."""
+        """Remove all streams."""
         with self._lock:
             for stream in self._streams.values():
                 stream.path.unlink(missing_ok=True)
@@ -156,7 +156,7 @@ class Logs:
             self._upstream.json("logs", stream.region, "Logs_20140328.PutLogEvents", params)
 
     def _read(self, stream: Stream) -> list[dict[str, Any]]:
-        """The lines that are complete, and the last one too once nothing more comes."""
+        """Return new complete lines, and the last incomplete one once the stream is closed."""
         self._mark(stream)
         try:
             with stream.path.open("rb") as file:
@@ -167,13 +167,13 @@ class Logs:
         if not stream.done:
             content = content[: content.rfind(b"\n") + 1]
         events = []
-        for line in io.BytesIO(content):  # by newlines only: a progress bar is one line
+        for line in io.BytesIO(content):  # splits at newlines only, so that a progress bar is one line
             stream.sent += len(line)
             while len(stream.marks) > 1 and stream.marks[0][0] < stream.sent:
                 stream.marks.pop(0)
             when = stream.marks[0][1] if stream.marks else milliseconds()
             text = line.rstrip(b"\r\n")
-            # CloudWatch takes no empty event; the awslogs driver sends a space-like one for an empty line.
+            # CloudWatch rejects empty events; like the awslogs driver, send a space for an empty line.
             for start in range(0, max(len(text), 1), MAX_EVENT):
                 part = text[start : start + MAX_EVENT].decode(errors="replace")
                 events.append({"timestamp": when, "message": part or " "})

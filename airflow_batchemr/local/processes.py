@@ -1,4 +1,4 @@
-"""The commands that run now, through the launcher process."""
+"""Running commands, started by the launcher process."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended.
+    """Outcome of a command.
 
     Attributes:
-        code: exit code; 128 + n where signal n killed it. None where it never started or its host was lost.
-        error: why it did not start.
-        out_of_memory: it was killed for using more memory than it may.
-        lost: the launcher died under it.
+        code: Exit code; 128 + n if it was killed by signal n. None if it did not start or its host was lost.
+        error: Reason why it did not start.
+        out_of_memory: Whether it was killed because it exceeded its memory limit.
+        lost: Whether the launcher died while it was running.
     """
 
     code: int | None
@@ -41,18 +41,18 @@ class Ended:
 
 @dataclass(frozen=True)
 class Command:
-    """What to run.
+    """A command to run.
 
     Attributes:
-        name: unique among what runs.
-        argv: the program, looked for on PATH, and its arguments. No shell is involved.
-        environment: on top of the base environment.
-        folders: where its working folder and HOME is made; what it leaves in it is removed.
-        stdout: file that its output is appended to.
-        stderr: the same for its errors; None: into stdout.
-        memory: bytes that all its processes may use together; None: no limit.
-        on_start: called with the process id.
-        on_end: called once, also where it did not start.
+        name: Unique among running commands.
+        argv: Program, searched on PATH, and arguments. No shell is involved.
+        environment: Variables added to the base environment.
+        folders: Parent of its working folder, which is also HOME. The folder is removed when the command ends.
+        stdout: File to append its output to.
+        stderr: File to append its errors to; None redirects them to stdout.
+        memory: Memory limit in bytes for all its processes together; None means no limit.
+        on_start: Called with the process id.
+        on_end: Called once, even if the command did not start.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Command:
 
 
 class Processes:
-    """Starts, signals and ends commands. Callbacks come from one thread of its own."""
+    """Starts, signals and stops commands. Callbacks are called from a single thread."""
 
     def __init__(self, base: Mapping[str, str]) -> None:
         self._base = dict(base)
@@ -78,7 +78,7 @@ class Processes:
         self._launcher = self._launch()
 
     def start(self, command: Command) -> None:
-        """Starts a command; what comes of it is told by its callbacks."""
+        """Start a command. Its callbacks report the outcome."""
         with self._lock:
             self._running[command.name] = command
             self._say(
@@ -92,19 +92,19 @@ class Processes:
             )
 
     def signal(self, name: str, number: int) -> None:
-        """Sends a signal to a command's whole process group; nothing where it has ended."""
+        """Send a signal to the process group of a command, if it is still running."""
         with self._lock:
             if name in self._running:
                 self._say(signal=name, number=number)
 
     def kill_for_memory(self, name: str) -> None:
-        """Kills a command as if it had used too much memory."""
+        """Kill a command as if it had exceeded its memory limit."""
         with self._lock:
             if name in self._running:
                 self._say(oom=name)
 
     def close(self) -> None:
-        """Kills all that runs and waits until it is gone. Nothing is called back any more."""
+        """Kill all commands and wait until they are gone. No more callbacks are called."""
         with self._lock:
             self._closed = True
             self._running.clear()
@@ -119,7 +119,7 @@ class Processes:
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # A Ctrl-C at the terminal is for the server, which then ends the launcher.
+            # Ctrl-C in the terminal is handled by the server, which then stops the launcher.
             start_new_session=True,
         )
         self._launcher = launcher
@@ -136,17 +136,17 @@ class Processes:
             stdin.write(json.dumps(request).encode() + b"\n")
             stdin.flush()
         except BrokenPipeError:
-            # The reader sees the launcher's end too and reports all that ran as lost.
-            log.warning("the launcher of the local AWS has gone")
+            # The reader also notices the end of the launcher, and reports all running commands as lost.
+            log.warning("the launcher of the local AWS has exited")
 
     def _read(self, launcher: subprocess.Popen[bytes]) -> None:
         if launcher.stdout is None:
             return
         for line in launcher.stdout:
             try:
-                self._tell(json.loads(line))
+                self._handle(json.loads(line))
             except Exception:
-                log.exception("the local AWS could not take the news %r", line)
+                log.exception("the local AWS cannot handle the message %r from its launcher", line)
         launcher.stdout.close()
         launcher.wait()
         with self._lock:
@@ -161,7 +161,7 @@ class Processes:
         for command in lost.values():
             command.on_end(Ended(None, lost=True))
 
-    def _tell(self, answer: dict[str, Any]) -> None:
+    def _handle(self, answer: dict[str, Any]) -> None:
         name = answer["id"]
         with self._lock:
             command = self._running.get(name)

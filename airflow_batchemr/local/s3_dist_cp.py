@@ -1,6 +1,6 @@
-"""`s3-dist-cp` of the local EMR: copies files between S3 prefixes and the cluster's HDFS. Run as a script.
+"""`s3-dist-cp` of the local EMR: copies files between S3 prefixes and the cluster's HDFS. Runs as a script.
 
-HDFS is a folder of the cluster's home.
+HDFS is a local folder of the cluster.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class S3Location:
             raise SystemExit(f"s3-dist-cp: {uri}: neither s3://, hdfs:// nor file://")
 
     def names(self, s3: Any) -> list[str]:
-        """The files below, relative."""
+        """Return the relative names of the files below."""
         if not self.s3:
             if not self.folder.exists():
-                raise SystemExit(f"s3-dist-cp: there is no {self.uri}")
+                raise SystemExit(f"s3-dist-cp: {self.uri} does not exist")
             return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
         prefix = f"{self.prefix}/" if self.prefix else ""
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
@@ -38,12 +38,12 @@ class S3Location:
         return [key[len(prefix) :] for key in keys if not key.endswith("/")]
 
     def key(self, name: str) -> str:
-        """The key of a file below."""
+        """Return the key of a file below."""
         return f"{self.prefix}/{name}" if self.prefix else name
 
 
 def copy(s3: Any, source: S3Location, target: S3Location, name: str) -> None:
-    """Copies one file."""
+    """Copy one file."""
     if not target.s3:
         (target.folder / name).parent.mkdir(parents=True, exist_ok=True)
     if source.s3 and target.s3:
@@ -57,10 +57,10 @@ def copy(s3: Any, source: S3Location, target: S3Location, name: str) -> None:
 
 
 def main() -> int:
-    """Copies what the arguments say.
+    """Run the command.
 
     Returns:
-        0; failures end with SystemExit or boto3's error.
+        0. Failures raise SystemExit or an error of boto3.
     """
     parser = argparse.ArgumentParser(prog="s3-dist-cp", allow_abbrev=False)
     parser.add_argument("--src", required=True)
@@ -74,7 +74,7 @@ def main() -> int:
     source, target = S3Location(options.src), S3Location(options.dest)
     names = source.names(s3)
     if not names:
-        raise SystemExit(f"s3-dist-cp: there is nothing under {options.src}")
+        raise SystemExit(f"s3-dist-cp: no files below {options.src}")
     chosen = [
         name for name in names if not options.srcPattern or re.fullmatch(options.srcPattern, f"{source.uri}/{name}")
     ]

@@ -1,4 +1,4 @@
-"""moto, called inside this process: S3, logs, EventBridge, IAM and whatever else it serves."""
+"""moto, called within this process, for S3, CloudWatch Logs, EventBridge, IAM and all other services."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["StoredObject", "Upstream", "UpstreamError"]
 
 
-#: The namespace of S3's answers.
+#: XML namespace of S3 responses.
 S3 = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object in S3: size in bytes, time of its last change in milliseconds since the epoch."""
+    """An object in S3, with its size in bytes and its modification time in milliseconds since the epoch."""
 
     key: str
     size: int
@@ -29,7 +29,7 @@ class StoredObject:
 
 
 class UpstreamError(Exception):
-    """moto answered with an error; `status` is the HTTP status, `code` AWS's error code where there is one."""
+    """moto returned an error. `status` is the HTTP status, `code` the body with AWS's error code."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status}: {text[:500]}")
@@ -38,12 +38,12 @@ class UpstreamError(Exception):
 
 
 def parse(answer: bytes) -> ET.Element:
-    """An answer in XML. It is moto's own, made in this process."""
+    """Parse an XML response, which is trusted because moto creates it in this process."""
     return ET.fromstring(answer)  # noqa: S314
 
 
 class Upstream:
-    """moto's WSGI application, unmodified, and calls into it that use no socket."""
+    """moto's unmodified WSGI application, called without sockets."""
 
     def __init__(self) -> None:
         try:
@@ -53,14 +53,14 @@ class Upstream:
         self.app = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """WSGI."""
+        """Call the WSGI application."""
         answer: Iterable[bytes] = self.app(environ, start_response)
         return answer
 
     def request(
         self, service: str, region: str, method: str, path: str, body: bytes = b"", **headers: str
     ) -> tuple[int, bytes]:
-        """One request, as a signed client would send it.
+        """Send one request, like a client that signs its requests.
 
         Returns:
             HTTP status and body.
@@ -69,17 +69,17 @@ class Upstream:
 
         credential = f"local/20200101/{region}/{service}/aws4_request"
         scope = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
-        # moto tells S3's buckets in the path from those in the host by this name.
+        # The host name tells moto whether the S3 bucket is in the path or in the host.
         sent = {"Host": f"{service}.{region}.amazonaws.com" if service != "s3" else "localhost", "Authorization": scope}
         sent.update({name.replace("_", "-"): value for name, value in headers.items()})
         answer = Client(self.app).open(path, method=method, data=body, headers=sent)
         return answer.status_code, answer.get_data()
 
     def json(self, service: str, region: str, target: str, params: dict[str, Any]) -> dict[str, Any]:
-        """One operation of a service with AWS's JSON protocol.
+        """Call an operation of a service with AWS's JSON protocol.
 
         Raises:
-            UpstreamError: moto answered with an error.
+            UpstreamError: moto returned an error.
         """
         status, body = self.request(
             service, region, "POST", "/", json.dumps(params).encode(),
@@ -91,13 +91,13 @@ class Upstream:
         return result
 
     def s3(self, method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
-        """One request to S3.
+        """Send one request to S3.
 
         Returns:
-            The answer's body.
+            The body of the response.
 
         Raises:
-            UpstreamError: moto answered with an error.
+            UpstreamError: moto returned an error.
         """
         status, content = self.request("s3", "us-east-1", method, path, body, **headers)
         if status >= 300:
@@ -105,28 +105,28 @@ class Upstream:
         return content
 
     def get_object(self, bucket: str, key: str, part: str | None = None) -> bytes:
-        """An object's content, or the part of it that a Range header names.
+        """Return the content of an object, or the part selected by a Range header.
 
         Raises:
-            UpstreamError: there is no such object (404).
+            UpstreamError: The object does not exist (404).
         """
         headers = {"Range": part} if part else {}
         return self.s3("GET", f"/{bucket}/{quote(key)}", b"", **headers)
 
     def copy_object(self, bucket: str, key: str, to_bucket: str, to_key: str) -> None:
-        """Copies an object."""
+        """Copy an object."""
         self.s3("PUT", f"/{to_bucket}/{quote(to_key)}", X_Amz_Copy_Source=f"/{bucket}/{quote(key)}")
 
     def delete_object(self, bucket: str, key: str) -> None:
-        """Deletes an object."""
+        """Delete an object."""
         self.s3("DELETE", f"/{bucket}/{quote(key)}")
 
     def buckets(self) -> list[str]:
-        """The names of all buckets."""
+        """Return the names of all buckets."""
         return [name.text or "" for name in parse(self.s3("GET", "/")).iter(f"{S3}Name")]
 
     def list_objects(self, bucket: str, prefix: str, limit: int | None = None) -> list[StoredObject]:
-        """The objects whose keys begin with a prefix, in their order; all of them, or the first `limit` ≤ 1000."""
+        """Return the objects whose keys start with a prefix, in order: all of them, or the first `limit` ≤ 1000."""
         found: list[StoredObject] = []
         token = ""
         while True:
@@ -142,13 +142,13 @@ class Upstream:
             token = f"&continuation-token={quote(following, safe='')}"
 
     def put_object(self, bucket: str, key: str, content: bytes) -> None:
-        """Writes an object.
+        """Write an object.
 
         Raises:
-            UpstreamError: there is no such bucket (404).
+            UpstreamError: The bucket does not exist (404).
         """
         self.s3("PUT", f"/{bucket}/{quote(key)}", content)
 
     def reset(self) -> None:
-        """Empties all of moto."""
+        """Reset the state of moto."""
         self.request("moto_api", "us-east-1", "POST", "/moto-api/reset")

@@ -1,4 +1,4 @@
-"""What a request asks for: the access key it carries, service, region and the operation's name."""
+"""Parse requests: access key, service, region and operation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote
 __all__ = ["Scope", "body", "conditional", "operation", "scope"]
 
 CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
-#: S3 operations of an object or a bucket that are told by a name in the query: method, object?, name -> operation.
+#: S3 operations that are identified by a query parameter: (method, for an object?, parameter) -> operation.
 S3_QUERY = {
     ("POST", True, "uploads"): "CreateMultipartUpload",
     ("POST", True, "uploadId"): "CompleteMultipartUpload",
@@ -43,7 +43,7 @@ S3_PLAIN = {
 
 @dataclass(frozen=True)
 class Scope:
-    """A signature's credential scope."""
+    """Credential scope of a signature."""
 
     key: str
     region: str
@@ -51,7 +51,7 @@ class Scope:
 
 
 def scope(environ: dict[str, Any]) -> Scope | None:
-    """The scope that a request is signed for, in its header or its address; None for one that is not signed."""
+    """Return the credential scope of a request from its header or URL; None if it is not signed."""
     match = CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
     if match is None and "X-Amz-Credential" in environ.get("QUERY_STRING", ""):
         match = CREDENTIAL.search("Credential=" + unquote(parse_qs(environ["QUERY_STRING"])["X-Amz-Credential"][0]))
@@ -59,7 +59,7 @@ def scope(environ: dict[str, Any]) -> Scope | None:
 
 
 def body(environ: dict[str, Any]) -> bytes:
-    """The whole body; it can be read again from the environ."""
+    """Return the body, and keep it readable in the environ."""
     stream = environ["wsgi.input"]
     if environ.get("wsgi.input_terminated"):
         content: bytes = stream.read()
@@ -72,12 +72,12 @@ def body(environ: dict[str, Any]) -> bytes:
 
 
 def conditional(environ: dict[str, Any]) -> bool:
-    """Whether a write is to be done only if something is, or is not, there."""
+    """Return whether a write is conditional on the existing object."""
     return "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ
 
 
 def operation(environ: dict[str, Any], service: str) -> str:
-    """The operation's name of a request that moto serves: from the target header, S3's method and path, or the form."""
+    """Return the operation of a request for moto, from the target header, S3's method and path, or the form."""
     target = environ.get("HTTP_X_AMZ_TARGET")
     if target:
         return str(target).rpartition(".")[2]
@@ -91,7 +91,7 @@ def operation(environ: dict[str, Any], service: str) -> str:
 
 
 def s3_operation(environ: dict[str, Any]) -> str:
-    """S3's operation, of requests with the bucket in the path."""
+    """Return the S3 operation of a request with the bucket in the path."""
     method = environ["REQUEST_METHOD"]
     bucket, _, key = environ.get("PATH_INFO", "/").lstrip("/").partition("/")
     if not bucket:

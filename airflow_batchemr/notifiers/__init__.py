@@ -1,1 +1,1 @@
-"""Who is told about a run, and when: what `notify:` and `deadline:` of a pipeline file become."""
+"""Notifications about runs: the implementation of `notify:` and `deadline:`."""

@@ -1,4 +1,4 @@
-"""The notifier of a pipeline or of one of its jobs."""
+"""Notifier of a pipeline or job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow.sdk.execution_time.comms import GetPreviousDagRun, GetPreviousTI
 
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.notifiers.receivers import Message, check, send
-from airflow_batchemr.notifiers.rules import worth_telling
+from airflow_batchemr.notifiers.rules import should_notify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,20 +25,20 @@ _BAD, _ENDED = {"failed"}, {"failed", "success"}
 
 
 class PipelineNotifier(BaseNotifier):
-    """Tells a receiver that a run, or a job of it, has failed, or is well again.
+    """Notifies a receiver that a run or job has failed or recovered.
 
-    The same one is both `on_failure_callback` and `on_success_callback`; it asks Airflow how the runs before ended.
-    A run without a logical date (one that assets have started) has no runs before it there: it is told by itself.
+    Used as both `on_failure_callback` and `on_success_callback`. It queries Airflow for the outcome of earlier runs. A
+    run without a logical date, such as an asset-triggered run, has no earlier runs and is evaluated on its own.
 
     Args:
-        failed: which of the two callbacks this is.
-        when: always, on_failure, on_change or on_change_and_failures.
-        after: tells of failures once this many runs in a row have failed.
-        of: `run`, or `job` for the callback of a task.
-        **receiver: one of `email`, `slack`, `pagerduty` and `notifier` (with `with`), as in the file.
+        failed: Whether this is the failure callback.
+        when: `always`, `on_failure`, `on_change` or `on_change_and_failures`.
+        after: Number of consecutive failed runs before failures are reported.
+        of: `run` for the callback of a Dag, `job` for that of a task.
+        **receiver: One of `email`, `slack`, `pagerduty` and `notifier` (with `with`), as in the file.
 
     Raises:
-        ImportError: what the receiver needs is not installed.
+        ImportError: The provider of the receiver is not installed.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class PipelineNotifier(BaseNotifier):
         self.receiver = receiver
 
     def __call__(self, *args: Any) -> None:
-        """Tell, if the rule says so; nothing of ours is a template, so nothing is filled in first."""
+        """Notify if the rule applies. This notifier has no template fields, so nothing is rendered first."""
         self.notify(args[0])
 
     def notify(self, context: Context) -> None:
-        """Tell, if the rule says so."""
-        if worth_telling(self.when, self.after, failed=self.failed, earlier=self._earlier(context)):
+        """Notify if the rule applies."""
+        if should_notify(self.when, self.after, failed=self.failed, earlier=self._earlier(context)):
             send(self.receiver, self.message(context), context)
 
     def message(self, context: Context) -> Message:
-        """What is told, out of what Airflow knows about the run."""
+        """Build the message from the context of the run."""
         dag: Any = context["dag"]
         run: Any = context.get("dag_run")
         ti: Any = context.get("ti")
@@ -86,7 +86,7 @@ class PipelineNotifier(BaseNotifier):
         return sorted(task for task, state in states.items() if state == "failed")
 
     def _earlier(self, context: Context) -> Iterator[bool]:
-        """Whether the runs before this one failed, the latest first; those that have not ended do not count."""
+        """Yield whether each earlier run failed, latest first. Runs that have not ended are skipped."""
         run: Any = context.get("dag_run")
         ti: Any = context.get("ti")
         date = run.logical_date if run else None

@@ -1,4 +1,4 @@
-"""The ways to reach somebody, by the notifiers of Airflow's own providers."""
+"""Send messages to receivers with the notifiers of Airflow's providers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-#: Word of the file -> the notifier, and the distribution that it comes with.
+#: Key in the pipeline file -> notifier class and the distribution that contains it.
 _NOTIFIERS = {
     "email": ("airflow.providers.smtp.notifications.smtp.SmtpNotifier", "apache-airflow-providers-smtp"),
     "slack": ("airflow.providers.slack.notifications.slack.SlackNotifier", "apache-airflow-providers-slack"),
@@ -27,14 +27,14 @@ _NOTIFIERS = {
 
 @dataclass(frozen=True)
 class Message:
-    """What is told.
+    """A notification.
 
     Attributes:
-        subject: one line.
-        text: all of it; plain text.
-        dag_id: the pipeline.
-        url: of the run in Airflow, empty where it is not known.
-        failed: whether it is bad news.
+        subject: Summary on one line.
+        text: Full message as plain text.
+        dag_id: Dag id.
+        url: URL of the run in Airflow; empty if unknown.
+        failed: Whether it reports a failure.
     """
 
     subject: str
@@ -45,14 +45,14 @@ class Message:
 
 
 def check(receiver: Mapping[str, Any]) -> None:
-    """Find out at parse time whether the receiver can be reached by what is installed.
+    """Check at parse time that the notifier of the receiver is installed.
 
     Raises:
-        ImportError: with the distribution that is missing.
+        ImportError: Names the missing distribution.
     """
-    for word, (path, distribution) in _NOTIFIERS.items():
-        if word in receiver and not _installed(path.rpartition(".")[0]):
-            raise ImportError(f"`notify` with {word} needs {distribution}: install it where Airflow runs")
+    for kind, (path, distribution) in _NOTIFIERS.items():
+        if kind in receiver and not _installed(path.rpartition(".")[0]):
+            raise ImportError(f"`notify` with {kind} requires {distribution}: install it where Airflow runs")
     if "notifier" in receiver:
         settings.load(receiver["notifier"], "the notifier")
 
@@ -65,36 +65,36 @@ def _installed(module: str) -> bool:
 
 
 def send(receiver: Mapping[str, Any], message: Message, context: Context) -> None:
-    """Tell one receiver.
+    """Send a message to one receiver.
 
     Args:
-        receiver: one of `email`, `slack`, `pagerduty` and `notifier` (with `with`), as in the file.
-        message: what to tell; a notifier of the user's own writes its own text.
-        context: Airflow's, for that notifier's templates.
+        receiver: One of `email`, `slack`, `pagerduty` and `notifier` (with `with`), as in the file.
+        message: Message to send. A custom `notifier` ignores it and writes its own text.
+        context: Airflow context, for the templates of a custom notifier.
 
     Raises:
-        Exception: whatever the notifier raises; Airflow logs it and goes on.
+        Exception: Any error of the notifier. Airflow logs it and continues.
     """
     if "notifier" in receiver:
         settings.load(receiver["notifier"], "the notifier")(**receiver.get("with", {}))(context)
         return
-    # `notify` and not a call: a call would fill in templates, and an error's text is not ours to execute.
+    # Calling the notifier would render templates, and an error message must never be rendered. `notify` does not.
     _notifier(receiver, message).notify(context)
 
 
 def _notifier(receiver: Mapping[str, Any], message: Message) -> Any:
-    word = next(word for word in _NOTIFIERS if word in receiver)
-    make = settings.load(_NOTIFIERS[word][0], "the notifier")
-    if word == "email":
+    kind = next(kind for kind in _NOTIFIERS if kind in receiver)
+    notifier_class = settings.load(_NOTIFIERS[kind][0], "the notifier")
+    if kind == "email":
         link = f'<p><a href="{html.escape(message.url)}">{html.escape(message.url)}</a></p>' if message.url else ""
         body = f"<pre>{html.escape(message.text)}</pre>{link}"
-        return make(to=receiver["email"], subject=message.subject, html_content=body)
+        return notifier_class(to=receiver["email"], subject=message.subject, html_content=body)
     text = f"{message.subject}\n{message.text}\n{message.url}".rstrip()
-    if word == "slack":
+    if kind == "slack":
         slack = {"conn_id": "slack_api_default", **receiver["slack"]}
-        return make(slack_conn_id=slack["conn_id"], channel=slack["channel"], text=text)
+        return notifier_class(slack_conn_id=slack["conn_id"], channel=slack["channel"], text=text)
     pagerduty = {"conn_id": "pagerduty_events_default", "severity": "error", **receiver["pagerduty"]}
-    return make(
+    return notifier_class(
         pagerduty_events_conn_id=pagerduty["conn_id"],
         summary=message.subject,
         severity=pagerduty["severity"] if message.failed else "info",

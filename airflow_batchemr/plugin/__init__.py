@@ -1,6 +1,6 @@
-"""Pages in Airflow's UI: what has run, out of the ledger.
+"""Airflow plugin with pages that show what ran, from the ledger.
 
-Airflow imports this module in every process, each task's too, so that it imports nothing but Airflow's plugin class.
+Airflow imports this module in every process, including task processes, so it imports only Airflow's plugin class.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow_batchemr.links.history import PREFIX
 
 
 class _Pages:
-    """The ASGI app of the pages, made when the first request comes: only the API server gets any."""
+    """ASGI app of the pages. Created at the first request, because only the API server receives requests."""
 
     def __init__(self) -> None:
         self._app: Any = None
@@ -27,16 +27,16 @@ class _Pages:
 
 
 class BatchemrPlugin(AirflowPlugin):
-    """The pages, and their entry in the navigation."""
+    """Adds the pages and their navigation entry."""
 
     name = "batchemr"
     fastapi_apps: list[dict[str, Any]] = [  # noqa: RUF012 - as Airflow's class declares it
-        {"app": _Pages(), "url_prefix": PREFIX, "name": "What has run on AWS Batch and EMR"}
+        {"app": _Pages(), "url_prefix": PREFIX, "name": "Runs on AWS Batch and EMR"}
     ]
     external_views: list[dict[str, Any]] = [  # noqa: RUF012
         {
             "name": "Batch and EMR runs",
-            "href": f"{PREFIX[1:]}/",  # no slash before it: relative to Airflow's address, which may have a path
+            "href": f"{PREFIX[1:]}/",  # no leading slash: relative to Airflow's base URL, which may have a path
             "destination": "nav",
             "category": "browse",
             "url_route": "batchemr",

@@ -1,4 +1,4 @@
-"""Which ledger a Dag has: the pages take no place in S3 from whoever asks."""
+"""Find the ledger of a Dag. The pages do not accept S3 locations from requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONNECTION = "aws_default"
 
 @dataclass(frozen=True)
 class StateLocation:
-    """A state URI, and how to get there."""
+    """A state URI with the connection and region to access it."""
 
     state: str | None
     aws_conn_id: str | None = CONNECTION
@@ -20,14 +20,14 @@ class StateLocation:
 
 
 def configured() -> StateLocation:
-    """The place of Airflow's configuration."""
+    """Return the location from Airflow's configuration."""
     return StateLocation(configured_state(None))
 
 
 def state_location_of(dag_id: str) -> StateLocation:
-    """The place of a Dag's jobs: as its tasks say, in the version of the Dag that Airflow has; else as configured.
+    """Return the location set by the tasks of the latest version of a Dag, or else the configured one.
 
-    A `state` that is a template is not filled in: such a Dag's ledger is looked for where Airflow's configuration says.
+    A templated `state` is not rendered; the configured location is used for such Dags.
     """
     from airflow.models.serialized_dag import SerializedDagModel
 
@@ -35,7 +35,9 @@ def state_location_of(dag_id: str) -> StateLocation:
     for task in dag.tasks if dag else ():
         if not str(getattr(task, "_task_module", "")).startswith("airflow_batchemr.operators."):
             continue
-        given = getattr(task, "partial_kwargs", None) or vars(task)  # a mapped task keeps its arguments there
+        given = getattr(task, "partial_kwargs", None) or vars(
+            task
+        )  # mapped tasks keep their arguments in partial_kwargs
         state = given.get("state")
         if isinstance(state, str) and "{{" in state:
             state = None

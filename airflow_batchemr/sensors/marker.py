@@ -1,4 +1,4 @@
-"""Waiting for a job of another pipeline."""
+"""Sensor that waits for a job of another pipeline."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 class S3MarkerSensor(BaseOperator):
-    """Waits, without holding a worker, for the marker that a job has succeeded for a run key.
+    """Waits, without occupying a worker slot, until a job has succeeded for a run key.
 
-    It looks into the ledger and needs no Airflow database: the other pipeline may run in another Airflow.
+    The sensor checks the job's marker in the ledger, so the other pipeline may run in another Airflow installation.
 
     Args:
-        pipeline: dag id of the other pipeline.
-        job: the job in it; for a pipeline of one job its name is the pipeline's.
-        run_key: the run; this run's own key if not given.
-        state: state URI of the other pipeline; `[batchemr] state` of Airflow's configuration if not given.
-        timeout: seconds to wait at most; no end if not given.
+        pipeline: Dag id of the other pipeline.
+        job: Job of that pipeline. Defaults to the name of the pipeline, for pipelines with a single job.
+        run_key: Run key to wait for. Defaults to the run key of this run.
+        state: State URI of the other pipeline. Defaults to `[batchemr] state` in Airflow's configuration.
+        timeout: Maximum number of seconds to wait. Defaults to no limit.
         aws_conn_id: Airflow connection.
-        region: AWS region; the connection's if not given.
-        region_name: the amazon provider's name for `region`.
-        **kwargs: of Airflow's BaseOperator.
+        region: AWS region. Defaults to that of the connection.
+        region_name: The amazon provider's name for `region`.
+        **kwargs: Arguments of Airflow's BaseOperator.
     """
 
     template_fields: Sequence[str] = ("pipeline", "job", "run_key", "state", "aws_conn_id", "region")
@@ -62,21 +62,21 @@ class S3MarkerSensor(BaseOperator):
         self.region = region or region_name
 
     def execute(self, context: Context) -> Any:
-        """Return the marker's URI where it stands, else wait for it."""
+        """Return the URI of the marker if it exists, or defer until it does."""
         run = context["dag_run"]
         wanted = self.run_key or key_of(run.logical_date, getattr(run, "partition_key", None), run.run_id)
         job = self.job or self.pipeline
         with as_airflow_error():
             ledger = Ledger(connection_clients(self.aws_conn_id, self.region).s3, configured_state(self.state))
-            theirs = ledger.job(self.pipeline, wanted, job)
+            job_ledger = ledger.job(self.pipeline, wanted, job)
             try:
-                if theirs.read().marker is not None:
-                    return theirs.marker_uri
+                if job_ledger.read().marker is not None:
+                    return job_ledger.marker_uri
             except LedgerError as error:
                 if not error.retryable:
                     raise
-                self.log.warning("The marker cannot be looked at now: %s", error)
-        self.log.info("Waiting for %s", theirs.marker_uri)
+                self.log.warning("Cannot read the marker; will retry: %s", error)
+        self.log.info("Waiting for %s", job_ledger.marker_uri)
         now = time.time()
         self.defer(
             trigger=S3MarkerTrigger(
@@ -94,13 +94,14 @@ class S3MarkerSensor(BaseOperator):
         return None  # not reached: defer raises
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> str:  # noqa: ARG002 - Airflow's signature
-        """Return the marker's URI.
+        """Return the URI of the marker.
 
         Raises:
-            AirflowException: it did not come in time.
+            AirflowException: The marker did not appear within the timeout.
+            AirflowFailException: AWS permanently denied access to the ledger.
         """
         if event["status"] == "marked":
             return str(event["marker"])
         if event["status"] == "denied":
             raise AirflowFailException(event["message"])
-        raise AirflowException(f"No marker of {self.pipeline}.{self.job or self.pipeline} after {self.timeout} s")
+        raise AirflowException(f"{self.pipeline}.{self.job or self.pipeline} did not succeed within {self.timeout} s")

@@ -106,7 +106,7 @@ class EmrTrigger(LedgerTrigger):
                     for line in progress.update(sight):
                         self.log.info("%s", line)
                     live.update(sight)
-                    if self._over(sight):
+                    if sight.unseen.isdisjoint(self.step_ids) and self._over(sight):
                         await live.rest(sight)
                         return self.payload(status="ended")
 

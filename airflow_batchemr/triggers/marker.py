@@ -1,4 +1,4 @@
-"""Waiting for markers: one poll loop for all of them."""
+"""Trigger that waits for markers. All markers share one poll loop."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class S3MarkerTrigger(BaseTrigger):
     """Waits until a job has succeeded for a run key.
 
     Args:
-        state: state URI.
-        dag_id: the pipeline.
-        run_key: the run.
-        job: the job.
+        state: State URI.
+        dag_id: Dag id of the pipeline.
+        run_key: Run key.
+        job: Job name.
         aws_conn_id: Airflow connection.
         region: AWS region.
-        deadline: seconds since the epoch at which to give up; None: never.
-        deferred_at: when the task was deferred, in seconds since the epoch; see `hold_event`.
+        deadline: Time to give up, in seconds since the epoch; None means never.
+        deferred_at: Time at which the task was deferred, in seconds since the epoch; see `hold_event`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class S3MarkerTrigger(BaseTrigger):
         self.deferred_at = deferred_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and arguments."""
+        """Return class path and arguments."""
         return f"{type(self).__module__}.{type(self).__qualname__}", {
             "state": self.state,
             "dag_id": self.dag_id,
@@ -83,10 +83,10 @@ class S3MarkerTrigger(BaseTrigger):
         id_ = "\n".join((self.state, self.dag_id, self.run_key, self.job))  # noqa: FLY002 - the poller splits it
         denied_since: float | None = None
         try:
-            async with aclosing(poller.watch([id_], self.log.warning)) as looks:
+            async with aclosing(poller.watch([id_], self.log.warning)) as polls:
                 while True:
                     left = None if self.deadline is None else max(0.0, self.deadline - time.time())
-                    seen = await asyncio.wait_for(anext(looks), left)
+                    seen = await asyncio.wait_for(anext(polls), left)
                     value = seen[id_].value
                     if isinstance(value, str):
                         return {"status": "marked", "marker": value}
@@ -96,8 +96,8 @@ class S3MarkerTrigger(BaseTrigger):
                     if denied_since is None:
                         denied_since = time.monotonic()
                         self.log.warning("%s", value)
-                    passing = isinstance(value, NotAllowedError | CredentialsError)
-                    if not passing or time.monotonic() - denied_since >= settings.engine_policy().refusal_limit:
+                    may_recover = isinstance(value, NotAllowedError | CredentialsError)
+                    if not may_recover or time.monotonic() - denied_since >= settings.engine_policy().refusal_limit:
                         return {"status": "denied", "message": str(value)}
         except (TimeoutError, asyncio.TimeoutError):
             return {"status": "timeout"}
@@ -106,9 +106,9 @@ class S3MarkerTrigger(BaseTrigger):
 
 
 def markers_poller(clients: Clients) -> Poller[str | LedgerError]:
-    """A poll loop over markers: one GET a look, and where there is one, a LIST that tells whether it stands.
+    """Return a poll loop over markers: one GET per poll, and a LIST to check that an existing marker is still valid.
 
-    What is wrong with one marker's place is that wait's own matter; the others go on.
+    An error of one marker's location affects only the waits for that marker.
     """
 
     def describe(ids: Sequence[str]) -> dict[str, str | LedgerError]:
@@ -122,7 +122,7 @@ def markers_poller(clients: Clients) -> Poller[str | LedgerError]:
                     found[id_] = ledger.marker_uri
             except LedgerError as error:
                 meaning = classify(error.__cause__ if isinstance(error.__cause__, Exception) else error)
-                if isinstance(meaning, Expired | NotAllowed):  # a key that was exchanged is refused, too
+                if isinstance(meaning, Expired | NotAllowed):  # a rotated access key is denied as well
                     clients.renew()
                 if error.retryable or isinstance(meaning, Expired):
                     missed.append(meaning)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # clean.sh --input s3://BUCKET/PREFIX --output s3://BUCKET/PREFIX
 #
-# The article's program: one index of an array job takes the file of its number, keeps columns 1 and 3, and writes the
-# file of the same number. A line that has no third column, or one that is no number, is an error.
+# The program of the article. Each index of the array job reads the file with its number, keeps columns 1 and 3, and
+# writes a file with the same number. A line whose third column is missing or not a number is an error.
 set -eu
 
 while [ $# -gt 0 ]; do

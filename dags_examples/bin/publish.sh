@@ -1,7 +1,7 @@
 #!/bin/sh
 # publish.sh --input s3://BUCKET/PREFIX [--output s3://BUCKET/KEY]
 #
-# Adds up the scores of all files below the input and publishes them as one file, the highest first.
+# Adds up the scores of all files below the input and publishes them as one file, highest score first.
 set -eu
 
 while [ $# -gt 0 ]; do

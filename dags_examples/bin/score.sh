@@ -1,7 +1,7 @@
 #!/bin/sh
 # score.sh --input s3://BUCKET/PREFIX --output s3://BUCKET/PREFIX
 #
-# One index of the driver's array job: a user's score is the sum of the seconds in the file of this index's number.
+# One index of the driver's array job: a user's score is the sum of the seconds in the file with the number of the index.
 set -eu
 
 while [ $# -gt 0 ]; do

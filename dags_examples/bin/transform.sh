@@ -1,8 +1,8 @@
 #!/bin/sh
 # transform.sh --input s3://BUCKET/PREFIX --output s3://BUCKET/PREFIX
 #
-# Keeps columns 1 and 3 of every CSV file below the input. It does not do so itself: it gives the work as one step to
-# the EMR cluster that was made for this job (EMR_CLUSTER_ID), and waits for it.
+# Keeps columns 1 and 3 of every CSV file below the input. It adds the work as a step to the EMR cluster that was created
+# for this job (EMR_CLUSTER_ID), and waits for the step.
 set -eu
 
 while [ $# -gt 0 ]; do
@@ -13,9 +13,9 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-: "${EMR_CLUSTER_ID:?transform.sh runs beside an EMR cluster: the job needs an emr block}"
+: "${EMR_CLUSTER_ID:?transform.sh needs an EMR cluster: add an emr block to the job}"
 
-# What runs on the cluster's master: the quoted part is a program of its own, its values are $1 and $2.
+# Runs on the master node of the cluster. The quoted part is a separate program with the arguments $1 and $2.
 cat >steps.json <<EOF
 [{
   "Name": "keep columns 1 and 3",

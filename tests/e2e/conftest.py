@@ -1,4 +1,4 @@
-"""One real Airflow and one local AWS for all end-to-end tests, and the folder by which they steer their jobs."""
+"""One real Airflow and one local AWS for all end-to-end tests, and the folder with which they control their jobs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DAGS = (
     "steps_worker_killed",
 )
 
-#: Airflow notices what has died sooner than by its defaults (30 s, 300 s), so that the tests need not wait for it.
+#: Shorter timeouts than Airflow's defaults (30 s, 300 s) to detect dead processes, so that the tests are fast.
 SETTINGS = {
     **NO_SCHEDULES,
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
@@ -45,47 +45,47 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Work:
-    """The folder that the jobs' program looks into; see programs/work.sh."""
+    """The folder that controls the programs of the jobs; see programs/work.sh."""
 
     folder: Path
 
     def hold(self, dag: str, job: str, *indices: int) -> None:
-        """Let these indices wait once they have started."""
+        """Make these indices wait after their start."""
         for index in indices:
             (self.folder / f"hold.{dag}.{job}.{index}").touch()
 
     def release(self, dag: str) -> None:
-        """Let all indices of this Dag go on."""
+        """Let all indices of this Dag continue."""
         for path in self.folder.glob(f"hold.{dag}.*"):
             path.unlink()
 
     def break_(self, dag: str, job: str, *indices: int) -> None:
-        """Let these indices fail."""
+        """Make these indices fail."""
         for index in indices:
             (self.folder / f"break.{dag}.{job}.{index}").touch()
 
-    def mend(self, dag: str) -> None:
-        """Let all indices of this Dag succeed."""
+    def fix(self, dag: str) -> None:
+        """Make all indices of this Dag succeed."""
         for path in self.folder.glob(f"break.{dag}.*"):
             path.unlink()
 
-    def count(self, word: str, dag: str, job: str | None = None) -> Counter[int]:
-        """How often each index of a job has `started` or is `done`, by what its program wrote, in all runs."""
+    def count(self, event: str, dag: str, job: str | None = None) -> Counter[int]:
+        """Count how often each index of a job has `started` or is `done` in all runs, as recorded by its program."""
         journal = self.folder / "journal"
         lines = journal.read_text().splitlines() if journal.exists() else []
         rows = (line.split() for line in lines)
-        return Counter(int(index) for what, _, of, name, index in rows if (what, of, name) == (word, dag, job or dag))
+        return Counter(int(index) for what, _, of, name, index in rows if (what, of, name) == (event, dag, job or dag))
 
 
 @pytest.fixture(scope="session")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """Where the jobs write down what they did."""
+    """The folder in which the jobs record what they did."""
     return Work(tmp_path_factory.mktemp("work"))
 
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
-    """The local AWS, in a process of its own."""
+    """The local AWS as a separate process."""
     aws = LocalAws(tmp_path_factory.mktemp("aws"), [HERE / "programs"], slots=8)
     try:
         aws.start()
@@ -96,7 +96,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="session")
 def dags_folder(tmp_path_factory: pytest.TempPathFactory, work: Work) -> Path:
-    """The Dag folder that Airflow reads: a copy, so that a test can put a file there."""
+    """A copy of the Dag folder, so that tests can add files."""
     folder = tmp_path_factory.mktemp("dags")
     for path in (HERE / "pipelines").iterdir():
         if path.is_file():
@@ -110,10 +110,10 @@ def dags_folder(tmp_path_factory: pytest.TempPathFactory, work: Work) -> Path:
 def airflow(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, aws: LocalAws, dags_folder: Path
 ) -> Iterator[Airflow]:
-    """A real `airflow standalone` that has read the Dags."""
+    """A real `airflow standalone` that has loaded the Dags."""
     if request.config.getoption("loadgroup", default=False):
         ours = [item.nodeid for item in request.session.items if HERE in item.path.parents]
-        assert all(nodeid.endswith("@e2e") for nodeid in ours), "not grouped: each worker would start an Airflow"
+        assert all(nodeid.endswith("@e2e") for nodeid in ours), "not grouped: each pytest worker would start an Airflow"
     airflow = Airflow(tmp_path_factory.mktemp("airflow"), dags_folder, aws, SETTINGS)
     try:
         airflow.launch()
@@ -128,9 +128,9 @@ def airflow(
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the group in its own hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them share one Airflow, so one worker of pytest-xdist gets them all."""
+    """Run all end-to-end tests in one worker of pytest-xdist, because they share one Airflow."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(900))  # more than what any wait in it is given
+            item.add_marker(pytest.mark.timeout(900))  # more than the timeout of any wait in a test
             item.add_marker(pytest.mark.xdist_group("e2e"))

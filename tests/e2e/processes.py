@@ -1,4 +1,4 @@
-"""The processes of the standalone that the tests kill or hold up."""
+"""Processes of `airflow standalone` that the tests kill or suspend."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ if TYPE_CHECKING:
 
 
 def worker(airflow: Airflow, run: str, dag: str) -> list[psutil.Process]:
-    """The executor's worker of a running task, and the task's own process below it."""
+    """Return the executor's worker of a running task and its descendants."""
     task = airflow.tasks(dag, run)[dag]["id"]
-    (found,) = (process for process, words in processes(airflow) if f"LocalExecutor: {task}" in " ".join(words))
+    (found,) = (process for process, command in processes(airflow) if f"LocalExecutor: {task}" in " ".join(command))
     return [found, *found.children(recursive=True)]
 
 
 def triggerers(airflow: Airflow) -> list[psutil.Process]:
-    """The processes of the standalone's triggerer."""
-    return [process for process, words in processes(airflow) if words[-1] == "triggerer"]
+    """Return the processes of the triggerer."""
+    return [process for process, command in processes(airflow) if command[-1] == "triggerer"]
 
 
 def triggerer_of(airflow: Airflow, run: str, dag: str) -> int | None:
-    """The id of the triggerer that has the wait of a Dag's only task."""
+    """Return the id of the triggerer that runs the trigger of a Dag's only task."""
     return (airflow.tasks(dag, run)[dag]["triggerer_job"] or {}).get("id")
 
 
 def processes(airflow: Airflow) -> list[tuple[psutil.Process, list[str]]]:
-    """All processes of the standalone that have a command line, with its words; others end while we look."""
+    """Return all processes of `airflow standalone` with their command lines, except those that are exiting."""
     assert airflow.standalone is not None
     found = []
     for process in airflow.standalone.tree():
         with suppress(psutil.NoSuchProcess):
-            if words := process.cmdline():
-                found.append((process, words))
+            if command := process.cmdline():
+                found.append((process, command))
     return found
 
 
-def kill(those: list[psutil.Process]) -> None:
-    """`kill -9`."""
-    for process in those:
+def kill(targets: list[psutil.Process]) -> None:
+    """Kill processes with SIGKILL."""
+    for process in targets:
         with suppress(psutil.NoSuchProcess):
             process.kill()

@@ -1,4 +1,4 @@
-"""A crash re-attaches: nothing is submitted twice and nothing that runs is stopped."""
+"""After a crash, the task re-attaches: nothing is submitted twice, and running work is not stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_a_worker_killed_right_after_the_submit_submits_nothing_twice(
     airflow: Airflow, aws: LocalAws, work: Work
 ) -> None:
-    """`kill -9` of the worker before it has seen the answer to SubmitJob: the retry finds the job and waits for it."""
+    """The worker is killed before it receives the response to SubmitJob: the retry finds the job and waits for it."""
     work.hold("worker_killed", "worker_killed", 0)
     before = aws.requests()["SubmitJob"]
     aws.plan_fault("SubmitJob", "slow")
@@ -33,15 +33,15 @@ def test_a_worker_killed_right_after_the_submit_submits_nothing_twice(
     assert len(aws.jobs("worker_killed")) == 1
 
 
-def test_another_triggerer_takes_over_and_the_job_goes_on(airflow: Airflow, aws: LocalAws, work: Work) -> None:
-    """A triggerer that hangs loses its waits to another, comes back to find so, and dies: the job is not stopped."""
+def test_another_triggerer_takes_over_and_the_job_continues(airflow: Airflow, aws: LocalAws, work: Work) -> None:
+    """A hanging triggerer loses its triggers to another, recovers, cancels them and dies: the job is not stopped."""
     dag = "handed_over"
     work.hold(dag, dag, *range(3))
     run = airflow.trigger(dag, "2026-11-02T00:00:00Z")
     airflow.wait(lambda: work.count("started", dag) == Counter(range(3)), "the job's start")
     airflow.wait(lambda: triggerer_of(airflow, run, dag), "a triggerer to have the wait")
     first, processes = triggerer_of(airflow, run, dag), triggerers(airflow)
-    airflow.program("triggerer")  # the one that all later tests have
+    airflow.program("triggerer")  # used by all later tests
 
     for process in processes:
         process.suspend()

@@ -1,4 +1,4 @@
-"""A cluster of a job's own never outlives the task that a person or a crash ends, and there are never two of it."""
+"""A job's own cluster never outlives its task, whether a user or a crash ends it, and there are never two of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DATE = "2026-11-02T00:00:00Z"
 
 
 def start_step(airflow: Airflow, work: Work, dag: str) -> str:
-    """Trigger a Dag whose step waits, until its trigger watches the step; gives the run's id."""
+    """Trigger a Dag whose step waits, and wait until a trigger watches the step. Returns the run_id."""
     work.hold(dag, dag, 0)
     run = airflow.trigger(dag, DATE)
     airflow.wait(lambda: work.count("started", dag) == Counter([0]), "the step's start")
@@ -25,8 +25,8 @@ def start_step(airflow: Airflow, work: Work, dag: str) -> str:
     return run
 
 
-def test_marking_failed_ends_the_cluster_and_its_step(airflow: Airflow, aws: LocalAws, work: Work) -> None:
-    """A person marks the deferred task failed while its step runs: the cluster is terminated, the step never ends."""
+def test_marking_failed_terminates_the_cluster_and_its_step(airflow: Airflow, aws: LocalAws, work: Work) -> None:
+    """The deferred task is marked failed while its step runs: the cluster is terminated, the step does not finish."""
     dag = "steps_marked"
     run = start_step(airflow, work, dag)
     airflow.mark(dag, run, dag, "failed")
@@ -36,10 +36,10 @@ def test_marking_failed_ends_the_cluster_and_its_step(airflow: Airflow, aws: Loc
     assert Counter() == work.count("done", dag)
 
 
-def test_clearing_ends_the_old_cluster_and_the_next_try_has_its_own(
+def test_clearing_terminates_the_cluster_and_the_next_try_starts_another(
     airflow: Airflow, aws: LocalAws, work: Work
 ) -> None:
-    """A person clears the deferred task while its step runs: the step runs again on a new cluster, to success once."""
+    """The deferred task is cleared while its step runs: the step runs again on a new cluster, and succeeds once."""
     dag = "steps_cleared"
     run = start_step(airflow, work, dag)
     airflow.clear(dag, run, dag)
@@ -54,7 +54,7 @@ def test_clearing_ends_the_old_cluster_and_the_next_try_has_its_own(
 def test_a_worker_killed_right_after_run_job_flow_leaves_one_cluster(
     airflow: Airflow, aws: LocalAws, work: Work
 ) -> None:
-    """`kill -9` of the worker before it has seen the answer to RunJobFlow: the retry finds the cluster by its name."""
+    """The worker is killed before it receives the response to RunJobFlow: the retry finds the cluster by its name."""
     dag = "steps_worker_killed"
     work.hold(dag, dag, 0)
     aws.plan_fault("RunJobFlow", "slow")

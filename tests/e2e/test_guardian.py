@@ -1,4 +1,4 @@
-"""What the demo and these tests start ends with them, however they end."""
+"""Programs started by the demo and the tests stop when the starting process exits, for whatever reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from demo.processes import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Deaf to polite signals, with a child in a session of its own whose parent is gone at once.
+#: Ignores SIGINT and SIGTERM, and has a child in another session whose parent exits immediately.
 STUBBORN = (
     "trap '' INT TERM; (setsid sh -c 'trap \"\" INT TERM; echo $$ >orphan; sleep 600' &); echo $$ >program; sleep 600"
 )
@@ -32,8 +32,8 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_everything_ends_with_who_started_it(tmp_path: Path, number: int) -> None:
-    """Whoever started a program is killed: the program and its orphans, deaf to SIGTERM, are gone."""
+def test_all_processes_stop_when_the_starter_is_killed(tmp_path: Path, number: int) -> None:
+    """Including orphaned processes that ignore SIGTERM."""
     command = [sys.executable, "-c", STARTER, f"cd {tmp_path}; {STUBBORN}"]
     starter = subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
@@ -49,8 +49,8 @@ def test_everything_ends_with_who_started_it(tmp_path: Path, number: int) -> Non
         time.sleep(0.05)
 
 
-def test_a_program_that_ends_takes_its_orphans_along(tmp_path: Path) -> None:
-    """The guardian has the program's exit code, and nothing of it is left when the guardian ends."""
+def test_orphans_of_a_program_stop_when_it_exits(tmp_path: Path) -> None:
+    """The guardian exits with the exit code of the program, and no process is left."""
     command = "(setsid sleep 600 & echo $! >orphan); exit 7"
     guardian = [sys.executable, "-m", "demo.guardian", "sh", "-c", f"cd {tmp_path}; {command}"]
     assert subprocess.run(guardian, cwd=ROOT, check=False).returncode == 7
@@ -58,7 +58,7 @@ def test_a_program_that_ends_takes_its_orphans_along(tmp_path: Path) -> None:
 
 
 def wait_for_pid(file: Path) -> int:
-    """The pid in a file, as soon as it is there."""
+    """Wait for a file with a process id, and return the id."""
     while not (file.exists() and file.read_text().strip()):
         time.sleep(0.05)
     return int(file.read_text())

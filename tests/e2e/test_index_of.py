@@ -1,4 +1,4 @@
-"""Two arrays joined index by index: an index of the second starts when that of the first is done, inside AWS."""
+"""Two arrays with index dependencies: AWS starts an index of the second when that of the first has succeeded."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 DAG, ONE, TWO = "joined", "first", "second"
 
 
-def test_an_index_follows_its_predecessor_also_over_a_failure(airflow: Airflow, aws: LocalAws, work: Work) -> None:
-    """Index 2 of the first fails: the second's waits for it, and the others do not; cleared, one index each is left."""
+def test_a_failed_index_blocks_only_its_successor(airflow: Airflow, aws: LocalAws, work: Work) -> None:
+    """Index 2 of the first array fails, so index 2 of the second does not run. After clearing, only these two run."""
     work.hold(DAG, ONE, 1, 2)
     work.break_(DAG, ONE, 2)
     run = airflow.trigger(DAG, "2026-11-02T00:00:00Z")
@@ -29,7 +29,7 @@ def test_an_index_follows_its_predecessor_also_over_a_failure(airflow: Airflow, 
     assert "first, which this job follows index by index, is failed: clear both" in airflow.log(DAG, run, TWO)
     assert Counter([0, 1, 3]) == work.count("started", DAG, TWO)
 
-    work.mend(DAG)
+    work.fix(DAG)
     airflow.clear(DAG, run, ONE, TWO)
     assert "success" == airflow.wait_for_run(DAG, run)
     assert Counter({0: 1, 1: 1, 2: 2, 3: 1}) == work.count("started", DAG, ONE)
@@ -40,5 +40,5 @@ def test_an_index_follows_its_predecessor_also_over_a_failure(airflow: Airflow, 
 
 
 def states(airflow: Airflow, run: str) -> dict[str, str]:
-    """The states of both tasks as Airflow shows them."""
+    """Return the states of both tasks."""
     return {name: task["state"] for name, task in airflow.tasks(DAG, run).items()}

@@ -1,4 +1,4 @@
-"""A run that fails, is cleared, and goes on where it failed."""
+"""A failed run resumes where it failed after it is cleared."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Work
 
 
-def test_a_cleared_task_runs_the_failed_index_only(airflow: Airflow, work: Work) -> None:
-    """Of 5 indices one fails; after mending and clearing that one runs again, then what is downstream."""
+def test_a_cleared_task_runs_only_the_failed_index(airflow: Airflow, work: Work) -> None:
+    """One of 5 indices fails. After fixing it and clearing the task, it runs again, and then the downstream task."""
     work.break_("resumed", "shards", 2)
     run = airflow.trigger("resumed", "2026-11-02T00:00:00Z")
     assert airflow.wait_for_run("resumed", run) == "failed"
@@ -21,7 +21,7 @@ def test_a_cleared_task_runs_the_failed_index_only(airflow: Airflow, work: Work)
     assert "1 of 5" in log
     assert "cannot read shard 2: it is broken" in log
 
-    work.mend("resumed")
+    work.fix("resumed")
     airflow.clear("resumed", run, "shards")
     assert airflow.wait_for_run("resumed", run) == "success"
     assert Counter({0: 1, 1: 1, 2: 2, 3: 1, 4: 1}) == work.count("started", "resumed", "shards")
@@ -29,8 +29,8 @@ def test_a_cleared_task_runs_the_failed_index_only(airflow: Airflow, work: Work)
     assert Counter([0]) == work.count("done", "resumed", "after")
 
 
-def test_a_cleared_success_runs_nothing(airflow: Airflow, aws: LocalAws, work: Work) -> None:
-    """Clearing a whole run that has succeeded looks at its markers and submits nothing."""
+def test_clearing_a_successful_run_submits_nothing(airflow: Airflow, aws: LocalAws, work: Work) -> None:
+    """Its tasks only check their markers."""
     run = airflow.trigger("repeated", "2026-11-03T00:00:00Z")
     assert airflow.wait_for_run("repeated", run) == "success"
     submitted, done = aws.requests()["SubmitJob"], work.count("done", "repeated", "shards")
@@ -46,7 +46,7 @@ def test_a_cleared_success_runs_nothing(airflow: Airflow, aws: LocalAws, work: W
 
 
 def test_the_second_of_two_backfills_submits_nothing(airflow: Airflow, aws: LocalAws, work: Work) -> None:
-    """`airflow backfill create` over three dates runs each job once a date; the same again finds all markers."""
+    """`airflow backfill create` for three dates runs each job once per date; repeating it finds all markers."""
     dates = ("--from-date", "2026-11-03", "--to-date", "2026-11-05")
     before = aws.requests()["SubmitJob"]
     airflow.backfill("backfilled", *dates)

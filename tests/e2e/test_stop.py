@@ -1,4 +1,4 @@
-"""A person's word stops the remote work, also while the task is deferred."""
+"""A user's clear or mark stops the remote work, even while the task is deferred."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("dag", ["cleared", "cleared_at_once"])
-def test_clearing_while_running_stops_the_old_job_and_keeps_what_was_done(
+def test_clearing_stops_the_running_job_and_keeps_finished_indices(
     airflow: Airflow, aws: LocalAws, work: Work, dag: str
 ) -> None:
-    """Indices 0 and 2 are done, 1 and 3 run when the task is cleared: only 1 and 3 run again, each to success once.
+    """The task is cleared when indices 0 and 2 are done and 1 and 3 run: only 1 and 3 run again, and succeed once.
 
-    So it is whether a trigger waits already, or the task is cleared in the second before its trigger starts.
+    This holds whether the trigger is already running, or the task is cleared in the second before it starts.
     """
     work.hold(dag, dag, 1, 3)
     run = airflow.trigger(dag, "2026-11-02T00:00:00Z")
@@ -40,8 +40,8 @@ def test_clearing_while_running_stops_the_old_job_and_keeps_what_was_done(
     assert len(aws.jobs(dag)) == 2
 
 
-def test_marking_failed_while_running_stops_the_job(airflow: Airflow, aws: LocalAws, work: Work) -> None:
-    """The job of a deferred task that a person marks failed is terminated, with a reason that says so."""
+def test_marking_failed_stops_the_running_job(airflow: Airflow, aws: LocalAws, work: Work) -> None:
+    """The job of a deferred task is terminated when a user marks the task failed."""
     work.hold("marked", "marked", 0)
     run = airflow.trigger("marked", "2026-11-02T00:00:00Z")
     airflow.wait_for_task("marked", run, "marked", "deferred")
@@ -57,14 +57,14 @@ def test_marking_failed_while_running_stops_the_job(airflow: Airflow, aws: Local
     assert [job] == aws.jobs("marked")
 
 
-def test_a_failed_job_takes_its_cluster_with_it(airflow: Airflow, aws: LocalAws, work: Work) -> None:
-    """The Batch job beside an EMR cluster fails: the cluster is terminated; the next try has one of its own."""
+def test_the_cluster_of_a_failed_job_is_terminated(airflow: Airflow, aws: LocalAws, work: Work) -> None:
+    """A Batch job with its own EMR cluster fails: the cluster is terminated, and the next try starts another."""
     work.break_("beside_cluster", "beside_cluster", 0)
     run = airflow.trigger("beside_cluster", "2026-11-02T00:00:00Z")
     assert airflow.wait_for_run("beside_cluster", run) == "failed"
     airflow.wait(lambda: aws.cluster_states("beside_cluster") == ["TERMINATED"], "the end of the cluster")
 
-    work.mend("beside_cluster")
+    work.fix("beside_cluster")
     airflow.clear("beside_cluster", run, "beside_cluster")
     assert airflow.wait_for_run("beside_cluster", run) == "success"
     airflow.wait(lambda: aws.cluster_states("beside_cluster") == ["TERMINATED"] * 2, "the end of the second cluster")

@@ -13,7 +13,7 @@ from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.waiters import record_waiter
 from airflow_batchemr.ledger import Ledger, Submission
-from airflow_batchemr.ledger.state import derive
+from airflow_batchemr.ledger.state import derive_state
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.triggers import batch as batch_trigger
 from tests.integration.batch_engine import Job, clients, eventually
@@ -103,7 +103,7 @@ def test_a_clear_gives_the_deadline_anew(aws, state, max_tries, counts):
     """Else what a deadline has left would be stopped as it starts, for ever; a retry alone gives no more time."""
     start = datetime(2026, 11, 20, tzinfo=timezone.utc)
     hours = {number: start + timedelta(hours=number) for number in (1, 2)}
-    found = derive([1, 2], [Submission(number, hour) for number, hour in hours.items()], None, start)
+    found = derive_state([1, 2], [Submission(number, hour) for number, hour in hours.items()], None, start)
     operator = BatchArrayOperator(task_id="work", queue="default", image="busybox", command="true", deadline=60)
     first = JobIdentity(state, "dag", "key", "work", "run", "work", max_tries=1)
     operator.ledger = Ledger(clients().s3, state).job("dag", "key", "work")

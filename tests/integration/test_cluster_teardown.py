@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_batchemr.dags.build import assemble
-from airflow_batchemr.dags.plan import EMPTY_OPERATOR, compile_pipeline
+from airflow_batchemr.dags.plan import EMPTY_OPERATOR, plan_dag
 from airflow_batchemr.operators.emr import EmrCreateClusterOperator
 from airflow_batchemr.pipeline_file import load_file
 
@@ -69,7 +69,7 @@ def planned(tmp_path):
         file = tmp_path / "p.yaml"
         file.write_text(textwrap.dedent(text))
         (pipeline,) = load_file(file).pipelines.values()
-        plan = compile_pipeline(pipeline)
+        plan = plan_dag(pipeline)
         tasks = [
             task
             if task.operator == EMPTY_OPERATOR
@@ -140,7 +140,7 @@ def test_clearing_a_job_clears_setup_and_teardown_with_it(planned):
 
 def test_the_cluster_of_a_setup_task_that_failed_falsely_is_terminated(aws, run_dag, tmp_path):
     (tmp_path / "p.yaml").write_text(textwrap.dedent(LEAF))
-    plan = compile_pipeline(load_file(tmp_path / "p.yaml").pipelines["leaf"])
+    plan = plan_dag(load_file(tmp_path / "p.yaml").pipelines["leaf"])
     tasks = [
         dataclasses.replace(task, operator=f"{__name__}.FalselyFailed") if task.setup else task for task in plan.tasks
     ]

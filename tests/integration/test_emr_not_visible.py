@@ -149,6 +149,19 @@ def test_step_that_stays_invisible_is_lost_and_not_replaced(account, steps):
     assert ["lost", "succeeded"] == job.outcomes()
 
 
+def test_steps_of_an_ended_cluster_that_are_not_visible_do_not_run_again(account, steps):
+    """They may have completed: the cluster started, and ended by itself."""
+    (steps.folder / "go").touch()
+    job = Job(account, [steps.step("a", HOLD)], policy=Policy(visibility_grace=2))
+    first = job.pass_()
+    eventually(lambda: steps.ran() and not alive(account, "pipe-"))
+    step_id = account.client("emr").list_steps(ClusterId=first.waits[0].handle.cluster_id)["Steps"][0]["Id"]
+    account.faults.hide(step_id)
+    outcome = job.try_(try_number=2)
+    assert ("fail", True) == (outcome.action, outcome.lost)
+    assert 1 == account.requests()["RunJobFlow"]
+
+
 def test_trigger_reports_a_step_that_stays_invisible(aws, state, tmp_path, monkeypatch):
     """The wait ends after the grace period, and the task fails without a retry."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__VISIBILITY_GRACE", "2")

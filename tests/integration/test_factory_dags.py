@@ -1,4 +1,4 @@
-"""Pipeline files in a real DagBag: what Airflow's own loading, checks and serialization make of them."""
+"""Pipeline files in a real DagBag: loading, validation and serialization by Airflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOOD = "{}:\n  batch: {{image: 'etl:1', queue: data, command: run.sh}}\n"
 
 @pytest.fixture
 def bag_of(tmp_path, airflow_db):
-    """`bag_of({name: text})`: the DagBag of a folder with these pipeline files and one Dag file of two lines."""
+    """`bag_of({name: text})`: the DagBag of a folder with these pipeline files and a Dag file."""
     from airflow.dag_processing.dagbag import DagBag
 
     def load(files):
@@ -32,13 +32,13 @@ def bag_of(tmp_path, airflow_db):
 
 
 @pytest.fixture
-def asked_for(monkeypatch):
-    """`asked_for(dag_id)`: this process is one of Airflow's that needs one Dag."""
+def request_dag(monkeypatch):
+    """`request_dag(dag_id)`: make this process parse for a single Dag, like an Airflow worker."""
     return lambda dag_id: monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
 
 
-def test_the_examples_are_sound_dags(bag_of):
-    """Every example loads in Airflow without an import error, and can be serialized."""
+def test_the_examples_are_valid_dags(bag_of):
+    """Every example loads without an import error and can be serialized."""
     from airflow.serialization.serialized_objects import DagSerialization
 
     bag = bag_of({path.name: path.read_text() for path in EXAMPLES.glob("*.yaml")})
@@ -48,8 +48,8 @@ def test_the_examples_are_sound_dags(bag_of):
         assert dag.dag_id == DagSerialization.from_dict(DagSerialization.to_dict(dag)).dag_id
 
 
-def test_a_broken_pipeline_hides_no_other(bag_of):
-    """The one with a mistake is an import error with file, line and column; all others are there."""
+def test_a_broken_pipeline_does_not_hide_others(bag_of):
+    """It becomes an import error with file, line and column; all others load."""
     bag = bag_of(
         {
             "a.yaml": GOOD.format("first") + "second:\n  schedul: '@daily'\n" + GOOD.format("third"),
@@ -63,8 +63,8 @@ def test_a_broken_pipeline_hides_no_other(bag_of):
     assert "b.yaml:2:" in error
 
 
-def test_the_dag_processor_gets_the_error_under_the_pipeline_files_own_name(bag_of, tmp_path, monkeypatch):
-    """Airflow marks all Dags of the file of an error as gone: it must not be the Dag file's name."""
+def test_the_dag_processor_stores_the_error_under_the_pipeline_file(bag_of, tmp_path, monkeypatch):
+    """Airflow marks all Dags of a file with an error as stale, so the error must not belong to the Dag file."""
     import structlog
     from airflow.dag_processing.processor import _serialize_dags
 
@@ -77,25 +77,25 @@ def test_the_dag_processor_gets_the_error_under_the_pipeline_files_own_name(bag_
     assert "b.yaml:4:3: error: unknown key `schedul`" in errors["sub/b.yaml"]
 
 
-def test_one_name_in_two_files_is_an_error_that_keeps_the_first(bag_of):
-    """Two pipelines cannot be the same Dag; silently taking either would be worse."""
+def test_a_duplicate_name_is_an_error_and_keeps_the_first_pipeline(bag_of):
+    """Two pipelines cannot be the same Dag; silently choosing one would be worse."""
     bag = bag_of({"a.yaml": GOOD.format("same"), "b.yaml": GOOD.format("same")})
     assert list(bag.dags) == ["same"]
     (error,) = bag.import_errors.values()
-    assert "b.yaml: error: there is another pipeline named same" in error
+    assert "b.yaml: error: duplicate pipeline name same" in error
 
 
-def test_the_one_dag_asked_for_is_the_only_one_built(bag_of, asked_for):
-    """A worker's process builds no other, and mistakes of others do not concern it."""
-    asked_for("third")
+def test_only_the_requested_dag_is_built(bag_of, request_dag):
+    """In a worker process, errors of other pipelines do not matter."""
+    request_dag("third")
     bag = bag_of({"a.yaml": GOOD.format("first") + "second:\n  schedul: '@daily'\n" + GOOD.format("third")})
     assert list(bag.dags) == ["third"]
     assert bag.import_errors == {}
 
 
-def test_the_one_dag_asked_for_tells_its_own_mistakes(bag_of, asked_for):
-    """A task of a pipeline that was broken after its run began fails with the reason."""
-    asked_for("second")
+def test_errors_of_the_requested_dag_are_reported(bag_of, request_dag):
+    """If a pipeline breaks during a run, its tasks fail with the reason."""
+    request_dag("second")
     bag = bag_of({"a.yaml": GOOD.format("first") + "second:\n  schedul: '@daily'\n"})
     assert bag.dags == {}
     (error,) = bag.import_errors.values()
@@ -103,7 +103,7 @@ def test_the_one_dag_asked_for_tells_its_own_mistakes(bag_of, asked_for):
 
 
 def test_two_parses_give_the_same_bytes(tmp_path):
-    """Else every parse would make a new version. The order of keys is Airflow's, by a frozenset: sorted here."""
+    """Otherwise, each parse would create a Dag version. Keys are sorted here, because Airflow's order is random."""
     code = """
         import json, sys
         from airflow_batchemr import build_dags
@@ -139,8 +139,8 @@ def test_two_parses_give_the_same_bytes(tmp_path):
     assert json.loads(out[0])[0]["dag"]["dag_id"] == "p"
 
 
-def test_a_policy_may_change_or_refuse_a_pipeline(bag_of, tmp_path, monkeypatch):
-    """The organisation's function sees each pipeline before its Dag is made."""
+def test_a_policy_may_change_or_reject_a_pipeline(bag_of, tmp_path, monkeypatch):
+    """The policy function is called with each pipeline before its Dag is built."""
     (tmp_path / "house_rules.py").write_text(
         textwrap.dedent("""
         from airflow_batchemr.pipeline_file import PipelineFileError
@@ -162,7 +162,7 @@ def test_a_policy_may_change_or_refuse_a_pipeline(bag_of, tmp_path, monkeypatch)
 
 
 def test_a_python_file_may_add_tasks_to_a_pipelines_dag(tmp_path, airflow_db):
-    """`build_dags` gives ordinary Dags."""
+    """`build_dags` returns ordinary Dags."""
     from airflow.providers.standard.operators.empty import EmptyOperator
 
     from airflow_batchemr import build_dags
@@ -174,8 +174,8 @@ def test_a_python_file_may_add_tasks_to_a_pipelines_dag(tmp_path, airflow_db):
     assert {"mine"} == dag.get_task("p").downstream_task_ids
 
 
-def test_build_dags_raises_all_mistakes(tmp_path, airflow_db):
-    """Who builds Dags in Python wants to know at once."""
+def test_build_dags_raises_all_errors(tmp_path, airflow_db):
+    """In a single exception."""
     from airflow_batchemr import build_dags
     from airflow_batchemr.pipeline_file import PipelineFileError
 
@@ -197,16 +197,16 @@ def test_build_dags_raises_all_mistakes(tmp_path, airflow_db):
     ],
     ids=["plain", "document", "flow", "quoted", "matrix"],
 )
-def test_the_one_dag_asked_for_is_found_in_whatever_file_it_is(bag_of, asked_for, name, text):
-    """Files of other names are looked through, however their YAML is written."""
-    asked_for(name)
+def test_the_requested_dag_is_found_in_any_file(bag_of, request_dag, name, text):
+    """Files with other names are searched, whatever their YAML style."""
+    request_dag(name)
     bag = bag_of({"a.yaml": GOOD.format("first"), "m.yaml": text, "z.yaml": "x: [\n"})
     assert list(bag.dags) == [name]
     assert bag.import_errors == {}
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "message"),
+    ("text", "position", "message"),
     [
         ("p:\n  schedule: {timetable: airflow.nope.N}\n  operator: {bash}\n  with: {cmd}", "2:3", "airflow.nope.N"),
         ("p:\n  operator: airflow.nope.N\n", "2:3", "ImportError: cannot import the operator, airflow.nope.N"),
@@ -221,8 +221,8 @@ def test_the_one_dag_asked_for_is_found_in_whatever_file_it_is(bag_of, asked_for
     ],
     ids=["timetable", "flat", "job", "matrix of jobs", "notifier", "matrix"],
 )
-def test_what_only_airflow_finds_wrong_is_told_with_its_place(tmp_path, text, place, message):
-    """The file is sound, and what it names is not there or takes other arguments."""
+def test_errors_found_by_airflow_have_a_position(tmp_path, text, position, message):
+    """The file is valid, but a class that it names does not exist or rejects its arguments."""
     from airflow_batchemr import build_dags
     from airflow_batchemr.pipeline_file import PipelineFileError
 
@@ -231,5 +231,5 @@ def test_what_only_airflow_finds_wrong_is_told_with_its_place(tmp_path, text, pl
     file.write_text(text.replace("{bash}", bash).replace("{cmd}", "{bash_command: 'true'}"))
     with pytest.raises(PipelineFileError) as raised:
         build_dags(file)
-    assert str(raised.value).startswith(f"{file}:{place}: error: ")
+    assert str(raised.value).startswith(f"{file}:{position}: error: ")
     assert message in str(raised.value)

@@ -1,4 +1,4 @@
-"""What `batchemr import` writes, and Sundial's JSON as it stands, in a real DagBag."""
+"""Output of `batchemr import`, and unconverted Sundial JSON, in a real DagBag."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DAG_FILE = "# a Dag file of airflow\nfrom airflow_batchemr import load_pipelines
 
 
 def without_pagerduty(folder):
-    """The file with every field of Sundial, but for PagerDuty, whose provider Airflow does not bring along."""
+    """The file with every Sundial field except PagerDuty, whose provider is not part of Airflow."""
     data = json.loads((DATA / "sundial" / "every_field.json").read_text())
     data[0]["notifications"] = [item for item in data[0]["notifications"] if "pagerduty" not in item]
     path = folder / "every_field.json"
@@ -22,7 +22,7 @@ def without_pagerduty(folder):
 
 
 def dags_of(folder):
-    """The Dags of a folder as Airflow serializes them, without the places of their files."""
+    """Return the serialized Dags of a folder, without their file locations."""
     from airflow.dag_processing.dagbag import DagBag
     from airflow.serialization.serialized_objects import DagSerialization
 
@@ -38,8 +38,8 @@ def dags_of(folder):
     return dags
 
 
-def test_sundial_s_json_and_its_import_are_the_same_dags(tmp_path, airflow_db):
-    """Every field of Sundial becomes a Dag that Airflow loads and serializes, whichever way it comes."""
+def test_sundial_json_and_its_import_give_the_same_dags(tmp_path, airflow_db):
+    """Every Sundial field gives a Dag that Airflow loads and serializes, with or without conversion."""
     from airflow_batchemr.cli.import_ import app
 
     direct, imported = tmp_path / "direct", tmp_path / "imported"
@@ -52,8 +52,8 @@ def test_sundial_s_json_and_its_import_are_the_same_dags(tmp_path, airflow_db):
     assert dags_of(direct) == made
 
 
-def test_a_state_machine_is_a_sound_dag(tmp_path, airflow_db):
-    """With a param for the execution's input, a shared cluster and a handler of a failure."""
+def test_a_state_machine_becomes_a_valid_dag(tmp_path, airflow_db):
+    """With a param for the input of the execution, a shared cluster and a failure handler."""
     from airflow_batchemr.cli.import_ import app
 
     result = CliRunner().invoke(

@@ -1,4 +1,4 @@
-"""`notify:` and `deadline:` of a pipeline, by Airflow's notifiers and alerts."""
+"""`notify:` and `deadline:` of a pipeline, with Airflow's notifiers and alerts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pendulum
 import pytest
 from airflow.sdk import DAG, BaseNotifier
 
-from airflow_batchemr.notifiers.deadline import tell_missed
+from airflow_batchemr.notifiers.deadline import notify_missed_deadline
 from airflow_batchemr.notifiers.pipeline import PipelineNotifier
 from airflow_batchemr.notifiers.receivers import Message
 
-TOLD = []
+SENT = []
 
 
 class Recorder(BaseNotifier):
-    """A notifier of the user's own; it writes down what it was made with."""
+    """A custom notifier that records its argument."""
 
     template_fields = ("text",)
 
@@ -26,23 +26,23 @@ class Recorder(BaseNotifier):
         self.text = text
 
     def notify(self, context):
-        TOLD.append(self.text)
+        SENT.append(self.text)
 
 
 RECORDER = f"{__name__}.Recorder"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_told(monkeypatch):
+def _nothing_sent(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "recorder_for_tests", sys.modules[__name__])
-    TOLD.clear()
+    SENT.clear()
 
 
 @pytest.fixture
 def dag_of(tmp_path, airflow_db):
-    """`dag_of(text)`: the Dag of a pipeline file."""
+    """`dag_of(text)`: the Dag of a pipeline file with this text."""
     from airflow_batchemr import build_dags
 
     def build(text):
@@ -58,7 +58,7 @@ NOTIFY = "{notifier: recorder_for_tests.Recorder, with: {text: '{{ dag.dag_id }}
 
 
 class Airflow:
-    """What the Dag processor would answer: the runs of one Dag, by the day of November 2026."""
+    """Answers like the Dag processor: the runs of one Dag by day of November 2026."""
 
     def __init__(self, states):
         self.states = states
@@ -85,41 +85,41 @@ def run_of(day, state):
 
 @pytest.fixture
 def ended(dag_of, monkeypatch):
-    """`ended(text, states)`: let the runs of a pipeline end one after the other; gives the days that were told."""
+    """`ended(notify, states)`: end the runs of a pipeline one after the other; returns the days with notifications."""
     from airflow.sdk.execution_time import task_runner
 
     def end(notify, states):
         dag = dag_of(f"p: {{notify: {notify}, jobs: {{a: {BASH % 'true'}}}}}")
-        told = []
+        notified = []
         for day, state in states.items():
             monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Airflow(states), raising=False)
             for callback in (dag.on_failure_callback if state == "failed" else dag.on_success_callback) or []:
                 callback({"dag": dag, "dag_run": run_of(day, state), "reason": "it broke"})
-            told += [day] * len(TOLD)
-            TOLD.clear()
-        return told
+            notified += [day] * len(SENT)
+            SENT.clear()
+        return notified
 
     return end
 
 
-def test_a_failed_run_is_told_to_the_pipelines_receivers(ended):
-    """A run that is well is not told by default."""
+def test_a_failed_run_is_reported(ended):
+    """A successful run is not reported by default."""
     assert ended(NOTIFY % "", {20: "failed", 21: "success", 22: "failed"}) == [20, 22]
 
 
-def test_a_change_is_told_once(ended):
-    """Bad, still bad, good, still good: two of the four."""
+def test_a_change_is_reported_once(ended):
+    """Bad, still bad, good, still good: two notifications."""
     days = {20: "failed", 21: "failed", 23: "success", 24: "success"}
     assert ended(NOTIFY % ", when: on_change", days) == [20, 23]
 
 
-def test_so_many_failures_in_a_row_are_needed(ended):
-    """`after: 2` keeps quiet about the first."""
+def test_after_requires_consecutive_failures(ended):
+    """`after: 2` does not report the first one."""
     assert ended(NOTIFY % ", after: 2", {20: "failed", 21: "success", 22: "failed", 23: "failed"}) == [23]
 
 
 def test_a_run_that_has_not_ended_does_not_count(monkeypatch):
-    """Runs may overlap: the one before may still be running."""
+    """Runs may overlap, so the previous run may still be running."""
     from airflow.sdk.execution_time import task_runner
 
     monkeypatch.setattr(
@@ -129,8 +129,8 @@ def test_a_run_that_has_not_ended_does_not_count(monkeypatch):
     assert list(notifier._earlier({"dag_run": run_of(22, "failed")})) == [True]
 
 
-def test_a_job_may_have_receivers_of_its_own(dag_of, run_dag):
-    """They hear of that job alone."""
+def test_receivers_of_a_job_are_notified_only_about_that_job(dag_of, run_dag):
+    """Not about other jobs of the pipeline."""
     dag = dag_of(f"""
         jobs_own:
           jobs:
@@ -138,11 +138,11 @@ def test_a_job_may_have_receivers_of_its_own(dag_of, run_dag):
             loud: {{after: {{quiet: finished}}, notify: {NOTIFY % ""}, {(BASH % "exit 1")[1:-1]}}}
     """)
     run_dag(dag)
-    assert TOLD == ["jobs_own"]
+    assert SENT == ["jobs_own"]
 
 
-def test_the_message_says_which_run_and_why(dag_of):
-    """Subject and text, without Airflow's templates being filled in within an error's text."""
+def test_the_message_names_the_run_and_the_reason(dag_of):
+    """Templates in an error message are not rendered."""
     notifier = PipelineNotifier(failed=True, notifier="recorder_for_tests.Recorder")
 
     class Run:
@@ -154,8 +154,8 @@ def test_the_message_says_which_run_and_why(dag_of):
     assert message.text == "Run: 2026-11-20T000000Z (manual__1)\n\n{{ 1/0 }}"
 
 
-def test_a_mail_cannot_carry_html_of_an_error(airflow_db):
-    """Logs and reasons are text: what is in them is shown, not interpreted."""
+def test_an_email_escapes_html_in_the_message(airflow_db):
+    """Logs and reasons are plain text."""
     from airflow_batchemr.notifiers.receivers import _notifier
 
     mail = _notifier({"email": ["a@example.com"]}, Message("s", "<script>x</script>", "p", "http://x/?a=1&b=2"))
@@ -164,32 +164,32 @@ def test_a_mail_cannot_carry_html_of_an_error(airflow_db):
     assert mail.to == ["a@example.com"]
 
 
-def test_a_receiver_whose_provider_is_not_installed_is_told_at_once(tmp_path, airflow_db):
-    """And not when the first run has failed."""
+def test_a_missing_provider_is_reported_at_parse_time(tmp_path, airflow_db):
+    """Not when the first run has failed."""
     from airflow_batchemr import build_dags
     from airflow_batchemr.pipeline_file import PipelineFileError
 
     (tmp_path / "p.yaml").write_text(
         "p: {notify: {slack: '#x'}, jobs: {a: {operator: airflow.providers.standard.operators.empty.EmptyOperator}}}\n"
     )
-    with pytest.raises(PipelineFileError, match="needs apache-airflow-providers-slack"):
+    with pytest.raises(PipelineFileError, match="requires apache-airflow-providers-slack"):
         build_dags(tmp_path / "p.yaml")
 
 
-def test_a_deadline_is_an_alert_of_airflows(dag_of):
-    """It counts from when the run was queued, and goes to all receivers of the pipeline."""
+def test_a_deadline_is_an_airflow_deadline_alert(dag_of):
+    """Counted from the time the run was queued; it notifies all receivers of the pipeline."""
     dag = dag_of(f"late: {{deadline: 2h, notify: {NOTIFY % ', when: always'}, jobs: {{a: {BASH % 'true'}}}}}")
     alert = dag.deadline if not isinstance(dag.deadline, list) else dag.deadline[0]
     assert alert.interval.total_seconds() == 7200
     assert alert.reference.reference_name == "DagRunQueuedAtDeadline"
-    assert alert.callback.path == "airflow_batchemr.notifiers.deadline.tell_missed"
-    asyncio.run(tell_missed(**alert.callback.kwargs, context={"dag_run": {"dag_run_id": "r1"}, "dag": dag}))
-    assert TOLD == ["late"]
+    assert alert.callback.path == "airflow_batchemr.notifiers.deadline.notify_missed_deadline"
+    asyncio.run(notify_missed_deadline(**alert.callback.kwargs, context={"dag_run": {"dag_run_id": "r1"}, "dag": dag}))
+    assert SENT == ["late"]
 
 
-def test_one_receiver_that_fails_keeps_no_other_from_being_told():
-    """The failure is raised when all have been tried."""
+def test_a_failing_receiver_does_not_affect_the_others():
+    """Its error is raised after all have been tried."""
     receivers = [{"notifier": "no.such.Thing"}, {"notifier": "recorder_for_tests.Recorder", "with": {"text": "second"}}]
     with pytest.raises(ImportError, match=r"no\.such\.Thing"):
-        asyncio.run(tell_missed(receivers, "p", 60, context={}))
-    assert TOLD == ["second"]
+        asyncio.run(notify_missed_deadline(receivers, "p", 60, context={}))
+    assert SENT == ["second"]

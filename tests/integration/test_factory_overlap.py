@@ -1,4 +1,4 @@
-"""A new run of a pipeline and the one before it: `overlap: terminate`, and the pause of a continuous schedule."""
+"""`overlap: terminate`, and the pause of a continuous schedule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLD, OLD_KEY = pendulum.datetime(2026, 11, 19), "2026-11-19T000000Z"
 
 @pytest.fixture
 def earlier_run(airflow_db):
-    """`earlier_run(dag_id, state, run_type)`: a run for the day before, as Airflow's database has it."""
+    """`earlier_run(dag_id, state, run_type)`: add a run for the day before to Airflow's database."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from airflow.utils.state import DagRunState
@@ -43,7 +43,7 @@ def earlier_run(airflow_db):
 
 @pytest.fixture
 def overlapping(tmp_path, work):
-    """A pipeline that ends the run before it."""
+    """`overlapping(name)`: the Dag of a pipeline with `overlap: terminate`."""
     from airflow_batchemr import build_dags
 
     def make(name):
@@ -61,7 +61,7 @@ def overlapping(tmp_path, work):
 
 
 def running_job(aws, state, dag_id, *, key=OLD_KEY, run_id="old", command=("sleep", "300")):
-    """A job of the earlier run that really runs on AWS, claimed in the ledger."""
+    """Start a job of the earlier run on the local AWS, recorded in the ledger, and return its id."""
     from airflow_batchemr.aws.clients import boto3_clients
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.engine.job_identity import JobIdentity
@@ -89,8 +89,8 @@ def status(aws, job_id):
     return job["status"], job.get("statusReason", "")
 
 
-def test_a_new_run_ends_the_jobs_of_the_run_before(aws, run_dag, earlier_run, overlapping, state):
-    """Its jobs are stopped on AWS, with the reason, and the ledger tells the old run whose word it was."""
+def test_a_new_run_stops_the_jobs_of_the_previous_run(aws, run_dag, earlier_run, overlapping, state):
+    """They are terminated on AWS with a reason, and the ledger records a stop request by the newer run."""
     dag = overlapping("newer")
     earlier_run("newer")
     job_id = running_job(aws, state, "newer")
@@ -98,8 +98,8 @@ def test_a_new_run_ends_the_jobs_of_the_run_before(aws, run_dag, earlier_run, ov
     ended, reason = status(aws, job_id)
     assert ended == "FAILED"
     assert "a newer run of the pipeline has started" in reason
-    word = Ledger(boto3.client("s3"), state).job("newer", OLD_KEY, "newer").stop_request(1)
-    assert word.by == "newer run"
+    request = Ledger(boto3.client("s3"), state).job("newer", OLD_KEY, "newer").stop_request(1)
+    assert request.by == "newer run"
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_a_new_run_ends_the_jobs_of_the_run_before(aws, run_dag, earlier_run, ov
     ],
     ids=["neither has a date", "a partition", "the new one has a date"],
 )
-def test_a_run_without_a_logical_date_is_ended_by_a_newer_one(aws, run_dag, overlapping, state, date, key, run_id):
-    """Airflow knows no order of such runs; what was claimed before the new run began is of an earlier one.
+def test_a_newer_run_stops_a_run_without_a_logical_date(aws, run_dag, overlapping, state, date, key, run_id):
+    """Airflow does not order such runs. Work that was claimed before the new run started belongs to an earlier run.
 
-    (In `dag.test` a run begins at its logical date.)
+    (In `dag.test`, a run starts at its logical date.)
     """
     name = f"undated-{key}"[:40]
     job_id = running_job(aws, state, name, key=key, run_id=run_id)
@@ -128,16 +128,16 @@ def test_a_run_without_a_logical_date_is_ended_by_a_newer_one(aws, run_dag, over
     ("key", "run_id"),
     [(OLD_KEY, f"backfill__{OLD.isoformat()}"), ("made-by-hand", "backfill__by-hand")],
 )
-def test_a_run_without_a_logical_date_leaves_backfills_alone(aws, run_dag, overlapping, state, key, run_id):
-    """The ledger says of each attempt whose it is."""
+def test_a_run_without_a_logical_date_does_not_stop_backfills(aws, run_dag, overlapping, state, key, run_id):
+    """The ledger records the run of each submission."""
     job_id = running_job(aws, state, f"beside-{key}", key=key, run_id=run_id)
     assert run_dag(overlapping(f"beside-{key}"), logical_date=None).state == "success"
     assert status(aws, job_id)[0] in {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
     aws.client("batch").terminate_job(jobId=job_id, reason="end of the test")
 
 
-def test_what_the_earlier_run_s_driver_has_started_is_ended_with_it(aws, run_dag, earlier_run, overlapping, state):
-    """Its children run on AWS under names that the ledger knows, also when the driver has ended."""
+def test_jobs_submitted_by_the_program_of_the_earlier_run_are_stopped(aws, run_dag, earlier_run, overlapping, state):
+    """They are found by their names, even after the program has ended."""
     from airflow_batchemr.engine.job_identity import JobIdentity
 
     batch = aws.client("batch")
@@ -155,10 +155,8 @@ def test_what_the_earlier_run_s_driver_has_started_is_ended_with_it(aws, run_dag
 
 
 @pytest.mark.parametrize(("how", "run_type"), [("success", "manual"), ("running", "backfill")])
-def test_runs_that_have_ended_and_backfills_are_left_alone(
-    aws, run_dag, earlier_run, overlapping, state, how, run_type
-):
-    """An ended run has nothing to stop; a backfill's run is for a date of its own."""
+def test_ended_runs_and_backfills_are_not_stopped(aws, run_dag, earlier_run, overlapping, state, how, run_type):
+    """An ended run has nothing to stop, and a backfill run is independent of the schedule."""
     name = f"left_{how}_{run_type}"
     dag = overlapping(name)
     earlier_run(name, state=how, run_type=run_type)
@@ -168,8 +166,8 @@ def test_runs_that_have_ended_and_backfills_are_left_alone(
     aws.client("batch").terminate_job(jobId=job_id, reason="end of the test")
 
 
-def test_a_task_whose_run_was_overtaken_fails_and_is_not_tried_again(aws, state):
-    """Other stops leave the rest to be done in the same try; this one is the end of it."""
+def test_a_task_that_was_stopped_by_a_newer_run_fails_without_retry(aws, state):
+    """After other stops, the same try runs what is left."""
     from airflow.sdk.exceptions import AirflowFailException
 
     from airflow_batchemr import BatchArrayOperator
@@ -193,8 +191,8 @@ def test_a_task_whose_run_was_overtaken_fails_and_is_not_tried_again(aws, state)
         operator.resume(Context(ti=TaskInstance(), dag_run=Run(), params={}), {"submissions": [1]})
 
 
-def test_the_pause_is_counted_from_the_end_of_the_last_run(monkeypatch):
-    """What is left of it is waited for; a run that a person starts does not wait."""
+def test_the_pause_starts_at_the_end_of_the_last_run(monkeypatch):
+    """The task waits for the rest of the pause. A manually triggered run does not wait."""
     from airflow.sdk.exceptions import TaskDeferred
 
     from airflow_batchemr.operators.pause import PauseOperator

@@ -1,4 +1,4 @@
-"""What Airflow is told about this distribution."""
+"""Provider metadata and command line integration."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from airflow_batchemr.provider_info import get_provider_info
 
 
-def test_the_entry_point_gives_what_airflows_schema_wants(airflow_db):
-    """Airflow refuses providers whose description it cannot check."""
+def test_the_provider_metadata_matches_airflows_schema(airflow_db):
+    """Airflow rejects providers whose metadata is invalid."""
     import airflow
     import jsonschema
 
@@ -28,16 +28,16 @@ def test_the_entry_point_gives_what_airflows_schema_wants(airflow_db):
 
 
 @pytest.mark.parametrize("kind", ["operators", "sensors", "triggers"])
-def test_the_modules_that_are_named_are_there(kind):
-    """A wrong name would show only in Airflow's list of providers."""
+def test_the_modules_in_the_metadata_exist(kind):
+    """A wrong name would show up only in Airflow's list of providers."""
     modules = [module for one in get_provider_info()[kind] for module in one["python-modules"]]
     assert modules
     for module in modules:
         import_module(module)
 
 
-def test_airflows_configuration_knows_our_section(airflow_db, monkeypatch):
-    """An option can be set in the environment as any of Airflow's."""
+def test_options_are_read_from_airflows_configuration(airflow_db, monkeypatch):
+    """Including environment variables."""
     from airflow_batchemr import settings
 
     assert settings.option("state") is None
@@ -45,8 +45,8 @@ def test_airflows_configuration_knows_our_section(airflow_db, monkeypatch):
     assert settings.option("state") == "s3://data/ledger"
 
 
-def test_airflow_batchemr_takes_our_command_line_as_it_is():
-    """A command with its options goes through Airflow's parser untouched."""
+def test_airflow_batchemr_passes_on_the_command_line():
+    """Airflow's parser leaves the command and its options unchanged."""
     from airflow.cli.cli_parser import _add_command
 
     from airflow_batchemr.cli.airflow_command import get_cli_commands
@@ -58,16 +58,16 @@ def test_airflow_batchemr_takes_our_command_line_as_it_is():
     assert given.arguments == ["plan", "--json", "p.yaml", "--help"]
 
 
-def test_airflow_batchemr_names_all_commands():
-    """Its help is written by hand, so that Airflow's start stays fast."""
+def test_airflow_batchemr_lists_all_commands():
+    """The list is a constant, so that Airflow's command line starts fast."""
     from airflow_batchemr.cli.airflow_command import COMMANDS
     from airflow_batchemr.cli.app import COMMANDS as ALL
 
     assert set(COMMANDS.split()) == set(ALL)
 
 
-def test_a_command_gets_airflows_configuration_as_its_defaults(tmp_path, airflow_db, monkeypatch, capsys):
-    """State URI and environment need not be given again."""
+def test_airflows_configuration_provides_the_defaults(tmp_path, airflow_db, monkeypatch, capsys):
+    """State URI and environment need not be repeated."""
     from airflow_batchemr.cli.airflow_command import run
 
     monkeypatch.setenv("AIRFLOW__BATCHEMR__ENVIRONMENT", "prod")
@@ -81,8 +81,8 @@ def test_a_command_gets_airflows_configuration_as_its_defaults(tmp_path, airflow
     assert 'queue="big"' in capsys.readouterr().out
 
 
-def test_the_provider_is_found_without_importing_airflow():
-    """Airflow asks each provider at each start."""
+def test_the_provider_metadata_is_available_without_importing_airflow():
+    """Airflow reads the metadata of each provider at every start."""
     code = (
         "import sys; from airflow_batchemr.provider_info import get_provider_info as f; f(); "
         "print('airflow' in sys.modules, 'pydantic' in sys.modules)"

@@ -1,4 +1,4 @@
-"""`batchemr render`: ordinary Airflow code that makes the same Dags as the factory."""
+"""`batchemr render`: plain Airflow code for the same Dags as those of the factory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "dags_examples").glob("*.yaml"))
 
-#: A pipeline with as much of the language as one file may have.
+#: Pipelines that use most of the pipeline language.
 RICH = """
     nightly:
       description: |
@@ -64,7 +64,7 @@ RICH = """
 
 
 def dags_of(folder):
-    """The Dags of a folder, serialized, without the places of their files."""
+    """Return the serialized Dags of a folder, without their file locations."""
     from airflow.dag_processing.dagbag import DagBag
     from airflow.serialization.serialized_objects import DagSerialization
 
@@ -82,8 +82,8 @@ def dags_of(folder):
 @pytest.mark.parametrize(
     "text", [*[path.read_text() for path in EXAMPLES], RICH], ids=[*[p.stem for p in EXAMPLES], "rich"]
 )
-def test_the_rendered_file_makes_the_same_dags(text, tmp_path, airflow_db):
-    """Serialized by Airflow they are the same, apart from where their files lie."""
+def test_the_rendered_file_builds_the_same_dags(text, tmp_path, airflow_db):
+    """Their serialized forms differ only in the file locations."""
     from airflow_batchemr.cli.render import app
 
     made, rendered = tmp_path / "made", tmp_path / "rendered"
@@ -100,8 +100,8 @@ def test_the_rendered_file_makes_the_same_dags(text, tmp_path, airflow_db):
     assert dags_of(rendered) == expected
 
 
-def test_the_rendered_file_is_formatted_python(tmp_path):
-    """It is meant to be read and kept: a linter finds nothing, imports are in order."""
+def test_the_rendered_file_is_clean_python(tmp_path):
+    """It is meant to be maintained: a linter finds nothing, and imports are sorted."""
     from airflow_batchemr.cli.render import app
 
     (tmp_path / "p.yaml").write_text(textwrap.dedent(RICH))
@@ -115,8 +115,8 @@ def test_the_rendered_file_is_formatted_python(tmp_path):
     assert (done.returncode, done.stdout) == (0, "All checks passed!\n")
 
 
-def test_a_whole_number_of_vcpus_is_written_as_one(tmp_path):
-    """`vcpus: 2` is `vcpus=2`, as anybody would write it; Fargate's quarter stays a quarter."""
+def test_a_whole_number_of_vcpus_is_written_as_an_integer(tmp_path):
+    """`vcpus: 2` becomes `vcpus=2`; a fraction for Fargate stays a fraction."""
     from airflow_batchemr.cli.render import app
 
     batch = (
@@ -129,8 +129,8 @@ def test_a_whole_number_of_vcpus_is_written_as_one(tmp_path):
     assert re.findall(r"vcpus=(\S+),", text) == ["2", "2", "0.25"]
 
 
-def test_a_file_with_mistakes_is_not_rendered(tmp_path):
-    """The mistakes are shown as `validate` shows them, and nothing is written."""
+def test_a_file_with_errors_is_not_rendered(tmp_path):
+    """The errors are shown as by `validate`, and nothing is written."""
     from airflow_batchemr.cli.render import app
 
     (tmp_path / "p.yaml").write_text("p:\n  schedul: x\n")
@@ -140,13 +140,13 @@ def test_a_file_with_mistakes_is_not_rendered(tmp_path):
     assert not (tmp_path / "p.py").exists()
 
 
-def test_a_file_that_is_there_is_not_overwritten(tmp_path):
-    """Somebody may have gone on in Python."""
+def test_an_existing_file_is_not_overwritten(tmp_path):
+    """It may contain changes."""
     from airflow_batchemr.cli.render import app
 
     (tmp_path / "p.yaml").write_text("p: {batch: {image: 'e:1', queue: q, command: x}}\n")
     (tmp_path / "p.py").write_text("mine")
     result = CliRunner().invoke(app, [str(tmp_path / "p.yaml"), "-o", str(tmp_path / "p.py")])
     assert result.exit_code == 1
-    assert "is there already" in result.output
+    assert "already exists" in result.output
     assert (tmp_path / "p.py").read_text() == "mine"

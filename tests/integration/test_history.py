@@ -262,9 +262,9 @@ def test_jobs_that_needed_no_attempt_come_last(aws):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nightli"], "has no pipeline named 'nightli'; there are: nightly"),
-        (["nightly", "2026"], f"has no run of nightly named '2026'; there are: {KEY}"),
-        (["nightly", KEY, "x"], f"has no job of nightly {KEY} named 'x'; there are: split"),
+        (["nightli"], "has no pipeline named 'nightli'; available: nightly"),
+        (["nightly", "2026"], f"has no run of nightly named '2026'; available: {KEY}"),
+        (["nightly", KEY, "x"], f"has no job of nightly {KEY} named 'x'; available: split"),
         (["nightly", KEY, "split", "--index", "9"], "includes index 9"),
     ],
 )

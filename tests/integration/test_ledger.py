@@ -1,4 +1,4 @@
-"""The ledger over HTTP, on the local AWS's S3."""
+"""The ledger over HTTP, on the S3 of the local AWS."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def counted(aws):
 
 
 def test_a_marker_check_is_a_list_and_a_few_gets(local_aws, ledger):
-    """Of an array of 10,000 with three earlier attempts: 1 LIST and at most 4 GETs."""
+    """For an array of 10,000 with three earlier submissions: one LIST and at most four GETs."""
     job = ledger.job("d", "r", "j")
     submission(job, 1, IndexSet.range(10_000), IndexSet.of(range(0, 10_000, 3)))
     submission(job, 2, IndexSet.range(10_000) - job.read().done, IndexSet.of(range(1, 10_000, 3)))
@@ -69,7 +69,7 @@ def test_a_marker_check_is_a_list_and_a_few_gets(local_aws, ledger):
 
 
 def test_of_many_claimants_exactly_one_wins(ledger):
-    """Each claims with a connection of its own, at the same moment."""
+    """Each claims with its own connection, at the same time."""
     clients = [Ledger(boto3_clients().s3, STATE).job("d", "r", "j") for _ in range(6)]
     won = []
     for number in range(1, 6):
@@ -89,8 +89,8 @@ def test_of_many_claimants_exactly_one_wins(ledger):
 
 
 @pytest.mark.parametrize("kind", ["drop", "error_after"])
-def test_a_claim_whose_answer_was_lost_is_ones_own(local_aws, ledger, kind):
-    """Botocore sends the put again, S3 says 412, and the object names us as its writer."""
+def test_a_claim_with_a_lost_response_succeeds(local_aws, ledger, kind):
+    """Botocore repeats the put, S3 answers 412, and the object names this process as its writer."""
     job = ledger.job("d", "r", "j")
     local_aws.faults.plan("PutObject", kind)
     assert job.claim(1, intent())
@@ -98,8 +98,8 @@ def test_a_claim_whose_answer_was_lost_is_ones_own(local_aws, ledger, kind):
     assert not Ledger(boto3_clients().s3, STATE).job("d", "r", "j").claim(1, intent())
 
 
-def test_a_rerun_whose_claimant_dies_before_the_old_marker_is_gone(local_aws, ledger):
-    """The marker no longer counts from the claim on, and is replaced at the end."""
+def test_a_crash_between_claim_and_removal_of_the_marker_is_harmless(local_aws, ledger):
+    """The old marker is invalid as soon as the claim is written, and is replaced at the end."""
     job = ledger.job("d", "r", "j")
     submission(job, 1, "0-9", "0-9")
     job.mark(Marker(submission=1, size=10, rerun_token=None, xcom="old"))
@@ -117,15 +117,15 @@ def test_a_rerun_whose_claimant_dies_before_the_old_marker_is_gone(local_aws, le
 
 
 def test_a_rerun_removes_the_old_marker(ledger):
-    """So that what looks at the object alone sees that the job is not done."""
+    """Readers of this object alone then see that the job is not done."""
     job = ledger.job("d", "r", "j")
     job.mark(Marker(submission=1, size=10, rerun_token=None))
     job.claim(2, intent("0-9", rerun_token="again"))
     assert job.marker() is None
 
 
-def test_throttling_and_errors_are_waited_out(local_aws, ledger):
-    """By botocore's own retries; nobody notices."""
+def test_throttling_and_errors_are_retried(local_aws, ledger):
+    """By botocore."""
     job = ledger.job("d", "r", "j")
     local_aws.faults.throttle("PutObject", times=2)
     local_aws.faults.error("ListObjectsV2", times=1)
@@ -143,7 +143,7 @@ def test_a_missing_bucket_is_named(ledger):
     ("operation", "call"), [("PutObject", "claim"), ("ListObjectsV2", "read"), ("GetObject", "marker")]
 )
 def test_a_missing_permission_is_named(local_aws, ledger, operation, call):
-    """By its IAM action; it is not sent again."""
+    """With its IAM action; the call is not repeated."""
     job = ledger.job("d", "r", "j")
     local_aws.faults.refuse(operation)
     action = "s3:ListBucket" if operation == "ListObjectsV2" else f"s3:{operation}"
@@ -152,16 +152,16 @@ def test_a_missing_permission_is_named(local_aws, ledger, operation, call):
     assert local_aws.requests()[operation] == 1
 
 
-def test_an_s3_that_is_not_there_may_come_back(local_aws):
-    """No connection is worth a retry of the task."""
+def test_a_connection_error_is_retryable(local_aws):
+    """S3 may be reachable again when the task is retried."""
     away = boto3_clients(endpoint_url="http://127.0.0.1:9").s3
     with pytest.raises(LedgerUnavailableError) as caught:
         Ledger(away, STATE).job("d", "r", "j").marker()
     assert caught.value.retryable
 
 
-def test_what_stands_is_listed(ledger):
-    """Pipelines, runs, jobs: one LIST each, however much lies under them."""
+def test_pipelines_runs_and_jobs_are_listed(ledger):
+    """With one LIST each, however many objects are below them."""
     for run in ("2026-11-20T000000Z", "2026-11-21T000000Z"):
         job = ledger.job("nightly", run, "split")
         job.claim(1, intent("0-9"))
@@ -174,11 +174,12 @@ def test_what_stands_is_listed(ledger):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_failures_and_crashes_end_with_every_index_done_once(ledger, seed):
-    """Tries that fail in parts, die after their claim, are stopped, or lose their race, over HTTP."""
+    """Tries fail partially, die after their claim, are stopped, or lose a race."""
     random = Random(seed)
     size, ran = 300, Counter()
     for _ in range(100):
-        # Each try knows nothing but what stands in S3
+        # Each try knows only what is in S3
+
         job = ledger.job("d", "r", "j")
         state = job.read()
         for submission in state.open_submissions:

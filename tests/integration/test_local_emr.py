@@ -272,7 +272,7 @@ def test_bootstrap_actions_run_before_the_steps(local_aws, emr):
     assert log(local_aws, f"{cluster}/steps/{name}/stdout") == "prepared well\n"
 
 
-@pytest.mark.parametrize(("script", "what"), [(b"echo no >&2; exit 4", "non-zero return code"), (None, "could not")])
+@pytest.mark.parametrize(("script", "what"), [(b"echo no >&2; exit 4", "non-zero return code"), (None, "cannot")])
 def test_a_failed_bootstrap_action_ends_the_cluster(local_aws, emr, script, what):
     """With its log where EMR puts it."""
     if script is not None:
@@ -425,7 +425,7 @@ FLEETS = [{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1}]
         ({"ReleaseLabel": "emr-99.0.0"}, "release label is invalid"),
         ({"Applications": [{"Name": "Sparc"}]}, "Specified application: Sparc is invalid"),
         ({"Instances": {"InstanceGroups": GROUPS, "InstanceFleets": FLEETS}}, "exactly one of"),
-        ({"Instances": {"InstanceGroups": TASKS}}, "TASK groups only beside one"),
+        ({"Instances": {"InstanceGroups": TASKS}}, "TASK groups require one"),
         ({"Instances": {"InstanceGroups": [{**GROUPS[0], "BidPrice": "cheap"}]}}, "BidPrice is not a number"),
         ({"AutoTerminationPolicy": {"IdleTimeout": 59}}, "between 60 and 604800"),
         ({"Steps": [step("true")] * 257}, "256"),

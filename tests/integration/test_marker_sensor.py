@@ -1,4 +1,4 @@
-"""Waiting for the marker of another pipeline's job."""
+"""The sensor that waits for the marker of a job in another pipeline."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def mark(aws, state, run_key, job="upstream"):
     return ledger.marker_uri
 
 
-def test_a_marker_that_stands_ends_the_wait_at_once(aws, run_dag, xcom, state):
-    """The same run key is meant where none is given; the marker's URI is the XCom."""
+def test_an_existing_marker_ends_the_wait_immediately(aws, run_dag, xcom, state):
+    """The run key defaults to that of the run; the URI of the marker is the XCom."""
     uri = mark(aws, state, "2026-11-20T000000Z")
     finished = run_dag(sensor_dag("same_key"))
     assert {"wait": "success"} == finished.tasks
     assert uri == xcom(finished, "same_key", "wait")
 
 
-def test_a_marker_of_a_given_run_is_waited_for(aws, run_dag, state):
-    """Another run key, another job; the marker comes while the sensor is deferred."""
+def test_the_sensor_waits_for_the_marker_of_a_given_run(aws, run_dag, state):
+    """Another run key and job; the marker appears while the sensor is deferred."""
     import threading
 
     later = threading.Timer(3, lambda: mark(aws, state, "2026-01-01T000000Z", "part"))
@@ -45,30 +45,30 @@ def test_a_marker_of_a_given_run_is_waited_for(aws, run_dag, state):
     assert "Waiting for" in finished.output
 
 
-def test_a_wait_that_takes_too_long_fails(aws, run_dag):
-    """After `timeout` seconds the task fails and says for what it waited."""
+def test_the_sensor_fails_after_its_timeout(aws, run_dag):
+    """The message names the job that it waited for."""
     finished = run_dag(sensor_dag("late", timeout=0.5))
     assert {"wait": "failed"} == finished.tasks
-    assert "No marker of upstream.upstream after 0.5 s" in finished.output
+    assert "upstream.upstream did not succeed within 0.5 s" in finished.output
 
 
-def test_a_missing_bucket_is_told(aws, run_dag):
-    """The sensor does not wait for what cannot come."""
+def test_a_missing_bucket_fails_the_sensor(aws, run_dag):
+    """The marker can never appear."""
     finished = run_dag(sensor_dag("no_bucket", state="s3://no-such-bucket/x"))
     assert {"wait": "failed"} == finished.tasks
     assert "does not exist" in finished.output
 
 
-def test_an_outage_of_s3_is_waited_out(aws, run_dag, state, monkeypatch):
-    """The sensor goes on to its wait, which looks again."""
+def test_the_sensor_survives_an_outage_of_s3(aws, run_dag, state, monkeypatch):
+    """It defers, and the trigger retries."""
     monkeypatch.setattr(clients, "IDEMPOTENT", Config(retries={"mode": "standard", "total_max_attempts": 1}))
     mark(aws, state, "2026-11-20T000000Z")
     aws.faults.error("ListObjectsV2")
     assert {"wait": "success"} == run_dag(sensor_dag("away")).tasks
 
 
-def test_many_markers_are_waited_for_by_one_loop(aws, state):
-    """30 waits that share a poller cost one look each a round, however they began."""
+def test_many_waits_share_one_poll_loop(aws, state):
+    """30 waits take one poll each per round, whenever they started."""
     keys = [f"2026-01-{day:02d}T000000Z" for day in range(1, 31)]
 
     async def wait(run_key):
@@ -86,8 +86,8 @@ def test_many_markers_are_waited_for_by_one_loop(aws, state):
     assert 30 == aws.requests()["ListObjectsV2"]
 
 
-def test_what_is_wrong_with_one_wait_is_not_the_others_matter(aws, state, monkeypatch):
-    """The bucket of one pipeline is gone, the marker of another one is broken: both are told, the third one goes on."""
+def test_an_error_of_one_wait_does_not_affect_the_others(aws, state, monkeypatch):
+    """One bucket is missing and one marker is invalid: both waits end with an error, the third one succeeds."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__MARKER_POLL_SHORTEST", "0.05")
     mark(aws, state, "good")
     aws.client("s3").put_object(
@@ -99,7 +99,7 @@ def test_what_is_wrong_with_one_wait_is_not_the_others_matter(aws, state, monkey
         return (await anext(trigger.run())).payload["status"]
 
     async def main():
-        places = [("s3://gone/x", "good"), (state, "broken"), (state, "good")]
-        return await asyncio.wait_for(asyncio.gather(*(wait(*place) for place in places)), 30)
+        waits = [("s3://gone/x", "good"), (state, "broken"), (state, "good")]
+        return await asyncio.wait_for(asyncio.gather(*(wait(*arguments) for arguments in waits)), 30)
 
     assert ["denied", "denied", "marked"] == asyncio.run(main())

@@ -300,7 +300,7 @@ def test_a_ledger_that_cannot_be_read_is_said(work):
     assert "'data' does not exist" in why
     done = batchemr("orphans", "--terminate", "--older-than", "0s")
     assert done.exit_code == 0
-    assert "note: the stop was not recorded in the ledger" in done.stderr
+    assert "note: cannot record the stop request in the ledger" in done.stderr
     work.wait_for(lambda: work.job_status(job), {"FAILED"})
 
 
@@ -346,7 +346,7 @@ def test_a_cluster_is_ended_by_hand(work):
     """With a word in the ledger for whoever waits for it; what is not ours is refused."""
     cluster = work.start_cluster("spark.cluster")
     done = batchemr("clusters", "--end", cluster, "--end", "j-NOTOURS")
-    assert (done.exit_code, done.stderr) == (1, "error: j-NOTOURS: no running cluster that this package has started\n")
+    assert (done.exit_code, done.stderr) == (1, "error: j-NOTOURS: not a running cluster started by this package\n")
     assert batchemr("clusters", "--end", cluster).exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
     assert work.ledger("spark.cluster").stop_request(1).by == "batchemr clusters"

@@ -1,4 +1,4 @@
-"""`batchemr replay` against the local AWS: the recorded index again, exactly as it was."""
+"""`batchemr replay` against the local AWS: rerun a recorded index exactly as it was."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ODD = 'it\'s "$(odd)"\n`x` ☃'
 
 
 class Array:
-    """An array job that has run on the local AWS, and what its commands wrote."""
+    """An array job that has run on the local AWS, and the files that its commands wrote."""
 
     def __init__(self, folder, size, *, preamble=True):
         self.folder = folder
@@ -40,7 +40,7 @@ class Array:
         self.size = size
         script = (
             f'i=${{AWS_BATCH_JOB_ARRAY_INDEX-}}; echo $i >> {folder}/ran; printf %s "$ODD|$1|$2" > {folder}/seen-$i; '
-            f"[ $i != 3 ] || [ -e {folder}/mended ] || exit 7"
+            f"[ $i != 3 ] || [ -e {folder}/fixed ] || exit 7"
         )
         self.clients.batch.register_job_definition(
             jobDefinitionName="own",
@@ -64,7 +64,7 @@ class Array:
         self.run(IndexSet.range(size))
 
     def run(self, indices):
-        """One attempt, to its end."""
+        """Run one submission to its end."""
         state = self.ledger.read()
         definition = self.clients.batch.describe_job_definitions(jobDefinitions=["own:1"])["jobDefinitions"][0]
         requests = submission_requests(
@@ -82,7 +82,7 @@ class Array:
     def seen(self, index):
         return (self.folder / f"seen-{index}").read_text()
 
-    def forget(self):
+    def clear(self):
         for file in self.folder.iterdir():
             file.unlink()
 
@@ -90,20 +90,20 @@ class Array:
 @pytest.fixture
 def array(local_aws, tmp_path):
     """An array of 5 whose index 3 has failed."""
-    made = Array(tmp_path, 5)
-    made.forget()
-    return made
+    array = Array(tmp_path, 5)
+    array.clear()
+    return array
 
 
 def batchemr(*arguments, path=None, state=STATE):
-    """Call the command line in this process; gives exit_code, stdout and stderr. Programs that it runs are real."""
+    """Run the command line in this process; returns exit_code, stdout and stderr. It starts real programs."""
     environment = {} if path is None else {"PATH": f"{path}:{os.environ['PATH']}"}
     options = ["--state", state] if state else []
     return CliRunner().invoke(app, [*arguments, *options], env={**environment, "COLUMNS": "200"})
 
 
-def test_the_printed_command_does_what_the_index_did(array):
-    """Arguments, parameters, environment and index, whatever is in them: it can be pasted into a shell."""
+def test_the_printed_command_reproduces_the_index(array):
+    """It can be pasted into a shell, whatever arguments, parameters and environment contain."""
     done = batchemr("replay", *RUN, "--index", "3", "--print")
     assert (done.exit_code, done.stderr) == (0, "")
     assert subprocess.run(["sh", "-c", done.stdout], check=False).returncode == 7
@@ -111,14 +111,14 @@ def test_the_printed_command_does_what_the_index_did(array):
     assert f"{ODD}|{ODD}|red" == array.seen(3)
 
 
-def test_it_prints_unless_told_otherwise(array):
-    """Looking is free."""
+def test_printing_is_the_default(array):
+    """Nothing runs unless requested."""
     assert batchemr("replay", *RUN, "--index", "3").stdout == batchemr("replay", *RUN, "-i", "3", "--print").stdout
     assert not (array.folder / "ran").exists()
 
 
-def test_machines_get_json(array):
-    """With the whole recorded request."""
+def test_json_contains_the_recorded_request(array):
+    """And the resolved command and environment."""
     shown = json.loads(batchemr("replay", *RUN, "--index", "3", "--json").stdout)
     assert (shown["index"], shown["size"], shown["image"], shown["queue"]) == (3, 5, "busybox", "default")
     environment = shown["environment"]
@@ -126,23 +126,26 @@ def test_machines_get_json(array):
     assert shown["command"][:2] == ["sh", "-c"]
 
 
-def test_it_runs_as_a_process_here(array):
-    """With the program's exit code, and without a trace in the ledger."""
+def test_local_runs_a_process(array):
+    """With the exit code of the program, and without changing the ledger."""
     before = array.ledger.read().numbers
     assert batchemr("replay", *RUN, "--index", "3", "--local").exit_code == 7
     done = batchemr("replay", *RUN, "--index", "1", "--local")
-    assert (done.exit_code, done.stderr) == (0, f"note: it runs in {Path.cwd()}, and what it writes there stays\n")
+    assert (done.exit_code, done.stderr) == (
+        0,
+        f"note: running in {Path.cwd()}; files that the program writes there are kept\n",
+    )
     assert array.ran() == [1, 3]
     assert f"{ODD}|{ODD}|red" == array.seen(3)
     assert before == array.ledger.read().numbers
 
 
-def test_an_index_that_succeeded_here_is_recorded_if_asked(array):
-    """It was the last that was left: the job is marked, with the XCom that the task would give."""
-    (array.folder / "mended").touch()
+def test_mark_records_a_successful_local_run(array):
+    """The index was the last one left, so the marker is written with the XCom that the task would return."""
+    (array.folder / "fixed").touch()
     done = batchemr("replay", *RUN, "--index", "3", "--local", "--mark")
     assert done.exit_code == 0
-    assert "the job is marked" in done.stderr
+    assert "it was the last one: marker written to" in done.stderr
     marker = array.ledger.read().marker
     assert (5, {"run_key": RUN[1], "job": "score", "size": 5, "submissions": 2, "ledger": array.ledger.uri}) == (
         marker.size,
@@ -150,24 +153,24 @@ def test_an_index_that_succeeded_here_is_recorded_if_asked(array):
     )
 
 
-def test_an_index_that_failed_here_is_not_recorded(array):
-    """Nothing has changed for the next try."""
+def test_mark_does_not_record_a_failed_local_run(array):
+    """The next try finds the ledger unchanged."""
     assert batchemr("replay", *RUN, "--index", "3", "--local", "--mark").exit_code == 7
     assert array.ledger.read().numbers == [1]
 
 
-def test_what_is_done_or_in_hand_is_not_recorded_again(array):
-    """It does not even run."""
+def test_mark_rejects_an_index_that_is_done(array):
+    """The program does not run."""
     done = batchemr("replay", *RUN, "--index", "1", "--local", "--mark")
     assert (
         done.exit_code,
         done.stderr,
-    ) == (1, "error: index 1 is already recorded as done: leave --mark out to run it all the same\n")
+    ) == (1, "error: index 1 is already recorded as done; to run it anyway, omit --mark\n")
     assert not (array.folder / "ran").exists()
 
 
-def test_it_runs_as_a_job_of_its_own_on_batch(array):
-    """On the same queue and definition; the program sees its index, its log is shown, the ledger is left alone."""
+def test_batch_runs_a_single_job(array):
+    """With the same queue and definition. The program sees its index, its log is shown, the ledger is unchanged."""
     done = batchemr("replay", *RUN, "--index", "3", "--batch")
     assert done.exit_code == 7
     assert "Essential container in task exited" in done.stderr
@@ -176,9 +179,9 @@ def test_it_runs_as_a_job_of_its_own_on_batch(array):
     assert array.ledger.read().numbers == [1]
 
 
-def test_a_job_on_batch_is_an_attempt_if_asked(array):
-    """Claimed before the call and recorded after it, so that the next try of the task finds it."""
-    (array.folder / "mended").touch()
+def test_a_marked_batch_job_is_a_submission(array):
+    """It is claimed before the call and recorded after it, so that the next try of the task finds it."""
+    (array.folder / "fixed").touch()
     done = batchemr("replay", *RUN, "--index", "3", "--batch", "--mark")
     assert done.exit_code == 0
     assert array.ran() == [3]
@@ -191,11 +194,11 @@ def test_a_job_on_batch_is_an_attempt_if_asked(array):
     assert array.ledger.read().marker is not None
 
 
-def test_an_instance_type_needs_a_queue_that_has_no_other(local_aws, array):
-    """Batch lets a job choose its queue, not its machine."""
+def test_an_instance_type_selects_a_queue_with_only_that_type(local_aws, array):
+    """In Batch, a job selects a queue, not an instance type."""
     done = batchemr("replay", *RUN, "--index", "3", "--batch", "--instance-type", "r5.large")
     assert done.exit_code == 1
-    assert "no enabled queue has machines of type r5.large only" in done.stderr
+    assert "no enabled queue has only instances of type r5.large" in done.stderr
     batch = local_aws.client("batch")
     batch.create_compute_environment(
         computeEnvironmentName="large",
@@ -211,12 +214,12 @@ def test_an_instance_type_needs_a_queue_that_has_no_other(local_aws, array):
 
 @pytest.fixture
 def docker(tmp_path_factory):
-    """A program `docker` that keeps its arguments and the variables' file."""
+    """A program `docker` that records its arguments and the file with variables."""
     folder = tmp_path_factory.mktemp("docker")
     program = folder / "docker"
     program.write_text(
         "#!/bin/sh\n"
-        f'for word in "$@"; do printf \'%s\\0\' "$word"; done > {folder}/words\n'
+        f'for argument in "$@"; do printf \'%s\\0\' "$argument"; done > {folder}/arguments\n'
         f'cp "$4" {folder}/file\n'
         "exit 5\n"
     )
@@ -225,30 +228,30 @@ def docker(tmp_path_factory):
 
 
 def test_docker_gets_the_same_image_command_and_variables(local_aws, array, docker):
-    """Credentials go through a file; what no line of it can hold goes beside it."""
+    """Variables are passed in a file, except multi-line ones; credentials never appear in the arguments."""
     done = batchemr("replay", *RUN, "--index", "3", "--docker", path=docker)
     assert done.exit_code == 5
-    words = (docker / "words").read_text().split("\0")[:-1]
-    assert words[:3] == ["run", "--rm", "--env-file"]
-    assert ["--env", f"ODD={ODD}", "--memory", "256m", "--network", "host", "busybox", "sh", "-c"] == words[4:13]
-    assert words[-2:] == [ODD, "red"]
+    arguments = (docker / "arguments").read_text().split("\0")[:-1]
+    assert arguments[:3] == ["run", "--rm", "--env-file"]
+    assert ["--env", f"ODD={ODD}", "--memory", "256m", "--network", "host", "busybox", "sh", "-c"] == arguments[4:13]
+    assert arguments[-2:] == [ODD, "red"]
     variables = dict(line.split("=", 1) for line in (docker / "file").read_text().splitlines())
     assert ("3", "d", local_aws.environment()["AWS_SECRET_ACCESS_KEY"]) == tuple(
         variables[name] for name in ("AWS_BATCH_JOB_ARRAY_INDEX", "OF_DEFINITION", "AWS_SECRET_ACCESS_KEY")
     )
-    assert local_aws.environment()["AWS_SECRET_ACCESS_KEY"] not in " ".join(words)
-    assert not os.path.exists(words[3])  # noqa: PTH110
+    assert local_aws.environment()["AWS_SECRET_ACCESS_KEY"] not in " ".join(arguments)
+    assert not os.path.exists(arguments[3])  # noqa: PTH110
 
 
-def test_without_docker_it_says_what_else_there_is(array, tmp_path_factory, monkeypatch):
-    """No traceback of a library's inside."""
+def test_a_missing_docker_is_reported_with_alternatives(array, tmp_path_factory, monkeypatch):
+    """Without a traceback."""
     monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("nothing")))
     done = batchemr("replay", *RUN, "--index", "3", "--docker")
-    assert (done.exit_code, done.stderr) == (1, "error: docker is not installed here: use --local or --batch\n")
+    assert (done.exit_code, done.stderr) == (1, "error: docker is not installed: use --local or --batch\n")
 
 
-def test_a_resumed_index_is_taken_out_of_its_last_attempt(array):
-    """Attempt 2 was a single job of index 3."""
+def test_the_last_submission_of_an_index_is_replayed(array):
+    """Submission 2 was a single job for index 3."""
     array.run(IndexSet.of([3]))
     shown = json.loads(batchemr("replay", *RUN, "--index", "3", "--json").stdout)
     assert (
@@ -259,10 +262,10 @@ def test_a_resumed_index_is_taken_out_of_its_last_attempt(array):
     assert "BATCHEMR_INDICES" not in shown["environment"]
 
 
-def test_without_the_preamble_an_index_can_run_here_but_not_as_a_single_job(local_aws, tmp_path):
-    """Batch sets no index in a single job, and lets nobody else set it."""
+def test_without_the_preamble_an_index_can_run_locally_but_not_on_batch(local_aws, tmp_path):
+    """Batch sets no index for a single job, and a request cannot set it."""
     array = Array(tmp_path, 5, preamble=False)
-    array.forget()
+    array.clear()
     assert batchemr("replay", *RUN, "--index", "3", "--local").exit_code == 7
     assert array.ran() == [3]
     done = batchemr("replay", *RUN, "--index", "3", "--batch")
@@ -271,27 +274,27 @@ def test_without_the_preamble_an_index_can_run_here_but_not_as_a_single_job(loca
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (["nightl", RUN[1], "score"], "has no pipeline named 'nightl'; there are: nightly"),
-        (["nightly", "2026", "score"], "has no run of nightly named '2026'; there are: 2026-11-20T000000Z"),
-        (["nightly", RUN[1], "scor"], "has no job of nightly 2026-11-20T000000Z named 'scor'; there are: score"),
+        (["nightl", RUN[1], "score"], "has no pipeline named 'nightl'; available: nightly"),
+        (["nightly", "2026", "score"], "has no run of nightly named '2026'; available: 2026-11-20T000000Z"),
+        (["nightly", RUN[1], "scor"], "has no job of nightly 2026-11-20T000000Z named 'scor'; available: score"),
         ([*RUN, "--index", "9"], "index 9 was never submitted; those that were: 0-4"),
-        ([*RUN, "--local", "--docker"], "give one of --print, --local, --docker and --batch"),
-        ([*RUN, "--mark"], "--mark goes with"),
-        ([*RUN, "--instance-type", "m5.large"], "--instance-type goes with --batch"),
+        ([*RUN, "--local", "--docker"], "use only one of --print, --local, --docker and --batch"),
+        ([*RUN, "--mark"], "--mark requires --local, --docker or --batch"),
+        ([*RUN, "--instance-type", "m5.large"], "--instance-type requires --batch"),
     ],
 )
-def test_what_is_not_there_is_said(array, arguments, told):
-    """And what there is instead."""
+def test_invalid_arguments_are_reported(array, arguments, message):
+    """Unknown names with the available ones, and options that do not go together."""
     done = batchemr("replay", *arguments)
     assert done.exit_code in {1, 2}
-    assert told in " ".join(done.stderr.replace("│", " ").split())
+    assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
 
 
-def test_a_job_of_emr_is_told_apart(local_aws):
-    """Its steps are not replayed one by one."""
+def test_an_emr_job_cannot_be_replayed(local_aws):
+    """The message says what to do instead."""
     from airflow_batchemr.ledger import Intent
 
     clients = boto3_clients()
@@ -305,8 +308,8 @@ def test_a_job_of_emr_is_told_apart(local_aws):
 
 
 @pytest.mark.parametrize("given", ["variable", "file"])
-def test_the_state_uri_is_found_as_airflow_would(array, tmp_path_factory, monkeypatch, given):
-    """In the variable or in airflow.cfg, without Airflow."""
+def test_the_state_uri_is_read_from_airflows_configuration(array, tmp_path_factory, monkeypatch, given):
+    """From the environment variable or airflow.cfg, without importing Airflow."""
     home = tmp_path_factory.mktemp("airflow")
     monkeypatch.setenv("AIRFLOW_HOME", str(home))
     monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.clusters import Cluster
     from airflow_batchemr.ledger import Submission
     from airflow_batchemr.ledger.records import Intent, Outcome
 
@@ -144,18 +145,25 @@ class EmrRemote:
 def _observation(submission: Submission, view: SubmissionView, titles: dict[int, str]) -> Observation:
     brief, intent = view.brief, submission.intent
     state = brief.why if brief is not None else ""
+    if brief is not None and titles and _steps_hidden(brief, view, titles):
+        return Observation("not_visible", answer=view, state=state)
     if brief is None or not brief.alive:
         return Observation("ended", answer=view, state=state)
     if not titles:  # it serves other jobs
         return Observation("running", idle=brief.up, answer=view, state=state)
-    if view.unseen:
-        return Observation("not_visible", answer=view, state=state)
     if len(view.ended) < len(titles):
         return Observation("running", answer=view, state=state)
     owned = intent is not None and intent.kind == "emr"
     if owned and view.stays and len(view.succeeded) == len(titles):
         return Observation("running", idle=True, answer=view, state=state)
     return Observation("ended", answer=view, state=state)
+
+
+def _steps_hidden(brief: Cluster, view: SubmissionView, titles: dict[int, str]) -> bool:
+    """Whether EMR does not show steps that it has accepted; without them it is unknown how they ended."""
+    if brief.alive:
+        return bool(view.unseen)
+    return brief.ready and len(view.steps) < len(titles)
 
 
 def _cluster_id(submission: Submission) -> str | None:

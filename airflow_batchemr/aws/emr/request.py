@@ -11,7 +11,7 @@ from airflow_batchemr.aws.emr import instances
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.merge import deep_merge
 from airflow_batchemr.aws.validation import check_request
-from airflow_batchemr.core.emr_releases import ends_itself
+from airflow_batchemr.core.emr_releases import supports_idle_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,10 +118,10 @@ def run_job_flow(
     label = str(request.get("ReleaseLabel", release))
     stays = stays or instances.several_masters(emr)
     idle = emr.keep_alive or emr.idle_timeout or (IDLE_TIMEOUT_STAYING if stays else IDLE_TIMEOUT_ENDING)
-    if ends_itself(label):
+    if supports_idle_timeout(label):
         request.setdefault("AutoTerminationPolicy", {"IdleTimeout": idle})
     _check(request)
-    if (emr.keep_alive or emr.idle_timeout) and not ends_itself(label):
+    if (emr.keep_alive or emr.idle_timeout) and not supports_idle_timeout(label):
         word = "keep_alive" if emr.keep_alive else "idle_timeout"
         raise InvalidRequest(
             f"{word}: clusters of {label} cannot end themselves when they are idle; those of emr-5.30, emr-6.1 and "

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.errors import InvalidRequest, Throttled
+from airflow_batchemr.aws.errors import InvalidRequest, NotFound, Throttled
 from airflow_batchemr.aws.retry import call_again, call_once
 
 if TYPE_CHECKING:
@@ -99,14 +99,17 @@ def find(clients: Clients, cluster_id: str, titles: Mapping[int, str]) -> dict[i
 
 
 def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Entries of ListSteps by step id, 10 a call."""
+    """Entries of ListSteps by step id, 10 a call; steps that EMR does not show are left out."""
     found: dict[str, dict[str, Any]] = {}
     for start in range(0, len(step_ids), LIST_CHUNK):
         chunk = list(step_ids[start : start + LIST_CHUNK])
-        answer = call_again(
-            lambda: clients.emr.list_steps(ClusterId=cluster_id, StepIds=chunk),  # noqa: B023 - called at once
-            "elasticmapreduce:ListSteps",
-        )
+        try:
+            answer = call_again(
+                lambda: clients.emr.list_steps(ClusterId=cluster_id, StepIds=chunk),  # noqa: B023 - called at once
+                "elasticmapreduce:ListSteps",
+            )
+        except NotFound:  # one of them hides the others
+            return {step["Id"]: step for step in listed(clients, cluster_id) if step["Id"] in step_ids}
         found.update({step["Id"]: step for step in answer["Steps"]})
     return found
 

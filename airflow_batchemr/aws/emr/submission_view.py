@@ -79,7 +79,7 @@ def failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
     if failures:
         return failures
     brief = view.brief
-    if brief is not None and brief.alive and view.unseen:
+    if brief is not None and (brief.alive or brief.ready) and view.unseen:
         gone = [(number, view.step_ids[number]) for number in view.unseen]
         reason = "EMR does not show it any more"
         return [Failure(index=n, reason=f"step {id_}: {reason}", job_id=id_, cause="lost") for n, id_ in gone]

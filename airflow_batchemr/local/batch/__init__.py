@@ -1,1 +1,1 @@
-"""AWS Batch, with jobs that run as processes of this machine."""
+"""AWS Batch with jobs that run as local processes."""

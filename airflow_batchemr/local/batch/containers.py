@@ -1,4 +1,4 @@
-"""What a job's container is: its definition with the request's overrides."""
+"""The container of a job: its definition merged with the overrides of the request."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["arguments", "container", "memory_bytes", "vcpus"]
 
 
 def container(job: Job) -> dict[str, Any]:
-    """The container as DescribeJobs shows it. A child's environment has its index besides.
+    """Return the container as shown by DescribeJobs, without the array index of children.
 
-    Of ECS, EKS and multi-node definitions it is the first container (the main node's): the one that runs here.
+    For ECS, EKS and multi-node definitions, this is the first container (of the main node); only that one runs here.
     """
     base = _properties(job.definition)
     overrides = _overrides(job.request)
@@ -37,7 +37,7 @@ def container(job: Job) -> dict[str, Any]:
 
 
 def arguments(job: Job, described: Mapping[str, Any]) -> list[str]:
-    """The command with its `Ref::name` arguments replaced by the job's parameters."""
+    """Return the command with `Ref::name` arguments replaced by the parameters of the job."""
     parameters = {**job.definition.get("parameters", {}), **job.request.get("parameters", {})}
     return [
         parameters.get(argument[len("Ref::") :], argument) if argument.startswith("Ref::") else argument
@@ -46,12 +46,12 @@ def arguments(job: Job, described: Mapping[str, Any]) -> list[str]:
 
 
 def vcpus(described: Mapping[str, Any]) -> float:
-    """What the container asks for; 1 where it does not say."""
+    """Return the vCPUs that the container requests; 1 by default."""
     return float(_requirement(described, "VCPU") or described.get("vcpus") or 1)
 
 
 def memory_bytes(described: Mapping[str, Any]) -> int | None:
-    """The container's limit; None where it does not say."""
+    """Return the memory limit of the container in bytes, or None."""
     mebibytes = _requirement(described, "MEMORY") or described.get("memory")
     return int(float(mebibytes)) << 20 if mebibytes else None
 
@@ -106,7 +106,7 @@ def _overrides(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ecs(task_container: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that an ECS task's container shares with a plain container."""
+    """Return the fields that an ECS task container shares with a plain container."""
     shared = ("image", "command", "environment", "resourceRequirements", "logConfiguration", "secrets", "user")
     return {key: task_container[key] for key in shared if key in task_container}
 

@@ -1,4 +1,4 @@
-"""Jobs in the words of DescribeJobs and ListJobs."""
+"""Jobs in the format of DescribeJobs and ListJobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JOB_STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCC
 
 
 def detail(job: Job) -> dict[str, Any]:
-    """JobDetail."""
+    """Return the JobDetail of a job."""
     container = containers.container(job)
     container["command"] = containers.arguments(job, container)
     if job.attempts:
@@ -58,14 +58,14 @@ def detail(job: Job) -> dict[str, Any]:
 def page(
     jobs: Iterable[Job], status: str | None, filters: list[dict[str, Any]], limit: int, token: str | None
 ) -> dict[str, Any]:
-    """A page of ListJobs.
+    """Return a page of ListJobs.
 
     Args:
-        jobs: all that may be listed, in their order.
-        status: RUNNING where it is not given; a filter by name or definition lists all statuses unless it is given.
-        filters: JOB_NAME and the like, as in the request; all must hold.
-        limit: summaries a page.
-        token: the `nextToken` of the page before.
+        jobs: Candidate jobs in order.
+        status: Status filter. Defaults to RUNNING without `filters`; ignored for JOB_NAME.
+        filters: Filters of the request, such as JOB_NAME; all must match.
+        limit: Maximum number of summaries per page.
+        token: `nextToken` of the previous page.
     """
     if any(each["name"] == "JOB_NAME" for each in filters):
         status = None
@@ -88,7 +88,7 @@ def page(
 
 
 def _positions(jobs: Iterable[Job]) -> Iterator[tuple[int, Job]]:
-    """A place for each job that stays the same while others come and go."""
+    """Yield a position for each job that does not change when other jobs are added or removed."""
     for job in jobs:
         yield (job.number if job.index is None else job.index + 1), job
 
@@ -107,7 +107,7 @@ def _matches(job: Job, name: str, values: list[str]) -> bool:
         return job.created_at > int(values[0])
     if name == "SHARE_IDENTIFIER":
         return job.request.get("shareIdentifier") in values
-    raise refuse(f"no filter is called {name}")
+    raise refuse(f"unknown filter {name}")
 
 
 def _common(job: Job) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The life of a job: one function changes a status, and all that hangs on it follows."""
+"""Life cycle of jobs. A single function changes the status of a job and triggers everything that depends on it."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Jobs:
     """All jobs of the local Batch.
 
     Args:
-        processes: runs the commands.
+        processes: Runs the commands.
         upstream: moto, for secrets.
-        clock: ends attempts at their time.
-        logs: takes the output.
-        root: where the folders of the attempts are made.
-        slots: commands that run at once.
-        changed: told of every change of a status, under the lock.
+        clock: Times out attempts.
+        logs: Stores the output.
+        root: Parent folder of the working folders.
+        slots: Maximum number of concurrent commands.
+        changed: Called for every status change while the lock is held.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Jobs:
         self._ended: deque[Job] = deque()
 
     def find(self, job_id: str) -> Job | None:
-        """A job, an array's parent, or `<parent>:<index>`."""
+        """Return a job by id: a single job, an array parent, or a child as `<parent>:<index>`."""
         parent_id, colon, index = job_id.partition(":")
         job = self.jobs.get(parent_id)
         if not colon or job is None:
@@ -82,7 +82,7 @@ class Jobs:
     def add(
         self, request: dict[str, Any], definition: dict[str, Any], queue: Queue, region: str, tags: dict[str, str]
     ) -> Job:
-        """A new job of a checked request; it goes as far as it can at once."""
+        """Add a job for a validated request, and start it if possible."""
         with self.lock:
             job = Job(next(self._numbers), new_id(), region, queue, definition, request, tags)
             size = request.get("arrayProperties", {}).get("size")
@@ -119,7 +119,7 @@ class Jobs:
             return job
 
     def _depend(self, job: Job) -> None:
-        """Counts what the job and its children wait for. What has failed already fails them."""
+        """Register the dependencies of a job and its children. Dependencies that have failed fail them."""
         for dependency in job.request.get("dependsOn", []):
             other = self.find(dependency["jobId"]) if dependency.get("jobId") else None
             kind = dependency.get("type")
@@ -141,7 +141,7 @@ class Jobs:
             first.dependants.append(then)
 
     def _change(self, job: Job, status: str, reason: str | None = None) -> None:
-        """The one place where a status changes: the parent's counters, dependants and events follow from it."""
+        """Change a status. This is the only place that does; it updates the parent, dependants and events."""
         if job.ended:
             return
         parent = job.parent
@@ -172,7 +172,7 @@ class Jobs:
         job.queue.waiting.append(job)
 
     def _settle(self) -> None:
-        """Lets what waited for ended jobs go on, and fills free slots. Called at the end of whatever changes a job."""
+        """Release dependants of ended jobs and fill free slots. Called after every change of a job."""
         while True:
             while self._ended:
                 self._release(self._ended.popleft())
@@ -194,7 +194,7 @@ class Jobs:
         ended.dependants.clear()
 
     def _fill(self, queue: Queue) -> None:
-        """Starts a queue's jobs, first come first; one that cannot be placed holds up those behind it, as on AWS."""
+        """Start jobs of a queue in FIFO order. A job that cannot be placed blocks those behind it, as on AWS."""
         while queue.waiting and len(self._running) < self._slots:
             job = queue.waiting[0]
             if job.status == "RUNNABLE":
@@ -206,7 +206,7 @@ class Jobs:
             queue.waiting.popleft()
 
     def wake(self) -> None:
-        """Looks again: something about the queues has changed."""
+        """Check for jobs to start after a change of the queues."""
         with self.lock:
             self._settle()
 
@@ -220,7 +220,7 @@ class Jobs:
             self._end_attempt(job, NOT_STARTED, None, text, started=False)
             return
         if not argv:
-            text = "CannotStartContainerError: no command in job or definition, and images are not looked into"
+            text = "CannotStartContainerError: no command in job or definition (the local AWS does not read images)"
             self._end_attempt(job, NOT_STARTED, None, text, started=False)
             return
         try:
@@ -286,27 +286,27 @@ class Jobs:
     def _end_attempt(
         self, job: Job, status_reason: str, exit_code: int | None, reason: str | None, *, started: bool = True
     ) -> None:
-        """Records the attempt and decides what comes next: success, another attempt, or failure."""
+        """Record the attempt and decide what follows: success, another attempt, or failure."""
         for timer in job.timers:
             timer.cancel()
         job.timers.clear()
         ending, job.ending = job.ending, None
         if job.stream:
             self._logs.close(job.stream)
-        told: dict[str, Any] = {
+        container: dict[str, Any] = {
             "containerInstanceArn": f"arn:aws:ecs:{job.region}:123456789012:container-instance/local/{INSTANCE}",
             "taskArn": f"arn:aws:ecs:{job.region}:123456789012:task/local/{job.command_name}",
             "networkInterfaces": [],
         }
         if exit_code is not None:
-            told["exitCode"] = exit_code
+            container["exitCode"] = exit_code
         if reason is not None:
-            told["reason"] = reason
+            container["reason"] = reason
         if started:
-            told["logStreamName"] = job.stream
+            container["logStreamName"] = job.stream
         now = milliseconds()
         attempt = {
-            "container": told,
+            "container": container,
             "startedAt": job.started_at or now,
             "stoppedAt": now,
             "statusReason": status_reason,
@@ -325,7 +325,7 @@ class Jobs:
             self._change(job, "FAILED", status_reason)
 
     def end(self, job: Job, name: str, ending: Ending, *, at_once: bool = False) -> None:
-        """Ends the attempt `name` of a job, if it still runs: SIGTERM, later SIGKILL; or SIGKILL at once."""
+        """Stop attempt `name` of a job if it is running: SIGTERM, then SIGKILL; or SIGKILL immediately (`at_once`)."""
         with self.lock:
             if self._running.get(name) is not job or job.ending is not None:
                 return
@@ -335,7 +335,7 @@ class Jobs:
                 job.timers.append(self._clock.after(KILL_AFTER, lambda: self._processes.signal(name, signal.SIGKILL)))
 
     def terminate(self, job: Job, reason: str) -> None:
-        """TerminateJob: what runs is killed, what waits fails; an array with all its children."""
+        """TerminateJob: kill running jobs and fail waiting ones, including all children of an array."""
         with self.lock:
             if job.ended:
                 return
@@ -353,7 +353,7 @@ class Jobs:
             self._settle()
 
     def cancel(self, job: Job, reason: str) -> None:
-        """CancelJob: what has not started fails; what runs goes on."""
+        """CancelJob: fail jobs that have not started; running jobs continue."""
         with self.lock:
             if job.ended:
                 return
@@ -368,17 +368,17 @@ class Jobs:
             self._settle()
 
     def kill_for_memory(self, job: Job) -> None:
-        """Kills a running job as if it had used too much memory."""
+        """Kill a running job as if it had exceeded its memory limit."""
         with self.lock:
             self._processes.kill_for_memory(job.command_name)
 
     def forget(self, job_id: str) -> None:
-        """Drops a finished job, as AWS does a day or more after its end."""
+        """Delete a finished job, as AWS does a day or more after its end."""
         with self.lock:
             self.jobs.pop(job_id, None)
 
     def clear(self) -> None:
-        """Kills what runs and forgets everything."""
+        """Kill running jobs and remove all jobs and queues."""
         with self.lock:
             for name, job in self._running.items():
                 for timer in job.timers:

@@ -1,4 +1,4 @@
-"""What AWS Batch refuses, beyond what its service model says."""
+"""Limits of AWS Batch that are not part of its service model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 def refuse(message: str) -> AwsError:
-    """The error that Batch answers to a request it does not carry out."""
+    """Return the error that Batch raises for an invalid request."""
     return AwsError("ClientException", f"Error executing request, Exception : {message}")
 
 
 def check_submit(request: dict[str, Any]) -> None:
-    """Limits of SubmitJob.
+    """Check the limits of SubmitJob.
 
     Raises:
         AwsError: ClientException that names the limit.
@@ -44,7 +44,7 @@ def check_submit(request: dict[str, Any]) -> None:
 
 
 def check_definition(request: dict[str, Any]) -> None:
-    """Limits of RegisterJobDefinition.
+    """Check the limits of RegisterJobDefinition.
 
     Raises:
         AwsError: ClientException that names the limit.
@@ -55,7 +55,7 @@ def check_definition(request: dict[str, Any]) -> None:
         raise refuse(f"type must be container or multinode, not {request['type']}")
     kinds = ("containerProperties", "nodeProperties", "ecsProperties", "eksProperties")
     if sum(kind in request for kind in kinds) != 1:
-        raise refuse(f"a job definition has exactly one of {', '.join(kinds)}")
+        raise refuse(f"a job definition must have exactly one of {', '.join(kinds)}")
     _check_retries(request.get("retryStrategy", {}))
     _check_timeout(request.get("timeout", {}))
     _check_tags(request.get("tags", {}))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Resources"]
 
-#: What Batch adds to a container that does not have it.
+#: Fields that Batch adds to a container if they are missing.
 CONTAINER_DEFAULTS: dict[str, list[Any]] = {
     key: []
     for key in ("command", "environment", "mountPoints", "resourceRequirements", "secrets", "ulimits", "volumes")
@@ -25,7 +25,7 @@ CONTAINER_DEFAULTS: dict[str, list[Any]] = {
 
 
 class Resources:
-    """What jobs are submitted with and to."""
+    """Operations on resources other than jobs."""
 
     def __init__(self, jobs: Jobs) -> None:
         self.jobs = jobs
@@ -52,18 +52,18 @@ class Resources:
         }
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Remove all resources."""
         self.definitions.clear()
         self.environments.clear()
         self.policies.clear()
 
-    # What jobs need
+    # Lookups for jobs
 
     def queue(self, name: str) -> Queue:
-        """A queue by name or ARN.
+        """Return a queue by name or ARN.
 
         Raises:
-            AwsError: there is none.
+            AwsError: The queue does not exist.
         """
         queue = self.jobs.queues.get(_short(name))
         if queue is None:
@@ -71,10 +71,10 @@ class Resources:
         return queue
 
     def definition(self, name: str) -> dict[str, Any]:
-        """An active definition by ARN, `name:revision` or name (its newest active revision).
+        """Return an active definition by ARN, `name:revision` or name (latest active revision).
 
         Raises:
-            AwsError: there is none.
+            AwsError: There is no active definition.
         """
         family, _, revision = _short(name).partition(":")
         for definition in reversed(self.definitions.get(family, [])):
@@ -123,7 +123,7 @@ class Resources:
         return _page(params, "jobDefinitions", found)
 
     def deregister_job_definition(self, call: Call) -> dict[str, Any]:
-        """DeregisterJobDefinition of a revision, or of a name's newest one; an unknown one is no error, as on AWS."""
+        """DeregisterJobDefinition: a revision, or the latest of a name. Unknown names are not an error, as on AWS."""
         family, _, revision = _short(call.params["jobDefinition"]).partition(":")
         with self.jobs.lock:
             for definition in reversed(self.definitions.get(family, [])):
@@ -135,7 +135,7 @@ class Resources:
     # Compute environments
 
     def create_compute_environment(self, call: Call) -> dict[str, Any]:
-        """CreateComputeEnvironment; it is valid at once."""
+        """CreateComputeEnvironment; it is VALID immediately."""
         params = call.params
         name = params["computeEnvironmentName"]
         with self.jobs.lock:
@@ -175,7 +175,7 @@ class Resources:
         return {"computeEnvironmentName": environment.name, "computeEnvironmentArn": detail["computeEnvironmentArn"]}
 
     def delete_compute_environment(self, call: Call) -> dict[str, Any]:
-        """DeleteComputeEnvironment: a disabled one that no queue uses."""
+        """DeleteComputeEnvironment; it must be disabled and not used by a queue."""
         with self.jobs.lock:
             environment = self.environment(call.params["computeEnvironment"])
             if environment.detail["state"] != "DISABLED":
@@ -186,10 +186,10 @@ class Resources:
         return {}
 
     def environment(self, name: str) -> ComputeEnvironment:
-        """A compute environment by name or ARN.
+        """Return a compute environment by name or ARN.
 
         Raises:
-            AwsError: there is none.
+            AwsError: The compute environment does not exist.
         """
         environment = self.environments.get(_short(name))
         if environment is None:
@@ -199,7 +199,7 @@ class Resources:
     # Job queues
 
     def create_job_queue(self, call: Call) -> dict[str, Any]:
-        """CreateJobQueue; it is valid at once."""
+        """CreateJobQueue; it is VALID immediately."""
         params = call.params
         name = params["jobQueueName"]
         with self.jobs.lock:
@@ -234,7 +234,7 @@ class Resources:
         return {"jobQueueName": queue.name, "jobQueueArn": queue.detail["jobQueueArn"]}
 
     def delete_job_queue(self, call: Call) -> dict[str, Any]:
-        """DeleteJobQueue: a disabled one; its jobs are terminated."""
+        """DeleteJobQueue; it must be disabled. Its jobs are terminated."""
         with self.jobs.lock:
             queue = self.queue(call.params["jobQueue"])
             if queue.detail["state"] != "DISABLED":
@@ -256,7 +256,7 @@ class Resources:
     # Scheduling policies and tags
 
     def create_scheduling_policy(self, call: Call) -> dict[str, Any]:
-        """CreateSchedulingPolicy; shares are not honoured, jobs start first come first."""
+        """CreateSchedulingPolicy. Shares are ignored; jobs start in FIFO order."""
         name = call.params["name"]
         policy = {**call.params, "arn": arn(call.region, "scheduling-policy", name)}
         with self.jobs.lock:
@@ -312,7 +312,7 @@ class Resources:
 
 
 def _short(name: str) -> str:
-    """The name in an ARN, or the name itself."""
+    """Return the name in an ARN, or the name itself."""
     return name.rpartition("/")[2] if name.startswith("arn:") else name
 
 
@@ -324,11 +324,11 @@ def _check_new(name: str, known: Mapping[str, Any], kind: str) -> None:
 
 
 def _page(params: Mapping[str, Any], key: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    """A page of at most 100 (or `maxResults`); `nextToken` is where the next one begins."""
+    """Return a page of at most `maxResults` (default: 100) items. `nextToken` is the start of the next page."""
     limit = params.get("maxResults", 100)
     token = params.get("nextToken") or "0"
     if not 1 <= limit <= 100 or not token.isdecimal():
-        raise refuse(f"maxResults must be between 1 and 100 and nextToken one of ours: {limit}, {token}")
+        raise refuse(f"maxResults must be between 1 and 100, and nextToken must be valid: {limit}, {token}")
     start = int(token)
     answer: dict[str, Any] = {key: found[start : start + limit]}
     if start + limit < len(found):

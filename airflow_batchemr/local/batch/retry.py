@@ -1,4 +1,4 @@
-"""retryStrategy.evaluateOnExit."""
+"""Implementation of retryStrategy.evaluateOnExit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["again"]
 
 
 def again(rules: Iterable[Mapping[str, str]], status_reason: str, reason: str | None, exit_code: int | None) -> bool:
-    """Whether a failed attempt is tried again: the first rule whose conditions all hold decides; none holds: yes.
+    """Return whether a failed attempt is retried. The first matching rule decides; without a match, it is retried.
 
-    A condition is the whole text, in either case, or the beginning of one where it ends with `*`.
+    All conditions of a rule must match. A condition is a case-insensitive text, or a prefix if it ends with `*`.
     """
     given = {
         "onStatusReason": status_reason,

@@ -1,4 +1,4 @@
-"""A container's secrets, out of the local Secrets Manager and Parameter Store."""
+"""Resolve the secrets of a container with the local Secrets Manager and Parameter Store."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["SecretError", "resolve"]
 
 
 class SecretError(Exception):
-    """A secret cannot be had; the text is ECS's."""
+    """A secret cannot be read. The message is that of ECS."""
 
 
 def resolve(upstream: Upstream, region: str, described: Mapping[str, Any]) -> dict[str, str]:
-    """The environment variables of a container's `secrets`.
+    """Return the environment variables for the `secrets` of a container.
 
     Raises:
-        SecretError: one of them is not there.
+        SecretError: A secret cannot be read.
     """
     found = {}
     for secret in described.get("secrets", []):

@@ -1,4 +1,4 @@
-"""The operations of AWS Batch on jobs."""
+"""AWS Batch operations on jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class BatchService:
-    """Jobs; definitions, queues and compute environments are those of `Resources`."""
+    """All operations of AWS Batch. Those on definitions, queues and compute environments are in `Resources`."""
 
     def __init__(self, jobs: Jobs, resources: Resources, visibility: Visibility) -> None:
         self.jobs = jobs
@@ -74,7 +74,7 @@ class BatchService:
                 raise refuse(f"N_TO_N needs arrays of the same size, but {other.id} has {theirs} and this one {size}")
 
     def describe_jobs(self, call: Call) -> dict[str, Any]:
-        """DescribeJobs; ids that are not known are left out."""
+        """DescribeJobs; unknown ids are omitted."""
         ids = call.params["jobs"]
         if not 1 <= len(ids) <= 100:
             raise refuse(f"jobs must have 1 to 100 entries, not {len(ids)}")

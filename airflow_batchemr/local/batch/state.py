@@ -1,4 +1,4 @@
-"""What the local Batch knows: queues, compute environments, jobs."""
+"""State of the local Batch: queues, compute environments and jobs."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ STARTED = frozenset({"STARTING", "RUNNING"})
 
 
 def arn(region: str, kind: str, name: str) -> str:
-    """The ARN of a Batch resource."""
+    """Return the ARN of a Batch resource."""
     return f"arn:aws:batch:{region}:{ACCOUNT}:{kind}/{name}"
 
 
 @dataclass(eq=False)
 class ComputeEnvironment:
-    """A compute environment: `detail` is ComputeEnvironmentDetail in the API's words."""
+    """A compute environment. `detail` is the ComputeEnvironmentDetail of the API."""
 
     name: str
     detail: dict[str, Any]
-    capacity: bool = True  #: False: no instance is to be had (a fault).
+    capacity: bool = True  #: False if no instances are available (a fault)
 
     def refusal(self, vcpus: float) -> str | None:
-        """Why a job of so many vCPUs does not start here, in Batch's words; None where it does."""
+        """Return the reason why a job with these vCPUs cannot start here, as worded by Batch; None if it can."""
         maximum = self.detail.get("computeResources", {}).get("maxvCpus")
         if self.detail["state"] != "ENABLED" or self.detail["status"] != "VALID":
             return (
@@ -52,7 +52,7 @@ class ComputeEnvironment:
 
 @dataclass(eq=False)
 class Queue:
-    """A job queue: `detail` is JobQueueDetail; `waiting` are its RUNNABLE jobs, first come first."""
+    """A job queue. `detail` is its JobQueueDetail, `waiting` its RUNNABLE jobs in FIFO order."""
 
     name: str
     detail: dict[str, Any]
@@ -60,26 +60,26 @@ class Queue:
     waiting: deque[Job] = field(default_factory=deque)
 
     def refusal(self, vcpus: float) -> str | None:
-        """Why a job does not start: no compute environment takes it. None where one does."""
+        """Return the reason why no compute environment accepts a job; None if one does."""
         reasons = [environment.refusal(vcpus) for environment in self.environments]
         return None if None in reasons else reasons[0]
 
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A job, an array's parent, or a child of one.
+    """A single job, an array parent, or a child of an array.
 
     Attributes:
-        number: counts all jobs; pages go by it.
-        request: SubmitJob's parameters, the same object for a parent and all its children.
-        definition: the job definition at the time of the call.
-        children: of a parent, by index; None for every other job.
-        counts: of a parent: children by status.
-        blockers: dependencies that have not ended yet.
-        dependants: jobs that wait for this one.
-        attempts: AttemptDetail of each attempt that has ended.
-        ending: what ends the attempt that runs now: the statusReason, once something does.
-        timers: what ends the attempt at its time.
+        number: Sequence number of the job, used for paging.
+        request: Parameters of SubmitJob, shared by a parent and all its children.
+        definition: Job definition at the time of the call.
+        children: Children of an array parent by index; None for other jobs.
+        counts: Number of children by status, for an array parent.
+        blockers: Number of dependencies that have not ended.
+        dependants: Jobs that wait for this one.
+        attempts: AttemptDetail of each ended attempt.
+        ending: Why the running attempt is being stopped, if it is.
+        timers: Timers that time out the attempt.
     """
 
     number: int
@@ -109,49 +109,49 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The name that was given."""
+        """Job name of the request."""
         return str(self.request["jobName"])
 
     @property
     def ended(self) -> bool:
-        """SUCCEEDED or FAILED."""
+        """Whether the job is SUCCEEDED or FAILED."""
         return self.status in ENDED
 
     @property
     def command_name(self) -> str:
-        """The name of the attempt that runs now, for the launcher and for folders."""
+        """Name of the running attempt, used by the launcher and for folders."""
         return f"{self.id.replace(':', '-')}-{len(self.attempts) + 1}"
 
     @property
     def attempts_allowed(self) -> int:
-        """From the request, else from the definition, else 1."""
+        """Maximum attempts, from the request, else from the definition, else 1."""
         return int(self.retry_strategy.get("attempts", 1))
 
     @property
     def retry_strategy(self) -> dict[str, Any]:
-        """From the request, else from the definition."""
+        """Retry strategy of the request, else of the definition."""
         return self.request.get("retryStrategy") or self.definition.get("retryStrategy") or {}
 
     @property
     def timeout(self) -> int | None:
-        """Seconds that an attempt may run; None: for ever."""
+        """Maximum duration of an attempt in seconds; None means no limit."""
         chosen = self.request.get("timeout") or self.definition.get("timeout") or {}
         seconds = chosen.get("attemptDurationSeconds")
         return int(seconds) if seconds else None
 
     def family(self) -> Iterator[Job]:
-        """The jobs that run: the children of an array, else the job itself."""
+        """Yield the jobs that run: the children of an array, else the job itself."""
         yield from (self.children if self.children is not None else [self])
 
 
 @dataclass(frozen=True)
 class Ending:
-    """Why an attempt that runs is ended from outside.
+    """Why a running attempt is stopped from outside.
 
     Attributes:
-        reason: the statusReason that it gets.
-        final: it is not tried again whatever the retry strategy says.
-        exit_code: whether the container still tells its exit code (a lost host's does not).
+        reason: The resulting statusReason.
+        final: Whether the job is not retried, regardless of the retry strategy.
+        exit_code: Whether the exit code of the container is known (it is not if the host is lost).
     """
 
     reason: str
@@ -160,5 +160,5 @@ class Ending:
 
 
 def new_id() -> str:
-    """A job id as AWS makes them."""
+    """Return a new job id in the format of AWS."""
     return str(uuid.uuid4())

@@ -1,1 +1,1 @@
-"""Amazon EMR, with steps and bootstrap actions that run as processes of this machine."""
+"""Amazon EMR with steps and bootstrap actions that run as local processes."""

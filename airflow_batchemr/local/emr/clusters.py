@@ -1,4 +1,4 @@
-"""The life of clusters and steps."""
+"""Life cycle of clusters and steps."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Clusters", "Delays"]
 
-#: Seconds that an interrupted step has to end by itself.
+#: Seconds between SIGTERM and SIGKILL for a cancelled step.
 KILL_AFTER = 30
 
 
 @dataclass
 class Delays:
-    """Seconds that a cluster stays in states in which nothing happens here.
+    """Delays in seconds.
 
     Attributes:
-        logs: how long after a step's end its logs are in S3; on AWS up to 5 minutes.
+        starting: Time in state STARTING.
+        terminating: Time in state TERMINATING.
+        logs: Time after the end of a step until its logs are in S3; up to 5 minutes on AWS.
     """
 
     starting: float = 0.2
@@ -39,15 +41,15 @@ class Delays:
 
 @dataclass
 class StartFailures:
-    """Reasons (code, message) that the next clusters do not start for."""
+    """Reasons (code, message) for which the next clusters fail to start."""
 
     coming: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Clusters:
-    """All clusters. Steps and bootstrap actions have their own `slots`, apart from those of Batch jobs.
+    """All clusters. Steps have their own `slots`, separate from those of Batch jobs.
 
-    (A Batch job that waits for a step it has added must not hold the place that the step needs.)
+    Otherwise, a Batch job that waits for a step it has added could occupy the slot that the step needs.
     """
 
     def __init__(self, clock: Clock, runner: Runner, root: Path, slots: int) -> None:
@@ -65,7 +67,7 @@ class Clusters:
         self._numbers = itertools.count(1)
 
     def add(self, request: dict[str, Any], region: str) -> Cluster:
-        """A new cluster of a checked request."""
+        """Add a cluster for a validated request."""
         config = request["Instances"]
         groups, fleets = instance_groups(config), instance_fleets(config)
         with self.lock:
@@ -91,10 +93,10 @@ class Clusters:
             return cluster
 
     def add_steps(self, cluster: Cluster, configs: list[dict[str, Any]]) -> list[str]:
-        """Adds checked steps.
+        """Add validated steps.
 
         Returns:
-            Their ids.
+            The ids of the steps.
         """
         with self.lock:
             steps = [Step(new_id("s-"), config) for config in configs]
@@ -103,7 +105,7 @@ class Clusters:
             return [step.id for step in steps]
 
     def advance(self, cluster: Cluster) -> None:
-        """Looks again: a setting of the cluster has changed."""
+        """Check what to do next after a change of the cluster's settings."""
         with self.lock:
             self._advance(cluster)
 
@@ -144,7 +146,7 @@ class Clusters:
     # Steps
 
     def _advance(self, cluster: Cluster) -> None:
-        """Starts what can start; without anything to do the cluster waits or ends."""
+        """Start steps if possible. Without active steps, the cluster waits or terminates."""
         if cluster.state not in ("RUNNING", "WAITING"):
             return
         active = cluster.active_steps()
@@ -207,7 +209,7 @@ class Clusters:
                 self._advance_waiting(other)
 
     def _advance_waiting(self, cluster: Cluster) -> None:
-        """A slot has become free: another cluster may have waited for it."""
+        """Start pending steps of another cluster after a slot has become free."""
         if any(step.state == "PENDING" for step in cluster.active_steps()):
             self._advance(cluster)
 
@@ -223,19 +225,19 @@ class Clusters:
         if action == "TERMINATE_CLUSTER" and not cluster.protected:
             self._terminate(cluster, "TERMINATED_WITH_ERRORS", "STEP_FAILURE", "Shut down as step failed")
         elif cluster.state in ("RUNNING", "WAITING"):
-            # "The cluster returns to WAITING": it does not end by itself although it was not to be kept alive.
+            # "The cluster returns to WAITING": it no longer terminates after its steps, even without keep-alive.
             cluster.keep_alive = True
 
     def cancel_step(self, cluster: Cluster, step: Step, *, kill: bool) -> str | None:
-        """Cancels a step.
+        """Cancel a step.
 
         Args:
-            cluster: its cluster.
-            step: the step.
-            kill: end a running one with SIGKILL, not SIGTERM.
+            cluster: Cluster of the step.
+            step: Step to cancel.
+            kill: Whether to stop a running step with SIGKILL instead of SIGTERM.
 
         Returns:
-            Why it cannot be cancelled; None where the request is accepted.
+            The reason why it cannot be cancelled; None if the request is accepted.
         """
         with self.lock:
             if step.state == "PENDING":
@@ -264,7 +266,7 @@ class Clusters:
     # End
 
     def terminate(self, cluster: Cluster) -> None:
-        """Ends a cluster by a user's request."""
+        """Terminate a cluster at the request of a user."""
         with self.lock:
             self._terminate(cluster, "TERMINATED", "USER_REQUEST", "Terminated by user request")
 
@@ -295,14 +297,14 @@ class Clusters:
             shutil.rmtree(self._root / cluster.id, ignore_errors=True)
 
     def clear(self) -> None:
-        """Kills what runs and forgets all clusters."""
+        """Kill running steps and remove all clusters."""
         with self.lock:
             for cluster in self.clusters.values():
                 if cluster.idle is not None:
                     cluster.idle.cancel()
                 if cluster.state == "BOOTSTRAPPING":
                     self._runner.end_bootstrap(cluster)
-                # What still comes of its timers finds it ended.
+                # Pending timers check the state and do nothing.
                 cluster.state = "TERMINATED"
             for _, step in self._running.values():
                 self._runner.signal(step, signal.SIGKILL)

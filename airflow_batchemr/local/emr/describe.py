@@ -1,4 +1,4 @@
-"""Clusters and steps in the API's words."""
+"""Clusters and steps in the format of the API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["cluster_detail", "cluster_entry", "step_detail"]
 
 
 def cluster_entry(cluster: Cluster) -> dict[str, Any]:
-    """ClusterSummary."""
+    """Return the ClusterSummary of a cluster."""
     return {
         "Id": cluster.id,
         "Name": cluster.request["Name"],
@@ -24,7 +24,7 @@ def cluster_entry(cluster: Cluster) -> dict[str, Any]:
 
 
 def cluster_detail(cluster: Cluster) -> dict[str, Any]:
-    """Cluster."""
+    """Return the Cluster structure of a cluster."""
     request = cluster.request
     config = request["Instances"]
     ec2 = {
@@ -71,7 +71,7 @@ def cluster_detail(cluster: Cluster) -> dict[str, Any]:
 
 
 def step_detail(step: Step) -> dict[str, Any]:
-    """Step; a StepSummary has the same members."""
+    """Return the Step structure of a step; a StepSummary has the same fields."""
     jar = step.config["HadoopJarStep"]
     timeline = {"CreationDateTime": step.created, "StartDateTime": step.started, "EndDateTime": step.ended}
     status: dict[str, Any] = {

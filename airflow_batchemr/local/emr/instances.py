@@ -1,4 +1,4 @@
-"""A cluster's instance groups or fleets and its instances, in the API's words."""
+"""Instance groups, fleets and instances of a cluster in the format of the API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["instance_fleets", "instance_groups", "instances", "status_of"]
 
 
 def instance_groups(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """InstanceGroup of each group that JobFlowInstancesConfig asks for, also in its old words (InstanceCount)."""
+    """Return the InstanceGroups requested by JobFlowInstancesConfig, including its older form with InstanceCount."""
     wanted = config.get("InstanceGroups")
     if wanted is None and config.get("InstanceCount"):
         wanted = [{"InstanceRole": "MASTER", "InstanceType": config["MasterInstanceType"], "InstanceCount": 1}]
@@ -47,7 +47,7 @@ def _group(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def instance_fleets(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """InstanceFleet of each fleet that is asked for."""
+    """Return the InstanceFleets requested by JobFlowInstancesConfig."""
     fleets = []
     for fleet in config.get("InstanceFleets", []):
         on_demand, spot = fleet.get("TargetOnDemandCapacity", 0), fleet.get("TargetSpotCapacity", 0)
@@ -72,7 +72,7 @@ def instance_fleets(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def instances(groups: list[dict[str, Any]], fleets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One Instance for each unit of capacity, the primary node first."""
+    """Return one Instance per unit of capacity, the primary node first."""
     found = []
     for group in sorted(groups, key=lambda each: each["InstanceGroupType"] != "MASTER"):
         kind, count = group["InstanceType"], group["RequestedInstanceCount"]
@@ -100,7 +100,7 @@ def _instance(kind: str, market: str, **belongs: str) -> dict[str, Any]:
 
 
 def status_of(cluster: Cluster, kind: str) -> dict[str, Any]:
-    """The Status of a cluster's group, fleet (`kind` "RUNNING" when up) or instance: as old as it, and gone with it."""
+    """Return the Status of an instance group, fleet or instance, derived from the state of its cluster."""
     states = {
         "STARTING": "PROVISIONING",
         "BOOTSTRAPPING": "BOOTSTRAPPING",

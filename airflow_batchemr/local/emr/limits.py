@@ -1,4 +1,4 @@
-"""What EMR refuses, beyond what its service model says."""
+"""Limits of EMR that are not part of its service model."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from airflow_batchemr.local.protocol import AwsError
 
 __all__ = ["check_auto_termination", "check_room_for_steps", "check_run_job_flow", "check_steps", "invalid", "refuse"]
 
-#: PENDING and RUNNING steps of a cluster.
+#: Maximum number of active steps of a cluster.
 MAX_ACTIVE_STEPS = 256
 ACTIONS = ("TERMINATE_JOB_FLOW", "TERMINATE_CLUSTER", "CANCEL_AND_WAIT", "CONTINUE")
 
 
 def refuse(message: str) -> AwsError:
-    """The error of a request that breaks a rule."""
+    """Return the error for a request that violates a limit."""
     return AwsError("ValidationException", message)
 
 
 def invalid(message: str) -> AwsError:
-    """The error of a request for what is not there."""
+    """Return the error for a request that refers to a missing resource."""
     return AwsError("InvalidRequestException", message)
 
 
 def check_run_job_flow(request: dict[str, Any]) -> None:
-    """Limits of RunJobFlow.
+    """Check the limits of RunJobFlow.
 
     Raises:
         AwsError: ValidationException that names the field.
@@ -44,7 +44,7 @@ def check_run_job_flow(request: dict[str, Any]) -> None:
     kinds = [key for key in ("InstanceGroups", "InstanceFleets", "InstanceCount") if instances.get(key)]
     if len(kinds) != 1:
         raise refuse(
-            f"exactly one of InstanceGroups, InstanceFleets and InstanceCount must be given, not {kinds or 'none'}"
+            f"exactly one of InstanceGroups, InstanceFleets and InstanceCount must be set, not {kinds or 'none'}"
         )
     _check_instances(instances)
     concurrency = request.get("StepConcurrencyLevel", 1)
@@ -69,7 +69,7 @@ def _check_instances(instances: dict[str, Any]) -> None:
     if groups and roles.count("MASTER") != 1:
         raise refuse("there must be exactly one instance group with the role MASTER")
     if roles.count("CORE") > 1 or ("TASK" in roles and "CORE" not in roles):
-        raise refuse("at most one instance group with the role CORE, and TASK groups only beside one")
+        raise refuse("at most one instance group may have the role CORE, and TASK groups require one")
     for group in groups:
         if group["InstanceCount"] < 1:
             raise refuse(f"InstanceCount of the {group['InstanceRole']} group must be at least 1")
@@ -87,7 +87,7 @@ def _check_instances(instances: dict[str, Any]) -> None:
 
 
 def check_steps(steps: list[dict[str, Any]], concurrency: int) -> None:
-    """Limits of steps, given with RunJobFlow or AddJobFlowSteps.
+    """Check the limits of steps in RunJobFlow or AddJobFlowSteps.
 
     Raises:
         AwsError: ValidationException.
@@ -103,10 +103,10 @@ def check_steps(steps: list[dict[str, Any]], concurrency: int) -> None:
 
 
 def check_room_for_steps(cluster: Cluster, count: int) -> None:
-    """Whether a cluster takes so many more steps.
+    """Check that a cluster accepts a number of additional steps.
 
     Raises:
-        AwsError: it has ended, or has too many already.
+        AwsError: The cluster has ended, or would have too many active steps.
     """
     if cluster.state in CLUSTER_ENDED or cluster.state == "TERMINATING":
         raise refuse(f"A job flow that is shutting down, terminated, or finished may not be modified: {cluster.id}")
@@ -118,7 +118,7 @@ def check_room_for_steps(cluster: Cluster, count: int) -> None:
 
 
 def check_auto_termination(policy: dict[str, Any] | None) -> None:
-    """Limits of an auto-termination policy.
+    """Check the limits of an auto-termination policy.
 
     Raises:
         AwsError: ValidationException.

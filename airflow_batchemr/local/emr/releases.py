@@ -1,4 +1,4 @@
-"""Release labels and the application versions that they bring, as AWS documents them."""
+"""Release labels and their application versions, as documented by AWS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def _release(spark: str, hadoop: str, hive: str, **more: str) -> dict[str, str]:
     return {"Hadoop": hadoop, "Hive": hive, "Spark": spark, **more}
 
 
-#: Newest first. Source: "About Amazon EMR releases" in the EMR release guide; a choice of them.
+#: A selection of releases, newest first. Source: "About Amazon EMR releases" in the EMR release guide.
 RELEASES: dict[str, dict[str, str]] = {
     "emr-7.10.0": _release("3.5.5", "3.4.1", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
     "emr-7.9.0": _release("3.5.5", "3.4.1", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),

@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "Runner"]
 
-#: Seconds, on AWS, between two uploads of a running step's logs.
+#: Seconds between uploads of the logs of a running step on AWS.
 LOG_INTERVAL = 300
-#: Threads of Spark: more do not help the small work that is done here.
+#: Number of Spark threads; more do not help with small local data.
 SPARK_CORES = 2
 
 
 @dataclass(frozen=True)
 class Run:
-    """What became of a command.
+    """Outcome of a command.
 
     Attributes:
-        code: exit code; None where it did not start.
-        error: why it did not start.
-        logs: what it has written, by the place below the cluster's log folder.
-        stderr: the end of what it has written to stderr.
+        code: Exit code; None if it did not start.
+        error: Reason why it did not start.
+        logs: Log contents by path relative to the cluster's log folder.
+        stderr: Its output to stderr.
     """
 
     code: int | None
@@ -45,14 +45,14 @@ class Run:
 
 
 class Runner:
-    """Runs commands with one home a cluster, and a working folder each.
+    """Runs commands with one home folder per cluster and one working folder per command.
 
     Args:
-        processes: runs the commands.
+        processes: Runs the commands.
         upstream: moto, for S3.
-        clock: for uploads of logs now and then.
-        root: the folder.
-        gateway: the address of S3 for Hadoop.
+        clock: Triggers periodic uploads of logs.
+        root: Parent folder of the clusters' folders.
+        gateway: URL of S3 for Hadoop.
     """
 
     def __init__(self, processes: Processes, upstream: Upstream, clock: Clock, root: Path, gateway: str) -> None:
@@ -64,7 +64,7 @@ class Runner:
         self._spark = spark_environment()
 
     def step(self, cluster: Cluster, step: Step, on_end: Callable[[Run], None]) -> None:
-        """Runs a step's jar; its logs are uploaded now and then while it runs."""
+        """Run the jar of a step. Its logs are uploaded periodically while it runs."""
         jar = step.config["HadoopJarStep"]
         arguments = list(jar.get("Args", []))
         prepared = self._root / cluster.id / "steps" / step.id
@@ -72,7 +72,7 @@ class Runner:
         if jar["Jar"].rpartition("/")[2] == "command-runner.jar":
             argv = arguments or "command-runner.jar needs arguments"
         elif jar["Jar"].rpartition("/")[2] == "script-runner.jar":
-            argv = self._script(prepared, arguments) if arguments else "script-runner.jar needs the script's address"
+            argv = self._script(prepared, arguments) if arguments else "script-runner.jar needs the URI of a script"
         else:
             path = self._fetch(prepared, jar["Jar"])
             main_class = [jar["MainClass"]] if "MainClass" in jar else []
@@ -89,7 +89,7 @@ class Runner:
         self._run(cluster, step.id, prepared, argv, on_end, folder=folder, environment=environment)
 
     def bootstrap(self, cluster: Cluster, number: int, on_end: Callable[[Run], None]) -> None:
-        """Runs a bootstrap action's script."""
+        """Run the script of a bootstrap action."""
         action = cluster.request["BootstrapActions"][number]["ScriptBootstrapAction"]
         prepared = self._root / cluster.id / "bootstrap" / str(number + 1)
         argv = self._script(prepared, [action["Path"], *action.get("Args", [])])
@@ -97,20 +97,20 @@ class Runner:
         self._run(cluster, f"{cluster.id}-bootstrap", prepared, argv, on_end, folder=folder, environment={})
 
     def end_bootstrap(self, cluster: Cluster) -> None:
-        """Kills the bootstrap action that runs."""
+        """Kill the running bootstrap action."""
         self._processes.signal(f"{cluster.id}-bootstrap", 9)
 
     def signal(self, step: Step, number: int) -> None:
-        """Sends a signal to a step's processes."""
+        """Send a signal to the processes of a step."""
         self._processes.signal(step.id, number)
 
     def keep_logs(self, cluster: Cluster, logs: dict[str, bytes]) -> None:
-        """Puts logs below the cluster's log folder."""
+        """Write logs below the cluster's log folder."""
         step_logs.keep(self._upstream, cluster, logs)
 
     @staticmethod
     def failure(cluster: Cluster, step: Step, run: Run) -> dict[str, str]:
-        """FailureDetails of a failed step."""
+        """Return the FailureDetails of a failed step."""
         details = {"Reason": "Unknown Error."}
         lines = run.stderr.splitlines()
         message = run.error or next((line for line in lines if line.startswith("Exception in thread")), None)
@@ -133,14 +133,14 @@ class Runner:
         folder: str,
         environment: dict[str, str],
     ) -> None:
-        """Runs a command; a text instead of one is why there is none."""
+        """Run a command. If `argv` is a string, it is the reason why the command cannot run."""
         prepared.mkdir(parents=True, exist_ok=True)
         home = self._root / cluster.id / "home"
         home.mkdir(exist_ok=True)
         begun = time.monotonic()
         if isinstance(argv, str):
             run = Run(None, argv, step_logs.collect(prepared, folder, f"{_stamp()} ERROR {argv}\n"))
-            # Later, not from within the caller's own change of state.
+            # Called later, because the caller is still changing its state.
             self._clock.after(0, lambda: on_end(run))
             return
         begin = f"{_stamp()} INFO startExec {argv!r}\n"
@@ -174,7 +174,7 @@ class Runner:
         return self._root / cluster.id / "hdfs"
 
     def _settings(self, cluster: Cluster, scratch: Path) -> dict[str, str]:
-        """Configuration for Hadoop and Spark, with the buckets that there are now, and their temporary folder."""
+        """Write the configuration of Hadoop and Spark for the current buckets, and return their environment."""
         folder = self._root / cluster.id / "conf"
         scratch.mkdir(parents=True, exist_ok=True)
         write_settings(folder, self._gateway, self._upstream.buckets(), self._hdfs(cluster), SPARK_CORES)
@@ -186,16 +186,16 @@ class Runner:
             **self._spark,
         }
 
-    def _script(self, prepared: Path, words: list[str]) -> list[str] | str:
-        """The command that runs a script of this machine or of S3; a text where it cannot be had."""
-        address, *arguments = words
+    def _script(self, prepared: Path, script: list[str]) -> list[str] | str:
+        """Return the command that runs a local script or one in S3; an error message if it is missing."""
+        address, *arguments = script
         path = self._fetch(prepared, address)
         if isinstance(path, str):
             return path
         return [str(path), *arguments] if _executable(path) else ["bash", str(path), *arguments]
 
     def _fetch(self, prepared: Path, address: str) -> Path | str:
-        """A file of this machine or of S3; a text where it cannot be had."""
+        """Return the path of a local file or a download from S3; an error message if it is missing."""
         parts = urlsplit(address)
         if parts.scheme in ("s3", "s3a", "s3n"):
             prepared.mkdir(parents=True, exist_ok=True)
@@ -203,16 +203,16 @@ class Runner:
             try:
                 path.write_bytes(self._upstream.get_object(parts.netloc, parts.path.lstrip("/")))
             except (UpstreamError, OSError) as error:
-                return f"could not download {address}: {error}"
+                return f"cannot download {address}: {error}"
         else:
             path = Path(parts.path if parts.scheme == "file" else address)
             if not path.is_file():
-                return f"could not find {address}"
+                return f"cannot find {address}"
         return path
 
 
 def _executable(path: Path) -> bool:
-    """Whether a script of this machine can be run as it is. One out of S3 has no mode: bash runs it, as on EMR."""
+    """Return whether a local script is executable. Scripts from S3 have no mode, so bash runs them, as on EMR."""
     return path.stat().st_mode & 0o100 != 0
 
 

@@ -1,4 +1,4 @@
-"""The operations of EMR."""
+"""Operations of EMR."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["EmrService"]
 
-#: Entries a page of ListClusters and ListSteps.
+#: Page size of ListClusters and ListSteps.
 PAGE = 50
 Item = TypeVar("Item")
 
 
 class EmrService:
-    """Requests to EMR, in terms of `Clusters`."""
+    """Implements the EMR API with `Clusters`."""
 
     def __init__(self, clusters: Clusters, visibility: Visibility) -> None:
         self.clusters = clusters
@@ -60,10 +60,10 @@ class EmrService:
         }
 
     def cluster(self, cluster_id: str) -> Cluster:
-        """A cluster by id.
+        """Return a cluster by id.
 
         Raises:
-            AwsError: there is none.
+            AwsError: The cluster does not exist.
         """
         cluster = self.clusters.clusters.get(cluster_id)
         if cluster is None:
@@ -336,7 +336,7 @@ class EmrService:
         return self._set_policy(call, "auto_termination", None)
 
     def put_managed_scaling_policy(self, call: Call) -> dict[str, Any]:
-        """PutManagedScalingPolicy; kept and shown, nothing scales here."""
+        """PutManagedScalingPolicy. The policy is stored, but nothing scales here."""
         return self._set_policy(call, "managed_scaling", call.params["ManagedScalingPolicy"])
 
     def get_managed_scaling_policy(self, call: Call) -> dict[str, Any]:
@@ -357,12 +357,12 @@ class EmrService:
 
 
 def _when(value: Any) -> datetime | None:
-    """A time of a request: seconds since the epoch in this protocol."""
+    """Parse a time of a request: seconds since the epoch in this protocol."""
     return None if value is None else datetime.fromtimestamp(float(value), timezone.utc)
 
 
 def _page(items: Sequence[Item], ids: list[str], marker: str | None) -> tuple[Sequence[Item], dict[str, str]]:
-    """A page, and the marker of the next one: the id of this one's last entry."""
+    """Return a page and the marker of the next one, which is the id of the page's last entry."""
     if marker is not None and marker not in ids:
         raise limits.invalid("Marker is not valid.")
     start = ids.index(marker) + 1 if marker is not None else 0

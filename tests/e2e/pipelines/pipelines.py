@@ -1,4 +1,4 @@
-"""The end-to-end tests' Dags."""
+"""Dags of the end-to-end tests."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import closed, decide
 from airflow_batchemr.engine.submission_facts import index_history_of
 from airflow_batchemr.ledger import Failure, HandleJob, Result, Submission
-from airflow_batchemr.ledger.state import derive
+from airflow_batchemr.ledger.state import derive_state
 
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
 #: As AWS words it, with ids.
@@ -36,7 +36,7 @@ def written(*ended):
 
 def decided(*results, **options):
     submissions = [Submission(number, NOW, result=result) for number, result in enumerate(results, 1)]
-    state = derive([one.number for one in submissions], submissions, None, NOW)
+    state = derive_state([one.number for one in submissions], submissions, None, NOW)
     return decide(ArrayWork(SIZE, **options), state), state
 
 

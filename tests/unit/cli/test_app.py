@@ -1,4 +1,4 @@
-"""`batchemr` itself: quick to start, and it teaches."""
+"""The `batchemr` command group: quick to start, with helpful messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ runner = CliRunner()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_there_and_explains_itself(name):
-    """Its module, its line in the help, and a help of its own."""
+def test_every_command_exists_and_has_help(name):
+    """Its module, its line in the help of the group, and its own help."""
     assert importlib.util.find_spec(f"airflow_batchemr.cli.{COMMANDS[name][0]}") is not None
     assert f"│ {name} " in runner.invoke(app, ["--help"], env={"COLUMNS": "120"}).output
     result = runner.invoke(app, [name, "--help"])
@@ -26,7 +26,7 @@ def test_every_command_is_there_and_explains_itself(name):
 
 
 def test_help_imports_no_command():
-    """Neither pydantic nor YAML nor Airflow: that is what makes it quick."""
+    """Importing pydantic, YAML or Airflow would make it slow."""
     code = (
         "import sys; sys.argv = ['batchemr', '--help']\n"
         "from airflow_batchemr.cli import main\n"
@@ -38,8 +38,8 @@ def test_help_imports_no_command():
     assert "[]" == done.stdout.splitlines()[-1]
 
 
-def test_the_help_of_a_command_imports_only_its_options():
-    """What reads files and talks to AWS comes when the command runs: half of the time that its help took."""
+def test_the_help_of_a_command_imports_no_heavy_modules():
+    """They are imported when the command runs; otherwise, they would take half of the time of the help."""
     code = (
         "import sys, importlib\n"
         f"for module, _ in {list(COMMANDS.values())}: importlib.import_module(f'airflow_batchemr.cli.{{module}}')\n"
@@ -50,33 +50,33 @@ def test_the_help_of_a_command_imports_only_its_options():
     assert "[]" == done.stdout.splitlines()[-1]
 
 
-def test_a_misspelt_command_is_guessed():
-    """Exit 2, and what was meant."""
+def test_a_misspelled_command_gets_a_suggestion():
+    """Exit code 2."""
     result = runner.invoke(app, ["vlidate"])
     assert 2 == result.exit_code
     assert "No such command 'vlidate'. Did you mean validate?" in result.output
 
 
-def test_a_folder_of_programs_that_is_not_there_is_told_before_anything_starts(tmp_path):
-    """Else each job would fail later, for a program that cannot be found."""
+def test_a_missing_program_folder_is_reported_before_anything_starts(tmp_path):
+    """Otherwise each job would fail later because its program is not found."""
     result = runner.invoke(app, ["local", "--path", str(tmp_path / "no")], env={"COLUMNS": "400"})
     assert 2 == result.exit_code
     assert "does not exist" in result.output
 
 
 @pytest.mark.parametrize("command", ["validate", "graph", "plan", "render"])
-def test_an_environment_that_no_file_has_is_wrong_usage(command, tmp_path):
-    """A misspelt one would silently be the bare defaults; a file without environments takes any."""
+def test_an_unknown_environment_is_a_usage_error(command, tmp_path):
+    """A misspelled one would silently apply only the defaults. A file without environments accepts any."""
     file = tmp_path / "p.yaml"
     pipeline = "p: {batch: {image: 'a:1', queue: q, command: c}}\n"
     file.write_text(f"env: {{prod: {{}}, dev: {{}}}}\n{pipeline}")
     result = runner.invoke(app, [command, str(file), "--environment", "prd"], env={"COLUMNS": "200"})
-    assert (2, True) == (result.exit_code, "no environment prd; there is prod, dev" in result.output)
+    assert (2, True) == (result.exit_code, "unknown environment prd; available: prod, dev" in result.output)
     assert 0 == runner.invoke(app, [command, str(file), "--environment", "prod"]).exit_code
     file.write_text(pipeline)
     assert 0 == runner.invoke(app, [command, str(file), "--environment", "prd"]).exit_code
 
 
-def test_the_version_is_the_distribution_s():
-    """`--version` alone."""
+def test_version_prints_the_version_of_the_distribution():
+    """And nothing else."""
     assert f"{version('airflow-batchemr')}\n" == runner.invoke(app, ["--version"]).output

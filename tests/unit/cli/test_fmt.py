@@ -112,7 +112,7 @@ def test_the_file_keeps_its_permissions(tmp_path):
     path.write_text("a:\n    batch: {image:  i:1}\n")
     path.chmod(0o640)
     result = run(path)
-    assert (0, f"{path}: laid out\n") == (result.exit_code, result.stdout)
+    assert (0, f"{path}: formatted\n") == (result.exit_code, result.stdout)
     assert "a:\n  batch: {image: i:1}\n" == path.read_text()
     assert 0o640 == path.stat().st_mode & 0o777
     assert ["a.yaml"] == [each.name for each in tmp_path.iterdir()]
@@ -122,7 +122,7 @@ def test_check_and_diff_do_not_write_files(tmp_path):
     """`--check` sets the exit code; `--diff` prints the changes."""
     path = tmp_path / "a.yaml"
     path.write_text("a:\n    batch: {image: i:1}\n")
-    assert (1, f"{path}: would be laid out\n") == (run(path, "--check").exit_code, run(path, "--check").stdout)
+    assert (1, f"{path}: would be formatted\n") == (run(path, "--check").exit_code, run(path, "--check").stdout)
     assert "-    batch: {image: i:1}\n+  batch: {image: i:1}\n" in run(path, "--diff").stdout
     assert "a:\n    batch: {image: i:1}\n" == path.read_text()
 

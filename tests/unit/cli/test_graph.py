@@ -94,13 +94,13 @@ def test_svg_requires_a_single_pipeline(file):
     """Without `-p`, the error lists the pipelines."""
     result = run(file, "-f", "svg")
     assert (1, "") == (result.exit_code, result.stdout)
-    assert "a picture shows one pipeline, choose it with --pipeline: nightly, flat\n" == result.stderr
+    assert "SVG shows a single pipeline; choose one with --pipeline: nightly, flat\n" == result.stderr
 
 
 def test_a_similar_name_is_suggested_for_an_unknown_pipeline(file):
     """With exit code 1."""
     result = run(file, "-p", "nihgtly")
-    assert (1, f"no pipeline nihgtly in {file}; did you mean `nightly`?\n") == (result.exit_code, result.stderr)
+    assert (1, f"{file} has no pipeline named nihgtly; did you mean `nightly`?\n") == (result.exit_code, result.stderr)
 
 
 def test_an_invalid_pipeline_does_not_affect_others(file):

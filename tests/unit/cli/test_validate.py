@@ -104,7 +104,7 @@ def test_two_pipelines_with_the_same_name_are_an_error(folder):
     (folder / "other.yaml").write_text(GOOD)
     result = run(folder / "good.yaml", folder / "other.yaml")
     assert 1 == result.exit_code
-    assert f"{folder}/other.yaml: error: there is another pipeline named good, in {folder}/good.yaml" in result.stdout
+    assert f"{folder}/other.yaml: error: {folder}/good.yaml already has a pipeline named good" in result.stdout
 
 
 def test_a_missing_file_is_an_error(tmp_path):

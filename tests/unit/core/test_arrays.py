@@ -1,4 +1,4 @@
-"""How indices are cut into arrays that AWS takes."""
+"""Splitting indices into arrays that AWS accepts."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def together(pieces):
 @settings(deadline=None)
 @given(st.sets(st.integers(0, MAX_INDICES - 1), max_size=200), st.integers(7, 200))
 def test_every_index_is_in_exactly_one_array(members, max_text):
-    """In order, and each within its limits."""
+    """In order, and each array is within its limits."""
     indices = IndexSet.of(members)
     pieces = split(indices, max_text)
     assert sorted(members) == [index for piece in pieces for index in piece]
     assert all(len(encode(piece)) <= max_text for piece in pieces)
 
 
-def test_an_array_of_10000_is_one():
-    """Whatever part of it is left."""
+def test_10000_indices_fit_into_one_array():
+    """Also if only a part of them is left."""
     scattered = IndexSet.of(range(0, 10_000, 2))
     assert ([IndexSet.range(10_000)], [scattered]) == (split(IndexSet.range(10_000)), split(scattered))
 
 
-def test_a_larger_job_is_several_arrays():
-    """10,000 each, the last with the rest."""
+def test_a_larger_job_becomes_several_arrays():
+    """Of 10,000 indices each; the last has the rest."""
     assert [len(piece) for piece in split(IndexSet.range(25_000))] == [10_000, 10_000, 5_000]
 
 
-def test_a_few_of_a_million_still_travel_in_the_environment():
-    """Scattered indices are cut by what their text needs."""
+def test_scattered_indices_of_a_million_fit_into_the_environment():
+    """They are split by the length of their text."""
     indices = IndexSet.of(range(7, MAX_INDICES, 97))
     pieces = split(indices)
     assert indices == together(pieces)
@@ -48,12 +48,12 @@ def test_a_few_of_a_million_still_travel_in_the_environment():
     assert max(len(piece) for piece in pieces) <= MAX_ARRAY
 
 
-def test_nothing_left_is_no_array():
-    """The caller has nothing to submit."""
+def test_an_empty_set_becomes_no_array():
+    """There is nothing to submit."""
     assert split(IndexSet()) == []
 
 
 def test_no_room_for_a_single_index_is_an_error():
-    """The user's own environment fills the 8 KiB."""
+    """The user's environment takes up the 8 KiB."""
     with pytest.raises(ValueError, match="shorten env"):
         split(IndexSet.range(3), 6)

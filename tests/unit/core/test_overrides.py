@@ -1,4 +1,4 @@
-"""Command, environment and resources have their place in the SubmitJob of each kind of job definition."""
+"""Overrides of command, environment and resources for each kind of job definition."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def submit(definition):
     return {"jobName": "n", "jobQueue": "q", "jobDefinition": "d", **place(OVERRIDES, definition)}
 
 
-def test_aws_takes_them_where_they_are_placed(definition):
-    """Botocore's model of SubmitJob knows every name."""
+def test_the_request_is_valid(definition):
+    """According to botocore's model of SubmitJob."""
     assert check_request("batch", "SubmitJob", submit(definition)) is None
 
 
-def test_what_was_placed_is_found_again(definition):
-    """The ledger's request tells command, environment and resources, whatever the kind."""
+def test_overrides_can_be_read_from_the_request(definition):
+    """Command, environment and resources, for each kind of definition."""
     found = recorded(submit(definition))
     assert {name: found[name] for name in OVERRIDES} == OVERRIDES
 
 
-def test_they_can_be_changed_in_their_place(definition):
-    """Replay submits the same request with another command and environment; the resources stay."""
+def test_overrides_can_be_replaced_in_the_request(definition):
+    """Replay submits the request with another command and environment; the resources do not change."""
     request = submit(definition)
     put(request, ["other"], [{"name": "B", "value": "2"}])
     check_request("batch", "SubmitJob", request)
@@ -58,13 +58,13 @@ def test_they_can_be_changed_in_their_place(definition):
     assert OVERRIDES["resourceRequirements"] == found["resourceRequirements"]
 
 
-def test_the_definitions_own_command_is_known(definition):
-    """It is what runs where the job gives none."""
+def test_the_command_of_the_definition_is_found(definition):
+    """It runs if the job does not set a command."""
     assert ["own"] == own_command(definition)
 
 
-def test_nodes_with_different_commands_have_no_common_one():
-    """The job has to give one, or do without the preamble."""
+def test_nodes_with_different_commands_have_no_common_command():
+    """The job has to set one, or turn off the preamble."""
     nodes = [
         {"targetNodes": "0", "container": {"command": ["main"]}},
         {"targetNodes": "1:", "container": {"command": ["x"]}},
@@ -72,7 +72,7 @@ def test_nodes_with_different_commands_have_no_common_one():
     assert [] == own_command({"nodeProperties": {"nodeRangeProperties": nodes}})
 
 
-def test_every_range_of_nodes_gets_them():
+def test_overrides_apply_to_every_node_range():
     """The main node and the others run the same command."""
     ranges = place(OVERRIDES, DEFINITIONS["nodes"])["nodeOverrides"]["nodePropertyOverrides"]
     assert ["0", "1:"] == [one["targetNodes"] for one in ranges]

@@ -1,4 +1,4 @@
-"""Run keys: the same for the same run, different for different ones, safe anywhere."""
+"""Run keys are stable, unique and safe to use in paths, URIs and commands."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from airflow_batchemr.core.run_key import MAX_LENGTH, run_key
 DATE = datetime(2026, 11, 20, tzinfo=timezone.utc)
 
 
-def test_a_date_comes_first():
-    """Whatever else names the run."""
+def test_the_logical_date_takes_precedence():
+    """Over the partition key and the run_id."""
     assert run_key(DATE, "eu", "scheduled__2026-11-20T00:00:00+00:00") == "2026-11-20T000000Z"
 
 
-def test_a_date_is_told_in_utc():
-    """The same moment in another zone is the same run."""
+def test_a_date_is_converted_to_utc():
+    """The same time in another time zone is the same run."""
     assert (
         run_key(datetime(2026, 11, 20, 12, 30, tzinfo=timezone(timedelta(hours=2))), None, "x") == "2026-11-20T103000Z"
     )
 
 
-def test_microseconds_tell_two_manual_runs_apart():
-    """They are told only where there are any."""
+def test_microseconds_distinguish_manual_runs():
+    """They are included only if they are not zero."""
     assert run_key(DATE + timedelta(microseconds=7), None, "x") == "2026-11-20T000000.000007Z"
 
 
-def test_a_partition_comes_before_the_run_id():
-    """A run of a partitioned Dag has no date."""
+def test_the_partition_key_takes_precedence_over_the_run_id():
+    """A run of a partitioned Dag has no logical date."""
     assert run_key(None, "eu-west", "manual__1") == "eu-west"
 
 
-def test_a_run_id_of_airflow_keeps_what_is_readable():
-    """Colons and plus signs have no place in a file's name."""
+def test_a_run_id_stays_readable():
+    """Colons and plus signs are not safe in file names."""
     key = run_key(None, None, "manual__2026-11-20T10:11:12.123456+00:00")
     assert re.fullmatch(r"manual__2026-11-20T10-11-12\.123456-00-00-[0-9a-f]{10}", key)
 
 
 @pytest.mark.parametrize("partition", ["2026-11-20T000000Z", "2026-11-20T000000.000007Z", "x-0123456789"])
-def test_a_name_that_looks_like_a_made_one_is_told_apart(partition):
-    """A partition named as a date is not the run of that date."""
+def test_a_name_that_looks_like_a_generated_key_gets_a_digest(partition):
+    """A partition named like a date is not the run of that date."""
     assert partition != run_key(None, partition, "x")
     assert run_key(None, partition, "x").startswith(partition)
 
 
-def test_a_date_without_a_zone_is_refused():
-    """It would be another run elsewhere."""
+def test_a_date_without_a_time_zone_is_rejected():
+    """It would be a different run on another machine."""
     with pytest.raises(ValueError, match="no time zone"):
         run_key(datetime(2026, 11, 20), None, "x")
 
 
-def test_a_run_without_a_name_is_refused():
+def test_a_run_without_a_name_is_rejected():
     """Two of them would share one ledger."""
-    with pytest.raises(ValueError, match="none of them"):
+    with pytest.raises(ValueError, match="neither a logical date nor a partition key nor a run_id"):
         run_key(None, "", "")
 
 
@@ -71,7 +71,7 @@ NAMES = st.text(min_size=1, max_size=300)
 @example("=")
 @example("é")
 def test_every_key_is_safe(name):
-    """In S3 keys, URIs, file names and shell words."""
+    """In S3 keys, URIs, file names and shell commands."""
     key = run_key(None, name, "x")
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.=-]*", key)
     assert len(key) <= MAX_LENGTH
@@ -81,6 +81,6 @@ def test_every_key_is_safe(name):
 @example("a:b", "a+b")
 @example("a:b", "a-b")
 @example("x" * 200, "x" * 201)
-def test_different_names_stay_different(one, other):
-    """Also those that differ only in what is not safe, or beyond the longest length."""
+def test_different_names_have_different_keys(one, other):
+    """Even if they differ only in unsafe characters or beyond the maximum length."""
     assert (one == other) == (run_key(None, one, "x") == run_key(None, other, "x"))

@@ -1,22 +1,22 @@
-"""The demo's hand on Airflow, where Airflow is busy."""
+"""The Airflow client of the demo."""
 
 from __future__ import annotations
 
 import pytest
 
-from demo.airflow import LOCKED, Airflow, AirflowError
+from demo.airflow import BACKFILL_TRIES, Airflow, AirflowError
 
 
 class Busy(Airflow):
-    """An Airflow whose database is locked for the first so many commands."""
+    """An Airflow whose first commands fail with an error message."""
 
-    def __init__(self, refusals, words):
-        self.refusals, self.words, self.asked = refusals, words, 0
+    def __init__(self, failures, message):
+        self.failures, self.message, self.commands = failures, message, 0
 
     def run_command(self, *arguments):
-        self.asked += 1
-        if self.asked <= self.refusals:
-            raise AirflowError(self.words)
+        self.commands += 1
+        if self.commands <= self.failures:
+            raise AirflowError(self.message)
 
     def wait(self, until, what, timeout=0, every=0):
         assert until(), what
@@ -25,18 +25,18 @@ class Busy(Airflow):
         return {"backfills": [], "dag_runs": [{"state": "success"}]}
 
 
-@pytest.mark.parametrize("refusals", [0, 1, LOCKED - 1])
-def test_a_backfill_that_met_a_locked_database_is_asked_for_again(refusals):
-    """Airflow has taken it back."""
-    airflow = Busy(refusals, "(sqlite3.OperationalError) database is locked\n[SQL: DELETE …]")
+@pytest.mark.parametrize("failures", [0, 1, BACKFILL_TRIES - 1])
+def test_a_backfill_is_repeated_if_the_database_is_locked(failures):
+    """Airflow has rolled it back."""
+    airflow = Busy(failures, "(sqlite3.OperationalError) database is locked\n[SQL: DELETE …]")
     airflow.backfill("d")
-    assert refusals + 1 == airflow.asked
+    assert failures + 1 == airflow.commands
 
 
-@pytest.mark.parametrize(("words", "asked"), [("database is locked", LOCKED), ("Could not find dag d", 1)])
-def test_what_does_not_pass_is_told(words, asked):
-    """Whatever else went wrong at once; a database that stays locked after some tries."""
-    airflow = Busy(99, words)
-    with pytest.raises(AirflowError, match=words):
+@pytest.mark.parametrize(("message", "commands"), [("database is locked", BACKFILL_TRIES), ("Could not find dag d", 1)])
+def test_other_errors_of_a_backfill_are_raised(message, commands):
+    """Immediately; a database that stays locked only after several tries."""
+    airflow = Busy(99, message)
+    with pytest.raises(AirflowError, match=message):
         airflow.backfill("d")
-    assert asked == airflow.asked
+    assert commands == airflow.commands

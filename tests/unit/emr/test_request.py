@@ -6,7 +6,7 @@ import pytest
 
 from airflow_batchemr.aws.emr.request import Variant, run_job_flow, variants
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.core.emr_releases import ends_itself
+from airflow_batchemr.core.emr_releases import supports_idle_timeout
 from airflow_batchemr.pipeline_file.models import Emr
 
 
@@ -153,7 +153,7 @@ def test_overrides_are_merged_at_every_depth():
 )
 def test_every_cluster_whose_release_takes_it_has_an_idle_timeout(release, expected):
     """EMR 5.30 and later, 6.1 and later."""
-    assert expected == ends_itself(release)
+    assert expected == supports_idle_timeout(release)
     made = [request({"type": "m5.xlarge", "release": release}, stays=stays) for stays in (False, True)]
     policies = [{"IdleTimeout": 24 * 3600}, {"IdleTimeout": 4 * 3600}] if expected else [None, None]
     assert policies == [one.get("AutoTerminationPolicy") for one in made]

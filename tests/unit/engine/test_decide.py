@@ -16,7 +16,7 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import as_rerun, closed, decide, failed_units, forgiven
 from airflow_batchemr.engine.single_work import SingleWork
 from airflow_batchemr.ledger import Failure, Handle, HandleJob, Intent, Marker, Result, Submission
-from airflow_batchemr.ledger.state import derive
+from airflow_batchemr.ledger.state import derive_state
 
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
 
@@ -38,7 +38,7 @@ def running(number, indices):
 
 
 def state(*submissions, marker=None):
-    return derive([submission.number for submission in submissions], list(submissions), marker, NOW)
+    return derive_state([submission.number for submission in submissions], list(submissions), marker, NOW)
 
 
 def claims(decision):

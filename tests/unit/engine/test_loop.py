@@ -404,16 +404,18 @@ def test_work_whose_answer_was_lost_is_found_by_its_name(work, job, aws):
     assert AWS_ID == job.read().submissions[0].handle.jobs[0].job_id
 
 
-def test_work_that_is_not_found_after_a_lost_answer_is_submitted_again_after_the_lease(work, s3, job, aws):
+def test_work_that_is_not_found_after_a_lost_answer_is_submitted_again_after_lease_and_grace(work, s3, job, aws):
     """Until then it may still appear, so the try waits."""
     one = work()
     one.starts = [Unknown("no answer")]
     outcome = one.run()
     assert ("wait", [1]) == (outcome.action, [sub.number for sub in outcome.waits])
-    assert DEFAULT.claim_lease - 15 < outcome.wake_after <= DEFAULT.claim_lease + 2
+    assert DEFAULT.resubmit_pause == outcome.wake_after
+    assert "wait" == one.run(prior=outcome.prior).action
+    s3.tick(DEFAULT.abandon_after - 15)
     assert "wait" == one.run(prior=outcome.prior).action
     assert [] == started(aws)
-    s3.tick(outcome.wake_after)
+    s3.tick(20)
     assert "wait" == one.run(prior=outcome.prior).action
     assert (["2-0"], ["abandoned", "open"]) == (started(aws), outcomes(job))
 
@@ -436,7 +438,7 @@ def test_a_call_that_comes_too_late_is_undone(work, s3, job, aws):
     one, other = work(), work()
 
     def hang():
-        s3.tick(DEFAULT.claim_lease + 5)
+        s3.tick(DEFAULT.abandon_after + 5)
         other.run(try_number=2)
 
     one.on_start = hang

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from airflow_batchemr.dags.plan import DagPlan, compile_pipeline
+from airflow_batchemr.dags.plan import DagPlan, plan_dag
 from airflow_batchemr.pipeline_file import load_file
 
 BATCH = "{image: 'etl:1', queue: data, command: run.sh}"
@@ -23,7 +23,7 @@ def compiled(tmp_path):
         spec = load_file(path)
         assert [str(error) for error in spec.errors] == []
         (pipeline,) = spec.pipelines.values()
-        return compile_pipeline(pipeline)
+        return plan_dag(pipeline)
 
     return compile_
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batchemr.notifiers.rules import worth_telling
+from airflow_batchemr.notifiers.rules import should_notify
 
 BAD, GOOD = True, False
 
@@ -42,7 +42,7 @@ BAD, GOOD = True, False
 )
 def test_the_rule_of_a_receiver(when, after, failed, earlier, told):
     """Bad is a pipeline with `after` failures in a row; a change is from good to bad or back."""
-    assert worth_telling(when, after, failed=failed, earlier=iter(earlier)) is told
+    assert should_notify(when, after, failed=failed, earlier=iter(earlier)) is told
 
 
 def test_no_more_of_the_past_is_read_than_the_rule_needs():
@@ -54,7 +54,7 @@ def test_no_more_of_the_past_is_read_than_the_rule_needs():
             read.append(state)
             yield state
 
-    assert worth_telling("on_change", 3, failed=BAD, earlier=earlier()) is False
+    assert should_notify("on_change", 3, failed=BAD, earlier=earlier()) is False
     assert len(read) == 3
 
 
@@ -66,4 +66,4 @@ def test_without_a_threshold_failures_need_no_past():
         yield
 
     for when in ("always", "on_failure", "on_change_and_failures"):
-        assert worth_telling(when, 1, failed=BAD, earlier=earlier())
+        assert should_notify(when, 1, failed=BAD, earlier=earlier())

@@ -25,7 +25,7 @@ from airflow_batchemr.engine.loop import Engine
 from airflow_batchemr.forecast.engine import forecast
 from airflow_batchemr.forecast.ledger import ForecastLedger
 from airflow_batchemr.ledger import Handle, HandleJob, Ledger, Marker, Request, Result, StopRequest
-from tests.unit.ledger.conftest import MemoryS3
+from tests.unit.conftest import MemoryS3
 
 STATE = "s3://data/state"
 IDENTITY = JobIdentity(STATE, "dag", "2026-11-20T000000Z", "job", "run", "job")

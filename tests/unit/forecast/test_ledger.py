@@ -6,7 +6,7 @@ import pytest
 
 from airflow_batchemr.forecast.ledger import ForecastLedger
 from airflow_batchemr.ledger import Handle, Intent, Ledger, Marker
-from tests.unit.ledger.conftest import MemoryS3
+from tests.unit.conftest import MemoryS3
 
 URI, JOB = "s3://data/state", ("dag", "2026-11-20T000000Z", "job")
 

@@ -65,7 +65,7 @@ def test_an_import_can_be_repeated_but_does_not_overwrite_changes(tmp_path):
     made.write_text("mine: {}\n")
     code, _, report = run("sundial", EVERY, "-o", tmp_path)
     assert (again, code, made.read_text()) == (0, 1, "mine: {}\n")
-    assert "is there and says something else" in report
+    assert "already exists with different content" in report
     assert [path.name for path in tmp_path.iterdir()] == ["every_field.yaml"]
 
 
@@ -100,7 +100,7 @@ def test_two_pipelines_with_the_same_name_are_an_error(tmp_path):
     shutil.copy(EVERY, tmp_path / "b.json")
     code, _, report = run("sundial", tmp_path / "a.json", tmp_path / "b.json", "-o", tmp_path / "out")
     assert code == 1
-    assert f"there is another pipeline named every-field, in {tmp_path / 'a.json'}" in report
+    assert f"{tmp_path / 'a.json'} already has a pipeline named every-field" in report
 
 
 def test_two_sources_with_the_same_name_are_an_error(tmp_path):
@@ -110,7 +110,7 @@ def test_two_sources_with_the_same_name_are_an_error(tmp_path):
         shutil.copy(EVERY, tmp_path / folder / "x.json")
     code, _, report = run("sundial", tmp_path / "a" / "x.json", tmp_path / "b" / "x.json", "-o", tmp_path / "out")
     assert code == 1
-    assert "would become a file of the same name, x.yaml" in report
+    assert "would be written to the same file, x.yaml" in report
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.yaml"]
 
 

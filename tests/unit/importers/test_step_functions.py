@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_batchemr.dags.plan import compile_pipeline
+from airflow_batchemr.dags.plan import plan_dag
 from airflow_batchemr.pipeline_file import load_file
 from airflow_batchemr.pipeline_file.importers.document import read_json
 from airflow_batchemr.pipeline_file.importers.step_functions import translate
@@ -68,7 +68,7 @@ def test_a_machine_of_all_kinds_of_states_loads_and_compiles(tmp_path):
     spec = load(tmp_path, json.loads(NIGHTLY.read_text()), "nightly")
     errors = [str(error) for error in spec.errors]
     assert errors == []
-    upstream = {task.task_id: task.upstream for task in compile_pipeline(spec.pipelines["nightly"]).tasks}
+    upstream = {task.task_id: task.upstream for task in plan_dag(spec.pipelines["nightly"]).tasks}
     expected = {
         "Create-cluster.create_cluster": ["Split"],
         "Split": [],

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_batchemr.aws.emr.step_configs import plan_steps
-from airflow_batchemr.dags.plan import compile_pipeline
+from airflow_batchemr.dags.plan import plan_dag
 from airflow_batchemr.pipeline_file import load_file
 from airflow_batchemr.pipeline_file.importers.document import read_json
 from airflow_batchemr.pipeline_file.importers.sundial import translate
@@ -116,7 +116,7 @@ def test_an_import_loads_and_compiles(name, tmp_path):
         item["process_definition_name"].replace(" ", "-") for item in (data if isinstance(data, list) else [data])
     ]
     assert [str(error) for error in spec.errors] == []
-    assert expected == [compile_pipeline(made).dag_id for made in spec.pipelines.values()]
+    assert expected == [plan_dag(made).dag_id for made in spec.pipelines.values()]
 
 
 @pytest.mark.parametrize("name", ["every_field.json", "dynamic_cluster.json"])
@@ -260,7 +260,7 @@ def test_every_field_is_translated():
 def test_a_step_is_the_spark_submit_that_sundial_ran(tmp_path):
     """With conf, packages, class, jar and args, between two s3-dist-cp steps."""
     spec = load(tmp_path, EVERY)
-    tasks = {made.task_id: made.kwargs for made in compile_pipeline(spec.pipelines["every-field"]).tasks}
+    tasks = {made.task_id: made.kwargs for made in plan_dag(spec.pipelines["every-field"]).tasks}
     kwargs = tasks["model"]
     steps = plan_steps([Step.model_validate(step) for step in kwargs["steps"]], on_failure=kwargs["on_failure"])
     args = [step.body["HadoopJarStep"]["Args"] for step in steps]

@@ -1,4 +1,4 @@
-"""What is wrong with the state URI or what is under it is said so that a person can act."""
+"""Errors of the state URI and the ledger say what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ FOLDER = "_batchemr/nightly/2026-11-20T000000Z/score/"
 
 
 @pytest.mark.parametrize("uri", [None, "", "  "])
-def test_no_state_uri_says_where_to_give_it(s3, uri):
-    """In the file, or in Airflow's configuration."""
+def test_a_missing_state_uri_says_where_to_set_it(s3, uri):
+    """In the file or in Airflow's configuration."""
     with pytest.raises(StateUriMissingError, match="AIRFLOW__BATCHEMR__STATE"):
         Ledger(s3, uri)
 
 
 @pytest.mark.parametrize("uri", ["data/_batchemr", "gs://data", "s3:/data", "s3://", "s3://Data/x", "s3://data/a//b"])
-def test_what_is_no_place_in_s3_is_refused(s3, uri):
-    """The error shows the URI as it was given."""
+def test_an_invalid_state_uri_is_rejected(s3, uri):
+    """The error shows the URI."""
     with pytest.raises(StateUriInvalidError, match=uri.replace(".", "[.]")):
         Ledger(s3, uri)
 
 
-def test_a_bucket_that_does_not_exist_is_named(s3):
-    """With the command that makes it."""
+def test_a_missing_bucket_is_named(s3):
+    """With the command that creates it."""
     with pytest.raises(BucketMissingError, match="aws s3 mb s3://nobody"):
         Ledger(s3, "s3://nobody/x").job("d", "r", "j").read()
 
@@ -50,25 +50,25 @@ def test_a_bucket_that_does_not_exist_is_named(s3):
     ],
 )
 def test_a_missing_permission_is_named(s3, operation, call, denied):
-    """By its IAM action and the resource; it is not worth a retry."""
+    """With IAM action and resource; a retry does not help."""
     job = Ledger(s3, "s3://data/_batchemr").job("d", "r", "j")
     s3.refuse[operation] = ("AccessDenied", 403)
     with pytest.raises(NotAllowedError) as caught:
         getattr(job, call)("x", *([b""] if call == "put_document" else []))
     assert denied == (caught.value.action, caught.value.resource)
-    assert "the IAM action {} on {} is missing".format(*denied) in str(caught.value)
+    assert "missing permission: allow {} on {}".format(*denied) in str(caught.value)
     assert not caught.value.retryable
 
 
 @pytest.mark.parametrize(
-    ("raised", "told"),
+    ("raised", "expected"),
     [
         (NoCredentialsError(), (CredentialsError, False)),
         (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), (LedgerUnavailableError, True)),
     ],
 )
-def test_what_never_reaches_s3_is_told_apart(s3, job, monkeypatch, raised, told):
-    """No credentials is for a person, no connection for a retry."""
+def test_only_connection_errors_are_retryable(s3, job, monkeypatch, raised, expected):
+    """Missing credentials have to be fixed by the user."""
 
     def list_objects_v2(**_):
         raise raised
@@ -76,11 +76,11 @@ def test_what_never_reaches_s3_is_told_apart(s3, job, monkeypatch, raised, told)
     monkeypatch.setattr(s3, "list_objects_v2", list_objects_v2)
     with pytest.raises(LedgerError) as caught:
         job.read()
-    assert told == (type(caught.value), caught.value.retryable)
+    assert expected == (type(caught.value), caught.value.retryable)
 
 
-def test_a_failing_s3_may_work_later(s3, job):
-    """What botocore's own retries could not mend is worth a retry of the task."""
+def test_an_internal_error_of_s3_is_retryable(s3, job):
+    """It may be gone by the time the task is retried."""
     s3.refuse["ListObjectsV2"] = ("InternalError", 500)
     with pytest.raises(LedgerUnavailableError, match="InternalError") as caught:
         job.read()
@@ -88,16 +88,16 @@ def test_a_failing_s3_may_work_later(s3, job):
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"not json", b'{"submission": "x", "size": 3}', b"[]", b"\xff"])
-def test_an_object_that_was_mangled_is_named(s3, job, text):
-    """With the command that removes it, and no traceback of a library's inside."""
+def test_an_invalid_record_is_named(s3, job, text):
+    """With the command that removes it, and not with the internal error of a library."""
     s3.put_object(Bucket="data", Key=f"{FOLDER}success.json", Body=text, ContentType="")
     with pytest.raises(LedgerCorruptError) as caught:
         job.read()
     assert f"aws s3 rm s3://data/{FOLDER}success.json" in str(caught.value)
 
 
-def test_a_bad_index_set_in_a_record_is_named(s3, job):
-    """The text of a set is checked as it is read."""
+def test_an_invalid_index_set_in_a_record_is_named(s3, job):
+    """The text of a set is validated when it is read."""
     body = b'{"kind": "batch", "outcome": "failed", "indices": "0-9", "succeeded": "9-0", "rerun_token": null}'
     s3.put_object(Bucket="data", Key=f"{FOLDER}submissions/0001/result.json", Body=body, ContentType="")
     with pytest.raises(LedgerCorruptError, match="succeeded"):
@@ -105,24 +105,24 @@ def test_a_bad_index_set_in_a_record_is_named(s3, job):
 
 
 @pytest.mark.parametrize("fields", [b'"submission": 1, "size": 3, "rerun_token": null', b'"other": 1'])
-def test_a_record_of_a_later_version_is_not_guessed_at(s3, job, fields):
-    """Its meaning may have changed, or its form."""
+def test_a_record_of_a_newer_schema_version_is_rejected(s3, job, fields):
+    """Its meaning or its format may have changed."""
     body = b'{"schema_version": 99, ' + fields + b"}"
     s3.put_object(Bucket="data", Key=f"{FOLDER}success.json", Body=body, ContentType="")
     with pytest.raises(LedgerTooNewError, match="upgrade"):
         job.read()
 
 
-def test_fields_that_were_added_later_are_passed_over(s3, job):
-    """Within a schema version, records may grow."""
+def test_unknown_fields_are_ignored(s3, job):
+    """Fields may be added within a schema version."""
     body = b'{"submission": 1, "size": 3, "rerun_token": null, "schema_version": 1, "new": 1}'
     s3.put_object(Bucket="data", Key=f"{FOLDER}success.json", Body=body, ContentType="")
     assert job.read().marker.size == 3
 
 
 @pytest.mark.parametrize(("code", "retryable"), [("ExpiredToken", True), ("InvalidAccessKeyId", False)])
-def test_credentials_that_have_run_out_may_be_there_anew(s3, job, code, retryable):
-    """A retry opens the connection again; a key that AWS does not know is for a person."""
+def test_expired_credentials_are_retryable(s3, job, code, retryable):
+    """A retry reads the connection again; an unknown access key has to be fixed by the user."""
     s3.refuse["ListObjectsV2"] = (code, 400)
     with pytest.raises(CredentialsError) as caught:
         job.read()

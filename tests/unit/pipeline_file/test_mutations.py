@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_batchemr.dags.plan import compile_pipeline
+from airflow_batchemr.dags.plan import plan_dag
 from airflow_batchemr.pipeline_file import PipelineFileError, load_file
 from airflow_batchemr.pipeline_file.json_schema import json_schema
 from airflow_batchemr.pipeline_file.models import Pipeline
@@ -119,7 +119,7 @@ def check(path: Path, text: str) -> None:
         assert str(error).startswith(f"{path}:{error.line}:{error.column}: {error.severity}: {error.message}")
     for name, pipeline in spec.pipelines.items():
         assert name not in {error.pipeline for error in spec.errors}
-        compile_pipeline(pipeline)
+        plan_dag(pipeline)
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def test_memory_is_whole_mebibytes(written, expected):
 
 def test_decimal_memory_suggests_the_binary_unit():
     """8 GB is not a whole number of MiB."""
-    with pytest.raises(ValueError, match=r"8GB is 7629\.4 MiB, and AWS takes whole MiB; 8GiB was meant"):
+    with pytest.raises(ValueError, match=r"8GB is 7629\.4 MiB, but AWS requires whole MiB; did you mean 8GiB"):
         mebibytes("8GB")
 
 
