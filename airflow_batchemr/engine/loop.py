@@ -61,6 +61,7 @@ class Engine:
         stopping: whether the task has been killed; asked before each call that starts something.
         prior: as `Outcome.prior`, from the moment it is known: also where a call fails after that.
         refused: why the last submission could not be made.
+        unavailable: why AWS took no calls for the last submission, such as throttling.
         claimed: whether this pass has claimed a submission.
     """
 
@@ -74,6 +75,7 @@ class Engine:
     stopping: Callable[[], bool] = lambda: False
     prior: frozenset[int] | None = field(default=None, init=False)
     refused: Refused | None = field(default=None, init=False)
+    unavailable: AwsError | None = field(default=None, init=False)
     claimed: bool = field(default=False, init=False)
     _observations: dict[int, Observation] = field(default_factory=dict, init=False)
 
@@ -284,6 +286,7 @@ class Engine:
         submission = replace(submission, handle=self._record(submission, merged(new, handles)))
         if self.stopping():
             self._kill(submission)
+        self.unavailable = failure
         if isinstance(failure, Refused):
             if submission.open:
                 stop(self.ledger, self.remote, [submission], str(failure), by=REFUSED)
