@@ -155,13 +155,7 @@ def _batch(job: Job) -> dict[str, Any]:
 
 
 def _steps(job: Job) -> dict[str, Any]:
-    """Combine `load`, `steps`, `spark` and `save`, in this order, into one list of steps."""
-    steps: list[dict[str, Any]] = [{"copy": options(copy)} for copy in job.load]
-    steps += [options(step) for step in job.steps or ()]
-    if job.spark is not None:
-        steps.append({"spark": options(job.spark)})
-    steps += [{"copy": options(copy)} for copy in job.save]
-    kwargs: dict[str, Any] = {"steps": steps}
+    kwargs: dict[str, Any] = {"steps": [options(step) for step in job.all_steps()]}
     if job.on_failure is not None:
         kwargs["on_failure"] = job.on_failure
     # Steps that pass data through HDFS cannot resume on a new cluster, because its HDFS is empty.

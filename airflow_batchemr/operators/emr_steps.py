@@ -57,10 +57,8 @@ class StepsOperator(EmrOperator):
 
     def streams(self) -> dict[int, list[str]]:
         """CloudWatch group and stream to which a step's own program writes, by number."""
-        sparks = {number: step.spark for number, step in enumerate(self.step_models())}
-        return {
-            number: [spark.logs.group, spark.logs.stream] for number, spark in sparks.items() if spark and spark.logs
-        }
+        logs = {number: step.kind.logs for number, step in enumerate(self.step_models())}
+        return {number: [one.group, one.stream] for number, one in logs.items() if one is not None}
 
     def job_steps(self) -> JobSteps:
         """The steps, numbered, with what they need; raises `InvalidRequest`."""

@@ -17,6 +17,7 @@ from airflow_batchemr.pipeline_file import known_keys, models
 from airflow_batchemr.pipeline_file.checks.names import MAX_NAME
 from airflow_batchemr.pipeline_file.matrix import MAX_COMBINATIONS
 from airflow_batchemr.pipeline_file.models.base import SCALAR, Model
+from airflow_batchemr.pipeline_file.steps import KINDS
 
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"$ref": "#/$defs/variable"}
@@ -24,7 +25,10 @@ _NULL = {"type": "null"}
 #: Parts of a schema that editors do not need, or that are set elsewhere.
 _OMITTED = ("title", "default", "description")
 #: Models that are only used as items of lists: no defaults are merged into them, so that required keys must be present.
-_LIST_ITEMS = ("Step", "Copy", "Notify", "Slack", "Hive", "FleetType", "Bootstrap", "Ulimit")
+_LIST_ITEMS = {
+    *("Step", "Notify", "Slack", "FleetType", "Bootstrap", "Ulimit"),
+    *(model.__name__ for kind in KINDS if kind.key() not in known_keys.BLOCKS for model in kind.blocks()),
+}
 _NEW_OR_EXISTING = [
     (existing, new) for existing in ("cluster", "cluster_id", "cluster_name") for new in ("type", "master", "fleets")
 ]
@@ -47,7 +51,7 @@ _EXCLUSIVE: dict[str, list[tuple[str, ...]]] = {
     "Spark": [("py", "jar"), ("py", "class")],
     "Schedule": [("cron", "every", "continuous", "after_assets", "timetable")],
     "Notify": [("email", "slack", "pagerduty", "notifier")],
-    "Step": [("command", "jar", "spark", "hive", "copy", "raw")],
+    "Step": [tuple(kind.key() for kind in KINDS)],
     "On": [("emr_serverless", "emr_eks")],
     "Assets": [("all", "any")],
     "Job": [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow_batchemr.pipeline_file.models import Job, Spark, Step
+    from airflow_batchemr.pipeline_file.models import Job, Step
 
 
 @dataclass(frozen=True)
@@ -28,26 +28,14 @@ class Needs:
     docker_image: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, steps: Iterable[Step] = (), *, sparks: Iterable[Spark] = (), copies: bool = False) -> Needs:
-        """Collect the requirements of steps.
-
-        Args:
-            steps: the steps of one or more jobs.
-            sparks: `spark` blocks outside of these steps.
-            copies: whether there are `load` or `save` copies outside of these steps.
-        """
-        steps = list(steps)
-        sparks = [*(step.spark for step in steps if step.spark is not None), *sparks]
-        runs = {
-            "Hadoop": copies or any(step.copy_ is not None for step in steps),
-            "Hive": any(step.hive is not None for step in steps),
-            "Spark": bool(sparks),
-        }
+    def of(cls, steps: Iterable[Step]) -> Needs:
+        """Collect the requirements of steps."""
+        needs = [step.kind.needs() for step in steps]
         return cls(
-            applications=[name for name, needed in runs.items() if needed],
-            requires={name: version for spark in sparks for name, version in spark.requires.items()},
-            python_env=sorted({spark.python_env for spark in sparks if spark.python_env}),
-            docker_image=sorted({spark.docker_image for spark in sparks if spark.docker_image}),
+            applications=sorted({name for each in needs for name in each.applications}),
+            requires={name: version for each in needs for name, version in each.requires.items()},
+            python_env=sorted({value for each in needs for value in each.python_env}),
+            docker_image=sorted({value for each in needs for value in each.docker_image}),
         )
 
     @classmethod
@@ -62,9 +50,4 @@ class Needs:
 
 def needs_of(jobs: Iterable[Job]) -> Needs:
     """Collect the requirements of jobs."""
-    jobs = list(jobs)
-    return Needs.of(
-        [step for job in jobs for step in job.steps or ()],
-        sparks=[job.spark for job in jobs if job.spark is not None],
-        copies=any(job.load or job.save for job in jobs),
-    )
+    return Needs.of(step for job in jobs for step in job.all_steps())

@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_batchemr.aws.emr.logs import read_logs
-from airflow_batchemr.aws.emr.spark_submit import ARCHIVE
 from airflow_batchemr.aws.errors import InvalidRequest, NotFound
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.core import emr_releases
+from airflow_batchemr.pipeline_file.steps.spark import ARCHIVE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models import Emr, Spark, Step
 from airflow_batchemr.pipeline_file.models.command import split_command
 from airflow_batchemr.pipeline_file.models.job import On, as_on
-from airflow_batchemr.pipeline_file.models.spark import as_steps
+from airflow_batchemr.pipeline_file.steps import as_steps
 
 
 def cluster_options(cluster: Any) -> Emr:

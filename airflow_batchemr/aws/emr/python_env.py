@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.aws.emr.spark_submit import PythonEnv
 from airflow_batchemr.aws.errors import InvalidRequest, Refused
 from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.pipeline_file.steps.spark import PythonEnv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

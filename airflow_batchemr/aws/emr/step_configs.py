@@ -1,25 +1,21 @@
-"""Steps of an EMR cluster: from the words of the file to EMR's StepConfig, numbered for the ledger."""
+"""The steps of a job as EMR StepConfigs, numbered for the ledger."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.emr.spark_submit import spark_submit
 from airflow_batchemr.core.indices import IndexSet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_batchemr.aws.emr.spark_submit import PythonEnv
-    from airflow_batchemr.pipeline_file.models import Copy, Spark, Step
+    from airflow_batchemr.pipeline_file.models import Step
     from airflow_batchemr.pipeline_file.models.spark import OnFailure
+    from airflow_batchemr.pipeline_file.steps.spark import PythonEnv
 
-#: The jar that runs any command on the master.
-COMMAND_RUNNER = "command-runner.jar"
 #: EMR: RunJobFlow and AddJobFlowSteps take up to 256 steps.
 STEPS_A_CALL = 256
 #: EMR: characters of a step's name.
@@ -28,34 +24,38 @@ NAME_LENGTH = 256
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """One step of a job, as the ledger numbers it."""
+    """One step of a job, as the ledger numbers it.
+
+    Attributes:
+        number: position in the job, from 0.
+        name: name without the submission.
+        body: StepConfig without `Name` and `ActionOnFailure`.
+        on_failure: the option of the step, or else of the job.
+        stage: stages run one after another at any concurrency: copies at the beginning are 0, copies at the end 2.
+    """
 
     number: int
     name: str
-    """As a person calls it."""
     body: dict[str, Any] = field(hash=False)
-    """StepConfig without Name and ActionOnFailure."""
     on_failure: OnFailure | None
-    """What the step or the job says of its failure."""
     stage: int = 1
-    """Stages run one after another at any concurrency: copies at the beginning are 0, copies at the end 2."""
 
     @property
     def digest(self) -> str:
-        """Tells whether the step does the same as one that the ledger knows as done."""
+        """Digest of the body; a step whose digest has changed runs again."""
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()[:16]
 
     def title(self, submission: str) -> str:
-        """The step's name on EMR: what a person calls it, and what it is found by after a crash."""
+        """The step's name on EMR; it ends with the submission and number, by which the step is found after a crash."""
         mark = f" [{submission}-s{self.number:04d}]"
         return self.name[: NAME_LENGTH - len(mark)] + mark
 
     def config(self, submission: str, default: OnFailure) -> dict[str, Any]:
-        """The StepConfig of this step in an attempt.
+        """The StepConfig of this step in a submission.
 
         Args:
-            attempt: the attempt's deterministic name.
-            default: what EMR does on failure where neither step nor job say so.
+            submission: name of the submission.
+            default: `on_failure` if neither the step nor the job sets it.
         """
         action = (self.on_failure or default).upper()
         return {"Name": self.title(submission), "ActionOnFailure": action, **self.body}
@@ -68,37 +68,36 @@ def plan_steps(
     environment: Mapping[str, str] | None = None,
     pythons: Mapping[str, PythonEnv] | None = None,
 ) -> list[PlannedStep]:
-    """All steps of a job in the order in which they run.
+    """Number the steps of a job, in the order in which they run.
 
     Args:
-        steps: as the file has them.
-        on_failure: the job's word; a step's own stands above it.
+        steps: the steps.
+        on_failure: the option of the job, for steps without their own.
         environment: variables for commands, drivers and executors.
-        pythons: what each `python_env` was turned into.
+        pythons: Python environments by value of `python_env`.
     """
     planned = []
-    copies = [step.copy_ is not None for step in steps]
+    kinds = [step.kind for step in steps]
+    copies = [kind.is_copy for kind in kinds]
     before = copies.index(False) if False in copies else len(copies)
     after = len(copies) - copies[::-1].index(False) if False in copies else len(copies)
-    for number, step in enumerate(steps):
-        name, body = _step(step, environment or {}, pythons or {})
-        raw = (step.raw or {}).get("ActionOnFailure")
-        own = step.on_failure or (step.spark.on_failure if step.spark else None) or (raw.lower() if raw else None)
+    for number, (step, kind) in enumerate(zip(steps, kinds, strict=True)):
+        name = step.name or kind.default_name()
+        body = kind.config(environment or {}, pythons or {})
         stage = 0 if number < before else 2 if number >= after else 1
-        planned.append(PlannedStep(number, step.name or name, body, own or on_failure, stage))
+        planned.append(PlannedStep(number, name, body, step.on_failure or kind.on_failure or on_failure, stage))
     return planned
 
 
 def remaining(planned: Sequence[PlannedStep], done: Mapping[int, str], *, ordered: bool = True) -> list[PlannedStep]:
-    """The steps that are left to do.
+    """Return the steps that remain to run.
 
-    A step that is done but has since become another is done again, and with it all that came after: what they did
-    rests on it.
+    A step that has succeeded but has changed since runs again, and so do the steps after it, which depend on it.
 
     Args:
         planned: all steps.
-        done: digest, at the time, of each step that has succeeded.
-        ordered: whether steps run one after another; those that run at once do not rest on each other.
+        done: number and digest of each step that has succeeded.
+        ordered: whether steps run one after another; concurrent steps do not depend on each other.
     """
     changed = [step for step in planned if step.number in done and done[step.number] != step.digest]
     if not changed:
@@ -116,50 +115,3 @@ def remaining(planned: Sequence[PlannedStep], done: Mapping[int, str], *, ordere
 def numbers(planned: Sequence[PlannedStep]) -> IndexSet:
     """The steps' numbers."""
     return IndexSet.of(step.number for step in planned)
-
-
-def _runner(words: Sequence[str]) -> dict[str, Any]:
-    return {"HadoopJarStep": {"Jar": COMMAND_RUNNER, "Args": list(words)}}
-
-
-def _copy(copy: Copy) -> dict[str, Any]:
-    return _runner(["s3-dist-cp", f"--src={copy.source}", f"--dest={copy.destination}", *copy.args])
-
-
-def _spark(spark: Spark, environment: Mapping[str, str], pythons: Mapping[str, PythonEnv]) -> dict[str, Any]:
-    python = pythons.get(spark.python_env) if spark.python_env else None
-    words = spark_submit(spark, python=python, environment=environment)
-    # In client mode the driver is spark-submit itself, and YARN sets nothing for it.
-    variables = _variables(environment) if spark.deploy_mode == "client" else []
-    return _runner([*variables, *words])
-
-
-def _variables(environment: Mapping[str, str]) -> list[str]:
-    """The words that give variables to the command behind them."""
-    return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
-
-
-def _spark_name(spark: Spark) -> str:
-    return f"spark {spark.class_ or posixpath.basename(spark.py or spark.jar or '')}"
-
-
-def _step(step: Step, environment: Mapping[str, str], pythons: Mapping[str, PythonEnv]) -> tuple[str, dict[str, Any]]:
-    """The name of a step that has none, and its body."""
-    if step.spark is not None:
-        return _spark_name(step.spark), _spark(step.spark, environment, pythons)
-    if step.copy_ is not None:
-        return f"copy {step.copy_.source}", _copy(step.copy_)
-    if step.hive is not None:
-        words = ["hive-script", "--run-hive-script", "--args", "-f", step.hive.script, *step.hive.args]
-        return f"hive {posixpath.basename(step.hive.script)}", _runner(words)
-    if step.raw is not None:
-        body = {key: value for key, value in step.raw.items() if key not in {"Name", "ActionOnFailure"}}
-        return str(step.raw.get("Name", "step")), body
-    if step.jar is not None:
-        properties = [{"Key": key, "Value": value} for key, value in step.properties.items()]
-        jar = {"Jar": step.jar, "MainClass": step.class_, "Args": list(step.args), "Properties": properties}
-        return step.class_ or posixpath.basename(step.jar), {"HadoopJarStep": {k: v for k, v in jar.items() if v}}
-    command = step.command
-    assert command is not None  # noqa: S101 - the model has looked
-    # No shell: what a template has put into an argument stays that argument.
-    return posixpath.basename(command[0]) or "command", _runner([*_variables(environment), *command])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.pipeline_file.models.batch import MAX_ENVIRONMENT
+from airflow_batchemr.pipeline_file.models.batch import DEFINITION_OPTIONS, MAX_ENVIRONMENT
 from airflow_batchemr.pipeline_file.validation import Problem
 
 if TYPE_CHECKING:
@@ -29,18 +29,6 @@ FARGATE = {
 }
 #: Size of a job whose file gives none: RegisterJobDefinition demands one.
 DEFAULT_VCPUS, DEFAULT_MEMORY = 1, 2048
-#: Options that only a job definition of our own can carry.
-OF_OUR_DEFINITION = (
-    "job_role",
-    "execution_role",
-    "platform",
-    "secrets",
-    "volumes",
-    "mount_points",
-    "ulimits",
-    "log_configuration",
-    "job_definition",
-)
 
 
 def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
@@ -61,7 +49,7 @@ def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
         either = ((*at, "image"), (*at, "definition"))
         yield Problem(either[0], "`image` or `definition` is required", key=True, missing=either)
     if batch.registered_definition is not None:
-        for option in OF_OUR_DEFINITION:
+        for option in DEFINITION_OPTIONS:
             if getattr(batch, option):
                 message = f"`{option}` has no effect on the job definition {batch.registered_definition}"
                 yield Problem((*at, option), message, "set `image:`, or add it to that job definition", key=True)

@@ -44,9 +44,9 @@ def cluster(
             hint = guess(name, APPLICATIONS)
             message = f"EMR has no application `{name}`"
             yield Problem((*at, "applications", position), message, hint, "error" if hint else "warning")
-    for name in ("Hive", "Spark"):  # Hadoop is added automatically
-        installed = {application.lower() for application in emr.applications or [name]}
-        if name in needs.applications and name.lower() not in installed:
+    for name in needs.applications:
+        installed = {application.lower() for application in emr.applications or [name]} | {"hadoop"}  # always added
+        if name.lower() not in installed:
             message = f"the job runs {name}, but the cluster does not install it"
             yield Problem((*at, "applications"), message, f"add {name}")
     yield from _release(emr, at, needs, waits_for_jobs=waits_for_jobs)

@@ -9,6 +9,7 @@ from airflow_batchemr.pipeline_file.checks.batches import batch
 from airflow_batchemr.pipeline_file.checks.clusters import cluster
 from airflow_batchemr.pipeline_file.errors import guess
 from airflow_batchemr.pipeline_file.needs import needs_of
+from airflow_batchemr.pipeline_file.steps.spark import SparkStep
 from airflow_batchemr.pipeline_file.validation import Problem
 
 if TYPE_CHECKING:
@@ -127,8 +128,9 @@ def _sparks(job: Job) -> Iterator[tuple[Keys, Spark]]:
     if job.spark is not None:
         yield ("spark",), job.spark
     for position, step in enumerate(job.steps or []):
-        if step.spark is not None:
-            yield ("steps", position, "spark"), step.spark
+        kind = step.kind
+        if isinstance(kind, SparkStep):
+            yield ("steps", position, kind.key()), kind.spark
 
 
 def _python_env(spark: Spark, at: Keys, where: str) -> Iterator[Problem]:

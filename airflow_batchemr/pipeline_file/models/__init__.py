@@ -10,7 +10,9 @@ from airflow_batchemr.pipeline_file.models.job import Job
 from airflow_batchemr.pipeline_file.models.notify import Notify
 from airflow_batchemr.pipeline_file.models.pipeline import Param, Pipeline
 from airflow_batchemr.pipeline_file.models.schedule import Assets, Schedule
-from airflow_batchemr.pipeline_file.models.spark import Copy, Spark, Step
+from airflow_batchemr.pipeline_file.models.spark import Spark
+from airflow_batchemr.pipeline_file.steps import Step
+from airflow_batchemr.pipeline_file.steps.copy import Copy
 
 __all__ = [
     "Array",

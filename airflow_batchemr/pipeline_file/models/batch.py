@@ -130,6 +130,10 @@ class Ulimit(Model):
 Environment = Annotated[TextMap, AfterValidator(_environment), Names(r"^(?![aA][wW][sS]_[bB][aA][tT][cC][hH])[^=]+$")]
 
 
+#: Marks an option of the job definition: it has no effect on a definition that exists already, so it needs `image`.
+NEEDS_IMAGE = "needs image"
+
+
 class Batch(Model):
     """One job on AWS Batch; an array job if the job has an `array`.
 
@@ -187,28 +191,32 @@ class Batch(Model):
     scheduling_priority: Annotated[int, Field(ge=0, le=9999)] | None = Field(
         None, description="Priority within the share, 0 to 9999."
     )
-    job_role: Word | None = Field(None, description="ARN of the IAM role that the program runs with; needs `image`.")
-    execution_role: Word | None = Field(
+    job_role: Annotated[Word | None, NEEDS_IMAGE] = Field(
+        None, description="ARN of the IAM role that the program runs with; needs `image`."
+    )
+    execution_role: Annotated[Word | None, NEEDS_IMAGE] = Field(
         None, description="ARN of the IAM role that pulls the image and writes the logs; needs `image`."
     )
-    platform: Literal["ec2", "fargate"] | None = Field(None, description="ec2 (the default) or fargate; needs `image`.")
-    secrets: TextMap = Field(
+    platform: Annotated[Literal["ec2", "fargate"] | None, NEEDS_IMAGE] = Field(
+        None, description="ec2 (the default) or fargate; needs `image`."
+    )
+    secrets: Annotated[TextMap, NEEDS_IMAGE] = Field(
         default_factory=dict,
         description="Environment variables and the ARNs of their Secrets Manager secrets or SSM parameters; needs "
         "`image`.",
     )
-    volumes: list[dict[str, Any]] = Field(
+    volumes: Annotated[list[dict[str, Any]], NEEDS_IMAGE] = Field(
         default_factory=list, description="Volumes, as RegisterJobDefinition takes them; needs `image`."
     )
-    mount_points: list[dict[str, Any]] = Field(
+    mount_points: Annotated[list[dict[str, Any]], NEEDS_IMAGE] = Field(
         default_factory=list, description="Mount points, as RegisterJobDefinition takes them; needs `image`."
     )
-    ulimits: Annotated[list[Ulimit], BeforeValidator(_ulimits), Form((_ULIMITS,))] = Field(
+    ulimits: Annotated[list[Ulimit], BeforeValidator(_ulimits), Form((_ULIMITS,)), NEEDS_IMAGE] = Field(
         default_factory=list,
         description="Limits, such as {nofile: 1024} or {nofile: {soft: 1024, hard: 4096}}, or AWS's list; needs "
         "`image`.",
     )
-    log_configuration: Raw = Field(
+    log_configuration: Annotated[Raw, NEEDS_IMAGE] = Field(
         default_factory=dict, description="Log configuration, as RegisterJobDefinition takes it; needs `image`."
     )
     preamble: bool = Field(
@@ -222,7 +230,7 @@ class Batch(Model):
         "`BATCHEMR_CHILD_PREFIX`.",
     )
     submit: Raw = Field(default_factory=dict, description="Further fields of SubmitJob, merged deeply.")
-    job_definition: Raw = Field(
+    job_definition: Annotated[Raw, NEEDS_IMAGE] = Field(
         default_factory=dict, description="Further fields of RegisterJobDefinition, merged deeply; needs `image`."
     )
 
@@ -243,3 +251,7 @@ class Batch(Model):
     def job_queue(self) -> str | None:
         """The job queue, which may also be given as `submit: {jobQueue: …}`."""
         return self.queue or self.submit.get("jobQueue")
+
+
+#: The options marked `NEEDS_IMAGE`.
+DEFINITION_OPTIONS = tuple(name for name, field in Batch.model_fields.items() if NEEDS_IMAGE in field.metadata)

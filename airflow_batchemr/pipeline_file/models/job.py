@@ -12,7 +12,9 @@ from airflow_batchemr.pipeline_file.models.base import Form, Model, Raw, S3Uri, 
 from airflow_batchemr.pipeline_file.models.batch import Batch, Environment
 from airflow_batchemr.pipeline_file.models.emr import Emr
 from airflow_batchemr.pipeline_file.models.notify import Notify, as_notify
-from airflow_batchemr.pipeline_file.models.spark import STEPS, Copy, OnFailure, Spark, Step, as_copies, as_steps
+from airflow_batchemr.pipeline_file.models.spark import OnFailure, Spark
+from airflow_batchemr.pipeline_file.steps import STEPS, Step, as_steps
+from airflow_batchemr.pipeline_file.steps.copy import Copy, as_copies
 
 Rule = Literal["succeeded", "finished", "failed", "index"]
 RULES = ("succeeded", "finished", "failed", "index")
@@ -212,3 +214,13 @@ class Job(Model):
     description: str | None = Field(None, description="Description of the task, shown in the Airflow UI")
     aws_conn_id: Word | None = Field(None, description="Airflow connection to AWS. Default: that of the pipeline")
     region: Word | None = Field(None, description="AWS region. Default: that of the pipeline")
+
+    def all_steps(self) -> list[Step]:
+        """Return `load`, `steps`, `spark` and `save`, in this order, as one list of steps."""
+        spark = [{"spark": self.spark}] if self.spark is not None else []
+        before, after = ([{"copy": copy} for copy in copies] for copies in (self.load, self.save))
+        return [
+            *map(Step.model_validate, before),
+            *(self.steps or ()),
+            *map(Step.model_validate, [*spark, *after]),
+        ]

@@ -1,4 +1,4 @@
-"""The `spark` block, and the steps of an EMR cluster."""
+"""The `spark` block of jobs and steps."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models.base import (
-    SCALAR,
-    TEXT,
     Form,
     Mebibytes,
     Model,
-    Raw,
     TextMap,
     Texts,
     Word,
     text,
 )
-from airflow_batchemr.pipeline_file.models.command import Command
 
 OnFailure = Literal["terminate_cluster", "cancel_and_wait", "continue"]
 
@@ -120,81 +116,3 @@ class Spark(Model):
                 at=["deploy_mode"],
             )
         return self
-
-
-class Copy(Model):
-    """An s3-dist-cp step."""
-
-    source: Word = Field(description="Source URI, `s3://…` or `hdfs:///…`")
-    destination: Word = Field(description="Destination URI")
-    args: Texts = Field(default_factory=list, description="Additional arguments of s3-dist-cp")
-
-
-class Hive(Model):
-    """A Hive script as a step."""
-
-    script: Word = Field(description="S3 URI of the script")
-    args: Texts = Field(default_factory=list, description="Arguments, such as `-d INPUT=s3://…`")
-
-
-def _hive(value: object) -> object:
-    return {"script": value} if isinstance(value, str) else value
-
-
-_KINDS = ("command", "jar", "spark", "hive", "copy_", "raw")
-
-
-class Step(Model):
-    """An EMR step: exactly one of `command`, `jar`, `spark`, `hive`, `copy` and `raw`."""
-
-    name: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
-        None, description="Name in the EMR console, up to 256 characters. Default: derived from what it runs"
-    )
-    command: Command | None = Field(
-        None,
-        description="Command to run on the master (with command-runner.jar): a list of arguments, or text, which is split as "
-        "a shell would, without a shell",
-    )
-    jar: Word | None = Field(None, description="URI of a jar; with `class`, `args` and `properties`")
-    class_: Word | None = Field(
-        None, alias="class", description="Main class of the jar. Default: the one in its manifest"
-    )
-    args: Texts = Field(default_factory=list, description="Arguments of the jar")
-    properties: TextMap = Field(default_factory=dict, description="Java properties of the jar")
-    spark: Spark | None = Field(None, description="Run a Spark application")
-    hive: Annotated[Hive, BeforeValidator(_hive), Form((TEXT,))] | None = Field(
-        None, description="Run a Hive script: its URI, or a mapping"
-    )
-    copy_: Copy | None = Field(None, alias="copy", description="Copy data with s3-dist-cp")
-    raw: Raw | None = Field(None, description="An EMR StepConfig, passed on unchanged")
-    on_failure: OnFailure | None = Field(
-        None, description="What EMR does if the step fails (EMR `ActionOnFailure`). Default: that of the job"
-    )
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Step:
-        kinds = [kind.rstrip("_") for kind in _KINDS if getattr(self, kind) is not None]
-        if len(kinds) != 1:
-            names = ", ".join(kind.rstrip("_") for kind in _KINDS)
-            raise Refusal(f"expected exactly one of {names}, not {' and '.join(kinds) or 'none'}")
-        for key, value in (("class", self.class_), ("args", self.args), ("properties", self.properties)):
-            if value and self.jar is None:
-                raise Refusal(f"`{key}` requires `jar`", at=[key])
-        return self
-
-
-#: The short forms of steps: a single command, or commands as items of the list.
-STEPS = Form((TEXT,), single=True, items=(TEXT, {"type": "array", "items": SCALAR, "minItems": 1}))
-
-
-def as_steps(value: object) -> object:
-    """Convert commands, which are text or lists of arguments, to the fields of `Step`."""
-    items = value if isinstance(value, list) else [value]
-    if not items:
-        raise Refusal("the list of steps is empty")
-    return [{"command": item} if isinstance(item, str | list) else item for item in items]
-
-
-def as_copies(value: object) -> object:
-    """Convert a single copy to a list."""
-    return value if isinstance(value, list) else [value]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import platform
 import subprocess
 import tarfile
@@ -11,11 +13,13 @@ import pytest
 from pydantic import ValidationError
 
 from airflow_batchemr.aws.emr.python_env import docker_configurations, environments
-from airflow_batchemr.aws.emr.spark_submit import PythonEnv, spark_submit
 from airflow_batchemr.aws.emr.step_configs import numbers, plan_steps, remaining
 from airflow_batchemr.aws.emr.step_work import StepWork
+from airflow_batchemr.pipeline_file import steps
 from airflow_batchemr.pipeline_file.models import Spark, Step
 from airflow_batchemr.pipeline_file.needs import Needs
+from airflow_batchemr.pipeline_file.steps.base import StepKind
+from airflow_batchemr.pipeline_file.steps.spark import PythonEnv, spark_submit
 
 
 def plan(*steps, **arguments):
@@ -232,3 +236,17 @@ def test_needs_are_what_steps_need_of_their_cluster():
     } == needs.values()
     assert needs == Needs.of_values(needs.values())
     assert {} == Needs.of([Step.model_validate({"command": "x"})]).values()
+
+
+def test_every_kind_in_the_folder_is_registered():
+    """A module with a kind that is not in `KINDS` would have no effect."""
+    for module in pkgutil.iter_modules(steps.__path__, f"{steps.__name__}."):
+        importlib.import_module(module.name)
+    assert set(StepKind.__subclasses__()) == set(steps.KINDS)
+    assert len(steps.KINDS) == len({kind.__module__ for kind in steps.KINDS})
+
+
+def test_no_two_kinds_have_the_same_key():
+    """A key of one kind would replace that of the other in the model of a step."""
+    keys = [name for kind in steps.KINDS for name in kind.model_fields]
+    assert sorted([*keys, "name", "on_failure"]) == sorted(Step.model_fields)

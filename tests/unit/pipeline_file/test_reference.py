@@ -9,6 +9,7 @@ import pytest
 
 from airflow_batchemr.pipeline_file.json_schema import json_schema
 from airflow_batchemr.pipeline_file.known_keys import JOB_KEYS, PIPELINE_KEYS
+from airflow_batchemr.pipeline_file.models.batch import DEFINITION_OPTIONS
 from airflow_batchemr.pipeline_file.reference import update
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "pipeline-file.md").read_text()
@@ -65,3 +66,9 @@ def test_a_table_has_a_row_for_each_key(name, keys):
 def test_type_and_default_are_derived_from_the_model(name, key, kind, default):
     """From the field's type and default, or the default that its description ends with."""
     assert [kind, default] == rows(name)[key][:2]
+
+
+def test_options_of_the_job_definition_say_that_they_need_an_image():
+    """Those that the check for existing job definitions rejects, and no others."""
+    described = [name for name, (*_, description) in rows("Batch").items() if description.endswith("needs `image`.")]
+    assert list(DEFINITION_OPTIONS) == described

@@ -1,50 +1,95 @@
-"""Spark as a word: from the `spark:` block to the spark-submit that EMR runs."""
+"""Steps that run a Spark application with spark-submit."""
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from airflow_batchemr.pipeline_file.models.spark import Spark
+from airflow_batchemr.pipeline_file.needs import Needs
+from airflow_batchemr.pipeline_file.steps.base import StepKind, command_runner, env_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_batchemr.pipeline_file.models import Spark
+    from airflow_batchemr.pipeline_file.models.spark import Logs, OnFailure
 
 #: Name of the folder into which YARN unpacks a packed Python environment.
 ARCHIVE = "environment"
 _APP_MASTER, _EXECUTOR = "spark.yarn.appMasterEnv.", "spark.executorEnv."
 
 
+class SparkStep(StepKind):
+    """A Spark application."""
+
+    spark: Spark = Field(description="Run a Spark application")
+
+    def default_name(self) -> str:
+        """Return `spark` and the main class or the name of the application's file."""
+        return f"spark {self.spark.class_ or posixpath.basename(self.spark.py or self.spark.jar or '')}"
+
+    def config(self, environment: Mapping[str, str], pythons: Mapping[str, PythonEnv]) -> dict[str, Any]:
+        """Run spark-submit."""
+        spark = self.spark
+        python = pythons.get(spark.python_env) if spark.python_env else None
+        # In client mode the driver is spark-submit itself, for which YARN sets no variables.
+        variables = env_command(environment) if spark.deploy_mode == "client" else []
+        return command_runner([*variables, *spark_submit(spark, python=python, environment=environment)])
+
+    def needs(self) -> Needs:
+        """Require Spark, and the versions, Python environment and image that the block names."""
+        return Needs(
+            applications=["Spark"],
+            requires=dict(self.spark.requires),
+            python_env=[self.spark.python_env] if self.spark.python_env else [],
+            docker_image=[self.spark.docker_image] if self.spark.docker_image else [],
+        )
+
+    @property
+    def on_failure(self) -> OnFailure | None:
+        """The `on_failure` of the block."""
+        return self.spark.on_failure
+
+    @property
+    def logs(self) -> Logs | None:
+        """The `logs` of the block."""
+        return self.spark.logs
+
+
 @dataclass(frozen=True)
 class PythonEnv:
-    """A Python for driver and executors: packed in an archive, or put on every machine by a bootstrap action."""
+    """The Python of driver and executors: packed in an archive, or installed on every machine by a bootstrap action.
+
+    Attributes:
+        python: path of the interpreter in a YARN container.
+        archive: URI of the archive to distribute with the application.
+    """
 
     python: str
-    """Path of the interpreter, as a container of YARN sees it."""
     archive: str | None = None
-    """URI of the archive that has to travel with the application."""
 
     @classmethod
     def packed(cls, uri: str) -> PythonEnv:
-        """An archive of conda-pack or venv-pack."""
+        """Describe an archive made by conda-pack or venv-pack."""
         return cls(f"./{ARCHIVE}/bin/python", f"{uri}#{ARCHIVE}")
 
     @classmethod
     def installed(cls, folder: str) -> PythonEnv:
-        """An environment that a bootstrap action has made."""
+        """Describe an environment that a bootstrap action creates in a folder."""
         return cls(f"{folder}/bin/python")
 
 
 def spark_submit(
     spark: Spark, *, python: PythonEnv | None = None, environment: Mapping[str, str] | None = None
 ) -> list[str]:
-    """The words of the spark-submit command of a block.
-
-    What the block's own `conf` says stands above what other words say.
+    """Return the spark-submit command of a block. Its `conf` takes precedence over properties from other options.
 
     Args:
         spark: the block.
-        python: the environment that `python_env` was turned into.
+        python: the environment of `python_env`.
         environment: variables for driver and executors.
     """
     words = ["spark-submit", "--deploy-mode", spark.deploy_mode]
@@ -72,7 +117,7 @@ def spark_submit(
         if size:
             words += [option, str(size)]
     application = spark.py or spark.jar
-    assert application is not None  # noqa: S101 - the model has looked
+    assert application is not None  # noqa: S101 - checked by the model
     return [*words, application, *spark.args]
 
 
