@@ -1,8 +1,8 @@
 """What the engine needs to know about a kind of work: two protocols and the few types that cross them.
 
-`RemoteWork` finds, observes and ends submissions by what the ledger says about them. It needs no options of the job, so
-that a trigger, a newer run or `batchemr orphans` can use it. `Backend` knows the job: what there is to do and with which
-requests.
+`RemoteWork` finds, observes and ends submissions by what the ledger says about them. It needs no options of the job,
+so that a trigger, a newer run or `batchemr orphans` can use it. `Backend` knows the job: what there is to do and with
+which requests.
 """
 
 from __future__ import annotations

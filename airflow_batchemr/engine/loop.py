@@ -128,7 +128,7 @@ class Engine:
             self._check_superseded(state)
             for plan in decision.claims:
                 try:
-                    submission = self._submit(plan, state, rerun_token)
+                    submission = self.submit(plan, state, rerun_token)
                 except Refused as error:
                     self.refused = error
                     state = self._with_released(self.ledger.read())
@@ -253,7 +253,7 @@ class Engine:
 
     # Starting
 
-    def _submit(self, plan: SubmissionPlan, state: LedgerState, rerun_token: str | None) -> Submission | None:
+    def submit(self, plan: SubmissionPlan, state: LedgerState, rerun_token: str | None) -> Submission | None:
         """Claim a submission and make its calls; None where somebody else has claimed the number.
 
         The submission that is returned has no intent where its requests have to wait for another job. It is abandoned
