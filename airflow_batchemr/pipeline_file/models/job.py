@@ -157,11 +157,14 @@ class Job(Model):
     )
     retries: Annotated[int, Field(ge=0, le=100)] | None = Field(
         None,
-        description=("Number of retries by Airflow, 0 to 100. Default: Airflow's `[core] default_task_retries` (0)"),
+        description="Number of retries by Airflow, 0 to 100. Default: 3, only after failures of the platform",
     )
     retry_delay: Seconds | None = Field(
         None,
-        description=("Delay before the first retry. Default: Airflow's `[core] default_task_retry_delay` (5 minutes)"),
+        description=(
+            "Delay before the first retry. Default: 30 seconds; with `retries`, Airflow's `[core] "
+            "default_task_retry_delay` (5 minutes)"
+        ),
     )
     retry_backoff: (
         Annotated[float, Field(ge=1, le=10), BeforeValidator(_backoff), Form(({"type": "boolean"},))] | None

@@ -50,8 +50,13 @@ def test_a_table_has_a_row_for_each_key(name, keys):
     ("name", "key", "kind", "default"),
     [
         ("Job", "array", "1 to 1,000,000 or mapping", ""),
-        ("Job", "retries", "0 to 100", "Airflow's `[core] default_task_retries` (0)"),
-        ("Job", "retry_delay", "duration", "Airflow's `[core] default_task_retry_delay` (5 minutes)"),
+        ("Job", "retries", "0 to 100", "3, only after failures of the platform"),
+        (
+            "Job",
+            "retry_delay",
+            "duration",
+            "30 seconds; with `retries`, Airflow's `[core] default_task_retry_delay` (5 minutes)",
+        ),
         ("Pipeline", "overlap", "`wait`, `terminate`", "runs may overlap"),
         ("Pipeline", "catchup", "true, false", "`false`"),
         ("Pipeline", "start_date", "date", "no past runs are scheduled"),
