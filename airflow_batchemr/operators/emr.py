@@ -10,6 +10,6 @@ __all__ = [
     "EmrCreateClusterOperator",
     "EmrJobRunOperator",
     "EmrStepsOperator",
-    "EphemeralEmrOperator",
     "EmrTerminateClusterOperator",
+    "EphemeralEmrOperator",
 ]

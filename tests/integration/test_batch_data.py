@@ -103,7 +103,6 @@ def test_nothing_found_may_be_allowed(aws, bucket, run_dag, work):
 
 def test_many_values_are_read_out_of_s3(aws, bucket, run_dag, work, monkeypatch):
     """More than fits into the requests: the program still finds its line, with `aws` in the image."""
-
     monkeypatch.setattr(index_inputs, "MAX_INLINE", 100)
     rows = [f"row {number} {'x' * 50}" for number in range(5)]
     bucket("many.txt", "\n".join(rows))

@@ -51,11 +51,11 @@ class PlannedStep:
         return self.name[: NAME_LENGTH - len(mark)] + mark
 
     def config(self, submission: str, default: OnFailure) -> dict[str, Any]:
-        """The StepConfig of this step in an attempt.
+        """The StepConfig of this step in a submission.
 
         Args:
-            attempt: the attempt's deterministic name.
-            default: what EMR does on failure where neither step nor job say so.
+            submission: the submission's deterministic name.
+            default: what EMR does on failure if neither step nor job specify it.
         """
         action = (self.on_failure or default).upper()
         return {"Name": self.title(submission), "ActionOnFailure": action, **self.body}
