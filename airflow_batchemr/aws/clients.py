@@ -76,16 +76,16 @@ class Clients:
 
     @contextmanager
     def renewing(self, call: str = "") -> Iterator[None]:
-        """Tell what a failed call within means, and `renew` where it may be for the credentials: who polls comes back.
+        """Translate an error of the call within, and `renew` if the credentials may be its cause, for the next poll.
 
         Args:
-            call: the call as IAM names it; not needed where what fails is an `AwsError` already.
+            call: the call as IAM names it; not needed if the error already is an `AwsError`.
         """
         try:
             yield
         except Exception as error:
             meaning = classify(error, call)
-            if isinstance(meaning, Expired | NotAllowed):  # a key that was exchanged is refused, too
+            if isinstance(meaning, Expired | NotAllowed):  # a key that was replaced is refused, too
                 self.renew()
             raise meaning from error
 
@@ -116,7 +116,7 @@ class Clients:
 
 
 def boto3_clients(*, profile: str | None = None, region: str | None = None, endpoint_url: str | None = None) -> Clients:
-    """Clients out of boto3's own chain of credentials (environment, profile, role): for use without Airflow.
+    """Clients with boto3's default chain of credentials (environment, profile, role), for use without Airflow.
 
     Endpoint URLs come from `AWS_ENDPOINT_URL` and the profile, unless given.
     """

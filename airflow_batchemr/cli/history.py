@@ -1,4 +1,4 @@
-"""`batchemr history`: what has run, from the ledger, and from AWS where a result is not recorded."""
+"""`batchemr history`: what has run, from the ledger, and from AWS if a result is not recorded."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ app = common.new_app()
 
 @app.command()
 def history(  # noqa: PLR0917 (all are options)
-    pipeline: Annotated[
-        str | None, typer.Argument(help="The Dag; none: all that there are.", show_default=False)
-    ] = None,
+    pipeline: Annotated[str | None, typer.Argument(help="The Dag; all Dags if not given.", show_default=False)] = None,
     run_key: Annotated[
-        str | None, typer.Argument(help="The run, such as 2026-11-20T000000Z; none: the last ones.", show_default=False)
+        str | None,
+        typer.Argument(help="The run, such as 2026-11-20T000000Z; the newest if not given.", show_default=False),
     ] = None,
-    job: Annotated[str | None, typer.Argument(help="The job; none: all of the run.", show_default=False)] = None,
+    job: Annotated[
+        str | None, typer.Argument(help="The job; all jobs of the run if not given.", show_default=False)
+    ] = None,
     index: Annotated[
         int | None, typer.Option("--index", "-i", min=0, help="One index of the job.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many runs to show, the newest.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many of the newest runs to show.")] = 20,
     ledger_only: Annotated[
-        bool, typer.Option("--ledger-only", help="Do not ask AWS about submissions without a recorded result.")
+        bool, typer.Option("--ledger-only", help="Do not query AWS for submissions without a recorded result.")
     ] = False,
     state: common.StateOption = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """Show what has run and how it ended, from the ledger: also after AWS has forgotten the jobs.
+    """Show what has run and how it ended, from the ledger: also after AWS has deleted its records of the jobs.
 
-    AWS is asked only about submissions whose result is not recorded. Where one has ended, its outcome is shown with
+    AWS is queried only for submissions whose result is not recorded. If one has ended, its outcome is shown with
     "(not recorded)": Airflow ended the task before it could record the result. Clear the task, and the next try does.
 
     batchemr history

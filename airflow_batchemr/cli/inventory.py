@@ -1,4 +1,4 @@
-"""What this package has started on AWS and that is still there: found by its tags."""
+"""Find what this package has started on AWS by its tags."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 #: States of a Batch job that has not ended; ListJobs takes one at a time.
 WAITING_OR_RUNNING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 PREFIX = "batchemr:"
-#: How the names of submissions end. The lists of EMR Serverless have no tags, and GetJobRun is a call per run.
+#: End of the names of submissions. The lists of EMR Serverless have no tags, and GetJobRun is a call per run.
 _OURS = re.compile(r"-[0-9a-f]{12}-a\d{4,}$")
 
 
 @dataclass(frozen=True)
 class Started:
-    """A Batch job (a single one, or the parent of an array), cluster or job run that bears this package's tags."""
+    """A Batch job (a single one, or the parent of an array), cluster or job run with this package's tags."""
 
     kind: Literal["job", "cluster", "run"]
     id: str
@@ -39,17 +39,17 @@ class Started:
     ended: datetime | None
     tags: Mapping[str, str]
     target: JobRunTarget | None = None
-    """Of a job run: the application or virtual cluster."""
+    """For a job run: its application or virtual cluster."""
     ready: datetime | None = None
-    """When a cluster was up; None: it has not been, or this is no cluster."""
+    """When a cluster was up; None if it has not been, or if this is no cluster."""
 
     def tag(self, name: str) -> str:
-        """Give one of this package's tags; empty where it is missing."""
+        """The value of one of this package's tags; empty if it is missing."""
         return self.tags.get(PREFIX + name, "")
 
     @property
     def submission(self) -> int | None:
-        """The submission's number; None for what was started by hand."""
+        """The submission's number; None if it was started manually."""
         number = self.tag("submission")
         return int(number) if number.isdecimal() else None
 
@@ -65,8 +65,8 @@ class Started:
 
 
 def batch_jobs(clients: Clients) -> Iterator[Started]:
-    """Find the jobs of all queues that have not ended: a ListJobs a queue and state, a DescribeJobs a hundred."""
-    seen: set[str] = set()  # a job may go on to the next state between two lists
+    """Find the jobs of all queues that have not ended: ListJobs per queue and state, DescribeJobs per 100 jobs."""
+    seen: set[str] = set()  # a job may move to the next state between two lists
     for queue in pages(clients.batch.describe_job_queues, "jobQueues", "batch:DescribeJobQueues"):
         for status in WAITING_OR_RUNNING:
             found = pages(
@@ -85,7 +85,7 @@ def batch_jobs(clients: Clients) -> Iterator[Started]:
 
 
 def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters.ALIVE))) -> Iterator[Started]:
-    """Find clusters in some states (none: in any): ListClusters, and a DescribeCluster each, which has the tags."""
+    """Find clusters in some states (empty: in any): ListClusters, and DescribeCluster for each, which has the tags."""
     for entry in list(clusters.listed(clients, states=states)):
         cluster = clusters.describe(clients, entry["Id"])
         tags = {tag["Key"]: tag.get("Value", "") for tag in (cluster or {}).get("Tags", [])}
@@ -101,7 +101,7 @@ def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters
 
 
 def idle_for(clients: Clients, cluster: Started) -> float | None:
-    """Seconds since a cluster that waits for steps was up or ended its last step; None where it does not wait.
+    """Seconds since a cluster that waits for steps was up or ended its last step; None if it does not wait.
 
     One ListSteps: the newest 50 steps.
     """
@@ -114,7 +114,7 @@ def idle_for(clients: Clients, cluster: Started) -> float | None:
 
 
 def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Started]:
-    """Find the job runs of a service that have not ended: a list of its targets, and a ListJobRuns each."""
+    """Find the job runs of a service that have not ended: a list of its targets, and ListJobRuns for each."""
     for target in _targets(clients, service):
         for listed in target.listed(clients, states=list(target.living)):
             run: JobRun | None = listed
@@ -136,7 +136,7 @@ def _targets(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTa
 
 
 def instance_hours(clients: Clients, cluster: Started) -> float | None:
-    """Add up the hours of a cluster's machines, those that have gone included; None where AWS no longer lists them."""
+    """The hours of a cluster's machines, including terminated ones; None if AWS no longer lists them."""
     try:
         machines = pages(
             clients.emr.list_instances, "Instances", "elasticmapreduce:ListInstances", "Marker", ClusterId=cluster.id
@@ -154,7 +154,7 @@ def instance_hours(clients: Clients, cluster: Started) -> float | None:
 
 
 def pages(call: Any, key: str, name: str, token: str = "nextToken", **arguments: Any) -> list[dict[str, Any]]:  # noqa: S107 - no secret
-    """Gather all pages of a listing call; `name` is the call as IAM names it."""
+    """Collect all pages of a listing call; `name` is the call as IAM names it."""
     found: list[dict[str, Any]] = []
     more: dict[str, str] = {}
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.engine.unrecorded import look, read_job
+from airflow_batchemr.engine.unrecorded import observe_open, read_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def run_is_busy(ledger: Ledger, reader: RemoteWorkReader, dag_id: str, run_key: 
         LedgerError: the ledger cannot be read.
     """
     records = [read_job(ledger, dag_id, run_key, job) for job in ledger.jobs(dag_id, run_key)]
-    open_ = [one for sightings in look(reader, records) for one in sightings.values() if not one.ended]
+    open_ = [one for sightings in observe_open(reader, records) for one in sightings.values() if not one.ended]
     return any(not _is_cluster(one.submission, cluster) for one in open_)
 
 
@@ -59,7 +59,7 @@ def ended_unrecorded(ledger: Ledger, reader: RemoteWorkReader) -> Iterator[tuple
 
     with ThreadPoolExecutor(_THREADS) as threads:
         records = [one for found in threads.map(unfinished, runs) for one in found]
-    for job, sightings in zip(records, look(reader, records), strict=True):
+    for job, sightings in zip(records, observe_open(reader, records), strict=True):
         for sighting in sightings.values():
             if sighting.ended:
                 yield job, sighting

@@ -1,4 +1,4 @@
-"""`batchemr orphans`: what still runs on AWS although its run is over, and what has ended without being recorded."""
+"""`batchemr orphans`: what still runs on AWS although no task needs it, and what ended without a recorded result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def orphans(  # noqa: PLR0917 (all are options)
     older_than: Annotated[
         str | None,
         typer.Option(
-            help="Count everything older than this as over, except for clusters that are kept alive: for runs that "
+            help="Count everything older than this as orphaned, except for clusters that are kept alive: for runs that "
             "nobody will continue.",
             metavar="24h",
         ),
@@ -38,26 +38,28 @@ def orphans(  # noqa: PLR0917 (all are options)
     region: common.RegionOption = None,
     json_: common.JsonOption = False,
 ) -> None:
-    """Find clusters, Batch jobs and job runs of EMR Serverless and EMR on EKS whose run is over; --terminate ends them.
+    """Find orphaned clusters, Batch jobs and job runs of EMR Serverless and EMR on EKS; --terminate ends them.
 
-    Everything that bears this package's tags is compared with the ledger:
+    Everything with this package's tags is compared with the ledger:
 
-    over: the ledger has it as ended, replaced by a rerun or by another job of the same name, or requested to stop, or
-    all jobs that use the cluster have succeeded. --terminate ends it.
+    orphaned: according to the ledger it has ended, was replaced by a rerun or by another job of the same name, or was
+    requested to stop; or all jobs that use the cluster have succeeded. --terminate ends it.
 
-    probably over: a cluster that has been idle for 15 minutes while nothing else of its run was running. The task that
-    should have ended it may have been skipped because Airflow failed another one. --terminate ends it only if
+    probably orphaned: a cluster that has been idle for 15 minutes while nothing else of its run was running. The task
+    that should have ended it may have been skipped because Airflow failed another one. --terminate ends it only if
     --older-than covers its age: its next job may just be waiting.
 
-    duplicate: two have the name of one submission, and the ledger does not say yet which one counts. The next try of
+    duplicate: two have the name of one submission, and the ledger does not record yet which one counts. The next try of
     the task adopts the older one. --terminate ends them only if --older-than covers their age.
+
+    in use: its submission is open. Shown with --all, as are clusters that are kept alive.
 
     unknown: the ledger has no record of it. --terminate ends it only if --older-than covers its age.
 
     not recorded: it has ended on AWS, but Airflow ended the task before it could record the result. Nothing runs; clear
-    the task, and its next try records the result. Looked for in the last 10 runs of each pipeline of the state URI.
+    the task, and its next try records the result. Covers the last 10 runs of each pipeline of the state URI.
 
-    Exit code 1: something that is over, probably over or duplicate was left running; else 0.
+    Exit code 1: something orphaned, probably orphaned or duplicate was left running; else 0.
 
         batchemr orphans
 
@@ -69,20 +71,20 @@ def orphans(  # noqa: PLR0917 (all are options)
         uri = common.state_uri(state)
         found = _judged(aws, uri, limit)
         unrecorded = _unrecorded(aws, uri)
-        over = [one for one, verdict in found if verdict.finding == "over"]
-        doubtful = [one for one, verdict in found if verdict.finding in {"probably over", "duplicate"}]
-        shown = [(one, verdict) for one, verdict in found if all_ or verdict.finding not in {"wanted", "kept alive"}]
+        orphaned = [one for one, verdict in found if verdict.finding == "orphaned"]
+        doubtful = [one for one, verdict in found if verdict.finding in {"probably orphaned", "duplicate"}]
+        shown = [(one, verdict) for one, verdict in found if all_ or verdict.finding not in {"in use", "kept alive"}]
         _show([_row(one, verdict.finding, verdict.reason) for one, verdict in shown] + unrecorded, json_=json_)
         if terminate:
-            _end(aws, over)
+            _end(aws, orphaned)
     if not json_:
-        what = "ended" if terminate else "left running; --terminate ends them" if over else "there are none"
-        common.say(f"{len(over)} orphan{'s' * (len(over) != 1)}: {what}")
+        what = "ended" if terminate else "left running; --terminate ends them" if orphaned else "there are none"
+        common.say(f"{len(orphaned)} orphan{'s' * (len(orphaned) != 1)}: {what}")
         if doubtful:
             common.say(f"{len(doubtful)} more may be: left running; --terminate with --older-than ends them")
         if unrecorded:
             common.say(f"{len(unrecorded)} ended on AWS but not recorded: clear the tasks")
-    raise typer.Exit(1 if doubtful or (over and not terminate) else 0)
+    raise typer.Exit(1 if doubtful or (orphaned and not terminate) else 0)
 
 
 def _limit(older_than: str | None) -> float | None:
@@ -95,7 +97,7 @@ def _limit(older_than: str | None) -> float | None:
 
 
 def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tuple[Started, Verdict]]:
-    """Compare all that runs with the ledger: `state` alone if given, else the one that each thing's tag names."""
+    """Compare everything that runs with the ledger: only `state` if given, else the ledger in the tags of each."""
     from airflow_batchemr.cli.inventory import batch_jobs, emr_clusters
     from airflow_batchemr.engine.job_identity import tag_value
 
@@ -110,14 +112,14 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
         if wanted and one.tag("state") != wanted:
             continue
         verdict = ledgers.judge(one, [id_ for id_ in same_name[one.kind, one.name] if id_ != one.id])
-        if verdict.finding not in {"over", "kept alive"} and limit is not None and one.age > limit:
-            verdict = Verdict("over", f"{verdict.reason}, for {common.duration(one.age)}")
+        if verdict.finding not in {"orphaned", "kept alive"} and limit is not None and one.age > limit:
+            verdict = Verdict("orphaned", f"{verdict.reason}, for {common.duration(one.age)}")
         found.append((one, verdict))
     return found
 
 
 def _job_runs(clients: Clients) -> list[Started]:
-    """All job runs; a service that the region lacks, or that the caller may not list, is left out with a note."""
+    """All job runs; a service that the region lacks, or that the caller may not list, is skipped with a note."""
     from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
     from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.cli.inventory import job_runs
@@ -127,7 +129,7 @@ def _job_runs(clients: Clients) -> list[Started]:
         try:
             found += job_runs(clients, service)
         except AwsError as error:
-            common.say(f"note: {service.service} is left out: {error}")
+            common.say(f"note: {service.service} is skipped: {error}")
     return found
 
 
@@ -148,7 +150,7 @@ class _Ledgers:
             state = self._state(uri, dag_id, run_key, job)
             unfinished = self._unfinished(uri, dag_id, run_key, state, one.submission)
             verdict = judge(state, one.submission, one.id, unfinished=unfinished, twins=twins)
-            return judge_idle(verdict, self._idle_for(one)) if verdict.finding == "wanted" else verdict
+            return judge_idle(verdict, self._idle_for(one)) if verdict.finding == "in use" else verdict
         except LedgerError as error:
             if error.retryable:
                 raise
@@ -165,7 +167,7 @@ class _Ledgers:
     def _unfinished(
         self, uri: str, dag_id: str, run_key: str, state: LedgerState, number: int | None
     ) -> list[str] | None:
-        """Of a cluster for other jobs: those without a marker."""
+        """The jobs without a marker that use a cluster; None if no other jobs use it."""
         intent = next((submission.intent for submission in state.submissions if submission.number == number), None)
         names = intent.details.get("used_by") if intent else None
         if not isinstance(names, list) or not names:
@@ -173,7 +175,7 @@ class _Ledgers:
         return [str(name) for name in names if self._state(uri, dag_id, run_key, str(name)).marker is None]
 
     def _idle_for(self, one: Started) -> float | None:
-        """Seconds for which a cluster has waited for steps, where nothing else of its run is running."""
+        """Seconds for which a cluster has waited for steps, if nothing else of its run is running."""
         from airflow_batchemr.cli.inventory import idle_for
         from airflow_batchemr.cli.open_submissions import run_is_busy
         from airflow_batchemr.ledger import Ledger
@@ -187,7 +189,7 @@ class _Ledgers:
 
 
 def _unrecorded(clients: Clients, state: str | None) -> list[dict[str, Any]]:
-    """Rows for submissions that have ended on AWS and whose result nobody has recorded."""
+    """Rows for submissions that have ended on AWS without a recorded result."""
     from airflow_batchemr.cli.open_submissions import ended_unrecorded
     from airflow_batchemr.ledger import Ledger, LedgerError
 
@@ -196,7 +198,7 @@ def _unrecorded(clients: Clients, state: str | None) -> list[dict[str, Any]]:
     try:
         found = list(ended_unrecorded(Ledger(clients.s3, state), common.remote_work_reader(clients)))
     except LedgerError as error:
-        common.say(f"note: cannot look for results that are not recorded: {error}")
+        common.say(f"note: cannot search for results that are not recorded: {error}")
         return []
     return [_unrecorded_row(job, sighting) for job, sighting in found]
 
@@ -206,7 +208,7 @@ def _unrecorded_row(job: JobRecords, sighting: Sighting) -> dict[str, Any]:
 
     submission, identity = sighting.submission, job.identity
     handle, result, claimed = submission.handle, submission.result, submission.claimed_at
-    assert handle is not None  # noqa: S101 - AWS was asked about it
+    assert handle is not None  # noqa: S101 - AWS has described it
     assert result is not None  # noqa: S101 - it has ended
     ended = ended_on_aws(result)
     kind = {"batch": "job", "emr": "cluster", "steps": "steps"}.get(result.kind, "run")
@@ -253,7 +255,7 @@ def _show(rows: list[dict[str, Any]], *, json_: bool) -> None:
 
 
 def _request_stop(clients: Clients, one: Started) -> None:
-    """Record the stop for whoever may still wait for the work; where the ledger is gone, nobody does."""
+    """Record the stop for a task that may still wait for the work; if the ledger is gone, none does."""
     from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
 
     if one.submission is None:
@@ -261,19 +263,19 @@ def _request_stop(clients: Clients, one: Started) -> None:
     try:
         ledger = Ledger(clients.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
         if one.submission in ledger.read().numbers:
-            ledger.request_stop(one.submission, StopRequest(reason="its run is over", by="batchemr orphans"))
+            ledger.request_stop(one.submission, StopRequest(reason="it is orphaned", by="batchemr orphans"))
     except LedgerError as error:
         common.say(f"note: cannot record the stop request in the ledger: {error}")
 
 
-def _end(clients: Clients, over: list[Started]) -> None:
+def _end(clients: Clients, orphaned: list[Started]) -> None:
     from airflow_batchemr.aws.batch import jobs
     from airflow_batchemr.aws.emr import clusters
 
-    for one in over:
+    for one in orphaned:
         _request_stop(clients, one)
-    jobs.terminate(clients, [one.id for one in over if one.kind == "job"], "its run is over")
-    clusters.terminate(clients, [one.id for one in over if one.kind == "cluster"])
-    for one in over:
+    jobs.terminate(clients, [one.id for one in orphaned if one.kind == "job"], "it is orphaned")
+    clusters.terminate(clients, [one.id for one in orphaned if one.kind == "cluster"])
+    for one in orphaned:
         if one.target is not None:
             one.target.cancel(clients, one.id)

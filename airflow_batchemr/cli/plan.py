@@ -29,22 +29,23 @@ def plan(  # noqa: PLR0917 - all are options
         typer.Option(
             "--date",
             "-d",
-            help="Logical date of the run, in the pipeline's time zone; a day is its first run. Else the last one due.",
+            help="Logical date of the run, in the pipeline's time zone; a day means its first run. Defaults to the "
+            "last run that is due.",
         ),
     ] = None,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="Of a run that has no logical date.")] = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Id of a run that has no logical date.")] = None,
     state: StateOption = None,
     environment: Annotated[
-        str | None, typer.Option("--environment", "-e", help="Which `env:` of the file counts.")
+        str | None, typer.Option("--environment", "-e", help="Which environment of the file to use.")
     ] = None,
     requests: Annotated[bool, typer.Option("--requests", help="Show the requests to AWS in full.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="One JSON object a pipeline, a line each.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per pipeline, one per line.")] = False,
     profile: ProfileOption = None,
     region: RegionOption = None,
 ) -> None:
     """Show what a run would do now, job by job: skip, run, resume or wait. It reads from AWS and submits nothing.
 
-    Without a state URI it makes no calls. Exit code 0: shown; 1: the file has errors, or something in it would be
+    Without a state URI it makes no calls. Exit code 0: no errors; 1: the file has errors, or a request would be
     refused; 2: wrong usage.
 
         batchemr plan nightly.yaml --date 2026-11-20

@@ -1,8 +1,8 @@
 """What the engine needs to know about a kind of work: two protocols and the few types that cross them.
 
-`RemoteWork` finds, observes and ends submissions by what the ledger says about them. It needs no options of the job,
-so that a trigger, a newer run or `batchemr orphans` can use it. `Backend` knows the job: what there is to do and with
-which requests.
+`RemoteWork` finds, observes and ends submissions from their ledger records. It needs no options of the job, so that a
+trigger, a newer run or `batchemr orphans` can use it. `Backend` knows the job: what there is to do and with which
+requests.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Observation:
     """What AWS shows of a submission."""
 
     status: Status
-    """`not_visible` only where the service itself says that there is no such resource."""
+    """`not_visible` only if the service itself reports that there is no such resource."""
     idle: bool = False
     """It runs but has nothing left to do: a cluster that is up, or whose steps have all succeeded."""
     answer: Any = None
     """What AWS answered, in the form that the kind of work uses."""
     state: str = ""
-    """AWS's own state, such as RUNNABLE or WAITING: for people."""
+    """AWS's own state, such as RUNNABLE or WAITING, for display."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class SubmissionPlan:
 
 @dataclass(frozen=True)
 class NewSubmission:
-    """What a plan comes to: the calls to make, and what the intent records besides."""
+    """The calls that a plan results in, and what the intent records in addition."""
 
     kind: Kind
     requests: Sequence[Request]
     details: Mapping[str, Any] = field(default_factory=dict)
     handle: Handle | None = None
-    """Given for work that runs already, such as a cluster that an earlier submission kept alive: no call is made."""
+    """Set for work that already runs, such as a cluster that an earlier submission kept alive: no call is made."""
 
 
 class RemoteWork(Protocol):
@@ -112,7 +112,7 @@ class Work(Protocol):
         """All units of the job: indices of an array, numbers of steps, or 0 alone."""
 
     def done(self, state: LedgerState) -> IndexSet:
-        """The units that need no more work, by the recorded results."""
+        """The units that need no more work according to the recorded results."""
 
     def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
         """The failed units that run again within the same try: with more memory, or in another subnet."""

@@ -33,19 +33,19 @@ def closed(state: LedgerState) -> frozenset[int]:
 def forgiven(state: LedgerState, known: frozenset[int]) -> frozenset[int]:
     """The submissions whose failures this try forgives: those that ended before it began.
 
-    Submissions that this try is the first to find lost are not among them: they may have succeeded, so a person decides
-    before their units run again.
+    Submissions that this try is the first to find lost are not among them: they may have succeeded, so a user has to
+    decide before their units run again.
 
     Args:
-        state: the ledger after the first look at everything open.
-        known: numbers of the submissions whose end was recorded before that look.
+        state: the ledger after the first check of everything open.
+        known: numbers of the submissions whose end was recorded before that check.
     """
     lost = {one.number for one in state.submissions if one.result is not None and one.result.outcome == "lost"}
     return closed(state) - (lost - known)
 
 
 def as_rerun(state: LedgerState, rerun_token: str | None) -> LedgerState:
-    """The state as a rerun sees it: nothing is done, and everything open has to be stopped first."""
+    """The state from a rerun's point of view: nothing is done, and everything open has to be stopped first."""
     return replace(state, marker=None, rerun_token=rerun_token, since=state.next_number)
 
 
@@ -109,7 +109,7 @@ def _failures(state: LedgerState, prior: frozenset[int]) -> tuple[IndexSet, list
 
 
 def failed_units(result: Result) -> IndexSet:
-    """The units that failed by themselves: of a stopped submission, only those with a cause of their own."""
+    """The units that failed on their own; of a stopped submission, only those with a recorded cause."""
     named = IndexSet.union(result.causes.values())
     if result.outcome == "abandoned":
         return IndexSet()

@@ -1,4 +1,4 @@
-"""Names of the documents that lie beside the records of a job's submissions."""
+"""Names of the documents stored next to the records of a job's submissions."""
 
 from __future__ import annotations
 

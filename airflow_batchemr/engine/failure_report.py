@@ -1,4 +1,4 @@
-"""The report of a failed job: how many failed of what, one log of each kind, and how to run one again."""
+"""The report of a failed job: how many indices failed and why, one log per cause, and how to rerun one index."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CAUSES = {
     "lost": "AWS no longer knows the job",
     "refused": "not submitted",
     "runnable": "no machine was found for it in time",
-    "dependency": "what it waits for has failed",
+    "dependency": "the job that it depends on failed",
 }
-# What differs between failures of one kind: ids of instances, tasks and jobs, and numbers in AWS's words
+# What differs between failures of one kind: ids of instances, tasks and jobs, and numbers in AWS's messages
 _IDS = re.compile(r"\b(?:i-[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{8,}|[0-9a-f]{16,}|\d+)\b")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _INDEX_WIDTH = 160
@@ -40,11 +40,11 @@ class FailureGroup:
     title: str
     indices: IndexSet
     sample: Failure
-    """The failure of the lowest index: whose log to show."""
+    """The failure of the lowest index, whose log is shown."""
 
 
 def group(failures: Iterable[Failure]) -> list[FailureGroup]:
-    """Group failures by cause, else by exit code and reason without ids in it; the largest group first."""
+    """Group failures by cause, else by exit code and reason with ids removed; the largest group first."""
     groups: dict[str, list[Failure]] = {}
     for failure in failures:
         key = f"{failure.cause or _IDS.sub('…', failure.reason)}/{failure.exit_code}"
@@ -67,28 +67,28 @@ def report(
     links: Mapping[str, str] | None = None,
     replay: Sequence[str] = (),
 ) -> str:
-    """Tell why a job failed.
+    """Format the report of a failed job.
 
     Args:
-        failures: one a failed index, or of some of them; `index` None for the whole job.
-        size: how many indices the job has; 1 is told without the word index.
+        failures: one per failed index, or for some of them; `index` None for the whole job.
+        size: how many indices the job has; for 1 the report does not mention indices.
         done: how many of them have succeeded, now or in an earlier try.
-        failed: all that failed, where `failures` has not each of them.
+        failed: all that failed, if `failures` does not list each of them.
         logs: last lines of the sample's log, by `FailureGroup.key` (see `group`).
-        links: where to see the sample's log, by `FailureGroup.key`.
+        links: URL of the sample's log, by `FailureGroup.key`.
         replay: the command that runs an index again, without ``--index``: ``["batchemr", "replay", …]``.
 
     Returns:
-        Several lines of plain text, without control characters whatever the logs have in them.
+        Several lines of plain text. Control characters of the logs are removed.
     """
     groups = group(failures)
-    told = _union(groups)
-    rest = failed - told if failed else IndexSet()
-    count = len(told | rest)
+    listed = _union(groups)
+    rest = failed - listed if failed else IndexSet()
+    count = len(listed | rest)
     lines = []
     if size > 1:
-        kept = f"; {done:,} {'is' if done == 1 else 'are'} done and will not run again" if done else ""
-        lines.append(f"{count:,} of {size:,} indices failed{kept}")
+        finished = f"; {done:,} {'is' if done == 1 else 'are'} done and will not run again" if done else ""
+        lines.append(f"{count:,} of {size:,} indices failed{finished}")
     else:
         lines.append("the job failed")
     for one in groups[:_MAX_GROUPS]:
@@ -111,16 +111,16 @@ def report(
 
 
 def shortened(indices: IndexSet, width: int = _INDEX_WIDTH) -> str:
-    """Give the ranges of a set in about `width` characters, and how many indices were left out."""
+    """Format the ranges of a set in about `width` characters, and how many indices were left out."""
     shown: list[str] = []
-    length = told = 0
+    length = listed = 0
     for first, last in indices.ranges():
         text = str(first) if first == last else f"{first}-{last}"
         length += len(text) + 2
         if shown and length > width:
-            return f"{', '.join(shown)}, … ({len(indices) - told:,} more)"
+            return f"{', '.join(shown)}, … ({len(indices) - listed:,} more)"
         shown.append(text)
-        told += last - first + 1
+        listed += last - first + 1
     return ", ".join(shown)
 
 
@@ -129,7 +129,7 @@ def _number(indices: IndexSet) -> str:
 
 
 def _title(failure: Failure) -> str:
-    # The other causes, `exit N` and `other`, say no more than exit code and reason
+    # The other causes, `exit N` and `other`, add nothing to exit code and reason
     parts = [_CAUSES[failure.cause]] if failure.cause in _CAUSES else []
     if failure.exit_code is not None:
         parts.append(f"exit code {failure.exit_code}")

@@ -1,4 +1,4 @@
-"""Putting together, and taking apart, what the calls of one submission started."""
+"""Merging, splitting and comparing the handles of what the calls of one submission started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def merged(new: NewSubmission, handles: list[Handle]) -> Handle:
-    """One handle of all calls of a submission; abandoned where none was made."""
+    """One handle for all calls of a submission; abandoned if none was made."""
     if not handles:
         return Handle(kind=new.kind, abandoned=True)
     jobs = [job for handle in handles for job in handle.jobs]
@@ -28,7 +28,7 @@ def part_of(handle: Handle, request: Request) -> Handle | None:
 
 
 def difference(mine: Handle, recorded: Handle) -> Handle | None:
-    """What a handle names and another one does not; None where that is nothing."""
+    """What one handle lists and the other does not; None if there is no difference."""
     if mine.writer == recorded.writer or mine.abandoned:
         return None
     known = {job.job_id for job in recorded.jobs}

@@ -1,6 +1,6 @@
-"""The history of jobs: what ran, with what, and how it ended, also after AWS has forgotten it.
+"""The history of jobs: what ran, with which settings, and how it ended, also after AWS has deleted its records.
 
-Submissions that the ledger has as open are shown as AWS shows them; see `engine.unrecorded`.
+Submissions that are open in the ledger are shown as AWS reports them; see `engine.unrecorded`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.documents import children_document, report_document
 from airflow_batchemr.engine.failure_report import report
 from airflow_batchemr.engine.submission_facts import ended_on_aws, index_history_of, request_facts
-from airflow_batchemr.engine.unrecorded import look, merge, read_job
+from airflow_batchemr.engine.unrecorded import merge, observe_open, read_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.unrecorded import JobRecords, RemoteWorkReader, Sighting
     from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
 
-#: Runs that are read at the same time.
+#: How many runs are read at the same time.
 _THREADS = 8
 
 
@@ -35,25 +35,25 @@ class SubmissionHistory:
 
     number: int
     kind: str
-    """`batch`, `emr`, `steps`, `emr_serverless` or `emr_eks`; empty where no record names it."""
+    """`batch`, `emr`, `steps`, `emr_serverless` or `emr_eks`; empty if no record names it."""
     state: str
-    """`succeeded`, `failed`, `stopped`, `lost`, `abandoned`; `running` or `not_visible` where it has not ended."""
+    """`succeeded`, `failed`, `stopped`, `lost`, `abandoned`; `running` or `not_visible` if it has not ended."""
     recorded: bool
-    """False where the state is AWS's, because no try of the task has recorded how the submission ended."""
+    """False if the state is AWS's, because no try of the task has recorded how the submission ended."""
     indices: IndexSet
     succeeded: IndexSet
     began: datetime | None
     """When it was claimed, by S3's clock."""
     ended: datetime | None
-    """When its end was recorded; where it is not recorded, when AWS says that it ended."""
+    """When its end was recorded; if it is not recorded, when it ended according to AWS."""
     by: str
-    """The try, task and run of Airflow that claimed it."""
+    """The Airflow try, task and run that claimed it."""
     stopped: str
-    """Why it was requested to stop, and by whom; empty where it was not."""
+    """Why a stop was requested, and by whom; empty if none was."""
     facts: list[Fact]
-    """What ran where, such as ("Batch job", "0f31…") and ("command", "score.py"), in the order in which to show it."""
+    """What ran where, such as ("Batch job", "0f31…") and ("command", "score.py"), in display order."""
     failure: str
-    """The failure report; empty where nothing failed."""
+    """The failure report; empty if nothing failed."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ class JobHistory:
 
     job: str
     state: str
-    """`succeeded` where there is a marker, else the state of the last submission; `nothing` where there is none."""
+    """`succeeded` if there is a marker, else the state of the last submission; `nothing` if there is none."""
     done: int
     size: int
     """How many indices (or EMR steps) were ever claimed."""
     submissions: list[SubmissionHistory]
     finished_at: datetime | None
-    """When the marker was written; None where there is none."""
+    """When the marker was written; None if there is none."""
     note: str = ""
-    """Why the state may be out of date: AWS could not be asked."""
+    """Why the state may be out of date: AWS could not be queried."""
 
     @property
     def recorded(self) -> bool:
@@ -79,7 +79,7 @@ class JobHistory:
 
     @property
     def label(self) -> str:
-        """The state for people."""
+        """The state, for display."""
         return self.state if self.recorded else f"{self.state} (not recorded)"
 
     @property
@@ -89,7 +89,7 @@ class JobHistory:
 
     @property
     def ended(self) -> datetime | None:
-        """When the marker was written, else when its last submission ended; None where it has not ended."""
+        """When the marker was written, else when its last submission ended; None if it has not ended."""
         return self.finished_at or (self.submissions[-1].ended if self.submissions else None)
 
     @property
@@ -117,13 +117,13 @@ def job_history(
         run_key: the run.
         job: its name in the ledger.
         replay: the command that runs an index again, without ``--index``.
-        reader: asks AWS about open submissions; None: show what the ledger has.
+        reader: queries AWS for open submissions; None: show the ledger's records only.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     records = read_job(ledger, dag_id, run_key, job)
-    (sightings,) = look(reader, [records])
+    (sightings,) = observe_open(reader, [records])
     return job_history_of(job, records.state, replay, _reports(records), sightings)
 
 
@@ -135,13 +135,13 @@ def run_history(ledger: Ledger, dag_id: str, run_key: str, reader: RemoteWorkRea
 def run_histories(
     ledger: Ledger, dag_id: str, run_keys: Sequence[str], reader: RemoteWorkReader | None = None
 ) -> list[list[JobHistory]]:
-    """The history of all jobs of some runs; AWS is asked once about all of them.
+    """The history of all jobs of some runs; one query of AWS covers all of them.
 
     Args:
         ledger: of the state URI.
         dag_id: the pipeline.
         run_keys: the runs.
-        reader: asks AWS about open submissions; None: show what the ledger has.
+        reader: queries AWS for open submissions; None: show the ledger's records only.
 
     Returns:
         For each run, its jobs in the order in which they began; those without a submission come last.
@@ -155,7 +155,7 @@ def run_histories(
 
     with ThreadPoolExecutor(_THREADS) as threads:
         runs = list(threads.map(read, run_keys))
-    sightings = iter(look(reader, [records for run in runs for records in run]))
+    sightings = iter(observe_open(reader, [records for run in runs for records in run]))
     histories = [
         [job_history_of(one.identity.job, one.state, sightings=next(sightings)) for one in records] for records in runs
     ]
@@ -173,7 +173,7 @@ def index_history(
         LedgerError: the ledger cannot be read.
     """
     records = read_job(ledger, dag_id, run_key, job)
-    (sightings,) = look(reader, [records])
+    (sightings,) = observe_open(reader, [records])
     state = merge(records.state, sightings)
     children: dict[int, list[dict[str, Any]]] = {}
     for submission in state.submissions:
@@ -211,10 +211,10 @@ def job_history_of(
 
     Args:
         job: its name.
-        state: `JobLedger.history()`; after `JobLedger.read()` the submissions that the marker covers are left out.
+        state: `JobLedger.history()`; `JobLedger.read()` leaves out the submissions that the marker covers.
         replay: the command that runs an index again, without ``--index``, for the failure report.
-        reports: failure reports beyond the record, by number of the submission.
-        sightings: open submissions as AWS shows them, by number.
+        reports: failure reports stored as documents, by number of the submission.
+        sightings: open submissions as AWS reports them, by number.
     """
     sightings = sightings or {}
     state = merge(state, sightings)
@@ -236,7 +236,7 @@ def job_history_of(
         size=size,
         submissions=submissions,
         finished_at=state.marker.finished_at if state.marker else None,
-        note=f"AWS cannot be asked about open submissions: {'; '.join(errors)}" if errors else "",
+        note=f"AWS cannot be queried about open submissions: {'; '.join(errors)}" if errors else "",
     )
 
 
@@ -284,7 +284,7 @@ def _sighting_facts(sighting: Sighting | None) -> list[Fact]:
     if sighting is None or sighting.status is None:
         return []
     if sighting.status == "not_visible":
-        text = "AWS does not show it. The next try of the task waits for it, then reports it as lost"
+        text = "not visible. The next try of the task waits until it appears, else reports it as lost"
         return [("state on AWS", text)]
     facts = [("state on AWS", sighting.aws_state)] if sighting.aws_state else []
     if sighting.ended:
@@ -293,7 +293,7 @@ def _sighting_facts(sighting: Sighting | None) -> list[Fact]:
 
 
 def not_recorded(submission: Submission) -> str:
-    """What to do about a submission that has ended and whose result nobody has recorded."""
+    """What to do about a submission that has ended without a recorded result."""
     succeeded = submission.result is not None and submission.result.outcome == "succeeded"
     rest = "nothing runs again" if succeeded else "what has not succeeded runs again"
     return f"no. If the Airflow task has ended, clear it: the next try records this result, and {rest}"

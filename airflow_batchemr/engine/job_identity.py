@@ -1,4 +1,4 @@
-"""Which piece of work of which run something on AWS is: names, tags and environment that follow from it alone."""
+"""The identity of a job of one run, and the names, tags and environment variables that are derived from it."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ if TYPE_CHECKING:
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.ledger.records import Kind, Request
 
-#: AWS Batch: letters, digits, hyphen and underscore, at most 128. EMR takes more; one rule serves both.
+#: AWS Batch: letters, digits, hyphen and underscore, at most 128. EMR accepts more; one rule serves both.
 NAME_LENGTH = 128
-#: AWS tags: at most 256 characters a value, of these only.
+#: AWS tags: at most 256 characters per value, other than these.
 _TAG_REFUSED = re.compile(r"[^\w\s.:/=+\-@]")
 
 
 @dataclass(frozen=True)
 class JobIdentity:
-    """Names one job of one run, and the try of Airflow that deals with it now."""
+    """Identifies one job of one run, and the Airflow try that handles it now."""
 
     state: str
     """The state URI, without a slash at its end."""
     dag_id: str
     run_key: str
     job: str
-    """The ledger's name of the job; for a mapped task it ends with the map index."""
+    """The job's name in the ledger; for a mapped task it ends with the map index."""
     run_id: str
     task_id: str
     map_index: int = -1
     try_number: int = 1
     max_tries: int = 0
-    """Airflow's: a clear sets it to the number of the try that ran plus the `retries` that the file then has; nothing
-    else changes it, nor do other `retries` in the file. So between two tries with different ones there was a clear; a
-    clear goes unseen only where `retries` have been lowered by just as many as tries had run since the last one."""
+    """Airflow's `max_tries`. A clear sets it to the number of the try that ran plus the current `retries` of the file;
+    nothing else changes it, not even new `retries` in the file. Different values in two tries therefore mean that the
+    task was cleared between them. A clear is missed only if `retries` were lowered by exactly the number of tries that
+    had run since the last one."""
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> JobIdentity:
-        """Make one of what `values` gave, such as a trigger's arguments."""
+        """Create one from the output of `values`, such as a trigger's arguments."""
         return cls(**values)
 
     def values(self) -> dict[str, Any]:
@@ -49,25 +50,25 @@ class JobIdentity:
 
     @property
     def token(self) -> str:
-        """The ledger's `fresh` token for a rerun asked for in this run: one for all retries between two clears."""
+        """The token of a rerun that this run requests: the same for all retries between two clears."""
         return f"{self.run_id}#{self.max_tries}"
 
     def work_name(self) -> str:
-        """The deterministic beginning of the names of all that is started for this job of this run.
+        """The deterministic prefix of the names of everything that is started for this job of this run.
 
-        Dag and job make it readable, a digest of state URI, Dag, run key and job makes it unique. What AWS Batch
-        refuses in a name (all but letters, digits, `-` and `_`) becomes a hyphen; long names are cut.
+        Dag and job make it readable, a digest of state URI, Dag, run key and job makes it unique. Characters that AWS
+        Batch does not accept in a name (all but letters, digits, `-` and `_`) become a hyphen; long names are cut.
         """
         whole = f"{self.state}\n{self.dag_id}\n{self.run_key}\n{self.job}"
         digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
         return f"{slug(self.dag_id, 40)}-{slug(self.job, 40)}-{digest}"
 
     def submission_name(self, number: int) -> str:
-        """The deterministic name of an attempt: at most 102 characters, so that `-p0001` fits behind it."""
+        """The deterministic name of a submission: at most 102 characters, so that `-p0001` can be appended."""
         return f"{self.work_name()}-a{number:04d}"
 
     def child_prefix(self, number: int) -> str:
-        """How the names of the jobs begin that the program of an attempt starts itself: at most 42 characters."""
+        """Prefix for the names of jobs that the program of a submission starts itself: at most 42 characters."""
         digest = self.work_name().rpartition("-")[2]
         return f"{slug(self.job, 20)}-{digest}-a{number:04d}-c-"
 
@@ -81,7 +82,7 @@ class JobIdentity:
         rerun_token: str | None,
         details: dict[str, Any],
     ) -> Intent:
-        """What is claimed for an attempt: its requests, under whose name and for whom."""
+        """The intent of a submission: its requests, its name and its owner."""
         return Intent(
             kind=kind,
             name=self.submission_name(number),
@@ -99,7 +100,7 @@ class JobIdentity:
         )
 
     def environment(self, number: int) -> dict[str, str]:
-        """What a program is told about its run."""
+        """Environment variables that describe the run to the program."""
         return {
             "PIPELINE_RUN_ID": self.run_key,
             "BATCHEMR_DAG_ID": self.dag_id,
@@ -111,7 +112,7 @@ class JobIdentity:
         }
 
     def tags(self, number: int) -> dict[str, str]:
-        """Tags of everything that is started for the attempt: for cost allocation and for finding orphans."""
+        """Tags of everything that is started for the submission: for cost allocation and for finding orphans."""
         return {
             "batchemr:dag_id": tag_value(self.dag_id),
             "batchemr:run_key": tag_value(self.run_key),
@@ -122,10 +123,10 @@ class JobIdentity:
 
 
 def slug(name: str, length: int) -> str:
-    """A name in letters, digits, hyphens and underscores, at most `length` of them; never empty."""
+    """Convert a name to letters, digits, hyphens and underscores, at most `length` of them; never empty."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:length].strip("-") or "x"
 
 
 def tag_value(text: str) -> str:
-    """A text as AWS takes it as a tag's value: other characters become underscores, at most 256."""
+    """Convert a text to a valid value of an AWS tag: other characters become underscores, at most 256."""
     return _TAG_REFUSED.sub("_", text)[:256]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class StoppedError(Exception):
-    """The task was killed while it worked. Everything that it had started has been stopped."""
+    """The task was killed while it was running. Everything that it had started has been stopped."""
 
     def __init__(self) -> None:
         super().__init__("the task was killed; the work that it had started on AWS has been stopped")
@@ -42,26 +42,26 @@ class SupersededError(Exception):
     def __init__(self, try_number: int) -> None:
         super().__init__(
             f"try {try_number} of this task has taken over its work, so this try ends without touching it. "
-            "Airflow had given this try up"
+            "Airflow no longer considered this try alive"
         )
 
 
 @dataclass
 class Engine:
-    """Brings one job of a run as far as it goes without waiting.
+    """Advances one job of a run as far as possible without waiting.
 
     Attributes:
         backend: what there is to do, and with which calls.
-        remote: submissions of any kind, as the ledger describes them.
+        remote: submissions of any kind, from their ledger records.
         ledger: of the job.
         identity: of the job and this try.
         policy: grace periods and limits.
         began: when this try began, by Airflow's clock; None: nobody else can have taken over.
         sleep: waits a number of seconds.
-        stopping: whether the task has been killed; asked before each call that starts something.
-        prior: as `Outcome.prior`, from the moment it is known: also where a call fails after that.
-        refused: why the last submission could not be made.
-        unavailable: why AWS took no calls for the last submission, such as throttling.
+        stopping: whether the task has been killed; checked before each call that starts something.
+        prior: as `Outcome.prior`; also set if a later call fails.
+        refused: why AWS refused the last submission.
+        unavailable: why AWS accepted no call of the last submission, such as throttling.
         claimed: whether this pass has claimed a submission.
     """
 
@@ -88,13 +88,13 @@ class Engine:
     ) -> Outcome:
         """Adopt and conclude what is open, then claim and start what is left.
 
-        Every claim takes the number that follows the state on which it was decided, so that whoever slept in between
-        loses it and decides again. What AWS refuses fails the job once nothing of it runs any more.
+        Every claim takes the number that follows the state on which it was decided, so that a try that was suspended in
+        between loses the claim and decides again. A request that AWS refuses fails the job once none of its work runs.
 
         Args:
             state: the ledger as just read.
             rerun_token: token for claims; one other than `state.rerun_token` begins a rerun.
-            prior: None at the start of a try, else `Outcome.prior` of the pass before.
+            prior: None at the start of a try, else `Outcome.prior` of the previous pass.
             missing: AWS ids that were invisible for the whole grace period.
 
         Raises:
@@ -136,9 +136,9 @@ class Engine:
                         raise
                     # Nobody would watch what runs if the task failed now
                     return replace(self._wait(state, state.open_submissions), blocked=error)
-                if submission is None:  # somebody else was faster: decide on what is left now
+                if submission is None:  # another try was faster: decide on what is left now
                     state = self.ledger.read()
-                    if state.rerun_token != overtaken:  # they have begun a rerun, which this try must not stop
+                    if state.rerun_token != overtaken:  # it has begun a rerun, which this try must not stop
                         rerun_token = state.rerun_token
                     break
                 if submission.intent is None:  # the requests wait for another job
@@ -147,24 +147,24 @@ class Engine:
                 state = derive_state(
                     [*state.numbers, submission.number], [*state.submissions, submission], state.marker, state.now
                 )
-                if not submission.open:  # AWS took no calls
+                if not submission.open:  # AWS accepted no call
                     return self._wait(state, state.open_submissions, wake_after=self.policy.resubmit_pause)
 
-    # Looking
+    # Observing
 
     def _look(self, state: LedgerState, missing: Collection[str], *, skip: set[int]) -> LedgerState:
-        """Adopt, observe and conclude what is open; stop what a rerun has overtaken or somebody asked to stop."""
-        looked: dict[int, Submission] = {}
+        """Adopt, observe and conclude what is open; stop what a rerun replaces or a stop request names."""
+        observed: dict[int, Submission] = {}
         stale = {submission.number for submission in state.stale_submissions}
         # A submission that owns a cluster comes before those that add steps to it, and is concluded after them
         for submission in reversed([one for one in state.submissions if one.open and one.number not in skip]):
             found = adopt(self.ledger, self.remote, submission, state, self.policy)
             if found.open and found.handle is not None:
                 found = self._observe(found, missing, unwanted=submission.number in stale)
-            looked[submission.number] = found
-        if not looked:
+            observed[submission.number] = found
+        if not observed:
             return state
-        merged = [looked.get(one.number, one) for one in state.submissions]
+        merged = [observed.get(one.number, one) for one in state.submissions]
         return replace(state, submissions=merged)
 
     def _observe(self, submission: Submission, missing: Collection[str], *, unwanted: bool) -> Submission:
@@ -190,7 +190,7 @@ class Engine:
         }
 
     def _release(self, state: LedgerState, *, keep: bool) -> LedgerState:
-        """Conclude idle submissions now that nothing more is added to them; the same state where there are none."""
+        """Conclude idle submissions now that nothing more is added to them; the same state if there are none."""
         idle = self._idle(state)
         ended = {
             one.number: self._conclude_idle(one)
@@ -211,10 +211,10 @@ class Engine:
         return self._release(state, keep=True)
 
     def _check_superseded(self, state: LedgerState) -> None:
-        """Look for claims that a later try of this task has made since this one began.
+        """Check for claims that a later try of this task has made since this one began.
 
         Raises:
-            SupersededError: there is one. Whatever this try would start, nobody would watch.
+            SupersededError: there is one. Nobody would watch what this try starts.
         """
         who = self.identity
         for submission in state.submissions:
@@ -244,7 +244,7 @@ class Engine:
         )
 
     def _wake(self, waits: list[Submission], state: LedgerState) -> float | None:
-        """Seconds until the next look for submissions of which AWS shows nothing yet, or until they are given up."""
+        """Seconds until the next search for submissions that AWS does not show yet, or until they are abandoned."""
         unknown = [submission for submission in waits if submission.handle is None]
         if not unknown:
             return None
@@ -254,11 +254,11 @@ class Engine:
     # Starting
 
     def submit(self, plan: SubmissionPlan, state: LedgerState, rerun_token: str | None) -> Submission | None:
-        """Claim a submission and make its calls; None where somebody else has claimed the number.
+        """Claim a submission and make its calls; None if another try has claimed the number.
 
-        The submission that is returned has no intent where its requests have to wait for another job. It is abandoned
-        where its lease ran out, or AWS took no calls, before anything was started: its units are free again. It may run
-        only a part of them. It has no handle where an answer was lost and the work cannot be found yet.
+        The submission that is returned has no intent if its requests have to wait for another job. It is abandoned if
+        its lease expired, or AWS accepted no call, before anything was started: its units are free again. It may run
+        only some of them. It has no handle if an answer was lost and the work cannot be found yet.
 
         Raises:
             Refused: AWS refused a request. What had been started of the submission is stopped, and the refusal is
@@ -279,9 +279,9 @@ class Engine:
         self.claimed = True
         submission = Submission(plan.number, state.now, intent=intent)
         handles, failure = self._call(submission, new)
-        if isinstance(failure, Unknown):  # it may run: no handle may say that it does not
+        if isinstance(failure, Unknown):  # it may run, so it must not be recorded as abandoned
             if not self.stopping():
-                return submission  # found by its name, or abandoned in the end
+                return submission  # a later pass finds it by its name, or abandons it
             self._kill(submission)
         submission = replace(submission, handle=self._record(submission, merged(new, handles)))
         if self.stopping():
@@ -296,13 +296,13 @@ class Engine:
         return submission
 
     def _kill(self, submission: Submission) -> None:
-        """Stop what this try has just started, unless a later try has taken it over meanwhile."""
+        """Stop what this try has just started, unless a later try has taken it over in the meantime."""
         if still_ours(self.ledger, self.identity, [submission]):
             stop(self.ledger, self.remote, [submission], "the task was killed", by="submit")
         raise StoppedError
 
     def _call(self, submission: Submission, new: NewSubmission) -> tuple[list[Handle], AwsError | None]:
-        """Make the calls until one fails; the handles of those that succeeded, and the failure."""
+        """Make the calls until one fails; return the handles of those that succeeded, and the failure."""
         if new.handle is not None:
             return [new.handle], None
         handles: list[Handle] = []
@@ -317,7 +317,7 @@ class Engine:
         return handles, None
 
     def _guard(self, number: int) -> None:
-        """Raise where no call may be made any more."""
+        """Raise if no further call may be made."""
         if self.stopping():
             raise StoppedError
         if self.ledger.lease_left(number, self.policy.claim_lease) < self.policy.call_margin:
@@ -343,7 +343,7 @@ class Engine:
             raise
 
     def _record(self, submission: Submission, mine: Handle) -> Handle:
-        """Record what was started; what is not part of the handle in the ledger is ended."""
+        """Record what was started; terminate what is not part of the handle in the ledger."""
         recorded = self.ledger.record_handle(submission.number, mine)
         extra = difference(mine, recorded)
         if extra is not None:

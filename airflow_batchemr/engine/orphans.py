@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.ledger import LedgerState, Submission
 
-#: Seconds for which a cluster has to be idle before it is probably over. Between two of its jobs, Airflow needs seconds
-#: to minutes; a job that waits for work elsewhere may need longer, which is why "probably over" is not "over".
+#: Seconds for which a cluster has to be idle before it is probably orphaned. Between two of its jobs, Airflow needs
+#: seconds to minutes; a job that waits for work elsewhere may need longer, so "probably orphaned" is not "orphaned".
 IDLE_LIMIT = 15 * 60.0
 
-Finding = Literal["over", "probably over", "duplicate", "wanted", "kept alive", "unknown"]
+Finding = Literal["orphaned", "probably orphaned", "duplicate", "in use", "kept alive", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,10 @@ class Verdict:
     """Whether a Batch job, cluster or job run is an orphan."""
 
     finding: Finding
-    """`over`: nothing waits for it any more. `probably over`: a cluster that nothing has used for a while. `duplicate`:
-    two have the name of one submission, and the ledger does not say which one counts. `wanted`: its submission is open.
-    `kept alive`: a cluster that ends itself when it is idle. `unknown`: the ledger has no record of it."""
+    """`orphaned`: no task needs it any more. `probably orphaned`: a cluster that nothing has used for a while.
+    `duplicate`: two have the name of one submission, and the ledger does not record which one counts. `in use`: its
+    submission is open. `kept alive`: a cluster that ends itself when it is idle. `unknown`: the ledger has no record of
+    it."""
     reason: str
 
 
@@ -36,13 +37,13 @@ def judge(
     unfinished: Sequence[str] | None = None,
     twins: Sequence[str] = (),
 ) -> Verdict:
-    """Judge a Batch job, a cluster or a job run.
+    """Decide whether a Batch job, a cluster or a job run is an orphan.
 
     Args:
         state: `JobLedger.history()` of the job that its tags name.
-        number: of the submission that its tags name; None: they name none.
+        number: of the submission in its tags; None: there is none.
         remote_id: its id on AWS.
-        unfinished: of a cluster for other jobs: those without a marker. None: it is for no other jobs.
+        unfinished: for a cluster that other jobs use: those without a marker. None: no other jobs use it.
         twins: ids of others that run under the same name.
     """
     if number is None:
@@ -53,9 +54,9 @@ def judge(
     if _kept_alive(submission) and not submission.stop:
         return Verdict("kept alive", "on purpose: it ends itself when it is idle")
     if state.marker is not None:
-        return Verdict("over", "its job has succeeded")
+        return Verdict("orphaned", "its job has succeeded")
     if number < state.since:
-        return Verdict("over", "a later rerun has replaced it")
+        return Verdict("orphaned", "a later rerun has replaced it")
     return _judge_submission(submission, remote_id, unfinished, twins)
 
 
@@ -68,28 +69,28 @@ def _judge_submission(
 ) -> Verdict:
     number, handle = submission.number, submission.handle
     if submission.result is not None:
-        return Verdict("over", f"submission {number} has ended: {submission.result.outcome}")
+        return Verdict("orphaned", f"submission {number} has ended: {submission.result.outcome}")
     if handle is not None and remote_id not in {handle.cluster_id, *(job.job_id for job in handle.jobs)}:
-        return Verdict("over", f"submission {number} continued without it")
+        return Verdict("orphaned", f"submission {number} continued without it")
     if submission.stop is not None:
-        return Verdict("over", f"a stop was requested: {submission.stop.reason}")
+        return Verdict("orphaned", f"a stop was requested: {submission.stop.reason}")
     if unfinished is not None and not unfinished:
-        return Verdict("over", "all jobs that use it have succeeded")
+        return Verdict("orphaned", "all jobs that use it have succeeded")
     if twins and handle is None:
         reason = f"submission {number} has no recorded id, and {', '.join(twins)} has the same name"
         return Verdict("duplicate", reason)
-    return Verdict("wanted", f"submission {number} is open")
+    return Verdict("in use", f"submission {number} is open")
 
 
 def judge_idle(verdict: Verdict, idle: float | None) -> Verdict:
-    """Reconsider a cluster that the ledger has as open.
+    """Reconsider a cluster that is open in the ledger.
 
     Args:
-        verdict: of `judge`.
+        verdict: from `judge`.
         idle: seconds for which the cluster has been waiting for steps while nothing of its run was running on AWS;
             None: something runs, or that is unknown.
     """
-    if verdict.finding != "wanted" or idle is None or idle < IDLE_LIMIT:
+    if verdict.finding != "in use" or idle is None or idle < IDLE_LIMIT:
         return verdict
     minutes = int(idle // 60)
-    return Verdict("probably over", f"{verdict.reason}, but the cluster has been idle for {minutes} minutes")
+    return Verdict("probably orphaned", f"{verdict.reason}, but the cluster has been idle for {minutes} minutes")

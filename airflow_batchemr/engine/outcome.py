@@ -1,4 +1,4 @@
-"""What one pass of the engine came to."""
+"""The outcome of one pass of the engine."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Outcome:
     waits: list[Submission] = field(default_factory=list)
     """The open submissions. Also after success: those that stay open for other jobs, such as a shared cluster."""
     observations: Mapping[int, Observation] = field(default_factory=dict)
-    """The last look at each open submission, by number."""
+    """The last observation of each open submission, by number."""
     wake_after: float | None = None
-    """Seconds until the next pass although nothing has ended: AWS took no calls, or a claim is somebody else's."""
+    """Seconds until the next pass even if nothing ends: AWS accepted no call, or another try holds a claim."""
     failed: IndexSet = field(default_factory=IndexSet)
     failures: list[Failure] = field(default_factory=list)
     blocked: Refused | None = None
-    """Why nothing more can be submitted, while the job waits for what still runs before it fails."""
+    """Why nothing more can be submitted; the job waits for what still runs before it fails."""
 
     @property
     def failed_submissions(self) -> list[Submission]:
@@ -48,5 +48,5 @@ class Outcome:
 
     @property
     def lost(self) -> bool:
-        """Whether something is lost: it may have succeeded, so it never runs again without a person's decision."""
+        """Whether something is lost: it may have succeeded, so it never runs again without a user's decision."""
         return any(one.result is not None and one.result.outcome == "lost" for one in self.failed_submissions)

@@ -1,4 +1,4 @@
-"""How long the engine waits, and for what: every poll interval, grace period and limit, each with its reason.
+"""Every poll interval, grace period and limit of the engine, each with its reason.
 
 All of them are settings in Airflow's configuration, section `[batchemr]`, under the names of the fields.
 """
@@ -29,13 +29,13 @@ class Policy:
         "How long after a claim its owner may make the call. Must be the same on all workers.",
     )
     call_margin: float = _seconds(
-        15.0, "What has to be left of the lease for the call and for recording its answer; no call starts later."
+        15.0, "Part of the lease reserved for the call and for recording its answer; no call starts later."
     )
     resubmit_pause: float = _seconds(
-        30.0, "Pause until a submission is tried again that AWS throttled for over a minute."
+        30.0, "Pause before the retry of a submission that AWS throttled for over a minute."
     )
     dependency_pause: float = _seconds(
-        10.0, "Pause until the ledger of another job is read again that this job follows index by index."
+        10.0, "Interval between two reads of the ledger of the job that this job follows index by index."
     )
     outage_first_pause: float = _seconds(
         15.0, "First pause when AWS or S3 cannot be reached; each later one is about twice as long."
@@ -71,15 +71,15 @@ class Policy:
         12.0, "Longest interval between two polls of EMR; the median delay is at most half of it."
     )
     marker_poll_shortest: float = _seconds(
-        5.0, "Shortest interval between two looks of S3MarkerSensor; each costs one GET per marker."
+        5.0, "Shortest interval between two polls of S3MarkerSensor; each costs one GET per marker."
     )
-    marker_poll_longest: float = _seconds(60.0, "Longest interval between two looks of S3MarkerSensor.")
+    marker_poll_longest: float = _seconds(60.0, "Longest interval between two polls of S3MarkerSensor.")
     #: Pauses between searches by name after the answer to a call was lost; lists show new work within seconds.
     find_pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
 
     @property
     def abandon_after(self) -> float:
-        """How long after a claim it is given up, where AWS shows nothing under its name: then others submit again.
+        """How long after a claim it is abandoned, if AWS shows nothing under its name: then its units are free again.
 
         The owner may have made the call at the end of its lease, so the grace period counts from there.
         """

@@ -11,14 +11,14 @@ from airflow_batchemr.ledger import Failure, Result
 if TYPE_CHECKING:
     from airflow_batchemr.ledger import Submission
 
-#: `Failure.cause` of what AWS refused, and `StopRequest.by` where AWS had accepted a part, which is stopped therefore.
+#: `Failure.cause` of what AWS refused, and `StopRequest.by` if AWS had accepted a part, which is then stopped.
 REFUSED = "refused"
-#: Failures that a result lists one by one; of all of them it has the cause.
+#: Failures that a result lists one by one; it records the cause of all of them.
 MAX_FAILURES = 1_000
 
 
 def refused_result(submission: Submission, reason: str, ended: Result | None = None) -> Result:
-    """The result of a submission of which AWS refused a part: what has not succeeded has failed.
+    """The result of a submission of which AWS refused a part: every index that has not succeeded has failed.
 
     Args:
         submission: with its intent.

@@ -1,4 +1,4 @@
-"""One index of a job again, alone, out of what the ledger has recorded."""
+"""Running one index of a job again, alone, from the request that the ledger has recorded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.ledger import Intent, LedgerState
 
-# What only the recorded submit had a use for
+# Fields that only the recorded SubmitJob needed
 _NOT_AGAIN = ("arrayProperties", "dependsOn", "jobName")
 
 
 class NotRecordedError(LookupError):
-    """The ledger has no request of the index that was asked for."""
+    """The ledger has no request for the index."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Shard:
     parameters: Mapping[str, str] | None = None
 
     def program_environment(self) -> dict[str, str]:
-        """The variables that the program sees, those that AWS sets among them."""
+        """The variables that the program sees, including those that AWS sets."""
         return {
             **self.environment,
             "AWS_BATCH_JOB_ID": "replay",
@@ -54,12 +54,12 @@ class Shard:
         }
 
     def program(self) -> list[str]:
-        """The program and its arguments, with the parameters in the places of ``Ref::name``."""
+        """The program and its arguments, with ``Ref::name`` replaced by the parameters."""
         values = {f"Ref::{name}": value for name, value in (self.parameters or {}).items()}
-        return [values.get(word, word) for word in self.argv]
+        return [values.get(argument, argument) for argument in self.argv]
 
     def resource(self, kind: str) -> str | None:
-        """What it asks for: ``VCPU``, ``MEMORY`` (MiB) or ``GPU``."""
+        """What it requests of ``VCPU``, ``MEMORY`` (MiB) or ``GPU``."""
         wanted = recorded(self.request).get("resourceRequirements", [])
         return next((str(one["value"]) for one in wanted if one["type"] == kind), None)
 
@@ -72,26 +72,26 @@ def recorded_shard(state: LedgerState, index: int) -> Shard:
         index: of the array; 0 for a single job.
 
     Raises:
-        NotRecordedError: says what there is instead.
+        NotRecordedError: there is none; the message names the indices that were submitted.
     """
-    asked = IndexSet()
+    submitted = IndexSet()
     kinds = set()
     for submission in reversed(state.submissions):
         if submission.intent is None:
             continue
         kinds.add(submission.intent.kind)
         for request in submission.intent.requests if submission.intent.kind == "batch" else []:
-            asked |= request.indices
+            submitted |= request.indices
             if index in request.indices:
                 return _shard(index, submission.number, submission.intent, dict(request.request))
     if kinds and "batch" not in kinds:
         raise NotRecordedError(
-            "this job ran on EMR, whose steps are not replayed one by one: clear its task, and it goes on at the step "
+            "this job ran on EMR, whose steps are not replayed one by one: clear its task, and it resumes at the step "
             "that failed"
         )
-    if not asked:
+    if not submitted:
         raise NotRecordedError("nothing of this job has been submitted yet")
-    raise NotRecordedError(f"index {index} was never submitted; those that were: {asked}")
+    raise NotRecordedError(f"index {index} was never submitted; submitted so far: {submitted}")
 
 
 def _shard(index: int, number: int, intent: Intent, request: dict[str, Any]) -> Shard:
@@ -113,7 +113,7 @@ def _shard(index: int, number: int, intent: Intent, request: dict[str, Any]) -> 
 
 
 def with_definition(shard: Shard, definition: Mapping[str, Any]) -> Shard:
-    """Add what the job definition brings: image, its environment, parameters, and the command where there is no other.
+    """Add image, environment, parameters and, if the request has none, command of the job definition.
 
     Args:
         shard: as recorded.
@@ -131,23 +131,23 @@ def with_definition(shard: Shard, definition: Mapping[str, Any]) -> Shard:
 
 
 def shell_text(shard: Shard) -> str:
-    """Give the command for a shell, a variable a line."""
-    words = [f"{name}={value}" for name, value in shard.program_environment().items()]
-    lines = ["env", *(shlex.quote(word) for word in words), shlex.join(shard.program())]
+    """Format the command for a shell, one variable per line."""
+    variables = [f"{name}={value}" for name, value in shard.program_environment().items()]
+    lines = ["env", *(shlex.quote(variable) for variable in variables), shlex.join(shard.program())]
     return " \\\n  ".join(lines)
 
 
 def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, host_network: bool) -> list[str]:
-    """Give the `docker run` of the same image.
+    """Build the `docker run` command with the same image.
 
     Args:
         shard: with its definition.
-        env_file: path of a file with the variables, ``NAME=value`` a line.
-        variables: those that no line can hold.
+        env_file: path of a file with the variables, one ``NAME=value`` per line.
+        variables: names of the variables that do not fit on one line.
         host_network: whether the container has to reach a server on this machine.
 
     Raises:
-        NotRecordedError: it is not known which image it was.
+        NotRecordedError: the image is unknown.
     """
     if not shard.image:
         raise NotRecordedError("the job definition names no image: multi-node and EKS jobs cannot run again in docker")
@@ -164,13 +164,13 @@ def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, hos
 
 
 def single_request(shard: Shard, name: str, *, queue: str | None = None, number: str = "replay") -> dict[str, Any]:
-    """Give the SubmitJob of this index alone: same definition, environment, resources and tags.
+    """Build the SubmitJob request of this index alone: same definition, environment, resources and tags.
 
     Args:
         shard: as recorded.
         name: of the job.
-        queue: another than the recorded one.
-        number: what `BATCHEMR_SUBMISSION` and the tag say.
+        queue: replaces the recorded one.
+        number: value of `BATCHEMR_SUBMISSION` and of the tag.
 
     Raises:
         NotRecordedError: the program would not see its index.

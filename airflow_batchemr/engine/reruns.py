@@ -16,7 +16,7 @@ def succeeded(state: LedgerState, identity: JobIdentity, *, skip_if_succeeded: b
         state: the ledger.
         identity: of the job and this try.
         skip_if_succeeded: whether a marker of any run counts.
-        rerun_wanted: whether this run asks for the job to run again.
+        rerun_wanted: whether this run requests that the job runs again.
     """
     if state.marker is None:
         return False
@@ -29,14 +29,14 @@ def token_for_claims(
 ) -> str | None:
     """The rerun token for claims of this try.
 
-    A rerun begins where there is a marker that does not count, or where the run asks for a rerun and has not begun one.
-    A retry continues what the try before it began; so does a clear of a rerun that failed.
+    A rerun begins if there is a marker that does not count, or if the run requests a rerun and has not begun one.
+    A retry continues the rerun of the previous try; so does a try after a clear of a failed rerun.
 
     Args:
         state: the ledger.
         identity: of the job and this try.
         skip_if_succeeded: whether a marker of any run counts.
-        rerun_wanted: whether this run asks for the job to run again.
+        rerun_wanted: whether this run requests that the job runs again.
     """
     done = succeeded(state, identity, skip_if_succeeded=skip_if_succeeded, rerun_wanted=rerun_wanted)
     if state.marker is not None and not done:
@@ -44,5 +44,5 @@ def token_for_claims(
     if rerun_wanted and not (state.rerun_token or "").startswith(f"{identity.run_id}#"):
         return identity.token
     if not skip_if_succeeded and not state.numbers:
-        return identity.token  # so that this run's retry knows the marker as its own
+        return identity.token  # so that a retry in this run recognizes the marker as its own
     return state.rerun_token

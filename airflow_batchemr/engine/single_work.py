@@ -24,11 +24,11 @@ class SingleWork:
         return ONE
 
     def done(self, state: LedgerState) -> IndexSet:
-        """The unit, where a submission has succeeded."""
+        """The unit, if a submission has succeeded."""
         return state.done & ONE
 
     def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
-        """What failed is retried by the next try."""
+        """Nothing: the next try retries what failed."""
         return IndexSet()
 
     def plans(

@@ -1,4 +1,4 @@
-"""What records say about a submission and about one of its indices, as names and values for people."""
+"""Facts about a submission and about one of its indices, as names and values for display."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def _batch_facts(request: Mapping[str, Any], details: Mapping[str, Any]) -> list
     overrides = recorded(request)
     jobs = details.get("jobs") or [{}]
     image = (jobs[0].get("container") or {}).get("image")
-    asked = {str(one["type"]): str(one["value"]) for one in overrides.get("resourceRequirements", [])}
+    resources = {str(one["type"]): str(one["value"]) for one in overrides.get("resourceRequirements", [])}
     return [
         (name, value)
         for name, value in (
             ("queue", str(request["jobQueue"]).rpartition("/")[2]),
             ("definition", str(request["jobDefinition"]).rpartition("/")[2]),
             ("image", image),
-            ("asked for", ", ".join(f"{kind} {value}" for kind, value in asked.items())),
+            ("resources", ", ".join(f"{kind} {value}" for kind, value in resources.items())),
             ("command", " ".join(unwrap(overrides.get("command", [])))),
         )
         if value
@@ -60,7 +60,7 @@ def _emr_facts(request: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -
 
 
 def ended_on_aws(result: Result) -> datetime | None:
-    """When AWS says that the work ended; None where it says nothing."""
+    """When the work ended according to AWS; None if AWS gives no time."""
     jobs: Any = result.details.get("jobs") or []
     stopped = [int(job["stoppedAt"]) for job in jobs if job.get("stoppedAt")]
     if stopped:

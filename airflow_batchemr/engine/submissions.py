@@ -1,4 +1,4 @@
-"""The life of one submission after its claim: found again, observed, concluded, stopped."""
+"""The life cycle of one submission after its claim: adopt, conclude, stop."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 def adopt(
     ledger: JobLedger, remote: RemoteWork, submission: Submission, state: LedgerState, policy: Policy
 ) -> Submission:
-    """Find out what of an open submission reached AWS, and record its handle.
+    """Find what an open submission started on AWS, and record its handle.
 
     Returns:
-        The submission with its handle, which says abandoned where nothing reached AWS; without one while its owner may
-        still make the call, or while the work may not be visible yet.
+        The submission with its handle, which is marked as abandoned if nothing reached AWS; without a handle while its
+        owner may still make the call, or while the work may not be visible yet.
     """
     if submission.handle is not None:
         return submission
     given_up = state.lease_ended(submission, policy.abandon_after)
-    # Without an intent there is no more than a stop request, written before the claim itself
+    # Without an intent there is only a stop request, written before the claim itself
     found = remote.find(submission) if submission.intent is not None else None
     if found is not None and (found.complete or given_up):
         return replace(submission, handle=ledger.record_handle(submission.number, found.handle))
@@ -39,7 +39,7 @@ def adopt(
 
 
 def conclude(ledger: JobLedger, remote: RemoteWork, submission: Submission, observation: Observation) -> Submission:
-    """Record how a submission ended; returned as it is while something that belongs to it still runs."""
+    """Record how a submission ended; it is returned unchanged while something that belongs to it still runs."""
     ending = remote.result(submission, observation)
     if ending is None:
         return submission
@@ -55,16 +55,16 @@ def lost(submission: Submission, missing: Collection[str]) -> bool:
 
 
 def remote_ids(handle: Handle) -> set[str]:
-    """The ids under which AWS describes what a handle names."""
+    """The AWS ids of everything that a handle lists."""
     clusters = {handle.cluster_id} if handle.cluster_id else set()
     return {job.job_id for job in handle.jobs} | clusters | set(handle.step_ids.values())
 
 
 def stop(ledger: JobLedger, remote: RemoteWork, submissions: Sequence[Submission], reason: str, *, by: str) -> None:
-    """Request the end of submissions in the ledger, then end their work and what their programs started.
+    """Record a stop request for submissions in the ledger, then terminate their work and what their programs started.
 
     Raises:
-        AwsError, LedgerError: a call failed; everything that could be ended has been.
+        AwsError, LedgerError: a call failed; everything else has been terminated.
     """
     parents, failure = terminate(ledger, remote, submissions, reason, by=by)
     if parents:
@@ -85,13 +85,13 @@ def terminate(
     for submission in submissions:
         try:
             ledger.request_stop(submission.number, StopRequest(reason=reason, by=by))
-        except LedgerError as error:  # the work is ended all the same, and its status names us as the cause
+        except LedgerError as error:  # terminate the work nevertheless: its status reason names us
             failures.append(error)
     parents = []
     for submission in reversed(submissions):  # steps before the cluster that they run on
         try:
             parent = remote.terminate(submission, reason)
-        except AwsError as error:  # the others are ended all the same
+        except AwsError as error:  # terminate the others nevertheless
             failures.append(error)
             continue
         if parent is not None:

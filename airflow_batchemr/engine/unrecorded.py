@@ -1,4 +1,4 @@
-"""Submissions that the ledger has as open, as AWS shows them now. Nothing is written, neither to AWS nor to the ledger.
+"""The current state on AWS of submissions that are open in the ledger. Writes neither to AWS nor to the ledger.
 
 Airflow can fail a task whose work succeeds, for example when a worker is lost. Until the next try, nobody records how
 that work ended.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.backend import RemoteWork, Status
     from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
 
-#: Submissions that AWS is asked about at the same time.
+#: How many submissions are observed at the same time.
 _THREADS = 8
 
 
@@ -28,7 +28,7 @@ class RemoteWorkReader(Protocol):
     """Remote work of many jobs, for reading."""
 
     def prefetch(self, submissions: Sequence[Submission]) -> None:
-        """Describe in as few calls as possible what `observe` will ask for. Raises `AwsError`."""
+        """Describe in as few calls as possible what `observe` will need. Raises `AwsError`."""
 
     def of(self, ledger: JobLedger, identity: JobIdentity) -> RemoteWork:
         """The remote work of one job; makes no call."""
@@ -45,22 +45,22 @@ class JobRecords:
 
 @dataclass(frozen=True)
 class Sighting:
-    """An open submission as AWS shows it."""
+    """An open submission as AWS reports it."""
 
     submission: Submission
-    """With the result that the next try would record, where it has ended."""
+    """With the result that the next try would record, if it has ended."""
     status: Status | None = None
-    """None where AWS was not asked, or did not answer."""
+    """None if AWS was not queried, or did not answer."""
     aws_state: str = ""
     """AWS's own state, such as RUNNABLE."""
     error: str = ""
     """Why AWS did not answer."""
     documents: Mapping[str, bytes] = field(default_factory=dict)
-    """What the next try would write beside the result."""
+    """What the next try would write next to the result."""
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended on AWS and nobody has recorded the result."""
+        """Whether it has ended on AWS without a recorded result."""
         return self.submission.result is not None
 
 
@@ -75,14 +75,14 @@ def read_job(ledger: Ledger, dag_id: str, run_key: str, job: str) -> JobRecords:
     return JobRecords(found, identity, found.history())
 
 
-def look(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) -> list[dict[int, Sighting]]:
-    """Ask AWS about all open submissions of some jobs that have a handle.
+def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) -> list[dict[int, Sighting]]:
+    """Query AWS for all open submissions of some jobs that have a handle.
 
     DescribeJobs is called once per 100 Batch jobs, and once more for arrays that have ended. When AWS cannot be
-    reached, the remaining submissions of that service are not asked about.
+    reached, the remaining submissions of that service are skipped.
 
     Args:
-        reader: AWS; None: ask nothing.
+        reader: AWS; None: query nothing.
         jobs: any number of jobs.
 
     Returns:
@@ -105,23 +105,23 @@ def look(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) -> list[di
     except AwsError as error:
         unreachable["batch"] = str(error)
 
-    def ask(place: int, submission: Submission) -> Sighting:
+    def observe(place: int, submission: Submission) -> Sighting:
         kind = submission.intent.kind if submission.intent is not None else ""
         if kind in unreachable:
             return Sighting(submission, error=unreachable[kind])
-        sighting, final = _look(reader.of(jobs[place].ledger, jobs[place].identity), submission)
+        sighting, final = _observe(reader.of(jobs[place].ledger, jobs[place].identity), submission)
         if final:
             unreachable[kind] = sighting.error
         return sighting
 
     with ThreadPoolExecutor(min(_THREADS, len(wanted))) as threads:
-        for (place, submission), sighting in zip(wanted, threads.map(ask, *zip(*wanted, strict=True)), strict=True):
+        for (place, submission), sighting in zip(wanted, threads.map(observe, *zip(*wanted, strict=True)), strict=True):
             found[place][submission.number] = sighting
     return found
 
 
-def _look(remote: RemoteWork, submission: Submission) -> tuple[Sighting, bool]:
-    """The sighting, and whether the error it names would meet other submissions of the kind as well."""
+def _observe(remote: RemoteWork, submission: Submission) -> tuple[Sighting, bool]:
+    """The sighting, and whether its error would affect other submissions of the kind as well."""
     try:
         observation = remote.observe(submission)
         ending = remote.result(submission, observation) if observation.status == "ended" else None

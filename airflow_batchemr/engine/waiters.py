@@ -1,4 +1,4 @@
-"""Which try waits for which submission: documents beside the job's records, by which a clear is told from a crash.
+"""Which try waits for which submission: documents next to the job's records that distinguish a clear from a crash.
 
 `waiters/0001/5d41402a/0002-3`: try 2, which Airflow allows up to 3 retries, of the run with that digest waits for
 submission 1. `fired/<wait>`: the trigger of a wait has fired.
@@ -19,7 +19,7 @@ _WAITERS, _FIRED = "waiters", "fired"
 
 
 def _folder(identity: JobIdentity, number: int) -> str:
-    # A run that is deleted and triggered again for the same date counts its tries anew
+    # A run that is deleted and triggered again for the same date restarts the numbering of its tries
     return f"{_WAITERS}/{number:04d}/{hashlib.sha256(identity.run_id.encode()).hexdigest()[:8]}/"
 
 
@@ -36,10 +36,10 @@ def _tries(ledger: JobLedger, identity: JobIdentity, number: int) -> set[tuple[i
 
 
 def cleared(ledger: JobLedger, identity: JobIdentity, numbers: Iterable[int]) -> list[int]:
-    """Which of these submissions were last waited for before a user cleared the task. One LIST per submission.
+    """The submissions that a try waited for before a user cleared the task, and none since. One LIST per submission.
 
-    As a rule the trigger of the cleared try has stopped them; but a task that is cleared before its trigger has
-    started, about a second after its deferral, has no trigger that could.
+    Usually the trigger of the cleared try has stopped them. But a task that is cleared before its trigger has started,
+    within about a second of its deferral, has no trigger that could.
     """
     ours = identity.try_number, identity.max_tries
     found = []
@@ -51,7 +51,7 @@ def cleared(ledger: JobLedger, identity: JobIdentity, numbers: Iterable[int]) ->
 
 
 def cleared_since(ledger: JobLedger, identity: JobIdentity, numbers: Iterable[int]) -> bool:
-    """Whether a try after a clear waits for one of the submissions that ours waited for. One LIST per submission."""
+    """Whether a try after a clear waits for a submission that this try waited for. One LIST per submission."""
     return any(
         try_number > identity.try_number and max_tries != identity.max_tries
         for number in numbers
@@ -60,9 +60,9 @@ def cleared_since(ledger: JobLedger, identity: JobIdentity, numbers: Iterable[in
 
 
 def still_ours(ledger: JobLedger, identity: JobIdentity, submissions: Iterable[Submission]) -> list[Submission]:
-    """Which of these submissions no later try has claimed or waits for. One LIST per submission.
+    """The submissions that no later try has claimed or waits for. One LIST per submission.
 
-    Airflow may kill a worker long after it has given it up and another one has taken over.
+    Airflow may kill a worker long after another one has taken over its task.
     """
     return [submission for submission in submissions if not _taken_over(ledger, identity, submission)]
 

@@ -59,7 +59,7 @@ def test_a_job_that_never_starts_is_stopped_and_explained(aws, full, run_dag, wo
     assert {"work": "failed"} == finished.tasks
     assert "longer than the runnable_timeout of 2 s: stopped." in finished.output
     assert (
-        "the job asks for 300 vCPUs, more than any of its compute environments may have (local: 256)" in finished.output
+        "the job requests 300 vCPUs, more than any of its compute environments may have (local: 256)" in finished.output
     )
     assert {} == work.ran()
     eventually(lambda: statuses(aws, "stuck")[0][0] == "FAILED")

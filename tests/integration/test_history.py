@@ -213,7 +213,7 @@ def test_steps_that_airflow_did_not_record_are_shown(aws):
 
 
 def test_what_aws_runs_is_shown_in_its_own_state(aws, false_failure, monkeypatch):
-    """And as the ledger has it where AWS cannot be asked, with a note."""
+    """And from the ledger alone if AWS cannot be queried, with a note."""
     false_failure()
     running = ledger().job("dag", KEY, "work").history().submissions[0]
     queued = aws.client("batch").submit_job(
@@ -234,7 +234,10 @@ def test_what_aws_runs_is_shown_in_its_own_state(aws, false_failure, monkeypatch
     done = CliRunner().invoke(app, ["history", "dag", KEY])
     assert 0 == done.exit_code
     assert ["running", "running"] == [row[1] for row in columns(done.stdout)[1:]]
-    assert done.stderr.startswith("note: AWS cannot be asked about open submissions: batch:DescribeJobs: no connection")
+    note = "note: AWS cannot be queried about open submissions: batch:DescribeJobs: no connection"
+    assert done.stderr.startswith(note)
+        "note: AWS cannot be queried about open submissions: batch:DescribeJobs: no connection"
+    )
 
 
 def test_a_job_that_aws_does_not_show_is_not_called_running(aws, false_failure):

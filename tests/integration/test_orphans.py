@@ -125,7 +125,7 @@ def close(ledger, number, outcome="failed"):
 def test_work_in_hand_is_no_orphan(work):
     """A job and a cluster whose runs go on."""
     job, cluster = work.start_job("score"), work.start_cluster("spark.cluster", ["report"])
-    assert ({job: ("wanted", "submission 1 is open"), cluster: ("wanted", "submission 1 is open")}, 0) == verdicts()
+    assert ({job: ("in use", "submission 1 is open"), cluster: ("in use", "submission 1 is open")}, 0) == verdicts()
     done = batchemr("orphans", "--terminate")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "0 orphans: ended\n")
     assert work.job_status(job) in {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
@@ -142,11 +142,11 @@ def test_jobs_whose_run_is_over_are_ended(work):
     work.ledger("stopped").request_stop(1, StopRequest(reason="marked failed"))
     found, code = verdicts()
     assert {
-        ended: ("over", "submission 1 has ended: failed"),
-        marked: ("over", "its job has succeeded"),
-        old: ("over", "a later rerun has replaced it"),
-        stopped: ("over", "a stop was requested: marked failed"),
-        wanted: ("wanted", "submission 1 is open"),
+        ended: ("orphaned", "submission 1 has ended: failed"),
+        marked: ("orphaned", "its job has succeeded"),
+        old: ("orphaned", "a later rerun has replaced it"),
+        stopped: ("orphaned", "a stop was requested: marked failed"),
+        wanted: ("in use", "submission 1 is open"),
     } == found
     assert code == 1
     done = batchemr("orphans", "--terminate")
@@ -155,7 +155,7 @@ def test_jobs_whose_run_is_over_are_ended(work):
         work.wait_for(lambda job=job: work.job_status(job), {"FAILED"})
     assert work.job_status(wanted) not in {"FAILED", "SUCCEEDED"}
     assert batchemr("orphans").stderr == "0 orphans: there are none\n"
-    assert {wanted: "wanted"} == {job: verdict for job, (verdict, _) in verdicts()[0].items()}
+    assert {wanted: "in use"} == {job: verdict for job, (verdict, _) in verdicts()[0].items()}
 
 
 def test_the_table_names_the_work_and_the_reason(work):
@@ -167,7 +167,7 @@ def test_the_table_names_the_work_and_the_reason(work):
     line = done.stdout.splitlines()[1]
     assert all(
         text in line
-        for text in ("over", "job", job, "nightly 2026-11-20T000000Z ended", "submission 1 has ended: failed")
+        for text in ("orphaned", "job", job, "nightly 2026-11-20T000000Z ended", "submission 1 has ended: failed")
     )
 
 
@@ -177,8 +177,8 @@ def test_a_job_that_another_handle_overtook_is_an_orphan(work):
     request = work.ledger("score").history().submissions[0].intent.requests[0].request
     lost = work.clients.batch.submit_job(**request)["jobId"]
     assert {
-        kept: ("wanted", "submission 1 is open"),
-        lost: ("over", "submission 1 continued without it"),
+        kept: ("in use", "submission 1 is open"),
+        lost: ("orphaned", "submission 1 continued without it"),
     } == verdicts()[0]
 
 
@@ -186,12 +186,12 @@ def test_a_cluster_whose_jobs_have_all_succeeded_is_ended(work):
     """Also a protected one."""
     cluster = work.start_cluster("spark.cluster", ["score", "report"], termination_protection=True)
     for job in ("score", "report"):
-        assert verdicts()[0][cluster][0] == "wanted"
+        assert verdicts()[0][cluster][0] == "in use"
         work.ledger(job).mark(Marker(submission=0, size=1, rerun_token=None))
-    assert verdicts()[0][cluster] == ("over", "all jobs that use it have succeeded")
+    assert verdicts()[0][cluster] == ("orphaned", "all jobs that use it have succeeded")
     assert batchemr("orphans", "--terminate").exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
-    assert work.ledger("spark.cluster").stop_request(1).reason == "its run is over"
+    assert work.ledger("spark.cluster").stop_request(1).reason == "it is orphaned"
 
 
 def test_a_cluster_that_is_kept_alive_on_purpose_is_no_orphan(work):
@@ -203,7 +203,7 @@ def test_a_cluster_that_is_kept_alive_on_purpose_is_no_orphan(work):
 
 
 def test_what_the_ledger_does_not_know_is_left_alone_until_it_is_old(work):
-    """A wrong state URI must not end good work; a person may say that it is over."""
+    """A wrong state URI must not end good work; --older-than still ends it."""
     job = work.start_job("score")
     keys = [one["Key"] for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]]
     for key in keys:
@@ -211,19 +211,19 @@ def test_what_the_ledger_does_not_know_is_left_alone_until_it_is_old(work):
     assert ({job: ("unknown", "the ledger has no submission 1 of this job")}, 0) == verdicts("--older-than", "1h")
     time.sleep(1.1)
     found, code = verdicts("--older-than", "1s")
-    assert (found[job][0], code) == ("over", 1)
+    assert (found[job][0], code) == ("orphaned", 1)
     assert batchemr("orphans", "--terminate", "--older-than", "1s").exit_code == 0
     work.wait_for(lambda: work.job_status(job), {"FAILED"})
 
 
-def test_a_cluster_whose_teardown_never_ran_is_probably_over(work, monkeypatch):
+def test_a_cluster_whose_teardown_never_ran_is_probably_orphaned(work, monkeypatch):
     """Airflow failed `create_cluster` although it succeeded, so no job has started, and the teardown was skipped."""
     cluster = work.start_cluster("spark.cluster", ["score", "report"])
     work.wait_for(lambda: work.cluster_state(cluster), {"WAITING"})
-    assert verdicts() == ({cluster: ("wanted", "submission 1 is open")}, 0)
+    assert verdicts() == ({cluster: ("in use", "submission 1 is open")}, 0)
     monkeypatch.setattr(orphans, "IDLE_LIMIT", 0.0)
     assert verdicts() == (
-        {cluster: ("probably over", "submission 1 is open, but the cluster has been idle for 0 minutes")},
+        {cluster: ("probably orphaned", "submission 1 is open, but the cluster has been idle for 0 minutes")},
         1,
     )
     done = batchemr("orphans", "--terminate")
@@ -234,16 +234,16 @@ def test_a_cluster_whose_teardown_never_ran_is_probably_over(work, monkeypatch):
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
 
 
-def test_a_cluster_is_wanted_while_something_of_its_run_is_running(work, monkeypatch):
+def test_a_cluster_is_in_use_while_something_of_its_run_is_running(work, monkeypatch):
     """Until that has ended on AWS, whether or not the end is recorded."""
     monkeypatch.setattr(orphans, "IDLE_LIMIT", 0.0)
     job = work.start_job("score")
     cluster = work.start_cluster("spark.cluster", ["report"])
     work.wait_for(lambda: work.cluster_state(cluster), {"WAITING"})
-    assert verdicts()[0][cluster][0] == "wanted"
+    assert verdicts()[0][cluster][0] == "in use"
     work.clients.batch.terminate_job(jobId=job, reason="by hand")
     work.wait_for(lambda: work.job_status(job), {"FAILED"})
-    assert verdicts()[0][cluster][0] == "probably over"
+    assert verdicts()[0][cluster][0] == "probably orphaned"
 
 
 def test_work_that_has_ended_without_being_recorded_is_listed(work):
@@ -385,8 +385,8 @@ def test_job_runs_whose_run_is_over_are_ended(work, eks):
     wanted, stopped = eks("wanted"), eks("stopped")
     work.ledger("stopped").request_stop(1, StopRequest(reason="marked failed"))
     expected = {
-        wanted: ("wanted", "submission 1 is open"),
-        stopped: ("over", "a stop was requested: marked failed"),
+        wanted: ("in use", "submission 1 is open"),
+        stopped: ("orphaned", "a stop was requested: marked failed"),
     }
     assert (expected, 1) == verdicts()
     done = batchemr("orphans", "--terminate")

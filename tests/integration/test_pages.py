@@ -123,7 +123,7 @@ def test_a_page_shows_the_ledger_when_aws_does_not_answer(aws, server, work, mon
         began = time.monotonic()
         shown = text(server("viewer").get("/batchemr/dag", params={"run_key": KEY}))
     assert "work running 0/1 1" in shown
-    assert "AWS cannot be asked about open submissions: batch:DescribeJobs" in shown
+    assert "AWS cannot be queried about open submissions: batch:DescribeJobs" in shown
     assert time.monotonic() - began < 60
 
 

@@ -34,7 +34,7 @@ class ArrayWork:
     resumable: bool = True
 
     def units(self, state: LedgerState) -> IndexSet:
-        """All indices; a run that started with another number of them keeps that number."""
+        """All indices; a run that started with another array size keeps that size."""
         return IndexSet.range(original_size(state) or self.size)
 
     def done(self, state: LedgerState) -> IndexSet:
@@ -67,7 +67,7 @@ class ArrayWork:
         if not self.resumable:
             if failed or busy:
                 return []
-            # A part of it would see wrong indices: all of it runs with the most memory that any index needs
+            # A part of it would see wrong indices, so all of it runs with the largest memory that any index needs
             left = self.units(state)
             steps = Counter(dict.fromkeys(left, max(steps.values(), default=0)))
         grown: dict[int, list[int]] = {}
@@ -85,10 +85,10 @@ class ArrayWork:
 
 
 def _results(state: LedgerState) -> list[tuple[int, Result]]:
-    """Results of Batch jobs: the numbers of another kind of work mean other units."""
+    """Results of Batch jobs; for other kinds of work the indices mean other units."""
     return [(one.number, one.result) for one in state.current if one.result is not None and one.result.kind == "batch"]
 
 
 def _memory_steps(results: Iterable[Result]) -> Counter[int]:
-    """How often each index ran out of memory: that is the position of the size that it runs with next."""
+    """How often each index ran out of memory, which is the position of its next memory size."""
     return Counter(index for result in results for index in result.causes.get(OUT_OF_MEMORY, ()))

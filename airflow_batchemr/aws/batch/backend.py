@@ -42,13 +42,13 @@ class BatchBackend:
         clients: AWS.
         ledger: of the job.
         identity: of the job.
-        rerun_token: for claims; a rerun has markers of its own.
-        data: the array, where its size comes from data.
-        in_job: whether the job itself leaves a marker for each index.
+        rerun_token: for claims; a rerun has its own markers.
+        data: the array, if its size comes from data.
+        in_job: whether the job itself writes a marker for each index.
         index_of: ledger name of the job that this one follows index by index.
         cluster: ledger name of the cluster whose address the program gets.
         explicit_success: whether the program has to write an object to succeed.
-        wait_for_children: whether the job ends only when the jobs have ended that its programs started.
+        wait_for_children: whether the job ends only when the jobs that its programs started have ended.
     """
 
     options: Batch
@@ -84,7 +84,7 @@ class BatchBackend:
         cluster: str | None = None,
         explicit_success: bool = False,
     ) -> Self:
-        """The backend of a job; looks at the data where the size of the array comes from data.
+        """The backend of a job; reads the data if the size of the array comes from data.
 
         Args:
             options: of the `batch:` block.
@@ -139,7 +139,7 @@ class BatchBackend:
         return self._work.plans(state, left, failed=failed, busy=busy, prior=prior)
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission | None:
-        """The SubmitJobs of a plan; None where they wait for the job of `index_of`.
+        """The SubmitJobs of a plan; None if they have to wait for the job of `index_of`.
 
         Queue and definition are checked before the first one.
         """
@@ -147,7 +147,7 @@ class BatchBackend:
         if self._definition is None:
             if (
                 self.options.registered_definition is None
-            ):  # what can be found without AWS is found before anything is registered
+            ):  # find errors that need no call before anything is registered
                 one = IndexSet.of([plan.indices.lowest])
                 first = replace(plan, indices=one) if self.options.preamble else plan
                 self._requests({**definition_request(self.options), "jobDefinitionArn": "own"}, first, {})
@@ -189,7 +189,7 @@ class BatchBackend:
         )
 
     def definition(self) -> Mapping[str, Any]:
-        """The job definition to run with, which is registered if need be, once the queue has been checked.
+        """Check the queue and find the job definition to run with; it is registered if necessary.
 
         Raises:
             InvalidRequest: names what does not exist.
@@ -202,7 +202,7 @@ class BatchBackend:
         return parts_after(self.ledger_of(job).read(), indices)
 
     def cluster_environment(self, cluster: str) -> dict[str, str]:
-        """Variables that tell the program about the cluster.
+        """Environment variables that describe the cluster to the program.
 
         Raises:
             InvalidRequest: it is not up.

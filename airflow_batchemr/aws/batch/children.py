@@ -1,8 +1,8 @@
-"""Jobs that a job's program has started itself: found by the prefix of their names, waited for, stopped with it.
+"""Child jobs, which the program of a job starts itself: find them by name prefix, wait for them, stop them with it.
 
-A program (a driver) is given a prefix in `BATCHEMR_CHILD_PREFIX`. What it names with it belongs to it, in any queue of
-the account. In an array the children of one index are told by a name that goes on with the index and a hyphen
-(`${BATCHEMR_CHILD_PREFIX}17-resize`); other names belong to all indices.
+A program (a driver) gets a prefix in `BATCHEMR_CHILD_PREFIX`. Jobs whose names begin with it belong to the program, in
+any queue of the account. In an array, the prefix followed by an index and a hyphen
+(`${BATCHEMR_CHILD_PREFIX}17-resize`) marks a child of that index; other names belong to all indices.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import Submission
 
-#: In the details of an intent: whether the attempt ends only when its children have.
+#: In the details of an intent: whether the submission ends only when its children have.
 WAITED_FOR = "wait_for_children"
-#: What failures of children are grouped by.
+#: `Failure.cause` of failed children.
 CAUSE = "child"
-#: Seconds between looks for what a driver starts while it is being ended; AWS kills it 30 s after its SIGTERM.
+#: Seconds between searches for what a driver starts while it is being ended; AWS kills it 30 s after its SIGTERM.
 LOOKS = (0.0, 0.5, 1.0, 2.0, 4.0)
-#: Parents up to which their children are looked for by name; of more, all jobs that have not ended are listed.
+#: Up to this many parents, children are searched by name; for more, all jobs that have not ended are listed.
 FEW = 5
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What the children of an attempt, whose own jobs have ended, come to."""
+    """The children of a submission whose own jobs have ended."""
 
     running: list[str]
-    """Ids of those that have not ended: the attempt has not, either."""
+    """Ids of those that have not ended: then the submission has not ended, either."""
     found: list[dict[str, Any]]
     """All of them, as ListJobs gives them, oldest first."""
     ended: list[JobEnd]
     """The submission's jobs; an index whose child failed has failed."""
     unwanted: list[str] = field(default_factory=list)
-    """Ids of the running ones that are not needed: of failed indices, or all where the submission was stopped."""
+    """Ids of the running ones that are not needed: of failed indices, or all if the submission was stopped."""
 
 
 @dataclass(frozen=True)
 class Parent:
-    """An attempt whose jobs have been terminated, and which may have children."""
+    """A submission whose jobs have been terminated, and which may have children."""
 
     prefix: str
     """Of the children's names."""
@@ -65,26 +65,26 @@ class Parent:
 
 
 def waited_for(submission: Submission) -> bool:
-    """Whether the attempt waits for its children, by its own intent: whoever concludes it comes to the same result."""
+    """Whether the submission waits for its children. Read from its intent, so that every try concludes the same."""
     return submission.intent is not None and bool(submission.intent.details.get(WAITED_FOR))
 
 
 def find(clients: Clients, prefix: str) -> list[dict[str, Any]]:
-    """Jobs of any queue whose names begin with `prefix`, oldest first: DescribeJobQueues, and ListJobs a queue."""
+    """Jobs of any queue whose names begin with `prefix`, oldest first: DescribeJobQueues, and ListJobs per queue."""
     found = [job for queue in queue_names(clients) for job in jobs.find(clients, queue, prefix)]
     return sorted(found, key=lambda job: int(job.get("createdAt", 0)))
 
 
 def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool) -> Settled:
-    """Look at the children of a submission whose own jobs have ended.
+    """Check the children of a submission whose own jobs have ended.
 
-    Of several children with one name the last one counts: a driver may start again what has failed.
+    Of several children with one name the last one counts: a driver may restart what has failed.
 
     Args:
         clients: for the calls.
         prefix: of the children's names.
-        ended: the attempt's jobs.
-        stopped: whether the attempt was asked to end: then all children end with it.
+        ended: the submission's jobs.
+        stopped: whether a stop of the submission was requested: then all children end with it.
     """
     found = find(clients, prefix)
     left = IndexSet()
@@ -116,14 +116,14 @@ def _without(one: JobEnd, failed: list[dict[str, Any]], prefix: str, ended: list
     for child in failed:
         hit = _of(child, prefix, ended) & succeeded
         succeeded -= hit
-        said = str(child.get("statusReason") or "AWS gave no reason")
+        status_reason = str(child.get("statusReason") or "AWS gave no reason")
         failures += [
             Failure(
                 index=index,
-                reason=f"the job {child['jobName']} that it had started has failed: {said}",
+                reason=f"the job {child['jobName']} that it had started has failed: {status_reason}",
                 exit_code=(child.get("container") or {}).get("exitCode"),
                 job_id=child["jobId"],
-                cause="stopped" if cause(said, None) == "stopped" else CAUSE,
+                cause="stopped" if cause(status_reason, None) == "stopped" else CAUSE,
             )
             for index in hit
         ]
@@ -133,8 +133,8 @@ def _without(one: JobEnd, failed: list[dict[str, Any]], prefix: str, ended: list
 def stop(clients: Clients, parents: Sequence[Parent], *, sleep: Callable[[float], object] = time.sleep) -> None:
     """Stop the children of jobs that are being ended, also those that a driver starts while it ends.
 
-    Of jobs that are not known as drivers one look finds out whether they are. One look serves all parents: a ListJobs a
-    queue for each of a few, else one a queue and status for all, however many they are.
+    For jobs that are not known as drivers, the first search finds out whether they are. One search serves all parents:
+    one ListJobs per queue and parent for a few parents, else one per queue and status for all of them.
 
     Args:
         clients: for the calls.
@@ -142,7 +142,7 @@ def stop(clients: Clients, parents: Sequence[Parent], *, sleep: Callable[[float]
         sleep: waits.
 
     Raises:
-        AwsError: a call failed; what could be ended has been.
+        AwsError: a call failed; everything else has been terminated.
     """
     left = list(parents)
     ended: set[str] = set()
@@ -170,7 +170,7 @@ def stop(clients: Clients, parents: Sequence[Parent], *, sleep: Callable[[float]
 
 
 def _living(clients: Clients, prefixes: Sequence[str]) -> list[dict[str, Any]]:
-    """Jobs that have not ended, those with these names among them."""
+    """Jobs that have not ended, including those with these prefixes."""
     if len(prefixes) <= FEW:
         found = [job for prefix in prefixes for job in find(clients, prefix)]
         return [job for job in found if job["status"] not in jobs.FINAL]

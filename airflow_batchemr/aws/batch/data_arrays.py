@@ -1,7 +1,7 @@
-"""Arrays whose size comes out of the data: objects packed into shards, an index an object, an index a line.
+"""Arrays whose size comes from data: objects packed into shards, one index per object, or one index per line.
 
-What was found is written into the ledger once, and a resume takes it from there: objects that have come since do not
-change which index does what.
+The listing is written to the ledger once, and a resume reads it from there: objects that have arrived since do not
+change which index processes what.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.ledger import JobLedger
 
-#: The words that make an array's size out of data.
+#: The options of `array:` that derive its size from data.
 KINDS = ("pack", "per_object", "rows")
 
 
 class NothingFoundError(AwsError):
-    """There is no data to make an array of; it may come later."""
+    """There is no data for the array; it may arrive later."""
 
     transient = True
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the data says now, before anything is written.
+    """The data as it is now, before anything is written.
 
     Args:
         kind: `pack`, `per_object` or `rows`.
         values: each index's value: a shard's number of objects, an object's URI, a line.
-        bytes: of the objects in all (of the lines, for `rows`).
+        bytes: total size of the objects (for `rows`, of the file).
         shards: for `pack`, each shard's objects as s3:// URIs.
     """
 
@@ -55,7 +55,7 @@ class Found:
 
 @dataclass(frozen=True)
 class DataArray:
-    """An array that stands in the ledger."""
+    """An array that is recorded in the ledger."""
 
     kind: str
     size: int
@@ -64,10 +64,10 @@ class DataArray:
     inline: bool
     common: str
     bytes: int | None = None
-    """Bytes of its data; None: it was recorded without them."""
+    """Size of its data in bytes; None if it was not recorded."""
 
     def values(self, ledger: JobLedger, indices: IndexSet) -> Values:
-        """The values of the indices that an attempt runs; reads those that travel with the requests, 1,000 a GET."""
+        """The values of the indices of a submission; reads those that the requests carry, 1,000 per GET."""
         shards = ledger.document_uri(f"{self.folder}/shards/")
         lines_uri = ledger.document_uri(f"{self.folder}/values/")
         if not self.inline:
@@ -81,13 +81,13 @@ class DataArray:
 
 
 def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], rerun_token: str | None) -> DataArray:
-    """The array of a job: as it stands in the ledger, else out of the data, and then written there.
+    """The array of a job as recorded in the ledger; if it is not, derive it from the data and record it.
 
     Args:
         clients: for the data.
         ledger: the job's.
         array: `{pack: …}`, `{per_object: …}` or `{rows: …}`, with their options.
-        rerun_token: of the rerun that counts: a rerun looks at the data again.
+        rerun_token: of the rerun that counts: a rerun reads the data again.
 
     Raises:
         NothingFoundError: there is no data, and `allow_empty` is not given.
@@ -96,24 +96,26 @@ def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], re
     name = (
         "array.json" if rerun_token is None else f"array-{hashlib.sha256(rerun_token.encode()).hexdigest()[:12]}.json"
     )
-    standing = ledger.get_document(name)
-    if standing is None:
-        found = look(clients, array)
+    document = ledger.get_document(name)
+    if document is None:
+        found = scan(clients, array)
         if found.values or not array.get("allow_empty"):
             if not found.values:
                 raise NothingFoundError(
                     f"array: nothing under {array[found.kind]}, so there is nothing to run. "
-                    "If that is as it should be, give `allow_empty: true`"
+                    "If that is expected, give `allow_empty: true`"
                 )
             check_size(len(found.values))
-        standing = _write(ledger, name, found)
-    said = json.loads(standing)
-    return DataArray(said["kind"], said["size"], said["folder"], said["inline"], said["common"], said.get("bytes"))
+        document = _write(ledger, name, found)
+    stored = json.loads(document)
+    return DataArray(
+        stored["kind"], stored["size"], stored["folder"], stored["inline"], stored["common"], stored.get("bytes")
+    )
 
 
 def _write(ledger: JobLedger, name: str, found: Found) -> bytes:
-    """Write what was found; the array's own document, that makes it count, comes last."""
-    # Character by character is what is wanted: keys are no paths
+    """Write what was found. The array's own document comes last, because it makes the others valid."""
+    # Compares characters, not path segments, which is intended: keys are no paths
     common = os.path.commonprefix(found.values) if found.kind == "per_object" else ""  # noqa: RUF071
     values = [value[len(common) :] for value in found.values]
     digest = hashlib.sha256(json.dumps([found.kind, found.values, found.shards]).encode()).hexdigest()[:12]
@@ -126,7 +128,7 @@ def _write(ledger: JobLedger, name: str, found: Found) -> bytes:
         lines = [f"{start + offset} {value}\n" for offset, value in enumerate(values[start : start + LINES_AN_OBJECT])]
         documents[f"{folder}/values/{start // LINES_AN_OBJECT}.txt"] = "".join(lines).encode()
     ledger.put_documents(documents)
-    said = {
+    document = {
         "kind": found.kind,
         "size": len(values),
         "bytes": found.bytes,
@@ -134,11 +136,11 @@ def _write(ledger: JobLedger, name: str, found: Found) -> bytes:
         "inline": fit_inline(values),
         "common": common,
     }
-    return ledger.put_document(name, json.dumps(said).encode())
+    return ledger.put_document(name, json.dumps(document).encode())
 
 
-def look(clients: Clients, array: Mapping[str, Any]) -> Found:
-    """What the data says now: ListObjectsV2, 1,000 objects a call, or one GetObject; writes nothing."""
+def scan(clients: Clients, array: Mapping[str, Any]) -> Found:
+    """Read the data: ListObjectsV2, 1,000 objects per call, or one GetObject; writes nothing."""
     kind = next((kind for kind in KINDS if array.get(kind)), None)
     if kind is None:
         raise InvalidRequest(f"array: give one of size, {', '.join(KINDS)}, not {', '.join(array) or 'nothing'}")
@@ -176,10 +178,10 @@ def _objects(clients: Clients, uri: str, suffix: str) -> Iterator[tuple[str, int
         )
         for one in page.get("Contents", ()):
             key = one["Key"]
-            if key.endswith("/") or not key.endswith(suffix):  # a folder's placeholder is no data
+            if key.endswith("/") or not key.endswith(suffix):  # placeholders of folders are not data
                 continue
             if "\n" in key:
-                raise InvalidRequest(f"array: the key {key!r} has a line break in it: lists of keys are one a line")
+                raise InvalidRequest(f"array: the key {key!r} contains a line break: lists of keys have one per line")
             yield f"s3://{bucket}/{key}", int(one["Size"])
         if not page.get("IsTruncated"):
             return
@@ -200,13 +202,13 @@ def _rows(clients: Clients, uri: str) -> Found:
     lines = [line.rstrip("\r") for line in text.split("\n")]
     rows = [line for line in lines if line.strip()]
     if any("\0" in row for row in rows):
-        raise InvalidRequest(f"array: {uri} has a NUL character in it, which no environment can carry")
+        raise InvalidRequest(f"array: {uri} contains a NUL character, which environment variables cannot hold")
     return Found("rows", rows, len(body))
 
 
 def _parts(uri: str) -> tuple[str, str]:
     parts = urlsplit(uri, allow_fragments=False)
     if parts.scheme not in {"s3", "s3a", "s3n"} or not parts.netloc:
-        raise InvalidRequest(f"array: {uri!r} is not the URI of a place in S3, such as s3://data/input/")
+        raise InvalidRequest(f"array: {uri!r} is not an S3 URI such as s3://data/input/")
     path = parts.path + (f"?{parts.query}" if parts.query else "")
     return parts.netloc, path.lstrip("/")

@@ -1,4 +1,4 @@
-"""Job definitions out of an image, registered once by their content; and those that somebody else has registered."""
+"""Job definitions made from an image, registered once per content; and definitions that already exist."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def definition_request(options: Batch) -> dict[str, Any]:
     """The RegisterJobDefinition that a job with an `image` needs, named by a hash of its content.
 
-    Command, environment, vcpus, memory, retries and timeout are not in it: each SubmitJob brings them, so that one
-    image needs one definition.
+    It contains no command, environment, vcpus, memory, retries or timeout: each SubmitJob sets them, so that one image
+    needs only one definition.
     """
     container: dict[str, Any] = {
         "image": options.container_image,
@@ -31,7 +31,7 @@ def definition_request(options: Batch) -> dict[str, Any]:
         ],
     }
     if options.platform != "fargate" and options.container_image is not None:
-        # On EC2 any override is allowed, so that the size need not be part of the content.
+        # EC2 allows any override, so the size does not have to be part of the content
         container["resourceRequirements"] = [
             {"type": "VCPU", "value": str(DEFAULT_VCPUS)},
             {"type": "MEMORY", "value": str(DEFAULT_MEMORY)},
@@ -67,7 +67,7 @@ def definition_request(options: Batch) -> dict[str, Any]:
 def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:
     """Find the job definition that a job is to run with, or register it.
 
-    Two workers that register the same content at the same moment make two equal revisions: harmless.
+    Two workers that register the same content at the same time create two equal revisions, which is harmless.
 
     Returns:
         The definition as DescribeJobDefinitions gives it; `jobDefinitionArn` names its revision.
@@ -94,8 +94,8 @@ def _registered(clients: Clients, definition: str) -> dict[str, Any]:
         found = _describe(clients, jobDefinitionName=definition, status="ACTIVE")
     if not found:
         raise InvalidRequest(
-            f"definition: AWS Batch has no active job definition {definition!r} in this region. Look at its name and "
-            "revision; if an image was meant, write `image:`"
+            f"definition: AWS Batch has no active job definition {definition!r} in this region. Check its name and "
+            "revision; for an image, write `image:`"
         )
     return max(found, key=_revision)
 
@@ -119,5 +119,5 @@ def _revision(definition: dict[str, Any]) -> int:
 
 
 def number(value: float) -> str:
-    """A count as Batch writes it: `2`, `0.25`."""
+    """Format a number as Batch does: `2`, `0.25`."""
     return f"{value:g}"

@@ -1,4 +1,4 @@
-"""Index by index after another job: index i starts when index i of the other one is done (AWS's N_TO_N)."""
+"""Following another job index by index: index i starts when index i of the other job is done (AWS's N_TO_N)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.ledger import LedgerState
 
-#: Seconds after which to look again whether the other job has submitted what is waited for.
+#: Seconds between two checks whether the other job has submitted the indices that this one waits for.
 LOOK_AGAIN = 10.0
 
 
 def parts_after(other: LedgerState, todo: IndexSet) -> list[tuple[IndexSet, str | None]]:
     """What can be submitted now of a job that follows another one index by index.
 
-    AWS's N_TO_N joins children by their place in the array, so that both arrays must run the same indices: what the
-    other one has done needs no dependency, what one of its running jobs runs is submitted as the same set, and the rest
-    waits until the other one has submitted or done it.
+    AWS's N_TO_N joins children by their position in the array, so both arrays must run the same indices. Indices that
+    the other job has finished need no dependency; the set of a running job is submitted as the same set; the rest waits
+    until the other job has submitted or finished it.
 
     Args:
         other: the other job's ledger.

@@ -1,4 +1,4 @@
-"""`explicit_success`: exit 0 is not enough, the program itself has to write the object that it is told."""
+"""`explicit_success`: exit code 0 is not enough, the program also has to write an object at a given URI."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import JobLedger, Submission
 
-#: Where the program writes; of an array it is a folder, to which the program adds its index.
+#: Variable with the URI to write; for an array it is a folder, to which the program appends its index.
 SUCCESS_URI = "BATCHEMR_SUCCESS_URI"
-#: What such failures are grouped by.
+#: `Failure.cause` of such failures.
 CAUSE = "no explicit success"
 
 
 def environment(ledger: JobLedger, number: int, size: int) -> dict[str, str]:
-    """The variable that tells a program where to write.
+    """The environment variable with the URI to write.
 
     Args:
         ledger: the job's.
-        number: of the attempt: what an earlier one has written says nothing about this one.
-        size: indices of the job; with more than one the URI ends with a slash, and the index comes behind it.
+        number: of the submission: objects of earlier ones do not count for this one.
+        size: indices of the job; with more than one the URI ends with a slash, and the program appends the index.
     """
     # Among the documents, so that a LIST of the job's records does not page through them
     folder = ledger.document_uri(f"explicit/{number:04d}/")
@@ -35,17 +35,17 @@ def environment(ledger: JobLedger, number: int, size: int) -> dict[str, str]:
 
 
 def confirmed(clients: Clients, submission: Submission, ended: JobEnd) -> JobEnd:
-    """What of a job's successes the programs themselves have said; the rest has failed.
+    """Keep only the successes of a job that its programs have confirmed; the rest has failed.
 
-    Whether they had to is asked of the attempt's own request, so that whoever concludes it comes to the same result.
-    One LIST a 1,000 objects.
+    Whether confirmation is required is read from the submission's own request, so that every try concludes the same.
+    One LIST per 1,000 objects.
     """
-    uri = _told(submission)
+    uri = _requested_uri(submission)
     if uri is None or not ended.succeeded:
         return ended
-    said = ended.succeeded & _written(clients, uri)
+    written = ended.succeeded & _written(clients, uri)
     container = ended.job.get("container") or {}
-    silent = [
+    unconfirmed = [
         Failure(
             index=index,
             reason=f"exit 0, but no object at {SUCCESS_URI} ({uri if uri[-1] != '/' else f'{uri}{index}'})",
@@ -54,12 +54,12 @@ def confirmed(clients: Clients, submission: Submission, ended: JobEnd) -> JobEnd
             log_stream=container.get("logStreamName"),
             cause=CAUSE,
         )
-        for index in ended.succeeded - said
+        for index in ended.succeeded - written
     ]
-    return replace(ended, succeeded=said, failures=[*ended.failures, *silent])
+    return replace(ended, succeeded=written, failures=[*ended.failures, *unconfirmed])
 
 
-def _told(submission: Submission) -> str | None:
+def _requested_uri(submission: Submission) -> str | None:
     if submission.intent is None or not submission.intent.requests:
         return None
     variables = recorded(submission.intent.requests[0].request).get("environment", [])

@@ -1,4 +1,4 @@
-"""Why a Batch job failed: its failures with the log of one of each kind."""
+"""The failure report of a Batch job, with one log per kind of failure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.ledger import Failure
 
-#: Kinds of failure of which the log's last lines are shown, and how many lines.
+#: Kinds of failure whose last log lines are shown, and how many lines.
 SHOWN_LOGS, LINES = 5, 15
 
 
 def group_of(jobs: Sequence[Mapping[str, Any]]) -> str:
-    """The log group of an attempt's jobs, as the ledger keeps them."""
+    """The log group of a submission's jobs, as recorded in the ledger."""
     return log_group(jobs[0] if jobs else {})
 
 
@@ -41,9 +41,9 @@ def failure_report(
         failures: of the indices that failed.
         size: number of indices of the job.
         done: how many have succeeded.
-        failed: all that failed: a result keeps no more than 1,000 failures one by one.
+        failed: all that failed: a result lists at most 1,000 failures one by one.
         log_group_name: CloudWatch log group of the job.
-        link: from a log stream to its address in the console.
+        link: returns the URL of a log stream in the console.
         replay: the command that runs an index again.
     """
     logs, links = {}, {}

@@ -1,8 +1,8 @@
-"""Each index's own value (its object, its row, its shard): how it reaches the program, whatever is in the image.
+"""How the value of each index (its object, row or shard) reaches the program, independent of the image.
 
-AWS gives all children of an array the same environment. So the values of a request travel as lines `index value` in one
-variable, and a few lines of `sh`, behind the preamble that has found the index, pick the program's own. Where the
-values of a job are too many for that, the lines are in S3, a thousand an object, and the image needs the `aws` command.
+AWS gives all children of an array the same environment. So one variable of a request carries the values as lines
+`index value`, and a few lines of `sh`, after the preamble that determines the index, select the program's own. If a job
+has too many values for that, the lines are in S3, a thousand per object, and the image needs the `aws` command.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from airflow_batchemr.core.indices import IndexSet
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Bytes of a request's environment for values, of AWS's 8,192 for all overrides.
+#: Bytes of values in the environment of one request, of AWS's 8,192 for all overrides.
 MAX_TEXT = 3_000
-#: Bytes of all values of a job up to which they travel with the requests: each 3,000 are a SubmitJob more.
+#: Bytes of all values of a job up to which requests carry them: each 3,000 need another SubmitJob.
 MAX_INLINE = 150_000
 #: Lines of one object in S3.
 LINES_AN_OBJECT = 1_000
@@ -60,9 +60,9 @@ class Values:
 
     Args:
         kind: `pack`, `per_object` or `rows`.
-        lines: index -> value, of the indices that may be asked for; empty where they are read from S3.
-        uri: s3:// folder of the objects `0.txt`, `1.txt`, …; None where the values travel with the requests.
-        common: what all values begin with and that is not repeated in them.
+        lines: index -> value of the indices to submit; empty if they are read from S3.
+        uri: s3:// folder of the objects `0.txt`, `1.txt`, …; None if the requests carry the values.
+        common: common prefix of all values, which is not repeated in them.
         shards: s3:// folder of the shards' lists (`pack`).
     """
 
@@ -73,11 +73,11 @@ class Values:
     shards: str = ""
 
     def command(self, command: Sequence[str]) -> list[str]:
-        """The command with its own value in the environment; to be put behind the preamble."""
+        """The command with its own value in the environment; to run after the preamble."""
         return ["/bin/sh", "-c", _PICK + _USES[self.kind] + _REST, "sh", *command]
 
     def cut(self, indices: IndexSet) -> list[IndexSet]:
-        """The sets that one SubmitJob each can run: as arrays are cut, and so that the values fit; deterministic."""
+        """Cut the indices into one set per SubmitJob, so that array size and values fit; deterministic."""
         if self.uri is not None:
             return split(indices)
         parts: list[IndexSet] = []
@@ -95,7 +95,7 @@ class Values:
         return parts
 
     def environment(self, part: IndexSet) -> dict[str, str]:
-        """What the environment of a request for these indices needs."""
+        """The environment variables of a request for these indices."""
         variables = {COMMON: self.common, _SHARDS: self.shards, LINES_URI: self.uri or ""}
         if self.uri is None:
             variables[LINES] = "".join(f"{index} {self.lines[index]}\n" for index in part)
@@ -107,7 +107,7 @@ def _weight(index: int, value: str) -> int:
 
 
 def fit_inline(values: Sequence[str]) -> bool:
-    """Whether the values of a whole job can travel with its requests."""
+    """Whether the requests of a job can carry all its values."""
     total = 0
     for index, value in enumerate(values):
         weight = _weight(index, value)

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import Request
 
-#: AWS: ids a DescribeJobs takes, and children a page of ListJobs has.
+#: AWS: ids per DescribeJobs, and children per page of ListJobs.
 DESCRIBE_CHUNK = 100
-#: AWS: SubmitJob calls a second for an account. Half of them are left to others.
+#: Half of AWS's 50 SubmitJob calls per second and account; the rest is left to others.
 SUBMITS_A_SECOND = 25.0
 FINAL = frozenset({"SUCCEEDED", "FAILED"})
 #: States of a job that has not ended.
 LIVING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
-#: What a job that we end says in its status reason, so that whoever finds it knows that no fault of the job ended it.
+#: Prefix of the status reason of jobs that this package terminates, to distinguish them from jobs that failed.
 OUR_REASON = "airflow-batchemr: "
 
 
 class SubmitRate:
-    """Spaces the SubmitJobs of this process: AWS takes 50 a second of an account."""
+    """Spaces the SubmitJobs of this process: AWS accepts 50 per second and account."""
 
     def __init__(self, per_second: float = SUBMITS_A_SECOND) -> None:
         self._gap = 1.0 / per_second
@@ -51,11 +51,11 @@ _rate = SubmitRate()
 
 
 def submit(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float], object] = time.sleep) -> str:
-    """SubmitJob, under the account's rate; gives the job id.
+    """Call SubmitJob within the account's rate; returns the job id.
 
     Raises:
-        Refused, Throttled: surely not carried out.
-        Unknown: perhaps carried out: look for the job by its name.
+        Refused, Throttled: the call was not carried out.
+        Unknown: it may have been carried out: search for the job by its name.
     """
     _rate.wait(sleep)
     client = clients.once("batch")
@@ -70,25 +70,25 @@ def submitted(clients: Clients, request: Request, *, sleep: Callable[[float], ob
 
 
 def find(clients: Clients, queue: str, prefix: str) -> list[dict[str, Any]]:
-    """Jobs of a queue, whatever their status, whose names begin with `prefix`: ListJobs, 100 a page.
+    """Jobs of a queue in any status whose names begin with `prefix`: ListJobs, 100 per page.
 
-    Gives summaries: jobId, jobName, status, createdAt, arrayProperties for parents.
+    Returns summaries: jobId, jobName, status, createdAt, arrayProperties for parents.
     """
-    # A filter by name brings all statuses; children of arrays are listed with arrayJobId only.
+    # A filter by name returns all statuses; children of arrays are listed with arrayJobId only
     return list(_pages(clients, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}]))
 
 
 def living(clients: Clients, queue: str) -> Iterator[dict[str, Any]]:
-    """Jobs of a queue that have not ended, whatever their names: ListJobs for each status, 100 a page.
+    """Jobs of a queue that have not ended: ListJobs for each status, 100 per page.
 
-    A job goes from one status to the next, in whose order they are asked for, so that none is missed.
+    The statuses are listed in the order in which a job passes through them, so that none is missed.
     """
     for status in LIVING:
         yield from _pages(clients, jobQueue=queue, jobStatus=status)
 
 
 def children(clients: Clients, parent: str, status: str) -> Iterator[dict[str, Any]]:
-    """Children of an array in one status, 100 a call: summaries with status reason, exit code and index."""
+    """Children of an array in one status, 100 per call: summaries with status reason, exit code and index."""
     return _pages(clients, arrayJobId=parent, jobStatus=status)
 
 
@@ -106,7 +106,7 @@ def _pages(clients: Clients, **arguments: Any) -> Iterator[dict[str, Any]]:
 
 
 def describe(clients: Clients, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Jobs by their ids, 100 a call; those that AWS does not know are left out."""
+    """Jobs by their ids, 100 per call; those that AWS does not know are left out."""
     found: dict[str, dict[str, Any]] = {}
     for start in range(0, len(ids), DESCRIBE_CHUNK):
         chunk = list(ids[start : start + DESCRIBE_CHUNK])
@@ -116,7 +116,7 @@ def describe(clients: Clients, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def states(described: Iterable[Mapping[str, Any]]) -> str:
-    """The statuses of jobs for people, children of arrays counted: `RUNNING`, or `RUNNABLE 40, SUCCEEDED 60`."""
+    """The statuses of jobs for display, with children counted: `RUNNING`, or `RUNNABLE 40, SUCCEEDED 60`."""
     counts: Counter[str] = Counter()
     for job in described:
         children_ = (job.get("arrayProperties") or {}).get("statusSummary") or {job["status"]: 1}
@@ -129,10 +129,10 @@ def states(described: Iterable[Mapping[str, Any]]) -> str:
 def terminate(clients: Clients, ids: Sequence[str], reason: str) -> None:
     """TerminateJob for each: ends a running job and cancels a waiting one; an array's parent ends its children.
 
-    A job that has ended, or that AWS has forgotten, is as it should be.
+    A job that has ended, or that AWS has deleted, is no error.
 
     Raises:
-        AwsError: the first one, once all ids have been tried.
+        AwsError: the first one, after all calls have been made.
     """
     failure: AwsError | None = None
     for id_ in ids:
@@ -152,10 +152,10 @@ def terminate(clients: Clients, ids: Sequence[str], reason: str) -> None:
 
 
 def plain(answer: Any) -> Any:
-    """What boto3 answered as plain JSON values: times become texts."""
+    """Convert an answer of boto3 to plain JSON values: times become strings."""
     return json.loads(as_json(answer))
 
 
 def as_json(answer: Any) -> bytes:
-    """What boto3 answered as JSON."""
+    """Convert an answer of boto3 to JSON."""
     return json.dumps(answer, default=str, separators=(",", ":")).encode()

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.ledger import LedgerState
 
-#: Bytes of container overrides in a SubmitJob, all together.
+#: AWS: total bytes of the container overrides of a SubmitJob.
 MAX_OVERRIDES = 8192
-#: Tags that AWS takes on a job; five are the run's identity.
+#: AWS: tags on a job; five identify the run.
 MAX_TAGS = 50
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
-    """The 8 KiB that a submit may override.
+    """Check the total size of the container overrides of a SubmitJob: at most 8 KiB.
 
     Raises:
-        InvalidRequest: says how much is too much, and which part is the largest.
+        InvalidRequest: they are larger; the message names the largest parts.
     """
     size = len(json.dumps(overrides, ensure_ascii=False, separators=(",", ":")).encode())
     if size <= MAX_OVERRIDES:
@@ -34,14 +34,14 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
         ((len(str(one["value"]).encode()), one["name"]) for one in overrides.get("environment", ())), reverse=True
     )[:3]
     raise InvalidRequest(
-        f"env and command: AWS Batch takes container overrides of {MAX_OVERRIDES:,} bytes in all, these have {size:,} "
+        f"env and command: AWS Batch accepts at most {MAX_OVERRIDES:,} bytes of container overrides, got {size:,} "
         f"(command {command:,}; the largest variables: {', '.join(f'{name} {length:,}' for length, name in largest)}). "
-        "Put large values into S3 and pass their URI"
+        "Store large values in S3 and pass their URI"
     )
 
 
 def check_size(size: int) -> None:
-    """Check the number of indices that data comes to.
+    """Check the number of indices that results from data.
 
     Raises:
         InvalidRequest: it is not 1 to 1,000,000.
@@ -51,30 +51,30 @@ def check_size(size: int) -> None:
 
 
 def check_same_size(state: LedgerState, size: int) -> None:
-    """What is left of a run fits what is done of it: it began with as many indices.
+    """Check that the array size is the one that the run began with.
 
     Raises:
-        InvalidRequest: it began with another number, and something is done or runs.
+        InvalidRequest: it began with another size, and something is done or runs.
     """
     began = original_size(state)
     if began is not None and began != size:
         raise InvalidRequest(
             f"array: this run began with {began:,} {'index' if began == 1 else 'indices'}, of which "
-            f"{len(state.done):,} {'is' if len(state.done) == 1 else 'are'} done; now the job has {size:,}. An index "
-            f"of {size:,} need not do what it did of {began:,}, so nothing more is submitted. Give it {began:,} again "
-            "to do the rest; or name the job in the `rerun` param of a run of this date, to do all of it again with "
+            f"{len(state.done):,} {'is' if len(state.done) == 1 else 'are'} done; now the job has {size:,}. The same "
+            f"index may do other work in an array of {size:,}, so nothing more is submitted. Set the size to {began:,} "
+            "to finish the run; or name the job in the `rerun` param of a run of this date to run all of it again with "
             f"{size:,}"
         )
 
 
 def check_tags(tags: Mapping[str, str]) -> None:
-    """Number of tags and their lengths.
+    """Check the number of tags and their lengths.
 
     Raises:
         InvalidRequest: names the tag.
     """
     if len(tags) > MAX_TAGS:
-        raise InvalidRequest(f"tags: AWS takes {MAX_TAGS} of them, five of which say which run it is; got {len(tags)}")
+        raise InvalidRequest(f"tags: AWS accepts {MAX_TAGS} tags, five of which identify the run; got {len(tags)}")
     for name, value in tags.items():
         if not 1 <= len(name) <= 128 or name.lower().startswith("aws:"):
             raise InvalidRequest(f"tags: {name!r}: a name has 1 to 128 characters and does not begin with aws:")

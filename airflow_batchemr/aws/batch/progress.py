@@ -1,4 +1,4 @@
-"""What is kept of a waiting job between two looks, and the lines that tell of it when it changes."""
+"""What a wait keeps of a job between two polls, and the progress lines that it logs when something changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING")
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """What one look at a job keeps: small, since a thousand of them are kept."""
+    """What a poll keeps of a job. Small, since a triggerer keeps a thousand of them."""
 
     job_id: str
     name: str
@@ -39,7 +39,7 @@ class JobSummary:
 
     @property
     def stuck(self) -> bool:
-        """Whether something of it wants to run, and nothing of it does."""
+        """Whether a part of it is RUNNABLE, and none of it is running."""
         return self.count("RUNNABLE") > 0 and not self.count("STARTING", "RUNNING")
 
 
@@ -59,7 +59,7 @@ def summary_of(job: Mapping[str, Any]) -> JobSummary:
 
 
 class Progress:
-    """Turns looks at the jobs of a wait into lines, one whenever something has changed.
+    """Turns polls of the jobs of a wait into log lines, one whenever something has changed.
 
     Args:
         size: number of indices of the whole job.
@@ -70,19 +70,19 @@ class Progress:
         self._size = size
         self._done = done
         self._last: dict[str, JobSummary] = {}
-        self._told: str | None = None
+        self._logged: str | None = None
 
     def update(self, seen: Mapping[str, JobSummary]) -> list[str]:
-        """Take in a look; gives the lines to tell."""
+        """Process a poll; returns the lines to log."""
         self._last.update(seen)
         line = self.line()
-        if line == self._told:
+        if line == self._logged:
             return []
-        self._told = line
+        self._logged = line
         return [line]
 
     def line(self) -> str:
-        """Where the work stands: `412/500 done, 3 failed, 85 running`; for a single job its status."""
+        """The state of the work: `412/500 done, 3 failed, 85 running`; for a single job its status."""
         if self._size == 1 and len(self._last) == 1:
             (job,) = self._last.values()
             return f"job {job.job_id} ({job.name}): {job.status}{f' ({job.reason})' if job.reason else ''}"
@@ -91,22 +91,22 @@ class Progress:
             counts.update(dict(job.children) if job.children else {job.status: 1})
         parts = [f"{self._done + counts['SUCCEEDED']}/{self._size} done"]
         waiting = sum(counts[status] for status in WAITING)
-        for number, word in ((counts["FAILED"], "failed"), (counts["RUNNING"], "running"), (waiting, "waiting")):
+        for number, label in ((counts["FAILED"], "failed"), (counts["RUNNING"], "running"), (waiting, "waiting")):
             if number:
-                parts.append(f"{number} {word}")
+                parts.append(f"{number} {label}")
         return ", ".join(parts)
 
 
 class Stuck:
-    """For how long nothing of the jobs of a wait has run although it could."""
+    """For how long the jobs of a wait have been RUNNABLE without anything running."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
 
     def update(self, seen: Mapping[str, JobSummary], now: float) -> tuple[str | None, float]:
-        """Take in a look; gives the job that is stuck for longest, and for how many seconds.
+        """Process a poll; returns the job that has been stuck for the longest time, and for how many seconds.
 
-        A job of which nothing has ever run is stuck since it was created, whoever has been looking at it.
+        A job that has never run anything is stuck since it was created, even if this wait is newer.
         """
         for id_, job in seen.items():
             if not job.stuck:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_queue(clients: Clients, queue: str) -> dict[str, Any]:
-    """Look that a queue exists and takes jobs: one DescribeJobQueues.
+    """Check that a queue exists and accepts jobs: one DescribeJobQueues.
 
     Returns:
         The queue as AWS describes it.
@@ -22,15 +22,15 @@ def check_queue(clients: Clients, queue: str) -> dict[str, Any]:
     """
     answer = call_again(lambda: clients.batch.describe_job_queues(jobQueues=[queue]), "batch:DescribeJobQueues")
     if not answer["jobQueues"]:
-        raise InvalidRequest(f"queue: AWS Batch has no job queue {queue!r} in this region. Look at its name and region")
+        raise InvalidRequest(f"queue: AWS Batch has no job queue {queue!r} in this region. Check its name and region")
     found: dict[str, Any] = answer["jobQueues"][0]
     if found.get("state") == "DISABLED":
-        raise InvalidRequest(f"queue: the job queue {queue!r} is disabled, it takes no jobs. Enable it or name another")
+        raise InvalidRequest(f"queue: the job queue {queue!r} is disabled. Enable it or name another one")
     return found
 
 
 def queue_names(clients: Clients) -> list[str]:
-    """Names of all job queues of the account in this region that take SubmitJob: DescribeJobQueues, 100 a call."""
+    """Names of all job queues of the account in this region that accept SubmitJob: DescribeJobQueues, 100 per call."""
     names: list[str] = []
     token: dict[str, str] = {}
     while True:
@@ -39,7 +39,7 @@ def queue_names(clients: Clients) -> list[str]:
             "batch:DescribeJobQueues",
         )
         found = answer["jobQueues"]
-        # Those of SageMaker hold service jobs, which ListJobs does not list
+        # SageMaker's queues hold service jobs, which ListJobs does not list
         names += [one["jobQueueName"] for one in found if one.get("jobQueueType") != "SAGEMAKER_TRAINING"]
         if not answer.get("nextToken"):
             return names

@@ -1,4 +1,4 @@
-"""Submissions on AWS Batch: found by name, observed, collected and terminated by what the ledger says about them."""
+"""Submissions on AWS Batch: find, observe, collect and terminate them from their ledger records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, Submission
 
-#: In the details of an intent: whether the job itself leaves a marker for each index, for when AWS has forgotten it.
+#: In the details of an intent: whether the job itself writes a marker for each index, in case AWS deletes its record.
 IN_JOB = "in_job"
 
 
@@ -49,7 +49,7 @@ class BatchRemote:
         self._identity = identity
 
     def find(self, submission: Submission) -> Found | None:
-        """ListJobs by the name of the submission, of which the names of its arrays are continuations."""
+        """ListJobs by the name of the submission, which is the prefix of the names of its arrays."""
         intent = submission.intent
         if intent is None:
             return None
@@ -71,7 +71,7 @@ class BatchRemote:
         return found
 
     def observe(self, submission: Submission) -> Observation:
-        """DescribeJobs, 100 jobs a call; of jobs that have ended, how, and what their programs started themselves."""
+        """DescribeJobs, 100 jobs per call; for ended jobs also their results and what their programs started."""
         assert submission.handle is not None  # noqa: S101 - the engine has adopted it
         own = submission.handle.jobs
         described = self._describe([job.job_id for job in own])
@@ -89,7 +89,7 @@ class BatchRemote:
         return {id_: self._described[id_] for id_ in ids if id_ in self._described}
 
     def _ended(self, submission: Submission, described: Mapping[str, Mapping[str, Any]]) -> list[JobEnd]:
-        assert submission.handle is not None  # noqa: S101 - the caller has looked
+        assert submission.handle is not None  # noqa: S101 - the caller has checked
         ended = [collect(self._clients, job, described.get(job.job_id)) for job in submission.handle.jobs]
         ended = [confirmed(self._clients, submission, one) for one in ended]
         details = submission.intent.details if submission.intent is not None else {}
@@ -108,9 +108,8 @@ class BatchRemote:
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
         """Which indices succeeded, and why the others did not.
 
-        Everything AWS reported about each child of arrays up to 1,000 goes into the document `children/<number>.json`,
-        and what the programs started themselves, where the job waited for it or it was stopped, into
-        `started/<number>.json`.
+        The document `children/<number>.json` gets everything AWS reported about each child of arrays up to 1,000;
+        `started/<number>.json` what the programs started themselves, if the job waited for it or it was stopped.
         """
         view: children.Settled = observation.answer
         if view.running:
@@ -138,7 +137,7 @@ class BatchRemote:
             jobs.terminate(self._clients, observation.answer.unwanted, "its parent has ended")
 
     def terminate(self, submission: Submission, reason: str) -> children.Parent | None:
-        """TerminateJob for each job; of a submission without a handle, for whatever has its name."""
+        """TerminateJob for each job; for a submission without a handle, for every job with its name."""
         ids: list[str] = []
         if submission.handle is not None:
             ids = [job.job_id for job in submission.handle.jobs]
@@ -164,7 +163,7 @@ def done_folder(rerun_token: str | None) -> str:
 
 
 def _ignored(submission: Submission) -> frozenset[str]:
-    """Causes that are no failure of an index: we stopped it, or the index of another job that it depends on failed."""
+    """Causes that are no failure of an index: it was stopped, or the index of another job that it depends on failed."""
     requests = submission.intent.requests if submission.intent is not None else []
     follows = any("dependsOn" in one.request for one in requests)
     return frozenset({"stopped", "dependency"} if follows else {"stopped"})

@@ -1,4 +1,4 @@
-"""The SubmitJobs of an attempt: everything that is known before the call, checked."""
+"""The SubmitJob requests of a submission, checked as far as possible before the call."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def submission_requests(
     after: Sequence[tuple[IndexSet, str | None]] | None = None,
     done_uri: str | None = None,
 ) -> list[Request]:
-    """The SubmitJobs of one attempt: a single job for one index, arrays of up to 10,000 for more.
+    """The SubmitJobs of one submission: a single job for one index, arrays of up to 10,000 for more.
 
     Args:
         options: of the job, validated by `batch_options`.
         definition: the job definition, as DescribeJobDefinitions gives it.
-        identity: whose work it is.
-        number: the attempt's, from 1.
-        indices: what this attempt runs.
-        size: how many indices the job has in all.
+        identity: of the job and this try.
+        number: the submission's, from 1.
+        indices: what this submission runs.
+        size: how many indices the job has in total.
         memory: MiB; the first of the job's sizes if not given.
-        environment: variables besides those of the job and of the run's identity.
-        values: each index's own value, where the array comes out of data.
-        after: the sets to submit and the job whose same set each waits for, index by index; None: no such job.
-        done_uri: s3:// folder where the job itself leaves a marker an index; None: it leaves none.
+        environment: variables in addition to those of the job and of the run's identity.
+        values: the value of each index, if the size of the array comes from data.
+        after: the sets to submit and the job that each depends on, index by index; None: no such job.
+        done_uri: s3:// folder where the job itself writes a marker per index; None: it writes none.
 
     Raises:
         InvalidRequest: names the field and the limit.
@@ -62,8 +62,8 @@ def submission_requests(
         parts = [part for part, _ in after]
     if not options.preamble and parts != [IndexSet.range(size)]:
         raise InvalidRequest(
-            f"preamble: without it a program sees only AWS's own number of it, 0 to {MAX_ARRAY - 1:,}: "
-            "an array has to be submitted whole, in one piece. Take an image with a shell, or a smaller array"
+            f"preamble: without it a program sees only AWS's own array index, 0 to {MAX_ARRAY - 1:,}, so the whole "
+            "array has to be submitted as one job. Use an image with a shell, or a smaller array"
         )
     _check_submit(options.submit)
     name = identity.submission_name(number)
@@ -90,31 +90,31 @@ def submission_requests(
 
 
 def _check_submit(submit: Mapping[str, Any]) -> None:
-    """What a job is found again by, and what tells its children their indices, would be lost under the user's own."""
+    """Check that `submit:` does not replace what identifies a job, or what passes the index to its children."""
     overrides = submit.get("containerOverrides")
     for name, holder, instead in (
-        ("jobName", submit, "the job's name in the file is in its name on AWS"),
+        ("jobName", submit, "it contains the job's name in the file"),
         ("arrayProperties", submit, "write `array:`"),
         ("command", overrides, "write `command:`"),
         ("environment", overrides, "write `env:`"),
     ):
         if isinstance(holder, Mapping) and name in holder:
             where = name if holder is submit else f"containerOverrides.{name}"
-            raise InvalidRequest(f"submit: {where} is made by batchemr, by which it finds and resumes a job: {instead}")
+            raise InvalidRequest(f"submit: {where} is set by batchemr, to find and resume the job: {instead}")
 
 
 def _merged(request: dict[str, Any], submit: Mapping[str, Any]) -> dict[str, Any]:
-    """The request with the user's own additions, which may not take away what batchemr has put into it."""
+    """Merge the user's additions into the request; they must not replace what batchemr has set."""
     merged = deep_merge(request, submit)
     before, after = recorded(request), recorded(merged)
     for name in ("command", "environment"):
         if before.get(name) and before[name] != after.get(name):
             raise InvalidRequest(
-                f"submit: it replaces the {name} that batchemr gives to the program, by which each index finds its own "
-                "number: leave the lists of containers, pods and nodes out of `submit:` and give `command:` and `env:`"
+                f"submit: it replaces the {name} that batchemr sets to pass each index its own number: remove the "
+                "lists of containers, pods and nodes from `submit:` and give `command:` and `env:`"
             )
     if "dependsOn" in request and merged["dependsOn"] != request["dependsOn"]:
-        raise InvalidRequest("submit: dependsOn is made by batchemr from `after: {…: index}`; leave it out")
+        raise InvalidRequest("submit: batchemr sets dependsOn from `after: {…: index}`; remove it")
     return merged
 
 
@@ -134,14 +134,14 @@ def _overrides(
     overrides: dict[str, Any] = {}
     if values is not None and not options.preamble:
         raise InvalidRequest(
-            "preamble: an array out of data tells each index its own value with `sh`, so it needs the preamble: "
-            "take an image with a shell, or an array of a fixed size"
+            "preamble: an array from data needs the preamble, which passes each index its value with `sh`: "
+            "use an image with a shell, or an array of a fixed size"
         )
     if options.preamble:
         if not command:
             raise InvalidRequest(
-                "command: a Batch job needs one, or a job definition that has one (`preamble: false` for an image "
-                "whose own entry point is to run)"
+                "command: a Batch job needs one, or a job definition that has one (`preamble: false` runs the image's "
+                "own entry point)"
             )
         try:
             if values is not None:

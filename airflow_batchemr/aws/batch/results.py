@@ -1,4 +1,4 @@
-"""What became of a job that has ended: which indices succeeded, which failed, and why."""
+"""The result of a job that has ended: which indices succeeded, which failed, and why."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger.records import HandleJob, Outcome
 
-#: Failures of which AWS is asked for all it knows, such as the log stream; of the others the list's own words do.
+#: Failures that are described in full, including the log stream; the others have only what ListJobs returns.
 DESCRIBED = 100
-#: Failures that a result keeps one by one; of all of them it keeps the cause.
+#: Failures that a result lists one by one; it records the cause of all of them.
 MAX_FAILURES = 1_000
-#: Up to this size the ledger keeps all that AWS said of every child.
+#: Up to this size the ledger keeps AWS's full description of every child.
 KEPT_WHOLE = 1_000
 
 
 @dataclass
 class JobEnd:
-    """One job of an attempt, ended."""
+    """One job of a submission that has ended."""
 
     indices: IndexSet
     succeeded: IndexSet
@@ -40,16 +40,16 @@ class JobEnd:
 def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) -> JobEnd:
     """Find out how a job of a submission ended.
 
-    An index whose program exited with 0 has succeeded, also where we terminated it at that moment and AWS reports it as
-    failed for that reason.
+    An index whose program exited with 0 has succeeded, even if this package terminated it at that moment and AWS
+    therefore reports it as failed.
 
-    An array of which all succeeded costs nothing more; else ListJobs of those that failed, 100 a call, and one
-    DescribeJobs for up to 100 of them. Up to 1,000 children are described whole.
+    An array whose children all succeeded needs no further call; else ListJobs of the failed ones, 100 per call, and one
+    DescribeJobs for up to 100 of them. Arrays of up to 1,000 children are described in full.
 
     Args:
         clients: for the calls.
         handle: the job, and the indices that its children run.
-        job: as DescribeJobs gives it (SUCCEEDED or FAILED); None where AWS does not know it.
+        job: as DescribeJobs gives it (SUCCEEDED or FAILED); None if AWS does not know it.
     """
     ended = _collect(clients, handle, job)
     finished = [one for one in ended.failures if one.cause == "stopped" and one.exit_code == 0]
@@ -83,8 +83,8 @@ def _collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None)
     elif failed:
         first = sorted(failed)[:DESCRIBED]
         described = jobs.describe(clients, [f"{handle.job_id}:{position}" for position in first])
-        told = {position: described.get(f"{handle.job_id}:{position}", failed[position]) for position in first}
-        ended.failures = [failure_of(told.get(position, child), members) for position, child in sorted(failed.items())]
+        full = {position: described.get(f"{handle.job_id}:{position}", failed[position]) for position in first}
+        ended.failures = [failure_of(full.get(position, child), members) for position, child in sorted(failed.items())]
     return ended
 
 
@@ -98,7 +98,7 @@ def _single(handle: HandleJob, job: Mapping[str, Any], members: list[int]) -> Jo
 def _failed_children(
     clients: Clients, handle: HandleJob, job: Mapping[str, Any], size: int
 ) -> dict[int, dict[str, Any]] | None:
-    """The children that did not succeed, by position; None where all did."""
+    """The children that did not succeed, by position; None if all did."""
     summary = job["arrayProperties"].get("statusSummary", {})
     succeeded = int(summary.get("SUCCEEDED", 0))
     if job["status"] == "SUCCEEDED" or succeeded == size:
@@ -106,7 +106,7 @@ def _failed_children(
     listed = {_position(child): child for child in jobs.children(clients, handle.job_id, "FAILED")}
     if len(listed) == size - succeeded:
         return listed
-    # The counts do not fit: only what is surely listed as such has succeeded.
+    # The counts differ: only children that are listed as SUCCEEDED count as such
     good = {_position(child) for child in jobs.children(clients, handle.job_id, "SUCCEEDED")}
     unknown = {"statusReason": job.get("statusReason", ""), "status": "FAILED"}
     return {
@@ -128,11 +128,11 @@ def failure_of(job: Mapping[str, Any], members: list[int]) -> Failure:
         members: the indices that the array's children run, in order.
     """
     container = job.get("container") or {}
-    said = [job.get("statusReason"), container.get("reason")]
+    reasons = [job.get("statusReason"), container.get("reason")]
     if not container.get("reason"):
-        submissions = job.get("attempts") or [{}]
-        said.append((submissions[-1].get("container") or {}).get("reason"))
-    reason = "; ".join(dict.fromkeys(str(word) for word in said if word)) or "AWS gave no reason"
+        attempts = job.get("attempts") or [{}]
+        reasons.append((attempts[-1].get("container") or {}).get("reason"))
+    reason = "; ".join(dict.fromkeys(str(one) for one in reasons if one)) or "AWS gave no reason"
     position = (job.get("arrayProperties") or {}).get("index")
     return Failure(
         index=None if position is None else members[int(position)],
@@ -145,7 +145,7 @@ def failure_of(job: Mapping[str, Any], members: list[int]) -> Failure:
 
 
 def cause(reason: str, exit_code: int | None) -> str:
-    """What a failure is grouped by: `oom`, `spot`, `pull`, `timeout`, `stopped`, `dependency`, `exit N` or `other`."""
+    """The cause of a failure: `oom`, `spot`, `pull`, `timeout`, `stopped`, `dependency`, `exit N` or `other`."""
     if reason.startswith(jobs.OUR_REASON):
         return "stopped"
     if "OutOfMemory" in reason:
@@ -162,11 +162,11 @@ def cause(reason: str, exit_code: int | None) -> str:
 
 
 def result_of(ended: list[JobEnd], *, rerun_token: str | None, ignored: Collection[str]) -> Result:
-    """The result of an attempt out of how each of its jobs ended.
+    """Combine the ended jobs of a submission into its result.
 
-    What has a forgiven cause (we ended it ourselves) is no failure: its indices are free again. `details.causes` names
-    the indices of each cause, all of them: what is decided goes by them. `failures` has at most 1,000, for people:
-    the first ones of each cause.
+    Failures with an ignored cause, such as jobs that were stopped, do not count: their indices are free again.
+    `details.causes` lists all indices of each cause; decisions are based on it. `failures` has at most 1,000, for
+    display: the first ones of each cause.
     """
     indices, succeeded = IndexSet(), IndexSet()
     for one in ended:
@@ -207,7 +207,7 @@ def result_of(ended: list[JobEnd], *, rerun_token: str | None, ignored: Collecti
 
 
 def _first_of_each(failures: list[Failure]) -> list[Failure]:
-    """As many as a result keeps: a cause with thousands leaves room for the others."""
+    """The failures that a result keeps: a cause with thousands of failures leaves room for the others."""
     seen: Counter[str | None] = Counter()
     ranks = []
     for failure in failures:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: By default only the loss of the host is retried, which says nothing about the program.
+#: By default only the loss of the host is retried, which is no fault of the program.
 DEFAULT_RETRY_ON = ("spot",)
 DEFAULT_ATTEMPTS = 3
 _RULES = {

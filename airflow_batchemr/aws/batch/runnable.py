@@ -1,4 +1,4 @@
-"""Why a job stays in RUNNABLE: what can be read off its queue, its compute environments and its own size."""
+"""Why a job stays in RUNNABLE, derived from its queue, its compute environments and its own size."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def explain(clients: Clients, job_id: str) -> list[str]:
-    """What keeps a RUNNABLE job from starting, as far as it can be told; one sentence each.
+    """Possible reasons why a RUNNABLE job does not start, one sentence each.
 
     Four or five calls: DescribeJobs, DescribeJobQueues, DescribeComputeEnvironments, GetJobQueueSnapshot, and EC2's
-    DescribeInstanceTypes where the environments name instance types. What may not be read is left out.
+    DescribeInstanceTypes if the environments name instance types. Calls that are not allowed are skipped.
     """
     found = _try(lambda: clients.batch.describe_jobs(jobs=[job_id])["jobs"], [])
     if not found:
         return []
     job = found[0]
-    # For arrays the children say it: AWS's own words (MISCONFIGURATION:…) come into the status reason
-    reasons = [f"AWS says: {job['statusReason']}"] if job.get("statusReason") else []
+    # For arrays the children have it: AWS writes MISCONFIGURATION:… into the status reason
+    reasons = [f"AWS reports: {job['statusReason']}"] if job.get("statusReason") else []
     queues = _try(lambda: clients.batch.describe_job_queues(jobQueues=[job["jobQueue"]])["jobQueues"], [])
     for queue in queues:
         reasons += list(_about_queue(queue))
@@ -35,13 +35,13 @@ def explain(clients: Clients, job_id: str) -> list[str]:
         reasons += [reason for environment in environments for reason in _about_environment(environment)]
         reasons += list(_about_size(clients, job, environments))
         reasons += list(_about_place(clients, job, queue))
-    return reasons or ["nothing is wrong that AWS tells of: the queue may simply be full, or have no capacity now"]
+    return reasons or ["AWS reports no problem: the queue may be full, or have no capacity at the moment"]
 
 
 def _try(call: Any, otherwise: Any) -> Any:
     try:
         return call_again(call, "")
-    except Exception:  # noqa: BLE001 - an explanation, best effort: what may not be read is left out
+    except Exception:  # noqa: BLE001 - a best-effort explanation: skip calls that are not allowed
         return otherwise
 
 
@@ -67,13 +67,13 @@ def _about_environment(environment: Mapping[str, Any]) -> Iterator[str]:
 
 def _about_size(clients: Clients, job: Mapping[str, Any], environments: list[dict[str, Any]]) -> Iterator[str]:
     vcpus, memory = _size(job)
-    most = [
+    maxima = [
         (environment["computeEnvironmentName"], (environment.get("computeResources") or {}).get("maxvCpus"))
         for environment in environments
     ]
-    if most and all(limit is not None and vcpus > limit for _, limit in most):
-        told = ", ".join(f"{name}: {limit}" for name, limit in most)
-        yield f"the job asks for {vcpus:g} vCPUs, more than any of its compute environments may have ({told})"
+    if maxima and all(limit is not None and vcpus > limit for _, limit in maxima):
+        limits = ", ".join(f"{name}: {limit}" for name, limit in maxima)
+        yield f"the job requests {vcpus:g} vCPUs, more than any of its compute environments may have ({limits})"
         return
     types = {kind for one in environments for kind in (one.get("computeResources") or {}).get("instanceTypes", ())}
     if not types or any(kind in {"optimal", "default_x86_64", "default_arm64"} for kind in types):
@@ -87,9 +87,9 @@ def _about_size(clients: Clients, job: Mapping[str, Any], environments: list[dic
     ]
     if sizes and not any(vcpus <= cores and memory < mebibytes for cores, mebibytes in sizes):
         yield (
-            f"the job asks for {vcpus:g} vCPUs and {memory:,} MiB; no instance of {', '.join(sorted(types))} has that "
-            f"(the largest: {max(cores for cores, _ in sizes)} vCPUs, {max(mib for _, mib in sizes):,} MiB, of which a "
-            "part is the system's)"
+            f"the job requests {vcpus:g} vCPUs and {memory:,} MiB; no instance of {', '.join(sorted(types))} has that "
+            f"(the largest: {max(cores for cores, _ in sizes)} vCPUs, {max(mib for _, mib in sizes):,} MiB, of which "
+            "the system uses a part)"
         )
 
 
@@ -109,6 +109,6 @@ def _about_place(clients: Clients, job: Mapping[str, Any], queue: Mapping[str, A
         place for place, arn in enumerate(front, 1) if job["jobArn"] == arn.rsplit(":", 1)[0] or job["jobArn"] == arn
     ]
     if places:
-        yield f"it is number {places[0]} of its queue"
+        yield f"it is number {places[0]} in its queue"
     else:
-        yield f"at least {len(front)} jobs are before it in its queue"
+        yield f"at least {len(front)} jobs are ahead of it in its queue"

@@ -54,8 +54,8 @@ class PlannedStep:
         """The StepConfig of this step in a submission.
 
         Args:
-            submission: name of the submission.
-            default: `on_failure` if neither the step nor the job sets it.
+            submission: the submission's deterministic name.
+            default: what EMR does on failure if neither step nor job specify it.
         """
         action = (self.on_failure or default).upper()
         return {"Name": self.title(submission), "ActionOnFailure": action, **self.body}

@@ -11,7 +11,7 @@ from airflow_batchemr.engine.backend import Ending, Observation
 from airflow_batchemr.engine.history import job_history_of
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submission_facts import index_history_of
-from airflow_batchemr.engine.unrecorded import JobRecords, look
+from airflow_batchemr.engine.unrecorded import JobRecords, observe_open
 from airflow_batchemr.ledger import (
     Failure,
     Handle,
@@ -113,7 +113,7 @@ def test_a_submission_shows_what_ran_and_who_requested_it():
         ("Batch job", "job-3 (indices 0-3)"),
         ("queue", "data"),
         ("definition", "etl:4"),
-        ("asked for", "VCPU 2, MEMORY 8192"),
+        ("resources", "VCPU 2, MEMORY 8192"),
         ("command", "score.py --x"),
     ] == found.facts
 
@@ -192,7 +192,7 @@ def seen(aws, *submissions, **options):
     """The history of a job with these submissions, as AWS shows them."""
     whole = state(*submissions, **options)
     identity = JobIdentity("s3://b", "d", "k", "j", run_id="k", task_id="j")
-    (sightings,) = look(aws, [JobRecords(None, identity, whole)])
+    (sightings,) = observe_open(aws, [JobRecords(None, identity, whole)])
     return job_history_of("j", whole, sightings=sightings)
 
 
@@ -232,7 +232,7 @@ def test_what_aws_does_not_show_is_neither_running_nor_lost():
     """The next try decides when it is lost."""
     job = seen(FakeAws({"job-1": Observation("not_visible")}), submission(1, "0-3"))
     assert ("not_visible", None) == (job.label, job.ended)
-    assert job.submissions[0].facts[0][1].startswith("AWS does not show it")
+    assert job.submissions[0].facts[0][1].startswith("not visible")
 
 
 def test_aws_is_not_asked_about_what_is_recorded_or_has_no_id():
@@ -249,7 +249,7 @@ def test_when_aws_cannot_be_reached_the_ledger_is_shown_with_a_note():
     aws = FakeAws({}, prefetch=Throttled("batch:DescribeJobs: no connection"))
     job = seen(aws, submission(1, "0-3"), submission(2, "4"))
     assert ["running", "running"] == [one.state for one in job.submissions]
-    assert "AWS cannot be asked about open submissions: batch:DescribeJobs: no connection" == job.note
+    assert "AWS cannot be queried about open submissions: batch:DescribeJobs: no connection" == job.note
     assert [] == aws.observed
 
 

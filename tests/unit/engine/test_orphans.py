@@ -11,7 +11,7 @@ from airflow_batchemr.engine.orphans import IDLE_LIMIT, Verdict, judge, judge_id
 from airflow_batchemr.ledger import Handle, HandleJob, Intent, LedgerState, Submission
 
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
-OPEN = Verdict("wanted", "submission 1 is open")
+OPEN = Verdict("in use", "submission 1 is open")
 
 
 def state(handle=None):
@@ -27,22 +27,22 @@ def handle(job_id):
     return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name="n", indices=IndexSet.of([0]))])
 
 
-def test_of_two_with_one_name_the_recorded_one_is_wanted():
-    """The other one is over; without a record, both may be."""
+def test_of_two_with_one_name_the_recorded_one_is_in_use():
+    """The other one is orphaned; without a record, both may be."""
     assert judge(state(handle("a")), 1, "a", twins=["b"]) == OPEN
-    assert judge(state(handle("a")), 1, "b", twins=["a"]).finding == "over"
+    assert judge(state(handle("a")), 1, "b", twins=["a"]).finding == "orphaned"
     assert {judge(state(), 1, one, twins=[other]).finding for one, other in ("ab", "ba")} == {"duplicate"}
 
 
 @pytest.mark.parametrize(
-    ("idle", "finding"), [(None, "wanted"), (IDLE_LIMIT - 1, "wanted"), (IDLE_LIMIT, "probably over")]
+    ("idle", "finding"), [(None, "in use"), (IDLE_LIMIT - 1, "in use"), (IDLE_LIMIT, "probably orphaned")]
 )
 def test_a_cluster_is_probably_over_once_it_has_been_idle_for_the_limit(idle, finding):
     """Between two jobs, Airflow needs some time."""
     assert judge_idle(OPEN, idle).finding == finding
 
 
-def test_only_a_wanted_cluster_is_reconsidered():
+def test_only_a_cluster_in_use_is_reconsidered():
     """One that is kept alive is idle on purpose."""
     kept = Verdict("kept alive", "on purpose")
     assert judge_idle(kept, 2 * IDLE_LIMIT) is kept
