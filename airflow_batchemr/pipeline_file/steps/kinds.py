@@ -9,9 +9,11 @@ To add a kind, such as Pig scripts:
     command). Override `needs` if the cluster must have an application or a release, `is_copy` if the step only moves
     data between S3 and HDFS, and `on_failure` or `logs` if the key has such options.
 3.  Add the class to `KINDS`. Validation, the JSON Schema, the messages and the clusters' requirements follow from it.
-4.  Run `python -m airflow_batchemr.pipeline_file.reference`, which updates the table of steps in docs/pipeline-file.md.
-    If the key takes a mapping, first add a heading and an empty table for its model there; a test reports it.
-5.  Add the step and its StepConfig to `test_each_kind_of_step_becomes_what_emr_runs` (tests/unit/emr/test_steps.py).
+4.  Run `python -m airflow_batchemr.pipeline_file.reference`, which updates the table of steps in docs/pipeline-file.md;
+    add the key to the sentence above that table. If the key takes a mapping, first add a heading and an empty table
+    for its model; a test reports it.
+5.  Add the step and its StepConfig to `test_each_kind_of_step_becomes_what_emr_runs` (tests/unit/emr/test_steps.py),
+    and the key to the message that tests/corpus/emr_step_two_kinds.yaml expects.
 """
 
 from __future__ import annotations
