@@ -89,7 +89,7 @@ def test_what_a_failed_job_holds_up_is_told_when_the_rest_is_done(aws, run_dag, 
 
     finished = run_dag(dag())
     assert {"first": "failed", "second": "failed"} == finished.tasks
-    assert "first, which this job follows index by index, is failed: clear both to go on" in finished.output
+    assert "first, which this job follows index by index, is failed: clear both to continue" in finished.output
     assert Counter([0, 1, 3]) == two.ran()
 
     (one.folder / "broken").unlink()
