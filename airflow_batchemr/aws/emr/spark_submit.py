@@ -1,4 +1,4 @@
-"""Spark as a word: from the `spark:` block to the spark-submit that EMR runs."""
+"""The spark-submit command of a `spark:` block."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _APP_MASTER, _EXECUTOR = "spark.yarn.appMasterEnv.", "spark.executorEnv."
 
 @dataclass(frozen=True)
 class PythonEnv:
-    """A Python for driver and executors: packed in an archive, or put on every machine by a bootstrap action."""
+    """A Python for driver and executors: packed in an archive, or installed on every machine by a bootstrap action."""
 
     python: str
     """Path of the interpreter, as a container of YARN sees it."""
     archive: str | None = None
-    """URI of the archive that has to travel with the application."""
+    """URI of the archive to distribute with the application."""
 
     @classmethod
     def packed(cls, uri: str) -> PythonEnv:
@@ -31,27 +31,27 @@ class PythonEnv:
 
     @classmethod
     def installed(cls, folder: str) -> PythonEnv:
-        """An environment that a bootstrap action has made."""
+        """An environment that a bootstrap action has created."""
         return cls(f"{folder}/bin/python")
 
 
 def spark_submit(
     spark: Spark, *, python: PythonEnv | None = None, environment: Mapping[str, str] | None = None
 ) -> list[str]:
-    """The words of the spark-submit command of a block.
+    """The program and arguments of the spark-submit command of a block.
 
-    What the block's own `conf` says stands above what other words say.
+    The block's own `conf` overrides the generated properties.
 
     Args:
         spark: the block.
-        python: the environment that `python_env` was turned into.
+        python: the environment of `python_env`.
         environment: variables for driver and executors.
     """
-    words = ["spark-submit", "--deploy-mode", spark.deploy_mode]
+    arguments = ["spark-submit", "--deploy-mode", spark.deploy_mode]
     if spark.class_:
-        words += ["--class", spark.class_]
+        arguments += ["--class", spark.class_]
     for key, value in {**_conf(spark, python, environment or {}), **spark.conf}.items():
-        words += ["--conf", f"{key}={value}"]
+        arguments += ["--conf", f"{key}={value}"]
     archives = [*spark.archives, *([python.archive] if python and python.archive else [])]
     for option, values in (
         ("--packages", spark.packages),
@@ -61,7 +61,7 @@ def spark_submit(
         ("--archives", archives),
     ):
         if values:
-            words += [option, ",".join(values)]
+            arguments += [option, ",".join(values)]
     for option, size in (
         ("--driver-memory", spark.driver_memory and f"{spark.driver_memory}m"),
         ("--driver-cores", spark.driver_cores),
@@ -70,10 +70,10 @@ def spark_submit(
         ("--num-executors", spark.num_executors),
     ):
         if size:
-            words += [option, str(size)]
+            arguments += [option, str(size)]
     application = spark.py or spark.jar
-    assert application is not None  # noqa: S101 - the model has looked
-    return [*words, application, *spark.args]
+    assert application is not None  # noqa: S101 - the model has checked
+    return [*arguments, application, *spark.args]
 
 
 def _conf(spark: Spark, python: PythonEnv | None, environment: Mapping[str, str]) -> dict[str, str]:

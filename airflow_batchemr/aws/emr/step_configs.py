@@ -1,4 +1,4 @@
-"""Steps of an EMR cluster: from the words of the file to EMR's StepConfig, numbered for the ledger."""
+"""EMR's StepConfigs for the steps of the pipeline file, numbered for the ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: The jar that runs any command on the master.
 COMMAND_RUNNER = "command-runner.jar"
-#: EMR: RunJobFlow and AddJobFlowSteps take up to 256 steps.
+#: EMR: steps per RunJobFlow and AddJobFlowSteps.
 STEPS_A_CALL = 256
 #: EMR: characters of a step's name.
 NAME_LENGTH = 256
@@ -32,21 +32,21 @@ class PlannedStep:
 
     number: int
     name: str
-    """As a person calls it."""
+    """Display name."""
     body: dict[str, Any] = field(hash=False)
     """StepConfig without Name and ActionOnFailure."""
     on_failure: OnFailure | None
-    """What the step or the job says of its failure."""
+    """`on_failure` of the step or the job."""
     stage: int = 1
-    """Stages run one after another at any concurrency: copies at the beginning are 0, copies at the end 2."""
+    """Stages run one after another at any concurrency: 0 for copies at the beginning, 2 for copies at the end."""
 
     @property
     def digest(self) -> str:
-        """Tells whether the step does the same as one that the ledger knows as done."""
+        """Identifies what the step does, to compare it with a step that the ledger has recorded as done."""
         return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()[:16]
 
     def title(self, submission: str) -> str:
-        """The step's name on EMR: what a person calls it, and what it is found by after a crash."""
+        """The step's name on EMR: its display name, and a suffix by which it is found after a crash."""
         mark = f" [{submission}-s{self.number:04d}]"
         return self.name[: NAME_LENGTH - len(mark)] + mark
 
@@ -71,10 +71,10 @@ def plan_steps(
     """All steps of a job in the order in which they run.
 
     Args:
-        steps: as the file has them.
-        on_failure: the job's word; a step's own stands above it.
+        steps: as in the file.
+        on_failure: of the job; a step's own overrides it.
         environment: variables for commands, drivers and executors.
-        pythons: what each `python_env` was turned into.
+        pythons: the environment of each `python_env`.
     """
     planned = []
     copies = [step.copy_ is not None for step in steps]
@@ -92,13 +92,12 @@ def plan_steps(
 def remaining(planned: Sequence[PlannedStep], done: Mapping[int, str], *, ordered: bool = True) -> list[PlannedStep]:
     """The steps that are left to do.
 
-    A step that is done but has since become another is done again, and with it all that came after: what they did
-    rests on it.
+    A step that is done but has changed since runs again, and with it all later steps, which may depend on it.
 
     Args:
         planned: all steps.
-        done: digest, at the time, of each step that has succeeded.
-        ordered: whether steps run one after another; those that run at once do not rest on each other.
+        done: digest of each step at the time it succeeded.
+        ordered: whether steps run one after another; concurrent steps do not depend on each other.
     """
     changed = [step for step in planned if step.number in done and done[step.number] != step.digest]
     if not changed:
@@ -118,8 +117,8 @@ def numbers(planned: Sequence[PlannedStep]) -> IndexSet:
     return IndexSet.of(step.number for step in planned)
 
 
-def _runner(words: Sequence[str]) -> dict[str, Any]:
-    return {"HadoopJarStep": {"Jar": COMMAND_RUNNER, "Args": list(words)}}
+def _runner(arguments: Sequence[str]) -> dict[str, Any]:
+    return {"HadoopJarStep": {"Jar": COMMAND_RUNNER, "Args": list(arguments)}}
 
 
 def _copy(copy: Copy) -> dict[str, Any]:
@@ -128,14 +127,14 @@ def _copy(copy: Copy) -> dict[str, Any]:
 
 def _spark(spark: Spark, environment: Mapping[str, str], pythons: Mapping[str, PythonEnv]) -> dict[str, Any]:
     python = pythons.get(spark.python_env) if spark.python_env else None
-    words = spark_submit(spark, python=python, environment=environment)
-    # In client mode the driver is spark-submit itself, and YARN sets nothing for it.
+    command = spark_submit(spark, python=python, environment=environment)
+    # In client mode the driver is spark-submit itself, for which YARN sets nothing
     variables = _variables(environment) if spark.deploy_mode == "client" else []
-    return _runner([*variables, *words])
+    return _runner([*variables, *command])
 
 
 def _variables(environment: Mapping[str, str]) -> list[str]:
-    """The words that give variables to the command behind them."""
+    """The `env` command that sets variables for the command that follows."""
     return ["env", *(f"{name}={value}" for name, value in environment.items())] if environment else []
 
 
@@ -144,14 +143,14 @@ def _spark_name(spark: Spark) -> str:
 
 
 def _step(step: Step, environment: Mapping[str, str], pythons: Mapping[str, PythonEnv]) -> tuple[str, dict[str, Any]]:
-    """The name of a step that has none, and its body."""
+    """The default name of a step, and its body."""
     if step.spark is not None:
         return _spark_name(step.spark), _spark(step.spark, environment, pythons)
     if step.copy_ is not None:
         return f"copy {step.copy_.source}", _copy(step.copy_)
     if step.hive is not None:
-        words = ["hive-script", "--run-hive-script", "--args", "-f", step.hive.script, *step.hive.args]
-        return f"hive {posixpath.basename(step.hive.script)}", _runner(words)
+        arguments = ["hive-script", "--run-hive-script", "--args", "-f", step.hive.script, *step.hive.args]
+        return f"hive {posixpath.basename(step.hive.script)}", _runner(arguments)
     if step.raw is not None:
         body = {key: value for key, value in step.raw.items() if key not in {"Name", "ActionOnFailure"}}
         return str(step.raw.get("Name", "step")), body
@@ -160,6 +159,6 @@ def _step(step: Step, environment: Mapping[str, str], pythons: Mapping[str, Pyth
         jar = {"Jar": step.jar, "MainClass": step.class_, "Args": list(step.args), "Properties": properties}
         return step.class_ or posixpath.basename(step.jar), {"HadoopJarStep": {k: v for k, v in jar.items() if v}}
     command = step.command
-    assert command is not None  # noqa: S101 - the model has looked
-    # No shell: what a template has put into an argument stays that argument.
+    assert command is not None  # noqa: S101 - the model has checked
+    # No shell: a rendered template remains a single argument
     return posixpath.basename(command[0]) or "command", _runner([*_variables(environment), *command])

@@ -152,8 +152,8 @@ class Step(Model):
     )
     command: Command | None = Field(
         None,
-        description="Command to run on the master (with command-runner.jar): a list of arguments, or text, which is split as "
-        "a shell would, without a shell",
+        description="Command to run on the master (with command-runner.jar): a list of arguments, or text, which is "
+        "split as a shell would, without a shell",
     )
     jar: Word | None = Field(None, description="URI of a jar; with `class`, `args` and `properties`")
     class_: Word | None = Field(
