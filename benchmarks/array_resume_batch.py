@@ -1,4 +1,4 @@
-"""An array of 10,000 of which 37 indices fail, and Airflow's retry: what runs again, and what it costs AWS.
+"""An array of 10,000 of which 37 indices fail, and Airflow's retry: what runs again, and with how many AWS calls.
 
 A real operator and trigger, in Airflow's `dag.test`; the commands really run, on the local AWS.
 
@@ -39,7 +39,7 @@ def count_polls() -> list[int]:
 
 
 def run(folder: Path, size: int, bad: range) -> str:
-    """Run the Dag to its end in this process; gives the task's state."""
+    """Run the Dag to its end in this process; return the task's state."""
     import pendulum
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db

@@ -19,13 +19,13 @@ from pathlib import Path
 
 
 def resident(field: str = "VmRSS") -> float:
-    """This process's memory now, or at its most (VmHWM), in MB."""
+    """This process's current or peak (VmHWM) memory, in MB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split(f"{field}:")[1].split()[0]) / 1024
 
 
 def worker(size: int) -> None:
-    """The process that plays the worker: all its imports and clients are there before its memory is measured."""
+    """The worker process: all imports and clients are loaded before its memory is measured."""
     from airflow_batchemr.aws.batch.backend import BatchBackend
     from airflow_batchemr.aws.remote_work import AnyRemoteWork
     from airflow_batchemr.connections import connection_clients

@@ -1,4 +1,4 @@
-"""The AWS calls of one whole life of a cluster with three steps, through Airflow; polls are counted apart.
+"""The AWS calls of a cluster with three steps from start to end, through Airflow; polls are counted separately.
 
     python benchmarks/cluster_life_emr.py
 
@@ -66,7 +66,7 @@ def run(folder: Path) -> None:
     with LocalAWS(root=folder / "aws") as aws:
         os.environ |= aws.environment()
         aws.client("s3").create_bucket(Bucket="state")
-        for what in ("a whole life, three steps", "again: the marker stands"):
+        for what in ("a cluster with three steps", "again, with a marker"):
             aws.reset_requests()
             polls.clear()
             state = dag.test(logical_date=pendulum.parse("2026-11-20")).state
@@ -76,7 +76,7 @@ def run(folder: Path) -> None:
             emr = {name: count for name, count in requests.items() if count > 0 and name not in objects}
             s3 = {name: count for name, count in requests.items() if count > 0 and name in objects}
             print(f"{what}: {state}")
-            print(f"  EMR: {sum(emr.values())} {emr}; polls beside them: {dict(polls)}")
+            print(f"  EMR: {sum(emr.values())} {emr}; polls: {dict(polls)}")
             print(f"  S3 (the ledger): {sum(s3.values())} {s3}")
 
 

@@ -112,7 +112,7 @@ def windows(log: str, journal: Path) -> tuple[list[float], dict[str, str]]:
 
 
 def run(folder: Path, delays: list[float], copies: int, settings: dict[str, str]) -> None:
-    """Run the tasks and print what became of them."""
+    """Run the tasks and print the results."""
     dags, journal = folder / "dags", folder / "journal"
     dags.mkdir()
     code = f"DELAYS, COPIES, JOURNAL = {delays!r}, {copies}, {str(journal)!r}\n{CODE}"

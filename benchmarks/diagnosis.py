@@ -1,8 +1,8 @@
-"""How many of the real failures of tests/data/emr_failures the probable cause is right for.
+"""For how many of the real failures in tests/data/emr_failures the probable cause is right.
 
     python benchmarks/diagnosis.py
 
-Right is: kind, innermost exception, message, and place in the user's code are all as `expected.yaml` says.
+Right means that kind, innermost exception, message, and place in the user's code all match `expected.yaml`.
 Must reach: 18 of 20.
 """
 

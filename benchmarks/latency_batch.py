@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from demo.airflow import NO_SCHEDULES, Airflow
 from demo.aws import LocalAws
 
-#: What the demo's Airflow has faster than Airflow's defaults, back at them.
+#: Airflow's defaults for settings that the demo shortens.
 DEFAULTS = {
     **NO_SCHEDULES,
     "AIRFLOW__CORE__PARALLELISM": "32",
@@ -40,7 +40,7 @@ CODE = "from airflow_batchemr import load_pipelines\n\nload_pipelines(globals(),
 
 
 def measure(airflow: Airflow, aws: LocalAws, jobs: int) -> list[float]:
-    """Start runs at random moments; gives the seconds from each job's end to its task's."""
+    """Start runs at random times; return the seconds from each job's end to its task's."""
     runs = []
     for number in range(jobs):
         runs.append(airflow.trigger("held", f"2026-11-02T00:{number:02d}:00Z"))

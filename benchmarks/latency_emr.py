@@ -51,7 +51,7 @@ def main() -> None:
     from airflow_batchemr.local import LocalAWS
 
     with tempfile.TemporaryDirectory() as folder, LocalAWS(root=Path(folder), slots=options.clusters) as aws:
-        aws.client("s3").create_bucket(Bucket="state")  # where a wait leaves word that it is over
+        aws.client("s3").create_bucket(Bucket="state")  # where a wait records its end
         os.environ |= {**aws.environment(), "AIRFLOW_HOME": f"{folder}/airflow"}
         emr = aws.client("emr")
         started = {}

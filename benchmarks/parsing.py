@@ -112,7 +112,7 @@ LOADER = "from airflow_batchemr import load_pipelines\nload_pipelines(globals(),
 FACTORY_LOADER = "import dagfactory\ndagfactory.load_yaml_dags(globals_dict=globals(), config_filepath={path!r})\n"
 
 
-def words(n: int) -> dict[str, object]:
+def fields(n: int) -> dict[str, object]:
     return {"name": f"p{n:04d}", "n": n, "hour": n % 24, "team": n % 7}
 
 
@@ -138,20 +138,20 @@ def write(folder: Path, count: int) -> dict[str, list[Path]]:
     one, many, others, hand = folder / "one", folder / "many", folder / "others", folder / "hand"
     for each in (one, many, others, hand, folder / "home"):
         each.mkdir()
-    (one / "all.yaml").write_text("".join(PIPELINE.format(**words(n)) for n in range(count)))
+    (one / "all.yaml").write_text("".join(PIPELINE.format(**fields(n)) for n in range(count)))
     (one / "dags.py").write_text(LOADER.format(path=str(one / "all.yaml")))
-    (one / "factory.yaml").write_text("".join(DAG_FACTORY.format(**words(n)) for n in range(count)))
+    (one / "factory.yaml").write_text("".join(DAG_FACTORY.format(**fields(n)) for n in range(count)))
     (one / "factory.py").write_text(FACTORY_LOADER.format(path=str(one / "factory.yaml")))
     small = folder / "small"
     small.mkdir()
-    (small / "all.yaml").write_text(PIPELINE.format(**words(9999)))
+    (small / "all.yaml").write_text(PIPELINE.format(**fields(9999)))
     (small / "dags.py").write_text(LOADER.format(path=str(small / "all.yaml")))
-    (small / "factory.yaml").write_text(DAG_FACTORY.format(**words(9999)))
+    (small / "factory.yaml").write_text(DAG_FACTORY.format(**fields(9999)))
     (small / "factory.py").write_text(FACTORY_LOADER.format(path=str(small / "factory.yaml")))
     (small / "hand.py").write_text(HAND_WRITTEN.format(numbers="[9999]", params=RERUN))
     for n in range(count):
-        (many / f"p{n:04d}.yaml").write_text(PIPELINE.format(**words(n)))
-        (others / f"file{n:04d}.yaml").write_text(PIPELINE.format(**words(n)))
+        (many / f"p{n:04d}.yaml").write_text(PIPELINE.format(**fields(n)))
+        (others / f"file{n:04d}.yaml").write_text(PIPELINE.format(**fields(n)))
         (hand / f"p{n:04d}.py").write_text(HAND_WRITTEN.format(numbers=f"[{n}]", params=RERUN))
     (many / "dags.py").write_text(LOADER.format(path=str(many)))
     (others / "dags.py").write_text(LOADER.format(path=str(others)))

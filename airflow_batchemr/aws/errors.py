@@ -1,4 +1,4 @@
-"""What a failed AWS call means: not carried out, refused, or unknown."""
+"""Classification of failed AWS calls: not carried out, refused, or unknown."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
     "classify",
 ]
 
-#: Codes with which AWS turns a call away because there are too many of them; it was not carried out.
+#: Codes of calls that AWS throttled; they were not carried out.
 THROTTLING = frozenset(
     {
         "BandwidthLimitExceeded",
@@ -59,9 +59,9 @@ THROTTLING = frozenset(
         "TransactionInProgressException",
     }
 )
-#: Codes of credentials that have run out: made anew, they may work.
+#: Codes of expired credentials; fresh ones may work.
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId"})
-#: Codes of a call that the caller may not make.
+#: Codes of calls that the caller may not make.
 DENIED = frozenset(
     {
         "AccessDenied",
@@ -78,7 +78,7 @@ DENIED = frozenset(
         "MissingAuthenticationTokenException",
     }
 )
-#: Codes of failures of the service, which some operations answer with status 400.
+#: Codes of internal failures, which some operations return with status 400.
 INTERNAL = frozenset(
     {
         "InternalError",
@@ -92,24 +92,24 @@ INTERNAL = frozenset(
         "ServiceUnavailableException",
     }
 )
-#: How EMR names a cluster or step that does not exist; its code, InvalidRequestException, means many other things.
+#: EMR's message for a cluster or step that does not exist; its code, InvalidRequestException, has other meanings, too.
 _NO_SUCH_ID = re.compile(r"\bid '?[\w-]+'? is not valid")
-#: Failures before the request was on its way: nothing was carried out.
+#: Failures before the request was sent: nothing was carried out.
 NOT_CONNECTED = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
-#: Failures of this machine's own configuration.
+#: Failures of the local configuration.
 MISCONFIGURED = (NoCredentialsError, PartialCredentialsError, NoRegionError)
 
 
 def classify(error: Exception, call: str = "") -> AwsError:
-    """Tell what a failed call means.
+    """Classify the error of a failed call.
 
     Args:
-        error: what boto3 raised; an `AwsError` is given back as it is.
-        call: the call as IAM names it (`batch:SubmitJob`); taken from the error where it names its operation.
+        error: what boto3 raised; an `AwsError` is returned unchanged.
+        call: the call as IAM names it (`batch:SubmitJob`); taken from the error if it names its operation.
 
     Returns:
         A `Refused` (`NotAllowed`, `InvalidRequest`), `Throttled` (`Expired`) or `Unknown`, to be raised `from` the
-        error. An error that is none of AWS's comes back as `Unknown`, since the call may have been carried out.
+        error. An error that is not AWS's becomes `Unknown`, since the call may have been carried out.
     """
     if isinstance(error, AwsError):
         return error
@@ -119,8 +119,8 @@ def classify(error: Exception, call: str = "") -> AwsError:
         return InvalidRequest(f"{call or 'request'}: {error}")
     if isinstance(error, MISCONFIGURED):
         return NotAllowed(
-            f"{call or 'AWS call'}: {str(error).rstrip('.')}. Give the Airflow connection (aws_conn_id) credentials "
-            "and a region, or this machine an AWS profile, role or AWS_DEFAULT_REGION."
+            f"{call or 'AWS call'}: {str(error).rstrip('.')}. Set credentials and a region in the Airflow connection "
+            "(aws_conn_id), or an AWS profile, role or AWS_DEFAULT_REGION on this machine."
         )
     if isinstance(error, NOT_CONNECTED):
         return Throttled(f"{call or 'AWS call'}: no connection to AWS: {error}")
@@ -138,7 +138,7 @@ def _classify_answer(error: ClientError, call: str) -> AwsError:
     if code in THROTTLING or status == 429:
         return Throttled(f"{name}: throttled by AWS ({code}): {message}")
     if code in EXPIRED:
-        return Expired(f"{name}: the credentials have run out ({code}): {message}")
+        return Expired(f"{name}: the credentials have expired ({code}): {message}")
     if code in DENIED or status in {401, 403}:
         return NotAllowed(
             f"{name}: not allowed ({code}): {message.rstrip('.')}. The identity behind the Airflow connection needs "

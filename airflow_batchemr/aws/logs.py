@@ -1,4 +1,4 @@
-"""CloudWatch logs: the last lines of a stream, and the new lines of many streams with few calls."""
+"""CloudWatch logs: the last lines of a stream, and new lines of many streams with few calls."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
 
-#: Where AWS Batch writes logs if the job definition says nothing.
+#: Default log group of AWS Batch.
 BATCH_GROUP = "/aws/batch/job"
-#: AWS: streams that one FilterLogEvents takes.
+#: AWS: streams per FilterLogEvents.
 STREAMS_A_CALL = 100
-#: Seconds between two looks at the same streams.
+#: Seconds between two polls of the same streams.
 SHORTEST, LONGEST = 5.0, 30.0
-#: CloudWatch may show events late; the last seconds are looked at again, and what was seen is left out by its id.
+#: Milliseconds that each poll reads again, because CloudWatch may show events late; duplicates are removed by id.
 OVERLAP = 60_000
-#: Lines that are kept of a stream until somebody takes them; of more the oldest are left out.
+#: Maximum number of buffered lines per stream; the oldest are dropped.
 KEPT_LINES = 500
-#: Milliseconds before now from which on a stream is read that has not been followed: what is older is in CloudWatch.
+#: How many milliseconds back the first poll of a stream reads; older lines are in CloudWatch only.
 FIRST_LOOK = 600_000
-#: Pages of one look; of a log that grows faster the rest is in CloudWatch only.
+#: Maximum number of pages per poll; if a log grows faster, the rest is in CloudWatch only.
 MAX_PAGES = 20
-#: Streams that do not exist yet and that are asked for one by one in a look.
+#: Maximum number of streams that a poll requests one by one, because they do not exist yet.
 MAX_SINGLY = 10
-#: Seconds after which a stream that nobody has looked at is forgotten.
+#: Seconds after which a stream that is no longer polled is forgotten.
 FORGOTTEN = 900.0
 
 
@@ -44,10 +44,10 @@ def log_group(job: Mapping[str, Any]) -> str:
 
 
 def tail(clients: Clients, group: str, stream: str, lines: int = 20) -> list[str]:
-    """The last lines of a stream; none where there are none, or where they may not be read: 1 GetLogEvents."""
+    """The last lines of a stream; empty if there are none or they may not be read: 1 GetLogEvents."""
     try:
         answer = clients.logs.get_log_events(logGroupName=group, logStreamName=stream, limit=lines, startFromHead=False)
-    except Exception:  # noqa: BLE001 - logs help a person; that they are missing must not hide what failed
+    except Exception:  # noqa: BLE001 - missing logs must not hide what failed
         return []
     return [str(event["message"]).rstrip() for event in answer["events"]][-lines:]
 
@@ -56,13 +56,13 @@ def tail(clients: Clients, group: str, stream: str, lines: int = 20) -> list[str
 class _Stream:
     id_: str
     since: int
-    """Milliseconds since the epoch of the last look."""
+    """Time of the last poll, in milliseconds since the epoch."""
     looked: float
     found: bool = False
     count: int = 0
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     seen: dict[str, int] = field(default_factory=dict)
-    """Time by id of the events that a look may show again."""
+    """Time by id of the events that the next poll may return again."""
 
     @property
     def name(self) -> str:
@@ -82,7 +82,7 @@ class _Stream:
 
 
 class LogFollower:
-    """New lines of many streams: FilterLogEvents takes a hundred streams of a group at once.
+    """Follows many streams: one FilterLogEvents reads up to a hundred streams of a group.
 
     Args:
         clients: AWS. The calls are made in the poller's threads.
@@ -96,11 +96,11 @@ class LogFollower:
 
     @staticmethod
     def id_of(group: str, stream: str) -> str:
-        """What the poller calls a stream."""
+        """The poller's id of a stream."""
         return f"{group}\n{stream}"
 
     def take(self, id_: str) -> list[str]:
-        """The lines that have come since the last time."""
+        """The lines since the last call."""
         with self._lock:
             stream = self._streams.get(id_)
             lines = list(stream.lines) if stream else []
@@ -109,17 +109,17 @@ class LogFollower:
             return lines
 
     def forget(self, id_: str) -> None:
-        """Nobody follows the stream any more."""
+        """Stop following a stream."""
         with self._lock:
             self._streams.pop(id_, None)
 
     def remembered(self) -> int:
-        """How many lines and ids of events are kept, of all streams."""
+        """How many lines and event ids are held in memory, for all streams."""
         with self._lock:
             return sum(len(stream.lines) + len(stream.seen) for stream in self._streams.values())
 
     def look_again(self, id_: str) -> list[str]:
-        """The lines that have come since the last time, asked for at once: for a job that has ended. Blocking."""
+        """Poll a stream now and return its new lines, for a job that has ended. Blocking."""
         self._look([id_])
         return self.take(id_)
 
@@ -128,14 +128,14 @@ class LogFollower:
         for stream in self._open(ids):
             groups.setdefault(stream.id_.partition("\n")[0], []).append(stream)
         for group, streams in groups.items():
-            # Apart, so that who is new does not have the others read again
+            # Separately, so that the others are not read again for a new stream
             known = [stream for stream in streams if stream.found]
             if known and not self._ask(group, known):
-                for stream in known:  # one of them is there no longer
+                for stream in known:  # one of them no longer exists
                     stream.found = False
             new = [stream for stream in streams if not stream.found]
             if new and not self._ask(group, new) and len(new) > 1:
-                # One that does not exist yet, as long as its program writes nothing, hides the others
+                # A stream exists only once its program writes; one missing stream fails the call for all
                 for stream in sorted(new, key=lambda one: one.looked)[:MAX_SINGLY]:
                     stream.looked = time.monotonic()
                     self._ask(group, [stream])
@@ -155,7 +155,7 @@ class LogFollower:
             return opened
 
     def _ask(self, group: str, streams: list[_Stream]) -> bool:
-        """Take in what is new in some streams; False: one of them does not exist."""
+        """Read new events of some streams; False if one of them does not exist."""
         now = int(time.time() * 1000)
         named = {stream.name: stream for stream in streams}
         since = min(stream.since for stream in streams)

@@ -1,4 +1,4 @@
-"""Merging raw AWS arguments into ours."""
+"""Merging the user's raw AWS arguments into generated ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `above` over `below`: mappings are merged at every depth, all else (lists, too) is replaced."""
+    """Merge `above` into `below`: mappings are merged recursively, all other values (including lists) are replaced."""
     merged = dict(below)
     for name, value in above.items():
         under = merged.get(name)

@@ -1,4 +1,4 @@
-"""Check options against the models of the pipeline file: the same values, checks and messages as in a file."""
+"""Validate options with the models of the pipeline file: the same values, checks and messages as in a file."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def validated(
     Args:
         model: the model.
         value: its fields as a mapping, or an instance of the model. Tuples count as lists.
-        where: what the value is called in messages, such as `cluster` or `steps[2]`.
-        short_form: turns other ways to write the value into the mapping, such as `as_array`.
+        where: name of the value in messages, such as `cluster` or `steps[2]`.
+        short_form: converts other notations of the value into the mapping, such as `as_array`.
 
     Raises:
-        InvalidRequest: names every option that is wrong, what was expected and, where there is one, the fix.
+        InvalidRequest: names every option that is wrong, what was expected and, if there is one, the fix.
     """
     value = _with_lists(value)
     try:
@@ -41,7 +41,7 @@ def validated(
 
 
 def job_options(**options: Any) -> Job:
-    """Validate options that a pipeline file gives beside `batch:` or `emr:`, such as `deadline` and `env`.
+    """Validate options that a pipeline file has next to `batch:` or `emr:`, such as `deadline` and `env`.
 
     Raises:
         InvalidRequest: names every option that is wrong.

@@ -1,4 +1,4 @@
-"""An AWS that cannot be reached: which failures pass by themselves, and how long to wait between tries."""
+"""Outages of AWS: which failures are temporary, and how long to wait between tries."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from botocore.exceptions import (
 from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Throttled, Unknown, classify
 from airflow_batchemr.ledger.errors import BucketMissingError, CredentialsError, LedgerError, NotAllowedError
 
-#: What a call to AWS raises; the last two where clients are created, such as by a role that is assumed.
+#: What calls to AWS raise; the last two when clients are created, such as by assuming a role.
 FAILURES = (AwsError, LedgerError, BotoCoreError, ClientError)
 _UNREACHED = (botocore.exceptions.ConnectionError, HTTPClientError, CredentialRetrievalError, MetadataRetrievalError)
 
 
 def passing(error: Exception) -> bool:
-    """Whether one of `FAILURES` may be over later without anybody's help.
+    """Whether one of `FAILURES` is temporary.
 
-    Throttling, 5xx, lost connections and expired credentials are; what AWS refuses is not. Nor is data that has not
-    arrived yet, which is no outage: that is for Airflow's own retries.
+    Throttling, 5xx, lost connections and expired credentials are; refused calls are not. Neither is data that has not
+    arrived yet, which is no outage: Airflow's retries handle it.
     """
     if isinstance(error, LedgerError):
         return error.retryable
@@ -35,19 +35,19 @@ def passing(error: Exception) -> bool:
 
 
 def settling(error: Exception) -> bool:
-    """Whether the failure is a refusal that changes of IAM or of a bucket may cause for some minutes."""
+    """Whether the failure is a refusal that may last only minutes, after a change of IAM or of a bucket."""
     if isinstance(error, LedgerError):
         return isinstance(error, NotAllowedError | CredentialsError | BucketMissingError)
     return isinstance(error, AwsError | ClientError) and isinstance(classify(error), NotAllowed)
 
 
 def stale(error: Exception) -> bool:
-    """Whether the credentials may be the cause: expired ones, or a key that was replaced."""
+    """Whether the cause may be expired credentials, or a key that was replaced."""
     if isinstance(error, LedgerError):
         return isinstance(error, CredentialsError | NotAllowedError)
     return isinstance(classify(error), Expired | NotAllowed)
 
 
 def pause(looks: int, *, first: float, longest: float) -> float:
-    """Seconds to wait after a number of failed tries; shortened at random, so that many tasks spread their calls."""
+    """Seconds to wait after a number of failed tries, with jitter so that many tasks spread their calls."""
     return float(min(longest, first * 2 ** min(looks, 20)) * random.uniform(0.75, 1.0))  # noqa: S311 - jitter

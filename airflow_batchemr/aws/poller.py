@@ -1,4 +1,4 @@
-"""One poll loop for many waits: a hundred ids a call, in threads, slower when AWS asks for it; no error ends it."""
+"""One poll loop for many waits: a hundred ids per call, in threads, slower when AWS throttles; no error ends it."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 S = TypeVar("S")
 
-#: A wait that has not changed for t seconds is looked at again after t x this: 30 s are reached after ten minutes.
+#: An id that has not changed for t seconds is polled again after t x this: 30 s are reached after ten minutes.
 SHARE_OF_AGE = 0.05
-#: Longest pause while AWS throttles or is out of reach.
+#: Longest pause in seconds while AWS throttles or cannot be reached.
 SLOWEST = 120.0
-#: Seconds in which waits that start together gather before the first look.
+#: Seconds before the first poll, so that waits that start together share it.
 GATHERING = 0.2
-#: Calls at once. Two are enough for 1,000 waits; more would only be throttled sooner.
+#: Concurrent calls. Two are enough for 1,000 waits; more would only be throttled sooner.
 THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting(Generic[T]):
-    """What one look at an id showed."""
+    """The result of one poll of an id."""
 
     value: T | None
-    """What AWS said; None where AWS does not know the id."""
+    """AWS's description; None if AWS does not know the id."""
     changed: bool
-    """Whether it differs from the last look, or is the first."""
+    """Whether it differs from the last poll, or is the first."""
 
 
 @dataclass(eq=False, slots=True)
@@ -49,10 +49,10 @@ class _Wait(Generic[T]):
     pending: dict[str, Sighting[T]] = field(default_factory=dict)
     failure: AwsError | None = None
     warning: str | None = None
-    """What the task's log is to say."""
+    """A message for the task's log."""
     denied_since: float | None = None
     waker: asyncio.Future[None] | None = None
-    """Only while somebody sleeps on it: an Event would cost each of a thousand waits 700 bytes."""
+    """Exists only while a coroutine awaits it: an Event would cost 700 bytes for each of a thousand waits."""
 
     def wake(self) -> None:
         if self.waker is not None and not self.waker.done():
@@ -74,16 +74,16 @@ class _Entry(Generic[T]):
 
 
 class Poller(Generic[T]):
-    """Looks at many ids on behalf of many waits, within one asyncio loop.
+    """Polls many ids on behalf of many waits, within one asyncio loop.
 
     Args:
-        describe: `ids -> {id: what AWS says}`, a blocking function called in a thread with at most `chunk` ids. An id
+        describe: `ids -> {id: description}`, a blocking function called in a thread with at most `chunk` ids. An id
             that AWS does not know is left out. It raises what boto3 raises.
-        chunk: ids a call (DescribeJobs takes 100).
-        same: whether two answers are the same as far as the pace is concerned: the pace falls while nothing changes.
-        shortest: seconds between two rounds, and from a change to the next look.
-        longest: seconds after which what does not change is looked at again.
-        patience: seconds for which AWS may refuse to show the ids before the waits fail.
+        chunk: ids per call (DescribeJobs accepts 100).
+        same: whether two descriptions count as unchanged: polls get less frequent while nothing changes.
+        shortest: seconds between two rounds, and from a change to the next poll.
+        longest: seconds between two polls of an id that does not change.
+        patience: seconds for which AWS may deny the calls before the waits fail.
     """
 
     def __init__(
@@ -109,16 +109,16 @@ class Poller(Generic[T]):
     async def watch(
         self, ids: Sequence[str], warn: Callable[[str], object] = log.warning
     ) -> AsyncGenerator[Mapping[str, Sighting[T]], None]:
-        """Join the loop; yields what has been seen of the ids since the last time, as soon as there is any.
+        """Join the loop; yield the results of the ids since the last time, as soon as there are any.
 
-        It goes on until the caller leaves it (`aclosing`), or no longer wants to know.
+        It ends when the caller closes it (`aclosing`).
 
         Args:
-            ids: what to look at.
-            warn: tells the wait's own log that AWS has begun to refuse.
+            ids: what to poll.
+            warn: logs a message in the wait's own log when AWS begins to deny the calls.
 
         Raises:
-            NotAllowed: AWS has refused to show the ids for minutes: a person must act.
+            NotAllowed: AWS has denied the calls for minutes: a user has to act.
         """
         wait: _Wait[T] = _Wait(tuple(ids))
         now = time.monotonic()
@@ -151,7 +151,7 @@ class Poller(Generic[T]):
                         del self._entries[id_]
 
     def __len__(self) -> int:
-        """How many ids are being watched."""
+        """How many ids are being polled."""
         return len(self._entries)
 
     def _start(self) -> None:
@@ -160,7 +160,7 @@ class Poller(Generic[T]):
             self._loop_task = asyncio.get_running_loop().create_task(self._run(), name=f"batchemr poller {id(self)}")
 
     async def _run(self) -> None:
-        # A new wait is looked at after a moment, so that a thousand that start together share their first calls.
+        # Wait a moment before the first poll, so that a thousand waits that start together share their first calls
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="batchemr-poll")
         try:
             pause, looked = min(GATHERING, self._shortest), False
@@ -170,7 +170,7 @@ class Poller(Generic[T]):
                 if not self._entries:
                     return
                 await self._round()
-                if not looked:  # the first look has loaded clients and their models
+                if not looked:  # the first poll has loaded clients and their models
                     looked = True
                     _leave_out_of_collections()
                 pause = self._pause()
@@ -179,7 +179,7 @@ class Poller(Generic[T]):
             self._threads = None
 
     async def _sleep(self, seconds: float) -> None:
-        """Sleep, but let a newcomer shorten a long pause to the shortest one; never while AWS wants us slow."""
+        """Sleep; a new wait shortens a long pause to the shortest one, except while AWS throttles."""
         started = time.monotonic()
         shortest = min(seconds, self._shortest if not self._slowness else seconds)
         await asyncio.sleep(shortest)
@@ -191,7 +191,7 @@ class Poller(Generic[T]):
                 return
 
     def _pause(self) -> float:
-        jitter = random.uniform(0.85, 1.15)  # noqa: S311 - so that many triggerers do not call in step
+        jitter = random.uniform(0.85, 1.15)  # noqa: S311 - so that many triggerers do not call at the same time
         if self._slowness:
             return min(SLOWEST, self._shortest * (1 << self._slowness)) * jitter
         if not self._entries:
@@ -200,9 +200,9 @@ class Poller(Generic[T]):
         return max(self._shortest, next_due) * jitter
 
     def _chosen(self) -> list[str]:
-        """The ids that are due, and, since a call takes `chunk` of them, those that will be next."""
+        """The ids that are due and, up to a full `chunk` per call, those that are due next."""
         now = time.monotonic()
-        # What is due within half an interval is taken along, or two waits out of step would cost two calls an interval.
+        # Include ids that are due within half an interval, or two waits out of phase would need two calls per interval
         horizon = now + self._shortest / 2
         by_due = sorted(self._entries, key=lambda id_: self._entries[id_].due)
         due = sum(1 for entry in self._entries.values() if entry.due <= horizon)
@@ -222,7 +222,7 @@ class Poller(Generic[T]):
             return
         self._slowness = min(self._slowness + 1, 6)
         worst = failures[0]
-        log.warning("Polling goes on more slowly (next look in about %.0f s): %s", self._pause(), worst)
+        log.warning("Polling more slowly (next poll in about %.0f s): %s", self._pause(), worst)
         denied = next((failure for failure in failures if isinstance(failure, NotAllowed)), None)
         if denied is not None:
             self._denied(denied)
@@ -230,12 +230,12 @@ class Poller(Generic[T]):
     async def _ask(self, ids: list[str]) -> AwsError | None:
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._describe, ids)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the waits must go on
+        except Exception as error:  # noqa: BLE001 - no error may end the waits
             return classify(error)
         now = time.monotonic()
         for id_ in ids:
             entry = self._entries.get(id_)
-            if entry is None:  # its wait has left meanwhile
+            if entry is None:  # its wait has ended in the meantime
                 continue
             value = answer.get(id_)
             changed = not entry.seen or value != entry.value
@@ -249,12 +249,12 @@ class Poller(Generic[T]):
         return None
 
     def _denied(self, denied: NotAllowed) -> None:
-        """Warn each wait's log at its first refusal; fail the waits that have met them for long enough."""
+        """Warn in each wait's log at the first denial; fail the waits once they have been denied for too long."""
         now = time.monotonic()
         for wait in self._waits():
             if wait.denied_since is None:
                 wait.denied_since = now
-                wait.warning = f"{denied} The wait goes on for {self._patience / 60:.0f} minutes, should that change"
+                wait.warning = f"{denied} Retrying for {self._patience / 60:.0f} minutes before the task fails"
                 wait.wake()
             elif now - wait.denied_since >= self._patience:
                 wait.failure = denied
@@ -265,10 +265,10 @@ class Poller(Generic[T]):
 
 
 def _leave_out_of_collections() -> None:
-    """Keep what is there now out of the garbage collector's full passes.
+    """Exclude all current objects from the garbage collector's full collections.
 
-    One walks all that Airflow has imported, for 150 to 650 ms in which no trigger of the process runs; and it is all
-    there to stay.
+    A full collection visits everything that Airflow has imported. That takes 150 to 650 ms, in which no trigger of the
+    process runs, and frees nothing.
     """
     gc.freeze()
 
@@ -278,9 +278,9 @@ _shared_lock = threading.Lock()
 
 
 def shared_poller(key: Hashable, make: Callable[[], S]) -> S:
-    """The one poller (or what holds one) of this asyncio loop for a key: `(connection, region, kind)`.
+    """The poller (or an object that has one) of this asyncio loop for a key: `(connection, region, kind)`.
 
-    A triggerer is one process with one loop, so that all its waits of a connection, region and kind share it.
+    A triggerer is one process with one loop, so all its waits of a connection, region and kind share it.
     """
     loop = asyncio.get_running_loop()
     with _shared_lock:

@@ -1,4 +1,4 @@
-"""Submissions of any kind, by the kind that their intent names."""
+"""Submissions of any kind, dispatched by the kind of their intent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class AnyRemoteWork:
-    """See `engine.backend.RemoteWork`: passes each submission on to the remote work of its kind.
+    """See `engine.backend.RemoteWork`: delegates each submission to the remote work of its kind.
 
     Args:
         clients: AWS.
@@ -62,15 +62,15 @@ class AnyRemoteWork:
         return self._of(submission).result(submission, observation)
 
     def close(self, submission: Submission, observation: Observation) -> None:
-        """Terminate what nobody needs any more."""
+        """Terminate what is no longer needed."""
         self._of(submission).close(submission, observation)
 
     def terminate(self, submission: Submission, reason: str) -> object | None:
-        """End it."""
+        """Terminate it."""
         return self._of(submission).terminate(submission, reason)
 
     def terminate_started(self, parents: Sequence[Any]) -> None:
-        """End what the programs of terminated Batch jobs have started."""
+        """Terminate what the programs of terminated Batch jobs have started."""
         self._batch.terminate_started([parent for parent in parents if isinstance(parent, Parent)])
 
 
@@ -78,7 +78,7 @@ class AnyRemoteWorkReader:
     """See `engine.unrecorded.RemoteWorkReader`.
 
     Args:
-        clients: AWS. A person waits for the answers: see `aws.retry.INTERACTIVE`.
+        clients: AWS, with the configuration `aws.retry.INTERACTIVE`, because a user waits for the answers.
     """
 
     def __init__(self, clients: Clients) -> None:
@@ -86,7 +86,7 @@ class AnyRemoteWorkReader:
         self._described: dict[str, dict[str, Any]] = {}
 
     def prefetch(self, submissions: Sequence[Submission]) -> None:
-        """DescribeJobs for the Batch jobs of all submissions, 100 jobs a call."""
+        """DescribeJobs for the Batch jobs of all submissions, 100 jobs per call."""
         handles = [one.handle for one in submissions if one.handle is not None and one.handle.kind == "batch"]
         self._described |= jobs.describe(self._clients, [job.job_id for handle in handles for job in handle.jobs])
 

@@ -1,4 +1,4 @@
-"""Which calls may be sent again, how often, and how long to wait between."""
+"""Which calls may be repeated, how often, and how long to wait in between."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds after which a request that nobody answers counts as lost. botocore's default is 60 for either.
+#: Seconds after which a request without an answer counts as lost. botocore's default is 60 for either.
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
-#: Calls that may be repeated: botocore's "standard" mode, exponential with jitter, up to 20 s between two.
+#: Calls that may be repeated: botocore's "standard" mode, exponential backoff with jitter, at most 20 s.
 IDEMPOTENT = Config(
     retries={"mode": "standard", "total_max_attempts": 8},
     connect_timeout=CONNECT_TIMEOUT,
     read_timeout=READ_TIMEOUT,
     max_pool_connections=16,
 )
-#: Polls: the poller itself waits and comes back, so that botocore's retries would only hold up a thread.
+#: Polls: the poller itself waits and repeats the call, so botocore's retries would only block a thread.
 POLLING = Config(
     retries={"mode": "standard", "total_max_attempts": 1},
     connect_timeout=CONNECT_TIMEOUT,
     read_timeout=30,
     max_pool_connections=16,
 )
-#: Calls that a page or a command makes while a person waits, and whose answer it can do without.
+#: Calls that a page or a command makes while a user waits, and whose answer is optional.
 INTERACTIVE = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=5)
 #: SubmitJob, RunJobFlow and AddJobFlowSteps have no client token: botocore must not send them twice.
 ONCE = Config(
@@ -50,17 +50,17 @@ def pauses(*, first: float = 0.5, most: float = 20.0, times: int = 8) -> Iterato
 
 
 def call_once(call: Callable[[], T], name: str, *, sleep: Callable[[float], object] = time.sleep) -> T:
-    """Make a call that has no client token, again only where it surely was not carried out.
+    """Make a call that has no client token; repeat it only if it certainly was not carried out.
 
     Args:
         call: makes the call with a client whose configuration is `ONCE`.
         name: the call as IAM names it, for errors: `batch:SubmitJob`.
-        sleep: waits that many seconds; may raise to give up (a claim that ran out).
+        sleep: waits that many seconds; may raise to give up, such as when a lease expires.
 
     Raises:
-        Refused: AWS said no; nothing was carried out.
-        Throttled: still throttled or unconnected after 8 pauses (about 70 s); nothing was carried out.
-        Unknown: the answer was lost; look for the work by its name before doing anything else.
+        Refused: AWS refused the call; nothing was carried out.
+        Throttled: still throttled or not connected after 8 pauses (about 70 s); nothing was carried out.
+        Unknown: the answer was lost; search for the work by its name before doing anything else.
     """
     waits = pauses()
     while True:
@@ -78,7 +78,7 @@ def call_again(call: Callable[[], T], name: str) -> T:
     """Make an idempotent call with a client whose configuration is `IDEMPOTENT`.
 
     Raises:
-        AwsError: what the failure means, after botocore's own retries.
+        AwsError: the classified failure, after botocore's own retries.
     """
     try:
         return call()

@@ -35,7 +35,7 @@ def check_request(service: str, operation: str, request: Mapping[str, Any]) -> N
 
 
 def _enum_problems(value: Any, shape: Shape, path: str) -> list[str]:
-    """Botocore's validator leaves enums to the service; the service would say so only after a claim."""
+    """Check enums, which botocore leaves to the service: the service would refuse them only after a claim."""
     if shape.type_name == "structure" and isinstance(value, dict):
         members = shape.members  # type: ignore[attr-defined]
         return [

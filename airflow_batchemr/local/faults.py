@@ -1,4 +1,4 @@
-"""What can go wrong at AWS, made to happen."""
+"""Injected faults: what can go wrong at AWS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["START_FAILURES", "Faults", "Planned"]
 
-#: The methods that other processes can call over HTTP.
+#: Methods that other processes can call over HTTP.
 BY_NAME = (
     "plan", "throttle", "error", "drop", "refuse", "limit_rate", "clear", "reclaim", "expire", "out_of_memory",
     "unpullable", "no_capacity", "forget", "fail_start", "delay_logs", "hide", "hide_new",
@@ -56,7 +56,7 @@ START_FAILURES = {
         "On the master instance (i-0123456789abcdef0), bootstrap action 1 returned a non-zero return code",
     ),
 }
-#: Seconds that a slow answer takes: long enough for killing who waits for it, on a busy machine too.
+#: Seconds that a slow answer takes: enough time to kill the waiting process, even on a busy machine.
 SLOW = 15.0
 
 
@@ -70,8 +70,8 @@ class Planned:
             closed without an answer), `drop_before` (closed before anything is carried out), `error_after` (carried
             out, then 500), `slow` (carried out, then answered after `SLOW` seconds), `refuse`
             (AccessDeniedException, not carried out).
-        times: how many calls are still to come.
-        after: calls that go well before that.
+        times: how many calls it still affects.
+        after: how many calls succeed before that.
     """
 
     operation: str
@@ -81,7 +81,7 @@ class Planned:
 
 
 class Faults:
-    """Faults to come. All of them are gone after `clear`."""
+    """Planned faults. `clear` removes all of them."""
 
     KINDS = ("throttle", "error", "drop", "drop_before", "error_after", "slow", "refuse")
 
@@ -96,7 +96,7 @@ class Faults:
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def plan(self, operation: str, kind: str, times: int = 1, after: int = 0) -> None:
-        """Lets the next `times` calls of an operation go wrong, once `after` calls have gone well.
+        """Makes the next `times` calls of an operation fail, after `after` calls have succeeded.
 
         Raises:
             ValueError: there is no such kind.
@@ -107,7 +107,7 @@ class Faults:
             self._planned.append(Planned(operation, kind, times, after))
 
     def throttle(self, operation: str, times: int = 1) -> None:
-        """The next calls are refused for their rate; they are not carried out."""
+        """The next calls are throttled; they are not carried out."""
         self.plan(operation, "throttle", times)
 
     def error(self, operation: str, times: int = 1) -> None:
@@ -123,7 +123,7 @@ class Faults:
         self.plan(operation, "refuse", times)
 
     def limit_rate(self, operation: str, per_second: int) -> None:
-        """From now on calls beyond so many in one second are throttled, as SubmitJob's are beyond 50."""
+        """From now on, calls above this number per second are throttled, as SubmitJob is above 50."""
         with self._lock:
             self._rates[operation] = per_second
 
@@ -141,7 +141,7 @@ class Faults:
         return False
 
     def take(self, operation: str) -> str | None:
-        """The kind of fault that this call of an operation meets, if it meets one."""
+        """The kind of fault that applies to this call of an operation; None if there is none."""
         with self._lock:
             if self._too_fast(operation):
                 return "throttle"
@@ -158,12 +158,12 @@ class Faults:
         return None
 
     def planned(self) -> list[dict[str, Any]]:
-        """What is still to come."""
+        """The planned faults."""
         with self._lock:
             return [asdict(planned) for planned in self._planned]
 
     def clear(self) -> None:
-        """Nothing goes wrong any more with calls."""
+        """Remove all planned faults of calls."""
         with self._lock:
             self._planned.clear()
             self._rates.clear()
@@ -179,7 +179,7 @@ class Faults:
 
         Args:
             resource_id: id of a Batch job, a cluster, a step, an application, a virtual cluster or a job run.
-            seconds: how long from now; without end if not given.
+            seconds: how long from now; forever if not given.
         """
         self._visibility.hide(resource_id, seconds)
 
@@ -194,11 +194,11 @@ class Faults:
         self._end(job_id, Ending(f"Host EC2 (instance {INSTANCE}) terminated.", final=False, exit_code=False))
 
     def expire(self, job_id: str) -> None:
-        """A running attempt's time is up, as if attemptDurationSeconds had passed."""
+        """A running attempt times out, as if attemptDurationSeconds had passed."""
         self._end(job_id, Ending("Job attempt duration exceeded timeout"))
 
     def out_of_memory(self, job_id: str) -> None:
-        """A running job is killed as if it had used more memory than it may."""
+        """A running job is killed as if it had exceeded its memory."""
         job = self._batch.jobs.find(job_id)
         if job is not None:
             self._batch.jobs.kill_for_memory(job)
@@ -213,7 +213,7 @@ class Faults:
         self._batch.jobs.unpullable.add(image)
 
     def no_capacity(self, queue: str, *, capacity: bool = False) -> None:
-        """Jobs of the queue stay RUNNABLE for want of instances; `capacity=True` gives them back."""
+        """Jobs of the queue stay RUNNABLE because there are no instances; `capacity=True` restores them."""
         with self._batch.jobs.lock:
             for environment in self._batch.resources.queue(queue).environments:
                 environment.capacity = capacity
@@ -236,7 +236,7 @@ class Faults:
         self._clusters.start_failures.coming.append((code, text))
 
     def delay_logs(self, seconds: float) -> None:
-        """Logs of steps and of job runs come to S3 so long after their end."""
+        """Logs of steps and job runs arrive in S3 this many seconds after their end."""
         self._clusters.delays.logs = seconds
         self._drivers.log_delay = seconds
 
@@ -244,7 +244,7 @@ class Faults:
         """A fault by its method's name, for requests over HTTP.
 
         Raises:
-            ValueError: there is no such fault, or it does not take these parameters.
+            ValueError: there is no such fault, or it does not accept these parameters.
         """
         methods: dict[str, Callable[..., None]] = {each: getattr(self, each) for each in BY_NAME}
         if name not in methods:

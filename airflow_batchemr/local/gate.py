@@ -1,4 +1,4 @@
-"""The WSGI application: lets in who has the access key, counts, routes, and makes faults happen."""
+"""The WSGI application: checks the access key, counts and routes requests, and injects faults."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = ["Gate"]
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
 Start = Callable[..., Any]
-#: Conditional and plain writes of one object wait for each other; of different ones they mostly do not.
+#: Writes of one object exclude each other, conditional or not; writes of different objects mostly do not.
 LOCKS = 64
-#: Throttling and failures in each service's own words: code and status.
+#: Code and status of throttling and failures in each service.
 THROTTLED = {
     "batch": ("TooManyRequestsException", 429),
     "elasticmapreduce": ("ThrottlingException", 400),
@@ -47,22 +47,22 @@ FAILED = {
     "emr-containers": ("InternalServerException", 500),
     "s3": ("InternalError", 500),
 }
-#: What a request gets that does not carry the access key.
+#: The answer to a request without the access key.
 REFUSAL = AwsError(
     "UnrecognizedClientException",
-    "The security token included in the request is invalid: it is not the access key that this server made up",
+    "The security token included in the request is invalid: it is not the access key of this server",
     403,
 )
-#: Operations that give out access keys, which are let in from then on.
+#: Operations that issue access keys, which are accepted from then on.
 ISSUING = ("AssumeRole", "GetSessionToken", "CreateAccessKey")
 ISSUED = re.compile(rb"<AccessKeyId>([^<]+)</AccessKeyId>")
-#: Services that answer in XML, of those that are likely to be asked.
+#: Services that are likely to be used and that answer in XML.
 QUERY_SERVICES = ("sts", "iam", "sns", "ec2", "cloudformation", "autoscaling", "monitoring")
 DENIED = {"s3": ("AccessDenied", 403)}
 
 
 class Gate:
-    """Everything that comes in over HTTP."""
+    """Handles all HTTP requests."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Gate:
             return Counter(self._counts)
 
     def reset_requests(self) -> None:
-        """Counts from zero again."""
+        """Resets the counts to zero."""
         with self._lock:
             self._counts.clear()
 
@@ -99,7 +99,7 @@ class Gate:
         """WSGI."""
         scope = wire.scope(environ)
         given = scope.key if scope is not None else environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
-        # A browser sends these with each request of a page's script or form; AWS's clients never do.
+        # A browser sends these headers with each request of a page's script or form; AWS's clients never do.
         if scope is None and environ.get("PATH_INFO", "").startswith(PREFIX):
             # Hadoop's client cannot sign; its paths begin with the key.
             given = environ["PATH_INFO"][len(PREFIX) :].partition("/")[0]
@@ -177,9 +177,9 @@ class Gate:
         return serve(environ, start_response)
 
     def _write(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
-        """Moto checks the condition of a write and writes without a lock between; so there is one here."""
+        """Write under a lock, because moto checks the condition of a write and writes without one."""
         if wire.conditional(environ):
-            # The body first: a slow client must not hold the lock.
+            # Read the body first: a slow client must not hold the lock
             wire.body(environ)
         lock = self._write_locks[hash(environ.get("PATH_INFO")) % LOCKS]
         with lock:
@@ -243,13 +243,13 @@ class Gate:
                 wanted = json.loads(wire.body(environ))
                 self._faults.by_name(wanted.pop("fault"), wanted)
             except (ValueError, KeyError, AttributeError) as error:
-                return _json(400, {"error": f'{{"fault": name, parameters…}} is wanted: {error}'})
+                return _json(400, {"error": f'expected {{"fault": name, parameters…}}: {error}'})
             return _json(200, self._faults.planned())
-        return _json(404, {"error": f"nothing answers to {method} {path}"})
+        return _json(404, {"error": f"no operation for {method} {path}"})
 
 
 def _hang_up(environ: Environ) -> None:
-    """Closes the connection without a word."""
+    """Closes the connection without an answer."""
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionAbortedError("closed, as planned")

@@ -1,4 +1,4 @@
-"""AWS's JSON protocols on botocore's own service models: requests are read and checked, answers checked and written."""
+"""AWS's JSON protocols, based on botocore's service models: parse and check requests, check and write answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Api", "AwsError", "Call", "Reply"]
 
 
 class AwsError(Exception):
-    """An error answer of AWS: its code, the text and the HTTP status."""
+    """An error answer of AWS: code, message and HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class AwsError(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes back over HTTP."""
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -39,7 +39,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Call:
-    """One request: the operation's name and its parameters in the model's words; timestamps stay numbers."""
+    """One request: the operation's name and its parameters as in the model; timestamps stay numbers."""
 
     operation: str
     params: dict[str, Any] = field(default_factory=dict)
@@ -50,12 +50,12 @@ Operation = Callable[[Call], Mapping[str, Any]]
 
 
 class Api:
-    """One service: reads a request by the model, hands it to the operation's function, writes the answer.
+    """One service: parses a request by the model, calls the operation's function, writes the answer.
 
     Args:
         service: botocore's name of the service, `batch` or `emr`.
         operations: the functions by operation name.
-        invalid: the error code that the service answers to parameters that do not fit.
+        invalid: the service's error code for invalid parameters.
     """
 
     def __init__(self, service: str, operations: Mapping[str, Operation], invalid: str) -> None:
@@ -66,7 +66,7 @@ class Api:
         self._routes = [] if self.json_rpc else list(_routes(self.model))
 
     def read(self, method: str, path: str, query: str, headers: Mapping[str, str], region: str) -> Call:
-        """The operation that a request is for, with what the URL says; the body is added by `fill`.
+        """The operation of a request, with the parameters of the URL; `fill` adds the body.
 
         Raises:
             AwsError: no operation of this service has that name, or that method and path.
@@ -82,13 +82,13 @@ class Api:
                 operation = self.model.operation_model(name)
                 params = {**_path_params(operation, match), **_query_params(operation, query)}
                 return Call(name, params, region)
-        raise AwsError("UnknownOperationException", f"no operation answers to {method} {path}", 404)
+        raise AwsError("UnknownOperationException", f"no operation for {method} {path}", 404)
 
     def fill(self, call: Call, body: bytes) -> Call:
         """The call with the parameters of the body, checked against the model.
 
         Raises:
-            AwsError: the body is no JSON object, or does not fit the operation's input.
+            AwsError: the body is not a JSON object, or does not match the operation's input.
         """
         try:
             content = json.loads(body) if body.strip() else {}
@@ -105,23 +105,23 @@ class Api:
         return Call(call.operation, params, call.region)
 
     def run(self, call: Call) -> Reply:
-        """Carries out the call. An operation that is not there is an error that says so."""
+        """Carries out the call; an unsupported operation returns an error."""
         function = self.operations.get(call.operation)
         if function is None:
             raise AwsError(self.invalid, f"{call.operation} is not served by the local AWS")
         return self.answer(call.operation, function(call))
 
     def answer(self, operation: str, result: Mapping[str, Any]) -> Reply:
-        """Writes an answer; one that does not fit the model is a mistake of ours and shows as such.
+        """Writes an answer, checked against the model to find mistakes of the local AWS.
 
         Raises:
-            TypeError: the answer does not fit the operation's output.
+            TypeError: the answer does not match the operation's output.
         """
         shape = self.model.operation_model(operation).output_shape
         if shape is not None:
             report = botocore.validate.ParamValidator().validate(dict(result), shape)
             if report.has_errors():
-                raise TypeError(f"the local AWS's answer to {operation} breaks the model: {report.generate_report()}")
+                raise TypeError(f"the local AWS's answer to {operation} is invalid: {report.generate_report()}")
         return Reply(200, json.dumps(result, default=_plain).encode(), (("Content-Type", self._content_type()),))
 
     def error(self, error: AwsError) -> Reply:
@@ -139,7 +139,7 @@ def load(service: str) -> botocore.model.ServiceModel:
     """Botocore's model of a service."""
     model = botocore.loaders.Loader().load_service_model(service, "service-2")
     if service == "batch":
-        # The model requires it; AWS leaves it out until the job has started.
+        # The model requires it, but AWS omits it until the job has started
         model["shapes"]["JobDetail"]["required"].remove("startedAt")
     return botocore.model.ServiceModel(model, service)
 
@@ -148,7 +148,7 @@ def _routes(model: botocore.model.ServiceModel) -> list[tuple[str, re.Pattern[st
     routes = []
     for name in model.operation_names:
         http = model.operation_model(name).http
-        # Only an ARN has slashes, which arrive decoded.
+        # Only ARNs contain slashes, which arrive decoded
         pattern = re.sub(
             r"\\{(\w+)\\}",
             lambda found: f"(?P<{found[1]}>{'.+' if found[1].endswith('Arn') else '[^/]+'})",
@@ -171,7 +171,7 @@ def _path_params(operation: botocore.model.OperationModel, match: re.Match[str])
 
 
 def _query_params(operation: botocore.model.OperationModel, query: str) -> dict[str, Any]:
-    """The members of the input that travel in the query string."""
+    """The members of the input that are part of the query string."""
     given = parse_qs(query)
     params: dict[str, Any] = {}
     shape = operation.input_shape
@@ -184,7 +184,7 @@ def _query_params(operation: botocore.model.OperationModel, query: str) -> dict[
 
 
 def _converted(kind: str, value: str) -> Any:
-    """A value of the query string as its type; one that does not fit is left for the check against the model."""
+    """Convert a value of the query string to its type; an invalid one is left for the check against the model."""
     if kind in ("integer", "long") and re.fullmatch(r"-?\d+", value):
         return int(value)
     if kind == "boolean" and value in ("true", "false"):
@@ -193,7 +193,7 @@ def _converted(kind: str, value: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Both protocols write times as seconds since the epoch; everything else is JSON already."""
+    """Convert times to seconds since the epoch, as both protocols do; everything else is JSON already."""
     if isinstance(value, datetime):
         return round(value.timestamp(), 3)
     raise TypeError(f"{value!r} is not JSON")

@@ -50,14 +50,14 @@ HOST = "127.0.0.1"
 class LocalAWS:
     """Batch and EMR that really run commands, in front of moto, on 127.0.0.1.
 
-    A job queue `default` with a compute environment `local`, an EMR Serverless application `default` and a virtual
-    cluster `default` of EMR on EKS are there from the start.
+    It starts with a job queue `default`, its compute environment `local`, an EMR Serverless application `default` and a
+    virtual cluster `default` of EMR on EKS.
 
     Args:
-        root: where jobs work and leave their output until it is read; None: a temporary folder that is removed.
-        port: 0: a free one.
-        slots: commands that run at once, Batch jobs, EMR steps and job runs each; None: as many as there are cores.
-        path: folders where commands are looked for first.
+        root: folder for the work and output of jobs; None: a temporary folder, which `stop` removes.
+        port: 0 selects a free one.
+        slots: commands that run at once, for each of Batch jobs, EMR steps and job runs; None: the number of cores.
+        path: folders that are searched first for commands.
         speed: how much faster attempt timeouts and idle timeouts pass than on AWS.
     """
 
@@ -76,7 +76,7 @@ class LocalAWS:
         self._speed = speed
         self._access_key = "LKIA" + secrets.token_hex(8).upper()
         self._secret_key = secrets.token_urlsafe(30)
-        #: boto3's sessions are not safe among threads, and expensive: one reads each service's model once.
+        #: boto3's sessions are not thread-safe, and expensive: a shared one reads each service's model only once.
         self._session: Any = None
         self._session_lock = threading.Lock()
 
@@ -90,7 +90,7 @@ class LocalAWS:
         self.stop()
 
     def start(self) -> None:
-        """Starts to serve.
+        """Starts the server.
 
         Raises:
             ImportError: moto is not installed.
@@ -102,7 +102,7 @@ class LocalAWS:
 
         moto_handler: type[WSGIRequestHandler] = getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)
         quiet = type("Handler", (moto_handler,), {"log_request": lambda *_: None})
-        # Bound here: werkzeug ends the process where a port is taken.
+        # Bound here, because werkzeug ends the process if the port is taken
         with socket.create_server((HOST, self._port)) as listener:
             self._server: BaseWSGIServer = make_server(
                 HOST, self._port, self._serve, threaded=True, request_handler=quiet, fd=listener.fileno()
@@ -157,7 +157,7 @@ class LocalAWS:
         self._thread.start()
 
     def stop(self) -> None:
-        """Kills all that runs, with all that it has started, and removes what was written unless the root was given."""
+        """Kills all running commands and their child processes, and removes the root unless it was given."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -194,7 +194,7 @@ class LocalAWS:
         return f"http://{HOST}:{self._port}"
 
     def environment(self) -> dict[str, str]:
-        """What a process needs in its environment to talk to this AWS instead of the real one."""
+        """Environment variables that make a process use this AWS instead of the real one."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": self._access_key,
@@ -216,11 +216,11 @@ class LocalAWS:
         return self._gate.requests()
 
     def reset_requests(self) -> None:
-        """Counts from zero again."""
+        """Resets the counts to zero."""
         self._gate.reset_requests()
 
     def reset(self) -> None:
-        """A new, empty account: kills what runs; forgets jobs, clusters, buckets, logs, faults and counts."""
+        """Resets to an empty account: kills what runs; deletes jobs, clusters, buckets, logs, faults and counts."""
         self.clusters.clear()
         self._drivers.clear()
         self.emr_serverless.clear()
@@ -237,7 +237,7 @@ class LocalAWS:
         self.reset_requests()
 
     def write_ready_file(self, path: Path) -> None:
-        """Writes what `environment` gives, as JSON, readable for this user only; at once or not at all."""
+        """Writes `environment()` as JSON, readable for this user only; the file appears atomically."""
         temporary = path.with_name(path.name + ".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:

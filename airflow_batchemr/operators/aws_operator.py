@@ -14,7 +14,7 @@ _OVERRIDES = "give command=, env=, vcpus=, memory= or gpus=; anything else of Su
 _WAITING = "leave it out: the operator always waits, in the triggerer"
 _CONNECTION = "set it in the extra of the connection that aws_conn_id= names"
 _RUN = "give on={'emr_serverless': {…}} or on={'emr_eks': {…}}"
-#: Arguments of the amazon provider's Batch and EMR operators that these operators do not take, and what to do instead.
+#: Arguments of the amazon provider's Batch and EMR operators that these operators do not accept, with replacements.
 REPLACED = {
     "application_id": _RUN,
     "array_properties": "give array=",
@@ -75,7 +75,7 @@ class AwsOperator(RetryingOperator):
         **kwargs: of `RetryingOperator` and of Airflow's BaseOperator.
 
     Raises:
-        TypeError: an argument of the amazon provider's operators is not taken here; the message names the replacement.
+        TypeError: an argument of the amazon provider's operators is not accepted; the message names the replacement.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class AwsOperator(RetryingOperator):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """Begin a mapped task, as in Airflow.
+        """Start to define a mapped task, as in Airflow.
 
         Raises:
             TypeError: as for the constructor.

@@ -1,4 +1,4 @@
-"""What the operators share: who they are in the ledger, one pass of the engine, and what follows from its outcome."""
+"""The common base of the operators: their identity in the ledger, a pass of the engine, and its outcome."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ if TYPE_CHECKING:
 
 #: Name of the Dag param (and key of a run's conf) that lists the jobs to run although they have succeeded.
 RERUN = "rerun"
-#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`): other stops leave the rest to do, this one
-#: ends the task.
+#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`): after other stops the rest runs again, this
+#: one ends the task.
 NEWER_RUN = "newer run"
-#: `Failure.cause` of failures that say nothing about the user's program.
+#: `Failure.cause` of failures that are no fault of the user's program.
 PLATFORM_CAUSES = frozenset({"spot"})
 
 
 class LedgerOperator(LedgerAccess, ABC):
-    """An operator whose work is recorded in the ledger: done once for a run key, whatever crashes and whenever.
+    """An operator whose work is recorded in the ledger: done once for a run key, even after crashes.
 
-    Each execution, and each resume after a deferral, makes one pass of the engine and gets by with what the ledger
-    holds: Airflow builds a new operator each time.
+    Each execution, and each resume after a deferral, makes one pass of the engine from the ledger alone, because
+    Airflow creates a new operator each time.
 
     Args:
-        skip_if_succeeded: whether a success marker ends the task in success, with the XCom it had.
+        skip_if_succeeded: whether a success marker ends the task in success, with its earlier XCom.
         deadline: duration within which the work has to finish, from its first submission, such as 6h (a number is
             seconds); then it is stopped and the task fails.
         **kwargs: of `LedgerAccess` and of Airflow's BaseOperator.
@@ -63,10 +63,10 @@ class LedgerOperator(LedgerAccess, ABC):
 
     #: Whether clearing a task stops the work that it waits for.
     stops_when_cleared = True
-    #: Whether Airflow retries also what AWS refuses.
+    #: Whether Airflow also retries requests that AWS refuses.
     retry_every_failure = False
 
-    #: Makes the pass, once its options are known to be good.
+    #: The engine of the pass, once the options have been checked.
     engine: Engine | None = None
     #: Numbers of the submissions that were open when the ledger was read.
     _open: Sequence[int] = ()
@@ -84,7 +84,7 @@ class LedgerOperator(LedgerAccess, ABC):
             self.deadline = job_options(deadline=deadline).deadline
         self._killed = threading.Event()
 
-    # What a kind of work has of its own
+    # For subclasses
 
     @abstractmethod
     def backend(self, state: LedgerState, rerun_token: str | None) -> Backend:
@@ -105,17 +105,17 @@ class LedgerOperator(LedgerAccess, ABC):
 
     @abstractmethod
     def finish(self, outcome: Outcome) -> Any:
-        """Write the marker where the work has one, and return the XCom."""
+        """Write the marker, if the work has one, and return the XCom."""
 
     @abstractmethod
     def report(self, context: Context, outcome: Outcome) -> str:
         """Why the work failed. May defer while logs are still on their way."""
 
     def on_event(self, event: Mapping[str, Any], state: LedgerState) -> None:
-        """Act on a trigger's event that is neither the end of the work nor a deadline."""
+        """Handle a trigger's event that is neither the end of the work nor a deadline."""
 
     def blocked(self, outcome: Outcome) -> None:
-        """Check, while nothing of this job runs, that what it waits for is still to come."""
+        """Check, while nothing of this job runs, that the job that it waits for can still run."""
 
     def addresses(self, outcome: Outcome) -> dict[type[AwsLink], str]:  # noqa: ARG002 - for subclasses
         """Console addresses of what runs, by link class."""
@@ -124,7 +124,7 @@ class LedgerOperator(LedgerAccess, ABC):
     # One pass
 
     def execute(self, context: Context) -> Any:
-        """Return the XCom of the marker where the work is done; else start the work or continue it."""
+        """Return the XCom of the marker if the work is done; else start or continue the work."""
         return self._pass(context, None, {})
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
@@ -135,18 +135,18 @@ class LedgerOperator(LedgerAccess, ABC):
         return self._pass(context, event, {})
 
     def _pass(self, context: Context, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> Any:
-        """Make a pass; where AWS cannot be reached, defer and repeat it later.
+        """Make a pass; if AWS cannot be reached, defer and repeat it later.
 
         Args:
             context: Airflow's.
             event: None at the start of a try; the trigger's payload after a deferral.
-            outage: the payload of the last `OutageTrigger`; empty where AWS was reached before.
+            outage: the payload of the last `OutageTrigger`; empty if AWS was reached before.
         """
         with as_airflow_error(retry=self.retry_every_failure):
             try:
                 return self._advance(context, event)
             except FAILURES as error:
-                # What is submitted already needs somebody who watches it, so refusals get some minutes to settle
+                # Submitted work needs a task that watches it, so refusals get some minutes to settle
                 claimed = self.engine is not None and self.engine.claimed
                 begun = event is not None or bool(self._open) or claimed or context["ti"].try_number > 1
                 refused = self.engine is not None and error is self.engine.refused
@@ -158,7 +158,7 @@ class LedgerOperator(LedgerAccess, ABC):
         self.open_run(context)
         state = self.ledger.read()
         self._open = [submission.number for submission in state.submissions if submission.open]
-        if self.succeeded(state, context):  # somebody else may have finished it meanwhile
+        if self.succeeded(state, context):  # another try may have finished it in the meantime
             return self.skipped(state, context)
         if event is None:
             state = self._stop_what_was_cleared(state)
@@ -205,11 +205,11 @@ class LedgerOperator(LedgerAccess, ABC):
         return self._fail(context, outcome)
 
     def _fail(self, context: Context, outcome: Outcome) -> None:
-        """Raise what Airflow retries only where a retry may help."""
+        """Raise an error that Airflow retries only if a retry may help."""
         text = self.report(context, outcome)
         if outcome.lost:
             raise AirflowFailException(
-                f"{text}\nThis work may have succeeded, so it does not run again by itself. Check its output, then "
+                f"{text}\nThis work may have succeeded, so it does not run again automatically. Check its output, then "
                 "clear the task to run it again"
             )
         if any(failure.cause == REFUSED for failure in outcome.failures):
@@ -244,7 +244,7 @@ class LedgerOperator(LedgerAccess, ABC):
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
         prior = self.engine.prior if self.engine is not None else None
-        if prior is not None:  # the try has begun: what fails from now on is its own failure
+        if prior is not None:  # the try has begun: later failures are its own
             event = {**(event or {"status": "wake"}), "prior": sorted(prior)}
         known = self._open or outage.get("submissions") or (event or {}).get("submissions") or ()
         defer_until_reachable(self, error, event=event, outage=outage, submissions=known, prior=prior)
@@ -263,10 +263,10 @@ class LedgerOperator(LedgerAccess, ABC):
         }
 
     def _due(self, context: Context, outcome: Outcome) -> float | None:
-        """Seconds since the epoch at which the work has to be done."""
+        """The time at which the work has to be done, in seconds since the epoch."""
         due = []
         if self.deadline is not None:
-            # A user who clears the task gives it its time anew: else what is left would be stopped as it starts
+            # A clear restarts the deadline: else the remaining work would be stopped as soon as it starts
             over = cleared(self.ledger, self.identity, sorted(outcome.prior)) if self.identity.try_number > 1 else ()
             counted = [one.claimed_at for one in outcome.state.current if one.number not in over]
             first = min((claimed_at for claimed_at in counted if claimed_at), default=None)
@@ -286,7 +286,7 @@ class LedgerOperator(LedgerAccess, ABC):
     # Clears, reruns, markers
 
     def _stop_what_was_cleared(self, state: LedgerState) -> LedgerState:
-        """Request the end of the submissions that were waited for before a user cleared the task.
+        """Record a stop request for the submissions that the task waited for before a user cleared it.
 
         Returns:
             The state with the stop requests.
@@ -334,7 +334,7 @@ class LedgerOperator(LedgerAccess, ABC):
     def skipped(self, state: LedgerState, context: Context) -> Any:  # noqa: ARG002 - subclasses push links
         """Log that nothing is left to do, and return the marker's XCom."""
         marker = state.marker
-        assert marker is not None  # noqa: S101 - `succeeded` has looked
+        assert marker is not None  # noqa: S101 - `succeeded` has checked
         self.log.info(
             "Run key %s already succeeded on %s: nothing to run. Marker: %s. To run the job again, name %r in the "
             "run's %r param, or set skip_if_succeeded: false.",
@@ -347,12 +347,12 @@ class LedgerOperator(LedgerAccess, ABC):
         return marker.xcom
 
     def mark(self, outcome: Outcome, size: int, xcom: Mapping[str, Any] | None = None) -> Any:
-        """Write the marker; return the XCom of the one that is there.
+        """Write the marker; return the XCom of the recorded one.
 
         Args:
             outcome: of the pass.
             size: number of units of the job.
-            xcom: what the task returns, besides what all tasks do.
+            xcom: values that the task returns, in addition to those of all tasks.
         """
         numbers = outcome.state.numbers
         value = {
@@ -369,7 +369,7 @@ class LedgerOperator(LedgerAccess, ABC):
     # Being killed
 
     def on_kill(self) -> None:
-        """Stop what this task has started: it was cleared, marked or killed while it worked."""
+        """Stop what this task has started: it was cleared, marked or killed while it was running."""
         self._killed.set()
         if not hasattr(self, "identity"):
             return

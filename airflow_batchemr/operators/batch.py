@@ -41,13 +41,13 @@ class BatchArrayOperator(BatchWork):
             `{pack: s3://…/, into: N | max_bytes: | max_objects:, suffix:}` packs objects into shards of about equal
             bytes, `{per_object: s3://…/*.csv}` is one index per object, `{rows: s3://…}` one index per line; with
             `allow_empty: true` no data is a success. `{size: N, markers: in_job}`: the job itself writes a marker per
-            index, for runs whose Airflow may be away for longer than AWS remembers.
+            index, for runs in which Airflow may be down for longer than AWS keeps records of jobs.
         cluster: ledger name of a cluster of this run: the program gets `EMR_CLUSTER_ID` and `EMR_MASTER`.
-        explicit_success: exit 0 is not enough: the program has to write an object to `BATCHEMR_SUCCESS_URI` (of an
-            array, to that URI followed by its index).
+        explicit_success: whether the program has to write an object to `BATCHEMR_SUCCESS_URI` to succeed (for an array,
+            to that URI followed by its index); exit code 0 is then not enough.
         index_of: ledger name of a job of this run with an array of the same size: index i starts when index i of that
             job has succeeded (AWS's N_TO_N). The two tasks run side by side.
-        job_queue: the amazon provider's name for the Batch job queue. Where it is given, `queue` is Airflow's own.
+        job_queue: the amazon provider's name for the Batch job queue. If it is given, `queue` is Airflow's own.
         worker_queue: Airflow's `queue`.
         **kwargs: of `LedgerOperator`, `AwsOperator` and Airflow's BaseOperator. `job_definition` may also be the name
             of a job definition, as in the amazon provider.
@@ -78,7 +78,7 @@ class BatchArrayOperator(BatchWork):
         **kwargs: Any,
     ) -> None:
         given = {name: kwargs.pop(name) for name in Batch.model_fields if name in kwargs}
-        # Airflow makes the task of a map index from what `partial` has kept: `queue` is its own there.
+        # Airflow creates the task of a map index from the arguments of `partial`, where `queue` is Airflow's own
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
         if worker_queue is None and (mapped or job_queue is not None):
             queue, worker_queue = None, queue
@@ -96,7 +96,7 @@ class BatchArrayOperator(BatchWork):
                 self.array_options()
 
     def _keep(self, given: dict[str, Any]) -> None:
-        """Check the options and keep each one as an attribute, where Airflow renders templates."""
+        """Check the options and store each one as an attribute, where Airflow renders templates."""
         given = _with_definition(given)
         late = {name: value for name, value in given.items() if unresolved(value)}
         known = {name: value for name, value in given.items() if name not in late}
@@ -124,7 +124,7 @@ class BatchArrayOperator(BatchWork):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """Begin a mapped task, as in Airflow; `queue` is the Batch job queue here, too.
+        """Start to define a mapped task, as in Airflow; `queue` is the Batch job queue here, too.
 
         Raises:
             AirflowFailException: names the options that are wrong.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.aws.batch.backend import BatchBackend
 from airflow_batchemr.aws.batch.failure_report import failure_report, group_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.links.base import AwsLink
     from airflow_batchemr.pipeline_file.models import Batch
 
-#: States of a task in which it will not submit anything any more by itself.
+#: States of a task in which it does not submit anything any more.
 GIVEN_UP = frozenset({"failed", "upstream_failed", "skipped", "removed"})
 
 
@@ -51,7 +51,7 @@ class BatchWork(LedgerOperator):
         """The options of `array` with templates rendered; raises `InvalidRequest`."""
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> BatchBackend:  # noqa: ARG002 - for other kinds
-        """The array, of the size that its data or the options give."""
+        """The array, with the size from its data or from the options."""
         backend = BatchBackend.of(
             self.options(),
             self.array_options(),
@@ -67,7 +67,7 @@ class BatchWork(LedgerOperator):
         return backend
 
     def skipped(self, state: LedgerState, context: Context) -> Any:
-        """Log that nothing is left to do, also of a run that was done with another number of indices."""
+        """Log that nothing is left to do, also for a run with another array size."""
         size = self.array_options().get("size")
         if state.marker is not None and size is not None:
             self._note_size(state.marker.size, int(size))
@@ -98,10 +98,10 @@ class BatchWork(LedgerOperator):
         )
 
     def blocked(self, outcome: Outcome) -> None:  # noqa: ARG002 - for other kinds
-        """Check that the job of `index_of`, for which this one waits, has not been given up.
+        """Check that the job of `index_of`, for which this one waits, has not failed.
 
         Raises:
-            AirflowException: it has failed, so that what this job waits for will not happen.
+            AirflowFailException: it has failed or was skipped, so this job would wait forever.
         """
         if self.index_of is None:
             return
@@ -111,10 +111,12 @@ class BatchWork(LedgerOperator):
         states = RuntimeTaskInstance.get_task_states(dag_id=who.dag_id, task_ids=[job], run_ids=[who.run_id])
         state = states.get(who.run_id, {}).get(job)
         if state in GIVEN_UP:
-            raise AirflowException(f"{job}, which this job follows index by index, is {state}: clear both to continue")
+            raise AirflowFailException(
+                f"{job}, which this job follows index by index, is {state}: clear both to continue"
+            )
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> BatchJobsTrigger:
-        """Waits for the jobs, and for those that their programs have started."""
+        """A trigger that waits for the jobs, and for those that their programs have started."""
         jobs: dict[str, str] = {}
         children: list[str] = []
         for submission in outcome.waits:
@@ -149,7 +151,7 @@ class BatchWork(LedgerOperator):
         return self.mark(outcome, size, {"size": size})
 
     def report(self, context: Context, outcome: Outcome) -> str:
-        """Failures by cause, with the log of one of each kind."""
+        """Failures by cause, with one log per kind of failure."""
         ended = [submission.result for submission in outcome.state.current if submission.result is not None]
         jobs: Any = next((result.details.get("jobs") for result in reversed(ended) if result.failures), None)
         group, region = group_of(jobs or []), self.clients.region

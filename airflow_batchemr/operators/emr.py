@@ -1,4 +1,4 @@
-"""EMR operators: a job's own cluster, steps on a cluster that is there, and a cluster's setup and teardown."""
+"""EMR operators: steps on a job's own cluster or on an existing one, and a cluster's setup and teardown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the EMR cluster operators share: waiting for a cluster or its steps, and reporting on failures."""
+"""The common base of the EMR cluster operators: waiting for a cluster or its steps, and reporting failures."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class EmrOperator(LedgerOperator):
 
     operator_extra_links = (EmrClusterLink(), EmrLogsLink(), HistoryLink(), LedgerLink())
 
-    #: The steps, once the options have been checked; a cluster for other jobs has none of its own.
+    #: The steps, once the options have been checked; empty for a cluster for other jobs.
     _planned: Sequence[PlannedStep] = ()
 
     def folder(self) -> Path:
-        """Where relative paths start: the folder of the Dag's file."""
+        """Base of relative paths: the folder of the Dag's file."""
         return Path(self.dag.fileloc).parent if self.dag.fileloc else Path.cwd()
 
     def log_uri(self) -> str | None:
-        """The cluster's log URI, where it is known before the cluster is described."""
+        """The cluster's log URI, if it is known before the cluster is described."""
         return None
 
     def streams(self) -> Mapping[int, list[str]]:
@@ -62,7 +62,7 @@ class EmrOperator(LedgerOperator):
         raise (AirflowException if event.get("retryable") else self.program_failure)(text)
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> EmrTrigger:
-        """Waits for the steps to end; without steps, for the cluster to be up."""
+        """A trigger that waits until the steps end; without steps, until the cluster is up."""
         names = self.step_names()
         views = {one.number: outcome.observations.get(one.number) for one in outcome.waits}
         steps: list[tuple[int, str]] = []
@@ -108,7 +108,7 @@ class EmrOperator(LedgerOperator):
         return found
 
     def report(self, context: Context, outcome: Outcome) -> str:  # noqa: ARG002 - for other kinds
-        """The probable cause, once the logs are there: they arrive in S3 some minutes after the end."""
+        """The probable cause, once the logs have arrived in S3, some minutes after the end."""
         numbers = [submission.number for submission in outcome.failed_submissions]
         text, complete = self._collect_reports(outcome.state, numbers)
         if complete:
@@ -136,7 +136,7 @@ class EmrOperator(LedgerOperator):
         return bool(results) and all(_lost_to_aws(result) for result in results)
 
     def _collect_reports(self, state: LedgerState, numbers: Sequence[int], *, final: bool = False) -> tuple[str, bool]:
-        """What failed and why, and whether all logs were there; what will not get better is kept for later."""
+        """The reports of failed submissions, and whether all logs were there; complete reports are stored."""
         names = self.step_names()
         results = {one.number: one.result for one in state.submissions if one.number in numbers}
         reports = {

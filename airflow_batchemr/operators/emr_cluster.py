@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.policy import Policy
     from airflow_batchemr.ledger import LedgerState, Submission
 
-#: Seconds between two looks at a cluster that another process may just be starting.
+#: Seconds between two checks of a cluster that another process may just be starting.
 PAUSE = 3.0
 
 
 class EmrCreateClusterOperator(EmrOperator):
     """Starts an EMR cluster for other tasks of the run and waits until it is up; a setup task.
 
-    Its XCom is `{"cluster_id": …, "master": …}`, or None where nobody needs the cluster.
+    Its XCom is `{"cluster_id": …, "master": …}`, or None if no job needs the cluster.
 
     Args:
-        cluster: the words of `emr:`: type, instances, release, …
-        serves: ledger names of the jobs that use it. When the markers of all of them stand, there is no cluster.
-        needs: what their steps need of it: lists of `applications`, `python_env` and `docker_image`, and `requires`
-            with versions; so that all of it is looked at, and made, before they run.
+        cluster: the options of `emr:`: type, instances, release, …
+        used_by: ledger names of the jobs that use it. If all of them have markers, no cluster is started.
+        needs: what their steps need from it: lists of `applications`, `python_env` and `docker_image`, and `requires`
+            with versions. They are checked, and installed if necessary, when the cluster starts.
         **kwargs: of `EmrOperator`; `job` is the cluster's name in the ledger.
     """
 
@@ -66,7 +66,7 @@ class EmrCreateClusterOperator(EmrOperator):
         self.used_by = list(used_by)
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> SharedCluster:  # noqa: ARG002 - of the base class
-        """A cluster that the teardown task ends."""
+        """A cluster, which the teardown task ends."""
         return SharedCluster.of(
             cluster_options(self.cluster),
             self.needs or {},
@@ -79,7 +79,7 @@ class EmrCreateClusterOperator(EmrOperator):
         )
 
     def log_uri(self) -> str | None:
-        """As the cluster's options have it."""
+        """The log URI in the cluster's options."""
         options = cluster_options(self.cluster)
         return options.overrides.get("LogUri") or options.log_uri
 
@@ -121,11 +121,11 @@ class EmrTerminateClusterOperator(LedgerAccess):
         self.cluster = cluster
 
     def execute(self, context: Context) -> Any:
-        """End all clusters of the run that the ledger has as open."""
+        """End all clusters of the run that are open in the ledger."""
         return self.resume(context, {})
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Do the same again after an outage."""
+        """Repeat this after an outage."""
         with as_airflow_error(retry=True):
             self.open_run(context)
             try:
@@ -146,12 +146,12 @@ class EmrTerminateClusterOperator(LedgerAccess):
             # Another process may be in the middle of its call, or EMR may not show the cluster yet
             if waited > policy.abandon_after + PAUSE:
                 ids = [one.handle.cluster_id if one.handle else f"submission {one.number}" for one in left]
-                raise AirflowException(f"Cannot see whether these clusters have ended: {', '.join(map(str, ids))}")
+                raise AirflowException(f"Cannot tell whether these clusters have ended: {', '.join(map(str, ids))}")
             time.sleep(PAUSE)
             waited += PAUSE
 
     def _end(self, submission: Submission, state: LedgerState, ended: list[str], policy: Policy) -> bool:
-        """End the cluster of a submission and record its end; whether it has to be looked at again."""
+        """End the cluster of a submission and record its end; return whether it has to be checked again."""
         remote = self.remote()
         found = adopt(self.ledger, remote, submission, state, policy)
         if not found.open:

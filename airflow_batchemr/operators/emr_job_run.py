@@ -1,4 +1,4 @@
-"""Spark without a cluster of one's own: on EMR Serverless or EMR on EKS."""
+"""The operator of Spark job runs on EMR Serverless and EMR on EKS."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EmrJobRunOperator(LedgerOperator):
     Args:
         spark: the options of `spark:`.
         on: `{emr_serverless: {application, role}}` or `{emr_eks: {virtual_cluster, role, release}}`, both with a
-            `log_uri` in which the cause of a failure can be found.
+            `log_uri`, where the cause of a failure can be found.
         env: variables for driver and executors.
         **kwargs: of `LedgerOperator`.
     """
@@ -64,7 +64,7 @@ class EmrJobRunOperator(LedgerOperator):
         )
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> JobRunTrigger:
-        """Waits for the job run to end."""
+        """A trigger that waits until the job run ends."""
         ids = [job.job_id for one in outcome.waits if one.handle for job in one.handle.jobs]
         return JobRunTrigger(on=self.on, run_id=ids[-1] if ids else None, **common)
 
@@ -73,7 +73,7 @@ class EmrJobRunOperator(LedgerOperator):
         return self.mark(outcome, 1)
 
     def report(self, context: Context, outcome: Outcome) -> str:  # noqa: ARG002 - for other kinds
-        """The probable cause from the driver's logs, where there is a log URI."""
+        """The probable cause from the driver's logs, if there is a log URI."""
         target = job_run_target(job_run_options(self.on))
         lines = []
         for failure in outcome.failures:

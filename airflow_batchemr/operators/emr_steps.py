@@ -1,4 +1,4 @@
-"""The operators that run steps: on a cluster of their own, or on one that is there."""
+"""The operators that run steps, on their own cluster or on an existing one."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class StepsOperator(EmrOperator):
     """Base of the operators that run steps.
 
     Args:
-        steps: a list of steps in the words of the file: each one `{spark: …}`, `{command: …}`, `{copy: …}`,
-            `{hive: …}`, `{jar: …}` or `{raw: …}`; a text or a list of words is a command.
+        steps: a list of steps with the options of the file: each one `{spark: …}`, `{command: …}`, `{copy: …}`,
+            `{hive: …}`, `{jar: …}` or `{raw: …}`; a text or a list of arguments is a command.
         on_failure: what EMR does when a step fails: `terminate_cluster`, `cancel_and_wait` or `continue`. The task
-            fails in any case, but with `continue` the steps after it run.
-        resume_steps: whether a later try begins at the step that failed; False where steps hand data on through HDFS.
+            fails in any case, but with `continue` the later steps run.
+        resume_steps: whether a later try begins at the failed step; False if steps pass data through HDFS.
         env: variables for commands, drivers and executors.
         **kwargs: of `EmrOperator`.
     """
@@ -87,13 +87,13 @@ class StepsOperator(EmrOperator):
 
 
 class EphemeralEmrOperator(StepsOperator):
-    """Starts an EMR cluster, runs its steps one after another, and ends it, whatever happens.
+    """Starts an EMR cluster, runs its steps one after another, and ends it, even after a failure.
 
-    The cluster ends by itself after its steps, also when nobody is left to end it.
-    With `keep_alive` it stays for that long when it has nothing to do, and a retry goes on there.
+    The cluster ends by itself after its steps, even if Airflow is down.
+    With `keep_alive` it stays for that long when it is idle, and a retry continues on it.
 
     Args:
-        cluster: the words of `emr:`: type, instances, release, …
+        cluster: the options of `emr:`: type, instances, release, …
         **kwargs: of `StepsOperator`.
     """
 
@@ -106,12 +106,12 @@ class EphemeralEmrOperator(StepsOperator):
         self.cluster = cluster
 
     def log_uri(self) -> str | None:
-        """As the cluster's words have it."""
+        """The log URI in the cluster's options."""
         options = cluster_options(self.cluster)
         return options.overrides.get("LogUri") or options.log_uri
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> OwnCluster:  # noqa: ARG002 - of the base class
-        """On a cluster of its own."""
+        """Steps on the job's own cluster."""
         return OwnCluster.of(
             cluster_options(self.cluster),
             self.job_steps(),
@@ -124,13 +124,13 @@ class EphemeralEmrOperator(StepsOperator):
 
 
 class EmrStepsOperator(StepsOperator):
-    """Runs steps one after another on a cluster that is there; exactly one of cluster, cluster_id and cluster_name.
+    """Runs steps one after another on an existing cluster; needs exactly one of cluster, cluster_id and cluster_name.
 
-    The next step is added when the one before has completed, so that a failure touches nobody else's steps; give
-    `on_failure` to add them all at once.
+    The next step is added when the previous one has completed, so that a failure does not affect the steps of others;
+    set `on_failure` to add all of them at once.
 
     Args:
-        cluster: ledger name of a cluster of this run, as `EmrCreateClusterOperator` has it.
+        cluster: ledger name of a cluster of this run: the `job` of its `EmrCreateClusterOperator`.
         cluster_id: id of an existing cluster.
         cluster_name: name of an existing cluster; the newest one that is alive.
         **kwargs: of `StepsOperator`.
@@ -153,7 +153,7 @@ class EmrStepsOperator(StepsOperator):
         self.cluster_name = cluster_name
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> ExistingCluster:  # noqa: ARG002 - of the base class
-        """On a cluster that is not the job's own."""
+        """Steps on a cluster that is not the job's own."""
         return ExistingCluster.of(
             self.job_steps(),
             cluster=self.cluster,

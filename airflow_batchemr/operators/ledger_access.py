@@ -1,4 +1,4 @@
-"""Operators that work on the ledger of a job: where it is, and which work of which run it is about."""
+"""Base of operators that work on the ledger of a job: its location, and the identity of the work."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LedgerAccess(AwsOperator):
         self.job = job
 
     def open_run(self, context: Context) -> None:
-        """Find out which work this is, and open clients and ledger; makes no call to AWS.
+        """Determine the identity, and open clients and ledger; makes no call to AWS.
 
         Raises:
             LedgerError: no state URI is configured, or it is invalid.

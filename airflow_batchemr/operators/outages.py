@@ -30,11 +30,11 @@ def defer_until_reachable(
 
     Args:
         operator: of the task.
-        error: what AWS or S3 answered, or that it did not.
-        event: what the operator was called with.
-        outage: the payload of the last `OutageTrigger`; empty where AWS was reached before.
+        error: the failure of the call to AWS or S3.
+        event: the event that the operator was called with.
+        outage: the payload of the last `OutageTrigger`; empty if AWS was reached before.
         submissions: numbers of the submissions that are known to be open.
-        prior: `Outcome.prior`, where it is known.
+        prior: `Outcome.prior`, if it is known.
 
     Raises:
         AirflowException: AWS could not be reached for too long.
@@ -48,7 +48,7 @@ def defer_until_reachable(
             raise error
         raise AirflowException(
             f"AWS could not be reached for {limit / 3600:.0f} hours: {error}. What is running on AWS was left running; "
-            "a retry of the task waits for it, a clear stops it and runs what it has not finished"
+            "a retry of the task waits for it; a clear stops it and runs what is not finished"
         ) from error
     wait = pause(looks, first=policy.outage_first_pause, longest=policy.outage_longest_pause)
     operator.log.warning("AWS cannot be reached (%s): trying again in %.0f s", error, wait)

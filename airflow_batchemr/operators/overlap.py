@@ -1,4 +1,4 @@
-"""`overlap: terminate`: a new run ends what an earlier one still has running."""
+"""`overlap: terminate`: a new run stops the work of an earlier one."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import JobLedger
 
-#: Runs without a logical date cannot be asked for in Airflow: so many of the last ones in the ledger are looked at.
+#: Airflow cannot list runs without a logical date, so this many of the newest ones in the ledger are checked.
 LOOK_BACK = 50
 #: Run keys of logical dates.
 _DATED = re.compile(r"\d{4}-\d\d-\d\dT[\d.]+Z")
 
 
 class StopEarlierRunsOperator(BaseOperator):
-    """Stops the jobs of the run before this one, which then fails.
+    """Stops the jobs of the previous run, whose tasks then fail.
 
-    A task cannot change another run in Airflow. It leaves a word at the open attempts in the ledger and ends their
-    jobs, steps and clusters; the earlier run's tasks see how their work has ended, and why.
+    A task cannot change another run in Airflow. So it records stop requests for the open submissions in the ledger and
+    ends their jobs, steps and clusters; the earlier run's tasks read from the ledger that their work was stopped, and
+    why.
 
-    Runs of a backfill neither stop others nor are stopped: they are for dates of their own.
+    Runs of a backfill neither stop others nor are stopped: they are for other dates.
 
     Args:
         state: state URI; `[batchemr] state` of Airflow's configuration if not given.
@@ -62,7 +63,7 @@ class StopEarlierRunsOperator(BaseOperator):
         self.region = region
 
     def execute(self, context: Context) -> dict[str, list[str]]:
-        """Stop what is open; gives the jobs that were stopped, by run key."""
+        """Stop what is open; return the jobs that were stopped, by run key."""
         run = context["dag_run"]
         if run.run_type == "backfill":
             return {}
@@ -85,9 +86,9 @@ class StopEarlierRunsOperator(BaseOperator):
         return stopped
 
     def _before(self, context: Context) -> list[str]:
-        """Run key of the run with the logical date before this one's, if it may still be at work.
+        """Run key of the run with the previous logical date, if it may still be running.
 
-        Each run stops the one before it, so the last one is all there can be.
+        Each run stops the previous one, so there can be only one.
         """
         if context["dag_run"].logical_date is None:
             return []
@@ -97,18 +98,18 @@ class StopEarlierRunsOperator(BaseOperator):
         return [run_key(before.logical_date, getattr(before, "partition_key", None), before.run_id)]
 
     def _undated(self, context: Context, ledger: Ledger, known: set[str]) -> list[str]:
-        """Run keys in the ledger that Airflow gives no order to: of this run and another, one has no logical date."""
+        """Run keys in the ledger that Airflow cannot order relative to this run, because one has no logical date."""
         run = context["dag_run"]
         keys = [key for key in ledger.runs(run.dag_id) if key not in known]
         if run.logical_date is not None:
             keys = [key for key in keys if not _DATED.fullmatch(key)]
-        # `manual__2026-11-20…` and `asset_triggered__2026-11-19…` in the order of their moments
+        # Sort `manual__2026-11-20…` and `asset_triggered__2026-11-19…` by time
         return sorted(keys, key=lambda key: key.partition("__")[2] or key)[-LOOK_BACK:]
 
     def _stop(
         self, clients: Clients, ledger: Ledger, context: Context, key: str, job: str, *, begun: datetime | None
     ) -> bool:
-        """Stop what a job has open; where `begun` is given, what was claimed by then and by no backfill."""
+        """Stop the open submissions of a job; with `begun`, only those claimed by then, and not by a backfill."""
         run = context["dag_run"]
         jobs: JobLedger = ledger.job(run.dag_id, key, job)
         state = jobs.read()

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class PauseOperator(BaseOperator):
-    """Waits, without holding a worker, until so many seconds have passed since the last run ended.
+    """Waits, without occupying a worker, until a number of seconds have passed since the last run ended.
 
-    Airflow starts a continuous Dag's next run as soon as the last one has ended, and a timetable cannot know when that
-    was: so it is the first task of the run that waits. Runs that a person starts do not wait.
+    Airflow starts the next run of a continuous Dag as soon as the last one has ended, and a timetable does not know
+    when that was, so the first task of the run waits. Manual runs do not wait.
 
     Args:
         seconds: between the end of a run and the work of the next.
@@ -30,7 +30,7 @@ class PauseOperator(BaseOperator):
         self.seconds = seconds
 
     def execute(self, context: Context) -> None:
-        """Wait for what is left of the pause."""
+        """Wait for the rest of the pause."""
         if context["dag_run"].run_type != "scheduled":
             return
         before = context["ti"].get_previous_dagrun()

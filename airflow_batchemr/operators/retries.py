@@ -13,16 +13,16 @@ from airflow_batchemr.core.retries import PLATFORM_RETRIES, PLATFORM_RETRY_DELAY
 if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-#: Says that no delay was given; compared by identity. Airflow's `partial` takes a constructor's default and needs a
-#: duration, so None cannot say it.
+#: Sentinel for a delay that was not given; compared by identity. Airflow's `partial` uses a constructor's default and
+#: needs a duration, so it cannot be None.
 _NO_DELAY = dt.timedelta(seconds=PLATFORM_RETRY_DELAY)
 
 
 class RetryingOperator(BaseOperator):
     """An operator whose retries never repeat work that has finished or still runs.
 
-    Such a retry costs nothing, so it is the default after a failure of the platform. A failure of the user's program is
-    different: it is likely to fail again, and it is the user who decides whether to pay for that.
+    Such a retry costs nothing, so it is the default after a failure of the platform. A failed program is likely to fail
+    again, so the user decides whether to pay for a retry.
 
     - `retries` from an argument, from `default_args`, or from a `[core] default_task_retries` other than 0: Airflow's
       own meaning. Failures of the program are retried too.
@@ -52,7 +52,7 @@ class RetryingOperator(BaseOperator):
     def partial(cls, **kwargs: Any) -> OperatorPartial:
         """Airflow's `partial`, with the same default retries as the constructor.
 
-        Airflow fills in its own defaults here, which the constructor of each mapped task instance would take for given.
+        Airflow fills in its own defaults here, which the constructor of each mapped task instance would treat as given.
         """
         partial = super().partial(**kwargs)
         sources = [kwargs, kwargs.get("default_args")]

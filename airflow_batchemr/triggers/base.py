@@ -1,4 +1,4 @@
-"""What the triggers share: whose work they wait for, deadlines, and telling a user's action from a hand-over."""
+"""The common base of the triggers: the work that they wait for, deadlines, and stops after a user's action."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import JobLedger, Submission
 
-#: States of a task that Airflow resumes: after an event of ours, or after a clear.
+#: States of a task that Airflow resumes: after this trigger's event, or after a clear.
 RESUMES = frozenset({"scheduled", "queued", "running", "up_for_retry"})
-#: Seconds that recording the end of a wait may take: the event does not wait longer for it.
+#: Maximum seconds for recording the end of a wait, which delays the event.
 RECORDING = 10.0
 
 
@@ -43,7 +43,7 @@ class LedgerTrigger(BaseTrigger):
     Args:
         identity: `JobIdentity.values()` of the task's work.
         submissions: numbers of the submissions that the task waits for.
-        prior: what the operator needs again after the wait: the submissions whose failures are forgiven.
+        prior: `Outcome.prior`, which the operator needs again after the wait.
         aws_conn_id: Airflow connection.
         region: AWS region; the connection's if None.
         deadline: seconds since the epoch after which the work has to be stopped; the trigger enforces it itself, since
@@ -115,11 +115,11 @@ class LedgerTrigger(BaseTrigger):
         return Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
 
     def payload(self, **more: Any) -> dict[str, Any]:
-        """What the operator gets after the wait."""
+        """The payload of the event."""
         return {"submissions": self.submissions, "prior": self.prior, **more}
 
     def timed_out(self) -> dict[str, Any]:
-        """The payload where the time is over and nothing else has happened."""
+        """The payload if the time is over and nothing else has happened."""
         return self.payload(status="deadline" if self.past_deadline() else "wake")
 
     def time_left(self) -> float | None:
@@ -128,11 +128,11 @@ class LedgerTrigger(BaseTrigger):
         return max(0.0, min(ends) - time.time()) if ends else None
 
     def past_deadline(self) -> bool:
-        """Whether the deadline is over."""
+        """Whether the deadline has passed."""
         return self.deadline is not None and time.time() >= self.deadline
 
     async def record_end(self) -> None:
-        """Record, just before the event, that this wait is over by itself; see `on_kill`."""
+        """Record, just before the event, that this wait has ended normally; see `on_kill`."""
 
         def put() -> None:
             record_fired(self.job_ledger(self.clients()), self._name())
@@ -143,14 +143,15 @@ class LedgerTrigger(BaseTrigger):
             self.log.warning("Could not record in the ledger that the wait is over: %s", error)
 
     def _name(self) -> str:
-        """Names this wait, in whichever triggerer it is."""
+        """The name of this wait, the same in every triggerer."""
         return hashlib.sha256(json.dumps(self.arguments(), sort_keys=True).encode()).hexdigest()[:32]
 
     def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Any]:
-        """Request the end of `submissions` in the ledger, then end their work. Blocking.
+        """Record stop requests for `submissions` in the ledger, then terminate their work. Blocking.
 
         Returns:
-            What the programs of stopped Batch jobs may have started, which is stopped next: for many tasks at once.
+            The stopped Batch jobs whose programs may have started others; those are stopped next, for many tasks at
+            once.
         """
         ledger = self.job_ledger(clients)
         remote = AnyRemoteWork(clients, ledger, JobIdentity.of(self.identity))
@@ -161,26 +162,26 @@ class LedgerTrigger(BaseTrigger):
         return parents
 
     def wanted(self, submissions: Sequence[Submission]) -> list[Submission]:
-        """The open submissions that this wait is about."""
+        """The open submissions of this wait."""
         return [one for one in submissions if one.open and one.number in self.submissions]
 
     async def on_kill(self) -> None:
         """Stop the remote work if a user has acted on the task.
 
-        Airflow calls this on clear, mark failed and mark success; but also where the trigger was handed to another
-        triggerer, when the work must continue. Which of them it is:
+        Airflow calls this on clear, mark failed and mark success, but also when the trigger was handed over to another
+        triggerer and the work must continue. The state of the task instance distinguishes them:
 
-        - The task instance has ended or is about to start over: a user has acted.
-        - Airflow resumes the task: after a clear, and then a user has acted; or because the other triggerer, which had
-          the trigger meanwhile, has fired it. That one has recorded so just before. If it did so, died before the event
-          reached Airflow, and the task was cleared then, the next try stops the work (`waiters.cleared`).
-        - It is deferred: either still on our try, then another triggerer has our trigger and nothing is stopped; or
-          already on a later try, after a clear. The ledger shows which: each try records that it waits for a
-          submission, with its `max_tries`, and another `max_tries` than ours means a clear.
+        - It has ended or is about to start over: a user has acted.
+        - Airflow resumes the task: either after a clear, so a user has acted; or because the other triggerer has fired
+          the trigger in the meantime, which it has recorded just before. If that triggerer died before the event
+          reached Airflow, and the task was cleared afterwards, the next try stops the work (`waiters.cleared`).
+        - It is deferred: either still in the same try, then another triggerer has this trigger and nothing is stopped;
+          or already in a later try, after a clear. The ledger shows which: each try records that it waits for a
+          submission, with its `max_tries`, and a different `max_tries` means a clear.
 
-        The later try survives it: a submission that we stopped is no failure, and its rest is claimed again.
+        A later try is not affected: a stopped submission is no failure, and its remaining units are claimed again.
 
-        While AWS cannot be reached this is repeated, for hours: see `insist`.
+        While AWS cannot be reached this is repeated for hours, see `insist`.
         """
         gathering = shared_poller((self.aws_conn_id, self.region, "children"), lambda: Gathering(self.clients))
         await in_background(self._stop_if_wanted(gathering))
@@ -189,7 +190,7 @@ class LedgerTrigger(BaseTrigger):
         with gathering.coming():
             try:
                 state = await asyncio.to_thread(self._task_state)
-            except Exception as error:  # noqa: BLE001 - doubt must not stop a day's work
+            except Exception as error:  # noqa: BLE001 - if in doubt, do not stop the work
                 self.log.warning("Left the work running: the state of the task could not be read: %s", error)
                 return
             parents = await insist(lambda: self._stop_unless_handed_over(state), self.clients, self.log)

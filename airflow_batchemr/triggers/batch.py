@@ -28,14 +28,14 @@ EXPLAIN_AFTER = 600.0
 
 
 class BatchJobsTrigger(LedgerTrigger):
-    """Waits until all jobs of some attempts have ended; tells what is going on in the task's log.
+    """Waits until all jobs of some submissions have ended, and logs the progress in the task's log.
 
     Args:
         jobs: job id -> the job's indices (`IndexSet` text) that it runs: single jobs and parents of arrays.
         size: number of indices of the whole job, for progress lines.
         done: how many of them had succeeded before.
-        children: ids of jobs that the programs have started themselves and that are waited for.
-        runnable_timeout: seconds that the jobs may be stuck in RUNNABLE; None: for ever.
+        children: ids of jobs that the programs have started themselves, to wait for.
+        runnable_timeout: seconds that the jobs may be stuck in RUNNABLE; None: no limit.
         **kwargs: of `LedgerTrigger`.
     """
 
@@ -57,7 +57,7 @@ class BatchJobsTrigger(LedgerTrigger):
         self.runnable_timeout = runnable_timeout
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that make this trigger again."""
+        """The arguments that create this trigger again."""
         return {
             "jobs": self.jobs,
             "size": self.size,
@@ -107,17 +107,17 @@ class BatchJobsTrigger(LedgerTrigger):
                     live.explain(job_id, seconds)
 
     def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Any]:
-        """As for all triggers; where the ledger is out of reach, end the jobs alone."""
+        """As in the base class; if the ledger cannot be reached, terminate only the jobs."""
         try:
             return super().stop(clients, reason, by)
         except LedgerError:
-            # Airflow does not ask twice. Our reason in the job's status shows the next try that a user has acted
+            # Airflow calls on_kill only once. The job's status reason shows the next try that a user has acted
             jobs.terminate(clients, list(self.jobs), reason)
             raise
 
 
 def jobs_poller(clients: Clients) -> Poller[JobSummary]:
-    """A poll loop over DescribeJobs: 100 ids a call."""
+    """A poll loop over DescribeJobs: 100 ids per call."""
 
     def describe(ids: Sequence[str]) -> dict[str, JobSummary]:
         with clients.renewing("batch:DescribeJobs"):

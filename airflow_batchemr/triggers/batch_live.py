@@ -1,4 +1,4 @@
-"""What a deferred Batch task tells besides its progress: log lines, the first failure, why nothing starts."""
+"""What a deferred Batch task logs besides its progress: the job's log, the first failure, why a job does not start."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.batch.progress import JobSummary
     from airflow_batchemr.aws.clients import Clients
 
-#: Lines of one look that reach the task's log; the rest is in CloudWatch.
+#: Lines per poll that are copied to the task's log; the rest is in CloudWatch.
 MAX_LINES = 200
-#: Seconds that the last lines of a job that has ended may take.
+#: Maximum seconds to get the last lines of a job that has ended.
 LAST_LOOK = 5.0
 
 
 class Live:
-    """Companions of one wait: they end with it, and whatever fails in them is not the wait's business.
+    """Background tasks of one wait: they end with it, and their failures do not affect it.
 
     Args:
         clients: shared by the triggers of the process.
@@ -45,7 +45,7 @@ class Live:
         self._tasks: set[asyncio.Task[None]] = set()
         self._follower: LogFollower | None = None
         self._stream: tuple[str, str] | None = None
-        self._told_failure = self._told_stuck = False
+        self._logged_failure = self._logged_stuck = False
 
     async def __aenter__(self) -> Live:  # noqa: PYI034 - Self is Python 3.11's
         return self
@@ -57,43 +57,43 @@ class Live:
         if self._follower is not None and self._stream is not None:
             self._follower.forget(LogFollower.id_of(*self._stream))
 
-    def _companion(self, work: Callable[..., Coroutine[Any, Any, None]], *about: Any) -> None:
+    def _in_background(self, work: Callable[..., Coroutine[Any, Any, None]], *about: Any) -> None:
         async def alone() -> None:
             try:
                 await work(*about)
-            except Exception as error:  # noqa: BLE001 - what is told besides must not end the wait
-                self._log.warning("Could not be told: %s", error)
+            except Exception as error:  # noqa: BLE001 - additional log lines must not end the wait
+                self._log.warning("Could not get logs or reasons from AWS: %s", error)
 
-        task = asyncio.create_task(alone())  # with this trigger's context: its lines go into the task's log
+        task = asyncio.create_task(alone())  # with this trigger's context, so that it writes to the task's log
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def update(self, seen: Mapping[str, JobSummary]) -> None:
-        """Take in a look: follow a single job's log, and show the first failing index of an array."""
+        """Process a poll: follow a single job's log, and show the first failing index of an array."""
         for id_, job in seen.items():
             if len(self._indices) == 1 and not job.children:
                 if job.log_stream and self._stream != (job.log_group, job.log_stream):
                     self._stream = (job.log_group, job.log_stream)
                     if job.status not in jobs.FINAL:
-                        self._companion(self._follow, *self._stream)
-            elif job.count("FAILED") and not self._told_failure:
-                self._told_failure = True
-                self._companion(self._first_failure, id_)
+                        self._in_background(self._follow, *self._stream)
+            elif job.count("FAILED") and not self._logged_failure:
+                self._logged_failure = True
+                self._in_background(self._first_failure, id_)
 
     def explain(self, job_id: str, seconds: float) -> None:
-        """Say, once, why a job does not start."""
-        if not self._told_stuck:
-            self._told_stuck = True
-            self._companion(self._explain, job_id, seconds)
+        """Log once why a job does not start."""
+        if not self._logged_stuck:
+            self._logged_stuck = True
+            self._in_background(self._explain, job_id, seconds)
 
     async def rest(self) -> None:
-        """Tell the last lines of a single job that has ended."""
+        """Log the last lines of a single job that has ended."""
         if self._stream is None:
             return
         id_ = LogFollower.id_of(*self._stream)
         with suppress(Exception):
             lines = await asyncio.wait_for(asyncio.to_thread(self._shared().look_again, id_), LAST_LOOK)
-            self._tell(lines)
+            self._log_lines(lines)
 
     def _shared(self) -> LogFollower:
         if self._follower is None:
@@ -105,13 +105,13 @@ class Live:
         id_ = LogFollower.id_of(group, stream)
         async with aclosing(follower.poller.watch([id_])) as looks:
             async for _ in looks:
-                self._tell(follower.take(id_))
+                self._log_lines(follower.take(id_))
 
-    def _tell(self, lines: list[str]) -> None:
+    def _log_lines(self, lines: list[str]) -> None:
         for line in lines[-MAX_LINES:]:
             self._log.info("| %s", line)
         if len(lines) > MAX_LINES:
-            self._log.info("(%s lines before these are in CloudWatch only)", len(lines) - MAX_LINES)
+            self._log.info("(%s earlier lines are in CloudWatch only)", len(lines) - MAX_LINES)
 
     async def _first_failure(self, parent: str) -> None:
         members = list(IndexSet.parse(self._indices[parent]))
@@ -129,8 +129,8 @@ class Live:
         if failure is not None:
             code = "" if failure.exit_code is None else f", exit code {failure.exit_code}"
             self._log.warning("Index %s has failed%s: %s", failure.index, code, failure.reason)
-            self._tell(lines)
+            self._log_lines(lines)
 
     async def _explain(self, job_id: str, seconds: float) -> None:
         reasons = await asyncio.to_thread(explain, self._clients, job_id)
-        self._log.warning("Job %s is RUNNABLE for %.0f s and does not start: %s", job_id, seconds, "; ".join(reasons))
+        self._log.warning("Job %s has been RUNNABLE for %.0f s: %s", job_id, seconds, "; ".join(reasons))

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class EmrTrigger(LedgerTrigger):
-    """Waits for a cluster to be up, or for steps of it to end; tells what is going on in the task's log.
+    """Waits until a cluster is up, or until its steps end, and logs the progress in the task's log.
 
     Args:
-        cluster_id: the cluster; None while it is not known what reached EMR.
-        step_ids: ids of the steps that are waited for, in the order in which they run; none: for the cluster to be up.
-        names: what a person calls them.
+        cluster_id: the cluster; None while it is unknown what reached EMR.
+        step_ids: ids of the steps to wait for, in the order in which they run; empty: wait until the cluster is up.
+        names: display names of the steps.
         created: ISO time that is not later than the cluster's creation; None: unknown.
         own: whether the steps are the only ones that run on the cluster.
-        log_uri: the cluster's LogUri, for the steps' own lines.
+        log_uri: the cluster's LogUri, for the logs of the steps.
         streams: step id -> CloudWatch group and stream to which the program itself writes.
         **kwargs: of `LedgerTrigger`.
     """
@@ -57,7 +57,7 @@ class EmrTrigger(LedgerTrigger):
         self.streams = streams
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that make this trigger again."""
+        """The arguments that create this trigger again."""
         own = {
             "cluster_id": self.cluster_id,
             "step_ids": self.step_ids,

@@ -1,4 +1,4 @@
-"""Waiting for job runs of EMR Serverless and EMR on EKS: all waits of a triggerer share one poll loop a service."""
+"""Waiting for job runs of EMR Serverless and EMR on EKS: all waits of a triggerer share one poll loop per target."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class JobRunTrigger(LedgerTrigger):
-    """Waits until a job run has ended; tells its states in the task's log.
+    """Waits until a job run has ended, and logs its states in the task's log.
 
     Args:
-        on: plain values of `on:`, which say where it runs.
-        run_id: the job run; None while it is not known what reached AWS.
+        on: plain values of `on:`: where it runs.
+        run_id: the job run; None while it is unknown what reached AWS.
         **kwargs: of `LedgerTrigger`.
     """
 
@@ -35,7 +35,7 @@ class JobRunTrigger(LedgerTrigger):
         self.run_id = run_id
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that make this trigger again."""
+        """The arguments that create this trigger again."""
         return {"on": self.on, "run_id": self.run_id, **super().arguments()}
 
     async def wait(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class JobRunTrigger(LedgerTrigger):
 
 
 def runs_poller(clients: Clients, target: JobRunTarget) -> Poller[JobRun]:
-    """A poll loop over the runs of a target: one page of ListJobRuns has fifty of those that live."""
+    """A poll loop over the runs of a target: one page of ListJobRuns has fifty runs that have not ended."""
 
     def describe(ids: Sequence[str]) -> dict[str, JobRun]:
         found: dict[str, JobRun] = {}

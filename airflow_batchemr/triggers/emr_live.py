@@ -1,4 +1,4 @@
-"""What is told in the task's log while a step runs: its own lines, out of CloudWatch or S3."""
+"""Copying the log of a running step from CloudWatch or S3 to the task's log."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.poll import Sight
 
-#: Seconds between two looks at the parts in S3: EMR uploads every five minutes.
+#: Seconds between two polls of the logs in S3: EMR uploads every five minutes.
 PAUSE = 60.0
-#: Seconds that the last look at an ended step's lines may take.
+#: Maximum seconds to get the last lines of a step that has ended.
 LAST_LOOK = 10.0
-#: Lines that are shown at once at most; all of them are in the log itself.
+#: Maximum number of lines per poll; the step's own log has all of them.
 MAX_LINES = 200
 
 
 class LiveSteps:
-    """Tells the lines of the steps that run, one after another.
+    """Logs the new lines of the steps that run.
 
     Args:
         clients: shared by the triggers of the process.
         where: connection and region, the key of what is shared.
-        log_uri: the cluster's LogUri; None: there is none.
+        log_uri: the cluster's LogUri; None if there is none.
         cluster_id: the cluster.
         streams: step id -> CloudWatch group and stream to which the program itself writes.
         log: the trigger's: its lines appear in the task's log.
@@ -64,7 +64,7 @@ class LiveSteps:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def update(self, sight: Sight) -> None:
-        """Take in a look: follow the steps that run."""
+        """Process a poll: follow the steps that run."""
         for step_id, step in sight.steps.items():
             if step.state == "RUNNING" and step_id not in self._tasks:
                 if step_id in self._streams:
@@ -76,31 +76,31 @@ class LiveSteps:
         async def alone() -> None:
             try:
                 await work
-            except Exception as error:  # noqa: BLE001 - what is told besides must not end the wait
-                self._log.warning("The lines of step %s cannot be shown: %s", step_id, error)
+            except Exception as error:  # noqa: BLE001 - additional log lines must not end the wait
+                self._log.warning("The log of step %s cannot be shown: %s", step_id, error)
 
-        self._tasks[step_id] = asyncio.create_task(alone())  # with this trigger's context, so that its log is ours
+        self._tasks[step_id] = asyncio.create_task(alone())  # with this trigger's context, for its log
 
     async def _follow(self, group: str, stream: str) -> None:
         follower = self._follower()
         id_ = LogFollower.id_of(group, stream)
         async with aclosing(follower.poller.watch([id_])) as looks:
             async for _ in looks:
-                self._tell(follower.take(id_))
+                self._log_lines(follower.take(id_))
 
     async def _tail(self, step_id: str) -> None:
         tail = self._tails[step_id] = StepTail(self._clients, str(self._log_uri), self._cluster_id, step_id)
         while True:
             await asyncio.sleep(PAUSE)
-            self._tell(await asyncio.to_thread(tail.take))
+            self._log_lines(await asyncio.to_thread(tail.take))
 
     async def rest(self, sight: Sight) -> None:
-        """Tell the last lines of the steps that ran."""
+        """Log the last lines of the steps that ran."""
         for step_id, step in sight.steps.items():
             if step.ended and step.state != "CANCELLED" and (step_id in self._streams or step_id in self._tails):
                 look = self._look_again(step_id)
                 with suppress(Exception):
-                    self._tell(await asyncio.wait_for(asyncio.to_thread(look), LAST_LOOK))
+                    self._log_lines(await asyncio.wait_for(asyncio.to_thread(look), LAST_LOOK))
 
     def _look_again(self, step_id: str) -> Callable[[], list[str]]:
         if step_id not in self._streams:
@@ -112,8 +112,8 @@ class LiveSteps:
     def _follower(self) -> LogFollower:
         return shared_poller((*self._where, "logs"), lambda: LogFollower(self._clients))
 
-    def _tell(self, lines: list[str]) -> None:
+    def _log_lines(self, lines: list[str]) -> None:
         for line in lines[-MAX_LINES:]:
             self._log.info("| %s", line)
         if len(lines) > MAX_LINES:
-            self._log.info("(%s lines before these are in the step's own log only)", len(lines) - MAX_LINES)
+            self._log.info("(%s earlier lines are in the step's own log only)", len(lines) - MAX_LINES)

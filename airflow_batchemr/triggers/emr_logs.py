@@ -1,4 +1,4 @@
-"""Waiting for the logs of what has failed on EMR: they come to S3 some minutes after the end."""
+"""Waiting for the logs of failed submissions on EMR, which arrive in S3 some minutes after the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_batchemr.aws.emr.failure_report import failure_report
 from airflow_batchemr.connections import shared_clients
 from airflow_batchemr.triggers.base import LedgerTrigger
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 PAUSE = 15.0
 
 
@@ -18,7 +18,7 @@ class EmrLogsTrigger(LedgerTrigger):
     """Waits until the logs of some failed submissions are there, at most until `wake_at`.
 
     Args:
-        retryable: whether the platform failed, and not the user's program; handed back to the operator.
+        retryable: whether the platform failed, and not the user's program; passed back to the operator.
         **kwargs: of `LedgerTrigger`.
     """
 
@@ -49,7 +49,7 @@ class EmrLogsTrigger(LedgerTrigger):
                 for number, result in failed.items()
                 if result is not None
             ]
-        except Exception as error:  # noqa: BLE001 - the wait is bounded; the next look may do
-            self.log.warning("Could not look for logs: %s", error)
+        except Exception as error:  # noqa: BLE001 - the wait is bounded, and the next check may succeed
+            self.log.warning("Could not check for logs: %s", error)
             return False
         return all(one.complete for one in reports)

@@ -1,10 +1,10 @@
-"""Holding back a trigger's event until Airflow's scheduler can take it.
+"""Delaying a trigger's event until Airflow's scheduler can handle it.
 
 A worker that defers a task first reports the deferral and then exits. The scheduler of Airflow 3.3 processes that exit
-later, as "success" of the same try. If the task instance is queued or running again by then, the scheduler takes it for
-one that was killed and fails it (`SchedulerJobRunner.process_executor_events`). The states deferred, and scheduled with
-a `next_method`, are safe. So an event is safe once the scheduler has processed the exit. Airflow records that moment
-nowhere, so the time since the deferral is all that a trigger can go by.
+later, as "success" of the same try. If the task instance is queued or running again by then, the scheduler assumes that
+it was killed and fails it (`SchedulerJobRunner.process_executor_events`). The states deferred, and scheduled with a
+`next_method`, are safe. So an event is safe once the scheduler has processed the exit. Airflow does not record when it
+has, so a trigger can only use the time since the deferral.
 """
 
 from __future__ import annotations

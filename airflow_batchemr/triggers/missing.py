@@ -6,7 +6,7 @@ import time
 
 
 class MissingWork:
-    """Ids that were invisible for the whole grace period, which counts from the first look that missed them.
+    """Ids that were invisible for the whole grace period, which counts from the first poll without them.
 
     Args:
         grace: seconds.
@@ -17,7 +17,7 @@ class MissingWork:
         self._since: dict[str, float] = {}
 
     def update(self, id_: str, *, visible: bool) -> bool:
-        """Take in one look at an id; whether it has been invisible for the whole grace period."""
+        """Process one poll of an id; return whether it has been invisible for the whole grace period."""
         if visible:
             self._since.pop(id_, None)
             return False

@@ -1,4 +1,4 @@
-"""Waiting for an AWS that cannot be reached, without a worker slot."""
+"""Waiting during an outage of AWS, without a worker slot."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ AGAIN = "again"
 
 
 class OutageTrigger(LedgerTrigger):
-    """Waits until `wake_at`, when the operator is to try again what AWS did not answer.
+    """Waits until `wake_at`, when the operator repeats its pass.
 
     Args:
-        event: what the operator was called with, to be called with it again; None: the try was at its start.
-        since: seconds since the epoch at which AWS could not be reached for the first time.
-        looks: how often it was tried since then.
-        **kwargs: of `LedgerTrigger`. `attempts` are those that are known to be open; the try may have claimed more.
+        event: the event that the operator was called with, for the next call; None at the start of a try.
+        since: when AWS could not be reached for the first time, in seconds since the epoch.
+        looks: how many tries there have been since then.
+        **kwargs: of `LedgerTrigger`. `submissions` are those known to be open; the try may have claimed more.
     """
 
     def __init__(self, *, event: dict[str, Any] | None, since: float, looks: int, **kwargs: Any) -> None:
@@ -34,7 +34,7 @@ class OutageTrigger(LedgerTrigger):
         self.looks = looks
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that make this trigger again."""
+        """The arguments that create this trigger again."""
         return {"event": self.event, "since": self.since, "looks": self.looks, **super().arguments()}
 
     async def wait(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class OutageTrigger(LedgerTrigger):
         return self.payload(status=AGAIN, event=self.event, since=self.since, looks=self.looks)
 
     def wanted(self, submissions: Sequence[Submission]) -> list[Submission]:
-        """The open submissions that are known, and those that this try, or one before it, has claimed unseen."""
+        """The known open submissions, and those that this try or an earlier one claimed without recording a wait."""
         who = JobIdentity.of(self.identity)
         return [
             one

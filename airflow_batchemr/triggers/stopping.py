@@ -1,4 +1,4 @@
-"""A person's word to stop, carried out for many tasks at once, and however long AWS cannot be reached."""
+"""Stopping remote work after a user's action: for many tasks at once, and repeatedly while AWS cannot be reached."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Stops at once. A thousand tasks that are cleared together neither fill the triggerer's own threads nor flood AWS.
+#: Concurrent stops. A thousand tasks cleared together must neither occupy the triggerer's own threads nor flood AWS.
 THREADS = 8
-#: Seconds to the second try, and at most between two.
-FIRST, MOST = 2.0, 120.0
-#: Seconds at most in which the stops of other tasks are waited for, to look for the children of all together.
+#: First and longest pause between two tries, in seconds.
+FIRST, LONGEST = 2.0, 120.0
+#: Maximum seconds to wait for the stops of other tasks, to search for the children of all of them together.
 GATHERING = 10.0
 
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="batchemr-stop")
@@ -33,7 +33,7 @@ _under_way: set[asyncio.Task[None]] = set()
 
 
 async def in_background(work: Coroutine[Any, Any, None]) -> None:
-    """Wait for work that goes on when who waits is cancelled: Airflow gives `on_kill` 30 s and does not ask twice."""
+    """Wait for work that continues if the waiter is cancelled: Airflow gives `on_kill` 30 s and calls it only once."""
     task = asyncio.get_running_loop().create_task(work)
     _under_way.add(task)
     task.add_done_callback(_done)
@@ -43,42 +43,44 @@ async def in_background(work: Coroutine[Any, Any, None]) -> None:
 def _done(task: asyncio.Task[None]) -> None:
     _under_way.discard(task)
     if not task.cancelled():
-        task.exception()  # it is in the log; perhaps nobody waits for it any more
+        task.exception()  # it has been logged; the waiter may be gone
 
 
 async def insist(call: Callable[[], T], clients: Callable[[], Clients], log: Any) -> T:
-    """Make calls in a thread of ours, again while AWS cannot be reached, for hours.
+    """Run a function in a separate thread, and repeat it for hours while AWS cannot be reached.
 
     Args:
-        call: blocking, and repeated whole.
-        clients: gives the clients that it uses; they are renewed where their credentials may be what is wrong.
+        call: a blocking function, repeated as a whole.
+        clients: returns the clients that it uses; they are renewed if their credentials may be the cause.
         log: the trigger's.
 
     Raises:
-        AwsError, LedgerError: AWS has said no for minutes, or could not be reached for hours.
+        AwsError, LedgerError: AWS has denied the calls for minutes, or could not be reached for hours.
     """
     loop, began, tries = asyncio.get_running_loop(), time.monotonic(), 0
     while True:
         try:
-            # In a context whose lines are in the task's log
+            # In the trigger's context, so that it writes to the task's log
             return await loop.run_in_executor(_threads, copy_context().run, call)
         except FAILURES as error:
             policy = settings.engine_policy()
             if time.monotonic() - began >= (policy.outage_limit if passing(error) else policy.refusal_limit):
                 log.error("Not stopped, `batchemr orphans` finds what still runs: %s", error)  # noqa: TRY400 - no trace
                 raise
-            wait = pause(tries, first=FIRST, longest=MOST)
+            wait = pause(tries, first=FIRST, longest=LONGEST)
             log.warning("Not stopped yet (%s): trying again in %.0f s", error, wait)
-            if stale(error):  # in a thread: who holds the clients' lock may be asking Airflow, which this loop serves
+            if stale(
+                error
+            ):  # in a thread: the holder of the clients' lock may wait for Airflow, which this loop serves
                 await loop.run_in_executor(_threads, clients().renew)
             await asyncio.sleep(wait)
             tries += 1
 
 
 class Gathering:
-    """The children of stopped Batch jobs, looked for together: one of a connection, region and loop.
+    """Searches for the children of many stopped Batch jobs together; one per connection, region and loop.
 
-    A look for one job costs as many calls as a look for a thousand.
+    A search for the children of one job costs as many calls as a search for those of a thousand.
     """
 
     def __init__(self, clients: Callable[[], Clients]) -> None:
@@ -92,7 +94,7 @@ class Gathering:
 
     @contextmanager
     def coming(self) -> Iterator[None]:
-        """While a job is being stopped whose children are then to be looked for."""
+        """Announces that a job is being stopped whose children have to be searched next."""
         self._coming += 1
         self._all_here.clear()
         try:
@@ -103,7 +105,7 @@ class Gathering:
                 self._all_here.set()
 
     async def stop(self, parents: Sequence[Parent], log: Any) -> None:
-        """Stop the children of jobs that have been ended; raises as `insist` does."""
+        """Stop the children of terminated jobs; raises as `insist` does."""
         loop = asyncio.get_running_loop()
         if self._looked is None:
             self._looked = loop.create_future()
@@ -114,7 +116,7 @@ class Gathering:
         await asyncio.shield(looked)
 
     async def _rounds(self, log: Any) -> None:
-        """One look after the other, while there are parents; who comes during a look is in the next one."""
+        """Run one search after another while there are parents; those added during a search are in the next one."""
         while self._looked is not None:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._all_here.wait(), GATHERING)

@@ -78,7 +78,7 @@ def test_bad_input_fails_the_task_and_nothing_is_submitted(aws, run_dag, work, n
     assert 0 == aws.requests()["PutObject"]
 
 
-def test_no_state_uri_is_told(aws, run_dag, work, monkeypatch):
+def test_a_missing_state_uri_is_an_error(aws, run_dag, work, monkeypatch):
     """Without a place for the ledger nothing can be done."""
     monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE")
     finished = run_dag(array_dag("no_state", work.command("true"), retries=3))

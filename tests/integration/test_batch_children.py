@@ -85,7 +85,7 @@ def test_a_driver_is_done_when_its_children_are(aws, run_dag, work, definition, 
     assert ["SUCCEEDED", "SUCCEEDED"] == [one["status"] for one in recorded]
 
 
-def test_without_the_word_children_are_not_waited_for(aws, run_dag, work, definition):
+def test_without_the_option_children_are_ignored(aws, run_dag, work, definition):
     """The driver alone counts, and nobody looks for what it has started."""
     (work.folder / "hold").touch()
     assert {"work": "success"} == run_dag(array_dag("loose", work.command(starting("a")))).tasks

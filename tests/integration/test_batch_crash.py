@@ -49,7 +49,7 @@ def test_the_places_above_reach_beyond_the_submit(job):
 
 
 @pytest.mark.parametrize("kind", ["drop", "error_after"])
-def test_a_lost_answer_to_a_submit_is_looked_for(aws, job, work, kind):
+def test_after_a_lost_answer_the_job_is_searched(aws, job, work, kind):
     """SubmitJob took effect but its answer was lost: the job is found by its name, and not submitted again."""
     aws.faults.plan("SubmitJob", kind)
     job.try_()

@@ -37,7 +37,7 @@ def test_exit_0_alone_is_a_failure_and_runs_again(aws, run_dag, work):
     assert work.ran() == Counter({0: 2})
 
 
-def test_what_an_earlier_attempt_said_is_not_this_one_s(aws, run_dag, work):
+def test_success_objects_of_an_earlier_submission_do_not_count(aws, run_dag, work):
     """Each attempt has a URI of its own."""
     command = work.command(f"[ -e second ] || {{ touch second; {SAY}; exit 1; }}")
     dag = dag_of("earlier", command)

@@ -71,7 +71,7 @@ def test_a_failed_index_holds_up_its_successor_and_nothing_else(aws, pair):
     assert Counter(range(4)) == two.ran()
 
 
-def test_what_a_failed_job_holds_up_is_told_when_the_rest_is_done(aws, run_dag, tmp_path):
+def test_indices_blocked_by_a_failed_job_are_reported_when_the_rest_is_done(aws, run_dag, tmp_path):
     """The first has failed before the second begins: what can run runs, then the second says whom it waits for."""
     one, two = works = [Work(tmp_path / name) for name in ("first", "second")]
     for work in works:

@@ -65,7 +65,7 @@ def test_what_died_of_memory_runs_again_with_the_next_size_and_nothing_else_does
     assert "1024" == sizes["MEMORY"]
 
 
-def test_a_timeout_is_told_as_such(aws, run_dag, work):
+def test_a_timeout_is_reported_as_the_cause(aws, run_dag, work):
     """AWS ends the attempt; the report says that it took too long."""
     import threading
 

@@ -82,7 +82,7 @@ def test_a_hand_over_to_another_triggerer_stops_nothing(aws, job, work):
     assert job.ledger().stop_request(1) is None
 
 
-def test_a_retry_that_waits_for_the_job_is_no_persons_word(aws, job, work):
+def test_a_retry_that_waits_for_the_job_does_not_stop_it(aws, job, work):
     """A later try without a clear has re-attached: the old triggerer that comes back late stops nothing."""
     trigger = deferred(job, work)
     deferred(job, work, try_number=2)
@@ -104,7 +104,7 @@ def test_a_clear_stops_the_job_though_the_next_try_waits_for_it(aws, job, work):
     assert ["stopped", "succeeded"] == outcomes
 
 
-def test_what_cannot_be_told_stops_nothing(aws, job, work):
+def test_an_unknown_task_state_stops_nothing(aws, job, work):
     """Airflow's API does not answer: a day's work goes on."""
     trigger = deferred(job, work)
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_told_stops_nothing(aws, job, work):
     assert 0 == aws.requests()["TerminateJob"]
 
 
-def test_a_stop_word_is_carried_out_by_who_comes_after(aws, job, work):
+def test_a_stop_request_is_carried_out_by_a_later_try(aws, job, work):
     """Who left the word died before the jobs were ended: the next look ends them, and the rest runs again."""
     from airflow_batchemr.ledger import StopRequest
 
@@ -137,7 +137,7 @@ def test_a_rerun_stops_what_runs_and_starts_from_nothing(aws, job, work):
     assert Counter(dict.fromkeys(range(4), 2)) == work.ran()
 
 
-def test_many_tasks_cleared_together_look_for_children_together(aws, work, tmp_path, monkeypatch):
+def test_many_tasks_cleared_together_share_the_search_for_children(aws, work, tmp_path, monkeypatch):
     """40 kills: six calls each for the jobs themselves, and a few looks at the queues for all; a driver is found."""
     shared = clients()
     monkeypatch.setattr(batch_engine, "clients", lambda _=None: shared)

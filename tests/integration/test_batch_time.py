@@ -78,7 +78,7 @@ def test_a_job_that_does_not_start_is_explained_while_it_waits(aws, full, run_da
     finished = run_dag(array_dag("slow_start", work.command("true"), array=2))
     later.join()
     assert {"work": "success"} == finished.tasks
-    assert 1 == finished.output.count("and does not start: it is number 1 of its queue")
+    assert 1 == finished.output.count("it is number 1 in its queue")
 
 
 def test_a_job_that_aws_has_forgotten_is_reported_and_a_later_try_runs_it(aws, work, tmp_path):

@@ -37,7 +37,7 @@ def running(aws):
     return sum(len(page["jobSummaryList"]) for page in listed)
 
 
-def test_a_job_that_cannot_be_looked_for_is_not_given_up(aws, job, work):
+def test_a_job_that_cannot_be_searched_is_not_abandoned(aws, job, work):
     """SubmitJob was carried out, its answer lost, and ListJobs does not answer: the job is found later and adopted."""
     aws.faults.plan("SubmitJob", "drop")
     aws.faults.plan("ListJobs", "refuse", times=100)
@@ -64,7 +64,7 @@ def test_a_killed_task_ends_a_job_whose_answer_was_lost(aws, job, monkeypatch):
     assert job.ledger().stop_request(1) is not None
 
 
-def test_all_jobs_are_ended_before_anything_else_is_looked_for(aws, job, monkeypatch):
+def test_all_jobs_are_terminated_before_children_are_searched(aws, job, monkeypatch):
     """What the programs have started cannot be looked for: the attempts' own jobs are ended all the same."""
     state = two_attempts(job, monkeypatch)
     aws.faults.plan("DescribeJobQueues", "refuse", times=100)
@@ -73,7 +73,7 @@ def test_all_jobs_are_ended_before_anything_else_is_looked_for(aws, job, monkeyp
     eventually(lambda: running(aws) == 0)
 
 
-def test_jobs_are_ended_although_the_word_cannot_be_left(aws, job, monkeypatch):
+def test_jobs_are_terminated_even_if_the_stop_request_cannot_be_recorded(aws, job, monkeypatch):
     """S3 is out of reach: the jobs are ended, and their own status says that it was on purpose."""
     state = two_attempts(job, monkeypatch)
     ledger = job.ledger()

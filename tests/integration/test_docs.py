@@ -82,7 +82,7 @@ def test_the_policy_of_the_documents_asks_for_an_owner(tmp_path, monkeypatch):
         build_dags(file)
 
 
-def test_the_tutorial_s_program_fails_and_runs_once_its_shard_is_mended(aws, shell, tmp_path):
+def test_the_tutorials_program_fails_and_succeeds_once_its_shard_is_fixed(aws, shell, tmp_path):
     """Its files and commands as they stand there, on the local AWS."""
     folder = tmp_path / "dags_examples"
     (folder / "bin").mkdir(parents=True)

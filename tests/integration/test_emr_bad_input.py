@@ -44,13 +44,13 @@ CASES = {
     "action_with_concurrency": (
         {"type": "m5.xlarge", "step_concurrency": 2},
         [{"command": "x", "on_failure": "terminate_cluster"}],
-        "with step_concurrency 2 EMR takes `continue` only",
+        "with step_concurrency 2 EMR accepts only `continue`",
     ),
     "python_env_missing": ({"type": "m5.xlarge"}, [{"spark": {**SPARK, "python_env": "no-such.txt"}}], "no-such.txt"),
     "python_env_not_in_s3": (
         {"type": "m5.xlarge"},
         [{"spark": {**SPARK, "python_env": "env.tar.gz"}}],
-        "a packed environment has to lie in S3",
+        "a packed environment has to be in S3",
     ),
     "python_env_archive_missing": (
         {"type": "m5.xlarge"},

@@ -55,7 +55,7 @@ def facts(text):
     return {name: value.strip() for name, _, value in (line.strip().partition("  ") for line in text.splitlines())}
 
 
-def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
+def test_history_is_shown_at_each_level(aws, run_dag, work, tmp_path):
     """Pipelines, runs, jobs, attempts, one index; out of S3 alone, for AWS Batch forgets its jobs after some days."""
     from airflow_batchemr import build_dags
 
@@ -102,7 +102,7 @@ def test_what_has_run_is_told_at_each_level(aws, run_dag, work, tmp_path):
     assert {"ListObjectsV2", "GetObject"} == set(aws.requests())
 
 
-def test_an_emr_job_is_told_with_its_steps_and_the_cause_that_stood_in_its_logs(aws, run_dag, tmp_path):
+def test_an_emr_job_is_shown_with_its_steps_and_the_cause_from_its_logs(aws, run_dag, tmp_path):
     """A line a job in JSON; the logs may be deleted meanwhile."""
     from airflow_batchemr import build_dags
 
@@ -269,7 +269,7 @@ def test_jobs_that_needed_no_attempt_come_last(aws):
         (["nightly", KEY, "split", "--index", "9"], "includes index 9"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(aws, arguments, message):
+def test_a_missing_name_is_reported_with_the_existing_ones(aws, arguments, message):
     """At every level."""
     ledger().job("nightly", KEY, "split").claim(1, intent())
     done = CliRunner().invoke(app, ["history", *arguments])

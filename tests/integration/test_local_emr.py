@@ -375,7 +375,7 @@ def test_clusters_are_listed_by_state_and_time(local_aws, emr):
     assert [second] == [each["Id"] for each in emr.list_clusters(CreatedAfter=created)["Clusters"]]
 
 
-def test_a_cluster_is_described_in_the_words_of_its_request(local_aws, emr):
+def test_a_cluster_is_described_as_requested(local_aws, emr):
     """Applications with their versions, tags, fleets, address of the primary node."""
     fleets = [
         {

@@ -209,7 +209,7 @@ def test_exit_code_and_logs_of_a_failed_driver(aws, runs, script):
     refused(runs.cancel, "ValidationException", 400, run_id)
 
 
-def test_logs_are_where_the_product_looks_for_them(aws, runs):
+def test_logs_are_where_the_product_reads_them(aws, runs):
     """The layout of the service is the one that the failure report reads."""
     from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 

@@ -242,7 +242,7 @@ def test_a_put_whose_answer_is_dropped_has_written(local_aws):
     assert local_aws.requests()["PutObject"] == 2
 
 
-def test_s3_and_emr_are_throttled_in_their_own_words(local_aws):
+def test_s3_and_emr_are_throttled_with_their_own_codes(local_aws):
     """SlowDown and ThrottlingException."""
     s3, emr = local_aws.client("s3", config=NO_RETRIES), local_aws.client("emr", config=NO_RETRIES)
     for call, operation, code in (
@@ -376,7 +376,7 @@ def client_of(ready, service):
     )  # fmt: skip
 
 
-def test_batchemr_local_serves_until_it_is_told_to_stop(server, tmp_path):
+def test_batchemr_local_serves_until_it_is_stopped(server, tmp_path):
     """The ready file is for its owner only; commands are found in the given folder; SIGTERM ends all."""
     process, ready = server
     assert (tmp_path / "ready.json").stat().st_mode & 0o077 == 0

@@ -156,7 +156,7 @@ def test_every_other_argument_of_the_provider_is_rejected_by_a_message(theirs, o
                 operator.partial(task_id="work", **{name: None})
 
 
-def test_no_argument_of_ours_is_said_to_be_replaced():
+def test_accepted_arguments_are_not_listed_as_replaced():
     """But `tags`, which only the Batch operator takes."""
     assert {"tags"} == {name for operator in COMPLETE for name in arguments(operator)} & set(REPLACED)
 

@@ -281,7 +281,7 @@ def test_two_jobs_of_one_submission_are_reported(work):
     assert work.job_status(second) not in {"FAILED", "SUCCEEDED"}
 
 
-def test_only_one_state_is_looked_at_if_asked(work):
+def test_a_given_state_uri_limits_the_search(work):
     """Given as an option, or configured for Airflow."""
     job = work.start_job("score")
     assert [job] == list(verdicts("--state", STATE)[0])
@@ -289,7 +289,7 @@ def test_only_one_state_is_looked_at_if_asked(work):
     assert batchemr("orphans", "--all", env={"AIRFLOW__BATCHEMR__STATE": "s3://data/other"}).stdout == ""
 
 
-def test_a_ledger_that_cannot_be_read_is_said(work):
+def test_an_unreadable_ledger_is_an_unknown_finding(work):
     """And what it should have told is left alone."""
     job = work.start_job("score")
     for key in [one["Key"] for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]]:
@@ -304,7 +304,7 @@ def test_a_ledger_that_cannot_be_read_is_said(work):
     work.wait_for(lambda: work.job_status(job), {"FAILED"})
 
 
-def test_foreign_jobs_and_clusters_are_not_looked_at(work):
+def test_untagged_jobs_and_clusters_are_ignored(work):
     """Only what bears this package's tags."""
     work.clients.batch.submit_job(
         jobName="theirs", jobQueue="default", jobDefinition="own", containerOverrides={"command": ["sleep", "30"]}

@@ -175,7 +175,7 @@ def test_a_failure_of_an_earlier_try_is_made_good(aws, state, work):
     assert Counter({0: 2}) == work.ran()
 
 
-def test_a_deadline_that_is_over_is_heeded_after_the_outage(aws, state, work):
+def test_a_deadline_that_passed_during_an_outage_applies_afterwards(aws, state, work):
     """The stop could not be made: it is made when AWS answers again, and the task says why it failed."""
     job = task(state, work, HOLD, deadline=600)
     trigger = job.begin()
@@ -187,7 +187,7 @@ def test_a_deadline_that_is_over_is_heeded_after_the_outage(aws, state, work):
     eventually(lambda: running(aws) == 0)
 
 
-def test_what_may_not_be_looked_at_is_told_to_go_on(aws, state, work):
+def test_a_denied_describe_call_leaves_the_work_running(aws, state, work):
     """A wait was refused for minutes: the task names the permission, and nothing is stopped unseen."""
     job = task(state, work, HOLD)
     trigger = job.begin()
@@ -258,7 +258,7 @@ def test_a_stop_is_made_with_fresh_credentials(aws, state, work):
     assert [False] == [thread is threading.main_thread() for thread in threads]
 
 
-def test_a_clear_is_heeded_by_the_next_try_after_its_own_outage(aws, state, work):
+def test_a_clear_takes_effect_in_the_next_try_after_its_own_outage(aws, state, work):
     """The triggerer could not stop the job: the try after the clear does, though AWS is away at its start."""
     job = task(state, work, HOLD)
     assert isinstance(job.begin(), BatchJobsTrigger)
@@ -302,12 +302,12 @@ def test_an_outage_is_waited_out_in_airflow_too(aws, run_dag, work):
         (ClientError({"Error": {"Code": "Throttling"}}, "AssumeRole"), True),
     ],
 )
-def test_what_clients_cannot_be_made_of_is_told_apart(error, expected):
+def test_errors_of_creating_clients_are_classified(error, expected):
     """A role that cannot be assumed now may be later; a profile that is not there is for a person."""
     assert expected == outages.passing(error)
 
 
-def test_s3_that_says_no_is_told_from_s3_that_is_away():
+def test_s3_denials_are_distinguished_from_outages():
     """A bucket in another region or a key that may not be used is for a person."""
     from airflow_batchemr.ledger.errors import from_client_error
 

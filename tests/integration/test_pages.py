@@ -161,7 +161,7 @@ def test_who_may_not_see_a_dag_does_not_see_what_it_ran(nightly, server, monkeyp
     assert f"{KEY} succeeded" in text(client.get("/batchemr/other"))
 
 
-def test_a_ledger_that_cannot_be_read_is_told(aws, server, monkeypatch):
+def test_an_unreadable_ledger_shows_an_error(aws, server, monkeypatch):
     """With what is wrong, not with a traceback."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://nowhere/state")
     answer = server("viewer").get("/batchemr/")

@@ -25,7 +25,7 @@ nothing:
     assert expected == (job["does"], result.exit_code, job["of"])
 
 
-def test_a_missing_bucket_of_the_ledger_is_told_once(aws, tmp_path):
+def test_a_missing_bucket_of_the_ledger_is_reported_once(aws, tmp_path):
     """Not for each job of each pipeline; each object of the JSON says it."""
     file = tmp_path / "pipeline.yaml"
     batch = "batch: {image: 'a:1', queue: default, command: 'true'}"

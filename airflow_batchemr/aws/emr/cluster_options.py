@@ -1,4 +1,4 @@
-"""A cluster to start: the `emr:` block with everything that is generated for it, and the ways to start it."""
+"""A cluster to start: the `emr:` block with everything that is generated for it, and its variants."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ClusterOptions:
 
     Attributes:
         emr: the block.
-        needs: what the steps need that are to run on it.
-        pythons: what each `python_env` of these steps comes to.
-        tags: besides those of the block and of the submission.
+        needs: what the steps that run on it need.
+        pythons: the environment of each `python_env` of these steps.
+        tags: in addition to those of the block and of the submission.
     """
 
     emr: Emr
@@ -48,9 +48,9 @@ class ClusterOptions:
 
     @property
     def step_default(self) -> OnFailure:
-        """What EMR does when a step of the job fails, where neither step nor job say."""
+        """What EMR does when a step of the job fails, if neither step nor job specify it."""
         if self.emr.step_concurrency > 1:
-            return "continue"  # EMR accepts nothing else then
+            return "continue"  # EMR accepts only this
         return "cancel_and_wait" if self.emr.keep_alive else "terminate_cluster"
 
     @property
@@ -90,7 +90,7 @@ class ClusterOptions:
         )
 
     def prepare(self, clients: Clients, ledger: JobLedger, request: Mapping[str, Any]) -> None:
-        """Check that EMR has what the request asks for, and put the scripts where the cluster finds them.
+        """Check that EMR has what the request needs, and upload the scripts that the cluster runs.
 
         Raises:
             InvalidRequest: names what EMR lacks.
@@ -102,7 +102,7 @@ class ClusterOptions:
                 ledger.put_document(one.name, one.script)
 
     def kept_alive(self, clients: Clients, ledger: JobLedger, identity: JobIdentity) -> str | None:
-        """The cluster that an earlier submission started with these options, where it still accepts steps."""
+        """The cluster that an earlier submission started with these options, if it still accepts steps."""
         if self.emr.keep_alive is None:
             return None
         folder = ledger.document_uri("")
@@ -113,9 +113,9 @@ class ClusterOptions:
         return kept_cluster(clients, ledger, self.variants, request)
 
     def next_variant(self, state: LedgerState, prior: frozenset[int]) -> int | None:
-        """Which of `variants` to start: the first, or the one after a failure that another one may avoid.
+        """Which of `variants` to start: the first, or the next one after a failure that it may avoid.
 
-        None: the last cluster of this try failed, and no other variant may do better.
+        None: the last cluster of this try failed, and no other variant may avoid the failure.
         """
         results = [one.result for one in state.current if one.result is not None and one.number not in prior]
         started = [one for one in results if one.kind == "emr" and one.outcome not in {"stopped", "abandoned"}]
@@ -128,7 +128,7 @@ class ClusterOptions:
 
 
 def failed_to_start_here(result: Result) -> bool:
-    """Whether a cluster was never up, for a reason that another subnet or instance type may avoid."""
+    """Whether a cluster never started, for a reason that another subnet or instance type may avoid."""
     cluster: Any = result.details.get("cluster")
     if result.kind != "emr" or not cluster:
         return False

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
 
-#: States in which a cluster takes steps, runs them, or will.
+#: States in which a cluster accepts steps, now or later.
 ALIVE = frozenset({"STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"})
-#: States of a cluster whose machines are there.
+#: States of a cluster whose instances are running.
 UP = frozenset({"RUNNING", "WAITING"})
-#: States from which nothing changes any more.
+#: Final states.
 ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
-#: AWS: clusters that one TerminateJobFlows or SetTerminationProtection takes.
+#: AWS: clusters per TerminateJobFlows or SetTerminationProtection.
 TERMINATE_CHUNK = 10
-#: Clocks differ: a cluster is looked for from this long before the time that ours shows.
+#: Searches by creation time begin this much earlier, because clocks differ.
 CLOCK_SKEW = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What AWS says of a cluster."""
+    """A cluster as AWS describes it."""
 
     cluster_id: str
     name: str
@@ -40,16 +40,16 @@ class Cluster:
     """StateChangeReason.Message."""
     created: datetime | None = field(default=None, compare=False)
     ready: bool = False
-    """Whether it has been up: a cluster that ended after that did not fail to start."""
+    """Whether it has ever been up: if so, a cluster that ended did not fail to start."""
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Cluster:
-        """Read it out of DescribeCluster's `Cluster` or an entry of ListClusters."""
-        status = said.get("Status", {})
+    def of(cls, description: Mapping[str, Any]) -> Cluster:
+        """Read DescribeCluster's `Cluster` or an entry of ListClusters."""
+        status = description.get("Status", {})
         reason, timeline = status.get("StateChangeReason", {}), status.get("Timeline", {})
         return cls(
-            said["Id"],
-            said.get("Name", ""),
+            description["Id"],
+            description.get("Name", ""),
             status.get("State", ""),
             reason.get("Code", ""),
             reason.get("Message", ""),
@@ -59,32 +59,32 @@ class Cluster:
 
     @property
     def alive(self) -> bool:
-        """Whether it takes steps, or will."""
+        """Whether it accepts steps, now or later."""
         return self.state in ALIVE
 
     @property
     def up(self) -> bool:
-        """Whether its machines are there."""
+        """Whether its instances are running."""
         return self.state in UP
 
     @property
     def ended(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether its state is final."""
         return self.state in ENDED
 
     @property
     def why(self) -> str:
         """State and reason in one line."""
-        said = ": ".join(word for word in (self.code, self.message) if word)
-        return f"{self.state} ({said})" if said else self.state
+        reason = ": ".join(part for part in (self.code, self.message) if part)
+        return f"{self.state} ({reason})" if reason else self.state
 
 
 def create(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float], object] = time.sleep) -> str:
-    """RunJobFlow; gives the cluster id.
+    """Call RunJobFlow; returns the cluster id.
 
     Raises:
-        Refused, Throttled: surely not carried out.
-        Unknown: perhaps carried out: look for the cluster by its name.
+        Refused, Throttled: the call was not carried out.
+        Unknown: it may have been carried out: search for the cluster by its name.
     """
     client = clients.once("emr")
     answer = call_once(lambda: client.run_job_flow(**request), "elasticmapreduce:RunJobFlow", sleep=sleep)
@@ -94,7 +94,7 @@ def create(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float]
 def listed(
     clients: Clients, *, created_after: datetime | None = None, states: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
-    """Entries of ListClusters, 50 a page; their order is EMR's own."""
+    """Entries of ListClusters, 50 per page, in EMR's order."""
     arguments: dict[str, Any] = {}
     if created_after is not None:
         arguments["CreatedAfter"] = created_after
@@ -109,19 +109,19 @@ def listed(
 
 
 def find(clients: Clients, name: str, since: datetime | None) -> list[Cluster]:
-    """Clusters of a name that were created after `since` (our clock's time, some minutes of skew allowed), in order."""
+    """Clusters with a name that were created after `since` (with ten minutes of clock skew allowed), in order."""
     begin = (since or datetime.now(timezone.utc) - timedelta(days=1)) - CLOCK_SKEW
     return in_order(entry for entry in listed(clients, created_after=begin) if entry.get("Name") == name)
 
 
 def in_order(entries: Iterable[Mapping[str, Any]]) -> list[Cluster]:
-    """Clusters by the time of their creation, the oldest first."""
+    """Clusters sorted by creation time, oldest first."""
     long_ago = datetime.fromtimestamp(0, timezone.utc)
     return sorted((Cluster.of(entry) for entry in entries), key=lambda one: one.created or long_ago)
 
 
 def describe(clients: Clients, cluster_id: str) -> dict[str, Any] | None:
-    """DescribeCluster's answer; None where AWS does not know the id."""
+    """DescribeCluster's answer; None if AWS does not know the id."""
     try:
         answer = call_again(
             lambda: clients.emr.describe_cluster(ClusterId=cluster_id), "elasticmapreduce:DescribeCluster"
@@ -132,13 +132,13 @@ def describe(clients: Clients, cluster_id: str) -> dict[str, Any] | None:
 
 
 def terminate(clients: Clients, cluster_ids: Sequence[str]) -> None:
-    """End clusters, protected ones too. Those that are ending or have ended are as they should be."""
+    """Terminate clusters, including protected ones. Clusters that are ending or have ended are no error."""
     for start in range(0, len(cluster_ids), TERMINATE_CHUNK):
         ids = list(cluster_ids[start : start + TERMINATE_CHUNK])
         try:
             _terminate(clients, ids)
         except InvalidRequest:
-            # A protected one among them: EMR refuses all of them
+            # EMR refuses the whole call if one of them is protected
             for one in ids:
                 _end(clients, one)
 
@@ -151,8 +151,8 @@ def _end(clients: Clients, cluster_id: str) -> None:
         )
         _terminate(clients, [cluster_id])
     except InvalidRequest:
-        said = describe(clients, cluster_id)
-        if said is not None and Cluster.of(said).alive:
+        description = describe(clients, cluster_id)
+        if description is not None and Cluster.of(description).alive:
             raise
 
 

@@ -1,4 +1,4 @@
-"""Why a step or a bootstrap action failed: the probable cause, out of its logs."""
+"""The probable cause of a failed step or bootstrap action, from its logs."""
 
 from __future__ import annotations
 
@@ -34,27 +34,28 @@ class Cause:
     place: str | None = None
     """In the user's code: `file:line in function`."""
     log: str = ""
-    """URI of the log that says so."""
+    """URI of the log in which it was found."""
 
     def __str__(self) -> str:
-        """One or a few lines for a person."""
-        told = ": ".join(words for words in (self.exception, self.message) if words)
+        """One or a few lines for display."""
+        text = ": ".join(part for part in (self.exception, self.message) if part)
         place = f" at {self.place}" if self.place else ""
         named = "" if self.kind in {"code", "unknown"} else f"[{self.kind}] "
         advice = self.advice
-        return f"{named}{told}{place}{f' ({advice})' if advice else ''}"
+        return f"{named}{text}{place}{f' ({advice})' if advice else ''}"
 
     @property
     def advice(self) -> str | None:
-        """What to do, where the words do not say so themselves."""
-        told = f"{self.exception}: {self.message}"
+        """What to do, if the message does not say so itself."""
+        text = f"{self.exception}: {self.message}"
         for kind, pattern, advice in ADVICE:
-            if kind == self.kind and (found := re.search(pattern, told)):
+            if kind == self.kind and (found := re.search(pattern, text)):
                 return found.expand(advice)
         return None
 
 
-#: What to do about the kinds whose words do not say so themselves; of a kind the first whose pattern is in the words.
+#: What to do about kinds whose messages do not say so themselves: kind, pattern of the message, advice. The first match
+#: counts.
 ADVICE = (
     ("memory", r"maxResultSize", "collect less, or raise `conf: {spark.driver.maxResultSize: …}`"),
     (
@@ -63,26 +64,26 @@ ADVICE = (
         "executors need more: `executor_memory:`, `conf: {spark.executor.memoryOverhead: …}`, or smaller partitions",
     ),
     ("memory", "", "give more: `driver_memory:` or `executor_memory:`, or make more and smaller partitions"),
-    ("class", "", "look at `class:` and at the jar's content"),
-    ("module", "", "give it with `py_files:` or `python_env:`"),
+    ("class", "", "check `class:` and the content of the jar"),
+    ("module", "", "provide it with `py_files:` or `python_env:`"),
     ("permission", r"calling the (\w+) operation", r"the cluster's instance role may not \1 there"),
     (
         "permission",
         r"(?i)permission ?denied|PermissionError|AccessControl",
-        "a file's owner or mode, on the machine or in HDFS: chmod +x, or run it with bash",
+        "check the file's owner and mode, on the machine or in HDFS: chmod +x, or run it with bash",
     ),
     ("permission", "", "the cluster's instance role needs it"),
-    ("dependency", "", "look at the name and version, and whether the cluster's subnet reaches the repository"),
+    ("dependency", "", "check the name and version, and whether the cluster's subnet reaches the repository"),
     (
         "command",
         "",
-        "it is not on the machine: put it there with `bootstrap:`, or name its application in `applications:`",
+        "it is not installed: install it with `bootstrap:`, or add its application to `applications:`",
     ),
-    ("file", r"Local jar", "a path of the cluster's machines: put it into S3 and write `s3://…`"),
+    ("file", r"Local jar", "this is a path on the cluster's machines: upload the jar to S3 and write `s3://…`"),
 )
-#: Where Spark's own picture of a query begins behind its message.
+#: Beginning of the query plan that Spark appends to a message.
 _QUERY_PLAN = re.compile(r";\n'[\s\S]*")
-#: What kills a process for its memory says so in its own words, wherever else the failure shows.
+#: Messages about processes that were killed for their memory; they are the cause even if the failure shows elsewhere.
 _KILLERS = re.compile(
     r"(Container killed by YARN for exceeding (physical |virtual )?memory limits[^\n]*|"
     r"Container \[pid=\d+[^\n]*is running beyond (physical|virtual) memory limits[^\n]*|"
@@ -91,9 +92,9 @@ _KILLERS = re.compile(
     r"Python worker exited unexpectedly \(crashed\)[^\n]*|"
     r"Out of memory: Kill(ed)? process[^\n]*)",
 )
-#: What spark-submit warns of and then goes on without, so that it fails elsewhere.
+#: A warning of spark-submit, which then continues and fails elsewhere.
 _SKIPPED = re.compile(r"Local jar \S+ does not exist, skipping")
-#: Kinds by what the exception or the line says, in the order in which they are looked for.
+#: Patterns of exceptions and lines by kind. The first match counts.
 _KINDS = {
     "memory": (
         r"OutOfMemoryError|MemoryError|memory limits|maxResultSize|Exit (code|status)[ :is]*137|"
@@ -123,29 +124,29 @@ _KINDS = {
         r"must be at least|INVALID_CONF|INVALID_DRIVER_MEMORY|INVALID_EXECUTOR_MEMORY|spark\.[\w.]+ .*(should|must)"
     ),
 }
-#: Exceptions that say only that something else has failed.
+#: Exceptions that only report that something else has failed.
 _POINTERS = re.compile(
     r"finished with failed status|Application application_\d+_\d+ failed|User application exited with|"
     r"SparkUserAppException|Command exiting with ret|ExitCodeException"
 )
-#: Lines of a log that say nothing about a failure.
+#: Lines of a log that are irrelevant for a failure.
 _NOISE = re.compile(
     r"^\s*$|^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+(INFO|WARN|DEBUG)|^\s+at |^Command exiting with ret|^\+ |"
     r"^\[notice\]|^WARNING:|^DEPRECATION|Using Spark's default log4j|Setting default log level|To adjust logging level|"
     r"^:: |^Driver stacktrace"
 )
-#: Lines of shells and tools that name the trouble.
-_TELLING = re.compile(
+#: Lines of shells and tools that report an error.
+_ERROR_LINE = re.compile(
     r"(?i)\berror\b|\bfatal\b|command not found|no such file|permission denied|cannot |can't |failed|not found|"
     r"does not exist|unable to"
 )
 
 
 def probable_cause(logs: Sequence[Log]) -> Cause | None:
-    """The probable cause of a failure; None where the logs say nothing.
+    """The probable cause of a failure; None if the logs show none.
 
     Args:
-        logs: those that tell most first; of two causes as good as each other, the one in the first of them is taken.
+        logs: the most informative ones first; of two causes with the same rank, the one in the earlier log is taken.
     """
     candidates = [one for log in logs for one in _candidates(log)]
     if not candidates:
@@ -155,7 +156,7 @@ def probable_cause(logs: Sequence[Log]) -> Cause | None:
 
 
 def _candidates(log: Log) -> Iterable[tuple[int, Cause]]:
-    """Causes that a log shows, each with how much it tells."""
+    """Causes that a log shows, each with a rank: the higher, the more specific."""
     chains = python_chains(log.text)
     java = java_chains(log.text)
     if killer := _KILLERS.search(log.text):
@@ -174,13 +175,13 @@ def _candidates(log: Log) -> Iterable[tuple[int, Cause]]:
 
 
 def _innermost_python(chains: list[list[Raised]], java: list[list[Raised]]) -> Raised:
-    """The cause behind the traceback that ended the program.
+    """The root cause of the traceback that ended the program.
 
-    A worker's traceback stands within the driver's, after it; Java's stack trace within that of py4j.
+    A worker's traceback follows within the driver's; Java's stack trace within that of py4j.
     """
     place = _python_place(chains)
     last = chains[-1]
-    innermost = last[0]  # of those that led to one another the first; the place is that of the nearest to it
+    innermost = last[0]  # the first of a chain; its place is that of the nearest exception that has one
     place = next((one.place for one in last if one.place), None) or place
     if innermost.short not in {"Py4JJavaError", "Py4JError"}:
         return innermost if innermost.place else _at(innermost, place)
@@ -199,29 +200,29 @@ def _at(raised: Raised, place: str | None) -> Raised:
 
 
 def _cause(raised: Raised, log: Log) -> Cause:
-    told = f"{raised.name}: {raised.message}"
-    return Cause(_kind(told) or "code", _plain(raised.message), raised.short, raised.place, log.uri)
+    text = f"{raised.name}: {raised.message}"
+    return Cause(_kind(text) or "code", _plain(raised.message), raised.short, raised.place, log.uri)
 
 
 def _lines(log: Log) -> Iterable[tuple[int, Cause]]:
-    """Where there is no trace: the last line that names the trouble, else the last line of all."""
-    said = [line for line in log.text.splitlines() if not _NOISE.search(line) and not _POINTERS.search(line)]
-    telling = [line for line in said if _TELLING.search(line) and "Exception" not in line]
-    if telling:
-        kinds = [line for line in telling if _kind(line)]
-        line = (kinds or telling)[-1]
+    """Without a stack trace: the last line that reports an error, else the last relevant line."""
+    relevant = [line for line in log.text.splitlines() if not _NOISE.search(line) and not _POINTERS.search(line)]
+    errors = [line for line in relevant if _ERROR_LINE.search(line) and "Exception" not in line]
+    if errors:
+        kinds = [line for line in errors if _kind(line)]
+        line = (kinds or errors)[-1]
         yield 2 if kinds else 1, Cause(_kind(line) or "unknown", _plain(line), log=log.uri)
-    elif said:
-        yield 0, Cause(_kind(said[-1]) or "unknown", _plain(said[-1]), log=log.uri)
+    elif relevant:
+        yield 0, Cause(_kind(relevant[-1]) or "unknown", _plain(relevant[-1]), log=log.uri)
 
 
-def _kind(told: str) -> str | None:
-    return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, told)), None)
+def _kind(text: str) -> str | None:
+    return next((kind for kind, pattern in _KINDS.items() if re.search(pattern, text)), None)
 
 
 def _plain(text: str) -> str:
-    """Without the log's own beginning, and on one line where it is short."""
-    told = _QUERY_PLAN.sub("", text.strip())
-    told = re.sub(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+\w+\s+[\w$.]+: ", "", told)
-    lines = [line.rstrip() for line in told.splitlines() if line.strip()]
+    """At most six lines of a message, without log prefix and query plan."""
+    message = _QUERY_PLAN.sub("", text.strip())
+    message = re.sub(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+\w+\s+[\w$.]+: ", "", message)
+    lines = [line.rstrip() for line in message.splitlines() if line.strip()]
     return "\n".join(lines[:6])

@@ -1,4 +1,4 @@
-"""A job on a cluster that was there before it and outlives it: shared by a run, or somebody else's."""
+"""A job on a cluster that exists before it and outlives it: one shared by the run, or any other cluster."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class ExistingCluster(StepsBackend):
         )
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
-        """The steps, added to the cluster."""
+        """The steps to add to the cluster."""
         cluster_id, concurrency = self.find_cluster()
         new = self.steps_on(plan.number, cluster_id, self.steps(plan.indices), "continue", {})
         check_steps(new.requests[0].request["Steps"], concurrency)  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ class ExistingCluster(StepsBackend):
         """Id and step concurrency of the cluster.
 
         Raises:
-            InvalidRequest: the cluster is not there, or cannot run the steps.
+            InvalidRequest: the cluster does not exist, or cannot run the steps.
         """
         cluster_id = self._id()
         described = clusters.describe(self.clients, cluster_id)
@@ -139,7 +139,7 @@ class ExistingCluster(StepsBackend):
         lacking = [value for value, script in self.installed.items() if script not in found.bootstrap]
         if lacking:
             raise InvalidRequest(
-                f"python_env: the cluster {found.cluster_id} was started without {lacking[0]} as it is now: clear the "
-                "task that creates it, and this one with it (by hand: name it in `needs` of that task)"
+                f"python_env: the cluster {found.cluster_id} was started without the current {lacking[0]}: clear the "
+                "task that creates it together with this one (in a Dag of your own, add it to `needs` of that task)"
             )
         return found.cluster_id

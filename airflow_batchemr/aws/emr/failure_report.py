@@ -1,4 +1,4 @@
-"""Why an attempt on EMR failed: looked for in the logs, kept beside the ledger, told to a person."""
+"""The failure report of a submission on EMR, with the probable cause from its logs."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.emr.diagnosis import Cause, Log
     from airflow_batchemr.ledger import JobLedger, Result
 
-#: Seconds after an attempt's end in which its logs may still come: EMR uploads them every five minutes and at the end.
+#: Seconds after a submission's end in which logs may still arrive: EMR uploads every five minutes and at the end.
 LOGS_LATE = 600.0
-#: Lines of a log that are shown where there is no cause in it.
+#: Lines of a log that are shown if no cause is found in it.
 TAIL = 15
 
 
 @dataclass(frozen=True)
 class FailureReport:
-    """Why one attempt failed."""
+    """Why one submission failed."""
 
     text: str
-    """For a person."""
+    """The report, for display."""
     complete: bool
-    """Whether all logs were there that may say so."""
+    """Whether all logs that may contain the cause were available."""
 
 
 def log_uri_of(result: Result) -> str | None:
-    """The cluster's LogUri, as the result has it."""
+    """The cluster's LogUri, as recorded in the result."""
     cluster = result.details.get("cluster")
     uri = cluster.get("LogUri") if isinstance(cluster, dict) else None
     return str(uri) if uri else None
@@ -45,20 +45,20 @@ def log_uri_of(result: Result) -> str | None:
 def failure_report(
     clients: Clients, ledger: JobLedger, number: int, result: Result, names: Mapping[int, str]
 ) -> FailureReport:
-    """Find out why an attempt failed, as far as its logs say now.
+    """Find out why a submission failed, as far as its logs show now.
 
-    The cause is kept in the document `causes/<attempt>.json`.
+    The cause is stored in the document `causes/<number>.json`.
 
     Args:
         clients: AWS.
         ledger: of the job.
-        number: of the attempt.
+        number: of the submission.
         result: how it ended.
-        names: what a person calls the steps, by number.
+        names: display names of the steps, by number.
     """
     cluster_id = str(result.details.get("cluster_id") or "")
-    said: Any = result.details.get("cluster") or {}
-    brief = Cluster.of({"Id": cluster_id, **said}) if said else None
+    description: Any = result.details.get("cluster") or {}
+    brief = Cluster.of({"Id": cluster_id, **description}) if description else None
     uri = log_uri_of(result)
     logs = ClusterLogs(clients, uri, cluster_id) if uri and cluster_id else None
     lines: list[str] = []
@@ -80,18 +80,18 @@ def failure_report(
     if brief is not None and any(failure.index is not None for failure in result.failures):
         lines.append(f"Cluster {cluster_id}: {brief.why}")
     if logs is None and brief is not None:
-        lines.append("The cluster has no log URI: give `log_uri: s3://…` and the cause can be found in the logs")
+        lines.append("The cluster has no log URI: set `log_uri: s3://…`, and the cause can be found in the logs")
     if causes and complete:
         ledger.put_document(f"causes/{number:04d}.json", json.dumps(causes, indent=1).encode())
     return FailureReport("\n".join(lines), complete)
 
 
 def _interrupted(result: Result) -> list[str]:
-    """The steps that ran when their cluster was lost; those that had not begun have no start time."""
+    """The steps that were running when their cluster was lost; steps that had not begun have no start time."""
     entries: list[Any] = list(result.steps)
     steps = [Step.of(one) for one in entries if one["Status"].get("Timeline", {}).get("StartDateTime")]
     return [
-        f"Step {one.name.partition(' [')[0]} ({one.step_id}) was interrupted: it may have done a part of its work"
+        f"Step {one.name.partition(' [')[0]} ({one.step_id}) was interrupted: it may have done part of its work"
         for one in steps
         if one.state != "COMPLETED"
     ]
@@ -127,7 +127,7 @@ def _cluster(brief: Cluster | None, reason: str, logs: ClusterLogs | None) -> tu
 
 
 def _where(cause: Cause | None, found: Sequence[Log]) -> list[str]:
-    """Where the cause stands, or the end of what there is."""
+    """The log with the cause, or the last lines of a log."""
     if cause is not None and cause.log:
         return [f"  log: {cause.log}"]
     shown = next((log for log in found if log.name == "stderr"), found[0] if found else None)
@@ -140,4 +140,4 @@ def _where(cause: Cause | None, found: Sequence[Log]) -> list[str]:
 def _missing(logs: ClusterLogs, folder: str) -> str:
     if logs.unreadable:
         return f"  its logs in {logs.uri(folder)} cannot be read: {logs.unreadable}"
-    return f"  its logs have not come to {logs.uri(folder)}"
+    return f"  its logs have not arrived in {logs.uri(folder)}"

@@ -1,4 +1,4 @@
-"""The machines of a cluster: from the words of `emr:` to RunJobFlow's Instances."""
+"""The instances of a cluster: RunJobFlow's Instances from the options of `emr:`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def groups(emr: Emr, choice: int) -> list[dict[str, Any]]:
 
     Args:
         emr: the block.
-        choice: which of the instance types that each group lists; a shorter list stays at its last one.
+        choice: which of the instance types that each group lists; for a shorter list, its last one.
     """
     if emr.master is not None:
-        described = [(role, getattr(emr, word)) for role, word in _ROLES if getattr(emr, word) is not None]
+        described = [(role, getattr(emr, name)) for role, name in _ROLES if getattr(emr, name) is not None]
         return [_group(role, group, choice) for role, group in described]
-    assert emr.type is not None  # noqa: S101 - the model has looked
+    assert emr.type is not None  # noqa: S101 - the model has checked
     ours: dict[str, Any] = {"InstanceType": _at(emr.type, choice)}
     if emr.ebs is not None:
         ours["EbsConfiguration"] = ebs(emr.ebs)
@@ -37,16 +37,16 @@ def groups(emr: Emr, choice: int) -> list[dict[str, Any]]:
 
 def fleets(emr: Emr) -> list[dict[str, Any]]:
     """Instance fleets."""
-    assert emr.fleets is not None  # noqa: S101 - the caller has looked
-    described = [(role, getattr(emr.fleets, word)) for role, word in _ROLES]
+    assert emr.fleets is not None  # noqa: S101 - the caller has checked
+    described = [(role, getattr(emr.fleets, name)) for role, name in _ROLES]
     return [_fleet(role, fleet) for role, fleet in described if fleet is not None]
 
 
 def choices(emr: Emr) -> int:
-    """How many instance types there are to try, one after another; fleets choose among theirs by themselves."""
+    """How many instance types there are to try, one after another; fleets choose among their own types."""
     if emr.fleets is not None:
         return 1
-    lists = [emr.type] if emr.type else [getattr(emr, word).type for _, word in _ROLES if getattr(emr, word)]
+    lists = [emr.type] if emr.type else [getattr(emr, name).type for _, name in _ROLES if getattr(emr, name)]
     return max((len(types) for types in lists), default=1)
 
 
@@ -54,18 +54,18 @@ def check(emr: Emr) -> None:
     """Check what EMR would refuse only after the call.
 
     Raises:
-        InvalidRequest: names the word and what to do.
+        InvalidRequest: names the option and what to do.
     """
     has_core = bool(emr.core or (emr.fleets and emr.fleets.core) or (emr.instances or 1) > 1)
     described = bool(emr.type or emr.master or emr.fleets)
     if emr.managed_scaling and described and not has_core:
-        raise InvalidRequest("managed_scaling: there is nothing to scale without a `core` group (or instances above 1)")
+        raise InvalidRequest("managed_scaling: needs a `core` group, or more than one of `instances`, to scale")
     if several_masters(emr) and not has_core:
         raise InvalidRequest("master: a cluster with 3 masters needs a `core` group")
 
 
 def several_masters(emr: Emr) -> bool:
-    """Whether the cluster has 3 masters: EMR protects it from termination and lets it outlive its steps."""
+    """Whether the cluster has 3 masters: EMR protects it from termination and keeps it alive after its steps."""
     return bool((emr.master and emr.master.count > 1) or (emr.fleets and emr.fleets.master.on_demand > 1))
 
 
@@ -97,7 +97,7 @@ def _fleet(role: str, fleet: Fleet) -> dict[str, Any]:
     types = []
     for one in fleet.types:
         config: dict[str, Any] = {"InstanceType": one.type}
-        if role != "MASTER":  # EMR counts the one master as 1 whatever it is
+        if role != "MASTER":  # EMR counts the only master as 1 in any case
             config["WeightedCapacity"] = one.weight
         if fleet.spot:
             config.update({"BidPrice": one.bid} if one.bid else {"BidPriceAsPercentageOfOnDemandPrice": 100.0})
@@ -119,7 +119,7 @@ def _fleet(role: str, fleet: Fleet) -> dict[str, Any]:
         if fleet.allocation:
             spot["AllocationStrategy"] = fleet.allocation
         made["LaunchSpecifications"] = {"SpotSpecification": spot}
-    if fleet.on_demand and (fleet.allocation or len(fleet.types) > 5):  # EMR takes more than 5 types only with it
+    if fleet.on_demand and (fleet.allocation or len(fleet.types) > 5):  # EMR accepts more than 5 types only with it
         made.setdefault("LaunchSpecifications", {})["OnDemandSpecification"] = {"AllocationStrategy": "lowest-price"}
     return made
 

@@ -1,4 +1,4 @@
-"""A Spark job on EMR Serverless or EMR on EKS: one job run, found again by its name and its client token."""
+"""A Spark job on EMR Serverless or EMR on EKS: one job run, identified by its name and client token."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class JobRunRemote:
             outcome = "succeeded"
         elif submission.stop is not None:
             outcome = "stopped"
-        reason = "AWS does not show it any more" if run is None else f"{run.state}: {run.reason}".removesuffix(": ")
+        reason = "AWS no longer shows it" if run is None else f"{run.state}: {run.reason}".removesuffix(": ")
         failure = Failure(index=0, reason=reason, job_id=_run_id(submission), cause="lost" if run is None else None)
         details: dict[str, Any] = {"job_run": run.answer if run else {}}
         if outcome == "stopped":
@@ -87,7 +87,7 @@ class JobRunRemote:
         )
 
     def close(self, submission: Submission, observation: Observation) -> None:
-        """A job run leaves nothing running."""
+        """Nothing to do: a job run leaves nothing running."""
 
     def terminate(self, submission: Submission, reason: str) -> None:  # noqa: ARG002 - the services record no reason
         """CancelJobRun."""
@@ -101,7 +101,7 @@ class JobRunRemote:
             _target(intent).cancel(self._clients, job.job_id)
 
     def terminate_started(self, parents: Sequence[Any]) -> None:
-        """Job runs start no work of their own."""
+        """Nothing to do: job runs start no other work."""
 
 
 def _target(intent: Intent) -> JobRunTarget:
@@ -128,7 +128,7 @@ class JobRunBackend(SingleWork):
         clients: AWS.
         identity: of the job.
         environment: variables for driver and executors.
-        deadline: seconds after which the run may end itself, where the service has such a limit.
+        deadline: seconds after which the run ends itself, if the service has such a limit.
     """
 
     target: JobRunTarget
@@ -155,12 +155,12 @@ class JobRunBackend(SingleWork):
             on: the `on:` block as plain values.
             spark: the `spark:` block.
             env: variables for driver and executors.
-            deadline: seconds after which the run may end itself, where the service has such a limit.
+            deadline: seconds after which the run ends itself, if the service has such a limit.
             clients: AWS.
             identity: of the job.
 
         Raises:
-            InvalidRequest: the service has no counterpart of an option.
+            InvalidRequest: the service does not support an option.
         """
         backend = cls(
             target=job_run_target(on),
@@ -181,17 +181,17 @@ class JobRunBackend(SingleWork):
         return NewSubmission(self.target.kind, [request], {"where": self.target.where})
 
     def request(self, number: int) -> dict[str, Any]:
-        """StartJobRun's arguments for the submission of a number.
+        """StartJobRun's arguments for the submission with a number.
 
         Raises:
-            InvalidRequest: the service has no counterpart of an option.
+            InvalidRequest: the service does not support an option.
         """
         variables = {**self.identity.environment(number), **self.environment}
         name, tags = self.identity.submission_name(number), self.identity.tags(number)
         return self.target.request(self.spark, name, tags, variables, self.deadline)
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:  # noqa: ARG002 - botocore retries
-        """StartJobRun; its client token makes a second call with the same request the same run."""
+        """StartJobRun; with the same client token, a second call returns the same run."""
         run_id = self.target.start(self.clients, dict(request.request))
         return _handle(self.target.kind, run_id, request.name)
 

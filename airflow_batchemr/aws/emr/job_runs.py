@@ -1,4 +1,4 @@
-"""Spark without a cluster of one's own: job runs on EMR Serverless and on EMR on EKS."""
+"""Spark job runs on EMR Serverless and on EMR on EKS."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SKEW = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class JobRun:
-    """What AWS says of a job run."""
+    """A job run as AWS describes it."""
 
     run_id: str
     name: str
@@ -41,31 +41,32 @@ class JobRun:
     answer: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> JobRun:
-        """Read it out of the answer to a look, or an entry of a list."""
-        reason = ": ".join(word for word in (said.get("failureReason"), said.get("stateDetails")) if word)
-        run_id = said.get("jobRunId") or said["id"]
-        return cls(run_id, said.get("name", ""), said["state"], reason, plain(said))
+    def of(cls, description: Mapping[str, Any]) -> JobRun:
+        """Read the answer of a describe call, or an entry of ListJobRuns."""
+        parts = (description.get("failureReason"), description.get("stateDetails"))
+        reason = ": ".join(part for part in parts if part)
+        run_id = description.get("jobRunId") or description["id"]
+        return cls(run_id, description.get("name", ""), description["state"], reason, plain(description))
 
     @property
     def tags(self) -> dict[str, str]:
-        """Its tags; a list of EMR Serverless has none."""
+        """Its tags; lists of EMR Serverless have none."""
         return dict(self.answer.get("tags") or {})
 
     @property
     def succeeded(self) -> bool:
-        """Whether it has ended well."""
+        """Whether it has succeeded."""
         return self.state in {"SUCCESS", "COMPLETED"}
 
     @property
     def ended(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether its state is final."""
         return self.succeeded or self.state in {"FAILED", "CANCELLED"}
 
 
 @dataclass(frozen=True)
 class JobRunTarget(ABC):
-    """Where job runs are started; subclasses are the two services, whose calls differ in the names of fields."""
+    """Where job runs are started. The subclasses are the two services, whose calls differ in field names."""
 
     where: str
     """Application id, or virtual cluster id."""
@@ -76,15 +77,15 @@ class JobRunTarget(ABC):
 
     kind: ClassVar[Kind]
     service: ClassVar[str]
-    """Of boto3 and of IAM."""
+    """Name of the service in boto3 and IAM."""
     place_field: ClassVar[str]
     run_field: ClassVar[str]
     since_field: ClassVar[str]
     submit_field: ClassVar[str]
     describe_call: ClassVar[tuple[str, str]]
-    """As boto3 and as IAM name it."""
+    """Its name in boto3 and in IAM."""
     driver: ClassVar[str]
-    """Prefix of Spark's property that sets a variable of the driver."""
+    """Prefix of the Spark property that sets an environment variable of the driver."""
     living: ClassVar[Sequence[str]]
     """States in which a run has not ended."""
 
@@ -100,13 +101,13 @@ class JobRunTarget(ABC):
 
         Args:
             spark: the block.
-            name: of the attempt.
+            name: of the submission.
             tags: of the run.
             environment: variables for driver and executors.
-            deadline: seconds after which the run may end itself, where the service knows such a limit.
+            deadline: seconds after which the run ends itself, if the service has such a limit.
 
         Raises:
-            InvalidRequest: for words that the service has no counterpart of.
+            InvalidRequest: the service does not support an option.
         """
         submit: dict[str, Any] = {"entryPoint": spark.py or spark.jar, "entryPointArguments": list(spark.args)}
         if parameters := self.parameters(spark, environment):
@@ -125,7 +126,7 @@ class JobRunTarget(ABC):
         return made
 
     def short(self, name: str) -> str:
-        """An attempt's name as the service takes it."""
+        """A submission's name, shortened to the service's limit."""
         return name
 
     @abstractmethod
@@ -137,13 +138,13 @@ class JobRunTarget(ABC):
         """The folder of the driver's logs below the log URI."""
 
     def start(self, clients: Clients, request: dict[str, Any]) -> str:
-        """StartJobRun; its client token makes a second call with the same request the same run."""
+        """StartJobRun; with the same client token, a second call returns the same run."""
         client = clients.get(self.service)
         answer = call_again(lambda: client.start_job_run(**request), f"{self.service}:StartJobRun")
         return str(answer[self.run_field])
 
     def describe(self, clients: Clients, run_id: str) -> JobRun | None:
-        """One run; None where AWS does not know it."""
+        """One run; None if AWS does not know it."""
         call, action = self.describe_call
         describe = getattr(clients.get(self.service), call)
         try:
@@ -153,7 +154,7 @@ class JobRunTarget(ABC):
         return JobRun.of(answer["jobRun"])
 
     def listed(self, clients: Clients, **arguments: Any) -> list[JobRun]:
-        """Runs of the place, by ListJobRuns' arguments."""
+        """Runs of the target, filtered by ListJobRuns' arguments."""
         pages = clients.get(self.service).get_paginator("list_job_runs")
         found = call_again(
             lambda: [
@@ -164,13 +165,13 @@ class JobRunTarget(ABC):
         return [JobRun.of(run) for run in found]
 
     def find(self, clients: Clients, name: str, since: datetime) -> str | None:
-        """The run of a name that was started after `since`."""
+        """Id of the run with a name that was started after `since`."""
         since = since - _SKEW
         found = [run for run in self.listed(clients, **{self.since_field: since}) if run.name == self.short(name)]
         return found[-1].run_id if found else None
 
     def cancel(self, clients: Clients, run_id: str) -> None:
-        """CancelJobRun; one that has ended is as it should be."""
+        """CancelJobRun; a run that has ended is no error."""
         client = clients.get(self.service)
         try:
             call_again(lambda: client.cancel_job_run(**self._names(run_id)), f"{self.service}:CancelJobRun")
@@ -183,17 +184,17 @@ class JobRunTarget(ABC):
         return {self.place_field: self.where, self.run_field: run_id}
 
     def logs(self, clients: Clients, run_id: str) -> list[Log]:
-        """The driver's logs; those that are not there (yet) are left out."""
+        """The driver's logs that have been uploaded so far."""
         if not self.log_uri:
             return []
         return read_logs(clients, self.log_uri, self.log_folder(run_id))
 
     def parameters(self, spark: Spark, environment: Mapping[str, str]) -> str:
-        """The words between `spark-submit` and the application, quoted as a shell would read them."""
+        """The arguments between `spark-submit` and the application, quoted for a shell."""
         if spark.python_env and not spark.python_env.endswith((".tar.gz", ".tgz", ".zip")):
             raise InvalidRequest(
-                f"python_env: {spark.python_env} would have to be installed on machines that are not ours: give a "
-                "packed environment (s3://….tar.gz)"
+                f"python_env: {spark.python_env} cannot be installed, because the service provides the machines: give "
+                "a packed environment (s3://….tar.gz)"
             )
         conf = {f"{prefix}{name}": value for name, value in environment.items() for prefix in self._prefixes()}
         archives = list(spark.archives)
@@ -202,19 +203,19 @@ class JobRunTarget(ABC):
             archives.append(f"{spark.python_env}#{ARCHIVE}")
             conf |= {f"{prefix}PYSPARK_PYTHON": python for prefix in self._prefixes()}
             conf[f"{self.driver}PYSPARK_DRIVER_PYTHON"] = python
-        if archives:  # not as --archives, which would stand above what a conf says of it
+        if archives:  # not as --archives, which would override `spark.archives` in the block's conf
             conf["spark.archives"] = ",".join(archives)
         conf |= self.image(spark)
-        words = ["--class", spark.class_] if spark.class_ else []
+        arguments = ["--class", spark.class_] if spark.class_ else []
         for key, value in {**conf, **spark.conf}.items():
-            words += ["--conf", f"{key}={value}"]
+            arguments += ["--conf", f"{key}={value}"]
         for option, values in (
             ("--packages", spark.packages),
             ("--jars", spark.jars),
             ("--py-files", spark.py_files),
             ("--files", spark.files),
         ):
-            words += [option, ",".join(values)] if values else []
+            arguments += [option, ",".join(values)] if values else []
         for key, size in (
             ("spark.driver.memory", spark.driver_memory and f"{spark.driver_memory}m"),
             ("spark.driver.cores", spark.driver_cores),
@@ -222,11 +223,11 @@ class JobRunTarget(ABC):
             ("spark.executor.cores", spark.executor_cores),
             ("spark.executor.instances", spark.num_executors),
         ):
-            words += ["--conf", f"{key}={size}"] if size else []
-        return shlex.join(words)
+            arguments += ["--conf", f"{key}={size}"] if size else []
+        return shlex.join(arguments)
 
     def image(self, spark: Spark) -> dict[str, str]:
-        """Properties that choose the image; raises `InvalidRequest` where none can be chosen."""
+        """Properties that choose the image; raises `InvalidRequest` if the service does not allow it."""
         return {"spark.kubernetes.container.image": spark.docker_image} if spark.docker_image else {}
 
     def _prefixes(self) -> tuple[str, str]:
@@ -252,14 +253,14 @@ class Serverless(JobRunTarget):
         environment: Mapping[str, str],
         deadline: int | None = None,
     ) -> dict[str, Any]:
-        """StartJobRun's arguments: a run ends itself after the deadline, after 12 hours where there is none."""
+        """StartJobRun's arguments: a run ends itself after the deadline, by default after 12 hours."""
         made = super().request(spark, name, tags, environment)
         return {**made, "executionTimeoutMinutes": -(-deadline // 60)} if deadline else made
 
     def image(self, spark: Spark) -> dict[str, str]:
         """The image is the application's."""
         if spark.docker_image:
-            raise InvalidRequest("docker_image: EMR Serverless takes the image of the application: set it there")
+            raise InvalidRequest("docker_image: EMR Serverless uses the image of the application: set it there")
         return {}
 
     def release_label(self, clients: Clients) -> str:
@@ -274,7 +275,7 @@ class Serverless(JobRunTarget):
         return str(answer["application"]["releaseLabel"])
 
     def log_folder(self, run_id: str) -> str:
-        """As EMR Serverless lays it out."""
+        """The folder layout of EMR Serverless."""
         return f"applications/{self.where}/jobs/{run_id}/SPARK_DRIVER/"
 
 
@@ -301,24 +302,24 @@ class Eks(JobRunTarget):
         return {**super().request(spark, name, tags, environment), "releaseLabel": self.release}
 
     def short(self, name: str) -> str:
-        """At most 64 characters; what makes a name unique is at its end."""
+        """The last 64 characters: the unique part of a name is at its end."""
         return name[-64:]
 
     def release_label(self, clients: Clients) -> str:  # noqa: ARG002 - Serverless has to ask
-        """As the file says it, in EMR's own words: emr-7.5.0 of emr-7.5.0-latest."""
+        """The release label of the file's release: emr-7.5.0 for emr-7.5.0-latest."""
         return emr_releases.base(self.release or "")
 
     def log_folder(self, run_id: str) -> str:
-        """As EMR on EKS lays it out."""
+        """The folder layout of EMR on EKS."""
         return f"{self.where}/jobs/{run_id}/containers/spark-{run_id}/spark-{run_id}-driver/"
 
 
 def token(name: str) -> str:
-    """The client token of an attempt: the same for the same name."""
+    """The client token of a submission, derived from its name."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"airflow-batchemr:{name}"))
 
 
 def plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """What AWS said, as JSON: times become ISO texts."""
+    """Convert an answer of boto3 to plain JSON values: times become strings."""
     made: dict[str, Any] = json.loads(json.dumps(value, default=str))
     return made

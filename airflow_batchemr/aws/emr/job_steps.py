@@ -1,4 +1,4 @@
-"""The steps of a job, numbered, with what they need of their cluster."""
+"""The numbered steps of a job, and what they need from their cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.models import Step
     from airflow_batchemr.pipeline_file.models.spark import OnFailure
 
-#: What a step's program learns about its run: without the submission's number, which would make each try's steps new.
+#: Environment variables of a step. The submission's number is left out, because it would change the steps of each try.
 _STABLE = ("PIPELINE_RUN_ID", "BATCHEMR_DAG_ID", "BATCHEMR_RUN_KEY", "BATCHEMR_JOB", "BATCHEMR_STATE")
 
 
@@ -30,8 +30,8 @@ class JobSteps:
 
     Attributes:
         planned: the steps.
-        needs: what they need of their cluster.
-        pythons: what each `python_env` of theirs comes to.
+        needs: what they need from their cluster.
+        pythons: the environment of each `python_env`.
     """
 
     planned: Sequence[PlannedStep]
@@ -56,11 +56,11 @@ def job_steps(
     """Number the steps of a job and find out what they need.
 
     Args:
-        steps: as the pipeline file has them.
+        steps: as in the pipeline file.
         clients: for Python environments in S3; None: leave out all Python environments.
         identity: of the job.
-        folder: where relative paths start.
-        on_failure: for steps that have none of their own.
+        folder: base of relative paths.
+        on_failure: for steps without their own.
         env: variables for commands, drivers and executors.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A cluster that `keep_alive` has left to later tries: found in the ledger, asked after on AWS."""
+"""Finding the cluster that `keep_alive` has left for later tries."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.emr.request import Variant
     from airflow_batchemr.ledger import JobLedger
 
-#: Fields of RunJobFlow that differ from attempt to attempt of one and the same cluster.
-_OF_THE_ATTEMPT = frozenset({"Name", "Steps", "Tags"})
+#: Fields of RunJobFlow that differ between submissions with the same options.
+_OF_THE_SUBMISSION = frozenset({"Name", "Steps", "Tags"})
 
 
 def kept_cluster(
     clients: Clients, ledger: JobLedger, ways: Sequence[Variant], request: Callable[[Variant], dict[str, Any]]
 ) -> str | None:
-    """The id of the cluster that an earlier attempt has started and left, where it still takes steps.
+    """The id of the cluster that an earlier submission started, if it still accepts steps.
 
-    It has to have been started as one would be started now: who has changed its words wants another one.
+    Its options must be the current ones: changed options need a new cluster.
 
     Args:
         clients: AWS.
         ledger: of the job, or of the cluster.
-        ways: in which it may be started.
-        request: makes the RunJobFlow of one of them.
+        ways: the variants of the cluster.
+        request: builds the RunJobFlow request of a variant.
     """
     for submission in reversed(ledger.history().submissions):
         intent, handle = submission.intent, submission.handle
@@ -38,8 +38,8 @@ def kept_cluster(
         if not started or submission.stop is not None or handle is None or handle.cluster_id is None or submission.open:
             continue
         assert intent is not None  # noqa: S101 - it has been started
-        said = clusters.describe(clients, handle.cluster_id)
-        if said is None or not Cluster.of(said).alive:
+        description = clusters.describe(clients, handle.cluster_id)
+        if description is None or not Cluster.of(description).alive:
             continue
         number = intent.details.get("variant")
         if not isinstance(number, int) or number >= len(ways):
@@ -50,4 +50,4 @@ def kept_cluster(
 
 
 def _of_cluster(request: dict[str, Any]) -> dict[str, Any]:
-    return {field: value for field, value in request.items() if field not in _OF_THE_ATTEMPT}
+    return {field: value for field, value in request.items() if field not in _OF_THE_SUBMISSION}

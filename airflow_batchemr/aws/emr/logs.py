@@ -1,4 +1,4 @@
-"""Logs that EMR puts under a cluster's log URI: of steps, of drivers, of bootstrap actions."""
+"""Logs that EMR uploads to a cluster's log URI: of steps, drivers and bootstrap actions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
 
-#: Characters that are kept of a log's beginning and of its end; failures stand at the end.
+#: Characters that are read of a log's beginning and of its end, which usually contains the failure.
 BEGINNING, END = 50_000, 400_000
 #: Containers of an application whose logs are read: the driver's comes first.
 CONTAINERS = 4
-#: Keys that are listed at most in search of a log.
+#: Maximum number of keys that are listed to find a log.
 LISTED = 2_000
 _APPLICATION = re.compile(r"application_\d+_\d+")
 _LOG_URI = re.compile(r"s3[an]?://([^/]+)/?(.*)\Z")
-#: How EMR names the place of a bootstrap action that failed.
+#: Instance and number of a failed bootstrap action in EMR's message.
 _BOOTSTRAP = re.compile(r"\((i-[0-9a-f]+)\).*?bootstrap action (\d+)", re.DOTALL)
 
 
@@ -41,14 +41,14 @@ class ClusterLogs:
         self._bucket, prefix = (place[1], place[2].strip("/")) if place else ("", "")
         self._prefix = "".join(f"{part}/" for part in (prefix, cluster_id) if part)
         self.unreadable: str | None = None
-        """Why the logs cannot be read, where that is for want of a permission or a bucket."""
+        """Why the logs cannot be read, if a permission or the bucket is missing."""
 
     def uri(self, name: str = "") -> str:
         """The s3:// URI of a log, or of the cluster's folder."""
         return f"s3://{self._bucket}/{self._prefix}{name}"
 
     def step(self, step_id: str) -> list[Log]:
-        """The logs of a step, its driver's first where it ran on YARN; what is not there (yet) is left out."""
+        """The logs of a step that have been uploaded so far; if it ran on YARN, its driver's come first."""
         logs = [
             log
             for kind in ("stdout", "stderr", "controller")
@@ -57,9 +57,9 @@ class ClusterLogs:
         return [*self._drivers(logs), *logs]
 
     def complete(self, logs: list[Log]) -> bool:
-        """Whether all is there that a cause can be in: a step's stderr, and the driver's logs that it points to.
+        """Whether all logs that can contain the cause are there: a step's stderr, and the driver's if it names them.
 
-        Also where waiting for them would not help.
+        Also true if waiting would not help.
         """
         if self.unreadable:
             return True
@@ -69,7 +69,7 @@ class ClusterLogs:
         return "finished with failed status" not in stderr.text or any(log.name.startswith("driver") for log in logs)
 
     def bootstrap(self, message: str) -> list[Log]:
-        """The logs of the bootstrap action that EMR's message names; of all of them where it names none."""
+        """The logs of the bootstrap action that EMR's message names; of all of them if it names none."""
         named = _BOOTSTRAP.search(message)
         if named:
             names = [f"node/{named[1]}/bootstrap-actions/{named[2]}/{kind}.gz" for kind in ("stderr", "stdout")]
@@ -80,7 +80,7 @@ class ClusterLogs:
         return [log for name in names if (log := self.read(name, f"bootstrap {_kind(name)}")) is not None]
 
     def read(self, name: str, title: str) -> Log | None:
-        """One log, unpacked: its beginning and its end; None where it is not there or may not be read."""
+        """Beginning and end of one log, unpacked; None if it does not exist or may not be read."""
         try:
             answer = self._clients.s3.get_object(Bucket=self._bucket, Key=self._prefix + name)
             text = _unpacked(answer["Body"].iter_chunks(1 << 20))
@@ -95,7 +95,7 @@ class ClusterLogs:
             self.unreadable = str(meaning)
 
     def _drivers(self, logs: list[Log]) -> list[Log]:
-        """Logs of the containers of the application that a step has started in cluster mode: the driver's first."""
+        """Logs of the containers of the application that a step started in cluster mode: the driver's first."""
         applications = [found for log in logs for found in _APPLICATION.findall(log.text)]
         if not applications:
             return []
@@ -109,7 +109,7 @@ class ClusterLogs:
         return found
 
     def _names(self, folder: str) -> list[str]:
-        """Names of logs in a folder; none where they may not be listed."""
+        """Names of logs in a folder; empty if they may not be listed."""
         names: list[str] = []
         arguments: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + folder}
         try:
@@ -125,7 +125,7 @@ class ClusterLogs:
 
 
 def read_logs(clients: Clients, log_uri: str, folder: str) -> list[Log]:
-    """A driver's stdout and stderr in a folder below a log URI; what is not there (yet) is left out."""
+    """A driver's stdout and stderr in a folder below a log URI, as far as they have been uploaded."""
     logs = ClusterLogs(clients, log_uri, "")
     names = (("stdout", "driver stdout"), ("stderr", "driver stderr"))
     return [log for kind, title in names if (log := logs.read(f"{folder}{kind}.gz", title)) is not None]
@@ -142,7 +142,7 @@ def _container(name: str) -> tuple[int, str]:
 
 
 def _unpacked(chunks: Iterator[bytes]) -> str:
-    """Text of a gzipped log, of which only beginning and end are held in memory. Cut-off files give what they have."""
+    """Text of a gzipped log. Only beginning and end are held in memory; truncated files are read as far as possible."""
     unzip = zlib.decompressobj(wbits=47)  # gzip or zlib
     beginning, end, total = b"", b"", 0
     for chunk in chunks:

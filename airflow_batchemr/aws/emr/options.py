@@ -49,7 +49,7 @@ def split_commands(steps: Any) -> Any:
     """Split the text commands of steps before templates are rendered, so that no value becomes several arguments.
 
     Args:
-        steps: as `step_options` takes them; what is no command stays as it is.
+        steps: as for `step_options`; anything but commands is left unchanged.
 
     Raises:
         InvalidRequest: names the step whose command cannot be split.

@@ -1,4 +1,4 @@
-"""A job on a cluster of its own: it starts with the job's first steps, and ends when they are done."""
+"""A job on its own cluster, which starts with the job's first steps and ends when they are done."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class StepsBackend(StepWork):
         return NewSubmission("steps", [call], {**details, "cluster_id": cluster_id, **self.recorded(batch)})
 
     def recorded(self, batch: Sequence[PlannedStep]) -> dict[str, Any]:
-        """What an intent records about its steps."""
+        """The details of an intent about its steps."""
         known = {str(step.number): {"name": step.name, "digest": step.digest} for step in batch}
         return {"steps": known, "resume": self.resume}
 
@@ -82,7 +82,7 @@ def start(clients: Clients, request: Request, sleep: Callable[[float], object]) 
 
 
 def _step_ids(clients: Clients, cluster_id: str, titles: dict[int, str]) -> dict[int, str]:
-    """Ids of the steps of a new cluster; empty where EMR does not show them now."""
+    """Ids of the steps of a new cluster; empty if EMR does not show them yet."""
     try:
         return steps.find(clients, cluster_id, titles) if titles else {}
     except AwsError:
@@ -116,7 +116,7 @@ class OwnCluster(StepsBackend):
         Args:
             cluster: the `emr:` block.
             steps: the steps.
-            tags: besides those of the block and of the submission.
+            tags: in addition to those of the block and of the submission.
             resume: whether steps that completed in earlier tries count.
             clients: AWS.
             ledger: of the job.
@@ -139,19 +139,19 @@ class OwnCluster(StepsBackend):
         )
 
     def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
-        """All steps, where AWS had no room for the cluster and there is another subnet or instance type to try."""
+        """All steps, if AWS had no capacity for the cluster and there is another subnet or instance type to try."""
         return failed if self.options.next_variant(state, prior) else IndexSet()
 
     def plans(
         self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission], prior: frozenset[int]
     ) -> list[SubmissionPlan]:
-        """The next steps, on a cluster of the variant that is due."""
+        """The next steps, on a cluster of the next variant."""
         variant = self.options.next_variant(state, prior) or 0
         plans = super().plans(state, left, failed=failed, busy=busy, prior=prior)
         return [type(plan)(plan.number, plan.indices, variant) for plan in plans]
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:
-        """A cluster with the steps, or the steps alone where the job's cluster is there and waits for more."""
+        """A cluster with the steps, or only the steps if the job's cluster is running and waits for more."""
         batch = self.steps(plan.indices)
         left = self.units(state) - self.done(state) - plan.indices - state.running
         default = "terminate_cluster" if left and self.concurrency == 1 else self.options.step_default
@@ -176,5 +176,5 @@ class OwnCluster(StepsBackend):
         return NewSubmission("emr", [call], details)
 
     def prepare(self, request: Mapping[str, Any]) -> None:
-        """Check that EMR has what the request asks for, and upload what it names."""
+        """Check that EMR has what the request needs, and upload its scripts."""
         self.options.prepare(self.clients, self.ledger, request)

@@ -1,4 +1,4 @@
-"""The poll of all EMR waits of a connection and region: ListClusters for the states, ListSteps where one may change."""
+"""The poll of all EMR waits of a connection and region: ListClusters for states, ListSteps for clusters with steps."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
 
-#: Seconds between two looks at the steps of a cluster on which nobody else's steps run: when the last of them ends, or
-#: one that ends the cluster, the cluster's own state changes, and that is seen at once. In between it is for progress.
+#: Seconds between two polls of the steps of a cluster that runs only the job's own steps. When the last step ends, or
+#: one that ends the cluster, the state of the cluster changes; polls in between only show progress.
 PROGRESS = 60.0
 #: All waits go into one call of `describe`, which shares the pages of ListClusters among them.
 ALL = 100_000
-#: Before a step can change, its cluster has to be up.
+#: States in which no step can change.
 _NO_STEP_RUNS = frozenset({"STARTING", "BOOTSTRAPPING"})
 
 
 @dataclass(frozen=True)
 class Sight:
-    """A cluster and those of its steps that somebody waits for."""
+    """A cluster and those of its steps that a task waits for."""
 
     cluster: Cluster
     steps: dict[str, Step] = field(default_factory=dict, hash=False)
-    """By step id; a step that has not been looked at yet is missing."""
+    """By step id; a step that has not been polled yet is missing."""
     unseen: frozenset[str] = frozenset()
-    """Steps that EMR was asked for last and did not show."""
+    """Steps that the last poll requested and EMR did not show."""
 
 
 @dataclass
@@ -45,10 +45,10 @@ class _Watched:
     created: datetime
     """Not later than the cluster's creation."""
     step_ids: Counter[str] = field(default_factory=Counter)
-    """How many waits want each step, in the order in which they were asked for."""
+    """How many waits there are for each step, in the order in which they were added."""
     waits: int = 0
     guests: int = 0
-    """Waits on a cluster on which others' steps may run."""
+    """Waits for steps on a cluster that may run other steps, too."""
     steps: dict[str, Step] = field(default_factory=dict)
     unseen: frozenset[str] = frozenset()
     state: str = ""
@@ -57,11 +57,11 @@ class _Watched:
 
 
 class EmrPoller(Poller[Sight]):
-    """Watches clusters and steps; ids of its waits are cluster ids, announced by `expecting` before `watch`.
+    """Polls clusters and steps. The ids of its waits are cluster ids, registered with `expecting` before `watch`.
 
-    One round costs the pages of ListClusters since the oldest of the clusters (50 a page; DescribeCluster where that
-    is fewer calls), and one ListSteps for each cluster that runs steps, when that one is due: once a minute where
-    nobody else's steps run on the cluster, and whenever its state has changed.
+    One round costs the pages of ListClusters since the oldest cluster (50 per page; DescribeCluster if that needs fewer
+    calls), and one ListSteps for each cluster that runs steps, when it is due: once a minute if only the job's own
+    steps run on the cluster, and whenever its state has changed.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class EmrPoller(Poller[Sight]):
     def expecting(
         self, cluster_id: str, created: datetime | None, step_ids: Sequence[str], *, own: bool = False
     ) -> Iterator[None]:
-        """Say what a wait wants to know of a cluster, for as long as it waits.
+        """Register the steps of a cluster that a wait is for, while it waits.
 
         Args:
             cluster_id: the cluster.
             created: a time not later than its creation; None: unknown.
-            step_ids: steps that the wait is for, in the order in which they run.
+            step_ids: the steps, in the order in which they run.
             own: whether these are the only steps that run on the cluster.
         """
         long_ago = datetime.fromtimestamp(0, timezone.utc)
@@ -110,7 +110,7 @@ class EmrPoller(Poller[Sight]):
                 self._watched.pop(cluster_id, None)
 
     def _look(self, ids: Sequence[str]) -> dict[str, Sight]:
-        """What AWS says now; runs in a thread."""
+        """Poll AWS; runs in a thread."""
         client = self._clients.polling("emr")
         found = self._states(client, ids)
         for cluster_id, cluster in found.items():
@@ -144,7 +144,7 @@ class EmrPoller(Poller[Sight]):
         arguments: dict[str, object] = {} if oldest.timestamp() <= 0 else {"CreatedAfter": oldest - CLOCK_SKEW}
         found: dict[str, Cluster] = {}
         pages = 0
-        while pages <= len(wanted):  # more pages than clusters: asking for each is cheaper
+        while pages <= len(wanted):  # beyond that, DescribeCluster for each is cheaper
             with self._clients.renewing("elasticmapreduce:ListClusters"):
                 page = client.list_clusters(**arguments)  # type: ignore[attr-defined]
             pages += 1
@@ -168,23 +168,23 @@ class EmrPoller(Poller[Sight]):
         watched.listed = now
         watched.unseen = frozenset()
         while True:
-            # Steps run in the order in which they were added: only the first ones can change.
+            # Steps run in the order in which they were added, so only the first ones can change
             live = [id_ for id_ in list(watched.step_ids) if not (id_ in watched.steps and watched.steps[id_].ended)]
             if not live:
                 return
-            asked = live[:LIST_CHUNK]
+            chunk = live[:LIST_CHUNK]
             try:
                 with self._clients.renewing("elasticmapreduce:ListSteps"):
                     answer = client.list_steps(  # type: ignore[attr-defined]
-                        ClusterId=cluster.cluster_id, StepIds=asked
+                        ClusterId=cluster.cluster_id, StepIds=chunk
                     )
             except NotFound:
-                watched.unseen = frozenset(asked)
+                watched.unseen = frozenset(chunk)
                 return
             seen = {one["Id"]: Step.of(one) for one in answer["Steps"]}
             if any(watched.steps.get(id_) != step for id_, step in seen.items()):
                 watched.changed = now
             watched.steps.update(seen)
-            watched.unseen = frozenset(asked).difference(seen)
+            watched.unseen = frozenset(chunk).difference(seen)
             if not seen or not all(step.ended for step in seen.values()):
                 return

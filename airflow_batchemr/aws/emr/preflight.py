@@ -1,4 +1,4 @@
-"""What can be known to be wrong before a cluster is paid for."""
+"""Checks of releases and applications before a cluster is started."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def check_release(clients: Clients, release: str, applications: Sequence[str], requires: Mapping[str, str]) -> None:
-    """Check that the release exists and has the applications in the versions: 1 DescribeReleaseLabel.
+    """Check that the release exists and has the applications in the required versions: 1 DescribeReleaseLabel.
 
-    Without the permission for the call, and without `requires`, nothing is checked.
+    If the call is not allowed and there are no `requires`, nothing is checked.
 
     Args:
         clients: AWS.
         release: label, such as emr-7.5.0.
         applications: names.
-        requires: application (in any case of letters) -> version or its beginning, such as `{"spark": "3.5"}`.
+        requires: application (case-insensitive) -> version or its prefix, such as `{"spark": "3.5"}`.
 
     Raises:
         InvalidRequest: names what the release lacks.
-        NotAllowed: the call may not be made, and `requires` needs it.
+        NotAllowed: the call is not allowed, and `requires` needs it.
     """
     try:
         answer = call_again(
@@ -47,13 +47,13 @@ def check_release(clients: Clients, release: str, applications: Sequence[str], r
 def check_versions(
     where: str, versions: Mapping[str, str], applications: Sequence[str], requires: Mapping[str, str]
 ) -> None:
-    """Check applications and their versions against what there is.
+    """Check applications and their versions against those of a release or cluster.
 
     Args:
-        where: a release or a cluster, for the message.
+        where: the release or cluster, for the message.
         versions: application -> version, as EMR names them.
-        applications: names that must be there.
-        requires: application -> version or its beginning.
+        applications: names that must be included.
+        requires: application -> version or its prefix.
 
     Raises:
         InvalidRequest: names what is missing.
@@ -75,7 +75,7 @@ def check_versions(
 
 
 def _matches(has: str, wanted: str) -> bool:
-    """`3.5` is met by 3.5, 3.5.2 and 3.5.2-amzn-1, and not by 3.51."""
+    """`3.5` matches 3.5, 3.5.2 and 3.5.2-amzn-1, but not 3.51."""
     return re.match(rf"{re.escape(wanted)}(?![0-9])", has) is not None
 
 

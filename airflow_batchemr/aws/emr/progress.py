@@ -1,4 +1,4 @@
-"""Lines that tell a person how a cluster and its steps get on."""
+"""Log lines about the progress of a cluster and its steps."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.emr.poll import Sight
 
-#: A line for each step of a job of up to this many; of larger ones, counts.
+#: Up to this many steps, each one gets its own lines; above, only counts are logged.
 EACH = 50
 
 
 class Progress:
-    """Says what has changed from look to look.
+    """Turns polls of a cluster into log lines about what has changed.
 
     Args:
         cluster_id: the cluster.
-        names: what a person calls each step, by step id, in the order in which they run.
+        names: display names of the steps by step id, in the order in which they run.
     """
 
     def __init__(self, cluster_id: str, names: Mapping[str, str]) -> None:
@@ -29,7 +29,7 @@ class Progress:
         self._ended = 0
 
     def update(self, sight: Sight) -> list[str]:
-        """Lines for what has changed since the last look; empty where nothing has."""
+        """Lines for what has changed since the last poll; empty if nothing has."""
         lines = []
         if sight.cluster.why != self._cluster:
             self._cluster = sight.cluster.why
@@ -41,8 +41,8 @@ class Progress:
                 state = states.get(id_)
                 if state not in {None, "PENDING"} and state != self._steps.get(id_):
                     reason = sight.steps[id_].reason
-                    told = f"{state}: {reason}" if reason else state
-                    lines.append(f"Step {order.index(id_) + 1}/{len(order)} {self._names[id_]} ({id_}): {told}")
+                    status = f"{state}: {reason}" if reason else state
+                    lines.append(f"Step {order.index(id_) + 1}/{len(order)} {self._names[id_]} ({id_}): {status}")
         else:
             ended = sum(step.ended for step in sight.steps.values())
             if ended != self._ended:

@@ -1,4 +1,4 @@
-"""`python_env:` the same Python for driver and executors, packed in an archive or put on every machine."""
+"""`python_env`: the same Python for driver and executors, from a packed archive or installed on every machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Folder on the machines of the cluster that all users of YARN can read.
 ROOT = "/opt/batchemr"
-#: EMR: bytes of a bootstrap action's script are not limited, but nobody's requirements are larger.
+#: Maximum bytes of a requirements file. EMR does not limit a bootstrap action's script; this catches wrong files.
 LARGEST = 1 << 20
 _BEGIN = """\
 #!/bin/bash
@@ -52,48 +52,48 @@ python3 -c 'import tarfile; tarfile.open("micromamba.tar.bz2").extract("bin/micr
 
 @dataclass(frozen=True)
 class Environment:
-    """What a `python_env` comes to."""
+    """The Python environment of a `python_env`."""
 
     python: PythonEnv
     script: bytes | None = None
-    """The bootstrap action that makes it; None for an archive."""
+    """The bootstrap action that creates it; None for an archive."""
     name: str = ""
-    """Name of the script, by its content."""
+    """Name of the script, derived from its content."""
 
 
 def environments(clients: Clients, python_envs: Iterable[str], folder: Path) -> dict[str, Environment]:
-    """All environments of some steps, by the words of `python_env`.
+    """All environments of some steps, by the value of `python_env`.
 
     Args:
-        clients: for requirements that lie in S3.
-        python_envs: those words.
-        folder: where relative paths begin: the folder of the Dag's file.
+        clients: for requirements in S3.
+        python_envs: the values.
+        folder: base of relative paths: the folder of the Dag's file.
 
     Raises:
-        InvalidRequest: a file is not there, or its kind is not known.
+        InvalidRequest: a file does not exist, or its kind is not supported.
     """
-    return {words: _environment(clients, words, folder) for words in dict.fromkeys(python_envs)}
+    return {value: _environment(clients, value, folder) for value in dict.fromkeys(python_envs)}
 
 
-def _environment(clients: Clients, words: str, folder: Path) -> Environment:
-    if re.search(r"\.(tar\.gz|tgz|zip)$", words):
-        if not re.match(r"(s3[an]?|hdfs)://", words):
-            raise InvalidRequest(f"python_env: a packed environment has to lie in S3, and {words} does not")
-        if words.startswith("s3"):
-            _check_object(clients, words)
-        return Environment(PythonEnv.packed(words))
-    if not re.search(r"\.(txt|ya?ml)$", words):
+def _environment(clients: Clients, value: str, folder: Path) -> Environment:
+    if re.search(r"\.(tar\.gz|tgz|zip)$", value):
+        if not re.match(r"(s3[an]?|hdfs)://", value):
+            raise InvalidRequest(f"python_env: a packed environment has to be in S3, and {value} is not")
+        if value.startswith("s3"):
+            _check_object(clients, value)
+        return Environment(PythonEnv.packed(value))
+    if not re.search(r"\.(txt|ya?ml)$", value):
         raise InvalidRequest(
-            f"python_env: expected requirements.txt, environment.yml or a packed s3://….tar.gz, not {words}"
+            f"python_env: expected requirements.txt, environment.yml or a packed s3://….tar.gz, not {value}"
         )
-    content = _content(clients, words, folder)
+    content = _content(clients, value, folder)
     if len(content) > LARGEST:
-        raise InvalidRequest(f"python_env: {words} has {len(content):,} bytes, more than {LARGEST:,}")
-    conda = not words.endswith(".txt")
+        raise InvalidRequest(f"python_env: {value} has {len(content):,} bytes, more than {LARGEST:,}")
+    conda = not value.endswith(".txt")
     template = _BEGIN + (_CONDA if conda else _PIP)
     digest = hashlib.sha256(template.encode() + content).hexdigest()[:16]
     name = f"python-{digest}"
-    # The content travels as base64: nothing of it is ever shell text.
+    # The content is encoded in base64, so that none of it is ever shell text
     script = template.format(
         name=name,
         root=ROOT,
@@ -104,20 +104,20 @@ def _environment(clients: Clients, words: str, folder: Path) -> Environment:
     return Environment(PythonEnv.installed(f"{ROOT}/{name}"), script.encode(), f"bootstrap/{name}.sh")
 
 
-def _content(clients: Clients, words: str, folder: Path) -> bytes:
-    if words.startswith("s3"):
-        bucket, key = _place(words)
+def _content(clients: Clients, value: str, folder: Path) -> bytes:
+    if value.startswith("s3"):
+        bucket, key = _place(value)
         try:
             body = call_again(lambda: clients.s3.get_object(Bucket=bucket, Key=key), "s3:GetObject")["Body"]
         except Refused as error:
-            raise InvalidRequest(f"python_env: {words} cannot be read: {error}") from error
+            raise InvalidRequest(f"python_env: {value} cannot be read: {error}") from error
         content: bytes = body.read(LARGEST + 1)
         return content
-    path = folder / words
+    path = folder / value
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidRequest(f"python_env: {words} cannot be read ({path}: {error.strerror})") from error
+        raise InvalidRequest(f"python_env: {value} cannot be read ({path}: {error.strerror})") from error
 
 
 def _check_object(clients: Clients, uri: str) -> None:
@@ -125,7 +125,7 @@ def _check_object(clients: Clients, uri: str) -> None:
     try:
         call_again(lambda: clients.s3.head_object(Bucket=bucket, Key=key), "s3:GetObject")
     except Refused as error:
-        if "403" in str(error):  # the cluster's role may read what ours may not
+        if "403" in str(error):  # the cluster's role may be allowed to read it
             return
         raise InvalidRequest(f"python_env: there is no {uri}: {error}") from error
 
@@ -136,7 +136,7 @@ def _place(uri: str) -> tuple[str, str]:
 
 
 def docker_registry(image: str) -> str:
-    """The registry of an image, as YARN's list of trusted ones names it; `library` for those of Docker Hub's own."""
+    """The registry of an image, as in YARN's list of trusted registries; `library` for Docker Hub's official images."""
     first, slash, _ = image.partition("/")
     return first if slash else "library"
 

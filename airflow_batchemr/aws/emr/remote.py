@@ -49,13 +49,13 @@ class EmrRemote:
         found = clusters.find(self._clients, intent.requests[0].name, intent.written_at)
         if not found:
             return None
-        # There cannot be two of one name; if there are, the second one must not keep costing money
+        # There should not be two with one name; if there are, the second one must not keep costing money
         oldest, *others = found
         clusters.terminate(self._clients, [one.cluster_id for one in others if one.alive])
         return Found(Handle(kind="emr", cluster_id=oldest.cluster_id))
 
     def observe(self, submission: Submission) -> Observation:
-        """DescribeCluster, and ListSteps for each ten steps."""
+        """DescribeCluster, and one ListSteps per ten steps."""
         handle, intent = submission.handle, submission.intent
         assert handle is not None  # noqa: S101 - the engine has adopted it
         cluster_id = str(handle.cluster_id)
@@ -71,7 +71,7 @@ class EmrRemote:
         return _observation(submission, view, titles)
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
-        """Which steps completed; of a cluster for other jobs, whether it has been up."""
+        """Which steps completed; for a cluster that other jobs use, whether it has been up."""
         view: SubmissionView = observation.answer
         intent = submission.intent
         assert intent is not None  # noqa: S101 - what is open has been read whole
@@ -94,7 +94,7 @@ class EmrRemote:
             "digests": {str(number): digests[number] for number in counted if number in digests},
         }
         if outcome == "stopped":
-            details["causes"] = {}  # what it had not completed may run again at once
+            details["causes"] = {}  # steps that had not completed may run again at once
         return Ending(
             Result(
                 kind=intent.kind,
@@ -109,7 +109,7 @@ class EmrRemote:
         )
 
     def close(self, submission: Submission, observation: Observation) -> None:
-        """Terminate the cluster of an ended submission where it does not end by itself and is not kept alive."""
+        """Terminate the cluster of an ended submission if it does not end by itself and is not kept alive."""
         view: SubmissionView = observation.answer
         brief, intent = view.brief, submission.intent
         owned = intent is not None and intent.kind == "emr" and bool(titles_of(intent))
@@ -122,7 +122,7 @@ class EmrRemote:
             clusters.terminate(self._clients, [brief.cluster_id])
 
     def terminate(self, submission: Submission, reason: str) -> None:  # noqa: ARG002 - EMR records no reason
-        """End a submission's own cluster; on another cluster, cancel the steps."""
+        """Terminate a submission's own cluster; on another cluster, cancel the steps."""
         intent, handle = submission.intent, submission.handle
         if handle is None and intent is not None:
             found = self.find(submission)
@@ -139,7 +139,7 @@ class EmrRemote:
             steps.cancel(self._clients, handle.cluster_id, ids.values())
 
     def terminate_started(self, parents: Sequence[Any]) -> None:
-        """Steps start no work of their own that outlives the cluster."""
+        """Nothing to do: steps start no work that outlives the cluster."""
 
 
 def _observation(submission: Submission, view: SubmissionView, titles: dict[int, str]) -> Observation:
@@ -160,7 +160,7 @@ def _observation(submission: Submission, view: SubmissionView, titles: dict[int,
 
 
 def _steps_hidden(brief: Cluster, view: SubmissionView, titles: dict[int, str]) -> bool:
-    """Whether EMR does not show steps that it has accepted; without them it is unknown how they ended."""
+    """Whether EMR does not show steps that it has accepted, so that it is unknown how they ended."""
     if brief.alive:
         return bool(view.unseen)
     return brief.ready and len(view.steps) < len(titles)
@@ -171,7 +171,7 @@ def _cluster_id(submission: Submission) -> str | None:
 
 
 def _facts(submission: Submission, view: SubmissionView) -> dict[str, Any]:
-    """What later tries, and people, need to know about a cluster."""
+    """The details of a result about its cluster."""
     details = submission.intent.details if submission.intent is not None else {}
     return {
         "cluster_id": _cluster_id(submission),
@@ -181,7 +181,7 @@ def _facts(submission: Submission, view: SubmissionView) -> dict[str, Any]:
 
 
 def _cluster_result(submission: Submission, view: SubmissionView) -> Result:
-    """The result of a cluster for other jobs: a success where it has been up and was ended on request or when idle."""
+    """The result of a cluster for other jobs: a success if it has been up and was ended on request or when idle."""
     brief = view.brief
     served = brief is not None and (brief.alive or (brief.ready and brief.code in _SERVED))
     outcome: Outcome = "succeeded" if served else "failed" if brief is not None else "lost"

@@ -1,4 +1,4 @@
-"""From the words of `emr:` to a RunJobFlow request, checked before anything is paid for."""
+"""The RunJobFlow request of an `emr:` block, checked before the call."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 #: Release of a cluster that names none: Spark 3.5, Hadoop 3.4.
 RELEASE = "emr-7.5.0"
-#: The roles that `aws emr create-default-roles` makes, and that Sundial took for its defaults.
+#: The roles that `aws emr create-default-roles` creates, which are Sundial's defaults, too.
 SERVICE_ROLE, INSTANCE_ROLE = "EMR_DefaultRole", "EMR_EC2_DefaultRole"
-#: Seconds after which a cluster with nothing to do ends itself: one that waits for others, and one that has its steps
-#: from the start. That one ends with them; its policy is a second net, and wide, for EMR takes a cluster for idle while
-#: a step outside YARN runs.
+#: Seconds after which an idle cluster ends itself: a cluster that waits for steps of other jobs, and one that has its
+#: steps from the start. The latter ends with its steps; its timeout is only a safeguard, and long, because EMR
+#: considers a cluster idle while a step outside YARN runs.
 IDLE_TIMEOUT_STAYING, IDLE_TIMEOUT_ENDING = 4 * 3600, 24 * 3600
-#: EMR: characters of all texts of a step's HadoopJarStep together.
+#: EMR: total characters of all strings of a step's HadoopJarStep.
 STEP_LENGTH = 10_240
-#: EMR: steps that RunJobFlow takes.
+#: EMR: steps per RunJobFlow.
 STEPS_AT_CREATION = 256
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the ways in which a cluster may be started, where AWS cannot start it in the first one."""
+    """One of the variants of a cluster, which are tried in order if AWS cannot start it."""
 
     types: int = 0
     """Position in the lists of instance types."""
@@ -43,7 +43,7 @@ class Variant:
 
 
 def variants(emr: Emr) -> list[Variant]:
-    """All ways to start the cluster, in the order in which they are tried: every subnet, then the next type."""
+    """All variants of the cluster, in the order in which they are tried: every subnet, then the next type."""
     subnets = len(emr.subnets or []) if emr.fleets is None else 0
     return [Variant(types, subnet) for types in range(instances.choices(emr)) for subnet in range(max(subnets, 1))]
 
@@ -60,21 +60,21 @@ def run_job_flow(
     configurations: Sequence[Mapping[str, Any]] = (),
     needed: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The request, checked against botocore's model.
+    """Build the request and check it against botocore's model.
 
     Args:
         emr: the block, of a new cluster.
         name: deterministic name of the cluster.
-        tags: tags beside the block's own, above them.
+        tags: in addition to the block's own, which they override.
         steps: StepConfigs that run as soon as the cluster is up; at most 256.
         stays: whether the cluster waits for more when its steps are done.
         variant: which of `variants(emr)`.
-        bootstrap: generated bootstrap actions, after the block's own.
-        configurations: generated classifications, below the block's own.
+        bootstrap: generated bootstrap actions, which run after the block's own.
+        configurations: generated classifications, which the block's own replace.
         needed: applications that the steps need.
 
     Raises:
-        InvalidRequest: names the word or field that EMR would refuse.
+        InvalidRequest: names the option or field that EMR would refuse.
     """
     instances.check(emr)
     chosen = variant or Variant()
@@ -107,7 +107,7 @@ def run_job_flow(
         "LogUri": emr.log_uri,
         "SecurityConfiguration": emr.security_configuration,
         "CustomAmiId": emr.custom_ami,
-        "Configurations": [*emr.configurations, *_unsaid(configurations, emr.configurations)],
+        "Configurations": [*emr.configurations, *_missing(configurations, emr.configurations)],
         "BootstrapActions": [*_bootstrap(emr), *bootstrap],
         "Steps": [dict(step) for step in steps],
         "StepConcurrencyLevel": emr.step_concurrency if emr.step_concurrency > 1 else None,
@@ -122,18 +122,17 @@ def run_job_flow(
         request.setdefault("AutoTerminationPolicy", {"IdleTimeout": idle})
     _check(request)
     if (emr.keep_alive or emr.idle_timeout) and not supports_idle_timeout(label):
-        word = "keep_alive" if emr.keep_alive else "idle_timeout"
+        option = "keep_alive" if emr.keep_alive else "idle_timeout"
         raise InvalidRequest(
-            f"{word}: clusters of {label} cannot end themselves when they are idle; those of emr-5.30, emr-6.1 and "
-            "later can"
+            f"{option}: clusters of {label} cannot end themselves when they are idle: use emr-5.30, emr-6.1 or later"
         )
     return request
 
 
 def applications(emr: Emr, needed: Sequence[str] = ()) -> list[str]:
-    """The applications of the cluster: those that the block names, else Hadoop, Spark and what the steps need.
+    """The applications of the cluster: those of the block, else Hadoop, Spark and what the steps need.
 
-    Hadoop comes with Spark in any case, all but s3-dist-cp and MapReduce: so it is added where steps copy.
+    Spark includes Hadoop without s3-dist-cp and MapReduce, so Hadoop is added if steps copy.
     """
     if emr.applications is None:
         return sorted({"Hadoop", "Spark", *needed})
@@ -143,20 +142,22 @@ def applications(emr: Emr, needed: Sequence[str] = ()) -> list[str]:
 
 def _security(emr: Emr) -> dict[str, Any]:
     made: dict[str, Any] = {"Ec2KeyName": emr.key_pair} if emr.key_pair else {}
-    for word, field in (
+    for option, field in (
         ("master", "EmrManagedMasterSecurityGroup"),
         ("core", "EmrManagedSlaveSecurityGroup"),
         ("service", "ServiceAccessSecurityGroup"),
     ):
-        if names := emr.security_groups.get(word):  # type: ignore[call-overload]
+        if names := emr.security_groups.get(option):  # type: ignore[call-overload]
             if len(names) > 1:
-                raise InvalidRequest(f"security_groups: EMR takes one `{word}` group; put others in additional_{word}")
+                raise InvalidRequest(
+                    f"security_groups: EMR accepts one `{option}` group; list others under additional_{option}"
+                )
             made[field] = names[0]
-    for word, field in (
+    for option, field in (
         ("additional_master", "AdditionalMasterSecurityGroups"),
         ("additional_core", "AdditionalSlaveSecurityGroups"),
     ):
-        if names := emr.security_groups.get(word):  # type: ignore[call-overload]
+        if names := emr.security_groups.get(option):  # type: ignore[call-overload]
             made[field] = list(names)
     return made
 
@@ -187,9 +188,9 @@ def _scaling(emr: Emr) -> dict[str, Any] | None:
     return {"ComputeLimits": limits}
 
 
-def _unsaid(generated: Sequence[Mapping[str, Any]], said: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Generated classifications that the block itself says nothing about: EMR refuses one that comes twice."""
-    names = {one.get("Classification") for one in said}
+def _missing(generated: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Generated classifications that the block does not contain: EMR refuses duplicates."""
+    names = {one.get("Classification") for one in given}
     return [dict(one) for one in generated if one["Classification"] not in names]
 
 
@@ -202,14 +203,16 @@ def _check(request: Mapping[str, Any]) -> None:
         raise InvalidRequest("emr: the cluster has no instances: write `type` and `instances`, groups, or `fleets`")
     steps = request.get("Steps", [])
     if len(steps) > STEPS_AT_CREATION:
-        raise InvalidRequest(f"steps: RunJobFlow takes {STEPS_AT_CREATION} steps, not {len(steps)}")
+        raise InvalidRequest(f"steps: RunJobFlow accepts {STEPS_AT_CREATION} steps, not {len(steps)}")
     if len(request["Tags"]) > 50:  # EMR: tags of a cluster
-        raise InvalidRequest(f"tags: EMR takes 50 tags, six of which are ours, not {len(request['Tags'])}")
+        raise InvalidRequest(
+            f"tags: EMR accepts 50 tags, six of which identify the run and the owner; got {len(request['Tags'])}"
+        )
     check_steps(steps, int(request.get("StepConcurrencyLevel", 1)))
 
 
 def check_steps(steps: Sequence[Mapping[str, Any]], concurrency: int) -> None:
-    """Check what EMR refuses of steps.
+    """Check the limits of EMR for steps.
 
     Args:
         steps: StepConfigs.
@@ -222,19 +225,19 @@ def check_steps(steps: Sequence[Mapping[str, Any]], concurrency: int) -> None:
         length = sum(len(text) for text in _texts(step.get("HadoopJarStep")))
         if length > STEP_LENGTH:
             raise InvalidRequest(
-                f"steps: step {step['Name']!r} has {length:,} characters in its words, and EMR takes {STEP_LENGTH:,}: "
-                "put long lists into a file in S3"
+                f"steps: step {step['Name']!r} has {length:,} characters in its arguments, and EMR accepts "
+                f"{STEP_LENGTH:,}: store long lists in a file in S3"
             )
         action = step.get("ActionOnFailure", "CONTINUE")
         if concurrency > 1 and action != "CONTINUE":
             raise InvalidRequest(
-                f"on_failure: with step_concurrency {concurrency} EMR takes `continue` only, not "
+                f"on_failure: with step_concurrency {concurrency} EMR accepts only `continue`, not "
                 f"`{str(action).lower()}` (step {step['Name']!r})"
             )
 
 
 def _texts(value: object) -> Iterator[str]:
-    """All texts in a part of a request, names of fields apart."""
+    """All strings in a part of a request, except field names."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The cluster that a job of this run may use: found through the ledger of the task that has set it up."""
+"""The cluster that a job of this run uses, found through the ledger of the task that started it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class RunningCluster:
     """Names of its bootstrap actions."""
 
     def environment(self) -> dict[str, str]:
-        """What a Batch job beside the cluster is told."""
+        """Environment variables of a Batch job that uses the cluster."""
         return {"EMR_CLUSTER_ID": self.cluster_id, "EMR_MASTER": self.master}
 
 
 def running_cluster(clients: Clients, ledger: JobLedger) -> RunningCluster:
-    """The cluster that stands in a cluster's ledger, asked after on AWS: 1 DescribeCluster.
+    """The running cluster that is recorded in a cluster's ledger: 1 DescribeCluster.
 
     Args:
         clients: AWS.
@@ -46,16 +46,16 @@ def running_cluster(clients: Clients, ledger: JobLedger) -> RunningCluster:
     ]
     if not known:
         raise InvalidRequest(
-            f"no cluster is set up for this run ({ledger.uri}): clear the task that creates it, and this one with it"
+            f"no cluster is running for this run ({ledger.uri}): clear the task that creates it together with this one"
         )
     cluster_id, intent = known[-1]
-    said = clusters.describe(clients, cluster_id)
-    brief = None if said is None else Cluster.of(said)
-    if said is None or brief is None or not brief.up:
+    description = clusters.describe(clients, cluster_id)
+    brief = None if description is None else Cluster.of(description)
+    if description is None or brief is None or not brief.up:
         raise InvalidRequest(
             f"the cluster {cluster_id} is not up: {brief.why if brief else 'EMR does not know it'}. Clear the task "
-            "that creates it, and this one with it"
+            "that creates it together with this one"
         )
     actions: Any = intent.requests[0].request.get("BootstrapActions") if intent else None
     names = frozenset(str(action["Name"]) for action in actions or [])
-    return RunningCluster(cluster_id, said.get("MasterPublicDnsName", ""), names)
+    return RunningCluster(cluster_id, description.get("MasterPublicDnsName", ""), names)

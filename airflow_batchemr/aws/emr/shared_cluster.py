@@ -1,4 +1,4 @@
-"""A cluster for other jobs of the run: started once, found again, started anew where it has ended."""
+"""A cluster for other jobs of the run: started once, found again after a crash, restarted if it has ended."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SharedCluster(SingleWork):
         clients: AWS.
         ledger: the cluster's own.
         identity: of the cluster.
-        used_by: ledger names of the jobs that it is for; they are recorded for the search for orphans.
+        used_by: ledger names of the jobs that use it; recorded for the detection of orphans.
     """
 
     options: ClusterOptions
@@ -65,10 +65,10 @@ class SharedCluster(SingleWork):
 
         Args:
             cluster: the `emr:` block.
-            needs: of the steps that are to run on it, as `Needs.values` gives it.
-            tags: besides those of the block and of the submission.
-            folder: where relative paths start.
-            used_by: ledger names of the jobs that it is for.
+            needs: of the steps that run on it, as returned by `Needs.values`.
+            tags: in addition to those of the block and of the submission.
+            folder: base of relative paths.
+            used_by: ledger names of the jobs that use it.
             clients: AWS.
             ledger: the cluster's own.
             identity: of the cluster.
@@ -83,11 +83,11 @@ class SharedCluster(SingleWork):
         return cls(options=options, clients=clients, ledger=ledger, identity=identity, used_by=used_by)
 
     def done(self, state: LedgerState) -> IndexSet:  # noqa: ARG002 - of the protocol
-        """Nothing: a cluster that has ended, however well, serves nobody."""
+        """Nothing: a cluster that has ended is of no use, even if it succeeded."""
         return IndexSet()
 
     def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
-        """The cluster, where AWS had no room for it and there is another subnet or instance type to try."""
+        """The cluster, if AWS had no capacity for it and there is another subnet or instance type to try."""
         return failed if self.options.next_variant(state, prior) else IndexSet()
 
     def plans(
@@ -99,7 +99,7 @@ class SharedCluster(SingleWork):
         busy: Sequence[Submission],  # noqa: ARG002 - a cluster that starts is not left to do
         prior: frozenset[int],
     ) -> list[SubmissionPlan]:
-        """The cluster, of the variant that is due."""
+        """The cluster, of the next variant."""
         if failed:
             return []
         return [SubmissionPlan(state.next_number, left, self.options.next_variant(state, prior) or 0)]
@@ -132,11 +132,11 @@ class SharedCluster(SingleWork):
         return start(self.clients, request, sleep)
 
     def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
-        """The cluster that is up serves other jobs."""
+        """A running cluster stays for other jobs."""
         return True
 
     def prepare(self, request: Mapping[str, Any]) -> None:
-        """Check that EMR has what the request asks for, and upload what it names."""
+        """Check that EMR has what the request needs, and upload its scripts."""
         self.options.prepare(self.clients, self.ledger, request)
 
 
@@ -146,8 +146,8 @@ def all_succeeded(ledger: Ledger, identity: JobIdentity, used_by: Sequence[str],
     Args:
         ledger: with all jobs of the run.
         identity: of the cluster, in this run of Airflow.
-        used_by: ledger names of the jobs that it is for.
-        again: those of them that this run of Airflow is to run again. One that has done so has a marker of this run.
+        used_by: ledger names of the jobs that use it.
+        again: those of them that this run of Airflow reruns. After its rerun, such a job has a marker of this run.
     """
     for name in used_by:
         marker = ledger.job(identity.dag_id, identity.run_key, name).read().marker

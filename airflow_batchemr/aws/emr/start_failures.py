@@ -1,4 +1,4 @@
-"""Why a cluster did not start: told apart, with what to do, and whether another subnet or type may do."""
+"""Why a cluster did not start: the kind of failure, what to do, and whether another subnet or type may help."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class StartFailure:
     `internal`."""
     advice: str
     elsewhere: bool = False
-    """Whether the next subnet or instance type of the list may do where this one did not."""
+    """Whether the next subnet or instance type of the list may succeed."""
     transient: bool = False
-    """Whether the same may do later."""
+    """Whether the same request may succeed later."""
 
 
-#: What EMR says, in the order in which it is looked for: pattern of the message, or code of the reason.
+#: Patterns of EMR's messages. The first match counts.
 _KINDS: tuple[tuple[str, StartFailure], ...] = (
     (
         r"InsufficientFreeAddressesInSubnet|not have enough free (IP )?addresses|insufficient free addresses",
@@ -63,7 +63,7 @@ _KINDS: tuple[tuple[str, StartFailure], ...] = (
         r"LimitExceeded|quota|exceed(s|ed)? .*(limit|EC2)|more than the (current )?(vCPU|instance) limit",
         StartFailure(
             "quota",
-            "raise the account's EC2 quota, ask for less, or wait for other clusters",
+            "raise the account's EC2 quota, request less, or wait for other clusters",
             elsewhere=True,
             transient=True,
         ),
@@ -75,14 +75,14 @@ _KINDS: tuple[tuple[str, StartFailure], ...] = (
             r"invalid (InstanceProfile|role)|sts:AssumeRole|EMR_DefaultRole"
         ),
         StartFailure(
-            "role", "see `service_role:` and `instance_role:` (aws emr create-default-roles makes the defaults)"
+            "role", "see `service_role:` and `instance_role:` (aws emr create-default-roles creates the defaults)"
         ),
     ),
     (r"bootstrap", StartFailure("bootstrap", "see the bootstrap action's log")),
 )
 _CODES = {
     "BOOTSTRAP_FAILURE": StartFailure("bootstrap", "see the bootstrap action's log"),
-    "VALIDATION_ERROR": StartFailure("validation", "mend what EMR names"),
+    "VALIDATION_ERROR": StartFailure("validation", "fix what EMR reports"),
     "INSTANCE_FAILURE": StartFailure("instances", "try again, or with other types", elsewhere=True, transient=True),
     "INSTANCE_FLEET_TIMEOUT": StartFailure(
         "spot not fulfilled",
@@ -92,12 +92,12 @@ _CODES = {
     ),
     "INTERNAL_ERROR": StartFailure("internal", "try again; else ask AWS support", elsewhere=True, transient=True),
 }
-#: Codes of an end that is no failure to start.
+#: Codes of clusters that did not fail to start.
 _ENDED_OTHERWISE = frozenset({"USER_REQUEST", "ALL_STEPS_COMPLETED", "STEP_FAILURE"})
 
 
 def start_failure(cluster: Cluster) -> StartFailure | None:
-    """Why a cluster that ended before it ran a step did so; None where that was no failure to start."""
+    """Why a cluster ended before it ran a step; None if it did not fail to start."""
     if cluster.alive or cluster.code in _ENDED_OTHERWISE:
         return None
     for pattern, failure in _KINDS:

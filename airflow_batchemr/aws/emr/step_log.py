@@ -1,4 +1,4 @@
-"""The lines that a running step has written since the last look, out of the parts that EMR puts into S3."""
+"""New log lines of a running step, from the parts that EMR uploads to S3."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from airflow_batchemr.aws.emr.logs import ClusterLogs
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
 
-#: Log4j's chatter, which hides what the program says.
-_CHATTER = re.compile(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+(INFO|DEBUG|TRACE)|^\s*$|^\s+at ")
+#: Log4j's messages of low levels, which hide the output of the program.
+_NOISE = re.compile(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+(INFO|DEBUG|TRACE)|^\s*$|^\s+at ")
 
 
 class StepTail:
-    """New lines of a step: all of stdout, and of stderr what is no chatter.
+    """New lines of a step: all of stdout, and stderr without log4j's messages of low levels.
 
     Args:
         clients: AWS.
@@ -30,13 +30,13 @@ class StepTail:
         self._seen: dict[str, int] = {}
 
     def take(self) -> list[str]:
-        """The lines that have come since the last time. Blocking: 3 GETs and, for YARN, a LIST."""
+        """The lines since the last call. Blocking: 3 GETs and, for YARN, a LIST."""
         lines = []
         for log in self._logs.step(self._step_id):
             if log.name == "controller" or log.name.startswith("executor"):
                 continue
             now = log.text.splitlines()
-            rerun_token = now[self._seen.get(log.uri, 0) :]
+            new = now[self._seen.get(log.uri, 0) :]
             self._seen[log.uri] = len(now)
-            lines += [line for line in rerun_token if not _CHATTER.match(line)]
+            lines += [line for line in new if not _NOISE.match(line)]
         return lines

@@ -24,9 +24,9 @@ class StepWork:
     Attributes:
         planned: all steps.
         resume: whether steps that completed in earlier tries count.
-        concurrency: how many steps run at once; with more than one, each stage waits for the one before it.
-        one_by_one: whether a step whose failure must keep the next one from running is submitted alone: on a cluster
-            that others use EMR would go on to the next step, cancel other people's steps, or end their cluster.
+        concurrency: how many steps run at once; with more than one, each stage waits for the previous one.
+        one_by_one: whether a step whose failure must prevent the next one is submitted alone: on a shared cluster EMR
+            would run the next step, cancel the steps of others, or end their cluster.
     """
 
     planned: Sequence[PlannedStep]
@@ -50,10 +50,10 @@ class StepWork:
         return self.concurrency == 1
 
     def _done_digests(self, state: LedgerState) -> dict[int, str]:
-        """Digests of the steps that need not run again, by number.
+        """Digests of the steps that do not have to run again, by number.
 
-        Without `resume` only what was done since the last submission that did not succeed counts. Where a step has run
-        again because it had changed, what came after it counts only if it has run again, too.
+        Without `resume`, only steps since the last submission that did not succeed count. If a step has run again
+        because it had changed, later steps count only if they have run again, too.
         """
         done: dict[int, str] = {}
         for submission in state.current:
@@ -80,7 +80,7 @@ class StepWork:
         return stages.get(number, 0) > stages.get(first, 0)
 
     def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
-        """A step that failed is retried by the next try."""
+        """Nothing: the next try retries a failed step."""
         return IndexSet()
 
     def plans(
@@ -98,7 +98,7 @@ class StepWork:
         return [SubmissionPlan(state.next_number, numbers(self.batch(left)))]
 
     def batch(self, left: IndexSet) -> list[PlannedStep]:
-        """The steps to submit together, out of those that are left."""
+        """The steps to submit together, from those that are left."""
         steps = [step for step in self.planned if step.number in left][:STEPS_AT_CREATION]
         if self.concurrency > 1 or self.one_by_one:
             steps = [step for step in steps if step.stage == steps[0].stage]

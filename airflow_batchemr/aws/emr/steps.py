@@ -14,40 +14,40 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
 
-#: AWS: step ids that one ListSteps takes.
+#: AWS: step ids per ListSteps.
 LIST_CHUNK = 10
-#: AWS: step ids that one CancelSteps takes.
+#: AWS: step ids per CancelSteps.
 CANCEL_CHUNK = 256
-#: What EMR says of a cluster that has as many steps waiting or running as it takes.
+#: EMR's message for a cluster that has the maximum of 256 pending or running steps.
 _FULL = "Maximum number of active steps"
-#: States from which nothing changes any more.
+#: Final states.
 ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"})
 
 
 @dataclass(frozen=True)
 class Step:
-    """What AWS says of a step."""
+    """A step as AWS describes it."""
 
     step_id: str
     name: str
     state: str
     reason: str = ""
-    """FailureDetails' words where there are any, else the reason of the state's change."""
+    """Reason and message of FailureDetails if there are any, else the message of StateChangeReason."""
     log_file: str = ""
-    """FailureDetails.LogFile: URI of the log that EMR points to."""
+    """FailureDetails.LogFile: URI of the log that EMR refers to."""
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Step:
-        """Read it out of an entry of ListSteps or DescribeStep's `Step`."""
-        status = said.get("Status", {})
+    def of(cls, entry: Mapping[str, Any]) -> Step:
+        """Read an entry of ListSteps or DescribeStep's `Step`."""
+        status = entry.get("Status", {})
         details, change = status.get("FailureDetails", {}), status.get("StateChangeReason", {})
-        words = [details.get("Reason"), details.get("Message")] if details else [change.get("Message")]
-        reason = ": ".join(str(word).strip() for word in words if word)
-        return cls(said["Id"], said.get("Name", ""), status.get("State", ""), reason, details.get("LogFile", ""))
+        parts = [details.get("Reason"), details.get("Message")] if details else [change.get("Message")]
+        reason = ": ".join(str(part).strip() for part in parts if part)
+        return cls(entry["Id"], entry.get("Name", ""), status.get("State", ""), reason, details.get("LogFile", ""))
 
     @property
     def ended(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether its state is final."""
         return self.state in ENDED
 
 
@@ -58,12 +58,12 @@ def add(
     *,
     sleep: Callable[[float], object] = time.sleep,
 ) -> list[str]:
-    """AddJobFlowSteps; gives the step ids in the order of `configs`.
+    """Call AddJobFlowSteps; returns the step ids in the order of `configs`.
 
     Raises:
-        Refused: surely not carried out.
-        Throttled: the same; also where the cluster has 256 steps that wait or run, others' too.
-        Unknown: perhaps carried out: look for the steps by their names.
+        Refused: the call was not carried out.
+        Throttled: the call was not carried out; also if the cluster has 256 pending or running steps.
+        Unknown: it may have been carried out: search for the steps by their names.
     """
     client = clients.once("emr")
     try:
@@ -74,13 +74,13 @@ def add(
         )
     except InvalidRequest as error:
         if _FULL in str(error):
-            raise Throttled(f"{error}. A later try finds room when some of them have ended") from error
+            raise Throttled(f"{error}. A later try can add them when some of these steps have ended") from error
         raise
     return [str(step_id) for step_id in answer["StepIds"]]
 
 
 def listed(clients: Clients, cluster_id: str, states: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """All steps of a cluster, newest first, 50 a page."""
+    """All steps of a cluster, newest first, 50 per page."""
     arguments: dict[str, Any] = {"ClusterId": cluster_id}
     if states:
         arguments["StepStates"] = list(states)
@@ -93,13 +93,13 @@ def listed(clients: Clients, cluster_id: str, states: Sequence[str] = ()) -> Ite
 
 
 def find(clients: Clients, cluster_id: str, titles: Mapping[int, str]) -> dict[int, str]:
-    """Ids of the steps with the given names: number -> step id; those that are not there are left out."""
+    """Ids of the steps with the given names: number -> step id; missing ones are left out."""
     by_title = {title: number for number, title in titles.items()}
     return {by_title[step["Name"]]: step["Id"] for step in listed(clients, cluster_id) if step["Name"] in by_title}
 
 
 def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Entries of ListSteps by step id, 10 a call; steps that EMR does not show are left out."""
+    """Entries of ListSteps by step id, 10 per call; steps that EMR does not show are left out."""
     found: dict[str, dict[str, Any]] = {}
     for start in range(0, len(step_ids), LIST_CHUNK):
         chunk = list(step_ids[start : start + LIST_CHUNK])
@@ -108,7 +108,7 @@ def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[s
                 lambda: clients.emr.list_steps(ClusterId=cluster_id, StepIds=chunk),  # noqa: B023 - called at once
                 "elasticmapreduce:ListSteps",
             )
-        except NotFound:  # one of them hides the others
+        except NotFound:  # one unknown id fails the whole call
             return {step["Id"]: step for step in listed(clients, cluster_id) if step["Id"] in step_ids}
         found.update({step["Id"]: step for step in answer["Steps"]})
     return found
@@ -121,10 +121,10 @@ def cancel(clients: Clients, cluster_id: str, step_ids: Iterable[str], *, kill: 
         clients: for the calls.
         cluster_id: the cluster.
         step_ids: the steps.
-        kill: end the process at once instead of asking it to end (TERMINATE_PROCESS, not SEND_INTERRUPT).
+        kill: kill the process instead of interrupting it (TERMINATE_PROCESS, not SEND_INTERRUPT).
 
     Returns:
-        What EMR said of steps that it did not cancel, such as `s-…: FAILED: already completed`.
+        EMR's reasons for steps that it did not cancel, such as `s-…: already completed`.
     """
     ids = list(step_ids)
     refused = []

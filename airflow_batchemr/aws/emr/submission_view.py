@@ -1,4 +1,4 @@
-"""A submission on EMR, as its intent describes it and as AWS shows it."""
+"""A submission on EMR, as described by its intent and by AWS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SubmissionView:
     """What AWS shows of a submission's cluster and steps."""
 
     cluster: dict[str, Any] | None
-    """DescribeCluster's answer; None: EMR says that there is no such cluster."""
+    """DescribeCluster's answer; None if EMR reports that there is no such cluster."""
     step_ids: dict[int, str] = field(default_factory=dict)
     """Ids of the submission's steps by number, as far as they are known."""
     steps: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class SubmissionView:
 
     @property
     def stays(self) -> bool:
-        """Whether the cluster waits for more when its steps have ended."""
+        """Whether the cluster waits for more steps when its steps have ended."""
         cluster = self.cluster or {}
         return bool(cluster.get("TerminationProtected")) or not cluster.get("AutoTerminate")
 
@@ -70,7 +70,7 @@ def digests_of(submission: Submission) -> dict[int, str]:
 
 
 def failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
-    """Which steps failed, with EMR's reasons; where none did, how the cluster ended."""
+    """Which steps failed, with EMR's reasons; if none did, how the cluster ended."""
     failures = []
     for number, entry in view.steps.items():
         step = Step.of(entry)
@@ -81,13 +81,13 @@ def failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
     brief = view.brief
     if brief is not None and (brief.alive or brief.ready) and view.unseen:
         gone = [(number, view.step_ids[number]) for number in view.unseen]
-        reason = "EMR does not show it any more"
+        reason = "EMR no longer shows it"
         return [Failure(index=n, reason=f"step {id_}: {reason}", job_id=id_, cause="lost") for n, id_ in gone]
-    reason = f"cluster {cluster_id}: {brief.why if brief else 'EMR does not show it any more'}"
+    reason = f"cluster {cluster_id}: {brief.why if brief else 'EMR no longer shows it'}"
     return [Failure(reason=reason, job_id=cluster_id, cause="cluster" if brief else "lost")]
 
 
 def plain(value: dict[str, Any]) -> dict[str, Any]:
-    """An answer of boto3 as JSON: times become ISO texts."""
+    """Convert an answer of boto3 to plain JSON values: times become ISO strings."""
     made: dict[str, Any] = json.loads(json.dumps(value, default=lambda item: item.isoformat()))
     return made

@@ -6,7 +6,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field, replace
 
-#: Longest message that is kept of an exception, in characters.
+#: Maximum length of an exception's message, in characters.
 MESSAGE = 600
 _PYTHON = re.compile(r"Traceback \(most recent call last\):\s*$")
 _FRAME = re.compile(r'^\s+File "([^"]+)", line (\d+)(?:, in (.+))?$')
@@ -33,14 +33,14 @@ class Raised:
     """One exception."""
 
     name: str
-    """Its class, as the log has it."""
+    """Its class, as in the log."""
     message: str
     place: str | None
-    """`file:line in function` of the user's own code; None where none of it is in the trace."""
+    """`file:line in function` of the user's own code; None if none of it is in the trace."""
     line: int
-    """Of the log, from 0, where it is told."""
+    """Its line in the log, from 0."""
     top: bool = False
-    """Whether the log says that it ended the program."""
+    """Whether it ended the program, according to the log."""
 
     @property
     def short(self) -> str:
@@ -61,7 +61,7 @@ class _Java:
 
 
 def python_chains(text: str) -> list[list[Raised]]:
-    """Tracebacks in their order; of exceptions that led to one another, one chain with the first cause first."""
+    """Tracebacks in order. Chained exceptions form one chain, with the root cause first."""
     lines = text.splitlines()
     chains: list[list[Raised]] = []
     for number, line in enumerate(lines):
@@ -112,7 +112,7 @@ def _python_message(lines: list[str], number: int, first: str) -> str:
 
 
 def java_chains(text: str) -> list[list[Raised]]:
-    """Stack traces in their order; each chain ends with the innermost cause."""
+    """Stack traces in order; each chain ends with the root cause."""
     chains: list[list[_Java]] = []
     header: _Java | None = None
     for number, line in enumerate(text.splitlines()):
@@ -148,14 +148,14 @@ def _header(line: str, number: int) -> _Java | None:
     if not names:
         return None
     last = names[-1]
-    # `…Exception: org.x.YException: message`: the last one that a message follows is the cause
+    # `…Exception: org.x.YException: message`: the last class before the message is the cause
     message = line[last.end() :].removeprefix(":").strip()
     top = 'Exception in thread "' in line or "User class threw exception" in line
     return _Java(last[1], [message], number, top)
 
 
 def _placed(chain: list[Raised]) -> list[Raised]:
-    """Where the innermost exception shows none of the user's code, the nearest one around it does."""
+    """If the innermost exception has no place in the user's code, use that of the nearest enclosing one."""
     place = next((one.place for one in reversed(chain) if one.place), None)
     top = any(one.top for one in chain)
     return [*chain[:-1], replace(chain[-1], place=chain[-1].place or place, top=top)]
@@ -169,5 +169,5 @@ def _java_place(frames: list[tuple[str, str]]) -> str | None:
 
 
 def _cut(message: str) -> str:
-    told = message.strip()
-    return told if len(told) <= MESSAGE else f"{told[:MESSAGE]}…"
+    text = message.strip()
+    return text if len(text) <= MESSAGE else f"{text[:MESSAGE]}…"

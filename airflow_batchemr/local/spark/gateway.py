@@ -1,7 +1,7 @@
-"""S3 as WebHDFS, so that Hadoop's stock jars read and write the local S3.
+"""S3 as WebHDFS, so that Hadoop's standard jars can read and write the local S3.
 
-Hadoop's ViewFileSystemOverloadScheme answers for `s3://` and `s3a://` and passes everything on to its WebHDFS client,
-which talks to this. Folders are prefixes; an empty one is an object whose key ends in `/`.
+Hadoop's ViewFileSystemOverloadScheme handles `s3://` and `s3a://` and delegates to its WebHDFS client, which calls this
+gateway. Folders are prefixes; an empty folder is an object whose key ends in `/`.
 Source: the WebHDFS REST API of Hadoop's documentation.
 """
 
@@ -38,12 +38,12 @@ class ObjectPath:
 
     @property
     def prefix(self) -> str:
-        """What the keys below begin with."""
+        """The prefix of the keys below it."""
         return f"{self.key}/" if self.key else ""
 
 
 class Gateway:
-    """Answers to WebHDFS requests below `/webhdfs/v1/<access key>/`."""
+    """Answers WebHDFS requests below `/webhdfs/v1/<access key>/`."""
 
     def __init__(self, key: str, upstream: Upstream) -> None:
         self._key = key
@@ -84,10 +84,10 @@ class Gateway:
                 return _exception(404, "FileNotFoundException", f"File does not exist: {place.bucket}/{place.key}")
             return _exception(500, "IOException", str(error))
 
-    # What is there
+    # Status
 
     def _find(self, place: ObjectPath) -> dict[str, Any] | None:
-        """FileStatus of a file or folder; None where there is nothing."""
+        """FileStatus of a file or folder; None if it does not exist."""
         if not place.key:
             return _folder("")
         listed = self._upstream.list_objects(place.bucket, place.key, limit=1000)
@@ -96,7 +96,7 @@ class Gateway:
                 return _file("", found)
         if any(found.key.startswith(place.prefix) for found in listed):
             return _folder("")
-        # Many neighbours whose names begin alike can fill the page.
+        # Other keys with the same prefix can fill the page
         return _folder("") if self._upstream.list_objects(place.bucket, place.prefix, limit=1) else None
 
     def _status(self, place: ObjectPath, _query: dict[str, str]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Gateway:
         }  # fmt: skip
 
     def _blocks(self, place: ObjectPath, query: dict[str, str]) -> dict[str, Any]:
-        """The whole file as one block, nowhere in particular."""
+        """The whole file as one block, without locations."""
         length = self._status(place, query)["FileStatus"]["length"]
         block = {
             "block": {"blockPoolId": "s3", "blockId": 1, "numBytes": length, "generationStamp": 1},
@@ -138,7 +138,7 @@ class Gateway:
         return {"LocatedBlocks": {**located, "locatedBlocks": [block], "lastLocatedBlock": block}}
 
     def _block_locations(self, place: ObjectPath, query: dict[str, str]) -> dict[str, Any]:
-        """The same, as newer clients ask for it."""
+        """The same in the format that newer clients request."""
         nothing: dict[str, list[str]] = {
             key: [] for key in ("hosts", "names", "topologyPaths", "cachedHosts", "storageTypes")
         }
@@ -160,10 +160,10 @@ class Gateway:
 
     def _create(self, environ: dict[str, Any], place: ObjectPath, query: dict[str, str]) -> Reply:
         if "data" not in query:
-            # The client asks where to send the data first, without sending any.
+            # The client first requests the location, without sending data
             found = self._find(place)
             if found is not None and (found["type"] == "DIRECTORY" or query.get("overwrite") == "false"):
-                raise FileExistsError(f"{place.bucket}/{place.key} is there already")
+                raise FileExistsError(f"{place.bucket}/{place.key} already exists")
             path = quote(f"{PREFIX}{self._key}/{place.bucket}/{place.key}")
             location = f"http://{environ['HTTP_HOST']}{path}?op=CREATE&data=true"
             return Reply(307, b"", (("Location", location),))
@@ -204,7 +204,7 @@ class Gateway:
 
 
 def home(environ: dict[str, Any]) -> Reply | None:
-    """The home folder, if that is what a request asks for. The client asks at the root, where it has no key to show."""
+    """The home folder, if a request is for it. The client requests it at the root, where its path has no key."""
     asked = parse_qs(environ.get("QUERY_STRING", "")).get("op") == ["GETHOMEDIRECTORY"]
     return _json({"Path": "/user/hadoop"}) if asked and environ["PATH_INFO"] == PREFIX else None
 

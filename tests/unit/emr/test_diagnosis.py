@@ -39,7 +39,7 @@ def test_the_cause_of_a_real_failure_is_found(case):
         ("driver_out_of_memory", "`driver_memory:`"),
         ("hive_missing", "`applications:`"),
         ("package_missing", "reaches the repository"),
-        ("jar_missing", "put it into S3"),
+        ("jar_missing", "upload the jar to S3"),
     ],
 )
 def test_what_to_do_fits_the_cause(case, advice):

@@ -37,7 +37,7 @@ def test_links_lead_to_the_job_the_queue_the_log_and_the_ledger(aws, run_dag, wo
     assert "log-group/$252Faws$252Fbatch$252Fjob/log-events/" in links["Log of a failed index"]
 
 
-def test_progress_is_told_when_it_changes(aws, run_dag, work):
+def test_progress_is_logged_when_it_changes(aws, run_dag, work):
     """Lines in the task's log while it is deferred, none twice in a row."""
     finished = run_dag(array_dag("progress", work.command("[ $i != 5 ] || exit 1"), array=8))
     told = [line.split("] ", 1)[1] for line in finished.output.splitlines() if "/8 done" in line]
@@ -65,7 +65,7 @@ def test_each_map_index_has_a_place_of_its_own(aws, run_dag, work, state):
     } <= names
 
 
-def test_the_program_is_told_which_run_it_belongs_to(aws, run_dag, work, state):
+def test_the_program_sees_the_identity_of_its_run(aws, run_dag, work, state):
     """PIPELINE_RUN_ID and the run's identity are in its environment, and in the job's tags."""
     finished = run_dag(array_dag("identity", work.command("env > told-$i"), array=1, env={"MINE": "a 'b' $(c)\n"}))
     assert {"work": "success"} == finished.tasks

@@ -67,7 +67,7 @@ def test_a_killed_worker_stops_its_job(aws, job):
     assert stopped(aws)
 
 
-def test_a_worker_that_was_given_up_leaves_the_next_try_its_job(aws, work, job):
+def test_a_worker_killed_late_leaves_the_job_to_the_next_try(aws, work, job):
     """Killed long after: the next try has found the job and waits for it."""
     job.begin()
     zombie = job.operator
@@ -79,7 +79,7 @@ def test_a_worker_that_was_given_up_leaves_the_next_try_its_job(aws, work, job):
     assert Counter({0: 1, 1: 1}) == work.ran()
 
 
-def test_a_worker_that_was_given_up_leaves_the_next_try_what_that_has_claimed(aws, impatient, job):
+def test_a_worker_killed_late_leaves_the_claims_of_the_next_try(aws, impatient, job):
     """Also before it waits for it: it was killed in between."""
     job.make()
     zombie = job.operator
@@ -93,7 +93,7 @@ def test_a_worker_that_was_given_up_leaves_the_next_try_what_that_has_claimed(aw
     assert not stopped(aws)
 
 
-def test_a_worker_that_was_given_up_leaves_the_next_try_its_cluster(aws, state, tmp_path):
+def test_a_worker_killed_late_leaves_the_cluster_to_the_next_try(aws, state, tmp_path):
     """The same on EMR, where stopping would end a cluster."""
     steps = Steps(tmp_path)
     operators = []
@@ -137,7 +137,7 @@ def comes_back(trigger, state):
 
 
 @pytest.mark.parametrize("state_of_task", ["scheduled", "queued", "running", "up_for_retry"])
-def test_a_task_that_goes_on_after_its_wait_is_not_stopped(aws, job, state_of_task):
+def test_a_task_that_resumes_after_its_wait_is_not_stopped(aws, job, state_of_task):
     """The wait woke while the job runs: Airflow has the task in hand, and no person has acted."""
     trigger = job.begin()
     woken = BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0})
@@ -147,7 +147,7 @@ def test_a_task_that_goes_on_after_its_wait_is_not_stopped(aws, job, state_of_ta
 
 
 @pytest.mark.parametrize("state_of_task", ["failed", "success", None])
-def test_a_task_that_a_person_has_ended_is_stopped_whatever_its_wait_has_said(aws, job, state_of_task):
+def test_a_task_ended_by_a_user_is_stopped_even_if_its_wait_has_fired(aws, job, state_of_task):
     """Who fired it may have died before Airflow heard of it, so that the wait went on elsewhere."""
     trigger = job.begin()
     woken = BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0})
@@ -164,7 +164,7 @@ def test_the_next_wait_of_a_try_is_stopped_by_a_clear(aws, job):
     assert stopped(aws)
 
 
-def test_a_wait_ends_though_no_word_of_it_can_be_left(aws, impatient, job):
+def test_a_wait_ends_even_if_its_end_cannot_be_recorded(aws, impatient, job):
     """The ledger is away: the task goes on all the same."""
     trigger = job.begin()
     aws.faults.error("PutObject", times=50)
@@ -176,7 +176,7 @@ def test_a_wait_ends_though_no_word_of_it_can_be_left(aws, impatient, job):
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 3)])
-def test_other_retries_in_the_file_are_no_clear(aws, work, job, before, after):
+def test_changed_retries_in_the_file_do_not_count_as_a_clear(aws, work, job, before, after):
     """A retry after a crash goes on with the job, though the file now has more or fewer of them."""
     job.arguments = {"retries": before}
     job.begin(clears=2)
@@ -188,7 +188,7 @@ def test_other_retries_in_the_file_are_no_clear(aws, work, job, before, after):
 
 
 @pytest.mark.parametrize(("before", "after"), [(5, 0), (0, 3)])
-def test_a_clear_after_other_retries_is_one(aws, work, job, before, after):
+def test_a_clear_after_changed_retries_is_detected(aws, work, job, before, after):
     """Airflow counts the clear with the new ones: the job of the try before is stopped, and its rest runs again."""
     job.arguments = {"retries": before}
     job.begin(clears=before)
@@ -199,7 +199,7 @@ def test_a_clear_after_other_retries_is_one(aws, work, job, before, after):
     assert 2 == job.try_(waits, try_number=2, clears=1 + after)["submissions"]
 
 
-def test_a_rerun_is_one_between_two_clears_whatever_the_retries(aws, state, work):
+def test_a_rerun_spans_all_retries_between_two_clears(aws, state, work):
     """A retry of a rerun knows the marker as its own; a clear is a new word."""
     (work.folder / "go").touch()
     job = Batch(state, work, skip_if_succeeded=False, retries=2)
