@@ -279,7 +279,7 @@ def test_without_the_preamble_an_index_can_run_locally_but_not_on_batch(local_aw
         (["nightl", RUN[1], "score"], "has no pipeline named 'nightl'; available: nightly"),
         (["nightly", "2026", "score"], "has no run of nightly named '2026'; available: 2026-11-20T000000Z"),
         (["nightly", RUN[1], "scor"], "has no job of nightly 2026-11-20T000000Z named 'scor'; available: score"),
-        ([*RUN, "--index", "9"], "index 9 was never submitted; those that were: 0-4"),
+        ([*RUN, "--index", "9"], "index 9 was never submitted; submitted so far: 0-4"),
         ([*RUN, "--local", "--docker"], "use only one of --print, --local, --docker and --batch"),
         ([*RUN, "--mark"], "--mark requires --local, --docker or --batch"),
         ([*RUN, "--instance-type", "m5.large"], "--instance-type requires --batch"),
