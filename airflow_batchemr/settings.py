@@ -52,7 +52,13 @@ def engine_policy() -> EnginePolicy:
         text = option(field.name) if "description" in field.metadata else None
         if text is not None:
             values[field.name] = _seconds(field.name, text)
-    return replace(DEFAULT, **values)
+    policy = replace(DEFAULT, **values)
+    if policy.claim_lease <= policy.call_margin:
+        raise ValueError(
+            f"[batchemr] claim_lease ({policy.claim_lease:g} s) must be longer than call_margin "
+            f"({policy.call_margin:g} s), or no call would ever be made"
+        )
+    return policy
 
 
 def _seconds(name: str, text: str) -> float:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_batchemr.aws.batch import jobs
-from airflow_batchemr.aws.batch.submissions import BatchSubmissions
+from airflow_batchemr.aws.batch.remote import BatchRemote
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.cli import common
 from airflow_batchemr.cli.inventory import pages
 from airflow_batchemr.cli.replay_mark import identity_of, marked
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
+from airflow_batchemr.engine.loop import Engine
+from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.engine.replay import single_request
+from airflow_batchemr.engine.single_work import SingleWork
+from airflow_batchemr.engine.submissions import adopt, conclude
 from airflow_batchemr.ledger import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.engine.replay import Shard
-    from airflow_batchemr.ledger import JobLedger, Submission
+    from airflow_batchemr.ledger import Handle, JobLedger, LedgerState, Submission
 
 #: Seconds between polls of the job.
 INTERVAL = 3.0
@@ -46,31 +55,60 @@ def run_on_batch(
         job_id = jobs.submit(clients, single_request(shard, name, queue=queue))
         return _follow(clients, job_id)
     identity = identity_of(state_uri, shard.intent)
-    submissions = BatchSubmissions(clients, ledger, identity)
+    remote = BatchRemote(clients, ledger, identity)
+    backend = _OneIndex(clients, identity, shard, queue)
     state = ledger.read()
-    number = state.next_number
-    name = identity.submission_name(number)
-    request = single_request(shard, name, queue=queue, number=str(number))
-    one = IndexSet.of([shard.index])
-    submission = submissions.start(number, [Request(name=name, indices=one, request=request)], state, state.rerun_token)
+    plan = SubmissionPlan(state.next_number, IndexSet.of([shard.index]))
+    submission = Engine(backend, remote, ledger, identity).submit(plan, state, state.rerun_token)
     if submission is None:
         raise LookupError("another process has claimed a submission of this job at the same time: try again")
-    submission = _submitted(ledger, submissions, submission)
+    submission = _submitted(ledger, remote, submission)
     code = _follow(clients, submission.handle.jobs[0].job_id) if submission.handle else 1
-    result = submissions.conclude(submission, ledger.read()).result
+    result = _concluded(ledger, remote, submission).result
     if result is not None and result.succeeded:
         common.say(marked(ledger, shard))
     return code
 
 
-def _submitted(ledger: JobLedger, submissions: BatchSubmissions, submission: Submission) -> Submission:
+@dataclass
+class _OneIndex(SingleWork):
+    """A backend that runs one recorded index as a single job; see `engine.backend.Backend`."""
+
+    clients: Clients
+    identity: JobIdentity
+    shard: Shard
+    queue: str | None
+
+    def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
+        """The recorded request, without its array."""
+        name = self.identity.submission_name(plan.number)
+        request = single_request(self.shard, name, queue=self.queue, number=str(plan.number))
+        return NewSubmission("batch", [Request(name=name, indices=plan.indices, request=request)])
+
+    def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
+        """SubmitJob."""
+        return jobs.submitted(self.clients, request, sleep=sleep)
+
+    def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
+        """Jobs are never idle."""
+        return False
+
+
+def _submitted(ledger: JobLedger, remote: BatchRemote, submission: Submission) -> Submission:
     """Wait until the outcome of a SubmitJob call whose response was lost is known."""
     while submission.handle is None:
         time.sleep(INTERVAL)
-        submission = submissions.adopt(submission, ledger.read())
+        submission = adopt(ledger, remote, submission, ledger.read(), DEFAULT)
     if submission.handle.abandoned:
         raise LookupError("the job was not submitted: try again")
     return submission
+
+
+def _concluded(ledger: JobLedger, remote: BatchRemote, submission: Submission) -> Submission:
+    """Record the result of a job that has ended, once AWS shows it and the jobs that it started."""
+    while (observation := remote.observe(submission)).status != "ended":
+        time.sleep(INTERVAL)
+    return conclude(ledger, remote, submission, observation)
 
 
 def queue_of(clients: Clients, wanted: str, instance_type: str) -> str:

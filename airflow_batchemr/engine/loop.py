@@ -61,6 +61,7 @@ class Engine:
         stopping: whether the task has been killed; checked before each call that starts something.
         prior: as `Outcome.prior`; also set if a later call fails.
         refused: why AWS refused the last submission.
+        unavailable: why AWS accepted no call of the last submission, such as throttling.
         claimed: whether this pass has claimed a submission.
     """
 
@@ -74,6 +75,7 @@ class Engine:
     stopping: Callable[[], bool] = lambda: False
     prior: frozenset[int] | None = field(default=None, init=False)
     refused: Refused | None = field(default=None, init=False)
+    unavailable: AwsError | None = field(default=None, init=False)
     claimed: bool = field(default=False, init=False)
     _observations: dict[int, Observation] = field(default_factory=dict, init=False)
 
@@ -126,7 +128,7 @@ class Engine:
             self._check_superseded(state)
             for plan in decision.claims:
                 try:
-                    submission = self._submit(plan, state, rerun_token)
+                    submission = self.submit(plan, state, rerun_token)
                 except Refused as error:
                     self.refused = error
                     state = self._with_released(self.ledger.read())
@@ -251,7 +253,7 @@ class Engine:
 
     # Starting
 
-    def _submit(self, plan: SubmissionPlan, state: LedgerState, rerun_token: str | None) -> Submission | None:
+    def submit(self, plan: SubmissionPlan, state: LedgerState, rerun_token: str | None) -> Submission | None:
         """Claim a submission and make its calls; None if another try has claimed the number.
 
         The submission that is returned has no intent if its requests have to wait for another job. It is abandoned if
@@ -284,6 +286,7 @@ class Engine:
         submission = replace(submission, handle=self._record(submission, merged(new, handles)))
         if self.stopping():
             self._kill(submission)
+        self.unavailable = failure
         if isinstance(failure, Refused):
             if submission.open:
                 stop(self.ledger, self.remote, [submission], str(failure), by=REFUSED)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from airflow_batchemr.ledger.state import CLAIM_LEASE
+from airflow_batchemr.core.lease import CLAIM_LEASE
 
 
 def _seconds(default: float, description: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_batchemr.core.lease import CLAIM_LEASE
 from airflow_batchemr.ledger.errors import (
     BucketMissingError,
     CredentialsError,
@@ -17,7 +18,7 @@ from airflow_batchemr.ledger.errors import (
 from airflow_batchemr.ledger.job import JobLedger
 from airflow_batchemr.ledger.ledger import Ledger
 from airflow_batchemr.ledger.records import Failure, Handle, HandleJob, Intent, Marker, Request, Result, StopRequest
-from airflow_batchemr.ledger.state import CLAIM_LEASE, LedgerState, Submission
+from airflow_batchemr.ledger.state import LedgerState, Submission
 
 __all__ = [
     "CLAIM_LEASE",

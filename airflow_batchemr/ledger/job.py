@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.lease import CLAIM_LEASE
 from airflow_batchemr.ledger.errors import LedgerCorruptError, LedgerTooNewError
 from airflow_batchemr.ledger.records import SCHEMA_VERSION, Handle, Intent, Marker, Record, Result, StopRequest
-from airflow_batchemr.ledger.state import CLAIM_LEASE, LedgerState, Submission, derive_state
+from airflow_batchemr.ledger.state import LedgerState, Submission, derive_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.lease import CLAIM_LEASE
 from airflow_batchemr.ledger.records import Owner
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow_batchemr.ledger.records import Handle, Intent, Marker, Result, StopRequest
-
-CLAIM_LEASE = 60.0
-"""Seconds after the claim, by S3's clock, within which the owner of a submission may call AWS."""
 
 
 @dataclass(frozen=True)

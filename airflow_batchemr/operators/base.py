@@ -192,6 +192,8 @@ class LedgerOperator(LedgerAccess, ABC):
         if outcome.action == "wait":
             if outcome.blocked is not None:
                 self.log.error("Cannot submit more: %s. Waiting for the work that is still running", outcome.blocked)
+            if self.engine is not None and self.engine.unavailable is not None:
+                self.log.warning("Could not submit now, trying again later: %s", self.engine.unavailable)
             if not outcome.waits:
                 self.blocked(outcome)
             for submission in outcome.waits:

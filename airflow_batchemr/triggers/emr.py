@@ -96,9 +96,10 @@ class EmrTrigger(LedgerTrigger):
                     except (TimeoutError, asyncio.TimeoutError):
                         return self.timed_out()
                     sight = seen[self.cluster_id].value
-                    if missing.update(self.cluster_id, visible=sight is not None):
+                    unlisted = sight is not None and self._unlisted(sight)
+                    if missing.update(self.cluster_id, visible=sight is not None and not unlisted):
                         return self.payload(status="ended", missing=missing.ids)
-                    if sight is None:
+                    if sight is None or unlisted:
                         continue
                     unseen = [missing.update(id_, visible=id_ not in sight.unseen) for id_ in self.step_ids]
                     if any(unseen):
@@ -109,6 +110,10 @@ class EmrTrigger(LedgerTrigger):
                     if sight.unseen.isdisjoint(self.step_ids) and self._over(sight):
                         await live.rest(sight)
                         return self.payload(status="ended")
+
+    def _unlisted(self, sight: Sight) -> bool:
+        """Whether the job's own cluster ran and ended, and EMR never listed its steps."""
+        return self.own and not self.step_ids and sight.cluster.ready and not sight.cluster.alive
 
     def _over(self, sight: Sight) -> bool:
         if not sight.cluster.alive:

@@ -17,7 +17,7 @@ from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.loop import Engine
 from airflow_batchemr.engine.single_work import SingleWork
-from airflow_batchemr.ledger import Handle, HandleJob, Ledger, Marker
+from airflow_batchemr.ledger import Ledger, Marker
 
 
 class KilledError(BaseException):
@@ -142,8 +142,7 @@ class Prepared(SingleWork):
         return NewSubmission("batch", self.prepared)
 
     def start(self, request, sleep):
-        job_id = jobs.submit(self.clients, dict(request.request), sleep=sleep)
-        return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name=request.name, indices=request.indices)])
+        return jobs.submitted(self.clients, request, sleep=sleep)
 
     def stays(self, submission):
         return False

@@ -135,12 +135,8 @@ class Job:
     def backend(self, clients, ledger, identity):
         common = {"planned": self.planned, "clients": clients, "ledger": ledger, "identity": identity}
         if self.existing is not None:
-            return ExistingCluster(**common, one_by_one=True, cluster=self._existing)
+            return ExistingCluster(**common, one_by_one=True, cluster_id=self.existing)
         return OwnCluster(**common, concurrency=self.emr.step_concurrency, options=ClusterOptions(self.emr))
-
-    def _existing(self):
-        described = self.aws.client("emr").describe_cluster(ClusterId=self.existing)["Cluster"]
-        return self.existing, described["StepConcurrencyLevel"]
 
     def engine(self, calls=None, *, try_number=1, **options):
         """The engine of one try."""
@@ -193,7 +189,7 @@ class Job:
 
 
 def ids_of(handle):
-    return [handle.cluster_id] if handle.cluster_id else [job.job_id for job in handle.jobs]
+    return [handle.cluster_id, *handle.step_ids.values()] if handle.cluster_id else [job.job_id for job in handle.jobs]
 
 
 class SharedClusterJob(Job):

@@ -29,7 +29,7 @@ def test_links_lead_to_the_job_the_queue_the_log_and_the_ledger(aws, run_dag, wo
         link.name: xcom(finished, "links", "work", key=link.xcom_key)
         for link in BatchArrayOperator.operator_extra_links
     }
-    assert {"Attempts", "Batch job", "Job queue", "Ledger", "Log of a failed index"} == set(links)
+    assert {"Submissions", "Batch job", "Job queue", "Ledger", "Log of a failed index"} == set(links)
     assert "/batchemr/links?run_key=2026-11-20T000000Z&job=work" == links["Attempts"]
     assert "#jobs/array-job/" in links["Batch job"]
     assert links["Job queue"].endswith("#queues/detail/default")

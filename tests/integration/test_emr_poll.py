@@ -132,7 +132,7 @@ def test_unknown_cluster_is_left_out(local_aws, emr):
         assert {known} == set(poller._look([known, "j-NOSUCH"]))
 
 
-def test_step_that_is_not_listed_is_hidden_until_it_appears(local_aws, emr):
+def test_step_that_is_not_listed_is_unseen_until_it_appears(local_aws, emr):
     """A step that was not looked at yet is not."""
     id_ = cluster(emr, [("sleep", "600")] * 2)
     until(lambda: states(emr) == {"RUNNING"})
@@ -141,9 +141,9 @@ def test_step_that_is_not_listed_is_hidden_until_it_appears(local_aws, emr):
     local_aws.faults.hide(newer)
     with poller.expecting(id_, None, [older, newer]):
         sight = poller._look([id_])[id_]
-        assert ({older}, {newer}) == (set(sight.steps), set(sight.hidden))
+        assert ({older}, {newer}) == (set(sight.steps), set(sight.unseen))
         local_aws.faults.clear()
         sight = poller._look([id_])[id_]
-        assert ({older, newer}, set()) == (set(sight.steps), set(sight.hidden))
+        assert ({older, newer}, set()) == (set(sight.steps), set(sight.unseen))
     with poller.expecting(id_, None, [older]):
-        assert set() == set(poller._look([id_])[id_].hidden)
+        assert set() == set(poller._look([id_])[id_].unseen)

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from airflow_batchemr.aws.batch.array_work import ArrayWork
 from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import closed, decide
@@ -111,7 +112,7 @@ def test_a_crash_between_claim_and_removal_of_the_marker_is_harmless(local_aws, 
     job.record_result(
         2, Result(kind="batch", outcome="succeeded", indices="0-9", succeeded="0-9", rerun_token="again")
     )  # fmt: skip
-    assert decide(job.read(), 10).action == "mark"
+    assert decide(ArrayWork(10), job.read()).action == "succeed"
     job.mark(Marker(submission=2, size=10, rerun_token="again", xcom="new"))
     assert job.read().marker.xcom == "new"
 
@@ -184,8 +185,8 @@ def test_failures_and_crashes_end_with_every_index_done_once(ledger, seed):
         state = job.read()
         for submission in state.open_submissions:
             job.abandon(submission, "batch")
-        decision = decide(job.read(), size, before=closed(job.read()))
-        if decision.action == "mark":
+        decision = decide(ArrayWork(size), job.read(), prior=closed(job.read()))
+        if decision.action == "succeed":
             job.mark(Marker(submission=max(state.numbers), size=size, rerun_token=None))
             break
         plan = decision.claims[0]

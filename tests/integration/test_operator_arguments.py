@@ -91,6 +91,10 @@ def test_every_field_of_the_model_is_an_argument_and_described():
         "state",
         "job",
         "skip_if_succeeded",
+        "deadline",
+        "retries",
+        "retry_delay",
+        "retry_program_failures",
     }
 
 
@@ -163,7 +167,7 @@ def test_accepted_arguments_are_not_listed_as_replaced():
         (lambda: EphemeralEmrOperator(task_id="x", steps=["run"], cluster={**CLUSTER, "idle": 1}), "cluster.idle: "),
         (
             lambda: EmrStepsOperator(task_id="x", steps=[{"spark": {}}], cluster_id="j"),
-            "steps[0].spark: nothing to run",
+            "steps[0].spark: `py: s3://…` or `jar: s3://…` is required",
         ),
         (
             lambda: EmrStepsOperator(task_id="x", steps=["run 'x"], cluster_id="j"),
@@ -173,10 +177,13 @@ def test_accepted_arguments_are_not_listed_as_replaced():
             lambda: EmrCreateClusterOperator(task_id="x", cluster={"cluster_id": "j-3H6EATEXAMPLE"}),
             "cluster: it names an existing",
         ),
-        (lambda: EmrJobRunOperator(task_id="x", spark={}, on=SERVERLESS), "spark: nothing to run"),
+        (
+            lambda: EmrJobRunOperator(task_id="x", spark={}, on=SERVERLESS),
+            "spark: `py: s3://…` or `jar: s3://…` is required",
+        ),
         (
             lambda: EmrJobRunOperator(task_id="x", spark={"py": "s3://x"}, on="emr_eks"),
-            "on: `emr_eks` has to say where",
+            "on: `emr_eks` requires parameters",
         ),
     ],
 )

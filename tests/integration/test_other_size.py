@@ -89,7 +89,9 @@ def test_a_run_that_waits_is_done_in_the_size_it_began_with(aws, work, job, capf
         capfd.readouterr()
     )
     assert 4 == job.try_(try_number=2)["size"]
-    assert "This run was done with 4 indices: the 8 of now count" in "".join(capfd.readouterr())
+    assert "This run started with 4 indices; the new array size (8) applies from the next run" in "".join(
+        capfd.readouterr()
+    )
     assert Counter(range(4)) == work.ran()
 
 

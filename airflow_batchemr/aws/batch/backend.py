@@ -17,7 +17,7 @@ from airflow_batchemr.aws.emr.running_cluster import running_cluster
 from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
-from airflow_batchemr.ledger import Handle, HandleJob, Ledger
+from airflow_batchemr.ledger import Handle, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -216,8 +216,7 @@ class BatchBackend:
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
         """SubmitJob."""
-        job_id = jobs.submit(self.clients, dict(request.request), sleep=sleep)
-        return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name=request.name, indices=request.indices)])
+        return jobs.submitted(self.clients, request, sleep=sleep)
 
     def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - for other backends
         """Jobs are never idle."""

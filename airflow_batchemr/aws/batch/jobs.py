@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import AwsError, InvalidRequest
 from airflow_batchemr.aws.retry import call_again, call_once
+from airflow_batchemr.ledger import Handle, HandleJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.ledger import Request
 
 #: AWS: ids per DescribeJobs, and children per page of ListJobs.
 DESCRIBE_CHUNK = 100
@@ -59,6 +61,12 @@ def submit(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float]
     client = clients.once("batch")
     answer = call_once(lambda: client.submit_job(**request), "batch:SubmitJob", sleep=sleep)
     return str(answer["jobId"])
+
+
+def submitted(clients: Clients, request: Request, *, sleep: Callable[[float], object] = time.sleep) -> Handle:
+    """SubmitJob of a recorded request; gives the handle of its job. Raises as `submit`."""
+    job_id = submit(clients, dict(request.request), sleep=sleep)
+    return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name=request.name, indices=request.indices)])
 
 
 def find(clients: Clients, queue: str, prefix: str) -> list[dict[str, Any]]:

@@ -116,27 +116,42 @@ def test_what_is_left_begins_where_it_failed():
     assert [] == remaining(before, {step.number: step.digest for step in before})
 
 
-def batch(planned, **options):
-    return [step.number for step in StepWork(planned=planned, **options).batch(numbers(planned))]
+def batches(planned, **options):
+    """The numbers of the steps that are submitted together, until all are done."""
+    work, left, found = StepWork(planned=planned, **options), numbers(planned), []
+    while left:
+        batch = numbers(work.batch(left))
+        found.append(list(batch))
+        left -= batch
+    return found
 
 
-def test_on_a_shared_cluster_a_step_waits_for_the_one_before():
-    """Unless the file says what EMR does when it fails."""
-    first = plan({"command": ["a"]}, {"command": ["b"]})
-    assert [0] == batch(first, one_by_one=True)
-    all_at_once = plan({"command": ["a"]}, {"command": ["b"]}, on_failure="continue")
-    assert [0, 1] == batch(all_at_once, one_by_one=True)
-    last_alone = plan({"command": ["a"], "on_failure": "continue"}, {"command": ["b"]}, {"command": ["c"]})
-    assert [0, 1] == batch(last_alone, one_by_one=True)
+def test_step_on_an_existing_cluster_waits_for_the_one_before():
+    """Unless on_failure says what EMR does when it fails."""
+    assert [[0], [1]] == batches(plan({"command": ["a"]}, {"command": ["b"]}), one_by_one=True)
+    assert [[0, 1]] == batches(plan({"command": ["a"]}, {"command": ["b"]}, on_failure="continue"), one_by_one=True)
+    mixed = plan({"command": ["a"], "on_failure": "continue"}, {"command": ["b"]}, {"command": ["c"]})
+    assert [[0, 1], [2]] == batches(mixed, one_by_one=True)
 
 
-def test_on_a_cluster_of_its_own_a_job_submits_all_steps_together():
-    """With more than one step at a time, only those of the first stage, such as the copies at the beginning."""
-    copy = {"copy": {"source": "s3://in/", "destination": "hdfs:///in"}}
-    steps = plan(copy, copy, {"command": ["a"]}, {"command": ["b"]})
-    assert [0, 1, 2, 3] == batch(steps)
-    assert [0, 1] == batch(steps, concurrency=2)
-    assert [2, 3] == [step.number for step in StepWork(planned=steps, concurrency=2).batch(numbers(steps[2:]))]
+LOAD = {"copy": {"source": "s3://in/", "destination": "hdfs:///in"}}
+SAVE = {"copy": {"source": "hdfs:///out", "destination": "s3://out/"}}
+
+
+@pytest.mark.parametrize(
+    ("options", "on_failure", "expected"),
+    [
+        ({"concurrency": 4}, None, [[0], [1, 2], [3]]),
+        ({"one_by_one": True}, "continue", [[0], [1, 2], [3]]),
+        ({"one_by_one": True, "concurrency": 4}, "continue", [[0], [1, 2], [3]]),
+        ({}, None, [[0, 1, 2, 3]]),  # EMR itself runs one after another
+    ],
+    ids=["own", "existing", "existing_concurrent", "one_at_a_time"],
+)
+def test_copies_before_and_after_are_barriers(options, on_failure, expected):
+    """Concurrent steps start when the copies before them have ended; the copies after them start last."""
+    planned = plan(LOAD, {"command": ["a"]}, {"command": ["b"]}, SAVE, on_failure=on_failure)
+    assert expected == batches(planned, **options)
 
 
 def test_requirements_become_a_bootstrap_action_that_makes_the_environment(tmp_path):
