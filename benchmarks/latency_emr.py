@@ -83,9 +83,9 @@ def main() -> None:
             )
             for number, (cluster_id, step_id) in enumerate(started.items())
         ]
-        told = asyncio.run(watch(triggers))
+        ended = asyncio.run(watch(triggers))
         late = []
-        for (cluster_id, step_id), moment in zip(started.items(), told, strict=True):
+        for (cluster_id, step_id), moment in zip(started.items(), ended, strict=True):
             step = emr.describe_step(ClusterId=cluster_id, StepId=step_id)["Step"]
             late.append(moment - step["Status"]["Timeline"]["EndDateTime"].timestamp())
     print(f"python {platform.python_version()}, {os.cpu_count()} cores; {options.clusters} steps")

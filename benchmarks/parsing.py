@@ -63,7 +63,7 @@ for n in {numbers}:
 """
 RERUN = """params={"rerun": Param([], type=["array", "null"], items={"type": "string", "enum": ["extract", "load"]},
             examples=["extract", "load"], title="Run again",
-            description="Jobs to run although their marker says that they have succeeded.")},"""
+            description="Jobs to run although they have succeeded.")},"""
 
 DAG_FACTORY = """\
 {name}:

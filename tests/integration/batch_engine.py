@@ -66,7 +66,7 @@ def clients(killer=None):
 
 
 class Job:
-    """One job of a run; each `attempt` of it is a try of Airflow's that may die at any call."""
+    """One job of a run; each `try_` of it is an Airflow try that may die at any call."""
 
     def __init__(
         self, state, command, size, *, in_job=False, name="job", after=None, waits_for_children=False, **options

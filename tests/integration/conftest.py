@@ -121,7 +121,7 @@ def xcom():
 
 @pytest.fixture
 def aws(local_aws, monkeypatch, tmp_path):
-    """The local AWS with a state bucket, which Airflow is told of; no test sees the jobs and clusters of another."""
+    """The local AWS with a state bucket that Airflow uses; no test sees the jobs and clusters of another."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", f"s3://state/{tmp_path.name}")
     local_aws.client("s3").create_bucket(Bucket="state")
     local_aws.reset_requests()

@@ -30,25 +30,25 @@ def test_a_run_that_succeeded_is_not_run_again(aws, run_dag, work, xcom):
     """The marker ends the task in success, with the XCom that it had."""
     dag = array_dag("again", work.command("true"), array=3)
     first = run_dag(dag)
-    told = xcom(first, "again", "work")
+    first_xcom = xcom(first, "again", "work")
     aws.reset_requests()
     second = run_dag(dag)
     assert "success" == second.state
-    assert told == xcom(second, "again", "work")
-    assert 3 == told["size"]
+    assert first_xcom == xcom(second, "again", "work")
+    assert 3 == first_xcom["size"]
     assert Counter(range(3)) == work.ran()
     assert 0 == aws.requests()["SubmitJob"]
 
 
 def test_after_a_failure_only_what_failed_runs_again(aws, run_dag, work):
     """Clearing the task runs the failed indices, which still see their own numbers."""
-    dag = array_dag("resume", work.command("[ -e mended ] || case $i in 3|17|21) exit 7;; esac"), array=23)
+    dag = array_dag("resume", work.command("[ -e fixed ] || case $i in 3|17|21) exit 7;; esac"), array=23)
     failed = run_dag(dag)
     assert {"work": "failed"} == failed.tasks
     assert Counter(range(23)) == work.ran()
-    (work.folder / "mended").touch()
-    mended = run_dag(dag)
-    assert {"work": "success"} == mended.tasks
+    (work.folder / "fixed").touch()
+    fixed = run_dag(dag)
+    assert {"work": "success"} == fixed.tasks
     assert Counter(range(23)) + Counter([3, 17, 21]) == work.ran()
 
 

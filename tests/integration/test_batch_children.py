@@ -54,7 +54,7 @@ def started(work):
 
 
 def statuses(aws, job, number=1, queue="default"):
-    """Name and status of an attempt's children in a queue, by what AWS says."""
+    """Name and status of a submission's children in a queue, according to AWS."""
     prefix = job.identity.child_prefix(number)
     found = aws.client("batch").list_jobs(jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}])
     return {one["jobName"].removeprefix(prefix): one["status"] for one in found["jobSummaryList"]}
@@ -86,7 +86,7 @@ def test_a_driver_is_done_when_its_children_are(aws, run_dag, work, definition, 
 
 
 def test_without_the_option_children_are_ignored(aws, run_dag, work, definition):
-    """The driver alone counts, and nobody looks for what it has started."""
+    """Only the driver counts, and its children are not searched."""
     (work.folder / "hold").touch()
     assert {"work": "success"} == run_dag(array_dag("loose", work.command(starting("a")))).tasks
     assert 0 == aws.requests()["ListJobs"]
@@ -95,23 +95,23 @@ def test_without_the_option_children_are_ignored(aws, run_dag, work, definition)
 
 def test_a_child_that_fails_fails_its_driver(aws, run_dag, work, definition):
     """The report names it; the next try runs the driver again."""
-    script = "[ -e mended ] && then=true || then=false; " + starting("a", then="'$then'")
+    script = "[ -e fixed ] && then=true || then=false; " + starting("a", then="'$then'")
     dag = array_dag("failing", work.command(script), wait_for_children=True)
     failed = run_dag(dag)
     assert {"work": "failed"} == failed.tasks
     assert "that it had started has failed" in failed.output
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert {"work": "success"} == run_dag(dag).tasks
     assert {0: 2} == work.ran()
 
 
 def test_a_failed_child_of_an_array_fails_the_index_in_its_name(aws, work, tmp_path, definition):
     """Only that index runs again."""
-    script = f"[ $i != 2 ] || [ -e {work.folder}/mended ] || " + starting("2-x", then="false")
+    script = f"[ $i != 2 ] || [ -e {work.folder}/fixed ] || " + starting("2-x", then="false")
     job = Job(f"s3://state/{tmp_path.name}", work.command(script), 4, waits_for_children=True)
     step = job.try_()
     assert [(2, "child")] == [(failure.index, failure.cause) for failure in step.failures]
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert job.try_(try_number=2) is None
     assert {0: 1, 1: 1, 2: 2, 3: 1} == work.ran()
 
@@ -129,7 +129,7 @@ def test_stopping_a_driver_stops_its_children(aws, work, tmp_path, definition, o
 
 
 def test_what_a_driver_starts_while_it_is_ended_is_stopped_too(aws, work, tmp_path, definition):
-    """Its last job comes after the word to stop."""
+    """Its last job starts after the stop request."""
     (work.folder / "hold").touch()
     start = starting("late").replace("'", '"')
     script = f"trap '{start} exit 1' TERM; touch {work.folder}/up; while :; do sleep 0.1; done"
@@ -141,13 +141,13 @@ def test_what_a_driver_starts_while_it_is_ended_is_stopped_too(aws, work, tmp_pa
 
 
 def test_children_of_a_driver_that_failed_end_before_it_runs_again(aws, work, tmp_path, definition):
-    """No child of the first attempt runs beside one of the second."""
+    """No child of the first submission runs at the same time as one of the second."""
     (work.folder / "hold").touch()
-    script = f"[ ! -e {work.folder}/mended ] || exit 0; " + starting("a") + "exit 3"
+    script = f"[ ! -e {work.folder}/fixed ] || exit 0; " + starting("a") + "exit 3"
     job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1, waits_for_children=True)
     step = job.try_()
     assert ["exit 3"] == [failure.cause for failure in step.failures]
     assert {"a": "FAILED"} == statuses(aws, job)
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert job.try_(try_number=2) is None
     assert {} == statuses(aws, job, 2)

@@ -12,7 +12,7 @@ from tests.integration.batch_engine import Job, KilledError, Killer, eventually
 
 @pytest.fixture
 def short_lease(monkeypatch):
-    """A claim that nobody follows up is given up after a second instead of a minute."""
+    """A claim without a call is abandoned after a second instead of a minute."""
     monkeypatch.setattr(LedgerState.lease_ended, "__defaults__", (0.0,))
 
 

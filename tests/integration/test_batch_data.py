@@ -26,13 +26,13 @@ def bucket(aws):
             client.delete_object(Bucket="data", Key=one["Key"])
 
 
-def told(work):
+def received(work):
     """What each index has noted, by index."""
     return {int(path.name): path.read_text() for path in (work.folder).iterdir() if path.name.isdigit()}
 
 
 def test_an_object_an_index(aws, bucket, run_dag, work):
-    """Each program is told its object, whatever characters its key has; other keys and folders are left out."""
+    """Each program gets its object, whatever characters its key has; other keys and folders are left out."""
     keys = ["a.csv", "b c.csv", "d'\"$(x)`.csv", "été.csv"]
     for key in [*keys, "e.txt", "folder/"]:
         bucket(f"in/{key}", "x")
@@ -40,16 +40,16 @@ def test_an_object_an_index(aws, bucket, run_dag, work):
         "objects", work.command('printf %s "$BATCHEMR_INPUT_URI" > $i'), array={"per_object": "s3://data/in/*.csv"}
     )
     assert {"work": "success"} == run_dag(dag).tasks
-    assert {place: f"s3://data/in/{key}" for place, key in enumerate(sorted(keys))} == told(work)
+    assert {place: f"s3://data/in/{key}" for place, key in enumerate(sorted(keys))} == received(work)
 
 
 def test_a_row_an_index(aws, bucket, run_dag, work):
-    """Each program is told its line, unchanged; empty lines do not count."""
+    """Each program gets its line, unchanged; empty lines do not count."""
     rows = ['{"model": "a b", "x": "$(y)"}', "  leading, and \\n no break", "'quotes' \"both\" été "]
     bucket("models.jsonl", "\n".join([rows[0], "", *rows[1:]]) + "\r\n")
     dag = array_dag("rows", work.command('printf %s "$BATCHEMR_ROW" > $i'), array={"rows": "s3://data/models.jsonl"})
     assert {"work": "success"} == run_dag(dag).tasks
-    assert dict(enumerate(rows)) == told(work)
+    assert dict(enumerate(rows)) == received(work)
 
 
 def test_objects_packed_into_shards(aws, bucket, run_dag, work):
@@ -61,7 +61,7 @@ def test_objects_packed_into_shards(aws, bucket, run_dag, work):
     script = 'aws s3 cp --quiet "$BATCHEMR_SHARD_URI" - > $i; [ $(wc -l < $i) = "$BATCHEMR_SHARD_FILES" ]'
     dag = array_dag("packed", work.command(script), array={"pack": "s3://data/p/", "into": 3, "suffix": ".csv"})
     assert {"work": "success"} == run_dag(dag).tasks
-    shards = [text.splitlines() for text in told(work).values()]
+    shards = [text.splitlines() for text in received(work).values()]
     assert sorted(f"s3://data/{key}" for key in sizes) == sorted(uri for shard in shards for uri in shard)
     weights = [sum(sizes[uri.removeprefix("s3://data/")] for uri in shard) for shard in shards]
     assert 3 == len(weights)
@@ -72,17 +72,17 @@ def test_a_resume_keeps_the_packing_although_objects_have_come(aws, bucket, run_
     """The index that failed does the same objects again; what came since waits for another run."""
     for name in "abc":
         bucket(f"in/{name}.csv", name)
-    script = '[ -e mended ] || [ $i != 1 ] || exit 1; printf %s "$BATCHEMR_INPUT_URI" > $i'
+    script = '[ -e fixed ] || [ $i != 1 ] || exit 1; printf %s "$BATCHEMR_INPUT_URI" > $i'
     dag = array_dag("kept", work.command(script), array={"per_object": "s3://data/in/*"})
     assert {"work": "failed"} == run_dag(dag).tasks
     bucket("in/aa.csv", "new")
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert {"work": "success"} == run_dag(dag).tasks
     assert Counter({0: 1, 1: 2, 2: 1}) == work.ran()
-    assert "s3://data/in/b.csv" == told(work)[1]
+    assert "s3://data/in/b.csv" == received(work)[1]
     assert {"work": "success"} == run_dag(dag, conf={"rerun": ["work"]}, again=True).tasks
-    assert "s3://data/in/aa.csv" == told(work)[1]
-    assert "s3://data/in/c.csv" == told(work)[3]
+    assert "s3://data/in/aa.csv" == received(work)[1]
+    assert "s3://data/in/c.csv" == received(work)[3]
 
 
 def test_nothing_found_is_an_error(aws, bucket, run_dag, work):
@@ -108,7 +108,7 @@ def test_many_values_are_read_out_of_s3(aws, bucket, run_dag, work, monkeypatch)
     bucket("many.txt", "\n".join(rows))
     dag = array_dag("many", work.command('printf %s "$BATCHEMR_ROW" > $i'), array={"rows": "s3://data/many.txt"})
     assert {"work": "success"} == run_dag(dag).tasks
-    assert dict(enumerate(rows)) == told(work)
+    assert dict(enumerate(rows)) == received(work)
     assert 1 == aws.requests()["SubmitJob"]
 
 
@@ -118,14 +118,14 @@ def test_values_that_do_not_fit_one_request_are_spread_over_several(aws, bucket,
     bucket("wide.txt", "\n".join(rows))
     dag = array_dag("wide", work.command('printf %s "$BATCHEMR_ROW" > $i'), array={"rows": "s3://data/wide.txt"})
     assert {"work": "success"} == run_dag(dag).tasks
-    assert dict(enumerate(rows)) == told(work)
+    assert dict(enumerate(rows)) == received(work)
     assert Counter(range(60)) == work.ran()
     assert 5 == aws.requests()["SubmitJob"]
 
 
 def test_the_job_marks_its_indices_itself(aws, work, tmp_path):
     """`markers: in_job`: AWS has forgotten the job, and still what succeeded is known and does not run again."""
-    job = Job(f"s3://state/{tmp_path.name}", work.command("[ $i != 1 ] || [ -e mended ] || exit 1"), 3, in_job=True)
+    job = Job(f"s3://state/{tmp_path.name}", work.command("[ $i != 1 ] || [ -e fixed ] || exit 1"), 3, in_job=True)
     job.step()
     (open_,) = job.ledger().read().open_submissions
     (parent,) = open_.handle.jobs
@@ -134,6 +134,6 @@ def test_the_job_marks_its_indices_itself(aws, work, tmp_path):
     aws.faults.forget(parent.job_id)
     failed = job.try_(missing=[parent.job_id])
     assert {1: "AWS Batch no longer knows the job"} == {one.index: one.reason for one in failed.failures}
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert job.try_(try_number=2) is None
     assert Counter({0: 1, 1: 2, 2: 1}) == work.ran()

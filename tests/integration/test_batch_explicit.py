@@ -28,17 +28,17 @@ def test_a_job_that_says_so_has_succeeded(aws, run_dag, work):
 
 def test_exit_0_alone_is_a_failure_and_runs_again(aws, run_dag, work):
     """The report names the variable; when it is cleared the job runs again."""
-    dag = dag_of("silent", work.command(f"[ ! -e mended ] || {SAY}"), preamble=True)
+    dag = dag_of("silent", work.command(f"[ ! -e fixed ] || {SAY}"), preamble=True)
     failed = run_dag(dag)
     assert failed.tasks == {"work": "failed"}
     assert "no object at BATCHEMR_SUCCESS_URI" in failed.output
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert run_dag(dag).tasks == {"work": "success"}
     assert work.ran() == Counter({0: 2})
 
 
 def test_success_objects_of_an_earlier_submission_do_not_count(aws, run_dag, work):
-    """Each attempt has a URI of its own."""
+    """Each submission has its own URI."""
     command = work.command(f"[ -e second ] || {{ touch second; {SAY}; exit 1; }}")
     dag = dag_of("earlier", command)
     assert run_dag(dag).tasks == {"work": "failed"}
@@ -49,8 +49,8 @@ def test_success_objects_of_an_earlier_submission_do_not_count(aws, run_dag, wor
 def test_indices_of_an_array_say_so_each(aws, run_dag, work):
     """Those that did are done; those that exited 0 in silence run again, and they alone."""
     say = 'echo done | aws s3 cp --quiet - "$BATCHEMR_SUCCESS_URI$i"'
-    dag = dag_of("array_says", work.command(f"[ $i != 3 ] || [ -e mended ] || exit 0; {say}"), array=5)
+    dag = dag_of("array_says", work.command(f"[ $i != 3 ] || [ -e fixed ] || exit 0; {say}"), array=5)
     assert run_dag(dag).tasks == {"work": "failed"}
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert run_dag(dag).tasks == {"work": "success"}
     assert work.ran() == Counter(range(5)) + Counter([3])

@@ -53,7 +53,7 @@ def test_what_the_first_has_not_submitted_yet_is_waited_for(aws, pair):
 
 
 def test_a_failed_index_holds_up_its_successor_and_nothing_else(aws, pair):
-    """Index 2 of the first fails, so that of the second has not run; mended, both do what is left: one index each."""
+    """Index 2 of the first fails, so that of the second has not run; after a fix, both run one index."""
     first, second, one, two = pair
     (one.folder / "broken").touch()
     (one.folder / "go").touch()

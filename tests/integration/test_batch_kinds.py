@@ -43,10 +43,10 @@ def test_a_raw_job_definition_runs_the_command_with_its_environment(aws, run_dag
 @pytest.mark.parametrize("kind", ["ecs", "eks"])
 def test_arrays_of_them_resume_to_the_index(aws, run_dag, work, kind):
     """As those of plain containers do."""
-    command = work.command("[ $i != 2 ] || [ -e mended ]")
+    command = work.command("[ $i != 2 ] || [ -e fixed ]")
     dag = array_dag(f"resume_{kind}", command, image=None, job_definition=KINDS[kind], array=4)
     assert {"work": "failed"} == run_dag(dag).tasks
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert {"work": "success"} == run_dag(dag).tasks
     assert Counter(range(4)) + Counter([2]) == work.ran()
 

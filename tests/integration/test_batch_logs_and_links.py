@@ -1,4 +1,4 @@
-"""What a person is told: progress, why it failed, where to look."""
+"""What users see: progress, the failure report, links and logs."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def test_links_lead_to_the_job_the_queue_the_log_and_the_ledger(aws, run_dag, wo
 def test_progress_is_logged_when_it_changes(aws, run_dag, work):
     """Lines in the task's log while it is deferred, none twice in a row."""
     finished = run_dag(array_dag("progress", work.command("[ $i != 5 ] || exit 1"), array=8))
-    told = [line.split("] ", 1)[1] for line in finished.output.splitlines() if "/8 done" in line]
-    assert any("7/8 done, 1 failed" in line for line in told)
-    assert len(told) == len(dict.fromkeys(told))
+    lines = [line.split("] ", 1)[1] for line in finished.output.splitlines() if "/8 done" in line]
+    assert any("7/8 done, 1 failed" in line for line in lines)
+    assert len(lines) == len(dict.fromkeys(lines))
 
 
 def test_each_map_index_has_a_place_of_its_own(aws, run_dag, work, state):
@@ -67,14 +67,14 @@ def test_each_map_index_has_a_place_of_its_own(aws, run_dag, work, state):
 
 def test_the_program_sees_the_identity_of_its_run(aws, run_dag, work, state):
     """PIPELINE_RUN_ID and the run's identity are in its environment, and in the job's tags."""
-    finished = run_dag(array_dag("identity", work.command("env > told-$i"), array=1, env={"MINE": "a 'b' $(c)\n"}))
+    finished = run_dag(array_dag("identity", work.command("env > seen-$i"), array=1, env={"MINE": "a 'b' $(c)\n"}))
     assert {"work": "success"} == finished.tasks
-    told = dict(line.split("=", 1) for line in (work.folder / "told-0").read_text().splitlines() if "=" in line)
-    assert "2026-11-20T000000Z" == told["PIPELINE_RUN_ID"]
+    seen = dict(line.split("=", 1) for line in (work.folder / "seen-0").read_text().splitlines() if "=" in line)
+    assert "2026-11-20T000000Z" == seen["PIPELINE_RUN_ID"]
     assert ("identity", "work", "1", state) == tuple(
-        told[f"BATCHEMR_{name}"] for name in ("DAG_ID", "JOB", "SUBMISSION", "STATE")
+        seen[f"BATCHEMR_{name}"] for name in ("DAG_ID", "JOB", "SUBMISSION", "STATE")
     )
-    assert "a 'b' $(c)" == told["MINE"]
+    assert "a 'b' $(c)" == seen["MINE"]
     named = [{"name": "JOB_NAME", "values": ["identity-*"]}]
     (job,) = aws.client("batch").list_jobs(jobQueue="default", filters=named)["jobSummaryList"]
     (described,) = aws.client("batch").describe_jobs(jobs=[job["jobId"]])["jobs"]

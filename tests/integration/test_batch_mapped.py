@@ -58,10 +58,10 @@ def test_each_map_index_runs_its_own_job(aws, run_dag, work):
 
 def test_one_map_index_that_failed_runs_again_alone(aws, run_dag, work):
     """The others' markers stand."""
-    dag = mapped_dag("mapped_once", work, "[ $who != b ] || [ -e mended ]")
+    dag = mapped_dag("mapped_once", work, "[ $who != b ] || [ -e fixed ]")
     failed = run_dag(dag)
     assert {"work.0": "success", "work.1": "failed", "work.2": "success"} == failed.tasks
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert {f"work.{index}": "success" for index in range(3)} == run_dag(dag).tasks
     assert Counter({"a": 1, "b": 2, "c": 1}) == names(work)
 

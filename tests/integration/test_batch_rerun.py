@@ -8,7 +8,7 @@ from tests.integration.test_batch_array import array_dag
 
 
 def test_the_runs_rerun_param_runs_the_named_jobs_again(aws, run_dag, work):
-    """The job is named in the run's conf: everything of it runs again, and the new marker stands."""
+    """The job is named in the run's conf: all of it runs again, and the new marker counts."""
     dag = array_dag("rerun", work.command("true"), array=3)
     run_dag(dag)
     run_dag(dag, conf={"rerun": ["other"]})

@@ -1,4 +1,4 @@
-"""A person's word stops the remote work; a hand-over between triggerers does not; the next try does the rest."""
+"""A user's action stops the remote work, a handover between triggerers does not; the next try runs the rest."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_an_unknown_task_state_stops_nothing(aws, job, work):
 
 
 def test_a_stop_request_is_carried_out_by_a_later_try(aws, job, work):
-    """Who left the word died before the jobs were ended: the next look ends them, and the rest runs again."""
+    """The try that recorded it died before it ended the jobs: the next pass ends them, and the rest runs again."""
     from airflow_batchemr.ledger import StopRequest
 
     deferred(job, work)
@@ -128,7 +128,7 @@ def test_a_stop_request_is_carried_out_by_a_later_try(aws, job, work):
 
 
 def test_a_rerun_stops_what_runs_and_starts_from_nothing(aws, job, work):
-    """The old attempt is ended before the new one starts, and none of its successes count."""
+    """The old submission is ended before the new one starts, and none of its successes count."""
     deferred(job, work)
     step = job.step(rerun_token="again#0")
     first = next(one for one in job.ledger().history().submissions if one.number == 1)

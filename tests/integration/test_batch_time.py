@@ -1,4 +1,4 @@
-"""What takes too long is stopped; what AWS has forgotten is told."""
+"""Jobs that take too long are stopped; jobs that AWS has deleted are reported."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_job_that_never_starts_is_stopped_and_explained(aws, full, run_dag, wo
 
 
 def test_a_job_that_does_not_start_is_explained_while_it_waits(aws, full, run_dag, work, monkeypatch):
-    """Without a timeout it is told once in the task's log, and the wait goes on."""
+    """Without a timeout the reason is logged once in the task's log, and the wait continues."""
     monkeypatch.setattr(batch_trigger, "EXPLAIN_AFTER", 1.0)
 
     def explained():

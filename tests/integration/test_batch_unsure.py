@@ -1,4 +1,4 @@
-"""Where an answer is missing, what perhaps runs is neither given up nor started again, nor left to itself."""
+"""After a lost answer, work that may run is neither abandoned nor started again, nor left unattended."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_killed_task_ends_a_job_whose_answer_was_lost(aws, job, monkeypatch):
 
 
 def test_all_jobs_are_terminated_before_children_are_searched(aws, job, monkeypatch):
-    """What the programs have started cannot be looked for: the attempts' own jobs are ended all the same."""
+    """Child jobs cannot be searched: the submissions' own jobs are terminated nevertheless."""
     state = two_attempts(job, monkeypatch)
     aws.faults.plan("DescribeJobQueues", "refuse", times=100)
     with pytest.raises(Refused):
@@ -88,21 +88,21 @@ def test_jobs_are_terminated_even_if_the_stop_request_cannot_be_recorded(aws, jo
 
 
 def two_plans(monkeypatch):
-    """An attempt an index, as where their memory differs."""
+    """One submission per index, as if their memory differed."""
     plans = [SubmissionPlan(number, IndexSet.of([number - 1])) for number in (1, 2)]
     first = [Decision("claim", claims=plans)]
     monkeypatch.setattr(loop, "decide", lambda *args, **more: first.pop() if first else decide(*args, **more))
 
 
 def two_attempts(job, monkeypatch):
-    """An attempt an index, both running."""
+    """One submission per index, both running."""
     two_plans(monkeypatch)
     job.step()
     return job.ledger().read()
 
 
 def test_what_runs_is_waited_for_when_the_next_claim_is_refused(aws, job, work, monkeypatch):
-    """AWS takes the first of two attempts only: it runs to its end before the job fails; the next try does the rest."""
+    """AWS accepts only the first of two submissions: it ends before the job fails; the next try runs the rest."""
     two_plans(monkeypatch)
     aws.faults.plan("SubmitJob", "refuse", after=1)
     step = job.step()
@@ -118,7 +118,7 @@ def test_what_runs_is_waited_for_when_the_next_claim_is_refused(aws, job, work, 
 
 
 def test_what_runs_is_waited_for_when_the_queue_is_closed(aws, job, work, monkeypatch):
-    """What the next attempt needs is gone before the claim: the job fails of it when nothing of it runs any more."""
+    """The next submission's queue is gone before the claim: the job fails once nothing of it runs any more."""
     two_plans(monkeypatch)
     new_submission = BatchBackend.new_submission
 
@@ -151,7 +151,7 @@ def test_a_part_of_an_attempt_ends_when_the_rest_is_refused(aws, job, work, monk
 
 
 def test_who_was_slower_at_a_rerun_does_not_stop_who_was_faster(aws, job, work, monkeypatch):
-    """Two workers begin the same rerun: the second one finds the first one's attempt and waits for it."""
+    """Two workers begin the same rerun: the second one finds the first one's submission and waits for it."""
     (work.folder / "go").touch()
     assert job.try_() is None
     (work.folder / "go").unlink()

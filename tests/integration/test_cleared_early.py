@@ -12,7 +12,7 @@ from tests.integration.batch_engine import Job
 
 @pytest.fixture
 def waiting(aws, work, tmp_path):
-    """A job whose only attempt try 1 waits for, before any clear."""
+    """A job whose only submission try 1 waits for, before any clear."""
     job = Job(f"s3://state/{tmp_path.name}", work.command("while [ ! -e go ]; do sleep 0.1; done"), 1)
     job.step()
     record_waiter(job.ledger(), job.identity, [1])
@@ -21,17 +21,17 @@ def waiting(aws, work, tmp_path):
 
 
 def test_an_attempt_waited_for_before_the_clear_is_to_stop(waiting):
-    """The try after the clear finds the attempt of the try before it."""
+    """The try after the clear finds the submission of the previous try."""
     assert cleared(waiting.ledger(), replace(waiting.identity, try_number=2, max_tries=1), [1]) == [1]
 
 
 def test_a_retry_without_a_clear_goes_on_waiting(waiting):
-    """A crash is no person's word."""
+    """A crash is no user action."""
     assert not cleared(waiting.ledger(), replace(waiting.identity, try_number=2), [1])
 
 
 def test_a_retry_after_the_clear_goes_on_waiting(waiting):
-    """The try after the clear has waited for the attempt itself, and crashed: the clear is heeded already."""
+    """The try after the clear has waited for the submission itself, and crashed: the clear has already taken effect."""
     after = replace(waiting.identity, try_number=2, max_tries=1)
     record_waiter(waiting.ledger(), after, [1])
     assert not cleared(waiting.ledger(), replace(after, try_number=3), [1])

@@ -66,7 +66,7 @@ def test_the_python_of_the_documents_runs(snippet, tmp_path, monkeypatch, airflo
 
 
 def test_the_policy_of_the_documents_asks_for_an_owner(tmp_path, monkeypatch):
-    """Its mistake is told like one of the file; its tag is in the Dag."""
+    """Its mistake is reported like one in the file; its tag is in the Dag."""
     from airflow_batchemr import build_dags
     from airflow_batchemr.pipeline_file import PipelineFileError
 

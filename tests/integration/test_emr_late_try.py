@@ -1,4 +1,4 @@
-"""A try that hangs, is given up by Airflow and wakes up after its successors starts nothing beside theirs."""
+"""A try that hangs, loses its task to later tries and wakes up afterwards starts nothing."""
 
 from __future__ import annotations
 

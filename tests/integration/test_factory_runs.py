@@ -41,7 +41,7 @@ def plan(path, *more):
 
 
 def intents(state, dag_id, job):
-    """The requests that the ledger has of a job's attempts."""
+    """The recorded requests of a job's submissions."""
     import boto3
 
     from airflow_batchemr.ledger import Ledger
@@ -51,7 +51,7 @@ def intents(state, dag_id, job):
 
 
 def test_a_batch_job_runs_beside_its_own_cluster(aws, run_dag, only_dag, work):
-    """It is told the cluster's id, the cluster is ended after it, and a second run has no cluster at all."""
+    """It gets the cluster's id, the cluster is ended after it, and a second run has no cluster at all."""
     command = json.dumps(work.command('echo "$EMR_CLUSTER_ID" > cluster; [ -n "$EMR_MASTER" ]'))
     dag = only_dag(f"beside: {{emr: {CLUSTER}, batch: {{image: 'a:1', queue: default, command: {command}}}}}")
     finished = run_dag(dag)
@@ -139,19 +139,19 @@ def test_plan_shows_the_requests_that_a_run_then_makes(aws, run_dag, file, work,
             steps: {{after: array, emr: {CLUSTER}, steps: [{step}, {step}]}}
     """)
     aws.reset_requests()
-    told = plan(path)
-    assert {job: one["does"] for job, one in told.items()} == {"array": "run", "steps": "run"}
-    assert told["array"]["indices"] == "0-2"
+    planned = plan(path)
+    assert {job: one["does"] for job, one in planned.items()} == {"array": "run", "steps": "run"}
+    assert planned["array"]["indices"] == "0-2"
     assert all(name.startswith(("Describe", "List", "Get", "Head")) for name in aws.requests()), aws.requests()
     (dag,) = build_dags(path)
     assert run_dag(dag).state == "success"
     ((submitted,),) = intents(state, "planned", "array")
-    assert told["array"]["requests"][1] == {
+    assert planned["array"]["requests"][1] == {
         "call": "SubmitJob",
-        "request": submitted | {"jobDefinition": told["array"]["requests"][0]["request"]["jobDefinitionName"]},
+        "request": submitted | {"jobDefinition": planned["array"]["requests"][0]["request"]["jobDefinitionName"]},
     }
     ((started,),) = intents(state, "planned", "steps")
-    assert told["steps"]["requests"] == [{"call": "RunJobFlow", "request": started}]
+    assert planned["steps"]["requests"] == [{"call": "RunJobFlow", "request": started}]
 
 
 def test_plan_tells_what_is_skipped_and_what_is_resumed(aws, run_dag, file, work):
@@ -172,17 +172,17 @@ def test_plan_tells_what_is_skipped_and_what_is_resumed(aws, run_dag, file, work
     """)
     (dag,) = build_dags(path)
     assert run_dag(dag).state == "failed"
-    told = plan(path)
-    assert told["good"]["does"] == "skip"
-    assert (told["bad"]["does"], told["bad"]["indices"], told["bad"]["of"]) == ("resume", "2,4", 6)
-    (submit,) = [one["request"] for one in told["bad"]["requests"] if one["call"] == "SubmitJob"]
+    planned = plan(path)
+    assert planned["good"]["does"] == "skip"
+    assert (planned["bad"]["does"], planned["bad"]["indices"], planned["bad"]["of"]) == ("resume", "2,4", 6)
+    (submit,) = [one["request"] for one in planned["bad"]["requests"] if one["call"] == "SubmitJob"]
     assert submit["arrayProperties"] == {"size": 2}
     assert submit["jobName"].endswith("-a0002")
     assert list(plan(path, "--job", "bad")) == ["bad"]
 
 
 def test_plan_counts_the_shards_of_data_and_their_bytes(aws, run_dag, file, work, state):
-    """Out of S3, without writing the packing: the run then packs and submits what was foretold."""
+    """Out of S3, without writing the packing: the run then packs and submits what was planned_request."""
     from airflow_batchemr import build_dags
 
     s3 = aws.client("s3")
@@ -194,12 +194,12 @@ def test_plan_counts_the_shards_of_data_and_their_bytes(aws, run_dag, file, work
           array: {{pack: "s3://input/{work.folder.parent.name}/", into: 3, suffix: .csv}}
           batch: {{image: 'a:1', queue: default, command: {json.dumps(work.command("true"))}}}
     """)
-    told = plan(path)["packed"]
-    assert (told["does"], told["of"], told["indices"], told["bytes"]) == ("run", 3, "0-2", 2800)
+    planned = plan(path)["packed"]
+    assert (planned["does"], planned["of"], planned["indices"], planned["bytes"]) == ("run", 3, "0-2", 2800)
     assert s3.list_objects_v2(Bucket="state", Prefix=f"{work.folder.parent.name}/")["KeyCount"] == 0
     (dag,) = build_dags(path)
     assert run_dag(dag).state == "success"
     assert work.ran() == {0: 1, 1: 1, 2: 1}
     ((submitted,),) = intents(state, "packed", "packed")
-    (foretold,) = [one["request"] for one in told["requests"] if one["call"] == "SubmitJob"]
-    assert foretold == submitted | {"jobDefinition": foretold["jobDefinition"]}
+    (planned_request,) = [one["request"] for one in planned["requests"] if one["call"] == "SubmitJob"]
+    assert planned_request == submitted | {"jobDefinition": planned_request["jobDefinition"]}

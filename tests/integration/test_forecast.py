@@ -62,8 +62,8 @@ def numbers(state):
     return lambda job: ledger.job("pipeline", "2026-11-20T000000Z", job).history().numbers
 
 
-def calls(told, call):
-    return [one["request"] for one in told["requests"] if one["call"] == call]
+def calls(planned, call):
+    return [one["request"] for one in planned["requests"] if one["call"] == call]
 
 
 def run(run_dag, path):
@@ -84,8 +84,8 @@ def test_arrays_are_submitted_as_forecast(aws, run_dag, file, forecast, recorded
     assert ("run", "0-4", 5) == (first["does"], first["indices"], first["of"])
     (register,) = calls(first, "RegisterJobDefinition")
     run(run_dag, path)
-    told = calls(first, "SubmitJob")
-    assert [{**one, "jobDefinition": register["jobDefinitionName"]} for one in recorded("work")] == told
+    planned = calls(first, "SubmitJob")
+    assert [{**one, "jobDefinition": register["jobDefinitionName"]} for one in recorded("work")] == planned
     last = max(numbers("work"))
     (work.folder / "fixed").touch()
     again = forecast(path)["work"]
@@ -111,12 +111,12 @@ def test_any_kind_of_definition_is_submitted_as_forecast(aws, run_dag, file, for
     else:
         options["job_definition"] = KINDS[kind]
     path = file({"work": {"batch": options}})
-    told = forecast(path)["work"]
+    planned = forecast(path)["work"]
     assert "success" == run(run_dag, path).state
-    (submitted,), (foretold,) = recorded("work"), calls(told, "SubmitJob")
+    (submitted,), (planned_request,) = recorded("work"), calls(planned, "SubmitJob")
     if not exists:
-        foretold["jobDefinition"] = submitted["jobDefinition"]
-    assert submitted == foretold
+        planned_request["jobDefinition"] = submitted["jobDefinition"]
+    assert submitted == planned_request
     field = {"ecs": "ecsPropertiesOverride", "eks": "eksPropertiesOverride", "nodes": "nodeOverrides"}
     assert field.get(kind, "containerOverrides") in submitted
 
@@ -131,25 +131,25 @@ def test_steps_with_copies_and_concurrency_are_submitted_as_forecast(aws, run_da
         "steps": [["true"], ["true"]],
         "save": [{"source": "hdfs:///in", "destination": "s3://data/out/"}],
     }})  # fmt: skip
-    told = forecast(path)["work"]
-    assert ("run", "0-3", 4) == (told["does"], told["indices"], told["of"])
-    (foretold,) = calls(told, "RunJobFlow")
-    assert 1 == len(foretold["Steps"])
-    assert "3 more follow, each when the steps before it have completed" == told["requests"][0]["note"]
+    planned = forecast(path)["work"]
+    assert ("run", "0-3", 4) == (planned["does"], planned["indices"], planned["of"])
+    (planned_request,) = calls(planned, "RunJobFlow")
+    assert 1 == len(planned_request["Steps"])
+    assert "3 more follow, each when the steps before it have completed" == planned["requests"][0]["note"]
     run(run_dag, path)
-    assert [foretold] == recorded("work")
+    assert [planned_request] == recorded("work")
 
 
 def test_a_shared_cluster_is_started_and_used_as_forecast(aws, run_dag, file, forecast, recorded, work):
     """The id of the cluster is not known before it has started."""
     steps = [work.command("true"), work.command("true")]
     path = file({"work": {"emr": {"cluster": "spark"}, "steps": steps}}, clusters={"spark": CLUSTER})
-    told = forecast(path)
+    planned = forecast(path)
     ids = ["spark.create_cluster", "work", "spark.terminate_cluster"]
-    assert ["cluster", "run", "terminate"] == [told[one]["does"] for one in ids]
+    assert ["cluster", "run", "terminate"] == [planned[one]["does"] for one in ids]
     assert "success" == run(run_dag, path).state
-    assert calls(told["spark.create_cluster"], "RunJobFlow") == recorded("spark.cluster")
-    (added,) = calls(told["work"], "AddJobFlowSteps")
+    assert calls(planned["spark.create_cluster"], "RunJobFlow") == recorded("spark.cluster")
+    (added,) = calls(planned["work"], "AddJobFlowSteps")
     assert "(the cluster's id)" == added["JobFlowId"]
     assert [{**one, "JobFlowId": added["JobFlowId"]} for one in recorded("work")] == [added]
     again = forecast(path)
@@ -160,9 +160,9 @@ def test_a_queue_that_does_not_exist_is_refused(aws, file, work):
     """As the run would."""
     path = file({"work": {"batch": batch(["true"], queue="nowhere")}})
     result = CliRunner().invoke(app, [str(path), "--date", "2026-11-20", "--json"])
-    (told,) = json.loads(result.stdout)["jobs"]
-    assert (1, "refused") == (result.exit_code, told["does"])
-    assert "no job queue 'nowhere'" in told["note"]
+    (planned,) = json.loads(result.stdout)["jobs"]
+    assert (1, "refused") == (result.exit_code, planned["does"])
+    assert "no job queue 'nowhere'" in planned["note"]
 
 
 def test_work_that_has_ended_unseen_is_forecast_by_what_aws_shows(aws, run_dag, file, forecast, recorded, work, state):
@@ -172,7 +172,7 @@ def test_work_that_has_ended_unseen_is_forecast_by_what_aws_shows(aws, run_dag, 
     s3, prefix = aws.client("s3"), f"{state.removeprefix('s3://state/')}/pipeline/2026-11-20T000000Z/work/"
     for name in ("submissions/0001/result.json", "success.json"):
         s3.delete_object(Bucket="state", Key=prefix + name)
-    told = forecast(path)["work"]
-    assert ("skip", "all of it is done; only the marker is missing") == (told["does"], told["note"])
+    planned = forecast(path)["work"]
+    assert ("skip", "all of it is done; only the marker is missing") == (planned["does"], planned["note"])
     keys = [one["Key"].removeprefix(prefix) for one in s3.list_objects_v2(Bucket="state", Prefix=prefix)["Contents"]]
     assert {"submissions/0001/handle.json", "submissions/0001/intent.json"} == set(keys)

@@ -56,10 +56,10 @@ def facts(text):
 
 
 def test_history_is_shown_at_each_level(aws, run_dag, work, tmp_path):
-    """Pipelines, runs, jobs, attempts, one index; out of S3 alone, for AWS Batch forgets its jobs after some days."""
+    """Pipelines, runs, jobs, submissions, one index; from S3 alone, because AWS Batch deletes jobs after some days."""
     from airflow_batchemr import build_dags
 
-    command = json.dumps(work.command('[ "$i" != 2 ] || [ -e mended ] || exit 65'))
+    command = json.dumps(work.command('[ "$i" != 2 ] || [ -e fixed ] || exit 65'))
     file = tmp_path / "p.yaml"
     file.write_text(
         textwrap.dedent(f"""
@@ -71,7 +71,7 @@ def test_history_is_shown_at_each_level(aws, run_dag, work, tmp_path):
     )
     dag = build_dags(file)[0]
     assert run_dag(dag).state == "failed"
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     assert run_dag(dag, again=True).state == "success"
     aws.reset_requests()
 
@@ -110,28 +110,28 @@ def test_an_emr_job_is_shown_with_its_steps_and_the_cause_from_its_logs(aws, run
     s3.create_bucket(Bucket="logs")
     file = tmp_path / "p.yaml"
     file.write_text(
-        "told: {emr: {type: m5.xlarge, log_uri: 's3://logs'}, steps: [['true'], ['sh', '-c', 'no-such-tool']]}"
+        "failing: {emr: {type: m5.xlarge, log_uri: 's3://logs'}, steps: [['true'], ['sh', '-c', 'no-such-tool']]}"
     )
     assert run_dag(build_dags(file)[0]).state == "failed"
     for log in s3.list_objects_v2(Bucket="logs")["Contents"]:
         s3.delete_object(Bucket="logs", Key=log["Key"])
 
-    (line,) = batchemr("told", KEY, "--json").splitlines()
-    told = json.loads(line)
-    assert ("told", KEY, "failed", 1, 2) == tuple(
-        told[name] for name in ("pipeline", "run_key", "state", "done", "size")
+    (line,) = batchemr("failing", KEY, "--json").splitlines()
+    shown = json.loads(line)
+    assert ("failing", KEY, "failed", 1, 2) == tuple(
+        shown[name] for name in ("pipeline", "run_key", "state", "done", "size")
     )
-    (submission,) = told["submissions"]
+    (submission,) = shown["submissions"]
     assert ("emr", "failed", "0") == (submission["kind"], submission["state"], submission["succeeded"])
     assert ["COMPLETED", "FAILED"] == [
         one["value"].split(": ")[1] for one in submission["facts"] if one["name"] == "step"
     ]
-    assert "no-such-tool: not found" in batchemr("told", KEY, "told")
+    assert "no-such-tool: not found" in batchemr("failing", KEY, "failing")
 
 
 @pytest.fixture
 def false_failure(aws, work):
-    """`false_failure(script)`: a worker submits an array of 4 and is given up; nobody records how the array ends."""
+    """`false_failure(script)`: a worker submits an array of 4 and is lost; no try records how the array ends."""
 
     def run(script="true"):
         task = Task(

@@ -290,7 +290,7 @@ def test_a_given_state_uri_limits_the_search(work):
 
 
 def test_an_unreadable_ledger_is_an_unknown_finding(work):
-    """And what it should have told is left alone."""
+    """And its work is left running."""
     job = work.start_job("score")
     for key in [one["Key"] for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]]:
         work.clients.s3.delete_object(Bucket="data", Key=key)
@@ -343,7 +343,7 @@ def test_clusters_are_listed_with_age_hours_and_owner(work):
 
 
 def test_a_cluster_is_ended_by_hand(work):
-    """With a word in the ledger for whoever waits for it; what is not ours is refused."""
+    """With a stop request in the ledger for the waiting task; other clusters are refused."""
     cluster = work.start_cluster("spark.cluster")
     done = batchemr("clusters", "--end", cluster, "--end", "j-NOTOURS")
     assert (done.exit_code, done.stderr) == (1, "error: j-NOTOURS: not a running cluster started by this package\n")

@@ -41,9 +41,9 @@ def job(aws, state, work):
 
 
 def fails(job, **who):
-    with pytest.raises(AirflowException) as told:
+    with pytest.raises(AirflowException) as caught:
         job.try_(**who)
-    return told
+    return caught
 
 
 @pytest.mark.parametrize("size", [8, 1])
@@ -53,10 +53,10 @@ def test_a_run_that_is_partly_done_is_not_gone_on_with_in_another_size(aws, work
     fails(job)
     (work.folder / "broken").unlink()
     job.size = size
-    told = fails(job, try_number=2)
-    assert told.errisinstance(AirflowFailException)  # a retry would be refused, too
-    assert f"this run began with 4 indices, of which 3 are done; now the job has {size}" in str(told.value)
-    assert "Give it 4 again to do the rest; or name the job in the `rerun` param" in str(told.value)
+    caught = fails(job, try_number=2)
+    assert caught.errisinstance(AirflowFailException)  # a retry would be refused, too
+    assert f"this run began with 4 indices, of which 3 are done; now the job has {size}" in str(caught.value)
+    assert "Set the size to 4 to finish the run; or name the job in the `rerun` param" in str(caught.value)
     assert 1 == aws.requests()["SubmitJob"]
     job.size = 4
     assert 4 == job.try_(try_number=3)["size"]
@@ -111,8 +111,8 @@ def planned(tmp_path, state, size):
     job = f"work: {{array: {size}, batch: {{image: busybox, queue: default, command: 'true'}}}}"
     file.write_text(f"defaults: {{state: '{state}'}}\ndag: {{jobs: {{{job}}}}}\n")
     result = CliRunner().invoke(app, [str(file), "--json", "--date", "2026-11-20T00:00"])
-    (told,) = json.loads(result.stdout)["jobs"]
-    return told["does"], told["of"], told["note"], result.exit_code
+    (planned,) = json.loads(result.stdout)["jobs"]
+    return planned["does"], planned["of"], planned["note"], result.exit_code
 
 
 def test_plan_says_what_another_size_would_do(aws, state, work, job, tmp_path):

@@ -1,4 +1,4 @@
-"""AWS is away for longer than botocore's own tries: tasks wait, nothing runs twice, a person's word still counts."""
+"""AWS is unreachable for longer than botocore retries: tasks wait, nothing runs twice, a user's action still counts."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def running(aws):
 def test_an_outage_at_any_call_is_waited_out(aws, state, work, capfd, operation, kind, after):
     """Without a retry of the task the job is submitted once, runs once and is marked."""
     aws.faults.plan(operation, kind, times=3, after=after)
-    told = task(state, work).try_()
-    assert 1 == told["submissions"]
+    xcom = task(state, work).try_()
+    assert 1 == xcom["submissions"]
     assert Counter([0]) == work.ran()
     assert 1 == aws.requests()["SubmitJob"]
     assert re.search(r"AWS cannot be reached \(.*\): trying again in 0 s", "".join(capfd.readouterr()))
@@ -166,10 +166,10 @@ def test_a_failure_of_this_try_stays_one(aws, state, work):
 
 def test_a_failure_of_an_earlier_try_is_made_good(aws, state, work):
     """The outage is at the start of a retry: what failed before it runs again, as in any retry."""
-    job = task(state, work, "[ -e mended ] || exit 3")
+    job = task(state, work, "[ -e fixed ] || exit 3")
     with pytest.raises(AirflowException):
         job.try_()
-    (work.folder / "mended").touch()
+    (work.folder / "fixed").touch()
     aws.faults.error("ListObjectsV2", times=2)
     assert 2 == job.try_(try_number=2)["submissions"]
     assert Counter({0: 2}) == work.ran()
@@ -188,7 +188,7 @@ def test_a_deadline_that_passed_during_an_outage_applies_afterwards(aws, state, 
 
 
 def test_a_denied_describe_call_leaves_the_work_running(aws, state, work):
-    """A wait was refused for minutes: the task names the permission, and nothing is stopped unseen."""
+    """A wait was denied for minutes: the task's error names the permission, and nothing is stopped."""
     job = task(state, work, HOLD)
     trigger = job.begin()
     with pytest.raises(AirflowFailException, match=r"batch:DescribeJobs\. The work on AWS was left running"):
@@ -198,7 +198,7 @@ def test_a_denied_describe_call_leaves_the_work_running(aws, state, work):
     assert 1 == job.try_(try_number=2)["submissions"]
 
 
-# A person's word
+# A user's action
 
 
 def outage(aws, job):
@@ -303,12 +303,12 @@ def test_an_outage_is_waited_out_in_airflow_too(aws, run_dag, work):
     ],
 )
 def test_errors_of_creating_clients_are_classified(error, expected):
-    """A role that cannot be assumed now may be later; a profile that is not there is for a person."""
+    """A role that cannot be assumed now may be later; a missing profile needs a user."""
     assert expected == outages.passing(error)
 
 
 def test_s3_denials_are_distinguished_from_outages():
-    """A bucket in another region or a key that may not be used is for a person."""
+    """A bucket in another region or a key that may not be used needs a user."""
     from airflow_batchemr.ledger.errors import from_client_error
 
     answer = {"Error": {"Code": "KMS.DisabledException", "Message": "x"}, "ResponseMetadata": {"HTTPStatusCode": 400}}

@@ -72,7 +72,7 @@ def text(answer):
 
 
 def test_a_person_finds_the_way_from_the_pipelines_to_an_index(nightly, server):
-    """Runs, jobs, attempts with what failed, one index; nothing that a program is called becomes HTML."""
+    """Runs, jobs, submissions with what failed, one index; names are escaped in HTML."""
     client = server("viewer")
     assert f"nightly 1 {KEY}" in text(client.get("/batchemr/"))
     assert f"{KEY} failed 3/4" in text(client.get("/batchemr/nightly"))

@@ -36,7 +36,7 @@ one: {{{batch}}}
 """)
     result = CliRunner().invoke(app, [str(file)])
     assert (1, "", 1) == (result.exit_code, result.stdout, result.stderr.count("does not exist"))
-    told = [json.loads(line) for line in CliRunner().invoke(app, [str(file), "--json"]).stdout.splitlines()]
+    printed = [json.loads(line) for line in CliRunner().invoke(app, [str(file), "--json"]).stdout.splitlines()]
     assert [("two", [], True), ("one", [], True)] == [
-        (one["pipeline"], one["jobs"], "'nowhere' does not exist" in one["error"]) for one in told
+        (one["pipeline"], one["jobs"], "'nowhere' does not exist" in one["error"]) for one in printed
     ]

@@ -32,7 +32,7 @@ def definition(aws):
 
 
 def submit(aws, definition, work, number):
-    """A job that runs until the file `go` is there; of those that wait for a slot, AWS says RUNNABLE."""
+    """A job that runs until the file `go` is there; jobs that wait for a slot are RUNNABLE."""
     command = ["sh", "-c", f"while [ ! -e {work.folder}/go ]; do sleep 0.1; done"]
     return aws.client("batch").submit_job(
         jobName=f"held-{number}", jobQueue="default", jobDefinition=definition, containerOverrides={"command": command}
@@ -68,7 +68,7 @@ def test_a_hundred_deferred_jobs_cost_one_describe_jobs_an_interval(aws, definit
 
 
 def test_throttling_fails_no_wait(aws, definition, work, state):
-    """AWS turns three looks in a row away: the wait goes on, more slowly, and ends when the job does."""
+    """AWS throttles three polls in a row: the wait continues more slowly, and ends when the job does."""
     job_id = submit(aws, definition, work, 0)
     aws.faults.throttle("DescribeJobs", times=2)
     aws.reset_requests()

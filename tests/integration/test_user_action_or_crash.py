@@ -1,4 +1,4 @@
-"""A person's word stops what runs, a crash does not: the corners where the two look alike."""
+"""A user's action stops what runs, a crash does not: cases in which the two look alike."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def stopped(aws):
     return aws.requests()["TerminateJob"] > 0
 
 
-# A worker that Airflow has given up, and that is killed when another one goes on with its task
+# A worker that Airflow considers lost, and that is killed after another one has taken over its task
 
 
 def test_a_killed_worker_stops_its_job(aws, job):
@@ -68,7 +68,7 @@ def test_a_killed_worker_stops_its_job(aws, job):
 
 
 def test_a_worker_killed_late_leaves_the_job_to_the_next_try(aws, work, job):
-    """Killed long after: the next try has found the job and waits for it."""
+    """It is killed after the next try has found the job and waits for it."""
     job.begin()
     zombie = job.operator
     waits = job.begin(try_number=2)
@@ -80,7 +80,7 @@ def test_a_worker_killed_late_leaves_the_job_to_the_next_try(aws, work, job):
 
 
 def test_a_worker_killed_late_leaves_the_claims_of_the_next_try(aws, impatient, job):
-    """Also before it waits for it: it was killed in between."""
+    """Also before the next try waits for its claim, because it was killed in between."""
     job.make()
     zombie = job.operator
     zombie.open_run(job.context(zombie, 1, 0))
@@ -121,7 +121,7 @@ def test_a_worker_killed_late_leaves_the_cluster_to_the_next_try(aws, state, tmp
 
 
 def fired(trigger):
-    """Another triggerer has the trigger, too, and fires it."""
+    """Another triggerer also has the trigger, and fires it."""
 
     async def first():
         async for event in type(trigger)(**trigger.arguments()).run():
@@ -131,14 +131,14 @@ def fired(trigger):
 
 
 def comes_back(trigger, state):
-    """What the triggerer does that had lost the trigger, while the task is in `state`."""
+    """What the triggerer that lost the trigger does while the task is in `state`."""
     trigger._task_state = lambda: state
     asyncio.run(trigger.on_kill())
 
 
 @pytest.mark.parametrize("state_of_task", ["scheduled", "queued", "running", "up_for_retry"])
 def test_a_task_that_resumes_after_its_wait_is_not_stopped(aws, job, state_of_task):
-    """The wait woke while the job runs: Airflow has the task in hand, and no person has acted."""
+    """The wait ended while the job runs: Airflow resumes the task, and no user has acted."""
     trigger = job.begin()
     woken = BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0})
     assert "wake" == fired(woken)["status"]
@@ -148,7 +148,7 @@ def test_a_task_that_resumes_after_its_wait_is_not_stopped(aws, job, state_of_ta
 
 @pytest.mark.parametrize("state_of_task", ["failed", "success", None])
 def test_a_task_ended_by_a_user_is_stopped_even_if_its_wait_has_fired(aws, job, state_of_task):
-    """Who fired it may have died before Airflow heard of it, so that the wait went on elsewhere."""
+    """The triggerer that fired it may have died before the event reached Airflow, so another one has waited since."""
     trigger = job.begin()
     woken = BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0})
     fired(woken)
@@ -157,7 +157,7 @@ def test_a_task_ended_by_a_user_is_stopped_even_if_its_wait_has_fired(aws, job, 
 
 
 def test_the_next_wait_of_a_try_is_stopped_by_a_clear(aws, job):
-    """That an earlier wait of the same try was over by itself says nothing of this one."""
+    """An earlier wait of the same try has ended normally, which does not affect this one."""
     trigger = job.begin()
     fired(BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0}))
     comes_back(trigger, "queued")
@@ -165,7 +165,7 @@ def test_the_next_wait_of_a_try_is_stopped_by_a_clear(aws, job):
 
 
 def test_a_wait_ends_even_if_its_end_cannot_be_recorded(aws, impatient, job):
-    """The ledger is away: the task goes on all the same."""
+    """The ledger cannot be reached: the task continues nevertheless."""
     trigger = job.begin()
     aws.faults.error("PutObject", times=50)
     assert "wake" == fired(BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0}))["status"]
@@ -177,7 +177,7 @@ def test_a_wait_ends_even_if_its_end_cannot_be_recorded(aws, impatient, job):
 
 @pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 3)])
 def test_changed_retries_in_the_file_do_not_count_as_a_clear(aws, work, job, before, after):
-    """A retry after a crash goes on with the job, though the file now has more or fewer of them."""
+    """A retry after a crash continues with the job, although the file now has more or fewer retries."""
     job.arguments = {"retries": before}
     job.begin(clears=2)
     job.arguments = {"retries": after}
@@ -189,7 +189,7 @@ def test_changed_retries_in_the_file_do_not_count_as_a_clear(aws, work, job, bef
 
 @pytest.mark.parametrize(("before", "after"), [(5, 0), (0, 3)])
 def test_a_clear_after_changed_retries_is_detected(aws, work, job, before, after):
-    """Airflow counts the clear with the new ones: the job of the try before is stopped, and its rest runs again."""
+    """Airflow counts the clear with the new retries: the previous try's job is stopped, and its rest runs again."""
     job.arguments = {"retries": before}
     job.begin(clears=before)
     job.arguments = {"retries": after}
@@ -200,7 +200,7 @@ def test_a_clear_after_changed_retries_is_detected(aws, work, job, before, after
 
 
 def test_a_rerun_spans_all_retries_between_two_clears(aws, state, work):
-    """A retry of a rerun knows the marker as its own; a clear is a new word."""
+    """A retry of a rerun recognizes the marker as its own; a clear begins a new rerun."""
     (work.folder / "go").touch()
     job = Batch(state, work, skip_if_succeeded=False, retries=2)
     assert 1 == job.try_(clears=2)["submissions"]
