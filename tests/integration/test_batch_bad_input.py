@@ -13,7 +13,7 @@ LATE = {
     "no_state_bucket": ({"state": "s3://no-such-bucket/x"}, "the state bucket 'no-such-bucket' does not exist"),
     "state_is_no_uri": ({"state": "/tmp/x"}, "state URI '/tmp/x'"),
     "unknown_field": ({"submit": {"jobPriority": 1}}, 'SubmitJob: Unknown parameter in input: "jobPriority"'),
-    "too_large_with_ours": ({"env": {"BIG": "x" * 8100}}, "8,192 bytes in all"),
+    "too_large_with_ours": ({"env": {"BIG": "x" * 8100}}, "at most 8,192 bytes"),
     "rendered_name": ({"env": {"BIG": "{{ 'x' * 9000 }}"}}, "env: the environment has 9,004 bytes"),
     "rendered_image": ({"image": "{{ '' }}"}, "image: must not be empty"),
     "rendered_array": ({"array": "{{ 2000000 }}"}, "array: an array must have 1 to 1,000,000 indices, not 2,000,000"),

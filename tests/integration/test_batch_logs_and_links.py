@@ -23,14 +23,14 @@ def test_a_failed_array_says_how_many_failed_and_why(aws, run_dag, work, state):
 
 
 def test_links_lead_to_the_job_the_queue_the_log_and_the_ledger(aws, run_dag, work, xcom):
-    """They come out of XCom, so that they are there while the task is deferred, and after a failure."""
+    """They come from XCom, so they work while the task is deferred, and after a failure."""
     finished = run_dag(array_dag("links", work.command("[ $i = 0 ]"), array=2))
     links = {
         link.name: xcom(finished, "links", "work", key=link.xcom_key)
         for link in BatchArrayOperator.operator_extra_links
     }
     assert {"Submissions", "Batch job", "Job queue", "Ledger", "Log of a failed index"} == set(links)
-    assert "/batchemr/links?run_key=2026-11-20T000000Z&job=work" == links["Attempts"]
+    assert "/batchemr/links?run_key=2026-11-20T000000Z&job=work" == links["Submissions"]
     assert "#jobs/array-job/" in links["Batch job"]
     assert links["Job queue"].endswith("#queues/detail/default")
     assert "/buckets/state?" in links["Ledger"]

@@ -19,7 +19,7 @@ CASES = {
     "no_core_to_scale": (
         {**GROUPS, "managed_scaling": {"minimum": 1, "maximum": 2}},
         ["x"],
-        "nothing to scale without a `core` group",
+        "needs a `core` group, or more than one of `instances`, to scale",
     ),
     "task_without_core": ({**GROUPS, "task": {"type": "m5.xlarge"}}, ["x"], "a `task` group requires a `core` group"),
     "bid_no_number": (
