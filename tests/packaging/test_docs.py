@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from airflow_batchemr.engine.policy import Policy
 from airflow_batchemr.pipeline_file import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,3 +35,12 @@ def test_every_iam_action_that_an_error_can_name_is_documented() -> None:
     documented = set(re.findall(r"`(\w+:\w+)`", (ROOT / "docs" / "operations.md").read_text()))
     assert called
     assert set() == called - documented
+
+
+def test_every_waiting_time_is_documented_with_its_default() -> None:
+    """docs/airflow.md has one row per field of the policy: its name, default and description."""
+    settings = [entry for entry in fields(Policy) if "description" in entry.metadata]
+    rows = [f"| `{entry.name}` | {entry.default:g} | {entry.metadata['description']} |" for entry in settings]
+    page = (ROOT / "docs" / "airflow.md").read_text()
+    table = page.split("| setting | default | description |\n|---|---|---|\n")[1].split("\n\n")[0].splitlines()
+    assert table == rows
