@@ -128,7 +128,7 @@ class Forecaster:
         outcome, claims = forecast(
             backend, AnyRemoteWork(self._clients, job, identity), job, identity, state=state, token=token
         )
-        return _told(task, kwargs, backend, outcome, claims)
+        return _task_forecast(task, kwargs, backend, outcome, claims)
 
     def _identity(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> JobIdentity:
         retries = kwargs.get("retries")
@@ -148,7 +148,7 @@ def _skipped(task: TaskPlan, marker: Marker, kwargs: Mapping[str, Any]) -> TaskF
     return TaskForecast(task.task_id, "skip", of=marker.size, note=note)
 
 
-def _told(
+def _task_forecast(
     task: TaskPlan, kwargs: Mapping[str, Any], backend: Backend, outcome: Outcome, claims: list[Claim]
 ) -> TaskForecast:
     claimed = {claim.number for claim in claims}
@@ -156,30 +156,30 @@ def _told(
     units, done = backend.units(outcome.state), backend.done(outcome.state)
     starts = IndexSet.union(claim.indices for claim in claims)
     left = units - done - IndexSet.union(one.indices for one in running) - outcome.failed
-    told = TaskForecast(task.task_id, _does(task, outcome, claims, done), of=len(units))
+    result = TaskForecast(task.task_id, _does(task, outcome, claims, done), of=len(units))
     notes = [_running(task, running, outcome)] if running else []
     if claims:
-        told.indices = (left | starts).text()
-        told.requests = [call for claim in claims for call in claim.calls]
+        result.indices = (left | starts).text()
+        result.requests = [call for claim in claims for call in claim.calls]
         if done:
             what = "indices" if task.operator == tasks.BATCH_ARRAY else "steps"
             notes.append(f"{len(done):,} of {len(units):,} {what} are done")
         if rest := left - starts:
-            told.requests[-1]["note"] = f"{len(rest)} more follow, each when the steps before it have completed"
+            result.requests[-1]["note"] = f"{len(rest)} more follow, each when the steps before it have completed"
     elif outcome.action == "succeed" and not running:
         notes.append("all of it is done; only the marker is missing" if units else "there is no data: nothing runs")
     notes += [failure.reason for failure in outcome.failures[:1]]
     if outcome.blocked is not None:
         notes.append(f"nothing more can be submitted: {outcome.blocked}")
     if isinstance(backend, ForecastBatch):
-        _add_batch(told, backend, notes)
+        _add_batch(result, backend, notes)
     if task.operator == tasks.CREATE_CLUSTER:
-        told.of, told.indices = None, ""
+        result.of, result.indices = None, ""
         notes.append(f"for {', '.join(kwargs.get('used_by', ()))}")
     if task.operator == tasks.EMR_JOB_RUN:
         notes.append(f"a job run on {next(iter(kwargs['on']))}")
-    told.note = "; ".join(notes) + _other_size(len(units), _fixed_size(task, kwargs))
-    return told
+    result.note = "; ".join(notes) + _other_size(len(units), _fixed_size(task, kwargs))
+    return result
 
 
 def _does(task: TaskPlan, outcome: Outcome, claims: list[Claim], done: IndexSet) -> str:
@@ -197,12 +197,12 @@ def _running(task: TaskPlan, running: list[Submission], outcome: Outcome) -> str
     return f"submission {numbers} {'is' if len(running) == 1 else 'are'} running"
 
 
-def _add_batch(told: TaskForecast, backend: ForecastBatch, notes: list[str]) -> None:
-    told.bytes = backend.data.bytes if backend.data is not None else None
+def _add_batch(result: TaskForecast, backend: ForecastBatch, notes: list[str]) -> None:
+    result.bytes = backend.data.bytes if backend.data is not None else None
     notes += backend.notes
     if backend.register is not None:
         call = {"call": "RegisterJobDefinition", "request": backend.register}
-        told.requests.insert(0, {**call, "note": "unless it has been registered by then"})
+        result.requests.insert(0, {**call, "note": "unless it has been registered by then"})
 
 
 def _fixed_size(task: TaskPlan, kwargs: Mapping[str, Any]) -> int | None:

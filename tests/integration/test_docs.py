@@ -100,8 +100,8 @@ def test_the_tutorials_program_fails_and_succeeds_once_its_shard_is_fixed(aws, s
     count = "count.sh s3://data/shards s3://data/pages/2026-11-20"
     failed = shell(count, AWS_BATCH_JOB_ARRAY_INDEX="17")
     assert (65, True) == (failed.returncode, "line 2: not user,page,seconds: broken line" in failed.stderr)
-    (mend,) = (text for text in scripts if "awk" in text and not text.startswith("#!"))
-    assert 0 == shell(mend).returncode
+    (fix,) = (text for text in scripts if "awk" in text and not text.startswith("#!"))
+    assert 0 == shell(fix).returncode
     assert 0 == shell(count, AWS_BATCH_JOB_ARRAY_INDEX="17").returncode
     assert b"home,2\n" == s3.get_object(Bucket="data", Key="pages/2026-11-20/17.csv")["Body"].read()
 

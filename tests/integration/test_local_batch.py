@@ -585,7 +585,7 @@ def test_a_name_means_the_newest_active_revision(local_aws, batch):
     kinds=st.lists(st.sampled_from(["N_TO_N", None]), max_size=2, unique=True),
 )
 def test_whatever_fails_the_counts_are_those_of_the_children(batch, failures, attempts, kinds):
-    """Each child fails as often as it is told to; what follows runs exactly where its dependencies have succeeded."""
+    """Each child fails as often as configured; what follows runs exactly where its dependencies have succeeded."""
     fails = " ".join(map(str, failures))
     script = f"set -- {fails}; shift $AWS_BATCH_JOB_ARRAY_INDEX; test $AWS_BATCH_JOB_ATTEMPT -gt $1"
     size = {"size": len(failures)}

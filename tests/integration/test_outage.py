@@ -125,7 +125,7 @@ def test_after_hours_it_is_given_up(aws, state, work, monkeypatch):
 
 
 def test_what_is_refused_is_not_waited_for(aws, state, work):
-    """A permission or a bucket that is wrong does not mend itself."""
+    """A missing permission or bucket is not an outage: it fails at once."""
     aws.faults.refuse("ListObjectsV2")
     with pytest.raises(AirflowFailException, match="s3:ListBucket"):
         task(state, work).begin()

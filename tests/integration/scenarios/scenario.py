@@ -139,7 +139,7 @@ class Run:
     def check(self, outcome, *, times=1):
         """Each unit has succeeded `times` times, and nothing is left.
 
-        All that is wrong is told at once.
+        All errors are reported at once.
         """
         wrong = []
         if outcome.state != "success":

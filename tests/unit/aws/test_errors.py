@@ -39,7 +39,7 @@ def test_an_error_is_told_by_whether_the_call_was_carried_out(error, meaning):
 
 
 def test_a_denied_call_names_its_iam_action():
-    """The person who can mend it reads which action on what is missing."""
+    """The message names the missing action and its resource."""
     assert "needs the IAM action batch:SubmitJob" in str(
         classify(answer("AccessDeniedException", 403), "batch:SubmitJob")
     )
@@ -54,7 +54,7 @@ def test_what_aws_says_ends_in_one_full_stop(error):
 
 
 class Call:
-    """Fails as told, then succeeds; counts."""
+    """Fails as configured, then succeeds; counts calls."""
 
     def __init__(self, *errors):
         self.errors, self.made = list(errors), 0
@@ -87,7 +87,7 @@ def test_a_call_without_a_token_is_not_made_again_where_its_answer_was_lost(erro
 
 
 def test_throttling_without_end_is_given_up():
-    """After eight pauses it is told as throttled, still not carried out."""
+    """After eight pauses the error says that the call was throttled and not carried out."""
     call = Call(*[answer("TooManyRequestsException", 429)] * 20)
     with pytest.raises(Throttled):
         call_once(call, "batch:SubmitJob", sleep=lambda _: None)

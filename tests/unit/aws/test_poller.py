@@ -13,7 +13,7 @@ from airflow_batchemr.aws.poller import Poller, shared_poller
 
 
 class Service:
-    """Says of each id what it is told to say, and notes each call."""
+    """Answers for each id what the test sets, and records each call."""
 
     def __init__(self):
         self.calls: list[list[str]] = []
