@@ -114,7 +114,7 @@ class Work(Protocol):
     def done(self, state: LedgerState) -> IndexSet:
         """The units that need no more work according to the recorded results."""
 
-    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
         """The failed units that run again within the same try: with more memory, or in another subnet."""
 
     def plans(

@@ -30,8 +30,8 @@ def closed(state: LedgerState) -> frozenset[int]:
     return frozenset(submission.number for submission in state.submissions if not submission.open)
 
 
-def forgiven(state: LedgerState, known: frozenset[int]) -> frozenset[int]:
-    """The submissions whose failures this try forgives: those that ended before it began.
+def ended_before_try(state: LedgerState, known: frozenset[int]) -> frozenset[int]:
+    """The submissions that ended before this try began: their failures do not count.
 
     Submissions that this try is the first to find lost are not among them: they may have succeeded, so a user has to
     decide before their units run again.
@@ -70,7 +70,7 @@ def decide(
         work: what there is to do.
         state: the ledger.
         idle: numbers of the open submissions that have nothing left to do.
-        prior: numbers of the submissions that ended before this try began: their failures are forgiven.
+        prior: numbers of the submissions that ended before this try began: their failures do not count.
 
     Returns:
         `claim` while units can be started, also with submissions still open; `wait` while submissions are open;
@@ -87,7 +87,7 @@ def decide(
         return Decision("wait", waits=busy) if busy else Decision("succeed")
     failed, failures = _failures(state, prior)
     failed = (failed & units) - done
-    failed -= work.retried_at_once(state, failed, prior)
+    failed -= work.retryable_units(state, failed, prior)
     left = units - settled - failed - state.running
     plans = work.plans(state, left, failed=failed, busy=busy, prior=prior) if left else []
     if plans:

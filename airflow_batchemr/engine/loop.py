@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.errors import AwsError, Refused, Unknown
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.engine.decide import as_rerun, closed, decide, forgiven
+from airflow_batchemr.engine.decide import as_rerun, closed, decide, ended_before_try
 from airflow_batchemr.engine.handles import difference, merged, part_of
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.policy import DEFAULT
@@ -113,7 +113,7 @@ class Engine:
             known = closed(state)
             state = self._look(state, missing, skip=just_started)
             if self.prior is None:
-                self.prior = forgiven(state, known)
+                self.prior = ended_before_try(state, known)
             if stale := state.stale_submissions:
                 return self._wait(state, stale)
             decision = decide(self.backend, state, idle=self._idle(state), prior=self.prior)

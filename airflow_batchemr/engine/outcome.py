@@ -23,7 +23,7 @@ class Outcome:
     state: LedgerState
     """The ledger, with everything that this pass found and did."""
     prior: frozenset[int]
-    """Numbers of the submissions that ended before this try began: their failures are forgiven."""
+    """Numbers of the submissions that ended before this try began: their failures do not count."""
     waits: list[Submission] = field(default_factory=list)
     """The open submissions. Also after success: those that stay open for other jobs, such as a shared cluster."""
     observations: Mapping[int, Observation] = field(default_factory=dict)

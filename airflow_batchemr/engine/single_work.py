@@ -27,7 +27,7 @@ class SingleWork:
         """The unit, if a submission has succeeded."""
         return state.done & ONE
 
-    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
         """Nothing: the next try retries what failed."""
         return IndexSet()
 

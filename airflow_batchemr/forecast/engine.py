@@ -101,9 +101,9 @@ class Recorder:
         """As the backend."""
         return self._backend.done(state)
 
-    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
         """As the backend."""
-        return self._backend.retried_at_once(state, failed, prior)
+        return self._backend.retryable_units(state, failed, prior)
 
     def plans(
         self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission], prior: frozenset[int]

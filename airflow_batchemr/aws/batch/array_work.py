@@ -43,7 +43,7 @@ class ArrayWork:
             return state.marker.indices
         return IndexSet.union(result.succeeded for _, result in _results(state))
 
-    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - memory is not counted by try
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - memory is not counted by try
         """The indices that ran out of memory, while there is a larger size."""
         results = [result for _, result in _results(state)]
         steps = _memory_steps(results)

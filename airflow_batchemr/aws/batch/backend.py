@@ -128,9 +128,9 @@ class BatchBackend:
         """The indices that have succeeded."""
         return self._work.done(state)
 
-    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
         """The indices that ran out of memory, while there is a larger size."""
-        return self._work.retried_at_once(state, failed, prior)
+        return self._work.retryable_units(state, failed, prior)
 
     def plans(
         self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission], prior: frozenset[int]

@@ -138,7 +138,7 @@ class OwnCluster(StepsBackend):
             options=options,
         )
 
-    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
         """All steps, if AWS had no capacity for the cluster and there is another subnet or instance type to try."""
         return failed if self.options.next_variant(state, prior) else IndexSet()
 

@@ -86,7 +86,7 @@ class SharedCluster(SingleWork):
         """Nothing: a cluster that has ended is of no use, even if it succeeded."""
         return IndexSet()
 
-    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
         """The cluster, if AWS had no capacity for it and there is another subnet or instance type to try."""
         return failed if self.options.next_variant(state, prior) else IndexSet()
 

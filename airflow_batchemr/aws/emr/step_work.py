@@ -79,7 +79,7 @@ class StepWork:
         stages = {step.number: step.stage for step in self.planned}
         return stages.get(number, 0) > stages.get(first, 0)
 
-    def retried_at_once(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
         """Nothing: the next try retries a failed step."""
         return IndexSet()
 

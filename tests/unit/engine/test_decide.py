@@ -13,7 +13,7 @@ from airflow_batchemr.aws.batch.array_work import ArrayWork
 from airflow_batchemr.aws.emr.step_configs import PlannedStep
 from airflow_batchemr.aws.emr.step_work import StepWork
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.engine.decide import as_rerun, closed, decide, failed_units, forgiven
+from airflow_batchemr.engine.decide import as_rerun, closed, decide, ended_before_try, failed_units
 from airflow_batchemr.engine.single_work import SingleWork
 from airflow_batchemr.ledger import Failure, Handle, HandleJob, Intent, Marker, Result, Submission
 from airflow_batchemr.ledger.state import derive_state
@@ -52,7 +52,7 @@ def test_an_untouched_job_is_claimed_whole():
 
 
 def test_the_next_try_claims_what_is_left():
-    """Failures of before this try are forgiven."""
+    """Failures from before this try do not count."""
     before = state(ended(1, "0-9", "0-6", failures=[(7, None), (8, None), (9, None)]))
     assert claims(decide(ArrayWork(10), before, prior=closed(before))) == [(2, "7-9", 0)]
 
@@ -229,25 +229,25 @@ def test_a_run_keeps_the_number_of_indices_that_it_started_with():
 # Lost submissions
 
 
-def test_a_submission_that_this_try_finds_lost_is_not_forgiven():
+def test_a_submission_that_this_try_finds_lost_counts_as_failed():
     """It may have succeeded, so the try fails and nothing runs in its place."""
     before = state(running(1, "0-9"))
     after = state(ended(1, "0-9", "0-2", "lost"))
-    decision = decide(ArrayWork(10), after, prior=forgiven(after, closed(before)))
+    decision = decide(ArrayWork(10), after, prior=ended_before_try(after, closed(before)))
     assert (decision.action, str(decision.failed)) == ("fail", "3-9")
 
 
-def test_a_submission_that_was_lost_before_this_try_is_forgiven():
+def test_a_submission_that_was_lost_before_this_try_does_not_count():
     """The user has cleared the task since, or Airflow would not have started a try."""
     found = state(ended(1, "0-9", "0-2", "lost"))
-    assert claims(decide(ArrayWork(10), found, prior=forgiven(found, closed(found)))) == [(2, "3-9", 0)]
+    assert claims(decide(ArrayWork(10), found, prior=ended_before_try(found, closed(found)))) == [(2, "3-9", 0)]
 
 
-def test_a_submission_that_ended_between_two_tries_is_forgiven():
+def test_a_submission_that_ended_between_two_tries_does_not_count():
     """Although this try is the first one that sees its failure: no try has run its indices since."""
     before = state(running(1, "0-9"))
     after = state(ended(1, "0-9", "0-2"))
-    assert claims(decide(ArrayWork(10), after, prior=forgiven(after, closed(before)))) == [(2, "3-9", 0)]
+    assert claims(decide(ArrayWork(10), after, prior=ended_before_try(after, closed(before)))) == [(2, "3-9", 0)]
 
 
 # Reruns

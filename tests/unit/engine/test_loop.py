@@ -48,7 +48,7 @@ class Job:
 
     def __init__(self, aws, work):
         self.aws, self.work = aws, work
-        self.units, self.done, self.retried_at_once = work.units, work.done, work.retried_at_once
+        self.units, self.done, self.retryable_units = work.units, work.done, work.retryable_units
         self.plans = work.plans
         self.starts = []  # what happens to the next calls: an error, or (error, "carried out")
         self.refuses = None  # raised by `new_submission`

@@ -250,8 +250,8 @@ class Try:
     def done(self, state):
         return self.work.done(state)
 
-    def retried_at_once(self, state, failed, prior):
-        return self.work.retried_at_once(state, failed, prior)
+    def retryable_units(self, state, failed, prior):
+        return self.work.retryable_units(state, failed, prior)
 
     def plans(self, state, left, **arguments):
         return self.work.plans(state, left, **arguments)
