@@ -141,7 +141,7 @@ def test_step_that_stays_invisible_is_lost_and_not_replaced(account, steps):
     account.faults.hide(step_id)
     outcome = job.try_(prior=first.prior)
     assert ("fail", True) == (outcome.action, outcome.lost)
-    assert f"step {step_id}: EMR does not show it any more" == outcome.failures[0].reason
+    assert f"step {step_id}: EMR no longer shows it" == outcome.failures[0].reason
     assert 1 == account.requests()["AddJobFlowSteps"]
     account.faults.clear()
     (steps.folder / "go").touch()

@@ -234,7 +234,7 @@ def test_teardown_fails_visibly_while_it_cannot_see_the_cluster(aws, tasks, monk
         monkeypatch.setenv(f"AIRFLOW__BATCHEMR__{name}", "1")
     teardown = Task(tasks.teardown)
     aws.faults.hide(cluster_id)
-    with pytest.raises(AirflowException, match=f"Cannot see whether these clusters have ended: {cluster_id}"):
+    with pytest.raises(AirflowException, match=f"Cannot tell whether these clusters have ended: {cluster_id}"):
         teardown.begin()
     aws.faults.clear()
     assert [] == alive(aws, "dag-")

@@ -245,8 +245,8 @@ def test_a_stop_goes_on_when_airflow_waits_no_longer(aws, state, work):
 
 
 def test_a_stop_is_made_with_fresh_credentials(aws, state, work):
-    """Those that the triggerer has have run out: it gets new ones beside its loop, on which a thread may be waiting."""
-    threads, errors = [], [Expired("batch:TerminateJob: the credentials have run out")]
+    """When the credentials of the triggerer have expired, it renews them outside its event loop."""
+    threads, errors = [], [Expired("batch:TerminateJob: the credentials have expired")]
     renewed = SimpleNamespace(renew=lambda: threads.append(threading.current_thread()))
 
     def stop():

@@ -21,7 +21,7 @@ from tests.integration.scenarios.scenario import Run
 
 FOREVER = 1e9
 #: What the user reads, whatever the backend.
-LOST = r"This work may have succeeded, so it does not run again by itself"
+LOST = r"This work may have succeeded, so it does not run again automatically"
 DENIED = r"(?i)not allowed|denied|refused|permission|IAM action"
 
 CHANGES = frozenset({"PutObject", "RegisterJobDefinition", "TerminateJobFlows", *STARTS})
