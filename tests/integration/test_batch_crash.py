@@ -6,14 +6,14 @@ from collections import Counter
 
 import pytest
 
-from airflow_batchemr.ledger import LedgerState
+from airflow_batchemr.engine.policy import Policy
 from tests.integration.batch_engine import Job, KilledError, Killer, eventually
 
 
 @pytest.fixture
 def short_lease(monkeypatch):
-    """A claim without a call is abandoned after a second instead of a minute."""
-    monkeypatch.setattr(LedgerState.lease_ended, "__defaults__", (0.0,))
+    """A claim without a call is abandoned after a second instead of three minutes."""
+    monkeypatch.setattr(Policy, "abandon_after", 0.0)
 
 
 @pytest.fixture

@@ -131,6 +131,12 @@ class Run:
             time.sleep(0.02)
         return alive
 
+    def until_alone(self):
+        """Wait until AWS has ended what a resumed process started: at most the work of its successor is alive."""
+        end = time.monotonic() + ENDING
+        while len(self.backend.alive()) > 1 and time.monotonic() < end:
+            time.sleep(0.02)
+
     def marker(self):
         """The marker of the work."""
         identity = Ledger(self.backend.aws.client("s3"), self.backend.state)

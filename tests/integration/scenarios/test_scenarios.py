@@ -186,6 +186,7 @@ def test_hung_and_resumed_while_its_successor_waits(world, make_backend, kind, p
             backend.begun()
             run.terminate_hung()
             run.resume_all()
+            run.until_alone()
         backend.release()
 
     run.work.before_wait = zombies_end
