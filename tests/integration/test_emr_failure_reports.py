@@ -78,7 +78,7 @@ def test_report_without_a_log_uri_says_which_option_to_set(aws, run_dag, steps):
     """It has the reason that EMR gives."""
     finished = run_dag(own_dag("blind", [steps.step("a", "exit 1")], CLUSTER))
     assert "The cluster has no log URI" in finished.output
-    assert "give `log_uri: s3://" in finished.output
+    assert "set `log_uri: s3://" in finished.output
 
 
 def test_failed_bootstrap_action_is_reported_with_its_cause(aws, logs, run_dag, steps):
