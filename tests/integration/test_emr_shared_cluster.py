@@ -230,8 +230,8 @@ def test_refused_teardown_is_retried_and_terminates_the_cluster(aws, tasks):
 def test_teardown_fails_visibly_while_it_cannot_see_the_cluster(aws, tasks, monkeypatch):
     """It is terminated all the same, and a retry records its end."""
     cluster_id = Task(tasks.setup).try_()["cluster_id"]
-    for name in ("VISIBILITY_GRACE", "CLAIM_LEASE"):
-        monkeypatch.setenv(f"AIRFLOW__BATCHEMR__{name}", "1")
+    for name, seconds in (("VISIBILITY_GRACE", "1"), ("CLAIM_LEASE", "1"), ("CALL_MARGIN", "0")):
+        monkeypatch.setenv(f"AIRFLOW__BATCHEMR__{name}", seconds)
     teardown = Task(tasks.teardown)
     aws.faults.hide(cluster_id)
     with pytest.raises(AirflowException, match=f"Cannot tell whether these clusters have ended: {cluster_id}"):
