@@ -402,7 +402,7 @@ def test_a_port_that_is_taken_is_an_error_that_says_so(local_aws):
     command = [sys.executable, "-c", program, "--port", port]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert "the local AWS does not start" in ran.stderr
+    assert "cannot start the local AWS" in ran.stderr
     assert "Address already in use" in ran.stderr
 
 
