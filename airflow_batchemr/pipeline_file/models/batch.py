@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 from airflow_batchemr.pipeline_file.models.base import (
+    TEXT,
     Form,
     Mebibytes,
     Model,
@@ -53,6 +54,13 @@ def _retry_on(value: object) -> list[str]:
             "`exit:1*` covers all codes that begin with 1",
         )
     return causes
+
+
+def _submit(value: dict[str, Any]) -> dict[str, Any]:
+    for name in ("jobQueue", "jobDefinition"):
+        if not isinstance(value.get(name, ""), str):
+            raise Refusal(f"expected text, not {shown(value[name])}", None, [name])
+    return value
 
 
 def _environment(value: dict[str, str]) -> dict[str, str]:
@@ -229,7 +237,11 @@ class Batch(Model):
         description="Whether the job also waits for the jobs that it has started with names that begin with "
         "`BATCHEMR_CHILD_PREFIX`.",
     )
-    submit: Raw = Field(default_factory=dict, description="Further fields of SubmitJob, merged deeply.")
+    submit: Annotated[
+        dict[str, Any],
+        AfterValidator(_submit),
+        WithJsonSchema({"type": "object", "properties": {"jobQueue": TEXT, "jobDefinition": TEXT}}),
+    ] = Field(default_factory=dict, description="Further fields of SubmitJob, merged deeply.")
     job_definition: Annotated[Raw, NEEDS_IMAGE] = Field(
         default_factory=dict, description="Further fields of RegisterJobDefinition, merged deeply; needs `image`."
     )
