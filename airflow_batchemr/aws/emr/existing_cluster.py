@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.clusters import ALIVE, Cluster
-from airflow_batchemr.aws.emr.own_cluster import StepsBackend
 from airflow_batchemr.aws.emr.preflight import check_versions
 from airflow_batchemr.aws.emr.request import check_steps
 from airflow_batchemr.aws.emr.running_cluster import running_cluster
+from airflow_batchemr.aws.emr.steps_backend import StepsBackend
 from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.pipeline_file.needs import Needs

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
-from airflow_batchemr.aws.emr.own_cluster import start
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import Variant
+from airflow_batchemr.aws.emr.steps_backend import start
 from airflow_batchemr.aws.emr.submission_view import plain
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
@@ -86,9 +86,9 @@ class SharedCluster(SingleWork):
         """Nothing: a cluster that has ended is of no use, even if it succeeded."""
         return IndexSet()
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
         """The cluster, if AWS had no capacity for it and there is another subnet or instance type to try."""
-        return failed if self.options.next_variant(state, prior) else IndexSet()
+        return failed if self.options.next_variant(state, prior_submissions) else IndexSet()
 
     def plans(
         self,
@@ -97,12 +97,12 @@ class SharedCluster(SingleWork):
         *,
         failed: IndexSet,
         busy: Sequence[Submission],  # noqa: ARG002 - a cluster that starts is not left to do
-        prior: frozenset[int],
+        prior_submissions: frozenset[int],
     ) -> list[SubmissionPlan]:
         """The cluster, of the next variant."""
         if failed:
             return []
-        return [SubmissionPlan(state.next_number, left, self.options.next_variant(state, prior) or 0)]
+        return [SubmissionPlan(state.next_number, left, self.options.next_variant(state, prior_submissions) or 0)]
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
         """A new cluster, or the one that an earlier submission has kept alive."""

@@ -1,0 +1,82 @@
+"""What jobs that run steps have in common: the calls that start a cluster or add steps to one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.aws.emr import clusters, steps
+from airflow_batchemr.aws.emr.clusters import Cluster
+from airflow_batchemr.aws.emr.step_work import StepWork
+from airflow_batchemr.aws.emr.submission_view import plain
+from airflow_batchemr.core.errors import AwsError, InvalidRequest, Throttled
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.backend import NewSubmission
+from airflow_batchemr.ledger import Handle, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.aws.emr.step_configs import PlannedStep
+    from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.ledger import JobLedger, Submission
+    from airflow_batchemr.pipeline_file.models.spark import OnFailure
+
+
+@dataclass(kw_only=True)
+class StepsBackend(StepWork):
+    """What jobs that run steps have in common; see `engine.backend.Backend`."""
+
+    clients: Clients
+    ledger: JobLedger
+    identity: JobIdentity
+
+    def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
+        """RunJobFlow or AddJobFlowSteps."""
+        return start(self.clients, request, sleep)
+
+    def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
+        """The job's own cluster ends with the job."""
+        return False
+
+    def steps_on(
+        self, number: int, cluster_id: str, batch: Sequence[PlannedStep], default: OnFailure, details: Mapping[str, Any]
+    ) -> NewSubmission:
+        """Steps to add to a cluster."""
+        name = self.identity.submission_name(number)
+        configs = [step.config(name, default) for step in batch]
+        request = {"JobFlowId": cluster_id, "Steps": configs}
+        call = Request(name=name, indices=IndexSet.of(step.number for step in batch), request=plain(request))
+        return NewSubmission("steps", [call], {**details, "cluster_id": cluster_id, **self.recorded(batch)})
+
+    def recorded(self, batch: Sequence[PlannedStep]) -> dict[str, Any]:
+        """The details of an intent about its steps."""
+        known = {str(step.number): {"name": step.name, "digest": step.digest} for step in batch}
+        return {"steps": known, "resume": self.resume}
+
+
+def start(clients: Clients, request: Request, sleep: Callable[[float], object]) -> Handle:
+    """RunJobFlow or AddJobFlowSteps."""
+    call: dict[str, Any] = dict(request.request)
+    cluster_id = call.get("JobFlowId")
+    if cluster_id is None:
+        cluster_id = clusters.create(clients, call, sleep=sleep)
+        titles = dict(zip(request.indices, (step["Name"] for step in call.get("Steps", ())), strict=False))
+        return Handle(kind="emr", cluster_id=cluster_id, step_ids=_step_ids(clients, cluster_id, titles))
+    try:
+        ids = steps.add(clients, cluster_id, call["Steps"], sleep=sleep)
+    except InvalidRequest as error:
+        described = clusters.describe(clients, cluster_id)
+        if described is not None and Cluster.of(described).alive:
+            raise
+        raise Throttled(f"{error}. The cluster {cluster_id} has ended, so the steps run on another one") from error
+    return Handle(kind="steps", cluster_id=cluster_id, step_ids=dict(zip(request.indices, ids, strict=True)))
+
+
+def _step_ids(clients: Clients, cluster_id: str, titles: dict[int, str]) -> dict[int, str]:
+    """Ids of the steps of a new cluster; empty if EMR does not show them yet."""
+    try:
+        return steps.find(clients, cluster_id, titles) if titles else {}
+    except AwsError:
+        return {}
