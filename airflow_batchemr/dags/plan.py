@@ -14,7 +14,7 @@ from airflow_batchemr.dags import doc, tasks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_batchemr.dags.tasks import Work
+    from airflow_batchemr.dags.tasks import JobTask
     from airflow_batchemr.pipeline_file import Job, Pipeline
 
 #: Rule in the pipeline file -> Airflow's trigger rule, for a task whose upstream jobs all have the same rule.
@@ -163,9 +163,12 @@ class _Tasks:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.tasks: list[TaskPlan] = []
-        self.works: dict[str, Work] = {name: tasks.work(pipeline, job) for name, job in pipeline.jobs.items()}
+        self.job_tasks: dict[str, JobTask] = {
+            name: tasks.job_task(pipeline, job) for name, job in pipeline.jobs.items()
+        }
         self.users: dict[str, list[str]] = {
-            name: [job for job, work in self.works.items() if work.shared_cluster == name] for name in pipeline.clusters
+            name: [job for job, task in self.job_tasks.items() if task.shared_cluster == name]
+            for name in pipeline.clusters
         }
         self.root: list[str] = []
 
@@ -201,18 +204,18 @@ class _Tasks:
         self._add(f"{name}.create_cluster", tasks.CREATE_CLUSTER, kwargs, dict(sorted(common)), setup=True)
 
     def _job(self, job: Job) -> None:
-        work = self.works[job.name]
+        task = self.job_tasks[job.name]
         after, extra = self._after(job.name), list[str]()
-        if work.own_cluster:
+        if task.own_cluster:
             kwargs = tasks.create_cluster(self.pipeline, f"{job.name}.cluster", job.emr, [job.name])
             kwargs |= tasks.cluster_tries([job])
             create = f"{job.name}.create_cluster"
             self._add(create, tasks.CREATE_CLUSTER, kwargs, after, setup=True)
             after, extra = {}, [create]
-        elif work.shared_cluster:
-            extra = [f"{work.shared_cluster}.create_cluster"]
-        self._add(job.name, work.operator, work.kwargs, after, extra=extra)
-        if work.own_cluster:
+        elif task.shared_cluster:
+            extra = [f"{task.shared_cluster}.create_cluster"]
+        self._add(job.name, task.operator, task.kwargs, after, extra=extra)
+        if task.own_cluster:
             self._teardown(job.name, [job.name])
 
     def _teardown(self, name: str, users: list[str]) -> None:

@@ -26,7 +26,7 @@ TERMINATE_CLUSTER = "airflow_batchemr.operators.emr.EmrTerminateClusterOperator"
 
 
 @dataclass(frozen=True)
-class Work:
+class JobTask:
     """Operator and arguments of one job.
 
     Attributes:
@@ -42,11 +42,11 @@ class Work:
     shared_cluster: str | None = None
 
 
-def work(pipeline: Pipeline, job: Job) -> Work:
+def job_task(pipeline: Pipeline, job: Job) -> JobTask:
     """Return the operator of a job and its arguments."""
     shared = job.emr.cluster if job.emr else None
     if job.operator:
-        return Work(job.operator, {**airflow(job, queue="queue"), **job.with_})
+        return JobTask(job.operator, {**airflow(job, queue="queue"), **job.with_})
     if job.batch:
         own = job.emr is not None and not job.emr.existing
         kwargs = {**_batch(job), **_ledger(pipeline, job)}
@@ -54,14 +54,14 @@ def work(pipeline: Pipeline, job: Job) -> Work:
             kwargs["env"] = {"EMR_CLUSTER_ID": job.emr.cluster_id, **kwargs.get("env", {})}
         elif job.emr:
             kwargs["cluster"] = f"{shared or job.name}.cluster"
-        return Work(BATCH_ARRAY, {**kwargs, **airflow(job, queue="worker_queue")}, own, shared)
+        return JobTask(BATCH_ARRAY, {**kwargs, **airflow(job, queue="worker_queue")}, own, shared)
     if job.on is not None and job.spark is not None:
         run = {"spark": options(job.spark), "on": options(job.on), **({"env": dict(job.env)} if job.env else {})}
-        return Work(EMR_JOB_RUN, {**run, **_ledger(pipeline, job), **airflow(job, queue="queue")})
+        return JobTask(EMR_JOB_RUN, {**run, **_ledger(pipeline, job), **airflow(job, queue="queue")})
     kwargs = {**_steps(job), **_ledger(pipeline, job), **airflow(job, queue="queue")}
     if job.emr is not None and not job.emr.existing:
-        return Work(EPHEMERAL_EMR, {"cluster": options(job.emr), **kwargs})
-    return Work(EMR_STEPS, {**_existing(job.emr), **kwargs}, shared_cluster=shared)
+        return JobTask(EPHEMERAL_EMR, {"cluster": options(job.emr), **kwargs})
+    return JobTask(EMR_STEPS, {**_existing(job.emr), **kwargs}, shared_cluster=shared)
 
 
 def create_cluster(pipeline: Pipeline, ledger_name: str, cluster: Emr | None, used_by: list[str]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _ledger(pipeline: Pipeline, job: Job) -> dict[str, Any]:
 
 
 def _batch(job: Job) -> dict[str, Any]:
-    assert job.batch is not None  # noqa: S101 - checked by `work`
+    assert job.batch is not None  # noqa: S101 - checked by `job_task`
     kwargs = options(job.batch)
     if len(kwargs.get("memory", ())) == 1:
         kwargs["memory"] = kwargs["memory"][0]

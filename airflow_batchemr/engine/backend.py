@@ -114,11 +114,17 @@ class Work(Protocol):
     def done(self, state: LedgerState) -> IndexSet:
         """The units that need no more work according to the recorded results."""
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
         """The failed units that run again within the same try: with more memory, or in another subnet."""
 
     def plans(
-        self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission], prior: frozenset[int]
+        self,
+        state: LedgerState,
+        left: IndexSet,
+        *,
+        failed: IndexSet,
+        busy: Sequence[Submission],
+        prior_submissions: frozenset[int],
     ) -> list[SubmissionPlan]:
         """The submissions to claim now for units that are left; empty while that has to wait.
 
@@ -127,7 +133,7 @@ class Work(Protocol):
             left: units that are neither done, nor failed in this try, nor part of an open submission.
             failed: units that failed in this try.
             busy: open submissions that still have something to do.
-            prior: numbers of the submissions that ended before this try began.
+            prior_submissions: numbers of the submissions that ended before this try began.
         """
 
 

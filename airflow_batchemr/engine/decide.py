@@ -59,7 +59,7 @@ def original_size(state: LedgerState) -> int | None:
 
 
 def decide(
-    work: Work, state: LedgerState, *, idle: Collection[int] = (), prior: frozenset[int] = frozenset()
+    work: Work, state: LedgerState, *, idle: Collection[int] = (), prior_submissions: frozenset[int] = frozenset()
 ) -> Decision:
     """Decide what a try does next.
 
@@ -70,7 +70,7 @@ def decide(
         work: what there is to do.
         state: the ledger.
         idle: numbers of the open submissions that have nothing left to do.
-        prior: numbers of the submissions that ended before this try began: their failures do not count.
+        prior_submissions: numbers of the submissions that ended before this try began: their failures do not count.
 
     Returns:
         `claim` while units can be started, also with submissions still open; `wait` while submissions are open;
@@ -85,11 +85,11 @@ def decide(
     if settled & units == units:
         # An open submission may still run what another one has finished
         return Decision("wait", waits=busy) if busy else Decision("succeed")
-    failed, failures = _failures(state, prior)
+    failed, failures = _failures(state, prior_submissions)
     failed = (failed & units) - done
-    failed -= work.retryable_units(state, failed, prior)
+    failed -= work.retryable_units(state, failed, prior_submissions)
     left = units - settled - failed - state.running
-    plans = work.plans(state, left, failed=failed, busy=busy, prior=prior) if left else []
+    plans = work.plans(state, left, failed=failed, busy=busy, prior_submissions=prior_submissions) if left else []
     if plans:
         return Decision("claim", claims=plans)
     if busy:
@@ -98,11 +98,11 @@ def decide(
     return Decision("fail", failed=failed, failures=reasons)
 
 
-def _failures(state: LedgerState, prior: frozenset[int]) -> tuple[IndexSet, list[Failure]]:
+def _failures(state: LedgerState, prior_submissions: frozenset[int]) -> tuple[IndexSet, list[Failure]]:
     failed = IndexSet()
     failures: dict[int | None, Failure] = {}
     for submission in state.current:
-        if submission.result is not None and submission.number not in prior:
+        if submission.result is not None and submission.number not in prior_submissions:
             failed |= failed_units(submission.result)
             failures |= {failure.index: failure for failure in submission.result.failures}
     return failed, list(failures.values())

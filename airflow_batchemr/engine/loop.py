@@ -59,7 +59,7 @@ class Engine:
         began: when this try began, by Airflow's clock; None: nobody else can have taken over.
         sleep: waits a number of seconds.
         stopping: whether the task has been killed; checked before each call that starts something.
-        prior: as `Outcome.prior`; also set if a later call fails.
+        prior_submissions: as `Outcome.prior_submissions`; also set if a later call fails.
         refused: why AWS refused the last submission.
         unavailable: why AWS accepted no call of the last submission, such as throttling.
         claimed: whether this pass has claimed a submission.
@@ -73,7 +73,7 @@ class Engine:
     began: datetime | None = None
     sleep: Callable[[float], object] = time.sleep
     stopping: Callable[[], bool] = lambda: False
-    prior: frozenset[int] | None = field(default=None, init=False)
+    prior_submissions: frozenset[int] | None = field(default=None, init=False)
     refused: Refused | None = field(default=None, init=False)
     unavailable: AwsError | None = field(default=None, init=False)
     claimed: bool = field(default=False, init=False)
@@ -83,7 +83,7 @@ class Engine:
         self,
         state: LedgerState,
         rerun_token: str | None,
-        prior: Collection[int] | None = None,
+        prior_submissions: Collection[int] | None = None,
         missing: Collection[str] = (),
     ) -> Outcome:
         """Adopt and conclude what is open, then claim and start what is left.
@@ -94,7 +94,7 @@ class Engine:
         Args:
             state: the ledger as just read.
             rerun_token: token for claims; one other than `state.rerun_token` begins a rerun.
-            prior: None at the start of a try, else `Outcome.prior` of the previous pass.
+            prior_submissions: None at the start of a try, else `Outcome.prior_submissions` of the previous pass.
             missing: AWS ids that were invisible for the whole grace period.
 
         Raises:
@@ -103,7 +103,7 @@ class Engine:
             StoppedError: the task was killed.
             SupersededError: a later try has taken over.
         """
-        self.prior = None if prior is None else frozenset(prior)
+        self.prior_submissions = None if prior_submissions is None else frozenset(prior_submissions)
         just_started: set[int] = set()
         overtaken = state.rerun_token
         while True:
@@ -112,11 +112,11 @@ class Engine:
                 state = as_rerun(state, rerun_token)
             known = closed(state)
             state = self._look(state, missing, skip=just_started)
-            if self.prior is None:
-                self.prior = ended_before_try(state, known)
+            if self.prior_submissions is None:
+                self.prior_submissions = ended_before_try(state, known)
             if stale := state.stale_submissions:
                 return self._wait(state, stale)
-            decision = decide(self.backend, state, idle=self._idle(state), prior=self.prior)
+            decision = decide(self.backend, state, idle=self._idle(state), prior_submissions=self.prior_submissions)
             if decision.action == "wait":
                 return self._wait(state, state.open_submissions)
             if decision.action != "claim":
@@ -228,15 +228,17 @@ class Engine:
     # Ending the pass
 
     def _wait(self, state: LedgerState, waits: list[Submission], *, wake_after: float | None = None) -> Outcome:
-        assert self.prior is not None  # noqa: S101 - set by the first look
-        return Outcome("wait", state, self.prior, waits, self._observations, wake_after or self._wake(waits, state))
+        assert self.prior_submissions is not None  # noqa: S101 - set by the first look
+        return Outcome(
+            "wait", state, self.prior_submissions, waits, self._observations, wake_after or self._wake(waits, state)
+        )
 
     def _end(self, state: LedgerState, decision: Decision) -> Outcome:
-        assert self.prior is not None  # noqa: S101 - set by the first look
+        assert self.prior_submissions is not None  # noqa: S101 - set by the first look
         return Outcome(
             "succeed" if decision.action == "succeed" else "fail",
             state,
-            self.prior,
+            self.prior_submissions,
             state.open_submissions,
             self._observations,
             failed=decision.failed,

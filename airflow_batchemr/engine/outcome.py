@@ -22,7 +22,7 @@ class Outcome:
     action: Literal["wait", "succeed", "fail"]
     state: LedgerState
     """The ledger, with everything that this pass found and did."""
-    prior: frozenset[int]
+    prior_submissions: frozenset[int]
     """Numbers of the submissions that ended before this try began: their failures do not count."""
     waits: list[Submission] = field(default_factory=list)
     """The open submissions. Also after success: those that stay open for other jobs, such as a shared cluster."""
@@ -42,7 +42,7 @@ class Outcome:
             one
             for one in self.state.current
             if one.result is not None
-            and one.number not in self.prior
+            and one.number not in self.prior_submissions
             and one.result.outcome not in {"succeeded", "stopped", "abandoned"}
         ]
 

@@ -101,15 +101,21 @@ class Recorder:
         """As the backend."""
         return self._backend.done(state)
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
         """As the backend."""
-        return self._backend.retryable_units(state, failed, prior)
+        return self._backend.retryable_units(state, failed, prior_submissions)
 
     def plans(
-        self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission], prior: frozenset[int]
+        self,
+        state: LedgerState,
+        left: IndexSet,
+        *,
+        failed: IndexSet,
+        busy: Sequence[Submission],
+        prior_submissions: frozenset[int],
     ) -> list[SubmissionPlan]:
         """As the backend."""
-        return self._backend.plans(state, left, failed=failed, busy=busy, prior=prior)
+        return self._backend.plans(state, left, failed=failed, busy=busy, prior_submissions=prior_submissions)
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission | None:
         """As the backend; records it."""

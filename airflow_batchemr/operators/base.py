@@ -179,9 +179,9 @@ class LedgerOperator(LedgerAccess, ABC):
         if event is not None:
             self._stop_when_due(event, state)
             self.on_event(event, state)
-        prior, missing = (event or {}).get("prior"), (event or {}).get("missing", ())
+        prior_submissions, missing = (event or {}).get("prior_submissions"), (event or {}).get("missing", ())
         try:
-            outcome = self.engine.run(state, rerun_token, prior, missing)
+            outcome = self.engine.run(state, rerun_token, prior_submissions, missing)
         except (StoppedError, SupersededError) as error:
             raise AirflowException(str(error)) from None
         return self._conclude(context, outcome)
@@ -243,18 +243,20 @@ class LedgerOperator(LedgerAccess, ABC):
         )
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
-        prior = self.engine.prior if self.engine is not None else None
-        if prior is not None:  # the try has begun: later failures are its own
-            event = {**(event or {"status": "wake"}), "prior": sorted(prior)}
+        prior_submissions = self.engine.prior_submissions if self.engine is not None else None
+        if prior_submissions is not None:  # the try has begun: later failures are its own
+            event = {**(event or {"status": "wake"}), "prior_submissions": sorted(prior_submissions)}
         known = self._open or outage.get("submissions") or (event or {}).get("submissions") or ()
-        defer_until_reachable(self, error, event=event, outage=outage, submissions=known, prior=prior)
+        defer_until_reachable(
+            self, error, event=event, outage=outage, submissions=known, prior_submissions=prior_submissions
+        )
 
     def _common(self, context: Context, outcome: Outcome) -> dict[str, Any]:
         now = time.time()
         return {
             "identity": self.identity.values(),
             "submissions": [submission.number for submission in outcome.waits],
-            "prior": sorted(outcome.prior),
+            "prior_submissions": sorted(outcome.prior_submissions),
             "aws_conn_id": self.aws_conn_id,
             "region": self.region,
             "deadline": self._due(context, outcome),
@@ -267,7 +269,11 @@ class LedgerOperator(LedgerAccess, ABC):
         due = []
         if self.deadline is not None:
             # A clear restarts the deadline: else the remaining work would be stopped as soon as it starts
-            over = cleared(self.ledger, self.identity, sorted(outcome.prior)) if self.identity.try_number > 1 else ()
+            over = (
+                cleared(self.ledger, self.identity, sorted(outcome.prior_submissions))
+                if self.identity.try_number > 1
+                else ()
+            )
             counted = [one.claimed_at for one in outcome.state.current if one.number not in over]
             first = min((claimed_at for claimed_at in counted if claimed_at), default=None)
             due.append((first.timestamp() if first else time.time()) + self.deadline)

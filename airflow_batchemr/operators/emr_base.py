@@ -120,7 +120,7 @@ class EmrOperator(LedgerOperator):
                 retryable=self.retryable(outcome),
                 identity=self.identity.values(),
                 submissions=numbers,
-                prior=sorted(outcome.prior),
+                prior_submissions=sorted(outcome.prior_submissions),
                 aws_conn_id=self.aws_conn_id,
                 region=self.region,
                 wake_at=now + LOGS_LATE,

@@ -24,7 +24,7 @@ def defer_until_reachable(
     event: Mapping[str, Any] | None = None,
     outage: Mapping[str, Any],
     submissions: Iterable[int] = (),
-    prior: Iterable[int] | None = None,
+    prior_submissions: Iterable[int] | None = None,
 ) -> None:
     """Defer, and call the operator's `resume` later with the same event.
 
@@ -34,7 +34,7 @@ def defer_until_reachable(
         event: the event that the operator was called with.
         outage: the payload of the last `OutageTrigger`; empty if AWS was reached before.
         submissions: numbers of the submissions that are known to be open.
-        prior: `Outcome.prior`, if it is known.
+        prior_submissions: `Outcome.prior_submissions`, if it is known.
 
     Raises:
         AirflowException: AWS could not be reached for too long.
@@ -59,7 +59,7 @@ def defer_until_reachable(
             looks=looks + 1,
             identity=operator.identity.values(),
             submissions=list(submissions),
-            prior=None if prior is None else sorted(prior),
+            prior_submissions=None if prior_submissions is None else sorted(prior_submissions),
             aws_conn_id=operator.aws_conn_id,
             region=operator.region,
             wake_at=now + wait,

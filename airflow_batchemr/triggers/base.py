@@ -43,7 +43,7 @@ class LedgerTrigger(BaseTrigger):
     Args:
         identity: `JobIdentity.values()` of the task's work.
         submissions: numbers of the submissions that the task waits for.
-        prior: `Outcome.prior`, which the operator needs again after the wait.
+        prior_submissions: `Outcome.prior_submissions`, which the operator needs again after the wait.
         aws_conn_id: Airflow connection.
         region: AWS region; the connection's if None.
         deadline: seconds since the epoch after which the work has to be stopped; the trigger enforces it itself, since
@@ -57,7 +57,7 @@ class LedgerTrigger(BaseTrigger):
         *,
         identity: dict[str, Any],
         submissions: list[int],
-        prior: list[int] | None = None,
+        prior_submissions: list[int] | None = None,
         aws_conn_id: str | None = "aws_default",
         region: str | None = None,
         deadline: float | None = None,
@@ -67,7 +67,7 @@ class LedgerTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.identity = identity
         self.submissions = submissions
-        self.prior = prior
+        self.prior_submissions = prior_submissions
         self.aws_conn_id = aws_conn_id
         self.region = region
         self.deadline = deadline
@@ -79,7 +79,7 @@ class LedgerTrigger(BaseTrigger):
         return {
             "identity": self.identity,
             "submissions": self.submissions,
-            "prior": self.prior,
+            "prior_submissions": self.prior_submissions,
             "aws_conn_id": self.aws_conn_id,
             "region": self.region,
             "deadline": self.deadline,
@@ -116,7 +116,7 @@ class LedgerTrigger(BaseTrigger):
 
     def payload(self, **more: Any) -> dict[str, Any]:
         """The payload of the event."""
-        return {"submissions": self.submissions, "prior": self.prior, **more}
+        return {"submissions": self.submissions, "prior_submissions": self.prior_submissions, **more}
 
     def timed_out(self) -> dict[str, Any]:
         """The payload if the time is over and nothing else has happened."""

@@ -102,27 +102,33 @@ class Job:
         remote = AnyRemoteWork(through, backend.ledger, backend.identity)
         return Engine(backend, remote, backend.ledger, backend.identity)
 
-    def step(self, killer=None, *, prior=None, rerun_token=None, try_number=1, missing=()):
+    def step(self, killer=None, *, prior_submissions=None, rerun_token=None, try_number=1, missing=()):
         """One pass of the engine, as a worker makes before it defers; None when the job is marked."""
         engine = self.engine(killer, rerun_token=rerun_token, try_number=try_number)
         state = engine.ledger.read()
         if state.marker is not None:
             return None
         token = rerun_token if rerun_token is not None else state.rerun_token
-        outcome = engine.run(state, token, prior, missing)
+        outcome = engine.run(state, token, prior_submissions, missing)
         if outcome.action == "succeed":
             last = max(outcome.state.numbers)
             engine.ledger.mark(Marker(submission=last, size=self.size, rerun_token=outcome.state.rerun_token))
             return None
         return outcome
 
-    def try_(self, killer=None, *, prior=None, rerun_token=None, try_number=1, missing=()):
+    def try_(self, killer=None, *, prior_submissions=None, rerun_token=None, try_number=1, missing=()):
         """A whole try: passes and waits until it is done or failed. Gives the failed outcome, or None when marked."""
         while True:
-            step = self.step(killer, prior=prior, rerun_token=rerun_token, try_number=try_number, missing=missing)
+            step = self.step(
+                killer,
+                prior_submissions=prior_submissions,
+                rerun_token=rerun_token,
+                try_number=try_number,
+                missing=missing,
+            )
             if step is None or step.action == "fail":
                 return step
-            prior = step.prior
+            prior_submissions = step.prior_submissions
             time.sleep(0.05)
 
 
@@ -152,8 +158,8 @@ def submit(clients, ledger, identity, requests):
     """Claim and submit requests as the next submission of a job."""
     engine = Engine(Prepared(clients, requests), AnyRemoteWork(clients, ledger, identity), ledger, identity)
     state = ledger.read()
-    prior = {submission.number for submission in state.submissions}
-    return engine.run(state, state.rerun_token, prior).waits[-1]
+    prior_submissions = {submission.number for submission in state.submissions}
+    return engine.run(state, state.rerun_token, prior_submissions).waits[-1]
 
 
 def eventually(happened, seconds=120):

@@ -146,7 +146,7 @@ class Job:
         backend = self.backend(clients, ledger, identity)
         return Engine(backend, remote, ledger, identity, self.policy, sleep=lambda _: time.sleep(0.05), **options)
 
-    def pass_(self, calls=None, *, prior=None, missing=(), rerun_token=None, **options):
+    def pass_(self, calls=None, *, prior_submissions=None, missing=(), rerun_token=None, **options):
         """One pass of the engine, as a worker makes before it defers; its end writes the marker.
 
         A job that has succeeded already gives an outcome without a state.
@@ -154,8 +154,8 @@ class Job:
         engine = self.engine(calls, **options)
         state = engine.ledger.read()
         if state.marker is not None and rerun_token in (None, state.marker.rerun_token):
-            return SimpleNamespace(action="succeed", state=None, waits=[], prior=frozenset())
-        outcome = engine.run(state, rerun_token or state.rerun_token, prior, missing)
+            return SimpleNamespace(action="succeed", state=None, waits=[], prior_submissions=frozenset())
+        outcome = engine.run(state, rerun_token or state.rerun_token, prior_submissions, missing)
         if outcome.action == "succeed":
             self.finish(engine.ledger, outcome)
         return outcome
@@ -164,10 +164,10 @@ class Job:
         last, token = max(outcome.state.numbers, default=0), outcome.state.rerun_token
         ledger.mark(Marker(submission=last, size=self.size, rerun_token=token))
 
-    def try_(self, calls=None, *, prior=None, **options):
+    def try_(self, calls=None, *, prior_submissions=None, **options):
         """A whole try: passes, and waits as a trigger waits; gives the last outcome."""
         calls, hidden = calls or Calls(), MissingWork(self.policy.visibility_grace)
-        outcome = self.pass_(calls, prior=prior, **options)
+        outcome = self.pass_(calls, prior_submissions=prior_submissions, **options)
         while outcome.action == "wait":
             for submission in outcome.waits:
                 seen = outcome.observations.get(submission.number)
@@ -175,7 +175,7 @@ class Job:
                     for id_ in ids_of(submission.handle):
                         hidden.update(id_, visible=seen.status != "not_visible")
             time.sleep(0.1)
-            outcome = self.pass_(calls, prior=outcome.prior, missing=hidden.ids, **options)
+            outcome = self.pass_(calls, prior_submissions=outcome.prior_submissions, missing=hidden.ids, **options)
         return outcome
 
     def stop(self, submissions, reason="the task was cleared"):

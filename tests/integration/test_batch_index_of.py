@@ -59,9 +59,9 @@ def test_a_failed_index_holds_up_its_successor_and_nothing_else(aws, pair):
     (one.folder / "go").touch()
     began = first.step()
     step = second.step()
-    assert "fail" == first.try_(prior=began.prior).action
+    assert "fail" == first.try_(prior_submissions=began.prior_submissions).action
     while step.waits:
-        step = second.step(prior=step.prior)
+        step = second.step(prior_submissions=step.prior_submissions)
     assert Counter([0, 1, 3]) == two.ran()
     (one.folder / "broken").unlink()
     first.step(try_number=2)

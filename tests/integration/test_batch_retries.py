@@ -56,7 +56,7 @@ def test_what_died_of_memory_runs_again_with_the_next_size_and_nothing_else_does
     eventually((work.folder / "died").exists)
     aws.faults.out_of_memory(running_child(aws, job, 1))
     while step is not None:
-        step = job.step(prior=step.prior)
+        step = job.step(prior_submissions=step.prior_submissions)
         assert step is None or "wait" == step.action
     assert Counter({0: 1, 1: 2, 2: 1}) == work.ran()
     second = job.ledger().history().submissions[1].intent.requests[0]

@@ -38,7 +38,7 @@ def deferred(job, work, *, try_number=1, clears=0):
         size=4,
         identity=identity.values(),
         submissions=[submission.number for submission in step.waits],
-        prior=sorted(step.prior),
+        prior_submissions=sorted(step.prior_submissions),
         aws_conn_id=None,
     )
 

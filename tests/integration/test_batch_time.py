@@ -91,7 +91,7 @@ def test_a_job_that_aws_has_forgotten_is_reported_and_a_later_try_runs_it(aws, w
     aws.faults.forget(parent.job_id)
     waiting = job.step(try_number=1)
     assert ("wait", "not_visible") == (waiting.action, waiting.observations[1].status)
-    failed = job.try_(prior=waiting.prior, missing=[parent.job_id])
+    failed = job.try_(prior_submissions=waiting.prior_submissions, missing=[parent.job_id])
     assert ("fail", True) == (failed.action, failed.lost)
     assert {"AWS Batch no longer knows the job"} == {failure.reason for failure in failed.failures}
     assert job.try_(try_number=2) is None

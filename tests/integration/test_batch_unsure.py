@@ -45,7 +45,7 @@ def test_a_job_that_cannot_be_searched_is_not_abandoned(aws, job, work):
     assert [None] == [submission.handle for submission in step.waits]
     aws.faults.clear()
     (work.folder / "go").touch()
-    assert job.try_(prior=step.prior) is None
+    assert job.try_(prior_submissions=step.prior_submissions) is None
     assert Counter(range(2)) == work.ran()
 
 
@@ -109,7 +109,7 @@ def test_what_runs_is_waited_for_when_the_next_claim_is_refused(aws, job, work, 
     assert ("wait", [1]) == (step.action, [submission.number for submission in step.waits])
     assert "batch:SubmitJob" in str(step.blocked)
     (work.folder / "go").touch()
-    step = job.try_(prior=step.prior)
+    step = job.try_(prior_submissions=step.prior_submissions)
     assert [(1, "refused")] == [(failure.index, failure.cause) for failure in step.failures]
     assert "batch:SubmitJob" in step.failures[0].reason
     assert 2 == aws.requests()["SubmitJob"]
@@ -132,7 +132,7 @@ def test_what_runs_is_waited_for_when_the_queue_is_closed(aws, job, work, monkey
     assert ("wait", [1]) == (step.action, [submission.number for submission in step.waits])
     (work.folder / "go").touch()
     with pytest.raises(InvalidRequest, match="disabled"):
-        job.try_(prior=step.prior)
+        job.try_(prior_submissions=step.prior_submissions)
     assert [0] == list(job.ledger().read().done)
 
 

@@ -83,9 +83,13 @@ def test_job_run_is_started_once_and_recorded(job, tmp_path):
     """Later passes find it in the ledger."""
     work = job(HOLD)
     first = work.pass_()
-    assert run_id(first) == run_id(work.pass_(prior=first.prior)) == run_id(work.pass_(try_number=2))
+    assert (
+        run_id(first)
+        == run_id(work.pass_(prior_submissions=first.prior_submissions))
+        == run_id(work.pass_(try_number=2))
+    )
     (tmp_path / "go").touch()
-    assert "succeed" == work.try_(prior=first.prior).action
+    assert "succeed" == work.try_(prior_submissions=first.prior_submissions).action
     assert (1, 1) == (ran(tmp_path), work.aws.requests()["StartJobRun"])
     assert ["succeeded"] == work.outcomes()
 
@@ -134,7 +138,12 @@ def test_job_run_that_is_not_visible_yet_is_waited_for(job, tmp_path, try_number
     first = work.pass_()
     work.aws.faults.hide(run_id(first), 2)
     (tmp_path / "go").touch()
-    assert "succeed" == work.try_(try_number=try_number, prior=first.prior if try_number == 1 else None).action
+    assert (
+        "succeed"
+        == work.try_(
+            try_number=try_number, prior_submissions=first.prior_submissions if try_number == 1 else None
+        ).action
+    )
     assert (1, 1) == (ran(tmp_path), work.aws.requests()["StartJobRun"])
 
 
@@ -145,7 +154,7 @@ def test_job_run_that_stays_invisible_is_lost_and_not_replaced(job, tmp_path, tr
     first = work.pass_()
     eventually(lambda: ran(tmp_path))
     work.aws.faults.hide(run_id(first))
-    outcome = work.try_(try_number=try_number, prior=first.prior if try_number == 1 else None)
+    outcome = work.try_(try_number=try_number, prior_submissions=first.prior_submissions if try_number == 1 else None)
     assert ("fail", True) == (outcome.action, outcome.lost)
     assert [("lost", run_id(first))] == [(failure.cause, failure.job_id) for failure in outcome.failures]
     assert 1 == work.aws.requests()["StartJobRun"]

@@ -70,7 +70,7 @@ def test_try_that_records_the_end_of_its_old_cluster_claims_nothing_beside_a_lat
     cluster_id = first.waits[0].handle.cluster_id
     eventually(lambda: "TERMINATED" in emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["State"])
     late = HangsAt("after", operation)
-    late.run(lambda: job.pass_(late, prior=first.prior))
+    late.run(lambda: job.pass_(late, prior_submissions=first.prior_submissions))
     second = job.pass_(try_number=2)
     assert ("wait", [2]) == (second.action, [one.number for one in second.waits])
     eventually(steps.ran)
@@ -78,7 +78,7 @@ def test_try_that_records_the_end_of_its_old_cluster_claims_nothing_beside_a_lat
     assert ("wait", [2]) == (late.outcome.action, [one.number for one in late.outcome.waits])
     assert 1 == len(alive(account, "pipe-"))
     (steps.folder / "go").touch()
-    assert "succeed" == job.try_(try_number=2, prior=second.prior).action
+    assert "succeed" == job.try_(try_number=2, prior_submissions=second.prior_submissions).action
     assert ["a"] == steps.ran()
     assert 2 == len(named(account, "pipe-"))
     assert [] == alive(account, "pipe-")
@@ -93,7 +93,7 @@ def test_try_that_loses_the_claim_for_the_next_steps_leaves_the_cluster_alone(ac
     emr, cluster_id = account.client("emr"), first.waits[0].handle.cluster_id
     eventually(lambda: emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["State"] == "WAITING")
     late = HangsAt("after", operation)
-    late.run(lambda: job.pass_(late, prior=first.prior))
+    late.run(lambda: job.pass_(late, prior_submissions=first.prior_submissions))
     second = job.pass_(try_number=2)
     assert [1, 2] == [one.number for one in second.waits]
     eventually(lambda: steps.ran() == ["a", "b"])
@@ -101,7 +101,7 @@ def test_try_that_loses_the_claim_for_the_next_steps_leaves_the_cluster_alone(ac
     assert ("wait", [1, 2]) == (late.outcome.action, [one.number for one in late.outcome.waits])
     assert [cluster_id] == [one["Id"] for one in alive(account, "pipe-")]
     (steps.folder / "go").touch()
-    assert "succeed" == job.try_(try_number=2, prior=second.prior).action
+    assert "succeed" == job.try_(try_number=2, prior_submissions=second.prior_submissions).action
     assert ["a", "b"] == steps.ran()
     assert 1 == len(named(account, "pipe-"))
     assert [] == alive(account, "pipe-")

@@ -89,7 +89,7 @@ def test_stopped_submission_is_not_a_failure_of_the_next_try(account, tmp_path):
     eventually((tmp_path / "go").exists)
     job.stop(outcome.waits)
     assert [] == alive(account, "pipe-")
-    outcome = job.pass_(prior=outcome.prior)  # the same try would wait for the rest
+    outcome = job.pass_(prior_submissions=outcome.prior_submissions)  # the same try would wait for the rest
     assert "wait" == outcome.action
     assert "succeed" == job.try_(try_number=2).action
     assert ["a", "b", "b"] == steps.ran()
@@ -126,7 +126,7 @@ def test_steps_wait_for_room_on_an_existing_cluster(account, tmp_path):
     outcome = job.pass_()
     assert ("wait", [], job.policy.resubmit_pause) == (outcome.action, outcome.waits, outcome.wake_after)
     emr.cancel_steps(ClusterId=cluster, StepIds=ids)
-    assert "succeed" == job.try_(prior=outcome.prior).action
+    assert "succeed" == job.try_(prior_submissions=outcome.prior_submissions).action
     assert ["a"] == steps.ran()
 
 
@@ -176,7 +176,7 @@ def test_step_does_not_run_again_in_a_try_that_lost_its_master(account, tmp_path
     outcome = job.pass_()
     eventually((tmp_path / "go").exists)
     lose_master(account)
-    outcome = job.try_(prior=outcome.prior)
+    outcome = job.try_(prior_submissions=outcome.prior_submissions)
     assert "fail" == outcome.action
     assert "the instance was terminated" in outcome.state.submissions[0].result.failures[0].reason
     assert 1 == len(named(account, "pipe-"))

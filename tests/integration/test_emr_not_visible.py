@@ -45,8 +45,8 @@ def test_cluster_that_is_not_visible_yet_is_waited_for(account, steps, kind, try
     before = account.requests()
     account.faults.hide(cluster_id, 3)
     (steps.folder / "go").touch()
-    prior = outcome.prior if try_number == 1 else None
-    assert "succeed" == job.try_(try_number=try_number, prior=prior).action
+    prior_submissions = outcome.prior_submissions if try_number == 1 else None
+    assert "succeed" == job.try_(try_number=try_number, prior_submissions=prior_submissions).action
     for call in ("RunJobFlow", "AddJobFlowSteps", "TerminateJobFlows"):
         assert before[call] == account.requests()[call]
     assert [1] == job.ledger().read().numbers
@@ -61,8 +61,8 @@ def test_cluster_that_stays_invisible_is_lost_and_not_replaced(account, steps, k
         eventually(steps.ran)
     before = account.requests()
     account.faults.hide(cluster_id)
-    prior = outcome.prior if try_number == 1 else None
-    outcome = job.try_(try_number=try_number, prior=prior)
+    prior_submissions = outcome.prior_submissions if try_number == 1 else None
+    outcome = job.try_(try_number=try_number, prior_submissions=prior_submissions)
     assert ("fail", True) == (outcome.action, outcome.lost)
     assert ["lost"] == [failure.cause for failure in outcome.failures]
     assert cluster_id in outcome.failures[0].reason
@@ -131,7 +131,7 @@ def test_step_that_is_not_visible_yet_is_waited_for(account, steps):
     job, step_id, first = on_existing_cluster(account, steps, grace=120)
     account.faults.hide(step_id, 3)
     (steps.folder / "go").touch()
-    assert "succeed" == job.try_(prior=first.prior).action
+    assert "succeed" == job.try_(prior_submissions=first.prior_submissions).action
     assert 1 == account.requests()["AddJobFlowSteps"]
 
 
@@ -139,7 +139,7 @@ def test_step_that_stays_invisible_is_lost_and_not_replaced(account, steps):
     """Although its cluster is visible."""
     job, step_id, first = on_existing_cluster(account, steps, grace=2)
     account.faults.hide(step_id)
-    outcome = job.try_(prior=first.prior)
+    outcome = job.try_(prior_submissions=first.prior_submissions)
     assert ("fail", True) == (outcome.action, outcome.lost)
     assert f"step {step_id}: EMR no longer shows it" == outcome.failures[0].reason
     assert 1 == account.requests()["AddJobFlowSteps"]

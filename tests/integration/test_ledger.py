@@ -185,7 +185,7 @@ def test_failures_and_crashes_end_with_every_index_done_once(ledger, seed):
         state = job.read()
         for submission in state.open_submissions:
             job.abandon(submission, "batch")
-        decision = decide(ArrayWork(size), job.read(), prior=closed(job.read()))
+        decision = decide(ArrayWork(size), job.read(), prior_submissions=closed(job.read()))
         if decision.action == "succeed":
             job.mark(Marker(submission=max(state.numbers), size=size, rerun_token=None))
             break

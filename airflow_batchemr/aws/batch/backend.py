@@ -128,15 +128,21 @@ class BatchBackend:
         """The indices that have succeeded."""
         return self._work.done(state)
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
         """The indices that ran out of memory, while there is a larger size."""
-        return self._work.retryable_units(state, failed, prior)
+        return self._work.retryable_units(state, failed, prior_submissions)
 
     def plans(
-        self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission], prior: frozenset[int]
+        self,
+        state: LedgerState,
+        left: IndexSet,
+        *,
+        failed: IndexSet,
+        busy: Sequence[Submission],
+        prior_submissions: frozenset[int],
     ) -> list[SubmissionPlan]:
         """One submission for each memory size that the indices need."""
-        return self._work.plans(state, left, failed=failed, busy=busy, prior=prior)
+        return self._work.plans(state, left, failed=failed, busy=busy, prior_submissions=prior_submissions)
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission | None:
         """The SubmitJobs of a plan; None if they have to wait for the job of `index_of`.

@@ -79,7 +79,7 @@ class StepWork:
         stages = {step.number: step.stage for step in self.planned}
         return stages.get(number, 0) > stages.get(first, 0)
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
+    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
         """Nothing: the next try retries a failed step."""
         return IndexSet()
 
@@ -90,7 +90,7 @@ class StepWork:
         *,
         failed: IndexSet,
         busy: Sequence[Submission],
-        prior: frozenset[int],  # noqa: ARG002 - of the protocol
+        prior_submissions: frozenset[int],  # noqa: ARG002 - of the protocol
     ) -> list[SubmissionPlan]:
         """The next steps, once the ones before them have all succeeded."""
         if failed or busy:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_batchemr.local.clock import Clock
-    from airflow_batchemr.local.job_runs.drivers import Drivers, Outcome
+    from airflow_batchemr.local.job_runs.drivers import DriverEnd, Drivers
     from airflow_batchemr.local.protocol import Operation
     from airflow_batchemr.local.visibility import Visibility
 
@@ -257,7 +257,7 @@ class EmrContainersService:
         return found.tags
 
 
-def failure(outcome: Outcome) -> str:
+def failure(outcome: DriverEnd) -> str:
     """`stateDetails` of a failed run."""
     if outcome.code is None:
         return f"JobRun failed: {outcome.error or 'the node of the driver was lost'}"

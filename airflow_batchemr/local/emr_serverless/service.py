@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_batchemr.local.clock import Clock
-    from airflow_batchemr.local.job_runs.drivers import Drivers, Outcome
+    from airflow_batchemr.local.job_runs.drivers import DriverEnd, Drivers
     from airflow_batchemr.local.protocol import Operation
     from airflow_batchemr.local.visibility import Visibility
 
@@ -300,7 +300,7 @@ class EmrServerlessService:
         return found.tags
 
 
-def failure(outcome: Outcome) -> str:
+def failure(outcome: DriverEnd) -> str:
     """`stateDetails` of a failed run, at most 256 characters."""
     if outcome.code is None:
         return f"Job failed: {outcome.error or 'the worker of the driver was lost'}"

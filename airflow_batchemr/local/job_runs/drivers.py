@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.local.clock import Clock
 
-__all__ = ["Driver", "Drivers", "Outcome"]
+__all__ = ["Driver", "DriverEnd", "Drivers"]
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ SPARK_CORES = 2
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DriverEnd:
     """How a driver ended.
 
     Attributes:
@@ -65,7 +65,7 @@ class Driver:
     environment: Mapping[str, str]
     log_folder: str | None
     on_start: Callable[[], None]
-    on_end: Callable[[Outcome], None]
+    on_end: Callable[[DriverEnd], None]
 
 
 class Drivers:
@@ -182,7 +182,7 @@ class Drivers:
             self._fill()
         if known:
             output = b"\n".join(logs.get(kind, b"") for kind in ("stderr", "stdout"))
-            driver.on_end(Outcome(end.code, end.error, output.decode(errors="replace")))
+            driver.on_end(DriverEnd(end.code, end.error, output.decode(errors="replace")))
 
     def _is_running(self, driver: Driver) -> bool:
         with self._lock:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.local.emr.state import now
-from airflow_batchemr.local.job_runs.drivers import Driver, Drivers, Outcome
+from airflow_batchemr.local.job_runs.drivers import Driver, DriverEnd, Drivers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +105,7 @@ class JobRuns:
         clock: Clock,
         drivers: Drivers,
         states: States,
-        failure: Callable[[Outcome], str],
+        failure: Callable[[DriverEnd], str],
         *,
         hold: Callable[[JobRun], str | None] = lambda _run: None,
         on_end: Callable[[JobRun], None] = lambda _run: None,
@@ -217,7 +217,7 @@ class JobRuns:
     def _time_out(self, run: JobRun) -> None:
         self.cancel(run, 0, "The job run was cancelled because it timed out")
 
-    def _driver_ended(self, run: JobRun, outcome: Outcome) -> None:
+    def _driver_ended(self, run: JobRun, outcome: DriverEnd) -> None:
         with self.lock:
             if run.state == self.states.cancelling:
                 self._end(run, "CANCELLED", run.details)

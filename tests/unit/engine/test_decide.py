@@ -54,7 +54,7 @@ def test_an_untouched_job_is_claimed_whole():
 def test_the_next_try_claims_what_is_left():
     """Failures from before this try do not count."""
     before = state(ended(1, "0-9", "0-6", failures=[(7, None), (8, None), (9, None)]))
-    assert claims(decide(ArrayWork(10), before, prior=closed(before))) == [(2, "7-9", 0)]
+    assert claims(decide(ArrayWork(10), before, prior_submissions=closed(before))) == [(2, "7-9", 0)]
 
 
 def test_a_failure_of_this_try_fails_it():
@@ -139,7 +139,10 @@ def test_a_later_try_starts_with_the_memory_size_that_was_reached():
         ended(1, "0-9", "0-5", failures=[(6, "oom"), (7, "oom"), (8, None), (9, None)]),
         ended(2, "6-7", "", failures=[(6, None), (7, "oom")]),
     )
-    assert claims(decide(ArrayWork(10, memory_sizes=2), before, prior=closed(before))) == [(3, "8-9", 0), (4, "6-7", 1)]
+    assert claims(decide(ArrayWork(10, memory_sizes=2), before, prior_submissions=closed(before))) == [
+        (3, "8-9", 0),
+        (4, "6-7", 1),
+    ]
 
 
 def test_an_index_that_failed_otherwise_with_more_memory_is_a_failure():
@@ -151,7 +154,7 @@ def test_an_index_that_failed_otherwise_with_more_memory_is_a_failure():
 def test_without_the_preamble_a_resume_is_the_whole_array():
     """The programs would see wrong indices."""
     before = state(ended(1, "0-9", "0-6"))
-    assert claims(decide(ArrayWork(10, resumable=False), before, prior=closed(before))) == [(2, "0-9", 0)]
+    assert claims(decide(ArrayWork(10, resumable=False), before, prior_submissions=closed(before))) == [(2, "0-9", 0)]
 
 
 def test_without_the_preamble_nothing_is_claimed_beside_an_open_submission():
@@ -223,7 +226,7 @@ def test_a_run_keeps_the_number_of_indices_that_it_started_with():
     first = ended(1, "0-9", "0-6")
     sized = replace(first, result=first.result.model_copy(update={"details": {"size": 10}}))
     found = state(sized)
-    assert claims(decide(ArrayWork(20), found, prior=closed(found))) == [(2, "7-9", 0)]
+    assert claims(decide(ArrayWork(20), found, prior_submissions=closed(found))) == [(2, "7-9", 0)]
 
 
 # Lost submissions
@@ -233,21 +236,25 @@ def test_a_submission_that_this_try_finds_lost_counts_as_failed():
     """It may have succeeded, so the try fails and nothing runs in its place."""
     before = state(running(1, "0-9"))
     after = state(ended(1, "0-9", "0-2", "lost"))
-    decision = decide(ArrayWork(10), after, prior=ended_before_try(after, closed(before)))
+    decision = decide(ArrayWork(10), after, prior_submissions=ended_before_try(after, closed(before)))
     assert (decision.action, str(decision.failed)) == ("fail", "3-9")
 
 
 def test_a_submission_that_was_lost_before_this_try_does_not_count():
     """The user has cleared the task since, or Airflow would not have started a try."""
     found = state(ended(1, "0-9", "0-2", "lost"))
-    assert claims(decide(ArrayWork(10), found, prior=ended_before_try(found, closed(found)))) == [(2, "3-9", 0)]
+    assert claims(decide(ArrayWork(10), found, prior_submissions=ended_before_try(found, closed(found)))) == [
+        (2, "3-9", 0)
+    ]
 
 
 def test_a_submission_that_ended_between_two_tries_does_not_count():
     """Although this try is the first one that sees its failure: no try has run its indices since."""
     before = state(running(1, "0-9"))
     after = state(ended(1, "0-9", "0-2"))
-    assert claims(decide(ArrayWork(10), after, prior=ended_before_try(after, closed(before)))) == [(2, "3-9", 0)]
+    assert claims(decide(ArrayWork(10), after, prior_submissions=ended_before_try(after, closed(before)))) == [
+        (2, "3-9", 0)
+    ]
 
 
 # Reruns
@@ -272,7 +279,7 @@ def test_single_work_has_one_unit():
     assert decide(work, state(ended(1, "0", "0", "succeeded"))).action == "succeed"
     failed = state(ended(1, "0", "", failures=[(0, None)]))
     assert decide(work, failed).action == "fail"
-    assert claims(decide(work, failed, prior=closed(failed))) == [(2, "0", 0)]
+    assert claims(decide(work, failed, prior_submissions=closed(failed))) == [(2, "0", 0)]
     assert claims(decide(work, state(ended(1, "0", "", "stopped")))) == [(2, "0", 0)]
 
 
@@ -301,7 +308,7 @@ def test_steps_are_submitted_together_and_resume_at_the_one_that_failed():
     assert claims(decide(work, state())) == [(1, "0-2", 0)]
     failed = state(steps_ended(1, "0-2", "0", "failed", steps))
     assert decide(work, failed).action == "fail"
-    assert claims(decide(work, failed, prior=closed(failed))) == [(2, "1-2", 0)]
+    assert claims(decide(work, failed, prior_submissions=closed(failed))) == [(2, "1-2", 0)]
     assert decide(work, state(steps_ended(1, "0-2", "0-2", "succeeded", steps))).action == "succeed"
 
 
@@ -316,9 +323,9 @@ def test_a_step_after_a_changed_one_has_to_succeed_again():
     before = steps_ended(1, "0-3", "0-2", "failed", planned("a", "b", "c", "d"))
     work = StepWork(planned=planned("a", "B", "c", "d"))
     again = state(before, steps_ended(2, "1-3", "1", "failed", work.planned))
-    decision = decide(work, again, prior=frozenset({1}))
+    decision = decide(work, again, prior_submissions=frozenset({1}))
     assert (decision.action, str(decision.failed)) == ("fail", "2-3")
-    assert claims(decide(work, again, prior=closed(again))) == [(3, "2-3", 0)]
+    assert claims(decide(work, again, prior_submissions=closed(again))) == [(3, "2-3", 0)]
 
 
 def test_among_concurrent_steps_only_the_changed_one_and_later_stages_run_again():
@@ -336,7 +343,7 @@ def test_a_step_that_runs_again_unchanged_keeps_the_steps_after_it():
     steps = planned("a", "b", "c")
     work = StepWork(planned=steps)
     before = steps_ended(1, "0-2", "0,2", "failed", steps)
-    assert claims(decide(work, state(before), prior=frozenset({1}))) == [(2, "1", 0)]
+    assert claims(decide(work, state(before), prior_submissions=frozenset({1}))) == [(2, "1", 0)]
     assert decide(work, state(before, steps_ended(2, "1", "1", "succeeded", steps))).action == "succeed"
 
 
@@ -365,9 +372,9 @@ def test_without_resume_a_failure_discards_the_steps_before_it():
     steps = planned("a", "b")
     work = StepWork(planned=steps, resume=False)
     failed = state(steps_ended(1, "0-1", "0", "failed", steps))
-    assert claims(decide(work, failed, prior=closed(failed))) == [(2, "0-1", 0)]
+    assert claims(decide(work, failed, prior_submissions=closed(failed))) == [(2, "0-1", 0)]
     again = state(*failed.submissions, steps_ended(2, "0", "0", "succeeded", steps))
-    assert claims(decide(work, again, prior=closed(failed))) == [(3, "1", 0)]
+    assert claims(decide(work, again, prior_submissions=closed(failed))) == [(3, "1", 0)]
 
 
 def test_without_resume_a_submission_that_never_reached_aws_discards_nothing():

@@ -142,11 +142,11 @@ def work(s3, job, aws, monkeypatch):
     def make(work=None):
         made = Job(aws, work or SingleWork())
 
-        def run(*, prior=None, rerun_token=None, missing=(), try_number=1, **options):
+        def run(*, prior_submissions=None, rerun_token=None, missing=(), try_number=1, **options):
             identity = JobIdentity("s3://data/_batchemr", "d", "r", "j", "run", "task", try_number=try_number)
             options = {"sleep": s3.tick, **options}
             made.engine = Engine(made, made, job, identity, **options)
-            return made.engine.run(job.read(), rerun_token, prior, missing)
+            return made.engine.run(job.read(), rerun_token, prior_submissions, missing)
 
         made.run = run
         return made
@@ -171,17 +171,17 @@ def test_work_is_started_waited_for_and_succeeds(work, job, aws):
     first = one.run()
     assert ("wait", [1], None) == (first.action, [sub.number for sub in first.waits], first.wake_after)
     aws.status[AWS_ID] = "succeeded"
-    assert "succeed" == one.run(prior=first.prior).action
+    assert "succeed" == one.run(prior_submissions=first.prior_submissions).action
     assert (["1-0"], ["succeeded"]) == (started(aws), outcomes(job))
     assert b"{}" == job.get_document("children/0001.json")
 
 
 def test_a_failure_fails_the_try_and_the_next_one_starts_again(work, job, aws):
-    """`prior` tells the tries apart."""
+    """`prior_submissions` tells the tries apart."""
     one = work()
-    prior = one.run().prior
+    prior_submissions = one.run().prior_submissions
     aws.status[AWS_ID] = "failed"
-    assert "fail" == one.run(prior=prior).action
+    assert "fail" == one.run(prior_submissions=prior_submissions).action
     assert "wait" == one.run(try_number=2).action
     assert ["failed", "open"] == outcomes(job)
 
@@ -210,7 +210,7 @@ def test_work_that_was_missing_for_the_whole_grace_period_is_lost(work, job, aws
     aws.hidden.add(AWS_ID)
     outcome = one.run(missing=[AWS_ID], try_number=2)
     assert ("fail", True) == (outcome.action, outcome.lost)
-    assert "fail" == one.run(prior=outcome.prior).action
+    assert "fail" == one.run(prior_submissions=outcome.prior_submissions).action
     assert (["1-0"], ["lost"]) == (started(aws), outcomes(job))
     assert "wait" == one.run(try_number=3).action
     assert ["1-0", "2-0"] == started(aws)
@@ -222,9 +222,9 @@ def test_work_that_was_missing_for_the_whole_grace_period_is_lost(work, job, aws
 def test_a_stop_request_is_carried_out_by_whoever_sees_it(work, job, aws):
     """Who requested it may have died before the call; the work runs again in the same try."""
     one = work()
-    prior = one.run().prior
+    prior_submissions = one.run().prior_submissions
     job.request_stop(1, StopRequest(reason="the task was cleared", by="try 2"))
-    assert "wait" == one.run(prior=prior).action
+    assert "wait" == one.run(prior_submissions=prior_submissions).action
     assert ([AWS_ID], ["1-0", "2-0"], ["stopped", "open"]) == (aws.terminated, started(aws), outcomes(job))
 
 
@@ -271,7 +271,7 @@ def test_a_refusal_waits_for_what_still_runs(work, aws):
     assert ("wait", one.refuses, [1]) == (outcome.action, outcome.blocked, [sub.number for sub in outcome.waits])
     aws.status[AWS_ID] = "succeeded"
     with pytest.raises(InvalidRequest):
-        one.run(prior=outcome.prior)
+        one.run(prior_submissions=outcome.prior_submissions)
 
 
 def test_what_aws_had_accepted_before_a_refusal_is_stopped(work, job, aws):
@@ -293,7 +293,7 @@ def test_calls_that_aws_throttles_are_made_later(work, job, aws):
     one.starts = [Throttled("slow down")]
     outcome = one.run()
     assert ("wait", [], DEFAULT.resubmit_pause) == (outcome.action, outcome.waits, outcome.wake_after)
-    assert "wait" == one.run(prior=outcome.prior).action
+    assert "wait" == one.run(prior_submissions=outcome.prior_submissions).action
     assert ["2-0"] == started(aws)
     assert job.read().submissions[0].handle.abandoned
 
@@ -411,12 +411,12 @@ def test_work_that_is_not_found_after_a_lost_answer_is_submitted_again_after_lea
     outcome = one.run()
     assert ("wait", [1]) == (outcome.action, [sub.number for sub in outcome.waits])
     assert DEFAULT.resubmit_pause == outcome.wake_after
-    assert "wait" == one.run(prior=outcome.prior).action
+    assert "wait" == one.run(prior_submissions=outcome.prior_submissions).action
     s3.tick(DEFAULT.abandon_after - 15)
-    assert "wait" == one.run(prior=outcome.prior).action
+    assert "wait" == one.run(prior_submissions=outcome.prior_submissions).action
     assert [] == started(aws)
     s3.tick(20)
-    assert "wait" == one.run(prior=outcome.prior).action
+    assert "wait" == one.run(prior_submissions=outcome.prior_submissions).action
     assert (["2-0"], ["abandoned", "open"]) == (started(aws), outcomes(job))
 
 
@@ -429,7 +429,7 @@ def test_work_that_appears_after_a_lost_answer_is_adopted(work, s3, job, aws):
     assert job.read().submissions[0].handle is None
     aws.hidden.clear()
     s3.tick(outcome.wake_after)
-    one.run(prior=outcome.prior)
+    one.run(prior_submissions=outcome.prior_submissions)
     assert (["1-0"], AWS_ID) == (started(aws), job.read().submissions[0].handle.jobs[0].job_id)
 
 
@@ -455,7 +455,7 @@ def test_a_call_that_comes_too_late_is_undone(work, s3, job, aws):
 class InTurn(ArrayWork):
     """Indices that run one after another, each as a submission of its own."""
 
-    def plans(self, state, left, *, failed, busy, prior):
+    def plans(self, state, left, *, failed, busy, prior_submissions):
         if failed or busy:
             return []
         return [SubmissionPlan(state.next_number, IndexSet.of([left.lowest]))]
@@ -464,29 +464,29 @@ class InTurn(ArrayWork):
 def idle_then(work, aws, second):
     """A job whose first submission is idle and whose second one has that status."""
     one = work(InTurn(2))
-    prior = one.run().prior
+    prior_submissions = one.run().prior_submissions
     aws.status[AWS_ID] = "idle"
-    one.run(prior=prior)
+    one.run(prior_submissions=prior_submissions)
     assert ["1-0", "2-1"] == started(aws)
     aws.status["job-1"] = second
-    return one, prior
+    return one, prior_submissions
 
 
 def test_an_idle_submission_is_released_when_the_job_has_succeeded(work, job, aws):
     """Until then it is open: the next submission may use it."""
-    one, prior = idle_then(work, aws, "running")
-    assert ("wait", ["open", "open"]) == (one.run(prior=prior).action, outcomes(job))
+    one, prior_submissions = idle_then(work, aws, "running")
+    assert ("wait", ["open", "open"]) == (one.run(prior_submissions=prior_submissions).action, outcomes(job))
     aws.status["job-1"] = "succeeded"
-    assert "succeed" == one.run(prior=prior).action
+    assert "succeed" == one.run(prior_submissions=prior_submissions).action
     assert ["succeeded", "succeeded"] == outcomes(job)
     assert 1 in aws.closed
 
 
 def test_an_idle_submission_that_stays_is_left_open_after_success(work, job, aws):
     """Such as a cluster that other jobs of the run share."""
-    one, prior = idle_then(work, aws, "succeeded")
+    one, prior_submissions = idle_then(work, aws, "succeeded")
     one.staying = True
-    outcome = one.run(prior=prior)
+    outcome = one.run(prior_submissions=prior_submissions)
     assert ("succeed", [1]) == (outcome.action, [sub.number for sub in outcome.waits])
     assert (["open", "succeeded"], [2]) == (outcomes(job), aws.closed)
 
@@ -494,9 +494,9 @@ def test_an_idle_submission_that_stays_is_left_open_after_success(work, job, aws
 @pytest.mark.parametrize("stays", [False, True])
 def test_an_idle_submission_is_released_when_the_job_has_failed(work, job, aws, stays):
     """Nobody adds anything to it any more."""
-    one, prior = idle_then(work, aws, "failed")
+    one, prior_submissions = idle_then(work, aws, "failed")
     one.staying = stays
-    assert "fail" == one.run(prior=prior).action
+    assert "fail" == one.run(prior_submissions=prior_submissions).action
     assert ["succeeded", "failed"] == outcomes(job)
     assert 1 in aws.closed
 
@@ -504,11 +504,11 @@ def test_an_idle_submission_is_released_when_the_job_has_failed(work, job, aws, 
 def test_an_idle_submission_is_released_when_the_next_one_is_refused(work, job, aws):
     """A cluster does not wait for steps that cannot be added."""
     one = work(InTurn(2))
-    prior = one.run().prior
+    prior_submissions = one.run().prior_submissions
     aws.status[AWS_ID] = "idle"
     one.refuses = InvalidRequest("no such step")
     with pytest.raises(InvalidRequest):
-        one.run(prior=prior)
+        one.run(prior_submissions=prior_submissions)
     assert (["succeeded"], [1]) == (outcomes(job), aws.closed)
 
 
@@ -524,7 +524,7 @@ def test_a_rerun_stops_what_is_open_before_it_starts(work, job, aws):
     assert ("wait", [1]) == (outcome.action, [sub.number for sub in outcome.waits])
     assert ([AWS_ID], ["1-0"]) == (aws.terminated, started(aws))
     aws.status[AWS_ID] = "stopped"
-    one.run(rerun_token="again", prior=outcome.prior)
+    one.run(rerun_token="again", prior_submissions=outcome.prior_submissions)
     assert (["1-0", "2-0"], "again") == (started(aws), job.read().rerun_token)
 
 

@@ -223,7 +223,7 @@ class Try:
         self.work = ArrayWork(SIZE, memory_sizes=2)
 
     def run(self):
-        prior = None
+        prior_submissions = None
         while True:
             state = self.ledger.read()
             if state.marker is not None and self.rerun_token in (None, state.marker.rerun_token):
@@ -233,13 +233,13 @@ class Try:
                 self, self, self.ledger, self.identity,
                 began=self.began, sleep=self.world.pause, stopping=lambda: self.baton.signaled,
             )  # fmt: skip
-            outcome = engine.run(state, token, prior)
+            outcome = engine.run(state, token, prior_submissions)
             if outcome.action == "succeed":
                 last = max(outcome.state.numbers)
                 self.ledger.mark(Marker(submission=last, size=SIZE, rerun_token=outcome.state.rerun_token))
             if outcome.action != "wait":
                 return
-            prior = outcome.prior
+            prior_submissions = outcome.prior_submissions
             self.world.pause()
 
     # Backend
@@ -250,8 +250,8 @@ class Try:
     def done(self, state):
         return self.work.done(state)
 
-    def retryable_units(self, state, failed, prior):
-        return self.work.retryable_units(state, failed, prior)
+    def retryable_units(self, state, failed, prior_submissions):
+        return self.work.retryable_units(state, failed, prior_submissions)
 
     def plans(self, state, left, **arguments):
         return self.work.plans(state, left, **arguments)

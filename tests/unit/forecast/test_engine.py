@@ -232,7 +232,11 @@ def compare(kind, make, submissions, marker, token):
         assert foretold == real
         return 0
     (outcome, claims), (happened, _) = foretold, real
-    assert (outcome.action, outcome.failed, outcome.prior) == (happened.action, happened.failed, happened.prior)
+    assert (outcome.action, outcome.failed, outcome.prior_submissions) == (
+        happened.action,
+        happened.failed,
+        happened.prior_submissions,
+    )
     assert claimed(ledger, before) == [
         (one.number, one.new.kind, [request.model_dump() for request in one.new.requests]) for one in claims
     ]
