@@ -11,8 +11,8 @@ from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.retries import PLATFORM_RETRIES
 from airflow_batchemr.dags import tasks
+from airflow_batchemr.engine.decide import succeeded, token_for_claims
 from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.engine.reruns import succeeded, token_for_claims
 from airflow_batchemr.forecast.backends import ForecastBatch
 from airflow_batchemr.forecast.clients import offline, reading
 from airflow_batchemr.forecast.engine import forecast

@@ -14,7 +14,7 @@ from airflow_batchemr import settings
 from airflow_batchemr.aws.options import job_options
 from airflow_batchemr.aws.outage import FAILURES, passing, settling
 from airflow_batchemr.connections import as_airflow_error
-from airflow_batchemr.engine import reruns
+from airflow_batchemr.engine import decide
 from airflow_batchemr.engine.loop import Engine, StoppedError, SupersededError
 from airflow_batchemr.engine.refusals import REFUSED
 from airflow_batchemr.engine.submissions import stop
@@ -323,7 +323,7 @@ class LedgerOperator(LedgerAccess, ABC):
 
     def succeeded(self, state: LedgerState, context: Context) -> bool:
         """Whether the work is done and does not have to run again."""
-        return reruns.succeeded(
+        return decide.succeeded(
             state, self.identity, skip_if_succeeded=self.skip_if_succeeded, rerun_wanted=self.rerun_wanted(context)
         )
 
@@ -333,7 +333,7 @@ class LedgerOperator(LedgerAccess, ABC):
 
     def token_for_claims(self, state: LedgerState, context: Context) -> str | None:
         """The rerun token for claims of this try."""
-        return reruns.token_for_claims(
+        return decide.token_for_claims(
             state, self.identity, skip_if_succeeded=self.skip_if_succeeded, rerun_wanted=self.rerun_wanted(context)
         )
 
