@@ -54,7 +54,7 @@ class Policy:
         20.0, "How long a killed task may take to stop its remote work: Airflow sends SIGKILL soon after SIGTERM."
     )
     min_deferral: float = _seconds(
-        20.0,
+        12.0,
         "How long a deferral lasts at least; 0 turns this off. Airflow's scheduler fails a task that resumes before "
         "the scheduler has processed the exit of the worker that deferred it, which takes seconds on a busy machine.",
     )
