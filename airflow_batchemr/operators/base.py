@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.engine.backend import Backend
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import Submission
@@ -391,9 +390,11 @@ class LedgerOperator(LedgerAccess, ABC):
 
 
 def _describe(submission: Submission) -> str:
-    handle, indices = submission.handle, submission.indices
-    units: IndexSet | str = indices
-    if handle is not None and handle.cluster_id is not None:
-        return f"units {units} on cluster {handle.cluster_id}"
-    ids = [job.job_id for job in handle.jobs] if handle is not None else []
-    return f"units {units} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})" if ids else f"units {units}"
+    handle = submission.handle
+    if handle is None:
+        return "AWS does not show it yet"
+    ids = [*(job.job_id for job in handle.jobs), *handle.step_ids.values()]
+    listed = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+    if handle.cluster_id is not None:
+        return f"steps {listed} on cluster {handle.cluster_id}" if ids else f"cluster {handle.cluster_id}"
+    return f"indices {submission.indices} in Batch job {listed}" if handle.kind == "batch" else f"job run {listed}"
