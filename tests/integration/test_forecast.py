@@ -12,6 +12,7 @@ from airflow_batchemr import build_dags
 from airflow_batchemr.cli.plan import app
 from airflow_batchemr.ledger import Ledger
 from tests.integration.test_batch_kinds import KINDS
+from tests.integration.test_emr_job_runs import EKS, SERVERLESS, SPARK
 
 CLUSTER = {"type": "m5.xlarge", "instances": 2, "log_uri": "s3://state/logs"}
 READS = ("Describe", "List", "Get", "Head")
@@ -154,6 +155,34 @@ def test_a_shared_cluster_is_started_and_used_as_forecast(aws, run_dag, file, fo
     assert [{**one, "JobFlowId": added["JobFlowId"]} for one in recorded("work")] == [added]
     again = forecast(path)
     assert ["no cluster", "skip", "terminate"] == [again[one]["does"] for one in ids]
+
+
+def test_a_job_that_follows_another_index_by_index_depends_on_it_in_the_forecast(
+    aws, run_dag, file, forecast, recorded, work
+):
+    """The first job has no id before the run."""
+    command = work.command("true")
+    path = file({
+        "first": {"array": 3, "batch": batch(command)},
+        "second": {"array": 3, "after": {"first": "index"}, "batch": batch(command)},
+    })  # fmt: skip
+    second = forecast(path)["second"]
+    (planned,) = calls(second, "SubmitJob")
+    assert [{"jobId": "(the job of first)", "type": "N_TO_N"}] == planned.pop("dependsOn")
+    assert "each index runs after that of first, which has not been submitted yet" in second["note"]
+    assert "success" == run(run_dag, path).state
+    (submitted,) = recorded("second")
+    submitted.pop("dependsOn", None)  # absent if the first job has succeeded by then
+    assert {**planned, "jobDefinition": submitted["jobDefinition"]} == submitted
+
+
+@pytest.mark.parametrize("on", [SERVERLESS, EKS], ids=["serverless", "eks"])
+def test_a_job_run_is_started_as_forecast(aws, run_dag, file, forecast, recorded, on):
+    """The program does not exist: what is compared is the request."""
+    path = file({"work": {"on": on, "spark": SPARK, "env": {"A": "b"}, "retries": 0}})
+    (planned,) = calls(forecast(path)["work"], "StartJobRun")
+    run(run_dag, path)
+    assert [planned] == recorded("work")
 
 
 def test_a_queue_that_does_not_exist_is_refused(aws, file, work):
