@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.engine.documents import children_document, report_document
 from airflow_batchemr.engine.failure_report import report
 from airflow_batchemr.engine.submission_facts import ended_on_aws, index_history_of, request_facts
+from airflow_batchemr.engine.submission_records import children_document, report_document
 from airflow_batchemr.engine.unrecorded import merge, observe_open, read_job
 
 if TYPE_CHECKING:

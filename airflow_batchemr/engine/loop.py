@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from airflow_batchemr.core.errors import AwsError, Refused, Unknown
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import as_rerun, closed, decide, ended_before_try
-from airflow_batchemr.engine.handles import difference, merged, part_of
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.policy import DEFAULT
-from airflow_batchemr.engine.refusals import REFUSED, refused_result
+from airflow_batchemr.engine.submission_records import REFUSED, difference, merged, part_of, refused_result
 from airflow_batchemr.engine.submissions import adopt, conclude, lost, stop
 from airflow_batchemr.engine.waiters import still_ours
 from airflow_batchemr.ledger import Handle, StopRequest, Submission

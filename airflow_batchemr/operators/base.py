@@ -16,7 +16,7 @@ from airflow_batchemr.aws.outage import FAILURES, passing, settling
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine import decide
 from airflow_batchemr.engine.loop import Engine, StoppedError, SupersededError
-from airflow_batchemr.engine.refusals import REFUSED
+from airflow_batchemr.engine.submission_records import REFUSED
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.engine.waiters import cleared, record_waiter, still_ours
 from airflow_batchemr.ledger import LedgerState, Marker, StopRequest

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException
 from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.failure_report import LOGS_LATE, failure_report
 from airflow_batchemr.aws.emr.start_failures import start_failure
-from airflow_batchemr.engine.documents import report_document
+from airflow_batchemr.engine.submission_records import report_document
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink

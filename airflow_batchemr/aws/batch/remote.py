@@ -10,8 +10,7 @@ from airflow_batchemr.aws.batch.explicit import confirmed
 from airflow_batchemr.aws.batch.results import collect, result_of
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, Observation
-from airflow_batchemr.engine.documents import children_document
-from airflow_batchemr.engine.refusals import REFUSED, refused_result
+from airflow_batchemr.engine.submission_records import REFUSED, children_document, refused_result
 from airflow_batchemr.ledger import Handle, HandleJob
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from airflow_batchemr.engine.backend import Ending, Found, NewSubmission, Observ
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.loop import Engine, StoppedError, SupersededError
 from airflow_batchemr.engine.policy import DEFAULT
-from airflow_batchemr.engine.refusals import REFUSED
 from airflow_batchemr.engine.single_work import SingleWork
+from airflow_batchemr.engine.submission_records import REFUSED
 from airflow_batchemr.ledger import Handle, HandleJob, Intent, Marker, Request, Result, StopRequest
 from airflow_batchemr.ledger import job as job_module
 
