@@ -121,10 +121,10 @@ def _notes(jobs: list[JobHistory]) -> None:
 
 
 def _jobs(ledger: Ledger, pipeline: str, run_key: str, reader: RemoteWorkReader | None, *, json_: bool) -> None:
-    from airflow_batchemr.engine.history import run_history
+    from airflow_batchemr.engine.history import run_histories
 
     common.existing_run(ledger, pipeline, run_key)
-    jobs = run_history(ledger, pipeline, run_key, reader)
+    (jobs,) = run_histories(ledger, pipeline, [run_key], reader)
     if json_:
         _lines(_job_json(pipeline, run_key, job) for job in jobs)
         return
@@ -141,7 +141,7 @@ def _jobs(ledger: Ledger, pipeline: str, run_key: str, reader: RemoteWorkReader 
 def _job(ledger: Ledger, who: tuple[str, str, str], reader: RemoteWorkReader | None, *, json_: bool) -> None:
     from airflow_batchemr.engine.history import job_history
 
-    job = job_history(ledger, *who, replay=["batchemr", "replay", *who, "--state", ledger.uri], reader=reader)
+    job = job_history(ledger, *who, reader)
     if json_:
         _lines([_job_json(who[0], who[1], job)])
         return
@@ -155,9 +155,8 @@ def _job(ledger: Ledger, who: tuple[str, str, str], reader: RemoteWorkReader | N
 
 def _submission(submission: SubmissionHistory) -> list[str]:
     took = f" after {_took(submission.began, submission.ended)}" if submission.ended else ""
-    state = submission.state if submission.recorded else f"{submission.state} (not recorded)"
     done = f"{len(submission.succeeded):,}/{len(submission.indices):,} done"
-    lines = [f"submission {submission.number}: {state}{took}, {done}"]
+    lines = [f"submission {submission.number}: {submission.label}{took}, {done}"]
     facts = [
         ("began", _time(submission.began)),
         ("by", submission.by),

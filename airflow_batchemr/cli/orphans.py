@@ -204,13 +204,10 @@ def _unrecorded(clients: Clients, state: str | None) -> list[dict[str, Any]]:
 
 
 def _unrecorded_row(job: JobRecords, sighting: Sighting) -> dict[str, Any]:
-    from airflow_batchemr.engine.submission_facts import ended_on_aws
-
     submission, identity = sighting.submission, job.identity
     handle, result, claimed = submission.handle, submission.result, submission.claimed_at
     assert handle is not None  # noqa: S101 - AWS has described it
     assert result is not None  # noqa: S101 - it has ended
-    ended = ended_on_aws(result)
     kind = {"batch": "job", "emr": "cluster", "steps": "steps"}.get(result.kind, "run")
     return {
         "verdict": "not recorded",
@@ -218,7 +215,7 @@ def _unrecorded_row(job: JobRecords, sighting: Sighting) -> dict[str, Any]:
         "id": handle.cluster_id or ", ".join(one.job_id for one in handle.jobs),
         "name": submission.intent.name if submission.intent is not None else "",
         "state": sighting.aws_state,
-        "age": (job.state.now - (ended or claimed or job.state.now)).total_seconds(),
+        "age": (job.state.now - (sighting.ended_at or claimed or job.state.now)).total_seconds(),
         "created": claimed.isoformat() if claimed is not None else None,
         "work": f"{identity.dag_id} {identity.run_key} {identity.job}",
         "reason": f"submission {submission.number} {result.outcome} on AWS. If its task has ended, clear it: the next "

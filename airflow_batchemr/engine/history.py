@@ -9,24 +9,24 @@ import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.container_overrides import recorded
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.preamble import unwrap
 from airflow_batchemr.engine.failure_report import report
-from airflow_batchemr.engine.submission_facts import ended_on_aws, index_history_of, request_facts
 from airflow_batchemr.engine.submission_records import children_document, report_document
-from airflow_batchemr.engine.unrecorded import merge, observe_open, read_job
+from airflow_batchemr.engine.unrecorded import THREADS, merge, observe_open, read_job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
-    from airflow_batchemr.engine.submission_facts import Fact
     from airflow_batchemr.engine.unrecorded import JobRecords, RemoteWorkReader, Sighting
-    from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
+    from airflow_batchemr.ledger import Ledger, LedgerState, Submission
 
-#: How many runs are read at the same time.
-_THREADS = 8
+#: A name and its value, such as ("Batch job", "0f31…").
+Fact = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ class SubmissionHistory:
     """What ran where, such as ("Batch job", "0f31…") and ("command", "score.py"), in display order."""
     failure: str
     """The failure report; empty if nothing failed."""
+
+    @property
+    def label(self) -> str:
+        """The state, for display."""
+        return self.state if self.recorded else f"{self.state} (not recorded)"
 
 
 @dataclass(frozen=True)
@@ -98,15 +103,7 @@ class JobHistory:
         return f"{self.done:,}/{self.size:,}" if self.size else "-"
 
 
-def job_history(
-    ledger: Ledger,
-    dag_id: str,
-    run_key: str,
-    job: str,
-    *,
-    replay: Sequence[str] = (),
-    reader: RemoteWorkReader | None = None,
-) -> JobHistory:
+def job_history(ledger: Ledger, dag_id: str, run_key: str, job: str, reader: RemoteWorkReader | None) -> JobHistory:
     """The history of one job, with a failure report for each failed submission.
 
     Reads all records of the job, and one document for each failure on EMR.
@@ -116,7 +113,6 @@ def job_history(
         dag_id: the pipeline.
         run_key: the run.
         job: its name in the ledger.
-        replay: the command that runs an index again, without ``--index``.
         reader: queries AWS for open submissions; None: show the ledger's records only.
 
     Raises:
@@ -124,16 +120,15 @@ def job_history(
     """
     records = read_job(ledger, dag_id, run_key, job)
     (sightings,) = observe_open(reader, [records])
-    return job_history_of(job, records.state, replay, _reports(records), sightings)
-
-
-def run_history(ledger: Ledger, dag_id: str, run_key: str, reader: RemoteWorkReader | None = None) -> list[JobHistory]:
-    """The history of all jobs of a run, as `run_histories` gives it."""
-    return run_histories(ledger, dag_id, [run_key], reader)[0]
+    reports = {}
+    for one in records.state.submissions:
+        if one.result is not None and one.result.failures and one.result.kind != "batch":
+            reports[one.number] = (records.ledger.get_document(report_document(one.number)) or b"").decode()
+    return job_history_of(job, records.state, records.identity.replay_command(), reports, sightings)
 
 
 def run_histories(
-    ledger: Ledger, dag_id: str, run_keys: Sequence[str], reader: RemoteWorkReader | None = None
+    ledger: Ledger, dag_id: str, run_keys: Sequence[str], reader: RemoteWorkReader | None
 ) -> list[list[JobHistory]]:
     """The history of all jobs of some runs; one query of AWS covers all of them.
 
@@ -153,7 +148,7 @@ def run_histories(
     def read(run_key: str) -> list[JobRecords]:
         return [read_job(ledger, dag_id, run_key, job) for job in ledger.jobs(dag_id, run_key)]
 
-    with ThreadPoolExecutor(_THREADS) as threads:
+    with ThreadPoolExecutor(THREADS) as threads:
         runs = list(threads.map(read, run_keys))
     sightings = iter(observe_open(reader, [records for run in runs for records in run]))
     histories = [
@@ -163,7 +158,7 @@ def run_histories(
 
 
 def index_history(
-    ledger: Ledger, dag_id: str, run_key: str, job: str, *, index: int, reader: RemoteWorkReader | None = None
+    ledger: Ledger, dag_id: str, run_key: str, job: str, *, index: int, reader: RemoteWorkReader | None
 ) -> list[list[Fact]]:
     """The facts about one index, for each submission that includes it.
 
@@ -175,29 +170,12 @@ def index_history(
     records = read_job(ledger, dag_id, run_key, job)
     (sightings,) = observe_open(reader, [records])
     state = merge(records.state, sightings)
-    children: dict[int, list[dict[str, Any]]] = {}
-    for submission in state.submissions:
-        if index in submission.indices and (body := _children(records.ledger, submission, sightings)):
-            children[submission.number] = json.loads(body)
+    children = {}
+    for number in [one.number for one in state.submissions if index in one.indices]:
+        name = children_document(number)
+        body = sightings[number].documents.get(name) if number in sightings else records.ledger.get_document(name)
+        children[number] = json.loads(body or b"[]")
     return index_history_of(state, children, index)
-
-
-def _children(ledger: JobLedger, submission: Submission, sightings: Mapping[int, Sighting]) -> bytes | None:
-    name = children_document(submission.number)
-    if submission.number in sightings:
-        return sightings[submission.number].documents.get(name)
-    return ledger.get_document(name)
-
-
-def _reports(records: JobRecords) -> dict[int, str]:
-    """The failure reports of submissions on EMR, by number."""
-    found = {}
-    for submission in records.state.submissions:
-        if submission.result is not None and submission.result.failures and submission.result.kind != "batch":
-            body = records.ledger.get_document(report_document(submission.number))
-            if body:
-                found[submission.number] = body.decode()
-    return found
 
 
 def job_history_of(
@@ -216,23 +194,20 @@ def job_history_of(
         reports: failure reports stored as documents, by number of the submission.
         sightings: open submissions as AWS reports them, by number.
     """
-    sightings = sightings or {}
+    reports, sightings = reports or {}, sightings or {}
     state = merge(state, sightings)
-    claimed = IndexSet()
-    for submission in state.current:
-        claimed |= submission.intent.indices if submission.intent else submission.indices
+    claimed = IndexSet.union(one.intent.indices if one.intent else one.indices for one in state.current)
     size = state.marker.size if state.marker else len(claimed)
-    done = size if state.marker else len(state.done)
     submissions, so_far = [], IndexSet()
     for one in state.submissions:
         so_far |= one.succeeded
-        failure = _failure(one, size, len(so_far), replay, reports or {})
+        failure = reports.get(one.number) or _failure(one, size, len(so_far), replay)
         submissions.append(_submission(one, failure, sightings.get(one.number)))
     errors = dict.fromkeys(one.error for one in sightings.values() if one.error)
     return JobHistory(
         job=job,
         state="succeeded" if state.marker else submissions[-1].state if submissions else "nothing",
-        done=done,
+        done=size if state.marker else len(state.done),
         size=size,
         submissions=submissions,
         finished_at=state.marker.finished_at if state.marker else None,
@@ -240,60 +215,145 @@ def job_history_of(
     )
 
 
-def _failure(submission: Submission, size: int, done: int, replay: Sequence[str], reports: Mapping[int, str]) -> str:
+def _failure(submission: Submission, size: int, done: int, replay: Sequence[str]) -> str:
     result = submission.result
     if result is None or not result.failures:
         return ""
     if result.kind != "batch":
-        return reports.get(submission.number) or "\n".join(one.reason for one in result.failures)
+        return "\n".join(one.reason for one in result.failures)
     failed = IndexSet.union(result.causes.values())
     return report(result.failures, size=size, done=done, failed=failed, replay=replay)
 
 
 def _submission(submission: Submission, failure: str, sighting: Sighting | None) -> SubmissionHistory:
-    intent, result, stop = submission.intent, submission.result, submission.stop
-    recorded = sighting is None or not sighting.ended
-    ended = None
+    intent, handle, result, stop = submission.intent, submission.handle, submission.result, submission.stop
+    record = result or intent
+    state, ended = "running", None
     if result is not None:
-        ended = result.written_at if recorded else ended_on_aws(result)
+        state, ended = result.outcome, sighting.ended_at if sighting else result.written_at
+    elif handle is not None and handle.abandoned:
+        state = "abandoned"
+    elif sighting is not None and sighting.status == "not_visible":
+        state = "not_visible"
     return SubmissionHistory(
         number=submission.number,
-        kind=(result or intent).kind if result or intent else "",  # type: ignore[union-attr]
-        state=_state(submission, sighting),
-        recorded=recorded,
+        kind=record.kind if record else "",
+        state=state,
+        recorded=sighting is None or not sighting.ended,
         indices=submission.indices,
         succeeded=submission.succeeded,
         began=submission.claimed_at,
         ended=ended,
         by=f"try {intent.try_number} of task {intent.task_id} in run {intent.run_id}" if intent else "",
         stopped=f"{stop.reason} ({stop.by})" if stop else "",
-        facts=[*_sighting_facts(sighting), *request_facts(submission)],
+        facts=[*(_sighting_facts(sighting) if sighting else ()), *_request_facts(submission)],
         failure=failure,
     )
 
 
-def _state(submission: Submission, sighting: Sighting | None) -> str:
-    if submission.result is not None:
-        return submission.result.outcome
-    if submission.handle is not None and submission.handle.abandoned:
-        return "abandoned"
-    return "not_visible" if sighting is not None and sighting.status == "not_visible" else "running"
-
-
-def _sighting_facts(sighting: Sighting | None) -> list[Fact]:
-    if sighting is None or sighting.status is None:
-        return []
+def _sighting_facts(sighting: Sighting) -> list[Fact]:
     if sighting.status == "not_visible":
         text = "not visible. The next try of the task waits until it appears, else reports it as lost"
         return [("state on AWS", text)]
     facts = [("state on AWS", sighting.aws_state)] if sighting.aws_state else []
-    if sighting.ended:
-        facts.append(("recorded", not_recorded(sighting.submission)))
+    if result := sighting.submission.result:
+        rest = "nothing runs again" if result.outcome == "succeeded" else "what has not succeeded runs again"
+        text = f"no. If the Airflow task has ended, clear it: the next try records this result, and {rest}"
+        facts.append(("recorded", text))
     return facts
 
 
-def not_recorded(submission: Submission) -> str:
-    """What to do about a submission that has ended without a recorded result."""
-    succeeded = submission.result is not None and submission.result.outcome == "succeeded"
-    rest = "nothing runs again" if succeeded else "what has not succeeded runs again"
-    return f"no. If the Airflow task has ended, clear it: the next try records this result, and {rest}"
+def _request_facts(submission: Submission) -> list[Fact]:
+    """What ran where: the ids on AWS, and what was requested."""
+    handle, result = submission.handle, submission.result
+    facts = [("Batch job", f"{job.job_id} (indices {job.indices})") for job in (handle.jobs if handle else ())]
+    if handle is not None and handle.cluster_id:
+        facts.append(("EMR cluster", handle.cluster_id))
+    request = submission.intent.requests[0].request if submission.intent and submission.intent.requests else {}
+    if "jobQueue" in request:
+        return facts + _batch_facts(request, result.details if result else {})
+    if request.get("ReleaseLabel"):
+        facts.append(("release", str(request["ReleaseLabel"])))
+    steps: Sequence[Mapping[str, Any]] = result.steps if request and result else ()
+    for step in steps:
+        status = step.get("Status") or {}
+        facts.append(("step", f"{step.get('Name', step.get('Id', '?'))}: {status.get('State', '?')}"))
+    return facts
+
+
+def _batch_facts(request: Mapping[str, Any], details: Mapping[str, Any]) -> list[Fact]:
+    overrides = recorded(request)
+    jobs = details.get("jobs") or [{}]
+    resources = {str(one["type"]): str(one["value"]) for one in overrides.get("resourceRequirements", [])}
+    facts = {
+        "queue": str(request["jobQueue"]).rpartition("/")[2],
+        "definition": str(request["jobDefinition"]).rpartition("/")[2],
+        "image": (jobs[0].get("container") or {}).get("image"),
+        "resources": ", ".join(f"{kind} {value}" for kind, value in resources.items()),
+        "command": " ".join(unwrap(overrides.get("command", []))),
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def index_history_of(
+    state: LedgerState, children: Mapping[int, Sequence[Mapping[str, Any]]], index: int
+) -> list[list[Fact]]:
+    """The facts about one index, for each submission that includes it.
+
+    Args:
+        state: `JobLedger.history()`.
+        children: AWS's descriptions of the children of each submission's arrays: its document `children_document`.
+        index: of the array; 0 for a single job.
+    """
+    return [
+        _index_facts(submission, children.get(submission.number, ()), index)
+        for submission in state.submissions
+        if index in submission.indices
+    ]
+
+
+def _index_facts(submission: Submission, children: Sequence[Mapping[str, Any]], index: int) -> list[Fact]:
+    child = _child(submission, children, index)
+    container = child.get("container") or {}
+    failures = submission.result.failures if submission.result else ()
+    failure = next((one.model_dump() for one in failures if one.index == index), {})
+    facts = {
+        "submission": submission.number,
+        "outcome": _outcome(submission, index),
+        "reason": failure.get("reason"),
+        "exit code": container.get("exitCode", failure.get("exit_code")),
+        "Batch job": child.get("jobId") or failure.get("job_id"),
+        "started": _moment(child.get("startedAt")),
+        "stopped": _moment(child.get("stoppedAt")),
+        "attempts by Batch": len(child.get("attempts") or ()) or None,
+        "machine": container.get("containerInstanceArn"),
+        "log stream": container.get("logStreamName") or failure.get("log_stream"),
+    }
+    return [(name, str(value)) for name, value in facts.items() if value is not None]
+
+
+def _outcome(submission: Submission, index: int) -> str:
+    if index in submission.succeeded:
+        return "succeeded"
+    if submission.result is None:
+        return "running"
+    failed = any(index in indices for indices in submission.result.causes.values())
+    return "failed" if failed else submission.result.outcome
+
+
+def _child(submission: Submission, children: Sequence[Mapping[str, Any]], index: int) -> Mapping[str, Any]:
+    """AWS's description of the child that ran the index, or of the single job."""
+    jobs: Any = submission.result.details.get("jobs", []) if submission.result else []
+    single = [one for one in jobs if "size" not in (one.get("arrayProperties") or {})]
+    for job in submission.handle.jobs if submission.handle else ():
+        if index in job.indices:
+            ids = {job.job_id, f"{job.job_id}:{list(job.indices).index(index)}"}
+            return next((one for one in [*children, *single] if one.get("jobId") in ids), {})
+    return {}
+
+
+def _moment(milliseconds: int | None) -> str | None:
+    """A time in milliseconds, as Batch gives it, in UTC."""
+    if milliseconds is None:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")

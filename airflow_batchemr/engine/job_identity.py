@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.ledger.records import Kind, Request
 
-#: AWS Batch: letters, digits, hyphen and underscore, at most 128. EMR accepts more; one rule serves both.
-NAME_LENGTH = 128
 #: AWS tags: at most 256 characters per value, other than these.
 _TAG_REFUSED = re.compile(r"[^\w\s.:/=+\-@]")
 
@@ -39,13 +37,8 @@ class JobIdentity:
     task was cleared between them. A clear is missed only if `retries` were lowered by exactly the number of tries that
     had run since the last one."""
 
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> JobIdentity:
-        """Create one from the output of `values`, such as a trigger's arguments."""
-        return cls(**values)
-
     def values(self) -> dict[str, Any]:
-        """Plain values, for a trigger's arguments."""
+        """The arguments that create it again, as plain values for a trigger."""
         return asdict(self)
 
     @property
@@ -110,6 +103,10 @@ class JobIdentity:
             "BATCHEMR_STATE": self.state,
             "BATCHEMR_CHILD_PREFIX": self.child_prefix(number),
         }
+
+    def replay_command(self) -> list[str]:
+        """The command that runs an index of the job again, without ``--index``."""
+        return ["batchemr", "replay", self.dag_id, self.run_key, self.job, "--state", self.state]
 
     def tags(self, number: int) -> dict[str, str]:
         """Tags of everything that is started for the submission: for cost allocation and for finding orphans."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_batchemr.core.errors import AwsError, NotAllowed
 from airflow_batchemr.engine.job_identity import JobIdentity
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.backend import RemoteWork, Status
     from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
 
-#: How many submissions are observed at the same time.
-_THREADS = 8
+#: How many runs are read, or submissions observed, at the same time.
+THREADS = 8
 
 
 class RemoteWorkReader(Protocol):
@@ -63,6 +64,22 @@ class Sighting:
         """Whether it has ended on AWS without a recorded result."""
         return self.submission.result is not None
 
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it ended according to AWS; None if it has not ended, or AWS gives no time."""
+        result = self.submission.result
+        if result is None:
+            return None
+        jobs: Any = result.details.get("jobs") or []
+        stopped = [int(job["stoppedAt"]) for job in jobs if job.get("stoppedAt")]
+        if stopped:
+            return datetime.fromtimestamp(max(stopped) / 1000, timezone.utc)
+        cluster: Any = result.details.get("cluster") or {}
+        run: Any = result.details.get("job_run") or {}
+        timelines: list[Any] = [(one.get("Status") or {}).get("Timeline") or {} for one in (cluster, *result.steps)]
+        times = [*(timeline.get("EndDateTime") for timeline in timelines), run.get("endedAt"), run.get("finishedAt")]
+        return max((datetime.fromisoformat(str(time)) for time in times if time), default=None)
+
 
 def read_job(ledger: Ledger, dag_id: str, run_key: str, job: str) -> JobRecords:
     """Read all records of a job.
@@ -88,52 +105,47 @@ def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) ->
     Returns:
         For each job, its open submissions by number.
     """
-    found: list[dict[int, Sighting]] = [
-        {one.number: Sighting(one) for one in job.state.submissions if one.open} for job in jobs
-    ]
+    found = [{one.number: Sighting(one) for one in job.state.submissions if one.open} for job in jobs]
     wanted = [
-        (place, sighting.submission)
-        for place, sightings in enumerate(found)
-        for sighting in sightings.values()
-        if sighting.submission.handle is not None and sighting.submission.intent is not None
+        (job, sightings, one.submission)
+        for job, sightings in zip(jobs, found, strict=True)
+        for one in sightings.values()
+        if one.submission.handle is not None and one.submission.intent is not None
     ]
     if reader is None or not wanted:
         return found
     unreachable: dict[str, str] = {}
     try:
-        reader.prefetch([submission for _, submission in wanted])
+        reader.prefetch([submission for _, _, submission in wanted])
     except AwsError as error:
         unreachable["batch"] = str(error)
 
-    def observe(place: int, submission: Submission) -> Sighting:
+    def observe(job: JobRecords, submission: Submission) -> Sighting:
         kind = submission.intent.kind if submission.intent is not None else ""
         if kind in unreachable:
             return Sighting(submission, error=unreachable[kind])
-        sighting, final = _observe(reader.of(jobs[place].ledger, jobs[place].identity), submission)
-        if final:
-            unreachable[kind] = sighting.error
-        return sighting
+        try:
+            return _sighting(reader.of(job.ledger, job.identity), submission)
+        except (AwsError, LedgerError) as error:
+            if isinstance(error, AwsError) and (error.transient or isinstance(error, NotAllowed)):
+                unreachable[kind] = str(error)  # it would affect other submissions of the kind as well
+            return Sighting(submission, error=str(error))
 
-    with ThreadPoolExecutor(min(_THREADS, len(wanted))) as threads:
-        for (place, submission), sighting in zip(wanted, threads.map(observe, *zip(*wanted, strict=True)), strict=True):
-            found[place][submission.number] = sighting
+    with ThreadPoolExecutor(THREADS) as threads:
+        seen = threads.map(lambda one: observe(one[0], one[2]), wanted)
+        for (_, sightings, submission), sighting in zip(wanted, seen, strict=True):
+            sightings[submission.number] = sighting
     return found
 
 
-def _observe(remote: RemoteWork, submission: Submission) -> tuple[Sighting, bool]:
-    """The sighting, and whether its error would affect other submissions of the kind as well."""
-    try:
-        observation = remote.observe(submission)
-        ending = remote.result(submission, observation) if observation.status == "ended" else None
-    except (AwsError, LedgerError) as error:
-        return Sighting(submission, error=str(error)), isinstance(error, AwsError) and (
-            error.transient or isinstance(error, NotAllowed)
-        )
+def _sighting(remote: RemoteWork, submission: Submission) -> Sighting:
+    observation = remote.observe(submission)
+    ending = remote.result(submission, observation) if observation.status == "ended" else None
     if ending is None:
         status: Status = "not_visible" if observation.status == "not_visible" else "running"
-        return Sighting(submission, status, observation.state), False
+        return Sighting(submission, status, observation.state)
     ended = replace(submission, result=ending.result)
-    return Sighting(ended, "ended", observation.state, documents=ending.documents), False
+    return Sighting(ended, "ended", observation.state, documents=ending.documents)
 
 
 def merge(state: LedgerState, sightings: Mapping[int, Sighting]) -> LedgerState:

@@ -158,7 +158,6 @@ class BatchWork(LedgerOperator):
         streams = [failure.log_stream for failure in outcome.failures if failure.log_stream]
         if streams:
             push_links(context, {FailedIndexLogLink: log_stream(region, group, streams[0])})
-        who = self.identity
         return failure_report(
             self.clients,
             outcome.failures,
@@ -167,5 +166,5 @@ class BatchWork(LedgerOperator):
             failed=outcome.failed,
             log_group_name=group,
             link=lambda stream: log_stream(region, group, stream),
-            replay=["batchemr", "replay", who.dag_id, who.run_key, who.job, "--state", who.state],
+            replay=self.identity.replay_command(),
         )

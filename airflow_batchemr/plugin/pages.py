@@ -19,7 +19,7 @@ from airflow_batchemr.aws.errors import AwsError, classify
 from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
 from airflow_batchemr.aws.retry import INTERACTIVE
 from airflow_batchemr.connections import connection_clients
-from airflow_batchemr.engine.history import index_history, job_history, run_histories, run_history
+from airflow_batchemr.engine.history import index_history, job_history, run_histories
 from airflow_batchemr.ledger import Ledger, LedgerError
 from airflow_batchemr.plugin.state_location import configured, state_location_of
 
@@ -101,12 +101,12 @@ def _runs(ledger: Ledger, reader: RemoteWorkReader, dag_id: str) -> dict[str, An
 
 
 def _jobs(ledger: Ledger, reader: RemoteWorkReader, dag_id: str, run_key: str) -> dict[str, Any]:
-    jobs = run_history(ledger, dag_id, run_key, reader)
+    (jobs,) = run_histories(ledger, dag_id, [run_key], reader)
     return {"dag_id": dag_id, "run_key": run_key, "jobs": jobs, "notes": _notes(jobs)}
 
 
 def _job(ledger: Ledger, reader: RemoteWorkReader, who: tuple[str, str, str], index: int | None) -> dict[str, Any]:
-    job = job_history(ledger, *who, replay=["batchemr", "replay", *who, "--state", ledger.uri], reader=reader)
+    job = job_history(ledger, *who, reader)
     indices = None if index is None else index_history(ledger, *who, index=index, reader=reader)
     return {
         "dag_id": who[0],

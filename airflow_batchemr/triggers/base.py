@@ -111,7 +111,7 @@ class LedgerTrigger(BaseTrigger):
 
     def job_ledger(self, clients: Clients) -> JobLedger:
         """The ledger of the job."""
-        identity = JobIdentity.of(self.identity)
+        identity = JobIdentity(**self.identity)
         return Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
 
     def payload(self, **more: Any) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class LedgerTrigger(BaseTrigger):
             once.
         """
         ledger = self.job_ledger(clients)
-        remote = AnyRemoteWork(clients, ledger, JobIdentity.of(self.identity))
+        remote = AnyRemoteWork(clients, ledger, JobIdentity(**self.identity))
         wanted = self.wanted(ledger.read().submissions)
         parents, failure = terminate(ledger, remote, wanted, reason, by=by)
         if failure is not None:
@@ -198,7 +198,7 @@ class LedgerTrigger(BaseTrigger):
             await gathering.stop(parents, self.log)
 
     def _stop_unless_handed_over(self, state: str | None) -> Sequence[Any]:
-        identity, ledger = JobIdentity.of(self.identity), self.job_ledger(self.clients())
+        identity, ledger = JobIdentity(**self.identity), self.job_ledger(self.clients())
         if state == "deferred" and not cleared_since(ledger, identity, self.submissions):
             self.log.info("The task is still deferred: another triggerer waits for it; leaving the remote jobs running")
             return ()
@@ -212,7 +212,7 @@ class LedgerTrigger(BaseTrigger):
     def _task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        identity = JobIdentity.of(self.identity)
+        identity = JobIdentity(**self.identity)
         states = RuntimeTaskInstance.get_task_states(
             dag_id=identity.dag_id,
             task_ids=[identity.task_id],

@@ -44,7 +44,7 @@ class OutageTrigger(LedgerTrigger):
 
     def wanted(self, submissions: Sequence[Submission]) -> list[Submission]:
         """The known open submissions, and those that this try or an earlier one claimed without recording a wait."""
-        who = JobIdentity.of(self.identity)
+        who = JobIdentity(**self.identity)
         return [
             one
             for one in submissions

@@ -11,7 +11,7 @@ from airflow_batchemr.aws.batch.array_work import ArrayWork
 from airflow_batchemr.aws.batch.results import JobEnd, collect, result_of
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import closed, decide
-from airflow_batchemr.engine.submission_facts import index_history_of
+from airflow_batchemr.engine.history import index_history_of
 from airflow_batchemr.ledger import Failure, HandleJob, Result, Submission
 from airflow_batchemr.ledger.state import derive_state
 

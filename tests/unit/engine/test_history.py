@@ -8,9 +8,8 @@ from datetime import datetime, timedelta, timezone
 from airflow_batchemr.core.errors import InvalidRequest, Throttled
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Observation
-from airflow_batchemr.engine.history import job_history_of
+from airflow_batchemr.engine.history import index_history_of, job_history_of
 from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.engine.submission_facts import index_history_of
 from airflow_batchemr.engine.unrecorded import JobRecords, observe_open
 from airflow_batchemr.ledger import (
     Failure,
