@@ -148,8 +148,8 @@ class _Ledgers:
             return Verdict("unknown", "its tags are not complete")
         try:
             state = self._state(uri, dag_id, run_key, job)
-            unfinished = self._unfinished(uri, dag_id, run_key, state, one.submission)
-            verdict = judge(state, one.submission, one.id, unfinished=unfinished, twins=twins)
+            unused = self._unused(uri, dag_id, run_key, state, one.submission)
+            verdict = judge(state, one.submission, one.id, unused=unused, twins=twins)
             return judge_idle(verdict, self._idle_for(one)) if verdict.finding == "in use" else verdict
         except LedgerError as error:
             if error.retryable:
@@ -164,15 +164,13 @@ class _Ledgers:
             self._read[key] = Ledger(self._clients.s3, uri).job(dag_id, run_key, job).history()
         return self._read[key]
 
-    def _unfinished(
-        self, uri: str, dag_id: str, run_key: str, state: LedgerState, number: int | None
-    ) -> list[str] | None:
-        """The jobs without a marker that use a cluster; None if no other jobs use it."""
+    def _unused(self, uri: str, dag_id: str, run_key: str, state: LedgerState, number: int | None) -> bool:
+        """Whether all jobs that use a cluster have succeeded; False if no other jobs use it."""
         intent = next((submission.intent for submission in state.submissions if submission.number == number), None)
         names = intent.details.get("used_by") if intent else None
         if not isinstance(names, list) or not names:
-            return None
-        return [str(name) for name in names if self._state(uri, dag_id, run_key, str(name)).marker is None]
+            return False
+        return all(self._state(uri, dag_id, run_key, str(name)).marker is not None for name in names)
 
     def _idle_for(self, one: Started) -> float | None:
         """Seconds for which a cluster has waited for steps, if nothing else of its run is running."""

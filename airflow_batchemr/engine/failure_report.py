@@ -82,15 +82,12 @@ def report(
         Several lines of plain text. Control characters of the logs are removed.
     """
     groups = group(failures)
-    listed = _union(groups)
+    listed = IndexSet.union(one.indices for one in groups)
     rest = failed - listed if failed else IndexSet()
-    count = len(listed | rest)
-    lines = []
+    lines = ["the job failed"]
     if size > 1:
         finished = f"; {done:,} {'is' if done == 1 else 'are'} done and will not run again" if done else ""
-        lines.append(f"{count:,} of {size:,} indices failed{finished}")
-    else:
-        lines.append("the job failed")
+        lines = [f"{len(listed | rest):,} of {size:,} indices failed{finished}"]
     for one in groups[:_MAX_GROUPS]:
         lines += ["", f"{_number(one.indices)}: {one.title}" if size > 1 and one.indices else one.title]
         if len(one.indices) > 1:
@@ -110,14 +107,14 @@ def report(
     return "\n".join(lines)
 
 
-def shortened(indices: IndexSet, width: int = _INDEX_WIDTH) -> str:
-    """Format the ranges of a set in about `width` characters, and how many indices were left out."""
+def shortened(indices: IndexSet) -> str:
+    """Format the ranges of a set in about 160 characters, and how many indices were left out."""
     shown: list[str] = []
     length = listed = 0
     for first, last in indices.ranges():
         text = str(first) if first == last else f"{first}-{last}"
         length += len(text) + 2
-        if shown and length > width:
+        if shown and length > _INDEX_WIDTH:
             return f"{', '.join(shown)}, … ({len(indices) - listed:,} more)"
         shown.append(text)
         listed += last - first + 1
@@ -136,10 +133,3 @@ def _title(failure: Failure) -> str:
     if failure.reason:
         parts.append(_CONTROL.sub(" ", failure.reason))
     return " · ".join(parts) or "no reason given"
-
-
-def _union(groups: Iterable[FailureGroup]) -> IndexSet:
-    total = IndexSet()
-    for one in groups:
-        total |= one.indices
-    return total

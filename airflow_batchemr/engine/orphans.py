@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_batchemr.ledger import LedgerState, Submission
+    from airflow_batchemr.ledger import LedgerState
 
 #: Seconds for which a cluster has to be idle before it is probably orphaned. Between two of its jobs, Airflow needs
 #: seconds to minutes; a job that waits for work elsewhere may need longer, so "probably orphaned" is not "orphaned".
@@ -34,7 +34,7 @@ def judge(
     number: int | None,
     remote_id: str,
     *,
-    unfinished: Sequence[str] | None = None,
+    unused: bool = False,
     twins: Sequence[str] = (),
 ) -> Verdict:
     """Decide whether a Batch job, a cluster or a job run is an orphan.
@@ -43,7 +43,7 @@ def judge(
         state: `JobLedger.history()` of the job that its tags name.
         number: of the submission in its tags; None: there is none.
         remote_id: its id on AWS.
-        unfinished: for a cluster that other jobs use: those without a marker. None: no other jobs use it.
+        unused: whether it is a cluster for other jobs, all of which have succeeded.
         twins: ids of others that run under the same name.
     """
     if number is None:
@@ -51,34 +51,23 @@ def judge(
     submission = next((one for one in state.submissions if one.number == number), None)
     if submission is None:
         return Verdict("unknown", f"the ledger has no submission {number} of this job")
-    if _kept_alive(submission) and not submission.stop:
+    intent, handle = submission.intent, submission.handle
+    if intent is not None and intent.details.get("keep_alive") is not None and submission.stop is None:
         return Verdict("kept alive", "on purpose: it ends itself when it is idle")
     if state.marker is not None:
         return Verdict("orphaned", "its job has succeeded")
     if number < state.since:
         return Verdict("orphaned", "a later rerun has replaced it")
-    return _judge_submission(submission, remote_id, unfinished, twins)
-
-
-def _kept_alive(submission: Submission) -> bool:
-    return submission.intent is not None and submission.intent.details.get("keep_alive") is not None
-
-
-def _judge_submission(
-    submission: Submission, remote_id: str, unfinished: Sequence[str] | None, twins: Sequence[str]
-) -> Verdict:
-    number, handle = submission.number, submission.handle
     if submission.result is not None:
         return Verdict("orphaned", f"submission {number} has ended: {submission.result.outcome}")
     if handle is not None and remote_id not in {handle.cluster_id, *(job.job_id for job in handle.jobs)}:
         return Verdict("orphaned", f"submission {number} continued without it")
     if submission.stop is not None:
         return Verdict("orphaned", f"a stop was requested: {submission.stop.reason}")
-    if unfinished is not None and not unfinished:
+    if unused:
         return Verdict("orphaned", "all jobs that use it have succeeded")
     if twins and handle is None:
-        reason = f"submission {number} has no recorded id, and {', '.join(twins)} has the same name"
-        return Verdict("duplicate", reason)
+        return Verdict("duplicate", f"submission {number} has no recorded id, and {', '.join(twins)} has the same name")
     return Verdict("in use", f"submission {number} is open")
 
 

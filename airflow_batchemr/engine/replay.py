@@ -58,11 +58,6 @@ class Shard:
         values = {f"Ref::{name}": value for name, value in (self.parameters or {}).items()}
         return [values.get(argument, argument) for argument in self.argv]
 
-    def resource(self, kind: str) -> str | None:
-        """What it requests of ``VCPU``, ``MEMORY`` (MiB) or ``GPU``."""
-        wanted = recorded(self.request).get("resourceRequirements", [])
-        return next((str(one["value"]) for one in wanted if one["type"] == kind), None)
-
 
 def recorded_shard(state: LedgerState, index: int) -> Shard:
     """Find the last request that ran an index.
@@ -132,9 +127,8 @@ def with_definition(shard: Shard, definition: Mapping[str, Any]) -> Shard:
 
 def shell_text(shard: Shard) -> str:
     """Format the command for a shell, one variable per line."""
-    variables = [f"{name}={value}" for name, value in shard.program_environment().items()]
-    lines = ["env", *(shlex.quote(variable) for variable in variables), shlex.join(shard.program())]
-    return " \\\n  ".join(lines)
+    variables = [shlex.quote(f"{name}={value}") for name, value in shard.program_environment().items()]
+    return " \\\n  ".join(["env", *variables, shlex.join(shard.program())])
 
 
 def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, host_network: bool) -> list[str]:
@@ -143,7 +137,7 @@ def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, hos
     Args:
         shard: with its definition.
         env_file: path of a file with the variables, one ``NAME=value`` per line.
-        variables: names of the variables that do not fit on one line.
+        variables: the variables that do not fit on one line, as ``NAME=value``.
         host_network: whether the container has to reach a server on this machine.
 
     Raises:
@@ -154,10 +148,11 @@ def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, hos
     command = ["docker", "run", "--rm", "--env-file", env_file]
     for variable in variables:
         command += ["--env", variable]
-    if memory := shard.resource("MEMORY"):
-        command += ["--memory", f"{memory}m"]
-    if vcpus := shard.resource("VCPU"):
-        command += ["--cpus", vcpus]
+    resources = {one["type"]: str(one["value"]) for one in recorded(shard.request).get("resourceRequirements", [])}
+    if "MEMORY" in resources:
+        command += ["--memory", f"{resources['MEMORY']}m"]
+    if "VCPU" in resources:
+        command += ["--cpus", resources["VCPU"]]
     if host_network:
         command += ["--network", "host"]
     return [*command, shard.image, *shard.program()]
@@ -175,7 +170,7 @@ def single_request(shard: Shard, name: str, *, queue: str | None = None, number:
     Raises:
         NotRecordedError: the program would not see its index.
     """
-    request = {key: value for key, value in copy.deepcopy(shard.request).items() if key not in _NOT_AGAIN}
+    request = copy.deepcopy({key: value for key, value in shard.request.items() if key not in _NOT_AGAIN})
     request["jobName"] = name
     if queue:
         request["jobQueue"] = queue
