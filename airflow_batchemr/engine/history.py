@@ -106,14 +106,7 @@ class JobHistory:
 def job_history(ledger: Ledger, dag_id: str, run_key: str, job: str, reader: RemoteWorkReader | None) -> JobHistory:
     """The history of one job, with a failure report for each failed submission.
 
-    Reads all records of the job, and one document for each failure on EMR.
-
-    Args:
-        ledger: of the state URI.
-        dag_id: the pipeline.
-        run_key: the run.
-        job: its name in the ledger.
-        reader: queries AWS for open submissions; None: show the ledger's records only.
+    Reads all records of the job, and one document for each failure on EMR. Without a `reader`, AWS is not queried.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -130,13 +123,7 @@ def job_history(ledger: Ledger, dag_id: str, run_key: str, job: str, reader: Rem
 def run_histories(
     ledger: Ledger, dag_id: str, run_keys: Sequence[str], reader: RemoteWorkReader | None
 ) -> list[list[JobHistory]]:
-    """The history of all jobs of some runs; one query of AWS covers all of them.
-
-    Args:
-        ledger: of the state URI.
-        dag_id: the pipeline.
-        run_keys: the runs.
-        reader: queries AWS for open submissions; None: show the ledger's records only.
+    """The history of all jobs of some runs; one query of AWS covers all of them. Without a `reader`, there is none.
 
     Returns:
         For each run, its jobs in the order in which they began; those without a submission come last.
@@ -162,7 +149,8 @@ def index_history(
 ) -> list[list[Fact]]:
     """The facts about one index, for each submission that includes it.
 
-    Reads all records of the job, and one document for each of these submissions.
+    Reads all records of the job, and one document for each of these submissions. Without a `reader`, AWS is not
+    queried.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -188,7 +176,7 @@ def job_history_of(
     """The history of a job, from its records.
 
     Args:
-        job: its name.
+        job: its name in the ledger.
         state: `JobLedger.history()`; `JobLedger.read()` leaves out the submissions that the marker covers.
         replay: the command that runs an index again, without ``--index``, for the failure report.
         reports: failure reports stored as documents, by number of the submission.

@@ -46,15 +46,16 @@ class JobIdentity:
         """The token of a rerun that this run requests: the same for all retries between two clears."""
         return f"{self.run_id}#{self.max_tries}"
 
+    def _digest(self) -> str:
+        whole = f"{self.state}\n{self.dag_id}\n{self.run_key}\n{self.job}"
+        return hashlib.sha256(whole.encode()).hexdigest()[:12]
+
     def work_name(self) -> str:
         """The deterministic prefix of the names of everything that is started for this job of this run.
 
-        Dag and job make it readable, a digest of state URI, Dag, run key and job makes it unique. Characters that AWS
-        Batch does not accept in a name (all but letters, digits, `-` and `_`) become a hyphen; long names are cut.
+        Dag and job make it readable, a digest of state URI, Dag, run key and job makes it unique.
         """
-        whole = f"{self.state}\n{self.dag_id}\n{self.run_key}\n{self.job}"
-        digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
-        return f"{slug(self.dag_id, 40)}-{slug(self.job, 40)}-{digest}"
+        return f"{_slug(self.dag_id, 40)}-{_slug(self.job, 40)}-{self._digest()}"
 
     def submission_name(self, number: int) -> str:
         """The deterministic name of a submission: at most 102 characters, so that `-p0001` can be appended."""
@@ -62,8 +63,7 @@ class JobIdentity:
 
     def child_prefix(self, number: int) -> str:
         """Prefix for the names of jobs that the program of a submission starts itself: at most 42 characters."""
-        digest = self.work_name().rpartition("-")[2]
-        return f"{slug(self.job, 20)}-{digest}-a{number:04d}-c-"
+        return f"{_slug(self.job, 20)}-{self._digest()}-a{number:04d}-c-"
 
     def intent(
         self,
@@ -119,8 +119,8 @@ class JobIdentity:
         }
 
 
-def slug(name: str, length: int) -> str:
-    """Convert a name to letters, digits, hyphens and underscores, at most `length` of them; never empty."""
+def _slug(name: str, length: int) -> str:
+    """Replace what AWS Batch does not accept in a name by hyphens; cut it to `length` characters; never empty."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:length].strip("-") or "x"
 
 

@@ -30,12 +30,7 @@ class Verdict:
 
 
 def judge(
-    state: LedgerState,
-    number: int | None,
-    remote_id: str,
-    *,
-    unused: bool = False,
-    twins: Sequence[str] = (),
+    state: LedgerState, number: int | None, remote_id: str, *, unused: bool = False, twins: Sequence[str] = ()
 ) -> Verdict:
     """Decide whether a Batch job, a cluster or a job run is an orphan.
 

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 _NOT_AGAIN = ("arrayProperties", "dependsOn", "jobName")
 
 
-class NotRecordedError(LookupError):
-    """The ledger has no request for the index."""
-
-
 @dataclass(frozen=True)
 class Shard:
     """One index as it was last submitted."""
@@ -40,8 +36,8 @@ class Shard:
     environment: dict[str, str]
     wrapped: bool
     """Whether it ran under the preamble."""
+    parameters: Mapping[str, str]
     image: str | None = None
-    parameters: Mapping[str, str] | None = None
 
     def program_environment(self) -> dict[str, str]:
         """The variables that the program sees, including those that AWS sets."""
@@ -55,7 +51,7 @@ class Shard:
 
     def program(self) -> list[str]:
         """The program and its arguments, with ``Ref::name`` replaced by the parameters."""
-        values = {f"Ref::{name}": value for name, value in (self.parameters or {}).items()}
+        values = {f"Ref::{name}": value for name, value in self.parameters.items()}
         return [values.get(argument, argument) for argument in self.argv]
 
 
@@ -67,53 +63,48 @@ def recorded_shard(state: LedgerState, index: int) -> Shard:
         index: of the array; 0 for a single job.
 
     Raises:
-        NotRecordedError: there is none; the message names the indices that were submitted.
+        LookupError: there is none; the message names the indices that were submitted.
     """
     submitted = IndexSet()
     kinds = set()
     for submission in reversed(state.submissions):
-        if submission.intent is None:
+        intent = submission.intent
+        if intent is None:
             continue
-        kinds.add(submission.intent.kind)
-        for request in submission.intent.requests if submission.intent.kind == "batch" else []:
+        kinds.add(intent.kind)
+        for request in intent.requests if intent.kind == "batch" else []:
             submitted |= request.indices
             if index in request.indices:
-                return _shard(index, submission.number, submission.intent, dict(request.request))
+                return _shard(index, submission.number, intent, dict(request.request))
     if kinds and "batch" not in kinds:
-        raise NotRecordedError(
+        raise LookupError(
             "this job ran on EMR, whose steps are not replayed one by one: clear its task, and it resumes at the step "
             "that failed"
         )
     if not submitted:
-        raise NotRecordedError("nothing of this job has been submitted yet")
-    raise NotRecordedError(f"index {index} was never submitted; submitted so far: {submitted}")
+        raise LookupError("nothing of this job has been submitted yet")
+    raise LookupError(f"index {index} was never submitted; submitted so far: {submitted}")
 
 
 def _shard(index: int, number: int, intent: Intent, request: dict[str, Any]) -> Shard:
     overrides = recorded(request)
     variables = {one["name"]: one.get("value", "") for one in overrides.get("environment", [])}
     command = overrides.get("command", [])
-    whole = variables.get(SIZE) or request.get("arrayProperties", {}).get("size") or len(intent.indices)
     return Shard(
         index=index,
-        size=int(whole),
+        size=int(variables.get(SIZE) or request.get("arrayProperties", {}).get("size") or len(intent.indices)),
         submission=number,
         intent=intent,
         request=request,
         argv=unwrap(command),
         environment={name: value for name, value in variables.items() if name not in RESERVED},
         wrapped=unwrap(command) != list(command),
-        parameters=request.get("parameters"),
+        parameters=request.get("parameters", {}),
     )
 
 
 def with_definition(shard: Shard, definition: Mapping[str, Any]) -> Shard:
-    """Add image, environment, parameters and, if the request has none, command of the job definition.
-
-    Args:
-        shard: as recorded.
-        definition: an entry of DescribeJobDefinitions.
-    """
+    """Add what an entry of DescribeJobDefinitions defines: image, environment, parameters, and a missing command."""
     container = definition.get("containerProperties", {})
     own = {one["name"]: one.get("value", "") for one in container.get("environment", [])}
     return replace(
@@ -121,7 +112,7 @@ def with_definition(shard: Shard, definition: Mapping[str, Any]) -> Shard:
         argv=shard.argv or own_command(definition),
         environment={**own, **shard.environment},
         image=container.get("image"),
-        parameters={**definition.get("parameters", {}), **(shard.parameters or {})},
+        parameters={**definition.get("parameters", {}), **shard.parameters},
     )
 
 
@@ -141,10 +132,10 @@ def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, hos
         host_network: whether the container has to reach a server on this machine.
 
     Raises:
-        NotRecordedError: the image is unknown.
+        LookupError: the image is unknown.
     """
     if not shard.image:
-        raise NotRecordedError("the job definition names no image: multi-node and EKS jobs cannot run again in docker")
+        raise LookupError("the job definition names no image: multi-node and EKS jobs cannot run again in docker")
     command = ["docker", "run", "--rm", "--env-file", env_file]
     for variable in variables:
         command += ["--env", variable]
@@ -162,25 +153,25 @@ def single_request(shard: Shard, name: str, *, queue: str | None = None, number:
     """Build the SubmitJob request of this index alone: same definition, environment, resources and tags.
 
     Args:
-        shard: as recorded.
+        shard: the index.
         name: of the job.
         queue: replaces the recorded one.
         number: value of `BATCHEMR_SUBMISSION` and of the tag.
 
     Raises:
-        NotRecordedError: the program would not see its index.
+        LookupError: the program would not see its index.
     """
     request = copy.deepcopy({key: value for key, value in shard.request.items() if key not in _NOT_AGAIN})
     request["jobName"] = name
     if queue:
         request["jobQueue"] = queue
     environment = {**shard.environment, "BATCHEMR_SUBMISSION": number}
-    command: list[str] | None = None
+    command = None
     if shard.wrapped:
         command, extra = wrap(shard.argv, IndexSet.of([shard.index]), environment, size=shard.size)
         environment |= extra
     elif shard.size > 1:
-        raise NotRecordedError(
+        raise LookupError(
             "the job runs without the preamble (preamble: false), so a single job of it would not see its index: "
             "use --docker or --local"
         )

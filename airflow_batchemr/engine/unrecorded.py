@@ -96,11 +96,7 @@ def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) ->
     """Query AWS for all open submissions of some jobs that have a handle.
 
     DescribeJobs is called once per 100 Batch jobs, and once more for arrays that have ended. When AWS cannot be
-    reached, the remaining submissions of that service are skipped.
-
-    Args:
-        reader: AWS; None: query nothing.
-        jobs: any number of jobs.
+    reached, the remaining submissions of that service are skipped. Without a `reader`, AWS is not queried.
 
     Returns:
         For each job, its open submissions by number.
