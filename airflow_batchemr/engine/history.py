@@ -138,10 +138,11 @@ def run_histories(
     with ThreadPoolExecutor(THREADS) as threads:
         runs = list(threads.map(read, run_keys))
     sightings = iter(observe_open(reader, [records for run in runs for records in run]))
-    histories = [
-        [job_history_of(one.identity.job, one.state, sightings=next(sightings)) for one in records] for records in runs
-    ]
-    return [sorted(jobs, key=lambda one: one.began.timestamp() if one.began else math.inf) for jobs in histories]
+    found = []
+    for run in runs:
+        jobs = [job_history_of(one.identity.job, one.state, sightings=next(sightings)) for one in run]
+        found.append(sorted(jobs, key=lambda one: one.began.timestamp() if one.began else math.inf))
+    return found
 
 
 def index_history(
@@ -301,13 +302,18 @@ def index_history_of(
 
 
 def _index_facts(submission: Submission, children: Sequence[Mapping[str, Any]], index: int) -> list[Fact]:
+    result = submission.result
+    outcome = result.outcome if result else "running"
+    if index in submission.succeeded:
+        outcome = "succeeded"
+    elif result and any(index in failed for failed in result.causes.values()):
+        outcome = "failed"
+    failure = next((one.model_dump() for one in result.failures if one.index == index), {}) if result else {}
     child = _child(submission, children, index)
     container = child.get("container") or {}
-    failures = submission.result.failures if submission.result else ()
-    failure = next((one.model_dump() for one in failures if one.index == index), {})
     facts = {
         "submission": submission.number,
-        "outcome": _outcome(submission, index),
+        "outcome": outcome,
         "reason": failure.get("reason"),
         "exit code": container.get("exitCode", failure.get("exit_code")),
         "Batch job": child.get("jobId") or failure.get("job_id"),
@@ -318,15 +324,6 @@ def _index_facts(submission: Submission, children: Sequence[Mapping[str, Any]], 
         "log stream": container.get("logStreamName") or failure.get("log_stream"),
     }
     return [(name, str(value)) for name, value in facts.items() if value is not None]
-
-
-def _outcome(submission: Submission, index: int) -> str:
-    if index in submission.succeeded:
-        return "succeeded"
-    if submission.result is None:
-        return "running"
-    failed = any(index in indices for indices in submission.result.causes.values())
-    return "failed" if failed else submission.result.outcome
 
 
 def _child(submission: Submission, children: Sequence[Mapping[str, Any]], index: int) -> Mapping[str, Any]:

@@ -14,14 +14,12 @@ if TYPE_CHECKING:
 #: seconds to minutes; a job that waits for work elsewhere may need longer, so "probably orphaned" is not "orphaned".
 IDLE_LIMIT = 15 * 60.0
 
-Finding = Literal["orphaned", "probably orphaned", "duplicate", "in use", "kept alive", "unknown"]
-
 
 @dataclass(frozen=True)
 class Verdict:
     """Whether a Batch job, cluster or job run is an orphan."""
 
-    finding: Finding
+    finding: Literal["orphaned", "probably orphaned", "duplicate", "in use", "kept alive", "unknown"]
     """`orphaned`: no task needs it any more. `probably orphaned`: a cluster that nothing has used for a while.
     `duplicate`: two have the name of one submission, and the ledger does not record which one counts. `in use`: its
     submission is open. `kept alive`: a cluster that ends itself when it is idle. `unknown`: the ledger has no record of
