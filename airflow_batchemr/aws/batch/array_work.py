@@ -19,7 +19,7 @@ OUT_OF_MEMORY = "oom"
 """`Failure.cause` of an index that ran out of memory: it runs again with the next memory size."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ArrayWork:
     """The indices of a job, implementing `engine.backend.Work`.
 

@@ -9,18 +9,18 @@ from airflow_batchemr.aws.batch import children, explicit, jobs, limits
 from airflow_batchemr.aws.batch.array_work import ArrayWork
 from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
-from airflow_batchemr.aws.batch.depend import parts_after
 from airflow_batchemr.aws.batch.queues import check_queue
 from airflow_batchemr.aws.batch.remote import IN_JOB, done_folder
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.emr.running_cluster import running_cluster
+from airflow_batchemr.core.arrays import split
 from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.ledger import Handle, Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Self
 
@@ -33,12 +33,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class BatchBackend:
+class BatchBackend(ArrayWork):
     """See `engine.backend.Backend`.
 
     Attributes:
         options: of the `batch:` block.
-        size: number of indices.
         clients: AWS.
         ledger: of the job.
         identity: of the job.
@@ -52,7 +51,6 @@ class BatchBackend:
     """
 
     options: Batch
-    size: int
     clients: Clients
     ledger: JobLedger
     identity: JobIdentity
@@ -66,9 +64,8 @@ class BatchBackend:
     _definition: Mapping[str, Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._work = ArrayWork(
-            self.size, memory_sizes=max(1, len(self.options.memory or [])), resumable=self.options.preamble
-        )
+        self.memory_sizes = max(1, len(self.options.memory or []))
+        self.resumable = self.options.preamble
 
     @classmethod
     def of(
@@ -120,30 +117,6 @@ class BatchBackend:
             wait_for_children=options.wait_for_children,
         )
 
-    def units(self, state: LedgerState) -> IndexSet:
-        """All indices."""
-        return self._work.units(state)
-
-    def done(self, state: LedgerState) -> IndexSet:
-        """The indices that have succeeded."""
-        return self._work.done(state)
-
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
-        """The indices that ran out of memory, while there is a larger size."""
-        return self._work.retryable_units(state, failed, prior_submissions)
-
-    def plans(
-        self,
-        state: LedgerState,
-        left: IndexSet,
-        *,
-        failed: IndexSet,
-        busy: Sequence[Submission],
-        prior_submissions: frozenset[int],
-    ) -> list[SubmissionPlan]:
-        """One submission for each memory size that the indices need."""
-        return self._work.plans(state, left, failed=failed, busy=busy, prior_submissions=prior_submissions)
-
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission | None:
         """The SubmitJobs of a plan; None if they have to wait for the job of `index_of`.
 
@@ -151,9 +124,8 @@ class BatchBackend:
         """
         limits.check_same_size(state, self.size)
         if self._definition is None:
-            if (
-                self.options.registered_definition is None
-            ):  # find errors that need no call before anything is registered
+            if self.options.registered_definition is None:
+                # Find errors that need no call before anything is registered
                 one = IndexSet.of([plan.indices.lowest])
                 first = replace(plan, indices=one) if self.options.preamble else plan
                 self._requests({**definition_request(self.options), "jobDefinitionArn": "own"}, first, {})
@@ -204,8 +176,29 @@ class BatchBackend:
         return ensure_definition(self.clients, self.options)
 
     def parts_after(self, job: str, indices: IndexSet) -> list[tuple[IndexSet, str | None]]:
-        """What can be submitted now of a job that follows another one; see `depend.parts_after`."""
-        return parts_after(self.ledger_of(job).read(), indices)
+        """What can be submitted now of a job that follows another one index by index.
+
+        AWS's N_TO_N joins children by their position in the array, so both arrays must run the same indices. Indices
+        that the other job has finished need no dependency; the set of a running job is submitted as the same set; the
+        rest waits until the other job has submitted or finished it.
+
+        Args:
+            job: ledger name of the other job.
+            indices: what is left of this job.
+
+        Returns:
+            Sets for one SubmitJob each, and the job that each depends on.
+        """
+        other = self.ledger_of(job).read()
+        free = indices if other.marker is not None else indices & other.done
+        parts: list[tuple[IndexSet, str | None]] = [(part, None) for part in split(free)] if free else []
+        left = indices - free
+        for submission in other.open_submissions:
+            for one in submission.handle.jobs if submission.handle is not None else ():
+                if one.indices and one.indices <= left:
+                    parts.append((one.indices, one.job_id))
+                    left -= one.indices
+        return parts
 
     def cluster_environment(self, cluster: str) -> dict[str, str]:
         """Environment variables that describe the cluster to the program.
