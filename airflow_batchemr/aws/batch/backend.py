@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.batch import children, explicit, jobs, limits
+from airflow_batchemr.aws.batch import children, explicit, jobs
 from airflow_batchemr.aws.batch.array_work import ArrayWork
 from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
@@ -17,6 +17,7 @@ from airflow_batchemr.core.arrays import split
 from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
+from airflow_batchemr.engine.decide import original_size
 from airflow_batchemr.ledger import Handle, Ledger
 
 if TYPE_CHECKING:
@@ -75,24 +76,20 @@ class BatchBackend(ArrayWork):
         *,
         clients: Clients,
         ledger: JobLedger,
-        identity: JobIdentity,
         rerun_token: str | None = None,
         index_of: str | None = None,
-        cluster: str | None = None,
-        explicit_success: bool = False,
+        **fields: Any,
     ) -> Self:
         """The backend of a job; reads the data if the size of the array comes from data.
 
         Args:
             options: of the `batch:` block.
             array: the `array:` block, as `array_options` gives it.
-            clients: AWS.
-            ledger: of the job.
-            identity: of the job.
-            rerun_token: see the class, as the next ones.
+            clients: see the class, as the next ones.
+            ledger: see the class.
+            rerun_token: see the class.
             index_of: see the class.
-            cluster: see the class.
-            explicit_success: see the class.
+            **fields: see the class.
 
         Raises:
             InvalidRequest: names the option.
@@ -107,14 +104,12 @@ class BatchBackend(ArrayWork):
             size=size,
             clients=clients,
             ledger=ledger,
-            identity=identity,
             rerun_token=rerun_token,
+            index_of=index_of,
             data=data,
             in_job=array.get("markers") == "in_job",
-            index_of=index_of,
-            cluster=cluster,
-            explicit_success=explicit_success,
             wait_for_children=options.wait_for_children,
+            **fields,
         )
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission | None:
@@ -122,7 +117,7 @@ class BatchBackend(ArrayWork):
 
         Queue and definition are checked before the first one.
         """
-        limits.check_same_size(state, self.size)
+        self._check_same_size(state)
         if self._definition is None:
             if self.options.registered_definition is None:
                 # Find errors that need no call before anything is registered
@@ -143,6 +138,18 @@ class BatchBackend(ArrayWork):
         if self.in_job:
             details[IN_JOB] = True
         return NewSubmission("batch", requests, details)
+
+    def _check_same_size(self, state: LedgerState) -> None:
+        """Check that the array size is the one that the run began with, if something is done or runs."""
+        began, size = original_size(state), self.size
+        if began is not None and began != size:
+            raise InvalidRequest(
+                f"array: this run began with {began:,} {'index' if began == 1 else 'indices'}, of which "
+                f"{len(state.done):,} {'is' if len(state.done) == 1 else 'are'} done; now the job has {size:,}. The "
+                f"same index may do other work in an array of {size:,}, so nothing more is submitted. Set the size to "
+                f"{began:,} to finish the run; or name the job in the `rerun` param of a run of this date to run all "
+                f"of it again with {size:,}"
+            )
 
     def _requests(
         self,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_batchemr.aws.batch.index_inputs import LINES_AN_OBJECT, Values, fit_inline
-from airflow_batchemr.aws.batch.limits import check_size
 from airflow_batchemr.aws.errors import AwsError, InvalidRequest
 from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.core.indices import MAX_INDICES
 from airflow_batchemr.core.packing import pack
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], re
                     f"array: nothing under {array[found.kind]}, so there is nothing to run. "
                     "If that is expected, give `allow_empty: true`"
                 )
-            check_size(len(found.values))
+            if len(found.values) > MAX_INDICES:
+                raise InvalidRequest(f"array: a job has 1 to {MAX_INDICES:,} indices, not {len(found.values):,}")
         document = _write(ledger, name, found)
     stored = json.loads(document)
     return DataArray(

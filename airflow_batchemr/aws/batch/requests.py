@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.batch import limits
 from airflow_batchemr.aws.batch.definitions import number as count
-from airflow_batchemr.aws.batch.retries import retry_strategy
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.merge import deep_merge
 from airflow_batchemr.aws.validation import check_request
@@ -23,6 +22,21 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.batch.index_inputs import Values
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.pipeline_file.models import Batch
+
+#: AWS: total bytes of the container overrides of a SubmitJob.
+MAX_OVERRIDES = 8192
+#: AWS: tags on a job; five identify the run.
+MAX_TAGS = 50
+DEFAULT_ATTEMPTS = 3
+#: By default only the loss of the host is retried, which is no fault of the program.
+DEFAULT_RETRY_ON = ("spot",)
+_RETRY_RULES = {
+    "spot": {"onStatusReason": "Host EC2*", "action": "RETRY"},
+    "oom": {"onReason": "OutOfMemory*", "action": "RETRY"},
+    "pull": {"onReason": "CannotPullContainer*", "action": "RETRY"},
+}
+#: Batch retries what matches no rule, so the last rule matches everything else.
+_NO_RETRY = {"onReason": "*", "action": "EXIT"}
 
 
 def submission_requests(
@@ -82,7 +96,7 @@ def submission_requests(
         if other is not None:
             request["dependsOn"] = [{"jobId": other, "type": "N_TO_N"} if len(part) > 1 else {"jobId": other}]
         request = _merged(request, options.submit)
-        limits.check_overrides(recorded(request))
+        _check_overrides(recorded(request))
         requests.append(Request(name=request["jobName"], indices=part, request=request))
     for one in requests[:1]:  # they differ in names and indices only
         check_request("batch", "SubmitJob", one.request)
@@ -116,6 +130,42 @@ def _merged(request: dict[str, Any], submit: Mapping[str, Any]) -> dict[str, Any
     if "dependsOn" in request and merged["dependsOn"] != request["dependsOn"]:
         raise InvalidRequest("submit: batchemr sets dependsOn from `after: {…: index}`; remove it")
     return merged
+
+
+def _check_overrides(overrides: Mapping[str, Any]) -> None:
+    """Check the total size of the container overrides, at most 8 KiB; the message names the largest parts."""
+    size = len(json.dumps(overrides, ensure_ascii=False, separators=(",", ":")).encode())
+    if size <= MAX_OVERRIDES:
+        return
+    command = sum(len(part.encode()) for part in overrides.get("command", ()))
+    lengths = {one["name"]: len(str(one["value"]).encode()) for one in overrides.get("environment", ())}
+    largest = sorted(lengths, key=lambda name: (lengths[name], name), reverse=True)[:3]
+    raise InvalidRequest(
+        f"env and command: AWS Batch accepts at most {MAX_OVERRIDES:,} bytes of container overrides, got {size:,} "
+        f"(command {command:,}; the largest variables: {', '.join(f'{name} {lengths[name]:,}' for name in largest)}). "
+        "Store large values in S3 and pass their URI"
+    )
+
+
+def _check_tags(tags: Mapping[str, str]) -> None:
+    if len(tags) > MAX_TAGS:
+        raise InvalidRequest(f"tags: AWS accepts {MAX_TAGS} tags, five of which identify the run; got {len(tags)}")
+    for name, value in tags.items():
+        if not 1 <= len(name) <= 128 or name.lower().startswith("aws:"):
+            raise InvalidRequest(f"tags: {name!r}: a name has 1 to 128 characters and does not begin with aws:")
+        if len(str(value)) > 256:
+            raise InvalidRequest(f"tags: {name}: a value has at most 256 characters, this one {len(str(value))}")
+
+
+def _retry_strategy(options: Batch) -> dict[str, Any]:
+    attempts = DEFAULT_ATTEMPTS if options.attempts is None else options.attempts
+    if attempts == 1:
+        return {"attempts": attempts}
+    causes = DEFAULT_RETRY_ON if options.retry_on is None else options.retry_on
+    rules = [
+        _RETRY_RULES.get(cause, {"onExitCode": cause.removeprefix("exit:"), "action": "RETRY"}) for cause in causes
+    ]
+    return {"attempts": attempts, "evaluateOnExit": [*rules, _NO_RETRY]}
 
 
 def _overrides(
@@ -169,13 +219,13 @@ def _overrides(
 def _request(
     options: Batch, definition: Mapping[str, Any], overrides: dict[str, Any], tags: dict[str, str]
 ) -> dict[str, Any]:
-    limits.check_tags(tags)
+    _check_tags(tags)
     request: dict[str, Any] = {
         "jobName": "",
         "jobQueue": options.job_queue,
         "jobDefinition": definition["jobDefinitionArn"],
         **place(overrides, definition),
-        "retryStrategy": retry_strategy(options.attempts, options.retry_on),
+        "retryStrategy": _retry_strategy(options),
         "tags": tags,
         "propagateTags": True,
     }
