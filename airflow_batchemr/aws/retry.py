@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.config import Config
 
@@ -86,3 +86,23 @@ def call_again(call: Callable[[], T], name: str) -> T:
         raise
     except Exception as error:
         raise classify(error, name) from error
+
+
+def pages(call: Callable[..., Any], key: str, name: str) -> Iterator[dict[str, Any]]:
+    """The entries of all pages of an idempotent listing call.
+
+    Args:
+        call: makes the call; takes `nextToken` as a keyword, except for the first page.
+        key: of the entries in an answer.
+        name: the call as IAM names it, for errors.
+
+    Raises:
+        AwsError: as `call_again`.
+    """
+    token: dict[str, str] = {}
+    while True:
+        page = call_again(lambda: call(**token), name)  # noqa: B023 - called at once
+        yield from page[key]
+        if not page.get("nextToken"):
+            return
+        token = {"nextToken": page["nextToken"]}

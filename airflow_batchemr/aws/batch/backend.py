@@ -9,7 +9,6 @@ from airflow_batchemr.aws.batch import children, explicit, jobs
 from airflow_batchemr.aws.batch.array_work import ArrayWork
 from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
-from airflow_batchemr.aws.batch.queues import check_queue
 from airflow_batchemr.aws.batch.remote import IN_JOB, done_folder
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.emr.running_cluster import running_cluster
@@ -158,7 +157,6 @@ class BatchBackend(ArrayWork):
         environment: Mapping[str, str],
         after: list[tuple[IndexSet, str | None]] | None = None,
     ) -> list[Request]:
-        steps = self.options.memory or []
         return submission_requests(
             self.options,
             definition,
@@ -166,7 +164,7 @@ class BatchBackend(ArrayWork):
             plan.number,
             plan.indices,
             size=self.size,
-            memory=steps[plan.variant] if steps else None,
+            variant=plan.variant,
             environment=environment,
             values=self.data.values(self.ledger, plan.indices) if self.data else None,
             after=after,
@@ -179,7 +177,7 @@ class BatchBackend(ArrayWork):
         Raises:
             InvalidRequest: names what does not exist.
         """
-        check_queue(self.clients, str(self.options.job_queue))
+        jobs.check_queue(self.clients, str(self.options.job_queue))
         return ensure_definition(self.clients, self.options)
 
     def parts_after(self, job: str, indices: IndexSet) -> list[tuple[IndexSet, str | None]]:

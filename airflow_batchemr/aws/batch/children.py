@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
-from airflow_batchemr.aws.batch.queues import queue_names
 from airflow_batchemr.aws.batch.results import cause
 from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.core.indices import IndexSet
@@ -71,8 +70,8 @@ def waited_for(submission: Submission) -> bool:
 
 def find(clients: Clients, prefix: str) -> list[dict[str, Any]]:
     """Jobs of any queue whose names begin with `prefix`, oldest first: DescribeJobQueues, and ListJobs per queue."""
-    found = [job for queue in queue_names(clients) for job in jobs.find(clients, queue, prefix)]
-    return sorted(found, key=lambda job: int(job.get("createdAt", 0)))
+    found = [job for queue in jobs.queue_names(clients) for job in jobs.find(clients, queue, prefix)]
+    return sorted(found, key=jobs.created_at)
 
 
 def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool) -> Settled:
@@ -174,4 +173,4 @@ def _living(clients: Clients, prefixes: Sequence[str]) -> list[dict[str, Any]]:
     if len(prefixes) <= FEW:
         found = [job for prefix in prefixes for job in find(clients, prefix)]
         return [job for job in found if job["status"] not in jobs.FINAL]
-    return [job for queue in queue_names(clients) for job in jobs.living(clients, queue)]
+    return [job for queue in jobs.queue_names(clients) for job in jobs.living(clients, queue)]

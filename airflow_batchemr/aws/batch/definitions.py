@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.merge import deep_merge
-from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.aws.retry import call_again, pages
 from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.pipeline_file.checks.batches import DEFAULT_MEMORY, DEFAULT_VCPUS
 
@@ -23,33 +23,23 @@ def definition_request(options: Batch) -> dict[str, Any]:
     It contains no command, environment, vcpus, memory, retries or timeout: each SubmitJob sets them, so that one image
     needs only one definition.
     """
+    sizes: dict[str, float] = {"VCPU": DEFAULT_VCPUS, "MEMORY": DEFAULT_MEMORY}
+    if options.platform == "fargate":  # EC2 allows any override, so the size does not have to be part of the content
+        sizes = {"VCPU": options.vcpus or DEFAULT_VCPUS, "MEMORY": (options.memory or [DEFAULT_MEMORY])[0]}
     container: dict[str, Any] = {
         "image": options.container_image,
-        "resourceRequirements": [
-            {"type": "VCPU", "value": number(options.vcpus or DEFAULT_VCPUS)},
-            {"type": "MEMORY", "value": str((options.memory or [DEFAULT_MEMORY])[0])},
-        ],
+        "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in sizes.items()],
     }
-    if options.platform != "fargate" and options.container_image is not None:
-        # EC2 allows any override, so the size does not have to be part of the content
-        container["resourceRequirements"] = [
-            {"type": "VCPU", "value": str(DEFAULT_VCPUS)},
-            {"type": "MEMORY", "value": str(DEFAULT_MEMORY)},
-        ]
-    if options.job_role:
-        container["jobRoleArn"] = options.job_role
-    if options.execution_role:
-        container["executionRoleArn"] = options.execution_role
-    if options.secrets:
-        container["secrets"] = [{"name": name, "valueFrom": arn} for name, arn in sorted(options.secrets.items())]
-    if options.volumes:
-        container["volumes"] = list(options.volumes)
-    if options.mount_points:
-        container["mountPoints"] = list(options.mount_points)
-    if options.ulimits:
-        container["ulimits"] = [limit.model_dump() for limit in options.ulimits]
-    if options.log_configuration:
-        container["logConfiguration"] = options.log_configuration
+    optional = {
+        "jobRoleArn": options.job_role,
+        "executionRoleArn": options.execution_role,
+        "secrets": [{"name": name, "valueFrom": arn} for name, arn in sorted(options.secrets.items())],
+        "volumes": options.volumes,
+        "mountPoints": options.mount_points,
+        "ulimits": [limit.model_dump() for limit in options.ulimits],
+        "logConfiguration": options.log_configuration,
+    }
+    container |= {name: value for name, value in optional.items() if value}
     request: dict[str, Any] = {"type": "container"}
     if options.container_image is not None:
         request["containerProperties"] = container
@@ -78,8 +68,7 @@ def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:
     if options.registered_definition is not None:
         return _registered(clients, options.registered_definition)
     request = definition_request(options)
-    name = request["jobDefinitionName"]
-    found = _describe(clients, jobDefinitionName=name, status="ACTIVE")
+    found = _describe(clients, jobDefinitionName=request["jobDefinitionName"], status="ACTIVE")
     if found:
         return max(found, key=_revision)
     answer = call_again(lambda: clients.batch.register_job_definition(**request), "batch:RegisterJobDefinition")
@@ -87,7 +76,7 @@ def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:
 
 
 def _registered(clients: Clients, definition: str) -> dict[str, Any]:
-    if definition.startswith("arn:") or ":" in definition:
+    if ":" in definition:
         found = _describe(clients, jobDefinitions=[definition])
         found = [one for one in found if one.get("status", "ACTIVE") == "ACTIVE"]
     else:
@@ -101,23 +90,13 @@ def _registered(clients: Clients, definition: str) -> dict[str, Any]:
 
 
 def _describe(clients: Clients, **arguments: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    token: dict[str, str] = {}
-    while True:
-        answer = call_again(
-            lambda: clients.batch.describe_job_definitions(**arguments, **token),  # noqa: B023 - called at once
-            "batch:DescribeJobDefinitions",
-        )
-        found += answer["jobDefinitions"]
-        if not answer.get("nextToken"):
-            return found
-        token = {"nextToken": answer["nextToken"]}
+    found = pages(
+        lambda **token: clients.batch.describe_job_definitions(**arguments, **token),
+        "jobDefinitions",
+        "batch:DescribeJobDefinitions",
+    )
+    return list(found)
 
 
 def _revision(definition: dict[str, Any]) -> int:
     return int(definition.get("revision", 0))
-
-
-def number(value: float) -> str:
-    """Format a number as Batch does: `2`, `0.25`."""
-    return f"{value:g}"

@@ -1,4 +1,4 @@
-"""Calls about jobs: submit, find, describe, list children, terminate."""
+"""Calls about jobs and their queues: submit, find, describe, list children, terminate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import AwsError, InvalidRequest
-from airflow_batchemr.aws.retry import call_again, call_once
+from airflow_batchemr.aws.retry import call_again, call_once, pages
 from airflow_batchemr.ledger import Handle, HandleJob
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ OUR_REASON = "airflow-batchemr: "
 class SubmitRate:
     """Spaces the SubmitJobs of this process: AWS accepts 50 per second and account."""
 
-    def __init__(self, per_second: float = SUBMITS_A_SECOND) -> None:
-        self._gap = 1.0 / per_second
+    def __init__(self) -> None:
         self._next = 0.0
         self._lock = threading.Lock()
 
@@ -42,7 +41,7 @@ class SubmitRate:
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)
-            self._next = turn + self._gap
+            self._next = turn + 1.0 / SUBMITS_A_SECOND
         if turn > now:
             sleep(turn - now)
 
@@ -69,13 +68,43 @@ def submitted(clients: Clients, request: Request, *, sleep: Callable[[float], ob
     return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name=request.name, indices=request.indices)])
 
 
+def check_queue(clients: Clients, queue: str) -> None:
+    """Check that a queue exists and accepts jobs: one DescribeJobQueues.
+
+    Raises:
+        InvalidRequest: there is no such queue, or it is disabled.
+    """
+    answer = call_again(lambda: clients.batch.describe_job_queues(jobQueues=[queue]), "batch:DescribeJobQueues")
+    if not answer["jobQueues"]:
+        raise InvalidRequest(f"queue: AWS Batch has no job queue {queue!r} in this region. Check its name and region")
+    if answer["jobQueues"][0].get("state") == "DISABLED":
+        raise InvalidRequest(f"queue: the job queue {queue!r} is disabled. Enable it or name another one")
+
+
+def queue_names(clients: Clients) -> list[str]:
+    """Names of all job queues of the account in this region that accept SubmitJob: DescribeJobQueues, 100 per call."""
+    found = pages(
+        lambda **token: clients.batch.describe_job_queues(maxResults=100, **token),
+        "jobQueues",
+        "batch:DescribeJobQueues",
+    )
+    # SageMaker's queues hold service jobs, which ListJobs does not list
+    return [one["jobQueueName"] for one in found if one.get("jobQueueType") != "SAGEMAKER_TRAINING"]
+
+
 def find(clients: Clients, queue: str, prefix: str) -> list[dict[str, Any]]:
-    """Jobs of a queue in any status whose names begin with `prefix`: ListJobs, 100 per page.
+    """Jobs of a queue in any status whose names begin with `prefix`, oldest first: ListJobs, 100 per page.
 
     Returns summaries: jobId, jobName, status, createdAt, arrayProperties for parents.
     """
     # A filter by name returns all statuses; children of arrays are listed with arrayJobId only
-    return list(_pages(clients, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}]))
+    found = _listed(clients, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}])
+    return sorted(found, key=created_at)
+
+
+def created_at(job: Mapping[str, Any]) -> int:
+    """When a job was created, in milliseconds since the epoch by AWS's clock."""
+    return int(job.get("createdAt", 0))
 
 
 def living(clients: Clients, queue: str) -> Iterator[dict[str, Any]]:
@@ -84,25 +113,20 @@ def living(clients: Clients, queue: str) -> Iterator[dict[str, Any]]:
     The statuses are listed in the order in which a job passes through them, so that none is missed.
     """
     for status in LIVING:
-        yield from _pages(clients, jobQueue=queue, jobStatus=status)
+        yield from _listed(clients, jobQueue=queue, jobStatus=status)
 
 
 def children(clients: Clients, parent: str, status: str) -> Iterator[dict[str, Any]]:
     """Children of an array in one status, 100 per call: summaries with status reason, exit code and index."""
-    return _pages(clients, arrayJobId=parent, jobStatus=status)
+    return _listed(clients, arrayJobId=parent, jobStatus=status)
 
 
-def _pages(clients: Clients, **arguments: Any) -> Iterator[dict[str, Any]]:
-    token: dict[str, str] = {}
-    while True:
-        page = call_again(
-            lambda: clients.batch.list_jobs(**arguments, **token, maxResults=100),  # noqa: B023 - called at once
-            "batch:ListJobs",
-        )
-        yield from page["jobSummaryList"]
-        if not page.get("nextToken"):
-            return
-        token = {"nextToken": page["nextToken"]}
+def _listed(clients: Clients, **arguments: Any) -> Iterator[dict[str, Any]]:
+    return pages(
+        lambda **token: clients.batch.list_jobs(**arguments, **token, maxResults=100),
+        "jobSummaryList",
+        "batch:ListJobs",
+    )
 
 
 def describe(clients: Clients, ids: Sequence[str]) -> dict[str, dict[str, Any]]:

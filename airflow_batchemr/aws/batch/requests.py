@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.batch.definitions import number as count
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.merge import deep_merge
 from airflow_batchemr.aws.validation import check_request
@@ -47,7 +46,7 @@ def submission_requests(
     indices: IndexSet,
     *,
     size: int,
-    memory: int | None = None,
+    variant: int = 0,
     environment: Mapping[str, str] | None = None,
     values: Values | None = None,
     after: Sequence[tuple[IndexSet, str | None]] | None = None,
@@ -62,7 +61,7 @@ def submission_requests(
         number: the submission's, from 1.
         indices: what this submission runs.
         size: how many indices the job has in total.
-        memory: MiB; the first of the job's sizes if not given.
+        variant: position of the memory size among those of the job.
         environment: variables in addition to those of the job and of the run's identity.
         values: the value of each index, if the size of the array comes from data.
         after: the sets to submit and the job that each depends on, index by index; None: no such job.
@@ -79,16 +78,22 @@ def submission_requests(
             f"preamble: without it a program sees only AWS's own array index, 0 to {MAX_ARRAY - 1:,}, so the whole "
             "array has to be submitted as one job. Use an image with a shell, or a smaller array"
         )
+    if values is not None and not options.preamble:
+        raise InvalidRequest(
+            "preamble: an array from data needs the preamble, which passes each index its value with `sh`: "
+            "use an image with a shell, or an array of a fixed size"
+        )
     _check_submit(options.submit)
     name = identity.submission_name(number)
     names = [name] if len(parts) == 1 else [f"{name}-p{part:04d}" for part in range(len(parts))]
     others = [other for _, other in after or ()] or [None] * len(parts)
     requests = []
     for part_name, part, other in zip(names, parts, others, strict=True):
+        command = options.command or own_command(definition)
         variables = {**options.env, **(environment or {}), **identity.environment(number)}
-        overrides = _overrides(
-            options, definition, part, variables, size=size, memory=memory, values=values, done_uri=done_uri
-        )
+        if options.preamble:
+            command, variables = _with_preamble(command, part, variables, size=size, values=values, done_uri=done_uri)
+        overrides = _overrides(options, command, variables, variant)
         request = _request(options, definition, overrides, {**options.tags, **identity.tags(number)})
         request["jobName"] = part_name
         if len(part) > 1:
@@ -168,51 +173,40 @@ def _retry_strategy(options: Batch) -> dict[str, Any]:
     return {"attempts": attempts, "evaluateOnExit": [*rules, _NO_RETRY]}
 
 
-def _overrides(
-    options: Batch,
-    definition: Mapping[str, Any],
+def _with_preamble(
+    command: list[str],
     part: IndexSet,
     variables: dict[str, str],
     *,
     size: int,
-    memory: int | None,
     values: Values | None,
     done_uri: str | None,
-) -> dict[str, Any]:
-    steps = options.memory or []
-    command = options.command or own_command(definition)
-    overrides: dict[str, Any] = {}
-    if values is not None and not options.preamble:
+) -> tuple[list[str], dict[str, str]]:
+    """The command that determines the index and its value, and its environment."""
+    if not command:
         raise InvalidRequest(
-            "preamble: an array from data needs the preamble, which passes each index its value with `sh`: "
-            "use an image with a shell, or an array of a fixed size"
+            "command: a Batch job needs one, or a job definition that has one (`preamble: false` runs the image's "
+            "own entry point)"
         )
-    if options.preamble:
-        if not command:
-            raise InvalidRequest(
-                "command: a Batch job needs one, or a job definition that has one (`preamble: false` runs the image's "
-                "own entry point)"
-            )
-        try:
-            if values is not None:
-                command = values.command(command)
-                variables |= values.environment(part)
-            overrides["command"], extra = wrap(command, part, variables, size=size, done_uri=done_uri)
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from error
-        variables |= extra
-    elif command:
-        overrides["command"] = command
+    if values is not None:
+        command = values.command(command)
+        variables = {**variables, **values.environment(part)}
+    try:
+        wrapped, extra = wrap(command, part, variables, size=size, done_uri=done_uri)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+    return wrapped, {**variables, **extra}
+
+
+def _overrides(options: Batch, command: list[str], variables: Mapping[str, str], variant: int) -> dict[str, Any]:
+    overrides: dict[str, Any] = {"command": command} if command else {}
     overrides["environment"] = [{"name": name, "value": value} for name, value in variables.items()]
-    sizes = []
-    if options.vcpus is not None:
-        sizes.append({"type": "VCPU", "value": count(options.vcpus)})
-    if memory or steps:
-        sizes.append({"type": "MEMORY", "value": str(memory or steps[0])})
-    if options.gpus:
-        sizes.append({"type": "GPU", "value": str(options.gpus)})
-    if sizes:
-        overrides["resourceRequirements"] = sizes
+    memory = options.memory[variant] if options.memory else None
+    sizes = {"VCPU": options.vcpus, "MEMORY": memory, "GPU": options.gpus}
+    if any(sizes.values()):
+        overrides["resourceRequirements"] = [
+            {"type": kind, "value": str(value)} for kind, value in sizes.items() if value
+        ]
     return overrides
 
 
