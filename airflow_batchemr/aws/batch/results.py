@@ -51,61 +51,38 @@ def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) 
         handle: the job, and the indices that its children run.
         job: as DescribeJobs gives it (SUCCEEDED or FAILED); None if AWS does not know it.
     """
-    ended = _collect(clients, handle, job)
-    finished = [one for one in ended.failures if one.cause == "stopped" and one.exit_code == 0]
-    if finished:
-        ended.succeeded |= IndexSet.of(one.index for one in finished if one.index is not None)
-        ended.failures = [one for one in ended.failures if one not in finished]
-    return ended
-
-
-def _collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) -> JobEnd:
-    """What AWS reports."""
+    members = list(handle.indices)
     if job is None:
         return JobEnd(handle.indices, IndexSet(), lost=True)
-    members = list(handle.indices)
-    if "arrayProperties" not in job or "size" not in job["arrayProperties"]:
-        return _single(handle, job, members)
-    ended = JobEnd(handle.indices, IndexSet(), job=dict(job))
-    failed = _failed_children(clients, handle, job, len(members))
-    if failed is None:
-        ended.succeeded = handle.indices
-    else:
+    ended = JobEnd(handle.indices, handle.indices, job=dict(job))
+    if "size" in job.get("arrayProperties", {}):
+        failed = _failed_children(clients, handle, job, len(members))
+        whole = len(members) <= KEPT_WHOLE
+        ids = {f"{handle.job_id}:{place}": place for place in (range(len(members)) if whole else failed)}
+        described = jobs.describe(clients, list(ids) if whole else list(ids)[:DESCRIBED])
+        failed |= {ids[id_]: child for id_, child in described.items() if ids[id_] in failed}
         ended.failures = [failure_of(child, members) for child in failed.values()]
-        ended.succeeded = handle.indices - IndexSet.of(members[position] for position in failed)
-    if len(members) <= KEPT_WHOLE:
-        ids = [f"{handle.job_id}:{position}" for position in range(len(members))]
-        described = jobs.describe(clients, ids)
-        ended.children = [described[id_] for id_ in ids if id_ in described]
-        whole = {child["arrayProperties"]["index"]: child for child in ended.children}
-        if failed:
-            ended.failures = [failure_of(whole.get(position, child), members) for position, child in failed.items()]
-    elif failed:
-        first = sorted(failed)[:DESCRIBED]
-        described = jobs.describe(clients, [f"{handle.job_id}:{position}" for position in first])
-        full = {position: described.get(f"{handle.job_id}:{position}", failed[position]) for position in first}
-        ended.failures = [failure_of(full.get(position, child), members) for position, child in sorted(failed.items())]
+        ended.succeeded -= IndexSet.of(members[place] for place in failed)
+        ended.children = [described[id_] for id_ in ids if id_ in described] if whole else []
+    elif job["status"] != "SUCCEEDED":
+        ended.failures, ended.succeeded = [failure_of(job, members)], IndexSet()
+    finished = [one for one in ended.failures if one.cause == "stopped" and one.exit_code == 0]
+    ended.succeeded |= IndexSet.of(one.index for one in finished if one.index is not None)
+    ended.failures = [one for one in ended.failures if one not in finished]
     return ended
-
-
-def _single(handle: HandleJob, job: Mapping[str, Any], members: list[int]) -> JobEnd:
-    if job["status"] == "SUCCEEDED":
-        return JobEnd(handle.indices, handle.indices, job=dict(job))
-    failure = failure_of(job, members).model_copy(update={"index": members[0]})
-    return JobEnd(handle.indices, IndexSet(), [failure], job=dict(job))
 
 
 def _failed_children(
     clients: Clients, handle: HandleJob, job: Mapping[str, Any], size: int
-) -> dict[int, dict[str, Any]] | None:
-    """The children that did not succeed, by position; None if all did."""
+) -> dict[int, dict[str, Any]]:
+    """The children that did not succeed, by position in order."""
     summary = job["arrayProperties"].get("statusSummary", {})
     succeeded = int(summary.get("SUCCEEDED", 0))
     if job["status"] == "SUCCEEDED" or succeeded == size:
-        return None
+        return {}
     listed = {_position(child): child for child in jobs.children(clients, handle.job_id, "FAILED")}
     if len(listed) == size - succeeded:
-        return listed
+        return dict(sorted(listed.items()))
     # The counts differ: only children that are listed as SUCCEEDED count as such
     good = {_position(child) for child in jobs.children(clients, handle.job_id, "SUCCEEDED")}
     unknown = {"statusReason": job.get("statusReason", ""), "status": "FAILED"}
@@ -133,9 +110,9 @@ def failure_of(job: Mapping[str, Any], members: list[int]) -> Failure:
         attempts = job.get("attempts") or [{}]
         reasons.append((attempts[-1].get("container") or {}).get("reason"))
     reason = "; ".join(dict.fromkeys(str(one) for one in reasons if one)) or "AWS gave no reason"
-    position = (job.get("arrayProperties") or {}).get("index")
+    position = int((job.get("arrayProperties") or {}).get("index", 0))  # a single job has one index
     return Failure(
-        index=None if position is None else members[int(position)],
+        index=members[position],
         reason=reason,
         exit_code=container.get("exitCode"),
         job_id=job.get("jobId"),
