@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.batch import children, explicit, jobs
+from airflow_batchemr.aws.batch import children, jobs
 from airflow_batchemr.aws.batch.array_work import ArrayWork
 from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
-from airflow_batchemr.aws.batch.remote import IN_JOB, done_folder
+from airflow_batchemr.aws.batch.remote import IN_JOB, SUCCESS_URI, confirmations_folder, done_folder
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.emr.running_cluster import running_cluster
 from airflow_batchemr.core.arrays import split
@@ -129,7 +129,8 @@ class BatchBackend(ArrayWork):
             return None
         environment = {} if self.cluster is None else self.cluster_environment(self.cluster)
         if self.explicit_success:
-            environment |= explicit.environment(self.ledger, plan.number, self.size)
+            folder = self.ledger.document_uri(confirmations_folder(plan.number))
+            environment[SUCCESS_URI] = f"{folder}0" if self.size == 1 else folder
         requests = self._requests(self._definition, plan, environment, after)
         details: dict[str, Any] = {"size": self.size}
         if self.wait_for_children:

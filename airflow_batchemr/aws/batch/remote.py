@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import children, jobs
-from airflow_batchemr.aws.batch.explicit import confirmed
 from airflow_batchemr.aws.batch.results import collect, result_of
+from airflow_batchemr.core.container_overrides import recorded
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, Observation
 from airflow_batchemr.engine.submission_records import REFUSED, children_document, refused_result
-from airflow_batchemr.ledger import Handle, HandleJob
+from airflow_batchemr.ledger import Failure, Handle, HandleJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: In the details of an intent: whether the job itself writes a marker for each index, in case AWS deletes its record.
 IN_JOB = "in_job"
+#: Variable with the URI of the object that a program with `explicit_success` has to write: exit code 0 is not enough.
+#: For an array it is a folder, to which the program appends its index.
+SUCCESS_URI = "BATCHEMR_SUCCESS_URI"
 
 
 class BatchRemote:
@@ -72,37 +76,57 @@ class BatchRemote:
     def observe(self, submission: Submission) -> Observation:
         """DescribeJobs, 100 jobs per call; for ended jobs also their results and what their programs started."""
         assert submission.handle is not None  # noqa: S101 - the engine has adopted it
-        own = submission.handle.jobs
-        described = self._describe([job.job_id for job in own])
+        ids = [job.job_id for job in submission.handle.jobs]
+        known = jobs.describe(self._clients, ids) if self._described is None else self._described
+        described = {id_: known[id_] for id_ in ids if id_ in known}
         state = jobs.states(described.values())
         if any(job["status"] not in jobs.FINAL for job in described.values()):
             return Observation("running", state=state)
-        view = self._settle(submission, self._ended(submission, described))
-        if len(described) < len(own):
+        ended = [collect(self._clients, job, described.get(job.job_id)) for job in submission.handle.jobs]
+        ended = self._marked(submission, [self._confirmed(submission, one) for one in ended])
+        view, stopped = children.Settled([], [], ended), submission.stop is not None
+        if children.waited_for(submission) or stopped:
+            prefix = self._identity.child_prefix(submission.number)
+            view = children.settle(self._clients, prefix, ended, stopped=stopped)
+        if len(described) < len(ids):
             return Observation("not_visible", answer=view, state=state)
         return Observation("running" if view.running else "ended", answer=view, state=state)
 
-    def _describe(self, ids: list[str]) -> dict[str, dict[str, Any]]:
-        if self._described is None:
-            return jobs.describe(self._clients, ids)
-        return {id_: self._described[id_] for id_ in ids if id_ in self._described}
+    def _confirmed(self, submission: Submission, ended: JobEnd) -> JobEnd:
+        """With `explicit_success`, keep only the successes that the programs have confirmed; the rest has failed.
 
-    def _ended(self, submission: Submission, described: Mapping[str, Mapping[str, Any]]) -> list[JobEnd]:
-        assert submission.handle is not None  # noqa: S101 - the caller has checked
-        ended = [collect(self._clients, job, described.get(job.job_id)) for job in submission.handle.jobs]
-        ended = [confirmed(self._clients, submission, one) for one in ended]
+        Whether that is required is read from the submission's own request, so that every try concludes the same.
+        """
+        requests = submission.intent.requests if submission.intent is not None else []
+        variables = recorded(requests[0].request).get("environment", []) if requests else []
+        uri = next((str(one["value"]) for one in variables if one["name"] == SUCCESS_URI), None)
+        if uri is None or not ended.succeeded:
+            return ended
+        written = ended.succeeded & self._indices_in(confirmations_folder(submission.number))
+        unconfirmed = [
+            Failure(
+                index=index,
+                reason=f"exit 0, but no object at {SUCCESS_URI} ({uri if uri[-1] != '/' else f'{uri}{index}'})",
+                exit_code=0,
+                job_id=ended.job.get("jobId"),
+                log_stream=(ended.job.get("container") or {}).get("logStreamName"),
+                cause="no explicit success",
+            )
+            for index in ended.succeeded - written
+        ]
+        return replace(ended, succeeded=written, failures=[*ended.failures, *unconfirmed])
+
+    def _marked(self, submission: Submission, ended: list[JobEnd]) -> list[JobEnd]:
+        """With `markers: in_job`, count the markers of jobs that AWS no longer knows."""
         details = submission.intent.details if submission.intent is not None else {}
-        if details.get(IN_JOB) and any(one.lost for one in ended):
-            marked = self._marked(submission.rerun_token)
-            for one in ended:
-                one.succeeded |= one.indices & marked if one.lost else IndexSet()
-        return ended
+        if not details.get(IN_JOB) or not any(one.lost for one in ended):
+            return ended
+        marked = self._indices_in(done_folder(submission.rerun_token))
+        return [replace(one, succeeded=one.succeeded | one.indices & marked) if one.lost else one for one in ended]
 
-    def _settle(self, submission: Submission, ended: list[JobEnd]) -> children.Settled:
-        stopped = submission.stop is not None
-        if not children.waited_for(submission) and not stopped:
-            return children.Settled([], [], ended)
-        return children.settle(self._clients, self._identity.child_prefix(submission.number), ended, stopped=stopped)
+    def _indices_in(self, folder: str) -> IndexSet:
+        names = (name.removeprefix(folder) for name in self._ledger.documents(folder))
+        return IndexSet.of(int(name) for name in names if name.isdecimal() and name.isascii())
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
         """Which indices succeeded, and why the others did not.
@@ -124,11 +148,6 @@ class BatchRemote:
         if whole := [child for one in view.ended for child in one.children]:
             documents[children_document(submission.number)] = jobs.as_json(whole)
         return Ending(result, documents)
-
-    def _marked(self, rerun_token: str | None) -> IndexSet:
-        folder = done_folder(rerun_token)
-        names = (name.removeprefix(folder) for name in self._ledger.documents(folder))
-        return IndexSet.of(int(name) for name in names if name.isdigit())
 
     def close(self, submission: Submission, observation: Observation) -> None:  # noqa: ARG002 - for other backends
         """Terminate jobs that the programs of failed indices started and that still run."""
@@ -159,6 +178,11 @@ def done_folder(rerun_token: str | None) -> str:
     if rerun_token is None:
         return "done/"
     return f"done-{hashlib.sha256(rerun_token.encode()).hexdigest()[:12]}/"
+
+
+def confirmations_folder(number: int) -> str:
+    """Folder of the documents that programs with `explicit_success` write; a submission has its own."""
+    return f"explicit/{number:04d}/"
 
 
 def _ignored(submission: Submission) -> frozenset[str]:
