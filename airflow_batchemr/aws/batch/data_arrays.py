@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os.path
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,14 +20,11 @@ from airflow_batchemr.core.indices import MAX_INDICES
 from airflow_batchemr.core.packing import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.ledger import JobLedger
-
-#: The options of `array:` that derive its size from data.
-KINDS = ("pack", "per_object", "rows")
 
 
 class NothingFoundError(AwsError):
@@ -38,26 +35,22 @@ class NothingFoundError(AwsError):
 
 @dataclass(frozen=True)
 class Found:
-    """The data as it is now, before anything is written.
+    """The data as it is now, before anything is written."""
 
-    Args:
-        kind: `pack`, `per_object` or `rows`.
-        values: each index's value: a shard's number of objects, an object's URI, a line.
-        bytes: total size of the objects (for `rows`, of the file).
-        shards: for `pack`, each shard's objects as s3:// URIs.
-    """
-
-    kind: str
     values: list[str]
+    """Each index's value: a shard's number of objects, an object's URI, a line."""
     bytes: int
+    """Total size of the objects (for `rows`, of the file)."""
     shards: list[list[str]] = field(default_factory=list)
+    """For `pack`, each shard's objects as s3:// URIs."""
 
 
 @dataclass(frozen=True)
 class DataArray:
-    """An array that is recorded in the ledger."""
+    """An array as it is recorded in the ledger."""
 
     kind: str
+    """`pack`, `per_object` or `rows`."""
     size: int
     folder: str
     """Name of the documents' folder in the ledger."""
@@ -68,16 +61,15 @@ class DataArray:
 
     def values(self, ledger: JobLedger, indices: IndexSet) -> Values:
         """The values of the indices of a submission; reads those that the requests carry, 1,000 per GET."""
-        shards = ledger.document_uri(f"{self.folder}/shards/")
-        lines_uri = ledger.document_uri(f"{self.folder}/values/")
+        shards = ledger.document_uri(f"{self.folder}/shards/") if self.kind == "pack" else ""
         if not self.inline:
-            return Values(self.kind, {}, lines_uri, self.common, shards)
+            return Values(self.kind, {}, ledger.document_uri(f"{self.folder}/values/"), self.common, shards)
         lines: dict[int, str] = {}
         for chunk in sorted({index // LINES_AN_OBJECT for index in indices}):
             text = (ledger.get_document(f"{self.folder}/values/{chunk}.txt") or b"").decode()
             pairs = (line.split(" ", 1) for line in text.split("\n") if line)
             lines.update({int(index): value for index, value in pairs})
-        return Values(self.kind, lines, None, self.common, shards if self.kind == "pack" else "")
+        return Values(self.kind, lines, None, self.common, shards)
 
 
 def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], rerun_token: str | None) -> DataArray:
@@ -93,33 +85,30 @@ def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], re
         NothingFoundError: there is no data, and `allow_empty` is not given.
         InvalidRequest: there is more than a job can have.
     """
-    name = (
-        "array.json" if rerun_token is None else f"array-{hashlib.sha256(rerun_token.encode()).hexdigest()[:12]}.json"
-    )
+    name = "array.json"
+    if rerun_token is not None:
+        name = f"array-{hashlib.sha256(rerun_token.encode()).hexdigest()[:12]}.json"
     document = ledger.get_document(name)
     if document is None:
-        found = scan(clients, array)
-        if found.values or not array.get("allow_empty"):
-            if not found.values:
-                raise NothingFoundError(
-                    f"array: nothing under {array[found.kind]}, so there is nothing to run. "
-                    "If that is expected, give `allow_empty: true`"
-                )
-            if len(found.values) > MAX_INDICES:
-                raise InvalidRequest(f"array: a job has 1 to {MAX_INDICES:,} indices, not {len(found.values):,}")
-        document = _write(ledger, name, found)
-    stored = json.loads(document)
-    return DataArray(
-        stored["kind"], stored["size"], stored["folder"], stored["inline"], stored["common"], stored.get("bytes")
-    )
+        kind = next(kind for kind in ("pack", "per_object", "rows") if kind in array)
+        found = _rows(clients, array[kind]) if kind == "rows" else _objects(clients, kind, array)
+        if not found.values and not array.get("allow_empty"):
+            raise NothingFoundError(
+                f"array: nothing under {array[kind]}, so there is nothing to run. "
+                "If that is expected, give `allow_empty: true`"
+            )
+        if len(found.values) > MAX_INDICES:
+            raise InvalidRequest(f"array: a job has 1 to {MAX_INDICES:,} indices, not {len(found.values):,}")
+        document = _write(ledger, name, kind, found)
+    return DataArray(**json.loads(document))
 
 
-def _write(ledger: JobLedger, name: str, found: Found) -> bytes:
+def _write(ledger: JobLedger, name: str, kind: str, found: Found) -> bytes:
     """Write what was found. The array's own document comes last, because it makes the others valid."""
     # Compares characters, not path segments, which is intended: keys are no paths
-    common = os.path.commonprefix(found.values) if found.kind == "per_object" else ""  # noqa: RUF071
+    common = os.path.commonprefix(found.values) if kind == "per_object" else ""  # noqa: RUF071
     values = [value[len(common) :] for value in found.values]
-    digest = hashlib.sha256(json.dumps([found.kind, found.values, found.shards]).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([kind, found.values, found.shards]).encode()).hexdigest()[:12]
     folder = f"data-{digest}"
     documents = {
         f"{folder}/shards/{index}.txt": "".join(f"{uri}\n" for uri in uris).encode()
@@ -129,64 +118,43 @@ def _write(ledger: JobLedger, name: str, found: Found) -> bytes:
         lines = [f"{start + offset} {value}\n" for offset, value in enumerate(values[start : start + LINES_AN_OBJECT])]
         documents[f"{folder}/values/{start // LINES_AN_OBJECT}.txt"] = "".join(lines).encode()
     ledger.put_documents(documents)
-    document = {
-        "kind": found.kind,
-        "size": len(values),
-        "bytes": found.bytes,
-        "folder": folder,
-        "inline": fit_inline(values),
-        "common": common,
-    }
-    return ledger.put_document(name, json.dumps(document).encode())
+    recorded = DataArray(kind, len(values), folder, fit_inline(values), common, found.bytes)
+    return ledger.put_document(name, json.dumps(asdict(recorded)).encode())
 
 
-def scan(clients: Clients, array: Mapping[str, Any]) -> Found:
-    """Read the data: ListObjectsV2, 1,000 objects per call, or one GetObject; writes nothing."""
-    kind = next((kind for kind in KINDS if array.get(kind)), None)
-    if kind is None:
-        raise InvalidRequest(f"array: give one of size, {', '.join(KINDS)}, not {', '.join(array) or 'nothing'}")
-    uri = str(array[kind])
-    if kind == "rows":
-        return _rows(clients, uri)
-    before, star, after = uri.partition("*")
-    suffix = str(array.get("suffix") or "") if kind == "pack" else after
-    objects = sorted(_objects(clients, before if star and kind == "per_object" else uri, suffix))
-    uris = [one for one, _ in objects]
-    total = sum(size for _, size in objects)
+def _objects(clients: Clients, kind: str, array: Mapping[str, Any]) -> Found:
+    """ListObjectsV2, 1,000 objects per call."""
+    prefix, suffix = array[kind], array.get("suffix", "")
     if kind == "per_object":
-        return Found(kind, uris, total)
+        prefix, _, suffix = prefix.partition("*")
+    objects = _listed(clients, prefix, suffix)
+    uris, sizes = sorted(objects), [objects[uri] for uri in sorted(objects)]
+    if kind == "per_object":
+        return Found(uris, sum(sizes))
     try:
-        shards = pack(
-            [size for _, size in objects],
-            into=array.get("into"),
-            max_bytes=array.get("max_bytes"),
-            max_objects=array.get("max_objects"),
-        )
+        shards = pack(sizes, **{name: array.get(name) for name in ("into", "max_bytes", "max_objects")})
     except ValueError as error:
         raise InvalidRequest(f"array: {error}") from error
-    return Found(
-        kind, [str(len(shard)) for shard in shards], total, [[uris[place] for place in shard] for shard in shards]
-    )
+    counts = [str(len(shard)) for shard in shards]
+    return Found(counts, sum(sizes), [[uris[place] for place in shard] for shard in shards])
 
 
-def _objects(clients: Clients, uri: str, suffix: str) -> Iterator[tuple[str, int]]:
+def _listed(clients: Clients, uri: str, suffix: str) -> dict[str, int]:
+    """Sizes of objects by URI."""
     bucket, prefix = _parts(uri)
-    token: dict[str, str] = {}
-    while True:
-        page = call_again(
-            lambda: clients.s3.list_objects_v2(Bucket=bucket, Prefix=prefix, **token),  # noqa: B023 - called at once
-            "s3:ListBucket",
-        )
-        for one in page.get("Contents", ()):
-            key = one["Key"]
-            if key.endswith("/") or not key.endswith(suffix):  # placeholders of folders are not data
-                continue
-            if "\n" in key:
-                raise InvalidRequest(f"array: the key {key!r} contains a line break: lists of keys have one per line")
-            yield f"s3://{bucket}/{key}", int(one["Size"])
-        if not page.get("IsTruncated"):
-            return
-        token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def listed() -> list[tuple[str, int]]:
+        pages = clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [(one["Key"], int(one["Size"])) for page in pages for one in page.get("Contents", ())]
+
+    objects: dict[str, int] = {}
+    for key, size in call_again(listed, "s3:ListBucket"):
+        if key.endswith("/") or not key.endswith(suffix):  # placeholders of folders are not data
+            continue
+        if "\n" in key:
+            raise InvalidRequest(f"array: the key {key!r} contains a line break: lists of keys have one per line")
+        objects[f"s3://{bucket}/{key}"] = size
+    return objects
 
 
 def _rows(clients: Clients, uri: str) -> Found:
@@ -204,7 +172,7 @@ def _rows(clients: Clients, uri: str) -> Found:
     rows = [line for line in lines if line.strip()]
     if any("\0" in row for row in rows):
         raise InvalidRequest(f"array: {uri} contains a NUL character, which environment variables cannot hold")
-    return Found("rows", rows, len(body))
+    return Found(rows, len(body))
 
 
 def _parts(uri: str) -> tuple[str, str]:

@@ -24,11 +24,6 @@ MAX_INLINE = 150_000
 #: Lines of one object in S3.
 LINES_AN_OBJECT = 1_000
 
-LINES = "BATCHEMR_VALUES"
-LINES_URI = "BATCHEMR_VALUES_URI"
-COMMON = "BATCHEMR_VALUES_COMMON"
-_SHARDS = "BATCHEMR_SHARDS_URI"
-
 _PICK = """\
 batchemr_value=$(
 nl='
@@ -56,21 +51,18 @@ _REST = 'unset BATCHEMR_VALUES BATCHEMR_VALUES_URI BATCHEMR_VALUES_COMMON BATCHE
 
 @dataclass(frozen=True)
 class Values:
-    """The values of a job's indices.
-
-    Args:
-        kind: `pack`, `per_object` or `rows`.
-        lines: index -> value of the indices to submit; empty if they are read from S3.
-        uri: s3:// folder of the objects `0.txt`, `1.txt`, …; None if the requests carry the values.
-        common: common prefix of all values, which is not repeated in them.
-        shards: s3:// folder of the shards' lists (`pack`).
-    """
+    """The values of a job's indices."""
 
     kind: str
+    """`pack`, `per_object` or `rows`."""
     lines: Mapping[int, str]
+    """Index -> value of the indices to submit; empty if they are read from S3."""
     uri: str | None = None
+    """s3:// folder of the objects `0.txt`, `1.txt`, …; None if the requests carry the values."""
     common: str = ""
+    """Common prefix of all values, which is not repeated in them."""
     shards: str = ""
+    """s3:// folder of the shards' lists (`pack`)."""
 
     def command(self, command: Sequence[str]) -> list[str]:
         """The command with its own value in the environment; to run after the preamble."""
@@ -96,9 +88,13 @@ class Values:
 
     def environment(self, part: IndexSet) -> dict[str, str]:
         """The environment variables of a request for these indices."""
-        variables = {COMMON: self.common, _SHARDS: self.shards, LINES_URI: self.uri or ""}
+        variables = {
+            "BATCHEMR_VALUES_COMMON": self.common,
+            "BATCHEMR_VALUES_URI": self.uri or "",
+            "BATCHEMR_SHARDS_URI": self.shards,
+        }
         if self.uri is None:
-            variables[LINES] = "".join(f"{index} {self.lines[index]}\n" for index in part)
+            variables["BATCHEMR_VALUES"] = "".join(f"{index} {self.lines[index]}\n" for index in part)
         return {name: value for name, value in variables.items() if value}
 
 
@@ -108,10 +104,5 @@ def _weight(index: int, value: str) -> int:
 
 def fit_inline(values: Sequence[str]) -> bool:
     """Whether the requests of a job can carry all its values."""
-    total = 0
-    for index, value in enumerate(values):
-        weight = _weight(index, value)
-        total += weight
-        if weight > MAX_TEXT or total > MAX_INLINE:
-            return False
-    return True
+    weights = [_weight(index, value) for index, value in enumerate(values)]
+    return max(weights, default=0) <= MAX_TEXT and sum(weights) <= MAX_INLINE
