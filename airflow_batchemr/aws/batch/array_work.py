@@ -41,11 +41,11 @@ class ArrayWork:
         """The indices that have succeeded."""
         if state.marker is not None:
             return state.marker.indices
-        return IndexSet.union(result.succeeded for _, result in _results(state))
+        return IndexSet.union(result.succeeded for result in _results(state))
 
     def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:  # noqa: ARG002 - memory is not counted by try
         """The indices that ran out of memory, while there is a larger size."""
-        results = [result for _, result in _results(state)]
+        results = _results(state)
         steps = _memory_steps(results)
         last = IndexSet()
         for result in results:
@@ -63,7 +63,7 @@ class ArrayWork:
         prior_submissions: frozenset[int],  # noqa: ARG002 - memory is not counted by try
     ) -> list[SubmissionPlan]:
         """One submission for each memory size that the indices need."""
-        steps = _memory_steps(result for _, result in _results(state))
+        steps = _memory_steps(_results(state))
         if not self.resumable:
             if failed or busy:
                 return []
@@ -74,19 +74,19 @@ class ArrayWork:
         for index, step in steps.items():
             if index in left:
                 grown.setdefault(min(step, self.memory_sizes - 1), []).append(index)
-        groups = {step: IndexSet.of(indices) for step, indices in grown.items() if step > 0}
+        groups = {step: IndexSet.of(indices) for step, indices in sorted(grown.items()) if step > 0}
         first = left - IndexSet.union(groups.values())
         if first:
-            groups[0] = first
+            groups = {0: first, **groups}
         return [
-            SubmissionPlan(state.next_number + position, groups[step], step)
-            for position, step in enumerate(sorted(groups))
+            SubmissionPlan(number, indices, step)
+            for number, (step, indices) in enumerate(groups.items(), state.next_number)
         ]
 
 
-def _results(state: LedgerState) -> list[tuple[int, Result]]:
+def _results(state: LedgerState) -> list[Result]:
     """Results of Batch jobs; for other kinds of work the indices mean other units."""
-    return [(one.number, one.result) for one in state.current if one.result is not None and one.result.kind == "batch"]
+    return [one.result for one in state.current if one.result is not None and one.result.kind == "batch"]
 
 
 def _memory_steps(results: Iterable[Result]) -> Counter[int]:

@@ -38,7 +38,7 @@ def failure_report(
 
     Args:
         clients: for the logs: one GetLogEvents for each of the largest five kinds of failure.
-        failures: of the indices that failed.
+        failures: as for `engine.failure_report.report`, as the next ones.
         size: number of indices of the job.
         done: how many have succeeded.
         failed: all that failed: a result lists at most 1,000 failures one by one.

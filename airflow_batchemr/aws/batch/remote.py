@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import children, jobs
@@ -29,27 +29,16 @@ IN_JOB = "in_job"
 SUCCESS_URI = "BATCHEMR_SUCCESS_URI"
 
 
+@dataclass(frozen=True)
 class BatchRemote:
-    """See `engine.backend.RemoteWork`.
+    """See `engine.backend.RemoteWork`."""
 
-    Args:
-        clients: AWS.
-        ledger: of the job.
-        identity: of the job.
-        described: the answer of DescribeJobs to all jobs of the submissions to observe, by id; None: it is called.
-    """
-
-    def __init__(
-        self,
-        clients: Clients,
-        ledger: JobLedger,
-        identity: JobIdentity,
-        described: Mapping[str, dict[str, Any]] | None = None,
-    ) -> None:
-        self._clients = clients
-        self._described = described
-        self._ledger = ledger
-        self._identity = identity
+    clients: Clients
+    ledger: JobLedger
+    """Of the job."""
+    identity: JobIdentity
+    described: Mapping[str, dict[str, Any]] | None = None
+    """The answer of DescribeJobs to all jobs of the submissions to observe, by id; None: it is called."""
 
     def find(self, submission: Submission) -> Found | None:
         """ListJobs by the name of the submission, which is the prefix of the names of its arrays."""
@@ -68,26 +57,23 @@ class BatchRemote:
 
     def _named(self, queue: str, prefix: str) -> dict[str, str]:
         """Job ids by name; of several with one name the oldest."""
-        found: dict[str, str] = {}
-        for job in sorted(jobs.find(self._clients, queue, prefix), key=lambda job: int(job.get("createdAt", 0))):
-            found.setdefault(job["jobName"], job["jobId"])
-        return found
+        return {job["jobName"]: job["jobId"] for job in reversed(jobs.find(self.clients, queue, prefix))}
 
     def observe(self, submission: Submission) -> Observation:
         """DescribeJobs, 100 jobs per call; for ended jobs also their results and what their programs started."""
         assert submission.handle is not None  # noqa: S101 - the engine has adopted it
         ids = [job.job_id for job in submission.handle.jobs]
-        known = jobs.describe(self._clients, ids) if self._described is None else self._described
+        known = jobs.describe(self.clients, ids) if self.described is None else self.described
         described = {id_: known[id_] for id_ in ids if id_ in known}
         state = jobs.states(described.values())
         if any(job["status"] not in jobs.FINAL for job in described.values()):
             return Observation("running", state=state)
-        ended = [collect(self._clients, job, described.get(job.job_id)) for job in submission.handle.jobs]
+        ended = [collect(self.clients, job, described.get(job.job_id)) for job in submission.handle.jobs]
         ended = self._marked(submission, [self._confirmed(submission, one) for one in ended])
         view, stopped = children.Settled([], [], ended), submission.stop is not None
         if children.waited_for(submission) or stopped:
-            prefix = self._identity.child_prefix(submission.number)
-            view = children.settle(self._clients, prefix, ended, stopped=stopped)
+            prefix = self.identity.child_prefix(submission.number)
+            view = children.settle(self.clients, prefix, ended, stopped=stopped)
         if len(described) < len(ids):
             return Observation("not_visible", answer=view, state=state)
         return Observation("running" if view.running else "ended", answer=view, state=state)
@@ -125,7 +111,7 @@ class BatchRemote:
         return [replace(one, succeeded=one.succeeded | one.indices & marked) if one.lost else one for one in ended]
 
     def _indices_in(self, folder: str) -> IndexSet:
-        names = (name.removeprefix(folder) for name in self._ledger.documents(folder))
+        names = (name.removeprefix(folder) for name in self.ledger.documents(folder))
         return IndexSet.of(int(name) for name in names if name.isdecimal() and name.isascii())
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
@@ -152,7 +138,7 @@ class BatchRemote:
     def close(self, submission: Submission, observation: Observation) -> None:  # noqa: ARG002 - for other backends
         """Terminate jobs that the programs of failed indices started and that still run."""
         if observation.answer is not None:
-            jobs.terminate(self._clients, observation.answer.unwanted, "its parent has ended")
+            jobs.terminate(self.clients, observation.answer.unwanted, "its parent has ended")
 
     def terminate(self, submission: Submission, reason: str) -> children.Parent | None:
         """TerminateJob for each job; for a submission without a handle, for every job with its name."""
@@ -162,15 +148,15 @@ class BatchRemote:
         elif submission.intent is not None:
             queue = str(submission.intent.requests[0].request["jobQueue"])
             ids = list(self._named(queue, submission.intent.name).values())
-        jobs.terminate(self._clients, ids, reason)
+        jobs.terminate(self.clients, ids, reason)
         if submission.intent is None:
             return None
-        prefix = self._identity.child_prefix(submission.number)
+        prefix = self.identity.child_prefix(submission.number)
         return children.Parent(prefix, ids, reason, children.waited_for(submission))
 
     def terminate_started(self, parents: Sequence[Any]) -> None:
         """Terminate the jobs that the programs of terminated jobs have started themselves."""
-        children.stop(self._clients, parents)
+        children.stop(self.clients, parents)
 
 
 def done_folder(rerun_token: str | None) -> str:
