@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -45,7 +46,6 @@ class Sighting(Generic[T]):
 
 @dataclass(eq=False, slots=True)
 class _Wait(Generic[T]):
-    ids: tuple[str, ...]
     pending: dict[str, Sighting[T]] = field(default_factory=dict)
     failure: AwsError | None = None
     warning: str | None = None
@@ -120,16 +120,19 @@ class Poller(Generic[T]):
         Raises:
             NotAllowed: AWS has denied the calls for minutes: a user has to act.
         """
-        wait: _Wait[T] = _Wait(tuple(ids))
+        ids = tuple(ids)
+        wait: _Wait[T] = _Wait()
         now = time.monotonic()
-        for id_ in wait.ids:
+        for id_ in ids:
             entry = self._entries.get(id_)
             if entry is None:
                 entry = self._entries[id_] = _Entry(set(), due=now, since=now)
             elif entry.seen:
                 wait.pending[id_] = Sighting(entry.value, changed=True)
             entry.waits.add(wait)
-        self._start()
+        self._joined.set()
+        if self._loop_task is None or self._loop_task.done():
+            self._loop_task = asyncio.get_running_loop().create_task(self._run(), name=f"batchemr poller {id(self)}")
         try:
             while True:
                 await wait.something()
@@ -143,7 +146,7 @@ class Poller(Generic[T]):
                 seen, wait.pending = wait.pending, {}
                 yield seen
         finally:
-            for id_ in wait.ids:
+            for id_ in ids:
                 entry = self._entries.get(id_)
                 if entry is not None:
                     entry.waits.discard(wait)
@@ -153,11 +156,6 @@ class Poller(Generic[T]):
     def __len__(self) -> int:
         """How many ids are being polled."""
         return len(self._entries)
-
-    def _start(self) -> None:
-        self._joined.set()
-        if self._loop_task is None or self._loop_task.done():
-            self._loop_task = asyncio.get_running_loop().create_task(self._run(), name=f"batchemr poller {id(self)}")
 
     async def _run(self) -> None:
         # Wait a moment before the first poll, so that a thousand waits that start together share their first calls
@@ -185,10 +183,8 @@ class Poller(Generic[T]):
         await asyncio.sleep(shortest)
         rest = seconds - (time.monotonic() - started)
         if rest > 0 and not self._joined.is_set():
-            try:
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._joined.wait(), rest)
-            except (TimeoutError, asyncio.TimeoutError):
-                return
 
     def _pause(self) -> float:
         jitter = random.uniform(0.85, 1.15)  # noqa: S311 - so that many triggerers do not call at the same time
@@ -221,8 +217,7 @@ class Poller(Generic[T]):
                     wait.denied_since = None
             return
         self._slowness = min(self._slowness + 1, 6)
-        worst = failures[0]
-        log.warning("Polling more slowly (next poll in about %.0f s): %s", self._pause(), worst)
+        log.warning("Polling more slowly (next poll in about %.0f s): %s", self._pause(), failures[0])
         denied = next((failure for failure in failures if isinstance(failure, NotAllowed)), None)
         if denied is not None:
             self._denied(denied)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds to wait before a call is repeated, doubling from the first to the longest, and how often it is repeated.
+FIRST_PAUSE, LONGEST_PAUSE, MAX_PAUSES = 0.5, 20.0, 8
 #: Seconds after which a request without an answer counts as lost. botocore's default is 60 for either.
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
 #: Calls that may be repeated: botocore's "standard" mode, exponential backoff with jitter, at most 20 s.
@@ -41,14 +43,6 @@ ONCE = Config(
 )
 
 
-def pauses(*, first: float = 0.5, most: float = 20.0, times: int = 8) -> Iterator[float]:
-    """Seconds to wait between tries: doubling from `first` up to `most`, each shortened by up to a half at random."""
-    pause = first
-    for _ in range(times):
-        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-        pause = min(most, pause * 2)
-
-
 def call_once(call: Callable[[], T], name: str, *, sleep: Callable[[float], object] = time.sleep) -> T:
     """Make a call that has no client token; repeat it only if it certainly was not carried out.
 
@@ -62,16 +56,17 @@ def call_once(call: Callable[[], T], name: str, *, sleep: Callable[[float], obje
         Throttled: still throttled or not connected after 8 pauses (about 70 s); nothing was carried out.
         Unknown: the answer was lost; search for the work by its name before doing anything else.
     """
-    waits = pauses()
+    tries = 0
     while True:
         try:
             return call()
         except Exception as error:
             meaning = classify(error, name)
-            pause = next(waits, None)
-            if not (meaning.transient and meaning.not_carried_out) or pause is None:
+            if not (meaning.transient and meaning.not_carried_out) or tries == MAX_PAUSES:
                 raise meaning from error
-            sleep(pause)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries)
+            sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            tries += 1
 
 
 def call_again(call: Callable[[], T], name: str) -> T:

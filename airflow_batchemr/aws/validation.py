@@ -1,7 +1,8 @@
-"""Checking requests against botocore's own service models, before anything runs."""
+"""Requests: merging the user's raw AWS arguments, and checking against botocore's own service models."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,16 @@ from botocore.validate import ParamValidator
 from airflow_batchemr.aws.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from botocore.model import Shape
+
+
+def deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge `above` into `below`: mappings are merged recursively, all other values (including lists) are replaced."""
+    merged = dict(below)
+    for name, value in above.items():
+        under = merged.get(name)
+        merged[name] = deep_merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return merged
 
 
 def check_request(service: str, operation: str, request: Mapping[str, Any]) -> None:
@@ -27,9 +35,7 @@ def check_request(service: str, operation: str, request: Mapping[str, Any]) -> N
     if shape is None:
         return
     report = ParamValidator().validate(request, shape)
-    problems = [report.generate_report()] if report.has_errors() else []
-    if not problems:
-        problems = list(_enum_problems(request, shape, ""))
+    problems = [report.generate_report()] if report.has_errors() else _enum_problems(request, shape, "")
     if problems:
         raise InvalidRequest(f"{operation}: {'; '.join(' '.join(problem.split()) for problem in problems)}")
 

@@ -7,9 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.aws.merge import deep_merge
 from airflow_batchemr.aws.retry import call_again, pages
-from airflow_batchemr.aws.validation import check_request
+from airflow_batchemr.aws.validation import check_request, deep_merge
 from airflow_batchemr.pipeline_file.checks.batches import DEFAULT_MEMORY, DEFAULT_VCPUS
 
 if TYPE_CHECKING:

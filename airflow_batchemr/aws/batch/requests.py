@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.aws.merge import deep_merge
-from airflow_batchemr.aws.validation import check_request
+from airflow_batchemr.aws.validation import check_request, deep_merge
 from airflow_batchemr.core.arrays import MAX_ARRAY, split
 from airflow_batchemr.core.container_overrides import own_command, place, recorded
 from airflow_batchemr.core.indices import IndexSet

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import instances
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.aws.merge import deep_merge
-from airflow_batchemr.aws.validation import check_request
+from airflow_batchemr.aws.validation import check_request, deep_merge
 from airflow_batchemr.core.emr_releases import supports_idle_timeout
 
 if TYPE_CHECKING:
