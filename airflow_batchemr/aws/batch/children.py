@@ -86,34 +86,28 @@ def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool)
         stopped: whether a stop of the submission was requested: then all children end with it.
     """
     found = find(clients, prefix)
-    left = IndexSet()
-    for one in ended:
-        left |= one.indices - one.succeeded
+    everything = IndexSet.union(one.indices for one in ended)
+    left = IndexSet.union(one.indices - one.succeeded for one in ended)
+
+    def indices_of(child: Mapping[str, Any]) -> IndexSet:
+        index = re.match(r"(\d{1,7})-", child["jobName"].removeprefix(prefix), re.ASCII)
+        return IndexSet.of([int(index[1])]) if index and int(index[1]) in everything else everything
+
     running = [child for child in found if child["status"] not in jobs.FINAL]
-    unwanted = [child for child in running if stopped or _of(child, prefix, ended) & left]
+    unwanted = [child["jobId"] for child in running if stopped or indices_of(child) & left]
     if running:
-        return Settled([child["jobId"] for child in running], found, ended, [child["jobId"] for child in unwanted])
+        return Settled([child["jobId"] for child in running], found, ended, unwanted)
     last = {child["jobName"]: child for child in found}
-    failed = [child for child in last.values() if child["status"] == "FAILED"]
-    return Settled([], found, [_without(one, failed, prefix, ended) for one in ended])
+    failed = [(child, indices_of(child)) for child in last.values() if child["status"] == "FAILED"]
+    return Settled([], found, [_without(one, failed) for one in ended])
 
 
-def _of(child: Mapping[str, Any], prefix: str, ended: Sequence[JobEnd]) -> IndexSet:
-    """The indices that a child belongs to."""
-    everything = IndexSet()
-    for one in ended:
-        everything |= one.indices
-    index = re.match(r"(\d{1,7})-", child["jobName"].removeprefix(prefix), re.ASCII)
-    if index and int(index[1]) in everything:
-        return IndexSet.of([int(index[1])])
-    return everything
-
-
-def _without(one: JobEnd, failed: list[dict[str, Any]], prefix: str, ended: list[JobEnd]) -> JobEnd:
+def _without(one: JobEnd, failed: Sequence[tuple[Mapping[str, Any], IndexSet]]) -> JobEnd:
+    """The end of a job with the indices as failed whose children have failed."""
     failures = list(one.failures)
     succeeded = one.succeeded
-    for child in failed:
-        hit = _of(child, prefix, ended) & succeeded
+    for child, indices in failed:
+        hit = indices & succeeded
         succeeded -= hit
         status_reason = str(child.get("statusReason") or "AWS gave no reason")
         failures += [

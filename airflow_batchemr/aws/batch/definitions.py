@@ -64,38 +64,26 @@ def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:
     Raises:
         InvalidRequest: there is no such active definition.
     """
-    if options.registered_definition is not None:
-        return _registered(clients, options.registered_definition)
-    request = definition_request(options)
-    found = _describe(clients, jobDefinitionName=request["jobDefinitionName"], status="ACTIVE")
-    if found:
-        return max(found, key=_revision)
-    answer = call_again(lambda: clients.batch.register_job_definition(**request), "batch:RegisterJobDefinition")
-    return {**request, "jobDefinitionArn": answer["jobDefinitionArn"], "revision": answer.get("revision", 1)}
-
-
-def _registered(clients: Clients, definition: str) -> dict[str, Any]:
-    if ":" in definition:
-        found = _describe(clients, jobDefinitions=[definition])
-        found = [one for one in found if one.get("status", "ACTIVE") == "ACTIVE"]
+    definition = options.registered_definition
+    if definition is None:
+        request = definition_request(options)
+        query: dict[str, Any] = {"jobDefinitionName": request["jobDefinitionName"], "status": "ACTIVE"}
+    elif ":" in definition:
+        query = {"jobDefinitions": [definition]}
     else:
-        found = _describe(clients, jobDefinitionName=definition, status="ACTIVE")
-    if not found:
+        query = {"jobDefinitionName": definition, "status": "ACTIVE"}
+    found = pages(
+        lambda **token: clients.batch.describe_job_definitions(**query, **token),
+        "jobDefinitions",
+        "batch:DescribeJobDefinitions",
+    )
+    active = [one for one in found if one.get("status", "ACTIVE") == "ACTIVE"]
+    if active:
+        return max(active, key=lambda one: int(one.get("revision", 0)))
+    if definition is not None:
         raise InvalidRequest(
             f"definition: AWS Batch has no active job definition {definition!r} in this region. Check its name and "
             "revision; for an image, write `image:`"
         )
-    return max(found, key=_revision)
-
-
-def _describe(clients: Clients, **arguments: Any) -> list[dict[str, Any]]:
-    found = pages(
-        lambda **token: clients.batch.describe_job_definitions(**arguments, **token),
-        "jobDefinitions",
-        "batch:DescribeJobDefinitions",
-    )
-    return list(found)
-
-
-def _revision(definition: dict[str, Any]) -> int:
-    return int(definition.get("revision", 0))
+    answer = call_again(lambda: clients.batch.register_job_definition(**request), "batch:RegisterJobDefinition")
+    return {**request, "jobDefinitionArn": answer["jobDefinitionArn"], "revision": answer.get("revision", 1)}

@@ -75,13 +75,13 @@ class Progress:
     def update(self, seen: Mapping[str, JobSummary]) -> list[str]:
         """Process a poll; returns the lines to log."""
         self._last.update(seen)
-        line = self.line()
+        line = self._line()
         if line == self._logged:
             return []
         self._logged = line
         return [line]
 
-    def line(self) -> str:
+    def _line(self) -> str:
         """The state of the work: `412/500 done, 3 failed, 85 running`; for a single job its status."""
         if self._size == 1 and len(self._last) == 1:
             (job,) = self._last.values()
@@ -89,12 +89,10 @@ class Progress:
         counts: Counter[str] = Counter()
         for job in self._last.values():
             counts.update(dict(job.children) if job.children else {job.status: 1})
-        parts = [f"{self._done + counts['SUCCEEDED']}/{self._size} done"]
         waiting = sum(counts[status] for status in WAITING)
-        for number, label in ((counts["FAILED"], "failed"), (counts["RUNNING"], "running"), (waiting, "waiting")):
-            if number:
-                parts.append(f"{number} {label}")
-        return ", ".join(parts)
+        parts = ((counts["FAILED"], "failed"), (counts["RUNNING"], "running"), (waiting, "waiting"))
+        done = f"{self._done + counts['SUCCEEDED']}/{self._size} done"
+        return ", ".join([done, *(f"{number} {label}" for number, label in parts if number)])
 
 
 class Stuck:

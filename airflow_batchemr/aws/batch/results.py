@@ -145,25 +145,21 @@ def result_of(ended: list[JobEnd], *, rerun_token: str | None, ignored: Collecti
     `details.causes` lists all indices of each cause; decisions are based on it. `failures` has at most 1,000, for
     display: the first ones of each cause.
     """
-    indices, succeeded = IndexSet(), IndexSet()
-    for one in ended:
-        indices |= one.indices
-        succeeded |= one.succeeded
-    failures = [failure for one in ended for failure in one.failures]
-    stopped = [failure for failure in failures if failure.cause in ignored]
-    failures = [failure for failure in failures if failure.cause not in ignored]
-    lost = [one for one in ended if one.lost]
+    indices = IndexSet.union(one.indices for one in ended)
+    succeeded = IndexSet.union(one.succeeded for one in ended)
+    everything = [failure for one in ended for failure in one.failures]
+    failures = [failure for failure in everything if failure.cause not in ignored]
     outcome: Outcome = "failed"
     if succeeded == indices:
         outcome = "succeeded"
-    elif lost:
+    elif any(one.lost for one in ended):
         outcome = "lost"
         failures += [
             Failure(reason="AWS Batch no longer knows the job", cause="lost", index=index)
-            for one in lost
-            for index in one.indices - one.succeeded
+            for one in ended
+            for index in (one.indices - one.succeeded if one.lost else ())
         ]
-    elif stopped:
+    elif len(failures) < len(everything):
         outcome = "stopped"
     causes: dict[str, list[int]] = {}
     for failure in failures:
@@ -186,9 +182,8 @@ def result_of(ended: list[JobEnd], *, rerun_token: str | None, ignored: Collecti
 def _first_of_each(failures: list[Failure]) -> list[Failure]:
     """The failures that a result keeps: a cause with thousands of failures leaves room for the others."""
     seen: Counter[str | None] = Counter()
-    ranks = []
-    for failure in failures:
-        ranks.append(seen[failure.cause])
+    ranked = []
+    for place, failure in enumerate(failures):
+        ranked.append((seen[failure.cause], place))
         seen[failure.cause] += 1
-    order = sorted(range(len(failures)), key=ranks.__getitem__)[:MAX_FAILURES]
-    return [failures[place] for place in sorted(order)]
+    return [failures[place] for place in sorted(place for _, place in sorted(ranked)[:MAX_FAILURES])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.retry import call_again
 
 if TYPE_CHECKING:
@@ -18,23 +19,23 @@ def explain(clients: Clients, job_id: str) -> list[str]:
     Four or five calls: DescribeJobs, DescribeJobQueues, DescribeComputeEnvironments, GetJobQueueSnapshot, and EC2's
     DescribeInstanceTypes if the environments name instance types. Calls that are not allowed are skipped.
     """
-    found = _try(lambda: clients.batch.describe_jobs(jobs=[job_id])["jobs"], [])
-    if not found:
+    job = _try(lambda: jobs.describe(clients, [job_id]), {}).get(job_id)
+    if job is None:
         return []
-    job = found[0]
     # For arrays the children have it: AWS writes MISCONFIGURATION:… into the status reason
     reasons = [f"AWS reports: {job['statusReason']}"] if job.get("statusReason") else []
     queues = _try(lambda: clients.batch.describe_job_queues(jobQueues=[job["jobQueue"]])["jobQueues"], [])
     for queue in queues:
-        reasons += list(_about_queue(queue))
+        reasons += _about_queue(queue)
         names = [order["computeEnvironment"] for order in queue.get("computeEnvironmentOrder", ())]
         environments = _try(
             lambda: clients.batch.describe_compute_environments(computeEnvironments=names)["computeEnvironments"],  # noqa: B023
             [],
         )
-        reasons += [reason for environment in environments for reason in _about_environment(environment)]
-        reasons += list(_about_size(clients, job, environments))
-        reasons += list(_about_place(clients, job, queue))
+        for environment in environments:
+            reasons += _about_environment(environment)
+        reasons += _about_size(clients, job, environments)
+        reasons += _about_place(clients, job, queue)
     return reasons or ["AWS reports no problem: the queue may be full, or have no capacity at the moment"]
 
 
@@ -66,16 +67,17 @@ def _about_environment(environment: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _about_size(clients: Clients, job: Mapping[str, Any], environments: list[dict[str, Any]]) -> Iterator[str]:
-    vcpus, memory = _size(job)
-    maxima = [
-        (environment["computeEnvironmentName"], (environment.get("computeResources") or {}).get("maxvCpus"))
-        for environment in environments
-    ]
-    if maxima and all(limit is not None and vcpus > limit for _, limit in maxima):
-        limits = ", ".join(f"{name}: {limit}" for name, limit in maxima)
+    container = job.get("container") or {}
+    wanted = {one["type"]: one["value"] for one in container.get("resourceRequirements", ())}
+    vcpus = float(wanted.get("VCPU", container.get("vcpus", 0)))
+    memory = int(wanted.get("MEMORY", container.get("memory", 0)))
+    resources = {one["computeEnvironmentName"]: one.get("computeResources") or {} for one in environments}
+    maxima = {name: one.get("maxvCpus") for name, one in resources.items()}
+    if maxima and all(limit is not None and vcpus > limit for limit in maxima.values()):
+        limits = ", ".join(f"{name}: {limit}" for name, limit in maxima.items())
         yield f"the job requests {vcpus:g} vCPUs, more than any of its compute environments may have ({limits})"
         return
-    types = {kind for one in environments for kind in (one.get("computeResources") or {}).get("instanceTypes", ())}
+    types = {kind for one in resources.values() for kind in one.get("instanceTypes", ())}
     if not types or any(kind in {"optimal", "default_x86_64", "default_arm64"} for kind in types):
         return
     pattern = [kind if "." in kind else f"{kind}.*" for kind in sorted(types)]
@@ -93,22 +95,11 @@ def _about_size(clients: Clients, job: Mapping[str, Any], environments: list[dic
         )
 
 
-def _size(job: Mapping[str, Any]) -> tuple[float, int]:
-    container = job.get("container") or {}
-    wanted = {one["type"]: one["value"] for one in container.get("resourceRequirements", ())}
-    vcpus = float(wanted.get("VCPU", container.get("vcpus", 0)))
-    return vcpus, int(wanted.get("MEMORY", container.get("memory", 0)))
-
-
 def _about_place(clients: Clients, job: Mapping[str, Any], queue: Mapping[str, Any]) -> Iterator[str]:
     snapshot = _try(lambda: clients.batch.get_job_queue_snapshot(jobQueue=queue["jobQueueArn"]), {})
     front = [one["jobArn"] for one in (snapshot.get("frontOfQueue") or {}).get("jobs", ())]
-    if not front:
-        return
-    places = [
-        place for place, arn in enumerate(front, 1) if job["jobArn"] == arn.rsplit(":", 1)[0] or job["jobArn"] == arn
-    ]
+    places = [place for place, arn in enumerate(front, 1) if job["jobArn"] in {arn, arn.rsplit(":", 1)[0]}]
     if places:
         yield f"it is number {places[0]} in its queue"
-    else:
+    elif front:
         yield f"at least {len(front)} jobs are ahead of it in its queue"
