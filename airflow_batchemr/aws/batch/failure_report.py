@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.ledger import Failure
 
 #: Kinds of failure whose last log lines are shown, and how many lines.
@@ -27,24 +26,18 @@ def failure_report(
     clients: Clients,
     failures: Sequence[Failure],
     *,
-    size: int,
-    done: int,
-    failed: IndexSet,
     log_group_name: str,
     link: Callable[[str], str],
-    replay: Sequence[str],
+    **facts: Any,
 ) -> str:
     """The text of the error that Airflow shows.
 
     Args:
         clients: for the logs: one GetLogEvents for each of the largest five kinds of failure.
-        failures: as for `engine.failure_report.report`, as the next ones.
-        size: number of indices of the job.
-        done: how many have succeeded.
-        failed: all that failed: a result lists at most 1,000 failures one by one.
+        failures: of the indices that failed.
         log_group_name: CloudWatch log group of the job.
         link: returns the URL of a log stream in the console.
-        replay: the command that runs an index again.
+        **facts: see `engine.failure_report.report`.
     """
     logs, links = {}, {}
     for one in group(failures)[:SHOWN_LOGS]:
@@ -52,4 +45,4 @@ def failure_report(
         if stream:
             logs[one.key] = tail(clients, log_group_name, stream, LINES)
             links[one.key] = link(stream)
-    return report(failures, size=size, done=done, failed=failed, logs=logs, links=links, replay=replay)
+    return report(failures, logs=logs, links=links, **facts)
