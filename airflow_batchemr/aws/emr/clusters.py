@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
 
 #: States in which a cluster accepts steps, now or later.
 ALIVE = frozenset({"STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"})
-#: States of a cluster whose instances are running.
-UP = frozenset({"RUNNING", "WAITING"})
-#: Final states.
-ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 #: AWS: clusters per TerminateJobFlows or SetTerminationProtection.
 TERMINATE_CHUNK = 10
 #: Searches by creation time begin this much earlier, because clocks differ.
@@ -65,12 +60,7 @@ class Cluster:
     @property
     def up(self) -> bool:
         """Whether its instances are running."""
-        return self.state in UP
-
-    @property
-    def ended(self) -> bool:
-        """Whether its state is final."""
-        return self.state in ENDED
+        return self.state in {"RUNNING", "WAITING"}
 
     @property
     def why(self) -> str:
@@ -79,7 +69,7 @@ class Cluster:
         return f"{self.state} ({reason})" if reason else self.state
 
 
-def create(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float], object] = time.sleep) -> str:
+def create(clients: Clients, request: dict[str, Any], sleep: Callable[[float], object]) -> str:
     """Call RunJobFlow; returns the cluster id.
 
     Raises:
@@ -95,23 +85,17 @@ def listed(
     clients: Clients, *, created_after: datetime | None = None, states: Sequence[str] = ()
 ) -> Iterator[dict[str, Any]]:
     """Entries of ListClusters, 50 per page, in EMR's order."""
-    arguments: dict[str, Any] = {}
-    if created_after is not None:
-        arguments["CreatedAfter"] = created_after
-    if states:
-        arguments["ClusterStates"] = list(states)
-    while True:
-        page = call_again(lambda: clients.emr.list_clusters(**arguments), "elasticmapreduce:ListClusters")
+    filters = {"CreatedAfter": created_after, "ClusterStates": list(states)}
+    given = {name: value for name, value in filters.items() if value}
+    pages = iter(clients.emr.get_paginator("list_clusters").paginate(**given))
+    while page := call_again(lambda: next(pages, None), "elasticmapreduce:ListClusters"):
         yield from page["Clusters"]
-        if not page.get("Marker"):
-            return
-        arguments["Marker"] = page["Marker"]
 
 
-def find(clients: Clients, name: str, since: datetime | None) -> list[Cluster]:
+def find(clients: Clients, name: str, since: datetime) -> list[Cluster]:
     """Clusters with a name that were created after `since` (with ten minutes of clock skew allowed), in order."""
-    begin = (since or datetime.now(timezone.utc) - timedelta(days=1)) - CLOCK_SKEW
-    return in_order(entry for entry in listed(clients, created_after=begin) if entry.get("Name") == name)
+    entries = listed(clients, created_after=since - CLOCK_SKEW)
+    return in_order(entry for entry in entries if entry.get("Name") == name)
 
 
 def in_order(entries: Iterable[Mapping[str, Any]]) -> list[Cluster]:

@@ -136,7 +136,7 @@ class EmrRemote:
             steps.find(self._clients, handle.cluster_id, titles_of(intent)) if intent is not None else {}
         )
         if ids:
-            steps.cancel(self._clients, handle.cluster_id, ids.values())
+            steps.cancel(self._clients, handle.cluster_id, list(ids.values()))
 
     def terminate_started(self, parents: Sequence[Any]) -> None:
         """Nothing to do: steps start no work that outlives the cluster."""

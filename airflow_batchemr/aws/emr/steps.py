@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from airflow_batchemr.aws.errors import InvalidRequest, NotFound, Throttled
 from airflow_batchemr.aws.retry import call_again, call_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
 
@@ -33,8 +32,6 @@ class Step:
     state: str
     reason: str = ""
     """Reason and message of FailureDetails if there are any, else the message of StateChangeReason."""
-    log_file: str = ""
-    """FailureDetails.LogFile: URI of the log that EMR refers to."""
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Step:
@@ -43,7 +40,7 @@ class Step:
         details, change = status.get("FailureDetails", {}), status.get("StateChangeReason", {})
         parts = [details.get("Reason"), details.get("Message")] if details else [change.get("Message")]
         reason = ": ".join(str(part).strip() for part in parts if part)
-        return cls(entry["Id"], entry.get("Name", ""), status.get("State", ""), reason, details.get("LogFile", ""))
+        return cls(entry["Id"], entry.get("Name", ""), status.get("State", ""), reason)
 
     @property
     def ended(self) -> bool:
@@ -52,11 +49,7 @@ class Step:
 
 
 def add(
-    clients: Clients,
-    cluster_id: str,
-    configs: Sequence[Mapping[str, Any]],
-    *,
-    sleep: Callable[[float], object] = time.sleep,
+    clients: Clients, cluster_id: str, configs: Sequence[Mapping[str, Any]], sleep: Callable[[float], object]
 ) -> list[str]:
     """Call AddJobFlowSteps; returns the step ids in the order of `configs`.
 
@@ -79,17 +72,11 @@ def add(
     return [str(step_id) for step_id in answer["StepIds"]]
 
 
-def listed(clients: Clients, cluster_id: str, states: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+def listed(clients: Clients, cluster_id: str) -> Iterator[dict[str, Any]]:
     """All steps of a cluster, newest first, 50 per page."""
-    arguments: dict[str, Any] = {"ClusterId": cluster_id}
-    if states:
-        arguments["StepStates"] = list(states)
-    while True:
-        page = call_again(lambda: clients.emr.list_steps(**arguments), "elasticmapreduce:ListSteps")
+    pages = iter(clients.emr.get_paginator("list_steps").paginate(ClusterId=cluster_id))
+    while page := call_again(lambda: next(pages, None), "elasticmapreduce:ListSteps"):
         yield from page["Steps"]
-        if not page.get("Marker"):
-            return
-        arguments["Marker"] = page["Marker"]
 
 
 def find(clients: Clients, cluster_id: str, titles: Mapping[int, str]) -> dict[int, str]:
@@ -114,33 +101,15 @@ def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[s
     return found
 
 
-def cancel(clients: Clients, cluster_id: str, step_ids: Iterable[str], *, kill: bool = False) -> list[str]:
-    """CancelSteps, of pending steps and, from emr-5.28, of running ones.
-
-    Args:
-        clients: for the calls.
-        cluster_id: the cluster.
-        step_ids: the steps.
-        kill: kill the process instead of interrupting it (TERMINATE_PROCESS, not SEND_INTERRUPT).
-
-    Returns:
-        EMR's reasons for steps that it did not cancel, such as `s-…: already completed`.
-    """
-    ids = list(step_ids)
-    refused = []
-    for start in range(0, len(ids), CANCEL_CHUNK):
-        chunk = ids[start : start + CANCEL_CHUNK]
-        answer = call_again(
+def cancel(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> None:
+    """CancelSteps, of pending steps and, from emr-5.28, of running ones; those that have ended are no error."""
+    for start in range(0, len(step_ids), CANCEL_CHUNK):
+        chunk = list(step_ids[start : start + CANCEL_CHUNK])
+        call_again(
             lambda: clients.emr.cancel_steps(
                 ClusterId=cluster_id,
                 StepIds=chunk,  # noqa: B023 - called at once
-                StepCancellationOption="TERMINATE_PROCESS" if kill else "SEND_INTERRUPT",
+                StepCancellationOption="SEND_INTERRUPT",
             ),
             "elasticmapreduce:CancelSteps",
         )
-        refused += [
-            f"{one.get('StepId')}: {one.get('Reason', one['Status'])}"
-            for one in answer.get("CancelStepsInfoList", [])
-            if one.get("Status") == "FAILED"
-        ]
-    return refused

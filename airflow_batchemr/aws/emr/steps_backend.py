@@ -61,11 +61,11 @@ def start(clients: Clients, request: Request, sleep: Callable[[float], object]) 
     call: dict[str, Any] = dict(request.request)
     cluster_id = call.get("JobFlowId")
     if cluster_id is None:
-        cluster_id = clusters.create(clients, call, sleep=sleep)
+        cluster_id = clusters.create(clients, call, sleep)
         titles = dict(zip(request.indices, (step["Name"] for step in call.get("Steps", ())), strict=False))
         return Handle(kind="emr", cluster_id=cluster_id, step_ids=_step_ids(clients, cluster_id, titles))
     try:
-        ids = steps.add(clients, cluster_id, call["Steps"], sleep=sleep)
+        ids = steps.add(clients, cluster_id, call["Steps"], sleep)
     except InvalidRequest as error:
         described = clusters.describe(clients, cluster_id)
         if described is not None and Cluster.of(described).alive:
