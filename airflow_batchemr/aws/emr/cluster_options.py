@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.clusters import Cluster
-from airflow_batchemr.aws.emr.kept_alive import kept_cluster
 from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.aws.emr.python_env import ROOT, docker_configurations
-from airflow_batchemr.aws.emr.request import Variant, run_job_flow, variants
+from airflow_batchemr.aws.emr.request import Variant, plain, run_job_flow, variants
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.aws.emr.steps import Step
 from airflow_batchemr.pipeline_file.needs import Needs
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.python_env import Environment
+    from airflow_batchemr.engine.backend import SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, LedgerState, Result
     from airflow_batchemr.pipeline_file.models import Emr
     from airflow_batchemr.pipeline_file.models.spark import OnFailure
+
+#: Fields of RunJobFlow that differ between submissions with the same options.
+_OF_THE_SUBMISSION = frozenset({"Name", "Steps", "Tags"})
 
 
 @dataclass(frozen=True)
@@ -60,21 +64,24 @@ class ClusterOptions:
 
     def request(
         self,
+        ledger: JobLedger,
         identity: JobIdentity,
-        number: int,
-        steps: Sequence[Mapping[str, Any]],
+        number: int = 0,
+        steps: Sequence[Mapping[str, Any]] = (),
         *,
         stays: bool,
-        variant: Variant,
-        folder: str = "s3://",
+        variant: int = 0,
     ) -> dict[str, Any]:
-        """The RunJobFlow of a submission.
+        """The RunJobFlow of a submission, with the number of the variant.
 
         Raises:
             InvalidRequest: EMR would refuse it.
         """
         bootstrap = [
-            {"Name": one.name, "ScriptBootstrapAction": {"Path": folder + one.name, "Args": [ROOT]}}
+            {
+                "Name": one.name,
+                "ScriptBootstrapAction": {"Path": ledger.document_uri(one.name), "Args": [ROOT]},
+            }
             for one in self.scripts
         ]
         return run_job_flow(
@@ -83,7 +90,7 @@ class ClusterOptions:
             tags={**self.tags, **identity.tags(number)},
             steps=steps,
             stays=stays or self.emr.keep_alive is not None,
-            variant=variant,
+            variant=self.variants[variant],
             bootstrap=bootstrap,
             configurations=docker_configurations(self.needs.docker_image),
             needed=self.needs.applications,
@@ -101,16 +108,31 @@ class ClusterOptions:
             if one.script is not None:
                 ledger.put_document(one.name, one.script)
 
-    def kept_alive(self, clients: Clients, ledger: JobLedger, identity: JobIdentity) -> str | None:
-        """The cluster that an earlier submission started with these options, if it still accepts steps."""
-        if self.emr.keep_alive is None:
+    def kept_alive(
+        self, clients: Clients, ledger: JobLedger, identity: JobIdentity, plan: SubmissionPlan
+    ) -> str | None:
+        """The cluster that `keep_alive` has left of an earlier submission, if it still accepts steps.
+
+        Its options must be the current ones: changed options, like another variant, need a new cluster.
+        """
+        if self.emr.keep_alive is None or plan.number == 1 or plan.variant:
             return None
-        folder = ledger.document_uri("")
-
-        def request(variant: Variant) -> dict[str, Any]:
-            return self.request(identity, 0, (), stays=True, variant=variant, folder=folder)
-
-        return kept_cluster(clients, ledger, self.variants, request)
+        for submission in reversed(ledger.history().submissions):
+            intent, handle = submission.intent, submission.handle
+            if intent is None or intent.kind != "emr" or "cluster_id" in intent.details:
+                continue
+            if submission.stop is not None or handle is None or handle.cluster_id is None or submission.open:
+                continue
+            description = clusters.describe(clients, handle.cluster_id)
+            variant = intent.details.get("variant")
+            if description is None or not Cluster.of(description).alive:
+                continue
+            if not isinstance(variant, int) or variant >= len(self.variants):
+                continue
+            request = self.request(ledger, identity, stays=True, variant=variant)
+            if _of_cluster(intent.requests[0].request) == _of_cluster(plain(request)):
+                return handle.cluster_id
+        return None
 
     def next_variant(self, state: LedgerState, prior_submissions: frozenset[int]) -> int | None:
         """Which of `variants` to start: the first, or the next one after a failure that it may avoid.
@@ -124,12 +146,16 @@ class ClusterOptions:
         if not started or started[-1].outcome == "succeeded":
             return 0
         used = started[-1].details.get("variant")
-        if not isinstance(used, int) or not failed_to_start_here(started[-1]) or used + 1 >= len(self.variants):
+        if not isinstance(used, int) or not _failed_to_start_here(started[-1]) or used + 1 >= len(self.variants):
             return None
         return used + 1
 
 
-def failed_to_start_here(result: Result) -> bool:
+def _of_cluster(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in request.items() if field not in _OF_THE_SUBMISSION}
+
+
+def _failed_to_start_here(result: Result) -> bool:
     """Whether a cluster never started, for a reason that another subnet or instance type may avoid."""
     cluster: Any = result.details.get("cluster")
     if result.kind != "emr" or not cluster:

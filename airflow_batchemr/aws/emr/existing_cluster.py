@@ -60,16 +60,6 @@ class ExistingCluster(StepsBackend):
     ) -> Self:
         """The backend of a job, whose options are checked as a whole.
 
-        Args:
-            steps: the steps.
-            cluster: see the class, as the next two.
-            cluster_id: see the class.
-            cluster_name: see the class.
-            resume: whether steps that completed in earlier tries count.
-            clients: AWS.
-            ledger: of the job.
-            identity: of the job.
-
         Raises:
             InvalidRequest: names the option.
         """
@@ -101,7 +91,7 @@ class ExistingCluster(StepsBackend):
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
         """The steps to add to the cluster."""
         cluster_id, concurrency = self.find_cluster()
-        new = self.steps_on(plan.number, cluster_id, self.steps(plan.indices), "continue", {})
+        new = self.steps_on(plan.number, cluster_id, self.steps(plan.indices), "continue")
         check_steps(new.requests[0].request["Steps"], concurrency)  # type: ignore[arg-type]
         return new
 

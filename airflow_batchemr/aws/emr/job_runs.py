@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import uuid
 from abc import ABC, abstractmethod
@@ -11,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_batchemr.aws.emr.logs import read_logs
+from airflow_batchemr.aws.emr.request import plain
 from airflow_batchemr.aws.errors import InvalidRequest, NotFound
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.core import emr_releases
@@ -317,9 +317,3 @@ class Eks(JobRunTarget):
 def token(name: str) -> str:
     """The client token of a submission, derived from its name."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"airflow-batchemr:{name}"))
-
-
-def plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert an answer of boto3 to plain JSON values: times become strings."""
-    made: dict[str, Any] = json.loads(json.dumps(value, default=str))
-    return made

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
-from airflow_batchemr.aws.emr.request import STEPS_AT_CREATION, Variant
+from airflow_batchemr.aws.emr.request import STEPS_AT_CREATION, plain
 from airflow_batchemr.aws.emr.steps_backend import StepsBackend
-from airflow_batchemr.aws.emr.submission_view import plain
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.ledger import Request
@@ -50,21 +49,12 @@ class OwnCluster(StepsBackend):
     ) -> Self:
         """The backend of a job, whose options are checked as a whole.
 
-        Args:
-            cluster: the `emr:` block.
-            steps: the steps.
-            tags: in addition to those of the block and of the submission.
-            resume: whether steps that completed in earlier tries count.
-            clients: AWS.
-            ledger: of the job.
-            identity: of the job.
-
         Raises:
             InvalidRequest: names the option.
         """
         options = ClusterOptions(cluster, steps.needs, steps.pythons, tags)
         configs = [step.config("check", options.step_default) for step in steps.planned[:STEPS_AT_CREATION]]
-        options.request(identity, 0, configs, stays=False, variant=Variant())
+        options.request(ledger, identity, 0, configs, stays=False)
         return cls(
             planned=steps.planned,
             resume=resume,
@@ -100,18 +90,14 @@ class OwnCluster(StepsBackend):
         default = "terminate_cluster" if left and self.concurrency == 1 else self.options.step_default
         waiting = next((one for one in state.open_submissions if one.handle and one.handle.kind == "emr"), None)
         if waiting is not None and waiting.handle is not None and waiting.handle.cluster_id is not None:
-            return self.steps_on(plan.number, waiting.handle.cluster_id, batch, default, {})
-        kept = self.options.kept_alive(self.clients, self.ledger, self.identity) if plan.number > 1 else None
-        if kept is not None and not plan.variant:
-            return self.steps_on(plan.number, kept, batch, self.options.step_default, {})
+            return self.steps_on(plan.number, waiting.handle.cluster_id, batch, default)
+        kept = self.options.kept_alive(self.clients, self.ledger, self.identity, plan)
+        if kept is not None:
+            return self.steps_on(plan.number, kept, batch, self.options.step_default)
         name = self.identity.submission_name(plan.number)
+        configs = [step.config(name, default) for step in batch]
         request = self.options.request(
-            self.identity,
-            plan.number,
-            [step.config(name, default) for step in batch],
-            stays=bool(left),
-            variant=self.options.variants[plan.variant],
-            folder=self.ledger.document_uri(""),
+            self.ledger, self.identity, plan.number, configs, stays=bool(left), variant=plan.variant
         )
         self.prepare(request)
         call = Request(name=request["Name"], indices=plan.indices, request=plain(request))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters, steps
-from airflow_batchemr.aws.emr.submission_view import SubmissionView, digests_of, failures_of, plain, titles_of
+from airflow_batchemr.aws.emr.request import plain
+from airflow_batchemr.aws.emr.submission_view import SubmissionView, digests_of, failures_of, titles_of
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, Observation
 from airflow_batchemr.ledger import Handle, Result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -233,6 +234,12 @@ def check_steps(steps: Sequence[Mapping[str, Any]], concurrency: int) -> None:
                 f"on_failure: with step_concurrency {concurrency} EMR accepts only `continue`, not "
                 f"`{str(action).lower()}` (step {step['Name']!r})"
             )
+
+
+def plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a request or an answer of boto3 to plain JSON values: times become ISO strings."""
+    made: dict[str, Any] = json.loads(json.dumps(value, default=lambda item: item.isoformat()))
+    return made
 
 
 def _texts(value: object) -> Iterator[str]:

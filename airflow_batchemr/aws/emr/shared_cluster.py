@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.python_env import environments
-from airflow_batchemr.aws.emr.request import Variant
+from airflow_batchemr.aws.emr.request import plain
 from airflow_batchemr.aws.emr.steps_backend import start
-from airflow_batchemr.aws.emr.submission_view import plain
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
 from airflow_batchemr.engine.single_work import ONE, SingleWork
@@ -68,8 +67,8 @@ class SharedCluster(SingleWork):
             needs: of the steps that run on it, as returned by `Needs.values`.
             tags: in addition to those of the block and of the submission.
             folder: base of relative paths.
-            used_by: ledger names of the jobs that use it.
-            clients: AWS.
+            used_by: see the class, as the others.
+            clients: for all calls.
             ledger: the cluster's own.
             identity: of the cluster.
 
@@ -79,7 +78,7 @@ class SharedCluster(SingleWork):
         wanted = Needs.of_values(needs)
         pythons = environments(clients, wanted.python_env, folder)
         options = ClusterOptions(cluster, wanted, pythons, tags)
-        options.request(identity, 0, (), stays=True, variant=Variant())
+        options.request(ledger, identity, stays=True)
         return cls(options=options, clients=clients, ledger=ledger, identity=identity, used_by=used_by)
 
     def done(self, state: LedgerState) -> IndexSet:  # noqa: ARG002 - of the protocol
@@ -106,23 +105,13 @@ class SharedCluster(SingleWork):
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
         """A new cluster, or the one that an earlier submission has kept alive."""
-        request = self.options.request(
-            self.identity,
-            plan.number,
-            (),
-            stays=True,
-            variant=self.options.variants[plan.variant],
-            folder=self.ledger.document_uri(""),
-        )
+        request = self.options.request(self.ledger, self.identity, plan.number, stays=True, variant=plan.variant)
         self.prepare(request)
         call = Request(name=request["Name"], indices=ONE, request=plain(request))
-        details = {
-            "variant": plan.variant,
-            "keep_alive": self.options.emr.keep_alive,
-            "used_by": list(self.used_by),
-        }
-        kept = self.options.kept_alive(self.clients, self.ledger, self.identity) if plan.number > 1 else None
-        if kept is not None and not plan.variant:
+        keep_alive = self.options.emr.keep_alive
+        details = {"variant": plan.variant, "keep_alive": keep_alive, "used_by": list(self.used_by)}
+        kept = self.options.kept_alive(self.clients, self.ledger, self.identity, plan)
+        if kept is not None:
             handle = Handle(kind="emr", cluster_id=kept)
             return NewSubmission("emr", [call], {**details, "cluster_id": kept}, handle)
         return NewSubmission("emr", [call], details)

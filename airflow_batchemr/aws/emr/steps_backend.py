@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.clusters import Cluster
+from airflow_batchemr.aws.emr.request import plain
 from airflow_batchemr.aws.emr.step_work import StepWork
-from airflow_batchemr.aws.emr.submission_view import plain
 from airflow_batchemr.core.errors import AwsError, InvalidRequest, Throttled
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.ledger import Handle, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.step_configs import PlannedStep
@@ -40,15 +40,13 @@ class StepsBackend(StepWork):
         """The job's own cluster ends with the job."""
         return False
 
-    def steps_on(
-        self, number: int, cluster_id: str, batch: Sequence[PlannedStep], default: OnFailure, details: Mapping[str, Any]
-    ) -> NewSubmission:
+    def steps_on(self, number: int, cluster_id: str, batch: Sequence[PlannedStep], default: OnFailure) -> NewSubmission:
         """Steps to add to a cluster."""
         name = self.identity.submission_name(number)
         configs = [step.config(name, default) for step in batch]
         request = {"JobFlowId": cluster_id, "Steps": configs}
         call = Request(name=name, indices=IndexSet.of(step.number for step in batch), request=plain(request))
-        return NewSubmission("steps", [call], {**details, "cluster_id": cluster_id, **self.recorded(batch)})
+        return NewSubmission("steps", [call], {"cluster_id": cluster_id, **self.recorded(batch)})
 
     def recorded(self, batch: Sequence[PlannedStep]) -> dict[str, Any]:
         """The details of an intent about its steps."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +84,3 @@ def failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
         return [Failure(index=n, reason=f"step {id_}: {reason}", job_id=id_, cause="lost") for n, id_ in gone]
     reason = f"cluster {cluster_id}: {brief.why if brief else 'EMR no longer shows it'}"
     return [Failure(reason=reason, job_id=cluster_id, cause="cluster" if brief else "lost")]
-
-
-def plain(value: dict[str, Any]) -> dict[str, Any]:
-    """Convert an answer of boto3 to plain JSON values: times become ISO strings."""
-    made: dict[str, Any] = json.loads(json.dumps(value, default=lambda item: item.isoformat()))
-    return made
