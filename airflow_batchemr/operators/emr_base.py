@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_batchemr.aws.emr.step_configs import PlannedStep
+    from airflow_batchemr.aws.emr.job_steps import PlannedStep
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import LedgerState, Result
     from airflow_batchemr.links.base import AwsLink

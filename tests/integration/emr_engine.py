@@ -12,9 +12,9 @@ from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.existing_cluster import ExistingCluster
 from airflow_batchemr.aws.emr.job_run import JobRunBackend, job_run_target
+from airflow_batchemr.aws.emr.job_steps import plan_steps
 from airflow_batchemr.aws.emr.own_cluster import OwnCluster
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
-from airflow_batchemr.aws.emr.step_configs import plan_steps
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.loop import Engine

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.job_runs import Eks, JobRun, JobRunTarget, Serverless
 from airflow_batchemr.aws.emr.preflight import check_release
+from airflow_batchemr.aws.emr.remote import RemoteOnEmr, ending
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.engine.backend import Ending, Found, NewSubmission, Observation
+from airflow_batchemr.engine.backend import Found, NewSubmission, Observation
 from airflow_batchemr.engine.single_work import ONE, SingleWork
-from airflow_batchemr.ledger import Failure, Handle, HandleJob, Request, Result
+from airflow_batchemr.ledger import Failure, Handle, HandleJob, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Self
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.engine.backend import SubmissionPlan
+    from airflow_batchemr.engine.backend import Ending, SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import Intent, LedgerState, Submission
-    from airflow_batchemr.ledger.records import Outcome
     from airflow_batchemr.pipeline_file.models import Spark
 
 
@@ -33,15 +33,8 @@ def job_run_target(on: Mapping[str, Any]) -> JobRunTarget:
     return Eks(eks["virtual_cluster"], eks["role"], eks["release"], eks.get("log_uri"))
 
 
-class JobRunRemote:
-    """See `engine.backend.RemoteWork`.
-
-    Args:
-        clients: AWS.
-    """
-
-    def __init__(self, clients: Clients) -> None:
-        self._clients = clients
+class JobRunRemote(RemoteOnEmr):
+    """See `engine.backend.RemoteWork`."""
 
     def find(self, submission: Submission) -> Found | None:
         """ListJobRuns of the target, by name."""
@@ -62,46 +55,22 @@ class JobRunRemote:
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
         """How the job run ended."""
         run: JobRun | None = observation.answer
-        outcome: Outcome = "failed"
-        if run is None:
-            outcome = "lost"
-        elif run.succeeded:
-            outcome = "succeeded"
-        elif submission.stop is not None:
-            outcome = "stopped"
+        succeeded = ONE if run is not None and run.succeeded else IndexSet()
         reason = "AWS no longer shows it" if run is None else f"{run.state}: {run.reason}".removesuffix(": ")
         failure = Failure(index=0, reason=reason, job_id=_run_id(submission), cause="lost" if run is None else None)
-        details: dict[str, Any] = {"job_run": run.answer if run else {}}
-        if outcome == "stopped":
-            details["causes"] = {}
-        return Ending(
-            Result(
-                kind=submission.intent.kind if submission.intent is not None else "emr_serverless",
-                outcome=outcome,
-                indices=ONE,
-                succeeded=ONE if outcome == "succeeded" else IndexSet(),
-                rerun_token=submission.rerun_token,
-                failures=[] if outcome == "succeeded" else [failure],
-                details=details,
-            )
-        )
+        details = {"job_run": run.answer if run else {}}
+        return ending(submission, succeeded, lost=run is None, failures=[failure], details=details)
 
     def close(self, submission: Submission, observation: Observation) -> None:
         """Nothing to do: a job run leaves nothing running."""
 
     def terminate(self, submission: Submission, reason: str) -> None:  # noqa: ARG002 - the services record no reason
         """CancelJobRun."""
-        intent, handle = submission.intent, submission.handle
-        if intent is None:
+        intent, handle = submission.intent, self.handle_of(submission)
+        if intent is None or handle is None:
             return
-        if handle is None:
-            found = self.find(submission)
-            handle = found.handle if found is not None else None
-        for job in handle.jobs if handle is not None else ():
+        for job in handle.jobs:  # none if it has been abandoned
             _target(intent).cancel(self._clients, job.job_id)
-
-    def terminate_started(self, parents: Sequence[Any]) -> None:
-        """Nothing to do: job runs start no other work."""
 
 
 def _target(intent: Intent) -> JobRunTarget:
@@ -149,15 +118,7 @@ class JobRunBackend(SingleWork):
         clients: Clients,
         identity: JobIdentity,
     ) -> Self:
-        """The backend of a job, whose options are checked as a whole.
-
-        Args:
-            on: the `on:` block as plain values.
-            spark: the `spark:` block.
-            env: variables for driver and executors.
-            deadline: seconds after which the run ends itself, if the service has such a limit.
-            clients: AWS.
-            identity: of the job.
+        """The backend of a job, whose options are checked as a whole; `on` has the plain values of `on:`.
 
         Raises:
             InvalidRequest: the service does not support an option.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters, steps
+from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.request import plain
-from airflow_batchemr.aws.emr.submission_view import SubmissionView, digests_of, failures_of, titles_of
+from airflow_batchemr.aws.emr.steps import Step
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, Observation
-from airflow_batchemr.ledger import Handle, Result
+from airflow_batchemr.ledger import Failure, Handle, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.emr.clusters import Cluster
+    from airflow_batchemr.engine.backend import Status
     from airflow_batchemr.ledger import Submission
     from airflow_batchemr.ledger.records import Intent, Outcome
 
@@ -23,8 +26,46 @@ if TYPE_CHECKING:
 _SERVED = frozenset({"USER_REQUEST", "ALL_STEPS_COMPLETED", ""})
 
 
-class EmrRemote:
-    """See `engine.backend.RemoteWork`.
+@dataclass(frozen=True)
+class SubmissionView:
+    """What AWS shows of a submission's cluster and steps."""
+
+    cluster: dict[str, Any] | None
+    """DescribeCluster's answer; None if EMR reports that there is no such cluster."""
+    step_ids: dict[int, str] = field(default_factory=dict)
+    """Ids of the submission's steps by number, as far as they are known."""
+    steps: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Entries of ListSteps by number."""
+
+    @property
+    def brief(self) -> Cluster | None:
+        """The cluster's state and its reason."""
+        return None if self.cluster is None else Cluster.of(self.cluster)
+
+    @property
+    def stays(self) -> bool:
+        """Whether the cluster waits for more steps when its steps have ended."""
+        cluster = self.cluster or {}
+        return bool(cluster.get("TerminationProtected")) or not cluster.get("AutoTerminate")
+
+    @property
+    def succeeded(self) -> IndexSet:
+        """Numbers of the steps that have completed."""
+        return IndexSet.of(number for number, entry in self.steps.items() if Step.of(entry).state == "COMPLETED")
+
+    @property
+    def unseen(self) -> IndexSet:
+        """Numbers of the steps that EMR does not show although it has given them ids."""
+        return IndexSet.of(number for number in self.step_ids if number not in self.steps)
+
+    @property
+    def ended(self) -> IndexSet:
+        """Numbers of the steps that have ended, in whatever way."""
+        return IndexSet.of(number for number, entry in self.steps.items() if Step.of(entry).ended)
+
+
+class RemoteOnEmr(ABC):
+    """What submissions on clusters and job runs have in common; see `engine.backend.RemoteWork`.
 
     Args:
         clients: AWS.
@@ -33,17 +74,74 @@ class EmrRemote:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
+    @abstractmethod
+    def find(self, submission: Submission) -> Found | None:
+        """Search for a submission by name."""
+
+    def handle_of(self, submission: Submission) -> Handle | None:
+        """The recorded handle, else what a search by name finds."""
+        if submission.handle is not None or submission.intent is None:
+            return submission.handle
+        found = self.find(submission)
+        return None if found is None else found.handle
+
+    def terminate_started(self, parents: Sequence[Any]) -> None:  # noqa: B027 - for Batch jobs
+        """Nothing to do: steps and job runs start no work that outlives them."""
+
+
+def ending(
+    submission: Submission,
+    succeeded: IndexSet,
+    *,
+    lost: bool,
+    failures: list[Failure],
+    details: dict[str, Any],
+    entries: Sequence[dict[str, Any]] = (),
+) -> Ending:
+    """How a submission ended.
+
+    Args:
+        submission: with its intent.
+        succeeded: its units that succeeded.
+        lost: whether AWS does not show how the others ended.
+        failures: of the others.
+        details: what AWS says about it.
+        entries: what AWS says about its steps.
+    """
+    intent = submission.intent
+    assert intent is not None  # noqa: S101 - what is open has been read whole
+    outcome: Outcome = "lost" if lost else "stopped" if submission.stop is not None else "failed"
+    if succeeded == intent.indices:
+        outcome, failures = "succeeded", []
+    if outcome == "stopped":
+        details = {**details, "causes": {}}  # units that had not completed may run again at once
+    result = Result(
+        kind=intent.kind,
+        outcome=outcome,
+        indices=intent.indices,
+        succeeded=succeeded,
+        rerun_token=submission.rerun_token,
+        failures=failures,
+        details=details,
+        steps=[plain(entry) for entry in entries],
+    )
+    return Ending(result)
+
+
+class EmrRemote(RemoteOnEmr):
+    """See `engine.backend.RemoteWork`."""
+
     def find(self, submission: Submission) -> Found | None:
         """ListClusters, or ListSteps of the cluster, by name."""
         intent = submission.intent
         if intent is None:
             return None
-        if intent.kind == "emr" and "cluster_id" in intent.details:  # taken over, not started
-            return Found(Handle(kind="emr", cluster_id=str(intent.details["cluster_id"])))
-        if intent.kind == "emr":
+        if "cluster_id" not in intent.details:
             return self._find_cluster(intent)
         cluster_id = str(intent.details["cluster_id"])
-        known = steps.find(self._clients, cluster_id, titles_of(intent))
+        if intent.kind == "emr":  # taken over, not started
+            return Found(Handle(kind="emr", cluster_id=cluster_id))
+        known = steps.find(self._clients, cluster_id, _titles_of(intent))
         return Found(Handle(kind="steps", cluster_id=cluster_id, step_ids=known)) if known else None
 
     def _find_cluster(self, intent: Intent) -> Found | None:
@@ -59,145 +157,110 @@ class EmrRemote:
         """DescribeCluster, and one ListSteps per ten steps."""
         handle, intent = submission.handle, submission.intent
         assert handle is not None  # noqa: S101 - the engine has adopted it
-        cluster_id = str(handle.cluster_id)
+        cluster_id, ids = str(handle.cluster_id), dict(handle.step_ids)
         cluster = clusters.describe(self._clients, cluster_id)
         if cluster is None:
-            return Observation("not_visible", answer=SubmissionView(None, dict(handle.step_ids)))
-        titles = titles_of(intent) if intent is not None else {}
-        ids = dict(handle.step_ids)
+            return Observation("not_visible", answer=SubmissionView(None, ids))
+        titles = _titles_of(intent) if intent is not None else {}
         if len(ids) < len(titles):
             ids |= steps.find(self._clients, cluster_id, titles)
         entries = steps.states(self._clients, cluster_id, list(ids.values()))
         view = SubmissionView(cluster, ids, {n: entries[id_] for n, id_ in sorted(ids.items()) if id_ in entries})
-        return _observation(submission, view, titles)
+        brief = Cluster.of(cluster)
+        # Steps that EMR has accepted and does not show: it is unknown how they ended
+        hidden = bool(view.unseen) if brief.alive else brief.ready and len(view.steps) < len(titles)
+        status: Status = "running"
+        idle = False
+        if titles and hidden:
+            status = "not_visible"
+        elif not brief.alive:
+            status = "ended"
+        elif not titles:  # it serves other jobs
+            idle = brief.up
+        elif len(view.ended) >= len(titles):
+            own = intent is not None and intent.kind == "emr"
+            idle = own and view.stays and len(view.succeeded) == len(titles)
+            status = "running" if idle else "ended"
+        return Observation(status, idle=idle, answer=view, state=brief.why)
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
         """Which steps completed; for a cluster that other jobs use, whether it has been up."""
         view: SubmissionView = observation.answer
-        intent = submission.intent
+        brief, intent, handle = view.brief, submission.intent, submission.handle
         assert intent is not None  # noqa: S101 - what is open has been read whole
-        if not titles_of(intent):
-            return Ending(_cluster_result(submission, view))
-        complete = view.succeeded & intent.indices == intent.indices
-        outcome: Outcome = "succeeded"
-        if not complete:
-            outcome = (
-                "lost"
-                if observation.status == "not_visible"
-                else "stopped"
-                if submission.stop is not None
-                else "failed"
-            )
-        counted = view.succeeded & intent.indices if complete or intent.details.get("resume", True) else IndexSet()
-        digests = digests_of(submission)
-        details = {
-            **_facts(submission, view),
-            "digests": {str(number): digests[number] for number in counted if number in digests},
-        }
-        if outcome == "stopped":
-            details["causes"] = {}  # steps that had not completed may run again at once
-        return Ending(
-            Result(
-                kind=intent.kind,
-                outcome=outcome,
-                indices=intent.indices,
-                succeeded=counted,
-                rerun_token=submission.rerun_token,
-                failures=[] if complete else failures_of(_cluster_id(submission), view),
-                details=details,
-                steps=[plain(entry) for entry in view.steps.values()],
-            )
+        cluster_id = handle.cluster_id if handle is not None else None
+        failures = _failures_of(cluster_id, view)
+        variant = intent.details.get("variant")
+        details = {"cluster_id": cluster_id, "cluster": plain(view.cluster or {}), "variant": variant}
+        if not _titles_of(intent):
+            # A success if it has been up and was ended on request or when idle
+            served = brief is not None and (brief.alive or (brief.ready and brief.code in _SERVED))
+            lost = brief is None and submission.stop is None
+            succeeded = intent.indices if served else IndexSet()
+            return ending(submission, succeeded, lost=lost, failures=failures, details=details)
+        succeeded = view.succeeded & intent.indices
+        if succeeded != intent.indices and not intent.details.get("resume", True):
+            succeeded = IndexSet()
+        digests = _digests_of(intent)
+        details["digests"] = {str(number): digests[number] for number in succeeded if number in digests}
+        lost = observation.status == "not_visible"
+        return ending(
+            submission, succeeded, lost=lost, failures=failures, details=details, entries=list(view.steps.values())
         )
 
     def close(self, submission: Submission, observation: Observation) -> None:
         """Terminate the cluster of an ended submission if it does not end by itself and is not kept alive."""
         view: SubmissionView = observation.answer
         brief, intent = view.brief, submission.intent
-        owned = intent is not None and intent.kind == "emr" and bool(titles_of(intent))
-        if observation.status != "ended" or not owned or brief is None or not brief.alive:
+        if intent is None or intent.kind != "emr" or not _titles_of(intent):
             return
-        assert intent is not None  # noqa: S101 - see `owned`
-        if intent.details.get("keep_alive") is not None and submission.stop is None:
+        if observation.status != "ended" or brief is None or not brief.alive:
             return
-        if view.stays or view.succeeded & intent.indices != intent.indices:
+        kept = intent.details.get("keep_alive") is not None and submission.stop is None
+        if not kept and (view.stays or view.succeeded & intent.indices != intent.indices):
             clusters.terminate(self._clients, [brief.cluster_id])
 
     def terminate(self, submission: Submission, reason: str) -> None:  # noqa: ARG002 - EMR records no reason
         """Terminate a submission's own cluster; on another cluster, cancel the steps."""
-        intent, handle = submission.intent, submission.handle
-        if handle is None and intent is not None:
-            found = self.find(submission)
-            handle = found.handle if found is not None else None
+        intent, handle = submission.intent, self.handle_of(submission)
         if handle is None or handle.cluster_id is None:
             return
         if handle.kind == "emr":
             clusters.terminate(self._clients, [handle.cluster_id])
             return
         ids = handle.step_ids or (
-            steps.find(self._clients, handle.cluster_id, titles_of(intent)) if intent is not None else {}
+            steps.find(self._clients, handle.cluster_id, _titles_of(intent)) if intent is not None else {}
         )
-        if ids:
-            steps.cancel(self._clients, handle.cluster_id, list(ids.values()))
-
-    def terminate_started(self, parents: Sequence[Any]) -> None:
-        """Nothing to do: steps start no work that outlives the cluster."""
+        steps.cancel(self._clients, handle.cluster_id, list(ids.values()))
 
 
-def _observation(submission: Submission, view: SubmissionView, titles: dict[int, str]) -> Observation:
-    brief, intent = view.brief, submission.intent
-    state = brief.why if brief is not None else ""
-    if brief is not None and titles and _steps_hidden(brief, view, titles):
-        return Observation("not_visible", answer=view, state=state)
-    if brief is None or not brief.alive:
-        return Observation("ended", answer=view, state=state)
-    if not titles:  # it serves other jobs
-        return Observation("running", idle=brief.up, answer=view, state=state)
-    if len(view.ended) < len(titles):
-        return Observation("running", answer=view, state=state)
-    owned = intent is not None and intent.kind == "emr"
-    if owned and view.stays and len(view.succeeded) == len(titles):
-        return Observation("running", idle=True, answer=view, state=state)
-    return Observation("ended", answer=view, state=state)
+def _titles_of(intent: Intent) -> dict[int, str]:
+    """Names of an intent's steps on EMR by number: the n-th StepConfig is the n-th of its indices."""
+    request = intent.requests[0]
+    configs: Any = request.request.get("Steps") or []
+    if not configs:
+        return {}
+    return {number: str(config["Name"]) for number, config in zip(request.indices, configs, strict=True)}
 
 
-def _steps_hidden(brief: Cluster, view: SubmissionView, titles: dict[int, str]) -> bool:
-    """Whether EMR does not show steps that it has accepted, so that it is unknown how they ended."""
-    if brief.alive:
-        return bool(view.unseen)
-    return brief.ready and len(view.steps) < len(titles)
+def _digests_of(intent: Intent) -> dict[int, str]:
+    known: Any = intent.details.get("steps") or {}
+    return {int(number): str(step["digest"]) for number, step in known.items()}
 
 
-def _cluster_id(submission: Submission) -> str | None:
-    return submission.handle.cluster_id if submission.handle is not None else None
-
-
-def _facts(submission: Submission, view: SubmissionView) -> dict[str, Any]:
-    """The details of a result about its cluster."""
-    details = submission.intent.details if submission.intent is not None else {}
-    return {
-        "cluster_id": _cluster_id(submission),
-        "cluster": plain(view.cluster or {}),
-        "variant": details.get("variant"),
-    }
-
-
-def _cluster_result(submission: Submission, view: SubmissionView) -> Result:
-    """The result of a cluster for other jobs: a success if it has been up and was ended on request or when idle."""
+def _failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
+    """Which steps failed, with EMR's reasons; if none did, how the cluster ended."""
+    failures = []
+    for number, entry in view.steps.items():
+        step = Step.of(entry)
+        if step.state in {"FAILED", "INTERRUPTED"}:
+            failures.append(Failure(index=number, reason=step.reason or step.state, job_id=step.step_id, cause="step"))
+    if failures:
+        return failures
     brief = view.brief
-    served = brief is not None and (brief.alive or (brief.ready and brief.code in _SERVED))
-    outcome: Outcome = "succeeded" if served else "failed" if brief is not None else "lost"
-    if submission.stop is not None and not served:
-        outcome = "stopped"
-    one = IndexSet.of([0])
-    details = _facts(submission, view)
-    if outcome == "stopped":
-        details["causes"] = {}
-    return Result(
-        kind="emr",
-        outcome=outcome,
-        indices=one,
-        succeeded=one if outcome == "succeeded" else IndexSet(),
-        rerun_token=submission.rerun_token,
-        failures=[] if outcome == "succeeded" else failures_of(_cluster_id(submission), view),
-        details=details,
-    )
+    if brief is not None and (brief.alive or brief.ready) and view.unseen:
+        gone = [(number, view.step_ids[number]) for number in view.unseen]
+        reason = "EMR no longer shows it"
+        return [Failure(index=n, reason=f"step {id_}: {reason}", job_id=id_, cause="lost") for n, id_ in gone]
+    reason = f"cluster {cluster_id}: {brief.why if brief else 'EMR no longer shows it'}"
+    return [Failure(reason=reason, job_id=cluster_id, cause="cluster" if brief else "lost")]

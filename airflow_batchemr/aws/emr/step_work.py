@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.aws.emr.job_steps import numbers, remaining
 from airflow_batchemr.aws.emr.request import STEPS_AT_CREATION
-from airflow_batchemr.aws.emr.step_configs import numbers, remaining
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import SubmissionPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_batchemr.aws.emr.step_configs import PlannedStep
+    from airflow_batchemr.aws.emr.job_steps import PlannedStep
     from airflow_batchemr.ledger import LedgerState, Submission
 
 

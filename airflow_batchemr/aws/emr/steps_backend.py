@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.emr.step_configs import PlannedStep
+    from airflow_batchemr.aws.emr.job_steps import PlannedStep
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, Submission
     from airflow_batchemr.pipeline_file.models.spark import OnFailure

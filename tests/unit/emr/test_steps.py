@@ -12,8 +12,8 @@ import tarfile
 import pytest
 from pydantic import ValidationError
 
+from airflow_batchemr.aws.emr.job_steps import numbers, plan_steps, remaining
 from airflow_batchemr.aws.emr.python_env import docker_configurations, environments
-from airflow_batchemr.aws.emr.step_configs import numbers, plan_steps, remaining
 from airflow_batchemr.aws.emr.step_work import StepWork
 from airflow_batchemr.pipeline_file import steps
 from airflow_batchemr.pipeline_file.models import Spark, Step

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_batchemr.aws.batch.array_work import ArrayWork
-from airflow_batchemr.aws.emr.step_configs import PlannedStep
+from airflow_batchemr.aws.emr.job_steps import PlannedStep
 from airflow_batchemr.aws.emr.step_work import StepWork
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import as_rerun, closed, decide, ended_before_try, failed_units

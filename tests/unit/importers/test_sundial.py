@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_batchemr.aws.emr.step_configs import plan_steps
+from airflow_batchemr.aws.emr.job_steps import plan_steps
 from airflow_batchemr.dags.plan import plan_dag
 from airflow_batchemr.pipeline_file import load_file
 from airflow_batchemr.pipeline_file.importers.document import read_json
