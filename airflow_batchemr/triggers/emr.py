@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr import settings
-from airflow_batchemr.aws.emr.poll import EmrPoller
-from airflow_batchemr.aws.emr.progress import Progress
+from airflow_batchemr.aws.emr.poll import EmrPoller, Progress
 from airflow_batchemr.aws.poller import shared_poller
 from airflow_batchemr.connections import shared_clients
 from airflow_batchemr.triggers.base import LedgerTrigger

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.emr.step_log import StepTail
+from airflow_batchemr.aws.emr.logs import StepTail
 from airflow_batchemr.aws.logs import LogFollower
 from airflow_batchemr.aws.poller import shared_poller
 

@@ -9,8 +9,7 @@ from datetime import datetime, timezone
 import pytest
 
 from airflow_batchemr.aws.clients import boto3_clients
-from airflow_batchemr.aws.emr.poll import EmrPoller
-from airflow_batchemr.aws.emr.progress import Progress
+from airflow_batchemr.aws.emr.poll import EmrPoller, Progress
 
 MACHINES = {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True}
 

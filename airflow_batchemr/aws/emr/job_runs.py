@@ -6,10 +6,12 @@ import shlex
 import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_batchemr.aws.emr.logs import read_logs
+from botocore import xform_name
+
+from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW
+from airflow_batchemr.aws.emr.logs import ClusterLogs
 from airflow_batchemr.aws.emr.request import plain
 from airflow_batchemr.aws.errors import InvalidRequest, NotFound
 from airflow_batchemr.aws.retry import call_again
@@ -24,10 +26,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.emr.diagnosis import Log
     from airflow_batchemr.ledger.records import Kind
     from airflow_batchemr.pipeline_file.models import Spark
-
-    Texts = Mapping[str, str]
-
-_SKEW = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,7 @@ class JobRunTarget(ABC):
     run_field: ClassVar[str]
     since_field: ClassVar[str]
     submit_field: ClassVar[str]
-    describe_call: ClassVar[tuple[str, str]]
-    """Its name in boto3 and in IAM."""
+    describe_operation: ClassVar[str]
     driver: ClassVar[str]
     """Prefix of the Spark property that sets an environment variable of the driver."""
     living: ClassVar[Sequence[str]]
@@ -95,22 +92,17 @@ class JobRunTarget(ABC):
         name: str,
         tags: Mapping[str, str],
         environment: Mapping[str, str],
-        deadline: int | None = None,  # noqa: ARG002 - for subclasses
+        deadline: int | None,
     ) -> dict[str, Any]:
-        """StartJobRun's arguments.
+        """StartJobRun's arguments for the submission of that name.
 
-        Args:
-            spark: the block.
-            name: of the submission.
-            tags: of the run.
-            environment: variables for driver and executors.
-            deadline: seconds after which the run ends itself, if the service has such a limit.
+        If the service has such a limit, the run ends itself after `deadline` seconds.
 
         Raises:
             InvalidRequest: the service does not support an option.
         """
         submit: dict[str, Any] = {"entryPoint": spark.py or spark.jar, "entryPointArguments": list(spark.args)}
-        if parameters := self.parameters(spark, environment):
+        if parameters := self._parameters(spark, environment):
             submit["sparkSubmitParameters"] = parameters
         made: dict[str, Any] = {
             self.place_field: self.where,
@@ -119,6 +111,7 @@ class JobRunTarget(ABC):
             "name": self.short(name),
             "jobDriver": {self.submit_field: submit},
             "tags": dict(tags),
+            **self.limits(deadline),
         }
         if self.log_uri:
             monitoring = {"s3MonitoringConfiguration": {"logUri": self.log_uri}}
@@ -130,6 +123,10 @@ class JobRunTarget(ABC):
         return name
 
     @abstractmethod
+    def limits(self, deadline: int | None) -> dict[str, Any]:
+        """The arguments of StartJobRun that only this service has."""
+
+    @abstractmethod
     def release_label(self, clients: Clients) -> str:
         """The EMR release that the runs get."""
 
@@ -139,16 +136,12 @@ class JobRunTarget(ABC):
 
     def start(self, clients: Clients, request: dict[str, Any]) -> str:
         """StartJobRun; with the same client token, a second call returns the same run."""
-        client = clients.get(self.service)
-        answer = call_again(lambda: client.start_job_run(**request), f"{self.service}:StartJobRun")
-        return str(answer[self.run_field])
+        return str(self._call(clients, "StartJobRun", **request)[self.run_field])
 
     def describe(self, clients: Clients, run_id: str) -> JobRun | None:
         """One run; None if AWS does not know it."""
-        call, action = self.describe_call
-        describe = getattr(clients.get(self.service), call)
         try:
-            answer = call_again(lambda: describe(**self._names(run_id)), f"{self.service}:{action}")
+            answer = self._call(clients, self.describe_operation, **self._names(run_id))
         except NotFound:
             return None
         return JobRun.of(answer["jobRun"])
@@ -165,16 +158,15 @@ class JobRunTarget(ABC):
         return [JobRun.of(run) for run in found]
 
     def find(self, clients: Clients, name: str, since: datetime) -> str | None:
-        """Id of the run with a name that was started after `since`."""
-        since = since - _SKEW
-        found = [run for run in self.listed(clients, **{self.since_field: since}) if run.name == self.short(name)]
-        return found[-1].run_id if found else None
+        """Id of the run with a name that was started after `since` (with ten minutes of clock skew allowed)."""
+        runs = self.listed(clients, **{self.since_field: since - CLOCK_SKEW})
+        found = [run.run_id for run in runs if run.name == self.short(name)]
+        return found[-1] if found else None
 
     def cancel(self, clients: Clients, run_id: str) -> None:
         """CancelJobRun; a run that has ended is no error."""
-        client = clients.get(self.service)
         try:
-            call_again(lambda: client.cancel_job_run(**self._names(run_id)), f"{self.service}:CancelJobRun")
+            self._call(clients, "CancelJobRun", **self._names(run_id))
         except InvalidRequest:
             run = self.describe(clients, run_id)
             if run is not None and not run.ended and run.state not in {"CANCELLING", "CANCEL_PENDING"}:
@@ -183,55 +175,57 @@ class JobRunTarget(ABC):
     def _names(self, run_id: str) -> dict[str, str]:
         return {self.place_field: self.where, self.run_field: run_id}
 
+    def _call(self, clients: Clients, operation: str, **arguments: Any) -> Any:
+        call = getattr(clients.get(self.service), xform_name(operation))
+        return call_again(lambda: call(**arguments), f"{self.service}:{operation}")
+
     def logs(self, clients: Clients, run_id: str) -> list[Log]:
         """The driver's logs that have been uploaded so far."""
-        if not self.log_uri:
-            return []
-        return read_logs(clients, self.log_uri, self.log_folder(run_id))
+        return ClusterLogs(clients, self.log_uri).driver(self.log_folder(run_id)) if self.log_uri else []
 
-    def parameters(self, spark: Spark, environment: Mapping[str, str]) -> str:
+    def _parameters(self, spark: Spark, environment: Mapping[str, str]) -> str:
         """The arguments between `spark-submit` and the application, quoted for a shell."""
         if spark.python_env and not spark.python_env.endswith((".tar.gz", ".tgz", ".zip")):
             raise InvalidRequest(
                 f"python_env: {spark.python_env} cannot be installed, because the service provides the machines: give "
                 "a packed environment (s3://….tar.gz)"
             )
-        conf = {f"{prefix}{name}": value for name, value in environment.items() for prefix in self._prefixes()}
-        archives = list(spark.archives)
+        variables, archives = dict(environment), list(spark.archives)
         if spark.python_env:
-            python = f"./{ARCHIVE}/bin/python"
+            variables["PYSPARK_PYTHON"] = f"./{ARCHIVE}/bin/python"
             archives.append(f"{spark.python_env}#{ARCHIVE}")
-            conf |= {f"{prefix}PYSPARK_PYTHON": python for prefix in self._prefixes()}
-            conf[f"{self.driver}PYSPARK_DRIVER_PYTHON"] = python
+        conf = {
+            f"{prefix}{name}": value
+            for name, value in variables.items()
+            for prefix in (self.driver, "spark.executorEnv.")
+        }
+        if spark.python_env:
+            conf[f"{self.driver}PYSPARK_DRIVER_PYTHON"] = variables["PYSPARK_PYTHON"]
         if archives:  # not as --archives, which would override `spark.archives` in the block's conf
             conf["spark.archives"] = ",".join(archives)
         conf |= self.image(spark)
-        arguments = ["--class", spark.class_] if spark.class_ else []
-        for key, value in {**conf, **spark.conf}.items():
-            arguments += ["--conf", f"{key}={value}"]
-        for option, values in (
-            ("--packages", spark.packages),
-            ("--jars", spark.jars),
-            ("--py-files", spark.py_files),
-            ("--files", spark.files),
-        ):
-            arguments += [option, ",".join(values)] if values else []
-        for key, size in (
-            ("spark.driver.memory", spark.driver_memory and f"{spark.driver_memory}m"),
-            ("spark.driver.cores", spark.driver_cores),
-            ("spark.executor.memory", spark.executor_memory and f"{spark.executor_memory}m"),
-            ("spark.executor.cores", spark.executor_cores),
-            ("spark.executor.instances", spark.num_executors),
-        ):
-            arguments += ["--conf", f"{key}={size}"] if size else []
-        return shlex.join(arguments)
+        lists = {
+            "--packages": spark.packages,
+            "--jars": spark.jars,
+            "--py-files": spark.py_files,
+            "--files": spark.files,
+        }
+        sizes = {
+            "spark.driver.memory": spark.driver_memory and f"{spark.driver_memory}m",
+            "spark.driver.cores": spark.driver_cores,
+            "spark.executor.memory": spark.executor_memory and f"{spark.executor_memory}m",
+            "spark.executor.cores": spark.executor_cores,
+            "spark.executor.instances": spark.num_executors,
+        }
+        options = [("--class", spark.class_)] if spark.class_ else []
+        options += [("--conf", f"{key}={value}") for key, value in {**conf, **spark.conf}.items()]
+        options += [(option, ",".join(values)) for option, values in lists.items() if values]
+        options += [("--conf", f"{key}={size}") for key, size in sizes.items() if size]
+        return shlex.join(word for option in options for word in option)
 
     def image(self, spark: Spark) -> dict[str, str]:
         """Properties that choose the image; raises `InvalidRequest` if the service does not allow it."""
         return {"spark.kubernetes.container.image": spark.docker_image} if spark.docker_image else {}
-
-    def _prefixes(self) -> tuple[str, str]:
-        return self.driver, "spark.executorEnv."
 
 
 class Serverless(JobRunTarget):
@@ -241,21 +235,13 @@ class Serverless(JobRunTarget):
     service = "emr-serverless"
     place_field, run_field, since_field = "applicationId", "jobRunId", "createdAtAfter"
     submit_field = "sparkSubmit"
-    describe_call = ("get_job_run", "GetJobRun")
+    describe_operation = "GetJobRun"
     driver = "spark.emr-serverless.driverEnv."
     living = ("SUBMITTED", "PENDING", "SCHEDULED", "RUNNING", "CANCELLING", "QUEUED")
 
-    def request(
-        self,
-        spark: Spark,
-        name: str,
-        tags: Mapping[str, str],
-        environment: Mapping[str, str],
-        deadline: int | None = None,
-    ) -> dict[str, Any]:
-        """StartJobRun's arguments: a run ends itself after the deadline, by default after 12 hours."""
-        made = super().request(spark, name, tags, environment)
-        return {**made, "executionTimeoutMinutes": -(-deadline // 60)} if deadline else made
+    def limits(self, deadline: int | None) -> dict[str, Any]:
+        """A run ends itself after the deadline, by default after 12 hours."""
+        return {"executionTimeoutMinutes": -(-deadline // 60)} if deadline else {}
 
     def image(self, spark: Spark) -> dict[str, str]:
         """The image is the application's."""
@@ -265,11 +251,8 @@ class Serverless(JobRunTarget):
 
     def release_label(self, clients: Clients) -> str:
         """The application's: 1 GetApplication."""
-        client = clients.get(self.service)
         try:
-            answer = call_again(
-                lambda: client.get_application(applicationId=self.where), "emr-serverless:GetApplication"
-            )
+            answer = self._call(clients, "GetApplication", applicationId=self.where)
         except InvalidRequest as error:
             raise InvalidRequest(f"on: there is no EMR Serverless application {self.where}: {error}") from error
         return str(answer["application"]["releaseLabel"])
@@ -286,20 +269,13 @@ class Eks(JobRunTarget):
     service = "emr-containers"
     place_field, run_field, since_field = "virtualClusterId", "id", "createdAfter"
     submit_field = "sparkSubmitJobDriver"
-    describe_call = ("describe_job_run", "DescribeJobRun")
+    describe_operation = "DescribeJobRun"
     driver = "spark.kubernetes.driverEnv."
     living = ("PENDING", "SUBMITTED", "RUNNING", "CANCEL_PENDING")
 
-    def request(
-        self,
-        spark: Spark,
-        name: str,
-        tags: Mapping[str, str],
-        environment: Mapping[str, str],
-        deadline: int | None = None,  # noqa: ARG002 - there is no such limit
-    ) -> dict[str, Any]:
-        """StartJobRun's arguments: the release is the run's own."""
-        return {**super().request(spark, name, tags, environment), "releaseLabel": self.release}
+    def limits(self, deadline: int | None) -> dict[str, Any]:  # noqa: ARG002 - there is no such limit
+        """The release is the run's own."""
+        return {"releaseLabel": self.release}
 
     def short(self, name: str) -> str:
         """The last 64 characters: the unique part of a name is at its end."""

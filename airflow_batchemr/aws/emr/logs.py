@@ -1,10 +1,10 @@
-"""Logs that EMR uploads to a cluster's log URI: of steps, drivers and bootstrap actions."""
+"""Logs that EMR uploads to S3: of steps, drivers and bootstrap actions."""
 
 from __future__ import annotations
 
 import re
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_batchemr.aws.emr.diagnosis import Log
 from airflow_batchemr.aws.errors import Refused, classify
@@ -24,18 +24,14 @@ _APPLICATION = re.compile(r"application_\d+_\d+")
 _LOG_URI = re.compile(r"s3[an]?://([^/]+)/?(.*)\Z")
 #: Instance and number of a failed bootstrap action in EMR's message.
 _BOOTSTRAP = re.compile(r"\((i-[0-9a-f]+)\).*?bootstrap action (\d+)", re.DOTALL)
+#: Log4j's messages of low levels, which hide the output of the program.
+_NOISE = re.compile(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+(INFO|DEBUG|TRACE)|^\s*$|^\s+at ")
 
 
 class ClusterLogs:
-    """The logs of one cluster.
+    """The logs of one cluster below its LogUri; without `cluster_id`, all below `log_uri`."""
 
-    Args:
-        clients: AWS.
-        log_uri: the cluster's LogUri.
-        cluster_id: the cluster.
-    """
-
-    def __init__(self, clients: Clients, log_uri: str, cluster_id: str) -> None:
+    def __init__(self, clients: Clients, log_uri: str, cluster_id: str = "") -> None:
         self._clients = clients
         place = _LOG_URI.match(log_uri)
         self._bucket, prefix = (place[1], place[2].strip("/")) if place else ("", "")
@@ -49,11 +45,7 @@ class ClusterLogs:
 
     def step(self, step_id: str) -> list[Log]:
         """The logs of a step that have been uploaded so far; if it ran on YARN, its driver's come first."""
-        logs = [
-            log
-            for kind in ("stdout", "stderr", "controller")
-            if (log := self.read(f"steps/{step_id}/{kind}.gz", kind)) is not None
-        ]
+        logs = self._read_all([(f"steps/{step_id}/{kind}.gz", kind) for kind in ("stdout", "stderr", "controller")])
         return [*self._drivers(logs), *logs]
 
     def complete(self, logs: list[Log]) -> bool:
@@ -77,9 +69,17 @@ class ClusterLogs:
             names = [
                 name for name in self._names("node/") if "/bootstrap-actions/" in name and "controller" not in name
             ]
-        return [log for name in names if (log := self.read(name, f"bootstrap {_kind(name)}")) is not None]
+        return self._read_all([(name, f"bootstrap {_kind(name)}") for name in names])
 
-    def read(self, name: str, title: str) -> Log | None:
+    def driver(self, folder: str) -> list[Log]:
+        """A driver's stdout and stderr in a folder, as far as they have been uploaded."""
+        return self._read_all([(f"{folder}{kind}.gz", f"driver {kind}") for kind in ("stdout", "stderr")])
+
+    def _read_all(self, named: list[tuple[str, str]]) -> list[Log]:
+        """The logs that exist and may be read, from names and titles."""
+        return [log for name, title in named if (log := self._read(name, title)) is not None]
+
+    def _read(self, name: str, title: str) -> Log | None:
         """Beginning and end of one log, unpacked; None if it does not exist or may not be read."""
         try:
             answer = self._clients.s3.get_object(Bucket=self._bucket, Key=self._prefix + name)
@@ -99,36 +99,43 @@ class ClusterLogs:
         applications = [found for log in logs for found in _APPLICATION.findall(log.text)]
         if not applications:
             return []
-        found = []
-        folder = f"containers/{applications[-1]}/"
-        for name in sorted(self._names(folder), key=_container)[: CONTAINERS * 2]:
-            title = f"driver {_kind(name)}" if _container(name)[0] == 1 else f"executor {_kind(name)}"
-            log = self.read(name, title)
-            if log is not None:
-                found.append(log)
-        return found
+        names = sorted(self._names(f"containers/{applications[-1]}/"), key=_container)[: CONTAINERS * 2]
+        titled = [(name, "driver" if _container(name)[0] == 1 else "executor") for name in names]
+        return self._read_all([(name, f"{title} {_kind(name)}") for name, title in titled])
 
     def _names(self, folder: str) -> list[str]:
         """Names of logs in a folder; empty if they may not be listed."""
         names: list[str] = []
-        arguments: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + folder}
+        pages = self._clients.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + folder, PaginationConfig={"MaxItems": LISTED}
+        )
         try:
-            while len(names) < LISTED:
-                page = self._clients.s3.list_objects_v2(**arguments)
+            for page in pages:
                 names += [item["Key"].removeprefix(self._prefix) for item in page.get("Contents", [])]
-                if not page.get("IsTruncated"):
-                    break
-                arguments["ContinuationToken"] = page["NextContinuationToken"]
         except Exception as error:  # noqa: BLE001 - as above
             self._note(error)
         return [name for name in names if name.endswith(("stdout.gz", "stderr.gz", "controller.gz"))]
 
 
-def read_logs(clients: Clients, log_uri: str, folder: str) -> list[Log]:
-    """A driver's stdout and stderr in a folder below a log URI, as far as they have been uploaded."""
-    logs = ClusterLogs(clients, log_uri, "")
-    names = (("stdout", "driver stdout"), ("stderr", "driver stderr"))
-    return [log for kind, title in names if (log := logs.read(f"{folder}{kind}.gz", title)) is not None]
+class StepTail:
+    """New lines of a step: all of stdout, and stderr without log4j's messages of low levels."""
+
+    def __init__(self, clients: Clients, log_uri: str, cluster_id: str, step_id: str) -> None:
+        self._logs = ClusterLogs(clients, log_uri, cluster_id)
+        self._step_id = step_id
+        self._seen: dict[str, int] = {}
+
+    def take(self) -> list[str]:
+        """The lines since the last call. Blocking: 3 GETs and, for YARN, a LIST."""
+        lines = []
+        for log in self._logs.step(self._step_id):
+            if log.name == "controller" or log.name.startswith("executor"):
+                continue
+            now = log.text.splitlines()
+            new = now[self._seen.get(log.uri, 0) :]
+            self._seen[log.uri] = len(now)
+            lines += [line for line in new if not _NOISE.match(line)]
+        return lines
 
 
 def _kind(name: str) -> str:

@@ -16,7 +16,7 @@ from airflow_batchemr.aws.poller import SHARE_OF_AGE, Poller
 from airflow_batchemr.engine.policy import DEFAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
 
@@ -27,6 +27,8 @@ PROGRESS = 60.0
 ALL = 100_000
 #: States in which no step can change.
 _NO_STEP_RUNS = frozenset({"STARTING", "BOOTSTRAPPING"})
+#: Up to this many steps, each one gets its own lines; above, only counts are logged.
+EACH = 50
 
 
 @dataclass(frozen=True)
@@ -188,3 +190,40 @@ class EmrPoller(Poller[Sight]):
             watched.unseen = frozenset(chunk).difference(seen)
             if not seen or not all(step.ended for step in seen.values()):
                 return
+
+
+class Progress:
+    """Turns polls of a cluster into log lines about what has changed.
+
+    Args:
+        cluster_id: the cluster.
+        names: display names of the steps by step id, in the order in which they run.
+    """
+
+    def __init__(self, cluster_id: str, names: Mapping[str, str]) -> None:
+        self._cluster_id = cluster_id
+        self._names = dict(names)
+        self._cluster = ""
+        self._steps: dict[str, str] = {}
+        self._ended = 0
+
+    def update(self, sight: Sight) -> list[str]:
+        """Lines for what has changed since the last poll; empty if nothing has."""
+        lines = []
+        if sight.cluster.why != self._cluster:
+            self._cluster = sight.cluster.why
+            lines.append(f"Cluster {self._cluster_id}: {self._cluster}")
+        if len(self._names) > EACH:
+            ended = sum(step.ended for step in sight.steps.values())
+            if ended != self._ended:
+                self._ended = ended
+                failed = sum(step.state == "FAILED" for step in sight.steps.values())
+                lines.append(f"Steps: {ended}/{len(self._names)} ended, {failed} failed")
+            return lines
+        for number, (id_, name) in enumerate(self._names.items(), 1):
+            step = sight.steps.get(id_)
+            if step is not None and step.state not in {"PENDING", self._steps.get(id_)}:
+                status = f"{step.state}: {step.reason}" if step.reason else step.state
+                lines.append(f"Step {number}/{len(self._names)} {name} ({id_}): {status}")
+        self._steps.update({id_: step.state for id_, step in sight.steps.items()})
+        return lines
