@@ -10,43 +10,32 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.models import Emr, Fleet, Group
     from airflow_batchemr.pipeline_file.models.instances import Ebs
 
-_ROLES = (("MASTER", "master"), ("CORE", "core"), ("TASK", "task"))
+_ROLES = ("master", "core", "task")
 
 
 def groups(emr: Emr, choice: int) -> list[dict[str, Any]]:
-    """Instance groups.
-
-    Args:
-        emr: the block.
-        choice: which of the instance types that each group lists; for a shorter list, its last one.
-    """
-    if emr.master is not None:
-        described = [(role, getattr(emr, name)) for role, name in _ROLES if getattr(emr, name) is not None]
-        return [_group(role, group, choice) for role, group in described]
-    assert emr.type is not None  # noqa: S101 - the model has checked
-    ours: dict[str, Any] = {"InstanceType": _at(emr.type, choice)}
-    if emr.ebs is not None:
-        ours["EbsConfiguration"] = ebs(emr.ebs)
-    made = [{"Name": "master", "InstanceRole": "MASTER", "Market": "ON_DEMAND", "InstanceCount": 1, **ours}]
+    """Instance groups; `choice` selects among the instance types that a group lists, or the last one."""
+    if emr.type is None:
+        return [
+            _group(role, group, group.count, group.market, choice)
+            for role in _ROLES
+            if (group := getattr(emr, role)) is not None
+        ]
+    made = [_group("master", emr, 1, "on_demand", choice)]
     workers = (emr.instances or 1) - 1
-    if workers:
-        core = {"Name": "core", "InstanceRole": "CORE", "InstanceCount": workers, **ours}
-        made.append({**core, **_market(emr.market or "on_demand", emr.bid)})
-    return made
+    return [*made, _group("core", emr, workers, emr.market or "on_demand", choice)] if workers else made
 
 
 def fleets(emr: Emr) -> list[dict[str, Any]]:
     """Instance fleets."""
-    assert emr.fleets is not None  # noqa: S101 - the caller has checked
-    described = [(role, getattr(emr.fleets, name)) for role, name in _ROLES]
-    return [_fleet(role, fleet) for role, fleet in described if fleet is not None]
+    return [_fleet(role, fleet) for role in _ROLES if (fleet := getattr(emr.fleets, role, None)) is not None]
 
 
 def choices(emr: Emr) -> int:
     """How many instance types there are to try, one after another; fleets choose among their own types."""
     if emr.fleets is not None:
         return 1
-    lists = [emr.type] if emr.type else [getattr(emr, name).type for _, name in _ROLES if getattr(emr, name)]
+    lists = [emr.type] if emr.type else [getattr(emr, role).type for role in _ROLES if getattr(emr, role)]
     return max((len(types) for types in lists), default=1)
 
 
@@ -69,66 +58,59 @@ def several_masters(emr: Emr) -> bool:
     return bool((emr.master and emr.master.count > 1) or (emr.fleets and emr.fleets.master.on_demand > 1))
 
 
-def _at(types: list[str], choice: int) -> str:
-    return types[min(choice, len(types) - 1)]
-
-
-def _market(market: str, bid: str | None) -> dict[str, str]:
-    if market == "on_demand":
-        return {"Market": "ON_DEMAND"}
-    # Without a bid EMR bids the on-demand price.
-    return {"Market": "SPOT", **({"BidPrice": bid} if bid else {})}
-
-
-def _group(role: str, group: Group, choice: int) -> dict[str, Any]:
+def _group(role: str, options: Emr | Group, count: int, market: str, choice: int) -> dict[str, Any]:
+    types = options.type or []
     made: dict[str, Any] = {
-        "Name": role.lower(),
-        "InstanceRole": role,
-        "InstanceType": _at(group.type, choice),
-        "InstanceCount": group.count,
-        **_market(group.market, group.bid),
+        "Name": role,
+        "InstanceRole": role.upper(),
+        "InstanceType": types[min(choice, len(types) - 1)],
+        "InstanceCount": count,
+        "Market": market.upper(),
+        **_ebs(options.ebs),
     }
-    if group.ebs is not None:
-        made["EbsConfiguration"] = ebs(group.ebs)
+    if market == "spot" and options.bid:  # without a bid EMR bids the on-demand price
+        made["BidPrice"] = options.bid
     return made
 
 
 def _fleet(role: str, fleet: Fleet) -> dict[str, Any]:
     types = []
     for one in fleet.types:
-        config: dict[str, Any] = {"InstanceType": one.type}
-        if role != "MASTER":  # EMR counts the only master as 1 in any case
+        config: dict[str, Any] = {"InstanceType": one.type, **_ebs(one.ebs)}
+        if role != "master":  # EMR counts the only master as 1 in any case
             config["WeightedCapacity"] = one.weight
         if fleet.spot:
             config.update({"BidPrice": one.bid} if one.bid else {"BidPriceAsPercentageOfOnDemandPrice": 100.0})
-        if one.ebs is not None:
-            config["EbsConfiguration"] = ebs(one.ebs)
         types.append(config)
-    made: dict[str, Any] = {
-        "Name": role.lower(),
-        "InstanceFleetType": role,
+    launch: dict[str, Any] = {}
+    if fleet.spot:
+        launch["SpotSpecification"] = {
+            "TimeoutDurationMinutes": -(-fleet.spot_timeout // 60),
+            "TimeoutAction": fleet.on_timeout.upper(),
+            **({"AllocationStrategy": fleet.allocation} if fleet.allocation else {}),
+        }
+    if fleet.on_demand and (fleet.allocation or len(fleet.types) > 5):  # EMR accepts more than 5 types only with it
+        launch["OnDemandSpecification"] = {"AllocationStrategy": "lowest-price"}
+    return {
+        "Name": role,
+        "InstanceFleetType": role.upper(),
         "TargetOnDemandCapacity": fleet.on_demand,
         "TargetSpotCapacity": fleet.spot,
         "InstanceTypeConfigs": types,
+        **({"LaunchSpecifications": launch} if launch else {}),
     }
-    if fleet.spot:
-        spot: dict[str, Any] = {
-            "TimeoutDurationMinutes": -(-fleet.spot_timeout // 60),
-            "TimeoutAction": fleet.on_timeout.upper(),
-        }
-        if fleet.allocation:
-            spot["AllocationStrategy"] = fleet.allocation
-        made["LaunchSpecifications"] = {"SpotSpecification": spot}
-    if fleet.on_demand and (fleet.allocation or len(fleet.types) > 5):  # EMR accepts more than 5 types only with it
-        made.setdefault("LaunchSpecifications", {})["OnDemandSpecification"] = {"AllocationStrategy": "lowest-price"}
-    return made
 
 
-def ebs(volumes: Ebs) -> dict[str, Any]:
-    """EBS volumes of each instance, as EMR's EbsConfiguration."""
-    volume: dict[str, Any] = {"VolumeType": volumes.type, "SizeInGB": volumes.size}
-    if volumes.iops is not None:
-        volume["Iops"] = volumes.iops
-    if volumes.throughput is not None:
-        volume["Throughput"] = volumes.throughput
-    return {"EbsBlockDeviceConfigs": [{"VolumeSpecification": volume, "VolumesPerInstance": volumes.count}]}
+def _ebs(volumes: Ebs | None) -> dict[str, Any]:
+    """The field of a group or type for EBS volumes of each instance; empty for EMR's default."""
+    if volumes is None:
+        return {}
+    options = {
+        "VolumeType": volumes.type,
+        "SizeInGB": volumes.size,
+        "Iops": volumes.iops,
+        "Throughput": volumes.throughput,
+    }
+    volume = {field: value for field, value in options.items() if value is not None}
+    device = {"VolumeSpecification": volume, "VolumesPerInstance": volumes.count}
+    return {"EbsConfiguration": {"EbsBlockDeviceConfigs": [device]}}

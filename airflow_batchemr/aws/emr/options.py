@@ -56,14 +56,13 @@ def split_commands(steps: Any) -> Any:
     """
     if not isinstance(steps, str | list | tuple):
         return steps
-    made = []
-    for number, step in enumerate(_listed(steps)):
+    made = _listed(steps)
+    for number, step in enumerate(made):
         if isinstance(step, dict) and isinstance(step.get("command"), str):
             try:
-                step = {**step, "command": split_command(step["command"])}  # noqa: PLW2901
+                made[number] = {**step, "command": split_command(step["command"])}
             except Refusal as refusal:
                 raise InvalidRequest(f"steps[{number}].command: {refusal}") from None
-        made.append(step)
     return made
 
 

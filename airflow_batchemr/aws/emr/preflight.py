@@ -21,7 +21,7 @@ def check_release(clients: Clients, release: str, applications: Sequence[str], r
     If the call is not allowed and there are no `requires`, nothing is checked.
 
     Args:
-        clients: AWS.
+        clients: for the calls.
         release: label, such as emr-7.5.0.
         applications: names.
         requires: application (case-insensitive) -> version or its prefix, such as `{"spark": "3.5"}`.
@@ -47,13 +47,7 @@ def check_release(clients: Clients, release: str, applications: Sequence[str], r
 def check_versions(
     where: str, versions: Mapping[str, str], applications: Sequence[str], requires: Mapping[str, str]
 ) -> None:
-    """Check applications and their versions against those of a release or cluster.
-
-    Args:
-        where: the release or cluster, for the message.
-        versions: application -> version, as EMR names them.
-        applications: names that must be included.
-        requires: application -> version or its prefix.
+    """Check applications and required versions against the `versions` of a release or cluster, named by `where`.
 
     Raises:
         InvalidRequest: names what is missing.
@@ -70,13 +64,9 @@ def check_versions(
         has = versions.get(known.get(name.lower(), ""))
         if has is None:
             raise InvalidRequest(f"requires: {where} has no {name}")
-        if not _matches(has, wanted):
+        # `3.5` matches 3.5, 3.5.2 and 3.5.2-amzn-1, but not 3.51
+        if not re.match(rf"{re.escape(wanted)}(?![0-9])", has):
             raise InvalidRequest(f"requires: {where} has {name} {has}, not {wanted}")
-
-
-def _matches(has: str, wanted: str) -> bool:
-    """`3.5` matches 3.5, 3.5.2 and 3.5.2-amzn-1, but not 3.51."""
-    return re.match(rf"{re.escape(wanted)}(?![0-9])", has) is not None
 
 
 def _near_release(clients: Clients, release: str) -> str:

@@ -62,12 +62,7 @@ class Environment:
 
 
 def environments(clients: Clients, python_envs: Iterable[str], folder: Path) -> dict[str, Environment]:
-    """All environments of some steps, by the value of `python_env`.
-
-    Args:
-        clients: for requirements in S3.
-        python_envs: the values.
-        folder: base of relative paths: the folder of the Dag's file.
+    """The environments by the value of `python_env`; relative paths are those in the Dag's `folder`.
 
     Raises:
         InvalidRequest: a file does not exist, or its kind is not supported.
@@ -111,8 +106,7 @@ def _content(clients: Clients, value: str, folder: Path) -> bytes:
             body = call_again(lambda: clients.s3.get_object(Bucket=bucket, Key=key), "s3:GetObject")["Body"]
         except Refused as error:
             raise InvalidRequest(f"python_env: {value} cannot be read: {error}") from error
-        content: bytes = body.read(LARGEST + 1)
-        return content
+        return bytes(body.read(LARGEST + 1))
     path = folder / value
     try:
         return path.read_bytes()
@@ -135,16 +129,12 @@ def _place(uri: str) -> tuple[str, str]:
     return bucket, posixpath.normpath(key)
 
 
-def docker_registry(image: str) -> str:
-    """The registry of an image, as in YARN's list of trusted registries; `library` for Docker Hub's official images."""
-    first, slash, _ = image.partition("/")
-    return first if slash else "library"
-
-
 def docker_configurations(images: Sequence[str]) -> list[dict[str, object]]:
     """Classifications with which YARN runs containers of these images: EMR 6.0 and later."""
     if not images:
         return []
-    registries = ",".join(["local", *sorted({docker_registry(image) for image in images})])
-    docker = {"Classification": "docker", "Properties": {"docker.trusted.registries": registries}}
+    # Docker Hub's official images have no registry in their names
+    registries = {image.partition("/")[0] if "/" in image else "library" for image in images}
+    trusted = ",".join(["local", *sorted(registries)])
+    docker = {"Classification": "docker", "Properties": {"docker.trusted.registries": trusted}}
     return [{"Classification": "container-executor", "Configurations": [docker], "Properties": {}}]

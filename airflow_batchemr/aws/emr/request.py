@@ -14,8 +14,6 @@ from airflow_batchemr.aws.validation import check_request, deep_merge
 from airflow_batchemr.core.emr_releases import supports_idle_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow_batchemr.pipeline_file.models import Emr
 
 #: Release of a cluster that names none: Spark 3.5, Hadoop 3.4.
@@ -30,6 +28,13 @@ IDLE_TIMEOUT_STAYING, IDLE_TIMEOUT_ENDING = 4 * 3600, 24 * 3600
 STEP_LENGTH = 10_240
 #: EMR: steps per RunJobFlow.
 STEPS_AT_CREATION = 256
+_SECURITY_GROUPS = {
+    "master": "EmrManagedMasterSecurityGroup",
+    "core": "EmrManagedSlaveSecurityGroup",
+    "service": "ServiceAccessSecurityGroup",
+    "additional_master": "AdditionalMasterSecurityGroups",
+    "additional_core": "AdditionalSlaveSecurityGroups",
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def run_job_flow(
         emr: the block, of a new cluster.
         name: deterministic name of the cluster.
         tags: in addition to the block's own, which they override.
-        steps: StepConfigs that run as soon as the cluster is up; at most 256.
+        steps: StepConfigs; at most 256.
         stays: whether the cluster waits for more when its steps are done.
         variant: which of `variants(emr)`.
         bootstrap: generated bootstrap actions, which run after the block's own.
@@ -142,23 +147,15 @@ def applications(emr: Emr, needed: Sequence[str] = ()) -> list[str]:
 
 def _security(emr: Emr) -> dict[str, Any]:
     made: dict[str, Any] = {"Ec2KeyName": emr.key_pair} if emr.key_pair else {}
-    for option, field in (
-        ("master", "EmrManagedMasterSecurityGroup"),
-        ("core", "EmrManagedSlaveSecurityGroup"),
-        ("service", "ServiceAccessSecurityGroup"),
-    ):
-        if names := emr.security_groups.get(option):  # type: ignore[call-overload]
-            if len(names) > 1:
-                raise InvalidRequest(
-                    f"security_groups: EMR accepts one `{option}` group; list others under additional_{option}"
-                )
-            made[field] = names[0]
-    for option, field in (
-        ("additional_master", "AdditionalMasterSecurityGroups"),
-        ("additional_core", "AdditionalSlaveSecurityGroups"),
-    ):
-        if names := emr.security_groups.get(option):  # type: ignore[call-overload]
-            made[field] = list(names)
+    for option, names in emr.security_groups.items():
+        if option.startswith("additional_"):
+            made[_SECURITY_GROUPS[option]] = list(names)
+        elif len(names) > 1:
+            raise InvalidRequest(
+                f"security_groups: EMR accepts one `{option}` group; list others under additional_{option}"
+            )
+        elif names:
+            made[_SECURITY_GROUPS[option]] = names[0]
     return made
 
 
@@ -176,16 +173,14 @@ def _scaling(emr: Emr) -> dict[str, Any] | None:
     scaling = emr.managed_scaling
     if scaling is None:
         return None
-    limits: dict[str, Any] = {
+    limits = {
         "UnitType": "InstanceFleetUnits" if emr.fleets else "Instances",
         "MinimumCapacityUnits": scaling.minimum,
         "MaximumCapacityUnits": scaling.maximum,
+        "MaximumOnDemandCapacityUnits": scaling.maximum_on_demand,
+        "MaximumCoreCapacityUnits": scaling.maximum_core,
     }
-    if scaling.maximum_on_demand is not None:
-        limits["MaximumOnDemandCapacityUnits"] = scaling.maximum_on_demand
-    if scaling.maximum_core is not None:
-        limits["MaximumCoreCapacityUnits"] = scaling.maximum_core
-    return {"ComputeLimits": limits}
+    return {"ComputeLimits": {field: value for field, value in limits.items() if value is not None}}
 
 
 def _missing(generated: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -212,17 +207,13 @@ def _check(request: Mapping[str, Any]) -> None:
 
 
 def check_steps(steps: Sequence[Mapping[str, Any]], concurrency: int) -> None:
-    """Check the limits of EMR for steps.
-
-    Args:
-        steps: StepConfigs.
-        concurrency: how many the cluster runs at once.
+    """Check StepConfigs against the limits of EMR and the step concurrency of the cluster.
 
     Raises:
         InvalidRequest: a step is too long, or would end the cluster or cancel others on failure while others run.
     """
     for step in steps:
-        length = sum(len(text) for text in _texts(step.get("HadoopJarStep")))
+        length = _length(step.get("HadoopJarStep"))
         if length > STEP_LENGTH:
             raise InvalidRequest(
                 f"steps: step {step['Name']!r} has {length:,} characters in its arguments, and EMR accepts "
@@ -242,13 +233,10 @@ def plain(value: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _texts(value: object) -> Iterator[str]:
-    """All strings in a part of a request, except field names."""
+def _length(value: object) -> int:
+    """Total length of all strings in a part of a request, except field names."""
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _texts(one)
-    elif isinstance(value, Sequence):
-        for one in value:
-            yield from _texts(one)
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_length, value.values()))
+    return sum(map(_length, value)) if isinstance(value, Sequence) else 0

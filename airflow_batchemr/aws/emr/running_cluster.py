@@ -30,11 +30,7 @@ class RunningCluster:
 
 
 def running_cluster(clients: Clients, ledger: JobLedger) -> RunningCluster:
-    """The running cluster that is recorded in a cluster's ledger: 1 DescribeCluster.
-
-    Args:
-        clients: AWS.
-        ledger: of the cluster: `<job or cluster>.cluster`.
+    """The running cluster that is recorded in the ledger of `<job or cluster>.cluster`: 1 DescribeCluster.
 
     Raises:
         InvalidRequest: there is none, or it is not up.
@@ -50,11 +46,10 @@ def running_cluster(clients: Clients, ledger: JobLedger) -> RunningCluster:
         )
     cluster_id, intent = known[-1]
     description = clusters.describe(clients, cluster_id)
-    brief = None if description is None else Cluster.of(description)
-    if description is None or brief is None or not brief.up:
+    if description is None or not Cluster.of(description).up:
+        why = Cluster.of(description).why if description else "EMR does not know it"
         raise InvalidRequest(
-            f"the cluster {cluster_id} is not up: {brief.why if brief else 'EMR does not know it'}. Clear the task "
-            "that creates it together with this one"
+            f"the cluster {cluster_id} is not up: {why}. Clear the task that creates it together with this one"
         )
     actions: Any = intent.requests[0].request.get("BootstrapActions") if intent else None
     names = frozenset(str(action["Name"]) for action in actions or [])
