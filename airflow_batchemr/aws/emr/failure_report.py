@@ -35,32 +35,18 @@ class FailureReport:
     """Whether all logs that may contain the cause were available."""
 
 
-def log_uri_of(result: Result) -> str | None:
-    """The cluster's LogUri, as recorded in the result."""
-    cluster = result.details.get("cluster")
-    uri = cluster.get("LogUri") if isinstance(cluster, dict) else None
-    return str(uri) if uri else None
-
-
 def failure_report(
     clients: Clients, ledger: JobLedger, number: int, result: Result, names: Mapping[int, str]
 ) -> FailureReport:
-    """Find out why a submission failed, as far as its logs show now.
+    """Find out why a submission failed, as far as its logs show now; `names` are those of the steps by number.
 
     The cause is stored in the document `causes/<number>.json`.
-
-    Args:
-        clients: AWS.
-        ledger: of the job.
-        number: of the submission.
-        result: how it ended.
-        names: display names of the steps, by number.
     """
     cluster_id = str(result.details.get("cluster_id") or "")
     description: Any = result.details.get("cluster") or {}
     brief = Cluster.of({"Id": cluster_id, **description}) if description else None
-    uri = log_uri_of(result)
-    logs = ClusterLogs(clients, uri, cluster_id) if uri and cluster_id else None
+    uri = description.get("LogUri")
+    logs = ClusterLogs(clients, str(uri), cluster_id) if uri and cluster_id else None
     lines: list[str] = []
     causes: list[dict[str, Any]] = []
     complete = True
@@ -75,12 +61,13 @@ def failure_report(
         lines.append(text)
         if cause is not None:
             causes.append({"index": failure.index, **cause.__dict__})
-    if brief is not None and brief.ready and all(failure.index is None for failure in result.failures):
-        lines += _interrupted(result)
-    if brief is not None and any(failure.index is not None for failure in result.failures):
-        lines.append(f"Cluster {cluster_id}: {brief.why}")
-    if logs is None and brief is not None:
-        lines.append("The cluster has no log URI: set `log_uri: s3://…`, and the cause can be found in the logs")
+    if brief is not None:
+        if any(failure.index is not None for failure in result.failures):
+            lines.append(f"Cluster {cluster_id}: {brief.why}")
+        elif brief.ready:
+            lines += _interrupted(result)
+        if logs is None:
+            lines.append("The cluster has no log URI: set `log_uri: s3://…`, and the cause can be found in the logs")
     if causes and complete:
         ledger.put_document(f"causes/{number:04d}.json", json.dumps(causes, indent=1).encode())
     return FailureReport("\n".join(lines), complete)
@@ -130,9 +117,9 @@ def _where(cause: Cause | None, found: Sequence[Log]) -> list[str]:
     """The log with the cause, or the last lines of a log."""
     if cause is not None and cause.log:
         return [f"  log: {cause.log}"]
-    shown = next((log for log in found if log.name == "stderr"), found[0] if found else None)
-    if shown is None:
+    if not found:
         return []
+    shown = next((log for log in found if log.name == "stderr"), found[0])
     tail = [line for line in shown.text.splitlines() if line.strip()][-TAIL:]
     return [f"  log: {shown.uri}", *(f"  | {line}" for line in tail)]
 

@@ -7,7 +7,9 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from botocore import xform_name
 
 from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW, Cluster
 from airflow_batchemr.aws.emr.steps import LIST_CHUNK, Step
@@ -27,6 +29,7 @@ PROGRESS = 60.0
 ALL = 100_000
 #: States in which no step can change.
 _NO_STEP_RUNS = frozenset({"STARTING", "BOOTSTRAPPING"})
+_LONG_AGO = datetime.fromtimestamp(0, timezone.utc)
 #: Up to this many steps, each one gets its own lines; above, only counts are logged.
 EACH = 50
 
@@ -91,9 +94,8 @@ class EmrPoller(Poller[Sight]):
             step_ids: the steps, in the order in which they run.
             own: whether these are the only steps that run on the cluster.
         """
-        long_ago = datetime.fromtimestamp(0, timezone.utc)
-        watched = self._watched.setdefault(cluster_id, _Watched(created or long_ago))
-        watched.created = min(watched.created, created or long_ago)
+        watched = self._watched.setdefault(cluster_id, _Watched(created or _LONG_AGO))
+        watched.created = min(watched.created, created or _LONG_AGO)
         watched.step_ids.update(step_ids)
         watched.waits += 1
         watched.guests += not own
@@ -113,42 +115,38 @@ class EmrPoller(Poller[Sight]):
 
     def _look(self, ids: Sequence[str]) -> dict[str, Sight]:
         """Poll AWS; runs in a thread."""
-        client = self._clients.polling("emr")
-        found = self._states(client, ids)
+        found = self._states(set(ids))
+        sights = {}
         for cluster_id, cluster in found.items():
             watched = self._watched.get(cluster_id)
-            if watched is not None:
-                self._steps(client, watched, cluster)
-        return {
-            id_: Sight(cluster, dict(watched.steps), watched.unseen)
-            if (watched := self._watched.get(id_))
-            else Sight(cluster)
-            for id_, cluster in found.items()
-        }
+            if watched is None:
+                sights[cluster_id] = Sight(cluster)
+            else:
+                self._steps(watched, cluster)
+                sights[cluster_id] = Sight(cluster, dict(watched.steps), watched.unseen)
+        return sights
 
-    def _states(self, client: object, ids: Sequence[str]) -> dict[str, Cluster]:
-        wanted = set(ids)
-        found: dict[str, Cluster] = {}
-        if len(wanted) > self._pages:
-            found = self._listed(client, wanted)
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        call = getattr(self._clients.polling("emr"), xform_name(operation))
+        with self._clients.renewing(f"elasticmapreduce:{operation}"):
+            return call(**arguments)
+
+    def _states(self, wanted: set[str]) -> dict[str, Cluster]:
+        found = self._listed(wanted) if len(wanted) > self._pages else {}
         for cluster_id in wanted - set(found):
             try:
-                with self._clients.renewing("elasticmapreduce:DescribeCluster"):
-                    answer = client.describe_cluster(ClusterId=cluster_id)  # type: ignore[attr-defined]
+                found[cluster_id] = Cluster.of(self._call("DescribeCluster", ClusterId=cluster_id)["Cluster"])
             except NotFound:  # no such cluster
                 continue
-            found[cluster_id] = Cluster.of(answer["Cluster"])
         return found
 
-    def _listed(self, client: object, wanted: set[str]) -> dict[str, Cluster]:
-        times = [self._watched[id_].created for id_ in wanted if id_ in self._watched]
-        oldest = min(times, default=datetime.fromtimestamp(0, timezone.utc))
-        arguments: dict[str, object] = {} if oldest.timestamp() <= 0 else {"CreatedAfter": oldest - CLOCK_SKEW}
+    def _listed(self, wanted: set[str]) -> dict[str, Cluster]:
+        oldest = min((self._watched[id_].created for id_ in wanted if id_ in self._watched), default=_LONG_AGO)
+        arguments: dict[str, Any] = {} if oldest <= _LONG_AGO else {"CreatedAfter": oldest - CLOCK_SKEW}
         found: dict[str, Cluster] = {}
         pages = 0
         while pages <= len(wanted):  # beyond that, DescribeCluster for each is cheaper
-            with self._clients.renewing("elasticmapreduce:ListClusters"):
-                page = client.list_clusters(**arguments)  # type: ignore[attr-defined]
+            page = self._call("ListClusters", **arguments)
             pages += 1
             found.update({one["Id"]: Cluster.of(one) for one in page["Clusters"] if one["Id"] in wanted})
             if not page.get("Marker") or len(found) == len(wanted):
@@ -157,7 +155,7 @@ class EmrPoller(Poller[Sight]):
         self._pages = pages
         return found
 
-    def _steps(self, client: object, watched: _Watched, cluster: Cluster) -> None:
+    def _steps(self, watched: _Watched, cluster: Cluster) -> None:
         now = time.monotonic()
         if cluster.state != watched.state:
             watched.state, watched.changed = cluster.state, now
@@ -176,10 +174,7 @@ class EmrPoller(Poller[Sight]):
                 return
             chunk = live[:LIST_CHUNK]
             try:
-                with self._clients.renewing("elasticmapreduce:ListSteps"):
-                    answer = client.list_steps(  # type: ignore[attr-defined]
-                        ClusterId=cluster.cluster_id, StepIds=chunk
-                    )
+                answer = self._call("ListSteps", ClusterId=cluster.cluster_id, StepIds=chunk)
             except NotFound:
                 watched.unseen = frozenset(chunk)
                 return
