@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.aws.emr.tracebacks import Raised, java_chains, python_chains
@@ -179,24 +179,19 @@ def _innermost_python(chains: list[list[Raised]], java: list[list[Raised]]) -> R
 
     A worker's traceback follows within the driver's; Java's stack trace within that of py4j.
     """
-    place = _python_place(chains)
     last = chains[-1]
     innermost = last[0]  # the first of a chain; its place is that of the nearest exception that has one
-    place = next((one.place for one in last if one.place), None) or place
+    place = next((one.place for one in last if one.place), None) or _python_place(chains)
     if innermost.short not in {"Py4JJavaError", "Py4JError"}:
-        return innermost if innermost.place else _at(innermost, place)
+        return innermost if innermost.place else replace(innermost, place=place)
     behind = [chain for chain in java if chain[0].line >= innermost.line and chain[-1].short != "Py4JJavaError"]
     if not behind:
         return innermost
-    return _at(behind[-1][-1], behind[-1][-1].place or place)
+    return replace(behind[-1][-1], place=behind[-1][-1].place or place)
 
 
 def _python_place(chains: list[list[Raised]]) -> str | None:
     return next((one.place for chain in reversed(chains) for one in chain if one.place), None)
-
-
-def _at(raised: Raised, place: str | None) -> Raised:
-    return Raised(raised.name, raised.message, place, raised.line, raised.top)
 
 
 def _cause(raised: Raised, log: Log) -> Cause:

@@ -29,19 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class ExistingCluster(StepsBackend):
-    """See the module; exactly one of cluster, cluster_id and cluster_name is given.
-
-    Attributes:
-        cluster: ledger name of a cluster of this run.
-        cluster_id: id of a cluster.
-        cluster_name: name of a cluster; the newest one that is alive.
-        needs: what the steps need of it.
-        installed: as `JobSteps.installed`.
-    """
+    """See the module; exactly one of cluster, cluster_id and cluster_name is given."""
 
     cluster: str | None = None
+    """Ledger name of a cluster of this run."""
     cluster_id: str | None = None
     cluster_name: str | None = None
+    """The newest cluster of that name that is alive."""
     needs: Needs = field(default_factory=Needs)
     installed: Mapping[str, str] = field(default_factory=dict)
 
@@ -101,7 +95,7 @@ class ExistingCluster(StepsBackend):
         Raises:
             InvalidRequest: the cluster does not exist, or cannot run the steps.
         """
-        cluster_id = self._id()
+        cluster_id = self._cluster_id()
         described = clusters.describe(self.clients, cluster_id)
         if described is None:
             raise InvalidRequest(f"cluster_id: EMR knows no cluster {cluster_id} in this account and region")
@@ -112,9 +106,9 @@ class ExistingCluster(StepsBackend):
         check_versions(f"the cluster {cluster_id}", versions, self.needs.applications, self.needs.requires)
         return cluster_id, int(described.get("StepConcurrencyLevel") or 1)
 
-    def _id(self) -> str:
+    def _cluster_id(self) -> str:
         if self.cluster:
-            return self._id_in_ledger(self.cluster)
+            return self._cluster_of_the_run(self.cluster)
         if not self.cluster_name:
             return str(self.cluster_id)
         alive = clusters.listed(self.clients, states=sorted(ALIVE))
@@ -123,7 +117,7 @@ class ExistingCluster(StepsBackend):
             raise InvalidRequest(f"cluster_name: no cluster named {self.cluster_name!r} is alive in this region")
         return named[-1].cluster_id
 
-    def _id_in_ledger(self, name: str) -> str:
+    def _cluster_of_the_run(self, name: str) -> str:
         who = self.identity
         found = running_cluster(self.clients, Ledger(self.clients.s3, who.state).job(who.dag_id, who.run_key, name))
         lacking = [value for value, script in self.installed.items() if script not in found.bootstrap]

@@ -89,23 +89,16 @@ def _handle(kind: Any, run_id: str, name: str) -> Handle:
 
 @dataclass(kw_only=True)
 class JobRunBackend(SingleWork):
-    """See `engine.backend.Backend`.
-
-    Attributes:
-        target: where it runs.
-        spark: the `spark:` block.
-        clients: AWS.
-        identity: of the job.
-        environment: variables for driver and executors.
-        deadline: seconds after which the run ends itself, if the service has such a limit.
-    """
+    """See `engine.backend.Backend`."""
 
     target: JobRunTarget
     spark: Spark
     clients: Clients
     identity: JobIdentity
     environment: Mapping[str, str]
+    """Variables for driver and executors."""
     deadline: int | None = None
+    """Seconds after which the run ends itself, if the service has such a limit."""
 
     @classmethod
     def of(
@@ -123,13 +116,9 @@ class JobRunBackend(SingleWork):
         Raises:
             InvalidRequest: the service does not support an option.
         """
+        target, environment = job_run_target(on), env or {}
         backend = cls(
-            target=job_run_target(on),
-            spark=spark,
-            clients=clients,
-            identity=identity,
-            environment=env or {},
-            deadline=deadline,
+            target=target, spark=spark, clients=clients, identity=identity, environment=environment, deadline=deadline
         )
         backend.request(0)
         return backend
@@ -142,11 +131,7 @@ class JobRunBackend(SingleWork):
         return NewSubmission(self.target.kind, [request], {"where": self.target.where})
 
     def request(self, number: int) -> dict[str, Any]:
-        """StartJobRun's arguments for the submission with a number.
-
-        Raises:
-            InvalidRequest: the service does not support an option.
-        """
+        """StartJobRun's arguments for the submission with a number; see `JobRunTarget.request`."""
         variables = {**self.identity.environment(number), **self.environment}
         name, tags = self.identity.submission_name(number), self.identity.tags(number)
         return self.target.request(self.spark, name, tags, variables, self.deadline)
@@ -161,10 +146,6 @@ class JobRunBackend(SingleWork):
         return False
 
     def check_release(self) -> None:
-        """Check that the release of the target has the versions that the job requires.
-
-        Raises:
-            InvalidRequest: names what it lacks.
-        """
+        """Check that the release of the target has the versions that the job requires; raises `InvalidRequest`."""
         if self.spark.requires:
             check_release(self.clients, self.target.release_label(self.clients), [], self.spark.requires)

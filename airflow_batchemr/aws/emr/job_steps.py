@@ -138,12 +138,8 @@ def job_steps(
 def remaining(planned: Sequence[PlannedStep], done: Mapping[int, str], *, ordered: bool = True) -> list[PlannedStep]:
     """Return the steps that remain to run.
 
-    A step that has succeeded but has changed since runs again, and so do the steps after it, which depend on it.
-
-    Args:
-        planned: all steps.
-        done: number and digest of each step that has succeeded.
-        ordered: whether steps run one after another; concurrent steps do not depend on each other.
+    A step that has succeeded (`done`: number and digest) but has changed since runs again, and so do the steps after
+    it, which depend on it unless they are concurrent (not `ordered`).
     """
     changed = [step for step in planned if step.number in done and done[step.number] != step.digest]
     if not changed:

@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class OwnCluster(StepsBackend):
-    """See the module.
-
-    Attributes:
-        options: of the cluster.
-    """
+    """See the module."""
 
     options: ClusterOptions
 
@@ -88,9 +84,9 @@ class OwnCluster(StepsBackend):
         batch = self.steps(plan.indices)
         left = self.units(state) - self.done(state) - plan.indices - state.running
         default = "terminate_cluster" if left and self.concurrency == 1 else self.options.step_default
-        waiting = next((one for one in state.open_submissions if one.handle and one.handle.kind == "emr"), None)
-        if waiting is not None and waiting.handle is not None and waiting.handle.cluster_id is not None:
-            return self.steps_on(plan.number, waiting.handle.cluster_id, batch, default)
+        handles = [one.handle for one in state.open_submissions if one.handle and one.handle.kind == "emr"]
+        if handles and handles[0].cluster_id is not None:
+            return self.steps_on(plan.number, handles[0].cluster_id, batch, default)
         kept = self.options.kept_alive(self.clients, self.ledger, self.identity, plan)
         if kept is not None:
             return self.steps_on(plan.number, kept, batch, self.options.step_default)

@@ -188,12 +188,7 @@ class EmrPoller(Poller[Sight]):
 
 
 class Progress:
-    """Turns polls of a cluster into log lines about what has changed.
-
-    Args:
-        cluster_id: the cluster.
-        names: display names of the steps by step id, in the order in which they run.
-    """
+    """Turns polls of a cluster into log lines about what has changed; `names` are those of the steps, in order."""
 
     def __init__(self, cluster_id: str, names: Mapping[str, str]) -> None:
         self._cluster_id = cluster_id

@@ -16,15 +16,10 @@ if TYPE_CHECKING:
 
 
 def check_release(clients: Clients, release: str, applications: Sequence[str], requires: Mapping[str, str]) -> None:
-    """Check that the release exists and has the applications in the required versions: 1 DescribeReleaseLabel.
+    """Check that a release, such as emr-7.5.0, has the applications in the required versions: 1 DescribeReleaseLabel.
 
-    If the call is not allowed and there are no `requires`, nothing is checked.
-
-    Args:
-        clients: for the calls.
-        release: label, such as emr-7.5.0.
-        applications: names.
-        requires: application (case-insensitive) -> version or its prefix, such as `{"spark": "3.5"}`.
+    `requires` has a version or its prefix by application: `{"spark": "3.5"}`. If it is empty and the call is not
+    allowed, nothing is checked.
 
     Raises:
         InvalidRequest: names what the release lacks.

@@ -65,11 +65,7 @@ class SubmissionView:
 
 
 class RemoteOnEmr(ABC):
-    """What submissions on clusters and job runs have in common; see `engine.backend.RemoteWork`.
-
-    Args:
-        clients: AWS.
-    """
+    """What submissions on clusters and job runs have in common; see `engine.backend.RemoteWork`."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -98,16 +94,7 @@ def ending(
     details: dict[str, Any],
     entries: Sequence[dict[str, Any]] = (),
 ) -> Ending:
-    """How a submission ended.
-
-    Args:
-        submission: with its intent.
-        succeeded: its units that succeeded.
-        lost: whether AWS does not show how the others ended.
-        failures: of the others.
-        details: what AWS says about it.
-        entries: what AWS says about its steps.
-    """
+    """How a submission ended; if units did not succeed, `lost` means that AWS does not show how they ended."""
     intent = submission.intent
     assert intent is not None  # noqa: S101 - what is open has been read whole
     outcome: Outcome = "lost" if lost else "stopped" if submission.stop is not None else "failed"

@@ -32,13 +32,6 @@ class SharedCluster(SingleWork):
     """See the module, and `engine.backend.Backend`.
 
     Its submission is idle, and the task succeeds, when the cluster is up; the teardown task concludes it.
-
-    Attributes:
-        options: of the cluster.
-        clients: AWS.
-        ledger: the cluster's own.
-        identity: of the cluster.
-        used_by: ledger names of the jobs that use it; recorded for the detection of orphans.
     """
 
     options: ClusterOptions
@@ -46,6 +39,7 @@ class SharedCluster(SingleWork):
     ledger: JobLedger
     identity: JobIdentity
     used_by: Sequence[str] = ()
+    """Ledger names of the jobs that use it; recorded for the detection of orphans."""
 
     @classmethod
     def of(
@@ -60,17 +54,7 @@ class SharedCluster(SingleWork):
         ledger: JobLedger,
         identity: JobIdentity,
     ) -> Self:
-        """The backend of a cluster, whose options are checked as a whole.
-
-        Args:
-            cluster: the `emr:` block.
-            needs: of the steps that run on it, as returned by `Needs.values`.
-            tags: in addition to those of the block and of the submission.
-            folder: base of relative paths.
-            used_by: see the class, as the others.
-            clients: for all calls.
-            ledger: the cluster's own.
-            identity: of the cluster.
+        """The backend of a cluster, whose options are checked as a whole; `needs` are `Needs.values` of its steps.
 
         Raises:
             InvalidRequest: names the option.
@@ -130,13 +114,9 @@ class SharedCluster(SingleWork):
 
 
 def all_succeeded(ledger: Ledger, identity: JobIdentity, used_by: Sequence[str], again: Collection[str] = ()) -> bool:
-    """Whether no job needs the cluster any more.
+    """Whether no job needs the cluster any more: all have markers.
 
-    Args:
-        ledger: with all jobs of the run.
-        identity: of the cluster, in this run of Airflow.
-        used_by: ledger names of the jobs that use it.
-        again: those of them that this run of Airflow reruns. After its rerun, such a job has a marker of this run.
+    Those in `again`, which this run of Airflow reruns, have markers of this run after their reruns.
     """
     for name in used_by:
         marker = ledger.job(identity.dag_id, identity.run_key, name).read().marker
