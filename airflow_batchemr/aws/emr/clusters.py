@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from botocore import xform_name
+
 from airflow_batchemr.aws.errors import InvalidRequest, NotFound
 from airflow_batchemr.aws.retry import call_again, call_once
 
@@ -69,6 +71,19 @@ class Cluster:
         return f"{self.state} ({reason})" if reason else self.state
 
 
+def emr_call(clients: Clients, operation: str, **arguments: Any) -> Any:
+    """Make a call of EMR that may be repeated, by its name in AWS's documentation."""
+    call = getattr(clients.emr, xform_name(operation))
+    return call_again(lambda: call(**arguments), f"elasticmapreduce:{operation}")
+
+
+def entries(clients: Clients, operation: str, key: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+    """The entries of a list of EMR, one call per page when it is needed."""
+    pages = iter(clients.emr.get_paginator(xform_name(operation)).paginate(**arguments))
+    while page := call_again(lambda: next(pages, None), f"elasticmapreduce:{operation}"):
+        yield from page[key]
+
+
 def create(clients: Clients, request: dict[str, Any], sleep: Callable[[float], object]) -> str:
     """Call RunJobFlow; returns the cluster id.
 
@@ -87,15 +102,13 @@ def listed(
     """Entries of ListClusters, 50 per page, in EMR's order."""
     filters = {"CreatedAfter": created_after, "ClusterStates": list(states)}
     given = {name: value for name, value in filters.items() if value}
-    pages = iter(clients.emr.get_paginator("list_clusters").paginate(**given))
-    while page := call_again(lambda: next(pages, None), "elasticmapreduce:ListClusters"):
-        yield from page["Clusters"]
+    return entries(clients, "ListClusters", "Clusters", **given)
 
 
 def find(clients: Clients, name: str, since: datetime) -> list[Cluster]:
     """Clusters with a name that were created after `since` (with ten minutes of clock skew allowed), in order."""
-    entries = listed(clients, created_after=since - CLOCK_SKEW)
-    return in_order(entry for entry in entries if entry.get("Name") == name)
+    recent = listed(clients, created_after=since - CLOCK_SKEW)
+    return in_order(entry for entry in recent if entry.get("Name") == name)
 
 
 def in_order(entries: Iterable[Mapping[str, Any]]) -> list[Cluster]:
@@ -107,12 +120,9 @@ def in_order(entries: Iterable[Mapping[str, Any]]) -> list[Cluster]:
 def describe(clients: Clients, cluster_id: str) -> dict[str, Any] | None:
     """DescribeCluster's answer; None if AWS does not know the id."""
     try:
-        answer = call_again(
-            lambda: clients.emr.describe_cluster(ClusterId=cluster_id), "elasticmapreduce:DescribeCluster"
-        )
+        return dict(emr_call(clients, "DescribeCluster", ClusterId=cluster_id)["Cluster"])
     except NotFound:
         return None
-    return dict(answer["Cluster"])
 
 
 def terminate(clients: Clients, cluster_ids: Sequence[str]) -> None:
@@ -120,7 +130,7 @@ def terminate(clients: Clients, cluster_ids: Sequence[str]) -> None:
     for start in range(0, len(cluster_ids), TERMINATE_CHUNK):
         ids = list(cluster_ids[start : start + TERMINATE_CHUNK])
         try:
-            _terminate(clients, ids)
+            emr_call(clients, "TerminateJobFlows", JobFlowIds=ids)
         except InvalidRequest:
             # EMR refuses the whole call if one of them is protected
             for one in ids:
@@ -128,17 +138,11 @@ def terminate(clients: Clients, cluster_ids: Sequence[str]) -> None:
 
 
 def _end(clients: Clients, cluster_id: str) -> None:
+    ids = [cluster_id]
     try:
-        call_again(
-            lambda: clients.emr.set_termination_protection(JobFlowIds=[cluster_id], TerminationProtected=False),
-            "elasticmapreduce:SetTerminationProtection",
-        )
-        _terminate(clients, [cluster_id])
+        emr_call(clients, "SetTerminationProtection", JobFlowIds=ids, TerminationProtected=False)
+        emr_call(clients, "TerminateJobFlows", JobFlowIds=ids)
     except InvalidRequest:
         description = describe(clients, cluster_id)
         if description is not None and Cluster.of(description).alive:
             raise
-
-
-def _terminate(clients: Clients, ids: list[str]) -> None:
-    call_again(lambda: clients.emr.terminate_job_flows(JobFlowIds=ids), "elasticmapreduce:TerminateJobFlows")

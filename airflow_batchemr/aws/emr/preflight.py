@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from airflow_batchemr.aws.emr.clusters import emr_call
 from airflow_batchemr.aws.errors import InvalidRequest, NotAllowed
-from airflow_batchemr.aws.retry import call_again
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,9 +26,7 @@ def check_release(clients: Clients, release: str, applications: Sequence[str], r
         NotAllowed: the call is not allowed, and `requires` needs it.
     """
     try:
-        answer = call_again(
-            lambda: clients.emr.describe_release_label(ReleaseLabel=release), "elasticmapreduce:DescribeReleaseLabel"
-        )
+        answer = emr_call(clients, "DescribeReleaseLabel", ReleaseLabel=release)
     except NotAllowed:
         if requires:
             raise
@@ -67,9 +65,7 @@ def check_versions(
 def _near_release(clients: Clients, release: str) -> str:
     try:
         prefix = release.rsplit(".", 2)[0] if release.count(".") else release
-        found: Any = call_again(
-            lambda: clients.emr.list_release_labels(Filters={"Prefix": prefix}), "elasticmapreduce:ListReleaseLabels"
-        ).get("ReleaseLabels", [])
+        found = emr_call(clients, "ListReleaseLabels", Filters={"Prefix": prefix}).get("ReleaseLabels", [])
     except Exception:  # noqa: BLE001 - only for a better message
         return ""
     return f"; there are {', '.join(found[:8])}" if found else ""

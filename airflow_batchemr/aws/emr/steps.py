@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.emr.clusters import emr_call, entries
 from airflow_batchemr.aws.errors import InvalidRequest, NotFound, Throttled
-from airflow_batchemr.aws.retry import call_again, call_once
+from airflow_batchemr.aws.retry import call_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 #: AWS: step ids per ListSteps.
 LIST_CHUNK = 10
-#: AWS: step ids per CancelSteps.
-CANCEL_CHUNK = 256
 #: EMR's message for a cluster that has the maximum of 256 pending or running steps.
 _FULL = "Maximum number of active steps"
 #: Final states.
@@ -74,9 +73,7 @@ def add(
 
 def listed(clients: Clients, cluster_id: str) -> Iterator[dict[str, Any]]:
     """All steps of a cluster, newest first, 50 per page."""
-    pages = iter(clients.emr.get_paginator("list_steps").paginate(ClusterId=cluster_id))
-    while page := call_again(lambda: next(pages, None), "elasticmapreduce:ListSteps"):
-        yield from page["Steps"]
+    return entries(clients, "ListSteps", "Steps", ClusterId=cluster_id)
 
 
 def find(clients: Clients, cluster_id: str, titles: Mapping[int, str]) -> dict[int, str]:
@@ -91,10 +88,7 @@ def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[s
     for start in range(0, len(step_ids), LIST_CHUNK):
         chunk = list(step_ids[start : start + LIST_CHUNK])
         try:
-            answer = call_again(
-                lambda: clients.emr.list_steps(ClusterId=cluster_id, StepIds=chunk),  # noqa: B023 - called at once
-                "elasticmapreduce:ListSteps",
-            )
+            answer = emr_call(clients, "ListSteps", ClusterId=cluster_id, StepIds=chunk)
         except NotFound:  # one unknown id fails the whole call
             return {step["Id"]: step for step in listed(clients, cluster_id) if step["Id"] in step_ids}
         found.update({step["Id"]: step for step in answer["Steps"]})
@@ -102,14 +96,7 @@ def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[s
 
 
 def cancel(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> None:
-    """CancelSteps, of pending steps and, from emr-5.28, of running ones; those that have ended are no error."""
-    for start in range(0, len(step_ids), CANCEL_CHUNK):
-        chunk = list(step_ids[start : start + CANCEL_CHUNK])
-        call_again(
-            lambda: clients.emr.cancel_steps(
-                ClusterId=cluster_id,
-                StepIds=chunk,  # noqa: B023 - called at once
-                StepCancellationOption="SEND_INTERRUPT",
-            ),
-            "elasticmapreduce:CancelSteps",
-        )
+    """CancelSteps, of at most 256 steps: pending ones and, from emr-5.28, running ones; ended ones are no error."""
+    if step_ids:
+        option = "SEND_INTERRUPT"
+        emr_call(clients, "CancelSteps", ClusterId=cluster_id, StepIds=list(step_ids), StepCancellationOption=option)
