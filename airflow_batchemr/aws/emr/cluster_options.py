@@ -31,14 +31,7 @@ _OF_THE_SUBMISSION = frozenset({"Name", "Steps", "Tags"})
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """A cluster to start.
-
-    Attributes:
-        emr: the block.
-        needs: what the steps that run on it need.
-        pythons: the environment of each `python_env` of these steps.
-        tags: in addition to those of the block and of the submission.
-    """
+    """A cluster to start, with what the steps on it need; `tags` are additional to those of block and submission."""
 
     emr: Emr
     needs: Needs = field(default_factory=Needs)
@@ -46,9 +39,9 @@ class ClusterOptions:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def scripts(self) -> list[Environment]:
-        """Python environments that bootstrap actions create."""
-        return [one for one in self.pythons.values() if one.script is not None]
+    def scripts(self) -> dict[str, bytes]:
+        """The bootstrap actions that create Python environments, by name."""
+        return {one.name: one.script for one in self.pythons.values() if one.script is not None}
 
     @property
     def step_default(self) -> OnFailure:
@@ -78,11 +71,8 @@ class ClusterOptions:
             InvalidRequest: EMR would refuse it.
         """
         bootstrap = [
-            {
-                "Name": one.name,
-                "ScriptBootstrapAction": {"Path": ledger.document_uri(one.name), "Args": [ROOT]},
-            }
-            for one in self.scripts
+            {"Name": name, "ScriptBootstrapAction": {"Path": ledger.document_uri(name), "Args": [ROOT]}}
+            for name in self.scripts
         ]
         return run_job_flow(
             self.emr,
@@ -104,9 +94,8 @@ class ClusterOptions:
         """
         applications = [str(one["Name"]) for one in request.get("Applications", [])]
         check_release(clients, str(request["ReleaseLabel"]), applications, {**self.emr.requires, **self.needs.requires})
-        for one in self.scripts:
-            if one.script is not None:
-                ledger.put_document(one.name, one.script)
+        for name, script in self.scripts.items():
+            ledger.put_document(name, script)
 
     def kept_alive(
         self, clients: Clients, ledger: JobLedger, identity: JobIdentity, plan: SubmissionPlan

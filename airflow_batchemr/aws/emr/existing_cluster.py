@@ -102,8 +102,7 @@ class ExistingCluster(StepsBackend):
         brief = Cluster.of(described)
         if not brief.alive:
             raise InvalidRequest(f"cluster_id: the cluster {cluster_id} has ended: {brief.why}")
-        versions = {str(one["Name"]): str(one.get("Version", "")) for one in described.get("Applications", [])}
-        check_versions(f"the cluster {cluster_id}", versions, self.needs.applications, self.needs.requires)
+        check_versions(f"the cluster {cluster_id}", described, self.needs.applications, self.needs.requires)
         return cluster_id, int(described.get("StepConcurrencyLevel") or 1)
 
     def _cluster_id(self) -> str:

@@ -83,13 +83,7 @@ def plan_steps(
 
 @dataclass(frozen=True)
 class JobSteps:
-    """The steps of a job.
-
-    Attributes:
-        planned: numbered.
-        needs: what they need from their cluster.
-        pythons: the environment of each `python_env`.
-    """
+    """The steps of a job, what they need from their cluster, and the environment of each `python_env`."""
 
     planned: Sequence[PlannedStep]
     needs: Needs = field(default_factory=Needs)

@@ -106,11 +106,10 @@ class ClusterLogs:
     def _names(self, folder: str) -> list[str]:
         """Names of logs in a folder; empty if they may not be listed."""
         names: list[str] = []
-        pages = self._clients.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + folder, PaginationConfig={"MaxItems": LISTED}
-        )
+        prefix, limit = self._prefix + folder, {"MaxItems": LISTED}
         try:
-            for page in pages:
+            paginator = self._clients.s3.get_paginator("list_objects_v2")
+            for page in paginator.paginate(Bucket=self._bucket, Prefix=prefix, PaginationConfig=limit):
                 names += [item["Key"].removeprefix(self._prefix) for item in page.get("Contents", [])]
         except Exception as error:  # noqa: BLE001 - as above
             self._note(error)

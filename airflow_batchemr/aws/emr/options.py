@@ -48,9 +48,6 @@ def job_run_options(on: Any) -> dict[str, Any]:
 def split_commands(steps: Any) -> Any:
     """Split the text commands of steps before templates are rendered, so that no value becomes several arguments.
 
-    Args:
-        steps: as for `step_options`; anything but commands is left unchanged.
-
     Raises:
         InvalidRequest: names the step whose command cannot be split.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.clusters import emr_call
 from airflow_batchemr.aws.errors import InvalidRequest, NotAllowed
@@ -33,20 +33,18 @@ def check_release(clients: Clients, release: str, applications: Sequence[str], r
         return
     except InvalidRequest:
         raise InvalidRequest(f"release: EMR has no release {release}{_near_release(clients, release)}") from None
-    versions = {str(one["Name"]): str(one.get("Version", "")) for one in answer.get("Applications", [])}
-    check_versions(release, versions, applications, requires)
+    check_versions(release, answer, applications, requires)
 
 
 def check_versions(
-    where: str, versions: Mapping[str, str], applications: Sequence[str], requires: Mapping[str, str]
+    where: str, description: Mapping[str, Any], applications: Sequence[str], requires: Mapping[str, str]
 ) -> None:
-    """Check applications and required versions against the `versions` of a release or cluster, named by `where`.
+    """Check applications and required versions against EMR's description of a release or cluster, named by `where`.
 
     Raises:
         InvalidRequest: names what is missing.
     """
-    if not versions and not requires:
-        return
+    versions = {str(one["Name"]): str(one.get("Version", "")) for one in description.get("Applications", [])}
     known = {name.lower(): name for name in versions}
     for name in applications if versions else ():
         if name.lower() not in known:
