@@ -112,11 +112,10 @@ class ClusterOptions:
                 continue
             if submission.stop is not None or handle is None or handle.cluster_id is None or submission.open:
                 continue
-            description = clusters.describe(clients, handle.cluster_id)
             variant = intent.details.get("variant")
-            if description is None or not Cluster.of(description).alive:
-                continue
             if not isinstance(variant, int) or variant >= len(self.variants):
+                continue
+            if not clusters.is_alive(clients, handle.cluster_id):
                 continue
             request = self.request(ledger, identity, stays=True, variant=variant)
             if _of_cluster(intent.requests[0].request) == _of_cluster(plain(request)):

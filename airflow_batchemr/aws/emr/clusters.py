@@ -125,6 +125,12 @@ def describe(clients: Clients, cluster_id: str) -> dict[str, Any] | None:
         return None
 
 
+def is_alive(clients: Clients, cluster_id: str) -> bool:
+    """Whether EMR knows the cluster and it accepts steps, now or later: 1 DescribeCluster."""
+    description = describe(clients, cluster_id)
+    return description is not None and Cluster.of(description).alive
+
+
 def terminate(clients: Clients, cluster_ids: Sequence[str]) -> None:
     """Terminate clusters, including protected ones. Clusters that are ending or have ended are no error."""
     for start in range(0, len(cluster_ids), TERMINATE_CHUNK):
@@ -143,6 +149,5 @@ def _end(clients: Clients, cluster_id: str) -> None:
         emr_call(clients, "SetTerminationProtection", JobFlowIds=ids, TerminationProtected=False)
         emr_call(clients, "TerminateJobFlows", JobFlowIds=ids)
     except InvalidRequest:
-        description = describe(clients, cluster_id)
-        if description is not None and Cluster.of(description).alive:
+        if is_alive(clients, cluster_id):
             raise

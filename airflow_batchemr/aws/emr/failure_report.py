@@ -90,7 +90,7 @@ def _step(title: str, reason: str, step_id: str, logs: ClusterLogs | None) -> tu
     found = logs.step(step_id)
     cause = probable_cause(found)
     lines = [f"{title} failed: {cause or reason}"]
-    lines += _where(cause, found) or [_missing(logs, f"steps/{step_id}/")]
+    lines += _where(cause, found, logs, f"steps/{step_id}/")
     return "\n".join(lines), cause, logs.complete(found)
 
 
@@ -107,24 +107,20 @@ def _cluster(brief: Cluster | None, reason: str, logs: ClusterLogs | None) -> tu
         cause = probable_cause(found)
         if cause is not None:
             lines.append(f"Bootstrap action failed: {cause}")
-        lines += _where(cause, found) or [_missing(logs, "node/")]
+        lines += _where(cause, found, logs, "node/")
         complete = bool(found) or logs.unreadable is not None
     lines.append(f"To do: {failure.advice}")
     return "\n".join(lines), cause, complete
 
 
-def _where(cause: Cause | None, found: Sequence[Log]) -> list[str]:
-    """The log with the cause, or the last lines of a log."""
+def _where(cause: Cause | None, found: Sequence[Log], logs: ClusterLogs, folder: str) -> list[str]:
+    """The log with the cause, or the last lines of a log, or why there is none."""
     if cause is not None and cause.log:
         return [f"  log: {cause.log}"]
-    if not found:
-        return []
-    shown = next((log for log in found if log.name == "stderr"), found[0])
-    tail = [line for line in shown.text.splitlines() if line.strip()][-TAIL:]
-    return [f"  log: {shown.uri}", *(f"  | {line}" for line in tail)]
-
-
-def _missing(logs: ClusterLogs, folder: str) -> str:
+    if found:
+        shown = next((log for log in found if log.name == "stderr"), found[0])
+        tail = [line for line in shown.text.splitlines() if line.strip()][-TAIL:]
+        return [f"  log: {shown.uri}", *(f"  | {line}" for line in tail)]
     if logs.unreadable:
-        return f"  its logs in {logs.uri(folder)} cannot be read: {logs.unreadable}"
-    return f"  its logs have not arrived in {logs.uri(folder)}"
+        return [f"  its logs in {logs.uri(folder)} cannot be read: {logs.unreadable}"]
+    return [f"  its logs have not arrived in {logs.uri(folder)}"]

@@ -108,11 +108,13 @@ def run_job_flow(
         "Instances": machines,
         "Tags": [{"Key": key, "Value": value} for key, value in {**emr.tags, **tags}.items()],
     }
+    named = {one.get("Classification") for one in emr.configurations}  # EMR refuses duplicates
+    generated = [dict(one) for one in configurations if one["Classification"] not in named]
     optional = {
         "LogUri": emr.log_uri,
         "SecurityConfiguration": emr.security_configuration,
         "CustomAmiId": emr.custom_ami,
-        "Configurations": [*emr.configurations, *_missing(configurations, emr.configurations)],
+        "Configurations": [*emr.configurations, *generated],
         "BootstrapActions": [*_bootstrap(emr), *bootstrap],
         "Steps": [dict(step) for step in steps],
         "StepConcurrencyLevel": emr.step_concurrency if emr.step_concurrency > 1 else None,
@@ -181,12 +183,6 @@ def _scaling(emr: Emr) -> dict[str, Any] | None:
         "MaximumCoreCapacityUnits": scaling.maximum_core,
     }
     return {"ComputeLimits": {field: value for field, value in limits.items() if value is not None}}
-
-
-def _missing(generated: Sequence[Mapping[str, Any]], given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Generated classifications that the block does not contain: EMR refuses duplicates."""
-    names = {one.get("Classification") for one in given}
-    return [dict(one) for one in generated if one["Classification"] not in names]
 
 
 def _check(request: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters, steps
-from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.request import plain
 from airflow_batchemr.aws.emr.step_work import StepWork
 from airflow_batchemr.core.errors import AwsError, InvalidRequest, Throttled
@@ -65,8 +64,7 @@ def start(clients: Clients, request: Request, sleep: Callable[[float], object]) 
     try:
         ids = steps.add(clients, cluster_id, call["Steps"], sleep)
     except InvalidRequest as error:
-        described = clusters.describe(clients, cluster_id)
-        if described is not None and Cluster.of(described).alive:
+        if clusters.is_alive(clients, cluster_id):
             raise
         raise Throttled(f"{error}. The cluster {cluster_id} has ended, so the steps run on another one") from error
     return Handle(kind="steps", cluster_id=cluster_id, step_ids=dict(zip(request.indices, ids, strict=True)))
