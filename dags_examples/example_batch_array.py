@@ -1,4 +1,4 @@
-"""BatchArrayOperator: an array job on AWS Batch. Each index sorts the file of its number.
+"""BatchArrayOperator: an array job on AWS Batch. Each index sorts the file with its number.
 
 If an index fails, clear the task: only that index runs again.
 """
@@ -10,10 +10,10 @@ from airflow_batchemr import BatchArrayOperator
 with DAG("example_batch_array", schedule=None, params={"prefix": "s3://data/sorted"}):
     BatchArrayOperator(
         task_id="sort",
-        queue="data",  # the Batch job queue; worker_queue= is Airflow's own
+        queue="data",  # the Batch job queue; worker_queue= is Airflow's queue
         image="etl:1.4",  # with `sh` and `aws`
-        array=4,  # the program reads its number in AWS_BATCH_JOB_ARRAY_INDEX
-        # No shell runs unless you write one. A rendered template is always one argument: here the script's $1.
+        array=4,  # the program reads its index from AWS_BATCH_JOB_ARRAY_INDEX
+        # No shell runs unless the command is one. A rendered template is always one argument: the script's $1.
         command=[
             *(
                 "sh",

@@ -1,6 +1,6 @@
 """EmrCreateClusterOperator and EmrTerminateClusterOperator: one cluster for several jobs of a run.
 
-If all its jobs have succeeded before, no cluster is started. It is terminated whatever becomes of them.
+If all its jobs have already succeeded, no cluster is started. It is terminated even if they fail.
 """
 
 from airflow.sdk import DAG

@@ -1,4 +1,4 @@
-"""EmrJobRunOperator: one Spark application on EMR Serverless, or on EMR on EKS, without a cluster of EC2 instances."""
+"""EmrJobRunOperator: a Spark application on EMR Serverless or EMR on EKS, without a cluster of EC2 instances."""
 
 from airflow.sdk import DAG
 

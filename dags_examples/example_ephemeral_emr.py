@@ -1,4 +1,4 @@
-"""EphemeralEmrOperator: steps on an EMR cluster that lives for this job. The cluster ends whatever happens."""
+"""EphemeralEmrOperator: steps on an EMR cluster that exists for this job. It is terminated even if the job fails."""
 
 from airflow.sdk import DAG
 

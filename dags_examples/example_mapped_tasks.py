@@ -1,6 +1,6 @@
-"""Dynamic task mapping: one Batch job per customer. Each map index is a job of its own in the ledger.
+"""Dynamic task mapping: one Batch job per customer. Each map index is a separate job in the ledger.
 
-Under `partial` Airflow keeps `queue` for its workers; there the Batch queue is `job_queue`.
+In `partial`, `queue` is Airflow's argument for its workers, so pass the Batch queue as `job_queue`.
 """
 
 from airflow.sdk import DAG, task
