@@ -1,10 +1,10 @@
-"""An array of 10,000 of which 37 indices fail, and Airflow's retry: what runs again, and with how many AWS calls.
+"""Run an array of 10,000 indices, 37 of which fail, and a retry. Count what runs again and the AWS calls.
 
-A real operator and trigger, in Airflow's `dag.test`; the commands really run, on the local AWS.
+Uses a real operator and trigger in Airflow's `dag.test`, and the local AWS, which really runs the commands.
 
     python benchmarks/array_resume_batch.py [--size 10000] [--fail 37]
 
-Must reach: exactly those that failed run again; at most 2 SubmitJob, and 40 other calls that are not polls.
+Target: exactly the failed indices run again; at most 2 SubmitJob calls and 40 other calls, not counting polls.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def count_polls() -> list[int]:
-    """Count the DescribeJobs of the poll loop from now on."""
+    """Count the DescribeJobs calls of the poll loop from now on."""
     from airflow_batchemr.aws.poller import Poller
     from airflow_batchemr.triggers import batch
 
@@ -39,7 +39,7 @@ def count_polls() -> list[int]:
 
 
 def run(folder: Path, size: int, bad: range) -> str:
-    """Run the Dag to its end in this process; return the task's state."""
+    """Run the Dag in this process and return the final state of its task."""
     import pendulum
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
@@ -106,9 +106,9 @@ def main() -> None:
     again = Counter({index: times - 1 for index, times in ran.items() if times > 1})
     submits = requests.pop("SubmitJob", 0)
     print(f"python {platform.python_version()}, {os.cpu_count()} cores; array of {options.size}, {options.fail} fail")
-    print(f"task: {state}, in {seconds:.0f} s (with Airflow's database made)")
-    print(f"indices that ran: {len(ran)}; ran again: {sum(again.values())}, as they should: {again == Counter(bad)}")
-    print(f"SubmitJob: {submits}; other calls but polls: {sum(requests.values()) - len(polls)}; polls: {len(polls)}")
+    print(f"task: {state}, in {seconds:.0f} s (including the creation of Airflow's database)")
+    print(f"indices that ran: {len(ran)}; ran again: {sum(again.values())}, as expected: {again == Counter(bad)}")
+    print(f"SubmitJob: {submits}; other calls: {sum(requests.values()) - len(polls)}; polls: {len(polls)}")
     print(", ".join(f"{operation} {count}" for operation, count in requests.most_common()))
 
 

@@ -1,8 +1,8 @@
-"""An array of 100,000 indices: ten SubmitJobs, planned, claimed, submitted and recorded; time, memory and calls.
+"""Plan, claim, submit and record an array of 100,000 indices in ten SubmitJob calls. Measure time, memory and calls.
 
     python benchmarks/array_submit_batch.py [--size 100000]
 
-Must reach: at most 60 s with the local AWS, at most 150 MB over the idle worker.
+Target: at most 60 s with the local AWS, at most 150 MB above the idle worker.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pathlib import Path
 
 
 def resident(field: str = "VmRSS") -> float:
-    """This process's current or peak (VmHWM) memory, in MB."""
+    """Return the current (VmRSS) or peak (VmHWM) memory of this process, in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split(f"{field}:")[1].split()[0]) / 1024
 
 
 def worker(size: int) -> None:
-    """The worker process: all imports and clients are loaded before its memory is measured."""
+    """Run the worker process. Its memory is measured after all imports, with all clients created."""
     from airflow_batchemr.aws.batch.backend import BatchBackend
     from airflow_batchemr.aws.remote_work import AnyRemoteWork
     from airflow_batchemr.connections import connection_clients
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.engine.loop import Engine
     from airflow_batchemr.ledger import Ledger
-    from airflow_batchemr.operators.batch import BatchArrayOperator  # noqa: F401 - a worker has it imported
+    from airflow_batchemr.operators.batch import BatchArrayOperator  # noqa: F401 - a worker imports it
     from airflow_batchemr.pipeline_file.models import Batch
 
     clients = connection_clients(None, "us-east-1")
@@ -80,7 +80,7 @@ def main() -> None:
         figures = json.loads(answer.stdout.splitlines()[-1])
         calls = dict(sorted(aws.requests().items()))
     print(f"python {platform.python_version()}, {os.cpu_count()} cores; array of {options.size:,}")
-    print(f"{figures['jobs']} SubmitJobs recorded in {figures['seconds']:.1f} s, {figures['memory']:.0f} MB over idle")
+    print(f"{figures['jobs']} jobs recorded in {figures['seconds']:.1f} s, {figures['memory']:.0f} MB above idle")
     print(f"calls: {calls}")
 
 

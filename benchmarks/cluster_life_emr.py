@@ -1,8 +1,8 @@
-"""The AWS calls of a cluster with three steps from start to end, through Airflow; polls are counted separately.
+"""Count the AWS calls for a cluster with three steps, from start to end, in Airflow. Polls are counted separately.
 
     python benchmarks/cluster_life_emr.py
 
-Must reach: at most 8 calls to EMR, no polls counted.
+Target: at most 8 calls to EMR, not counting polls.
 """
 
 from __future__ import annotations

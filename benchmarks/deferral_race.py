@@ -1,13 +1,13 @@
-"""How soon after a deferral a trigger may fire, on a busy machine.
+"""Measure how soon after a deferral a trigger may fire on a busy machine.
 
     python benchmarks/deferral_race.py [--burners 12] [--copies 6] [--delays 0 1 2 3 5 8 12 20] [--heartbeat 5]
                                        [--hold 0]
 
-Starts `airflow standalone` (SQLite, LocalExecutor) beside programs that only burn CPU, and runs tasks without retries
-that defer once, each to a trigger that fires a given number of seconds later. It prints, for each delay, how many tasks
-the scheduler failed with "finished with state success, but the task instance's state attribute is …". It also prints
-how long after each deferral the scheduler processed the worker's exit: the window in which an event is unsafe. With
-`--hold 20` the triggers hold their events back as those of this package do by default; then no task must fail.
+Starts `airflow standalone` (SQLite, LocalExecutor) and processes that only use CPU. Each task has no retries and defers
+once, to a trigger that fires after a given number of seconds. For each delay, the script prints how many tasks the
+scheduler failed with "finished with state success, but the task instance's state attribute is …". It also prints how
+long after each deferral the scheduler processed the worker's exit: the window in which an event is unsafe. With
+`--hold 20`, the triggers delay their events as those of this package do by default; then no task must fail.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 from demo.airflow import FINISHED, Airflow, AirflowError
 
 DAG = "deferral_race"
-#: Airflow's own defaults where the demo has shorter ones, and room for many workers at once.
+#: Airflow's default idle sleep time, which the demo shortens, and a higher parallelism.
 SETTINGS = {
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
     "AIRFLOW__CORE__PARALLELISM": "16",
@@ -84,13 +84,13 @@ MISMATCH_LINE = re.compile(r"task instance .*\.(delay_\S+) .*finished with state
 
 
 def burn() -> None:
-    """Use one core."""
+    """Keep one core busy."""
     while True:
         sum(range(100_000))
 
 
 def ended(airflow: Airflow, run_id: str) -> bool:
-    """Whether the run has ended; SQLite sometimes does not answer at such a load."""
+    """Whether the run has ended. At this load, SQLite sometimes times out."""
     try:
         return airflow.run(DAG, run_id)["state"] in FINISHED
     except AirflowError:
@@ -98,7 +98,7 @@ def ended(airflow: Airflow, run_id: str) -> bool:
 
 
 def windows(log: str, journal: Path) -> tuple[list[float], dict[str, str]]:
-    """Seconds from each deferral until the scheduler processed the worker's exit; states in which it failed tasks."""
+    """Return the seconds from each deferral to the processing of the worker's exit, and the states of failed tasks."""
     deferred = {task: float(moment) for task, moment in map(str.split, journal.read_text().splitlines())}
     first: dict[str, float] = {}
     mismatches: dict[str, str] = {}

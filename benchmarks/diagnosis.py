@@ -1,9 +1,9 @@
-"""For how many of the real failures in tests/data/emr_failures the probable cause is right.
+"""Count for how many of the real failures in tests/data/emr_failures the probable cause is right.
 
     python benchmarks/diagnosis.py
 
-Right means that kind, innermost exception, message, and place in the user's code all match `expected.yaml`.
-Must reach: 18 of 20.
+A cause is right if kind, innermost exception, message and place in the user's code match `expected.yaml`.
+Target: 18 of 20.
 """
 
 from __future__ import annotations

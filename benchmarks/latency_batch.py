@@ -1,8 +1,8 @@
-"""From the end of a Batch job to the success of its task, on a real `airflow standalone` at its default settings.
+"""Measure the time from the end of a Batch job to the success of its task, in a real Airflow with default settings.
 
     python benchmarks/latency_batch.py [--jobs 15] [--seconds 10]
 
-Must reach: a median of at most 8 s for jobs of 10 s.
+Target: a median of at most 8 s for jobs of 10 s.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CODE = "from airflow_batchemr import load_pipelines\n\nload_pipelines(globals(),
 
 
 def measure(airflow: Airflow, aws: LocalAws, jobs: int) -> list[float]:
-    """Start runs at random times; return the seconds from each job's end to its task's."""
+    """Start runs at random times. Returns the seconds from the end of each job to the end of its task."""
     runs = []
     for number in range(jobs):
         runs.append(airflow.trigger("held", f"2026-11-02T00:{number:02d}:00Z"))

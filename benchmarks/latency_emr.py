@@ -1,12 +1,11 @@
-"""From the end of a step to the trigger's event, at the pace of a wait that is minutes old.
+"""Measure the time from the end of a step to the trigger's event, at the longest poll interval.
 
     python benchmarks/latency_emr.py [--clusters 40]
 
-Steps of different lengths run at once on the local EMR. The poller is set to the pace that it has after four minutes
-without a change (12 s), the slowest there is; younger waits are seen sooner. From the event to the end of the task
-Airflow itself takes about 1.5 s.
+Steps of different lengths run concurrently on the local EMR. The poll interval is the one after four minutes without a
+change (12 s); younger waits are polled more often. Airflow takes about 1.5 s from the event to the end of the task.
 
-Must reach: a median of at most 10 s from the end of a step to the success of its task.
+Target: a median of at most 10 s from the end of a step to the success of its task.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def main() -> None:
     from airflow_batchemr.local import LocalAWS
 
     with tempfile.TemporaryDirectory() as folder, LocalAWS(root=Path(folder), slots=options.clusters) as aws:
-        aws.client("s3").create_bucket(Bucket="state")  # where a wait records its end
+        aws.client("s3").create_bucket(Bucket="state")  # triggers record here that they fire
         os.environ |= {**aws.environment(), "AIRFLOW_HOME": f"{folder}/airflow"}
         emr = aws.client("emr")
         started = {}

@@ -1,6 +1,6 @@
-"""Packing 1,000,000 objects of log-normal sizes into 10,000 shards: time, memory and balance.
+"""Pack 1,000,000 objects of log-normal sizes into 10,000 shards. Measure time, memory and balance.
 
-Must reach: at most 10 s and 1 GB; the largest shard at most 1.02 times max(mean, largest object).
+Target: at most 10 s and 1 GB; the largest shard is at most 1.02 times max(mean, largest object).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
         ratio = largest / max(sum(sizes) / SHARDS, *sizes)
         print(f"{sigma:>5} {seconds:>8.2f} {ratio:>36.4f}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory of the process, with the sizes: {peak:.0f} MiB")
+    print(f"peak memory of the process, including the sizes: {peak:.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""How long Airflow's parse of 1,000 pipelines takes, beside hand-written code and dag-factory.
+"""Measure how long Airflow takes to parse 1,000 pipelines, compared with hand-written code and dag-factory.
 
-Each figure is the median CPU time of some fresh processes, in which everything is imported and one small file has been
-loaded before the clock starts; the variants take turns, so that a busy machine is busy for all of them.
+Each figure is the median CPU time of several new processes. Imports and the load of one small file are not measured.
+The variants alternate, so that other load on the machine affects all of them.
 
     python benchmarks/parsing.py [--runs 5] [--pipelines 1000] [--dag-factory FOLDER]
 
-`uv pip install --no-deps --target FOLDER dag-factory==1.1.0` puts dag-factory where only this benchmark finds it;
-without the option it is left out, unless it is installed.
+`uv pip install --no-deps --target FOLDER dag-factory==1.1.0` installs dag-factory for this benchmark only. Without the
+option, it is skipped unless it is installed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PIPELINE = """\
       batch: {{image: 'registry/etl:1.{n}', queue: data, command: 'load.sh --n {n}', vcpus: 1, memory: 2048}}
 """
 
-#: What an Airflow user writes for the same Dags: a loop, which is less work for Python than 1,000 pieces of code.
+#: Hand-written code for the same Dags: a loop, which Python executes faster than 1,000 separate definitions.
 HAND_WRITTEN = """
 import pendulum
 from airflow.sdk import DAG, Param
@@ -89,7 +89,7 @@ DAG_FACTORY = """\
       dependencies: [extract]
 """
 
-#: In the child: all imports and one small load, then the clock.
+#: Code of the child process: imports, one small load, then the measured load.
 CHILD = """
 import gc, json, sys, time, warnings
 warnings.simplefilter("ignore")
@@ -117,7 +117,7 @@ def fields(n: int) -> dict[str, object]:
 
 
 def measure(folder: Path, files: list[Path], warm: list[Path], before: str = "", extra: str = "") -> tuple[float, int]:
-    """Seconds of one load in a fresh process, and how many Dags it gave."""
+    """Return the seconds of one load in a new process, and the number of Dags."""
     code = CHILD.format(files=[str(file) for file in files], warm=[str(file) for file in warm], before=before)
     environment = {
         **os.environ,
@@ -134,7 +134,7 @@ def measure(folder: Path, files: list[Path], warm: list[Path], before: str = "",
 
 
 def write(folder: Path, count: int) -> dict[str, list[Path]]:
-    """All files of all variants; gives the Dag files by variant."""
+    """Write the files of all variants. Returns the Dag files by variant."""
     one, many, others, hand = folder / "one", folder / "many", folder / "others", folder / "hand"
     for each in (one, many, others, hand, folder / "home"):
         each.mkdir()
@@ -172,7 +172,7 @@ def write(folder: Path, count: int) -> dict[str, list[Path]]:
 
 
 def validate(folder: Path) -> float:
-    """Seconds of `batchemr validate` on all files, from its start to its end."""
+    """Return the wall time of `batchemr validate` on all files, in seconds."""
     arguments = ["batchemr", "validate", str(folder)]
     program = f"import sys; from airflow_batchemr.cli import main; sys.argv = {arguments}; main()"
     start = time.perf_counter()
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--pipelines", type=int, default=1000)
     parser.add_argument("--dag-factory", metavar="FOLDER", default="")
     options = parser.parse_args()
-    asked, last = (
+    requested, last = (
         f"import os; os.environ['_AIRFLOW_PARSING_CONTEXT_DAG_ID'] = 'p{n:04d}'"
         for n in (options.pipelines // 2, options.pipelines - 1)
     )
@@ -196,13 +196,13 @@ def main() -> None:
         variants = {
             "hand-written, the same Dags": ("hand", "warm hand", "", options.pipelines),
             "hand-written, without the rerun param": ("bare", "warm hand", "", options.pipelines),
-            "hand-written, a file each": ("hand files", "warm hand", "", options.pipelines),
+            "hand-written, one file each": ("hand files", "warm hand", "", options.pipelines),
             "pipeline file, all in one": ("one", "warm", "", options.pipelines),
             "pipeline files, one each": ("many", "warm", "", options.pipelines),
-            "one Dag asked for, all in one file": ("one", "warm", asked, 1),
-            "one Dag asked for, one file each": ("many", "warm", asked, 1),
-            "one Dag asked for, one file each, of other names": ("others", "warm", asked, 1),
-            "the last of them asked for": ("others", "warm", last, 1),
+            "one Dag requested, all in one file": ("one", "warm", requested, 1),
+            "one Dag requested, one file each": ("many", "warm", requested, 1),
+            "one Dag requested, files with other names": ("others", "warm", requested, 1),
+            "the last of these requested": ("others", "warm", last, 1),
         }
         if options.dag_factory or _installed("dagfactory"):
             variants["dag-factory 1.1.0, all in one"] = ("dag-factory", "warm dag-factory", "", options.pipelines)
@@ -214,7 +214,7 @@ def main() -> None:
                 seconds[variant].append(took)
         middle = {variant: statistics.median(took) for variant, took in seconds.items()}
         checked = statistics.median(validate(folder / "many") for _ in range(options.runs))
-    _tell(middle, checked, options.pipelines)
+    _report(middle, checked, options.pipelines)
 
 
 def _installed(module: str) -> bool:
@@ -223,11 +223,11 @@ def _installed(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def _tell(middle: dict[str, float], checked: float, count: int) -> None:
-    hand, files = middle["hand-written, the same Dags"], middle["hand-written, a file each"]
+def _report(middle: dict[str, float], checked: float, count: int) -> None:
+    hand, files = middle["hand-written, the same Dags"], middle["hand-written, one file each"]
     against = {
-        "pipeline file, all in one": (hand, "hand-written, at most 1.5"),
-        "pipeline files, one each": (files, "hand-written a file each, at most 1.8"),
+        "pipeline file, all in one": (hand, "hand-written; at most 1.5"),
+        "pipeline files, one each": (files, "hand-written, one file each; at most 1.8"),
     }
     print(f"{count:,} pipelines of 2 jobs; median CPU seconds, Python {sys.version.split()[0]}, {os.cpu_count()} cores")
     for variant, took in middle.items():
@@ -239,7 +239,7 @@ def _tell(middle: dict[str, float], checked: float, count: int) -> None:
     if "dag-factory 1.1.0, all in one" in middle:
         ratio = middle["pipeline file, all in one"] / middle["dag-factory 1.1.0, all in one"]
         print(f"pipeline file / dag-factory = {ratio:.2f}, at most 0.4")
-    print(f"{checked * 1000:9.1f} ms  batchemr validate on {count:,} files, its start included; at most 4,000")
+    print(f"{checked * 1000:9.1f} ms  batchemr validate on {count:,} files, including its start; at most 4,000")
 
 
 if __name__ == "__main__":

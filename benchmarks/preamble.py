@@ -1,7 +1,7 @@
-"""The preamble over the worst index sets of 10,000, in each shell of this machine.
+"""Run the preamble with the slowest index sets, in each shell that is installed.
 
-Must reach: at most 50 ms in dash. What is shown is the preamble's own time: that of the same shell running `true`
-without it is taken off.
+The figures are the time of the preamble alone: the time of the same shell running `true` without it is subtracted.
+Target: at most 50 ms in dash.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""1,000 deferred Batch jobs in one asyncio loop, as in one triggerer: calls, memory and the loop's longest stall.
+"""Measure the calls, memory and longest stall of the event loop for 1,000 deferred Batch jobs in one triggerer.
 
-Beside them, on the same local AWS and in the same run, the amazon provider's own trigger. It needs aiobotocore, which
-asks for another boto3 than ours: give a Python that has `apache-airflow-providers-amazon[aiobotocore]` by `--peer`.
+For comparison, the amazon provider's trigger runs on the same local AWS. It needs aiobotocore, which requires another
+boto3 version: pass a Python with `apache-airflow-providers-amazon[aiobotocore]` as `--peer`.
 
     python benchmarks/waiting_batch.py [--jobs 1000] [--seconds 60] [--peer PYTHON]
 
-Must reach: at most 10 DescribeJobs an interval (2.5 s at the start, longer while nothing changes), at most 30 MB over
+Target: at most 10 DescribeJobs calls per interval (2.5 s at first, longer while nothing changes), at most 30 MB above
 the idle process, no stall above 100 ms.
 """
 
@@ -23,16 +23,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-#: Seconds between two beats of the loop's pulse; what a beat comes late is a stall.
+#: Seconds between two wake-ups of the loop. A stall is the delay of a wake-up.
 BEAT = 0.01
-#: What the amazon provider's operators wait between two looks by default.
+#: Default poll interval of the amazon provider's operators, in seconds.
 PEER_INTERVAL = 30
-#: Triggers that Airflow's triggerer claims at a time.
+#: Number of triggers that Airflow's triggerer claims at once.
 CLAIMED = 50
 
 
 def resident() -> float:
-    """This process's memory now, in MB."""
+    """Return the current memory of this process, in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
@@ -45,7 +45,7 @@ async def pulse(stalls: list[float]) -> None:
 
 
 def ours(ids: list[str]) -> list:
-    # The peer's trigger imports it when it is imported; ours when it first makes a client
+    # Imported before the memory is measured: the peer's trigger imports it at once, ours with the first client
     from airflow.providers.amazon.aws.hooks import base_aws  # noqa: F401
 
     from airflow_batchemr.engine.job_identity import JobIdentity
@@ -74,13 +74,13 @@ def peer(ids: list[str]) -> list:
 async def wait(triggers: list, seconds: float) -> dict[str, float]:
     async def run(trigger: Any) -> None:
         async for _ in trigger.run():
-            raise SystemExit(f"a job that should wait has ended: {_}")
+            raise SystemExit(f"a job that should still run has ended: {_}")
 
     stalls: list[float] = []
     before = resident()
     beat = asyncio.create_task(pulse(stalls))
     waits = []
-    for start in range(0, len(triggers), CLAIMED):  # as the triggerer does
+    for start in range(0, len(triggers), CLAIMED):  # like the triggerer
         waits += [asyncio.create_task(run(trigger)) for trigger in triggers[start : start + CLAIMED]]
         await asyncio.sleep(0.2)
     await asyncio.sleep(seconds)
@@ -95,7 +95,7 @@ async def wait(triggers: list, seconds: float) -> dict[str, float]:
 
 
 def child(who: str, seconds: float, path: str) -> None:
-    """The process that plays the triggerer; its imports are done before its memory is measured."""
+    """Run the process that takes the place of the triggerer. Its memory is measured after its imports."""
     triggers = {"ours": ours, "peer": peer}[who](json.loads(Path(path).read_text()))
     print(json.dumps(asyncio.run(wait(triggers, seconds))))
 
@@ -157,7 +157,7 @@ def main() -> None:
                 f"{figures['stall']:>18.0f} {figures['late']:>6.0f}"
             )
         if not options.peer:
-            print("no peer: give --peer")
+            print("not compared with the amazon provider: pass --peer")
 
 
 if __name__ == "__main__":

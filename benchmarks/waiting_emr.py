@@ -1,13 +1,12 @@
-"""100 deferred waits for clusters with 10 steps each, in one asyncio loop, as in one triggerer: calls by operation.
+"""Count the calls, by operation, for 100 deferred waits for clusters with 10 steps each in one triggerer.
 
-Beside them, on the same local AWS and in the same run, the amazon provider's own trigger for steps. It needs
-aiobotocore, which asks for another boto3 than ours: give a Python that has
-`apache-airflow-providers-amazon[aiobotocore]` by `--peer`.
+For comparison, the amazon provider's trigger for steps runs on the same local AWS. It needs aiobotocore, which requires
+another boto3 version: pass a Python with `apache-airflow-providers-amazon[aiobotocore]` as `--peer`.
 
     python benchmarks/waiting_emr.py [--clusters 100] [--seconds 60] [--peer PYTHON]
 
-Must reach: at most 2 calls an interval for the states of all clusters, and at most 1 ListSteps for each cluster whose
-state allows a change. An interval is 4 s at the start and 12 s while nothing changes.
+Target: per interval, at most 2 calls for the states of all clusters, and at most 1 ListSteps call for each cluster
+whose steps may have changed. An interval is 4 s at first and 12 s while nothing changes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-#: What the amazon provider's operators wait between two looks by default.
+#: Default poll interval of the amazon provider's operators, in seconds.
 PEER_INTERVAL = 30
 STEPS = 10
 POLLS = ("ListClusters", "DescribeCluster", "ListSteps", "DescribeStep")
@@ -65,10 +64,10 @@ def peer(clusters: dict[str, list[str]]) -> list:
     ]
 
 
-#: What is measured: its name, and what makes its triggers.
+#: The measured variants: label and function that creates the triggers.
 RUNS = {
-    "own": ("airflow-batchemr, clusters of jobs", ours),
-    "guests": ("airflow-batchemr, others' clusters", lambda clusters: ours(clusters, own=False)),
+    "own": ("airflow-batchemr, own clusters", ours),
+    "shared": ("airflow-batchemr, shared clusters", lambda clusters: ours(clusters, own=False)),
     "peer": ("amazon provider, EmrAddStepsTrigger", peer),
 }
 
@@ -76,7 +75,7 @@ RUNS = {
 async def wait(triggers: list, seconds: float) -> None:
     async def run(trigger: Any) -> None:
         async for event in trigger.run():
-            raise SystemExit(f"a wait that should go on has ended: {event}")
+            raise SystemExit(f"a wait that should continue has ended: {event}")
 
     waits = [asyncio.create_task(run(trigger)) for trigger in triggers]
     await asyncio.sleep(seconds)
@@ -89,7 +88,7 @@ async def wait(triggers: list, seconds: float) -> None:
 
 
 def start(emr: Any, count: int) -> dict[str, list[str]]:
-    """Clusters that run, each with steps of which the first one goes on for long."""
+    """Start clusters with steps, the first of which runs for a long time, and wait until all clusters are up."""
     sleep = {"HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["sleep", "3600"]}, "ActionOnFailure": "CONTINUE"}
     clusters = {}
     for number in range(count):
@@ -136,8 +135,8 @@ def main() -> None:
         }
         listed = Path(folder) / "clusters.json"
         listed.write_text(json.dumps(start(aws.client("emr"), options.clusters)))
-        print(f"{'':34} " + " ".join(f"{name:>16}" for name in POLLS) + "   calls a second")
-        runs = [("own", sys.executable), ("guests", sys.executable)] + (
+        print(f"{'':34} " + " ".join(f"{name:>16}" for name in POLLS) + "   calls per second")
+        runs = [("own", sys.executable), ("shared", sys.executable)] + (
             [("peer", options.peer)] if options.peer else []
         )
         for who, python in runs:
@@ -152,7 +151,7 @@ def main() -> None:
             row = " ".join(f"{count:>16}" for count in counts)
             print(f"{RUNS[who][0]:34} {row}   {sum(counts) / options.seconds:.1f}")
         if not options.peer:
-            print("no peer: give --peer")
+            print("not compared with the amazon provider: pass --peer")
 
 
 if __name__ == "__main__":
