@@ -1,4 +1,4 @@
-"""What tests of several parts share."""
+"""Fixtures shared by all tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def local_aws_server(tmp_path_factory):
-    """One local AWS for the whole run; tests take `local_aws`."""
+    """The local AWS of the test session. Tests use `local_aws` instead."""
     from airflow_batchemr.local import LocalAWS
 
     with LocalAWS(root=tmp_path_factory.mktemp("local-aws"), slots=4) as aws:
@@ -16,7 +16,7 @@ def local_aws_server(tmp_path_factory):
 
 @pytest.fixture
 def local_aws(local_aws_server, monkeypatch):
-    """A local AWS with an empty account (but for the queue `default`), which is also what boto3 talks to by default."""
+    """The local AWS, reset, with only the queue `default`. boto3 uses it by default."""
     local_aws_server.reset()
     for name, value in local_aws_server.environment().items():
         monkeypatch.setenv(name, value)

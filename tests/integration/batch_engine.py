@@ -1,4 +1,4 @@
-"""Batch jobs without Airflow: tries of a job, one after another or at once, against the local AWS."""
+"""Batch jobs without Airflow: consecutive or concurrent tries of a job, against the local AWS."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from airflow_batchemr.ledger import Ledger, Marker
 
 
 class KilledError(BaseException):
-    """The process is gone: nothing after this runs."""
+    """The process was killed: it executes nothing more."""
 
 
 class Killer:
-    """Counts the calls to AWS, and kills at one of them."""
+    """Counts the calls to AWS and kills the process at one of them."""
 
     def __init__(self, at=None, *, after=False):
         self.at, self.after = at, after
@@ -45,7 +45,7 @@ class Killer:
 
 
 class Watched:
-    """A boto3 client whose calls go past a killer."""
+    """A boto3 client that reports its calls to a killer."""
 
     def __init__(self, client, killer):
         self._client, self._killer = client, killer
@@ -58,7 +58,7 @@ class Watched:
 
 
 def clients(killer=None):
-    """Clients of the local AWS, whose address is in the environment."""
+    """Clients of the local AWS; the endpoint is in the environment."""
     session = boto3.Session()
     if killer is None:
         return Clients(lambda service, config: session.client(service, config=config))
@@ -66,7 +66,7 @@ def clients(killer=None):
 
 
 class Job:
-    """One job of a run; each `try_` of it is an Airflow try that may die at any call."""
+    """A job of a run. Each `try_` is an Airflow try that may die at any call."""
 
     def __init__(
         self, state, command, size, *, in_job=False, name="job", after=None, waits_for_children=False, **options
@@ -103,7 +103,7 @@ class Job:
         return Engine(backend, remote, backend.ledger, backend.identity)
 
     def step(self, killer=None, *, prior_submissions=None, rerun_token=None, try_number=1, missing=()):
-        """One pass of the engine, as a worker makes before it defers; None when the job is marked."""
+        """Run one pass of the engine, as a worker does before it defers. Returns None if the job has its marker."""
         engine = self.engine(killer, rerun_token=rerun_token, try_number=try_number)
         state = engine.ledger.read()
         if state.marker is not None:
@@ -117,7 +117,7 @@ class Job:
         return outcome
 
     def try_(self, killer=None, *, prior_submissions=None, rerun_token=None, try_number=1, missing=()):
-        """A whole try: passes and waits until it is done or failed. Gives the failed outcome, or None when marked."""
+        """Run passes until the job is done or has failed. Returns the failed outcome, or None with the marker."""
         while True:
             step = self.step(
                 killer,
@@ -133,7 +133,7 @@ class Job:
 
 
 class Prepared(SingleWork):
-    """A backend that submits requests made by the test."""
+    """A backend that submits prepared requests."""
 
     def __init__(self, clients, requests):
         self.clients, self.prepared = clients, requests
@@ -163,8 +163,8 @@ def submit(clients, ledger, identity, requests):
 
 
 def eventually(happened, seconds=120):
-    """Wait until something has happened; fails if it does not."""
+    """Wait until a condition holds, and fail if it does not."""
     end = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.05)

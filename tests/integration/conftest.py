@@ -1,4 +1,4 @@
-"""Real operators and triggers in a real Airflow (its own SQLite database), against the local AWS."""
+"""Real operators and triggers in a real Airflow (with its own SQLite database), against the local AWS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# Airflow reads its configuration when it is first imported, and that is when pytest imports the test modules.
+# Airflow reads its configuration on first import, and pytest imports the test modules after this one.
 _HOME = Path(tempfile.mkdtemp(prefix="batchemr-airflow-"))
 os.environ |= {
     "AIRFLOW_HOME": str(_HOME),
@@ -28,13 +28,13 @@ START = "2026-11-20"
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """Leave no temporary folder behind."""
+    """Remove the temporary folder."""
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def airflow_db():
-    """The metadata database, made once."""
+    """Create the metadata database once per session."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.utils.db import initdb
 
@@ -54,18 +54,18 @@ class Finished:
             for ti in run.get_task_instances()
         }
         self.output = output
-        """All that Airflow, the operators and the triggers have logged."""
+        """Output of Airflow, the operators and the triggers."""
 
 
 @pytest.fixture
 def run_dag(airflow_db, capfd):
-    """`run_dag(dag, logical_date=…, conf=…)` runs a Dag to its end in this process; gives its state and its tasks'."""
+    """`run_dag(dag, logical_date=…, conf=…)` runs a Dag in this process and returns the states of run and tasks."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 
     def run(dag, *, logical_date=START, conf=None, again=False):
         import pendulum
 
-        if again:  # another run for the same date: Airflow allows one, so that the first one goes
+        if again:  # Airflow allows one run per date, so the first one is deleted
             forget_runs(dag.dag_id)
 
         dag.fileloc = dag.fileloc or __file__
@@ -84,7 +84,7 @@ def run_dag(airflow_db, capfd):
 
 
 def forget_runs(dag_id):
-    """As after a rebuilt metadata database: Airflow knows of no run of the Dag."""
+    """Delete all runs of a Dag, as after a rebuilt metadata database."""
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -102,7 +102,7 @@ def state(aws, tmp_path):
 
 @pytest.fixture
 def xcom():
-    """`xcom(finished, dag_id, task_id, key)`: what a task has returned or pushed."""
+    """`xcom(finished, dag_id, task_id, key)` returns an XCom of a task."""
 
     def read(finished, dag_id, task_id, key="return_value", map_index=-1):
         from airflow.models.xcom import XComModel
@@ -121,7 +121,7 @@ def xcom():
 
 @pytest.fixture
 def aws(local_aws, monkeypatch, tmp_path):
-    """The local AWS with a state bucket that Airflow uses; no test sees the jobs and clusters of another."""
+    """The local AWS with a state bucket that Airflow uses. Each test starts without jobs and clusters."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", f"s3://state/{tmp_path.name}")
     local_aws.client("s3").create_bucket(Bucket="state")
     local_aws.reset_requests()
@@ -137,7 +137,7 @@ def account(local_aws):
 
 @pytest.fixture
 def lease_over(monkeypatch):
-    """`lease_over()`: from now on S3's clock is two minutes ahead, so that the leases of killed workers have ended."""
+    """`lease_over()` moves S3's clock ahead by two minutes, so that the leases of killed workers have ended."""
     from airflow_batchemr.ledger import store
 
     clock = store._clock
@@ -149,14 +149,14 @@ def lease_over(monkeypatch):
 
 
 class Work:
-    """A folder in which programs leave a line for each time they run."""
+    """A folder in which programs record each run."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.log = folder / "ran.txt"
 
     def command(self, script: str) -> list[str]:
-        """A command that notes its index and then does `script` (sh, with `$i` the index)."""
+        """A command that records its index and then executes `script` (sh, with the index as `$i`)."""
         note = f'i=$AWS_BATCH_JOB_ARRAY_INDEX; echo "$i" >> {self.log}; cd {self.folder}; '
         return ["sh", "-c", note + script]
 
@@ -167,7 +167,7 @@ class Work:
 
 @pytest.fixture
 def work(tmp_path):
-    """Where programs note that they ran."""
+    """The folder in which programs record that they ran."""
     folder = tmp_path / "work"
     folder.mkdir()
     return Work(folder)

@@ -1,4 +1,4 @@
-"""EMR jobs without Airflow: tries of a job, one after another or at once, against the local AWS."""
+"""EMR jobs without Airflow: consecutive or concurrent tries of a job, against the local AWS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from airflow_batchemr.triggers.missing import MissingWork
 
 
 class KilledError(BaseException):
-    """The process is gone: nothing after this runs."""
+    """The process was killed: it executes nothing more."""
 
 
 class Calls:
@@ -37,7 +37,7 @@ class Calls:
         self.number = -1
 
     def clients(self, aws):
-        """Clients whose calls pass through `at`."""
+        """Clients that report their calls to `at`."""
 
         def make(service, config):
             client = aws.client(service, config=config)
@@ -57,7 +57,7 @@ class Calls:
 
 
 class KilledAt(Calls):
-    """A process that is killed before or after its call of a number."""
+    """A process that is killed before or after the call with a given number."""
 
     def __init__(self, when, number):
         super().__init__()
@@ -69,7 +69,7 @@ class KilledAt(Calls):
 
 
 class HangsAt(Calls):
-    """A process that hangs, once, before or after a call of an operation, until it is woken up."""
+    """A process that hangs once, before or after a call of an operation, until it is woken."""
 
     def __init__(self, when, operation, *, skip=0):
         super().__init__()
@@ -86,13 +86,13 @@ class HangsAt(Calls):
         assert self._woken.wait(180)
 
     def run(self, work):
-        """Start `work` in a thread; returns when it hangs."""
+        """Start `work` in a thread and return when it hangs."""
         self.outcome = self.error = None
 
         def target():
             try:
                 self.outcome = work()
-            except Exception as error:  # noqa: BLE001 - the test looks at it
+            except Exception as error:  # noqa: BLE001 - examined by the test
                 self.error = error
 
         self._thread = threading.Thread(target=target, daemon=True)
@@ -100,22 +100,22 @@ class HangsAt(Calls):
         assert self.reached.wait(120)
 
     def wake(self):
-        """Let it go on to the end of its work."""
+        """Let it continue, and wait until its work ends."""
         self._woken.set()
         self._thread.join(120)
         assert not self._thread.is_alive()
 
 
 class Job:
-    """A job on its own cluster; each `try_` has new objects, as a new process has.
+    """A job on its own cluster. Each `try_` creates new objects, like a new process.
 
     Args:
         aws: the local AWS.
-        steps: in the words of the file.
-        dag_id: how the names of its clusters begin.
+        steps: as in the pipeline file.
+        dag_id: prefix of the names of its clusters.
         cluster: the `emr:` block.
         existing: id of an existing cluster to run on instead.
-        on_failure: what EMR does when a step fails.
+        on_failure: ActionOnFailure of the steps.
         policy: grace periods.
     """
 
@@ -147,9 +147,9 @@ class Job:
         return Engine(backend, remote, ledger, identity, self.policy, sleep=lambda _: time.sleep(0.05), **options)
 
     def pass_(self, calls=None, *, prior_submissions=None, missing=(), rerun_token=None, **options):
-        """One pass of the engine, as a worker makes before it defers; its end writes the marker.
+        """Run one pass of the engine, as a worker does before it defers. Writes the marker on success.
 
-        A job that has succeeded already gives an outcome without a state.
+        If the job has already succeeded, the outcome has no state.
         """
         engine = self.engine(calls, **options)
         state = engine.ledger.read()
@@ -165,7 +165,7 @@ class Job:
         ledger.mark(Marker(submission=last, size=self.size, rerun_token=token))
 
     def try_(self, calls=None, *, prior_submissions=None, **options):
-        """A whole try: passes, and waits as a trigger waits; gives the last outcome."""
+        """Run passes, and wait like a trigger, until the try ends. Returns the last outcome."""
         calls, hidden = calls or Calls(), MissingWork(self.policy.visibility_grace)
         outcome = self.pass_(calls, prior_submissions=prior_submissions, **options)
         while outcome.action == "wait":
@@ -179,12 +179,12 @@ class Job:
         return outcome
 
     def stop(self, submissions, reason="the task was cleared"):
-        """As a trigger does when a user clears the task."""
+        """Stop submissions, as a trigger does when a user clears the task."""
         engine = self.engine()
         stop(engine.ledger, engine.remote, submissions, reason, by="try 1")
 
     def outcomes(self):
-        """How the submissions ended, None for those that are open."""
+        """Outcomes of the submissions; None for open ones."""
         return [one.result.outcome if one.result else None for one in self.ledger().history().submissions]
 
 
@@ -193,7 +193,7 @@ def ids_of(handle):
 
 
 class SharedClusterJob(Job):
-    """A cluster for other jobs, as its setup task has it; it has succeeded when the cluster is up."""
+    """A cluster for other jobs, as used by its setup task. It succeeds when the cluster is up."""
 
     def __init__(self, aws, **options):
         super().__init__(aws, [], **options)
@@ -204,7 +204,7 @@ class SharedClusterJob(Job):
         )
 
     def finish(self, ledger, outcome):
-        """A cluster has no marker."""
+        """Do nothing: a cluster has no marker."""
 
 
 class JobRunJob(Job):
@@ -221,8 +221,8 @@ class JobRunJob(Job):
         )
 
 
-def their_cluster(aws, **options):
-    """An existing cluster that belongs to somebody else."""
+def existing_cluster(aws, **options):
+    """Start a cluster that is not the job's. Returns its id."""
     return aws.client("emr").run_job_flow(
         Name="theirs",
         ReleaseLabel="emr-7.5.0",
@@ -234,7 +234,7 @@ def their_cluster(aws, **options):
 
 
 def lose_master(aws):
-    """The master instance of every living cluster fails."""
+    """Fail the master instance of every active cluster."""
     clusters = aws.clusters
     with clusters.lock:
         for cluster in clusters.clusters.values():
@@ -243,18 +243,18 @@ def lose_master(aws):
 
 
 def killed_at(job, when, number, *, least=9):
-    """One try that is killed at a call; it may end before that call, but not before `least` calls."""
+    """Run a try that is killed at a call. It may end before that call, but not before `least` calls."""
     calls = KilledAt(when, number)
     try:
         job.try_(calls)
     except KilledError:
         return
-    assert calls.number >= least, "a try makes at least these calls"
+    assert calls.number >= least, "the try made too few calls"
 
 
 def eventually(happened, seconds=120):
-    """Wait until something has happened; fails if it does not."""
+    """Wait until a condition holds, and fail if it does not."""
     end = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.05)

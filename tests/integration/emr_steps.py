@@ -1,4 +1,4 @@
-"""What the tests of EMR share: steps that leave a line each time they run, and the clusters of a Dag."""
+"""Steps that record each run, and the clusters of a Dag, for the EMR tests."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
 
 
 class Steps:
-    """A folder in which steps note that they ran."""
+    """A folder in which steps record that they ran."""
 
     def __init__(self, folder):
         self.folder = folder
         self.log = folder / "steps.txt"
 
-    def step(self, name, script="true", **words):
-        """A step that notes its name and then does `script` (sh)."""
+    def step(self, name, script="true", **options):
+        """A step that records its name and then executes `script` (sh)."""
         return {
             "name": name,
             "command": ["sh", "-c", f"echo {name} >> {self.log}; cd {self.folder}; {script}"],
-            **words,
+            **options,
         }
 
     def ran(self):
@@ -27,10 +27,10 @@ class Steps:
 
 
 def named(aws, prefix):
-    """All clusters whose names begin so."""
+    """All clusters whose names start with a prefix."""
     return [one for one in aws.client("emr").list_clusters()["Clusters"] if one["Name"].startswith(prefix)]
 
 
 def alive(aws, prefix):
-    """Those of them that are there."""
+    """The active ones of these clusters."""
     return [one for one in named(aws, prefix) if one["Status"]["State"] in ALIVE]

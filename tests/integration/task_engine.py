@@ -1,4 +1,4 @@
-"""Tries of an operator without Airflow's runner: each deferral and resume apart, against the local AWS."""
+"""Tries of an operator without Airflow's runner, deferral by deferral, against the local AWS."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from airflow.sdk.module_loading import import_string
 
 
 class Task:
-    """One task of a run; `make` builds its operator anew for each try and resume, as Airflow does."""
+    """One task of a run. `make` creates its operator for each try and resume, as Airflow does."""
 
     def __init__(self, make, *, run_id="manual", conf=None):
         self.make, self.run_id, self.conf = make, run_id, conf or {}
         self.started = None
-        """When the try has begun; None: now."""
+        """Start of the try; None: now."""
 
     def context(self, operator, try_number, clears):
         ti = SimpleNamespace(
@@ -38,7 +38,7 @@ class Task:
         return {"ti": ti, "dag_run": run, "params": {}}
 
     def begin(self, event=None, *, try_number=1, clears=0):
-        """Execute, or resume with an event; gives the trigger of a deferral, or what the task returns."""
+        """Execute, or resume with an event. Returns the trigger of a deferral, or the task's return value."""
         operator = self.make()
         context = self.context(operator, try_number, clears)
         try:
@@ -48,7 +48,7 @@ class Task:
             return import_string(path)(**json.loads(json.dumps(arguments)))
 
     def try_(self, trigger=None, **who):
-        """A try to its end, or what is left of it from a trigger on."""
+        """Run a try, or continue it from a trigger, to its end."""
         step = self.begin(**who) if trigger is None else trigger
         while hasattr(step, "run"):
             step = self.begin(asyncio.run(first_event(step)), **who)

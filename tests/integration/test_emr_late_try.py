@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_batchemr.aws.emr import step_work
-from tests.integration.emr_engine import HangsAt, Job, SharedClusterJob, eventually, their_cluster
+from tests.integration.emr_engine import HangsAt, Job, SharedClusterJob, eventually, existing_cluster
 from tests.integration.emr_steps import Steps, alive, named
 
 HOLD = "until [ -e go ]; do sleep 0.05; done"
@@ -22,7 +22,7 @@ def steps(account, tmp_path):
 @pytest.mark.parametrize("existing", [False, True], ids=["own", "existing"])
 def test_try_that_read_an_empty_ledger_finds_the_marker_of_its_successor(account, steps, existing):
     """It hangs right after its first read; its successor runs everything."""
-    job = Job(account, [steps.step("a"), steps.step("b")], existing=their_cluster(account) if existing else None)
+    job = Job(account, [steps.step("a"), steps.step("b")], existing=existing_cluster(account) if existing else None)
     late = HangsAt("after", "ListObjectsV2")
     late.run(lambda: job.try_(late))
     assert "succeed" == job.try_(try_number=2).action
@@ -36,7 +36,7 @@ def test_try_that_read_an_empty_ledger_finds_the_marker_of_its_successor(account
 @pytest.mark.parametrize("existing", [False, True], ids=["own", "existing"])
 def test_try_that_read_an_empty_ledger_waits_for_the_work_of_its_successor(account, steps, existing):
     """It loses the claim, decides again, and adds nothing."""
-    job = Job(account, [steps.step("a", HOLD)], existing=their_cluster(account) if existing else None)
+    job = Job(account, [steps.step("a", HOLD)], existing=existing_cluster(account) if existing else None)
     late = HangsAt("after", "ListObjectsV2")
     late.run(lambda: job.pass_(late))
     assert "wait" == job.pass_(try_number=2).action

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_batchemr.aws.emr import step_work
 from airflow_batchemr.aws.errors import NotAllowed
-from tests.integration.emr_engine import Job, eventually, killed_at, lose_master, their_cluster
+from tests.integration.emr_engine import Job, eventually, existing_cluster, killed_at, lose_master
 from tests.integration.emr_steps import Steps, alive, named
 
 #: All calls of a try with one step on one cluster, and some more: waits add calls.
@@ -31,7 +31,7 @@ def test_next_try_takes_over_the_cluster_of_a_killed_worker(account, tmp_path, l
 @pytest.mark.parametrize(("when", "number"), POINTS, ids=IDS)
 def test_next_try_adds_no_step_again_to_an_existing_cluster(account, tmp_path, lease_over, when, number):
     """Killed at every call: the step is added and runs once."""
-    cluster = their_cluster(account)
+    cluster = existing_cluster(account)
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a")], existing=cluster)
     killed_at(job, when, number)
@@ -98,7 +98,7 @@ def test_stopped_submission_is_not_a_failure_of_the_next_try(account, tmp_path):
 
 def test_stop_on_an_existing_cluster_cancels_the_running_step_only(account, tmp_path):
     """The cluster goes on, and so do other people's steps."""
-    emr, cluster = account.client("emr"), their_cluster(account)
+    emr, cluster = account.client("emr"), existing_cluster(account)
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a", "touch go; exec sleep 600")], existing=cluster)
     outcome = job.pass_()
@@ -117,7 +117,7 @@ def test_stop_on_an_existing_cluster_cancels_the_running_step_only(account, tmp_
 
 def test_steps_wait_for_room_on_an_existing_cluster(account, tmp_path):
     """EMR accepts 256 pending and running steps: the try waits and adds its steps when there is room."""
-    emr, cluster = account.client("emr"), their_cluster(account)
+    emr, cluster = account.client("emr"), existing_cluster(account)
     jar = {"Jar": "command-runner.jar", "Args": ["sleep", "600"]}
     theirs = [{"Name": "x", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}] * 256
     ids = emr.add_job_flow_steps(JobFlowId=cluster, Steps=theirs)["StepIds"]

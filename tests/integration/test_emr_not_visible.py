@@ -10,7 +10,7 @@ from botocore.config import Config
 from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.engine.policy import Policy
 from airflow_batchemr.operators.emr import EmrStepsOperator, EphemeralEmrOperator
-from tests.integration.emr_engine import Job, SharedClusterJob, eventually, their_cluster
+from tests.integration.emr_engine import Job, SharedClusterJob, eventually, existing_cluster
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
 from tests.integration.task_engine import Task
 
@@ -31,7 +31,7 @@ def make(account, steps, kind, grace):
     if kind == "shared":
         job = SharedClusterJob(account, policy=policy)
     else:
-        existing = their_cluster(account) if kind == "existing" else None
+        existing = existing_cluster(account) if kind == "existing" else None
         job = Job(account, [steps.step("a", HOLD)], existing=existing, policy=policy)
     outcome = job.pass_()
     return job, outcome.waits[0].handle.cluster_id, outcome
@@ -121,7 +121,9 @@ def test_other_failures_of_describe_cluster_are_not_taken_for_a_lost_cluster(acc
 
 def on_existing_cluster(account, steps, grace):
     """A job whose first try has added a step to an existing cluster, the id of the step, and that try's outcome."""
-    job = Job(account, [steps.step("a", HOLD)], existing=their_cluster(account), policy=Policy(visibility_grace=grace))
+    job = Job(
+        account, [steps.step("a", HOLD)], existing=existing_cluster(account), policy=Policy(visibility_grace=grace)
+    )
     outcome = job.pass_()
     return job, outcome.waits[0].handle.step_ids[0], outcome
 
@@ -165,7 +167,7 @@ def test_steps_of_an_ended_cluster_that_are_not_visible_do_not_run_again(account
 def test_trigger_reports_a_step_that_stays_invisible(aws, state, tmp_path, monkeypatch):
     """The wait ends after the grace period, and the task fails without a retry."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__VISIBILITY_GRACE", "2")
-    cluster_id, steps = their_cluster(aws), Steps(tmp_path)
+    cluster_id, steps = existing_cluster(aws), Steps(tmp_path)
 
     def operator():
         step = steps.step("a", HOLD)

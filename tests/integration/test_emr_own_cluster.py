@@ -8,7 +8,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_batchemr.operators.emr import EphemeralEmrOperator
-from tests.integration.emr_engine import Job, their_cluster
+from tests.integration.emr_engine import Job, existing_cluster
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
 
 POLLS = {"DescribeCluster", "ListClusters", "ListSteps"}
@@ -148,7 +148,7 @@ def test_copies_do_not_overlap_with_concurrent_steps(account, tmp_path, existing
         {"name": "save", "copy": {"source": "s3://shop/mid/", "destination": "s3://shop/out/"}},
     ]
     if existing:
-        cluster_id = their_cluster(account, StepConcurrencyLevel=4)
+        cluster_id = existing_cluster(account, StepConcurrencyLevel=4)
         job = Job(account, work, existing=cluster_id, on_failure="continue")
     else:
         job = Job(account, work, cluster={"type": "m5.xlarge", "instances": 2, "step_concurrency": 4})

@@ -1,4 +1,4 @@
-"""The local Batch: what AWS documents, with commands that really run."""
+"""The local Batch: documented behavior of AWS Batch, with commands that really run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENDED = ("SUCCEEDED", "FAILED")
 
 @pytest.fixture
 def batch(local_aws):
-    """A Batch client; the definition `sh` is there."""
+    """A Batch client. The definition `sh` is registered."""
     client = local_aws.client("batch")
     client.register_job_definition(
         jobDefinitionName="sh",
@@ -32,9 +32,9 @@ def batch(local_aws):
     return client
 
 
-def submit(batch, *command, **words):
+def submit(batch, *command, **options):
     overrides = {"containerOverrides": {"command": list(command)}} if command else {}
-    request = {"jobName": "job", "jobQueue": "default", "jobDefinition": "sh", **overrides, **words}
+    request = {"jobName": "job", "jobQueue": "default", "jobDefinition": "sh", **overrides, **options}
     return batch.submit_job(**request)["jobId"]
 
 
@@ -59,7 +59,7 @@ def lines(local_aws, job):
     return [event["message"] for event in events]
 
 
-def refused(call, **params):
+def rejected(call, **params):
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         call(**params)
     assert caught.value.response["Error"]["Code"] == "ClientException"
@@ -69,8 +69,8 @@ def refused(call, **params):
 # The documented transitions
 
 
-#: From each status, those that may follow it. Source: "Job states" in the AWS Batch user guide; a failed attempt that
-#: is retried goes back to RUNNABLE; an array's parent goes from PENDING to its end.
+#: Statuses that may follow each status. Source: "Job states" in the AWS Batch user guide. A failed attempt that
+#: is retried returns to RUNNABLE; the parent of an array goes from PENDING to its final status.
 TRANSITIONS = {
     "SUBMITTED": {"PENDING", "RUNNABLE", "FAILED"},
     "PENDING": {"RUNNABLE", "FAILED"},
@@ -136,7 +136,7 @@ def lose_its_host_once(aws, batch):
 
 @pytest.fixture
 def seen(local_aws):
-    """The statuses of a job, in order, out of the EventBridge events."""
+    """The statuses of a job, in order, from its EventBridge events."""
     sqs, events = local_aws.client("sqs"), local_aws.client("events")
     url = sqs.create_queue(QueueName="changes")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -154,7 +154,7 @@ def seen(local_aws):
             found = [detail["status"] for detail in details if detail["jobId"] == job_id]
             if last in found:
                 return found
-        raise AssertionError(f"no event tells that {job_id} is {last}: {found}")
+        raise AssertionError(f"no event reports that {job_id} is {last}: {found}")
 
     return statuses
 
@@ -174,7 +174,7 @@ def seen(local_aws):
     ],
 )
 def test_a_job_goes_through_the_documented_states(local_aws, batch, seen, scenario, expected):
-    """Each change is an EventBridge event, and only documented changes happen."""
+    """Each change sends an EventBridge event, and only documented changes occur."""
     job_id = scenario(local_aws, batch)
     statuses = seen(job_id, expected[-1])
     assert expected == statuses
@@ -182,8 +182,8 @@ def test_a_job_goes_through_the_documented_states(local_aws, batch, seen, scenar
 
 
 @pytest.mark.parametrize(("command", "end"), [("true", "SUCCEEDED"), ("false", "FAILED")])
-def test_a_parent_is_never_runnable(local_aws, batch, seen, command, end):
-    """SUBMITTED, PENDING, and at the end of all children SUCCEEDED or FAILED."""
+def test_an_array_parent_is_never_runnable(local_aws, batch, seen, command, end):
+    """It goes from SUBMITTED to PENDING, and to SUCCEEDED or FAILED when all children have ended."""
     statuses = seen(submit(batch, command, arrayProperties={"size": 3}), end)
     assert ["SUBMITTED", "PENDING", end] == statuses
     assert all(after in PARENT_TRANSITIONS[before] for before, after in itertools.pairwise(statuses))
@@ -193,7 +193,7 @@ def test_a_parent_is_never_runnable(local_aws, batch, seen, command, end):
 
 
 def test_a_command_sees_what_a_container_sees(local_aws, batch):
-    """Batch's variables, those of definition and request, the local AWS; an empty folder of its own; a log."""
+    """Variables of Batch, the definition, the request and the local AWS; an empty folder; and a log."""
     script = "echo $AWS_BATCH_JOB_ID $AWS_BATCH_JOB_ATTEMPT $AWS_BATCH_JQ_NAME $COLOUR $SIZE $AWS_ENDPOINT_URL; "
     script += "ls -a | wc -l"
     overrides = {"command": ["sh", "-c", script], "environment": [{"name": "SIZE", "value": "a $(b) 'c'"}]}
@@ -204,7 +204,7 @@ def test_a_command_sees_what_a_container_sees(local_aws, batch):
 
 
 def test_no_credentials_of_the_caller_reach_a_command(local_aws, batch, monkeypatch):
-    """Neither the environment nor ~/.aws of whoever started the server."""
+    """Neither from the environment nor from ~/.aws of the server's user."""
     script = "env | grep -E '^(AWS_PROFILE|AWS_SESSION|AIRFLOW)'; cat ~/.aws/credentials $AWS_SHARED_CREDENTIALS_FILE"
     monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
     job = wait(batch, submit(batch, "sh", "-c", script + " 2>/dev/null; echo done"))
@@ -212,13 +212,13 @@ def test_no_credentials_of_the_caller_reach_a_command(local_aws, batch, monkeypa
 
 
 def test_parameters_replace_whole_arguments(local_aws, batch):
-    """`Ref::name` in the command is the parameter's value."""
+    """`Ref::name` in the command is replaced with the parameter's value."""
     job_id = submit(batch, "echo", "Ref::date", "xRef::date", parameters={"date": "2026-11-20"})
     assert lines(local_aws, wait(batch, job_id)) == ["2026-11-20 xRef::date"]
 
 
 def test_children_see_their_index(local_aws, batch):
-    """Each index once, with the array's size; described as parent:index."""
+    """Each index runs once and gets the size of the array. Children are described as parent:index."""
     job_id = submit(
         batch, "sh", "-c", "echo $AWS_BATCH_JOB_ARRAY_INDEX/$AWS_BATCH_JOB_ARRAY_SIZE", arrayProperties={"size": 4}
     )
@@ -230,7 +230,7 @@ def test_children_see_their_index(local_aws, batch):
 
 
 def test_a_failed_child_fails_the_array_once_all_have_ended(local_aws, batch):
-    """The others run to their end; the summary counts both."""
+    """The other children run to their end. The summary counts both."""
     job_id = submit(batch, "sh", "-c", "test $AWS_BATCH_JOB_ARRAY_INDEX != 1", arrayProperties={"size": 5})
     parent = wait(batch, job_id)
     assert (parent["status"], parent["statusReason"]) == ("FAILED", "Array Child Job failed")
@@ -240,7 +240,7 @@ def test_a_failed_child_fails_the_array_once_all_have_ended(local_aws, batch):
 
 
 def test_n_to_n_waits_for_the_same_index(local_aws, batch, tmp_path):
-    """Index i of the second starts after index i of the first; a failed one fails only its own."""
+    """Index i of the second array starts after index i of the first; a failed index fails only its successor."""
     mark = f"echo a$AWS_BATCH_JOB_ARRAY_INDEX >> {tmp_path}/log; test $AWS_BATCH_JOB_ARRAY_INDEX != 1"
     first = submit(batch, "sh", "-c", mark, arrayProperties={"size": 3})
     then = submit(
@@ -256,7 +256,7 @@ def test_n_to_n_waits_for_the_same_index(local_aws, batch, tmp_path):
 
 
 def test_sequential_runs_one_index_after_the_other(local_aws, batch, tmp_path):
-    """In order, although there is room for more."""
+    """Indices run in order, even if there are free slots."""
     script = f"sleep 0.0$((5 - $AWS_BATCH_JOB_ARRAY_INDEX)); echo $AWS_BATCH_JOB_ARRAY_INDEX >> {tmp_path}/log"
     job_id = submit(batch, "sh", "-c", script, arrayProperties={"size": 5}, dependsOn=[{"type": "SEQUENTIAL"}])
     assert wait(batch, job_id)["status"] == "SUCCEEDED"
@@ -264,14 +264,14 @@ def test_sequential_runs_one_index_after_the_other(local_aws, batch, tmp_path):
 
 
 def test_a_long_sequential_chain_fails_without_recursion(local_aws, batch):
-    """The first of 10,000 fails; so do all others, and the server goes on."""
+    """If the first of 10,000 indices fails, so do all others, and the server keeps running."""
     job_id = submit(batch, "false", arrayProperties={"size": 10_000}, dependsOn=[{"type": "SEQUENTIAL"}])
     assert wait(batch, job_id)["arrayProperties"]["statusSummary"]["FAILED"] == 10_000
     assert wait(batch, submit(batch, "true"))["status"] == "SUCCEEDED"
 
 
 def test_the_lines_of_a_running_job_can_be_read(local_aws, batch):
-    """Before it ends, complete lines only; all of them once it has ended, in order."""
+    """Complete lines are available while the job runs, and all lines, in order, after its end."""
     go_on = "until [ -e go-on ]; do sleep 0.02; done"
     job_id = submit(batch, "sh", "-c", f"pwd; printf 'half'; {go_on}; echo ' a line'")
     wait(batch, job_id, "RUNNING")
@@ -285,8 +285,8 @@ def test_the_lines_of_a_running_job_can_be_read(local_aws, batch):
     assert not Path(folder).exists()
 
 
-def test_log_streams_are_where_the_job_definition_says(local_aws, batch):
-    """awslogs-group and awslogs-stream-prefix; all streams of a group can be searched."""
+def test_log_streams_follow_the_log_configuration(local_aws, batch):
+    """awslogs-group and awslogs-stream-prefix apply, and all streams of the group can be searched."""
     options = {"awslogs-group": "/mine", "awslogs-stream-prefix": "night"}
     requirements = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
     batch.register_job_definition(
@@ -303,7 +303,7 @@ def test_log_streams_are_where_the_job_definition_says(local_aws, batch):
 
 
 def test_secrets_reach_the_command(local_aws, batch):
-    """Out of Secrets Manager and Parameter Store; one that is not there stops the job."""
+    """Values come from Secrets Manager and Parameter Store. A missing secret fails the job."""
     arn = local_aws.client("secretsmanager").create_secret(Name="db", SecretString='{"user": "ada"}')["ARN"]
     local_aws.client("ssm").put_parameter(Name="token", Value="t0p", Type="SecureString")
     requirements = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
@@ -325,8 +325,8 @@ def test_secrets_reach_the_command(local_aws, batch):
 # Retries and reasons
 
 
-def test_the_first_rule_that_holds_decides_about_a_retry(local_aws, batch):
-    """Exit code 75 is tried again, everything else not."""
+def test_the_first_matching_rule_decides_about_a_retry(local_aws, batch):
+    """Exit code 75 is retried, all others are not."""
     rules = [{"onExitCode": "75", "action": "RETRY"}, {"onReason": "*", "action": "EXIT"}]
     strategy = {"attempts": 4, "evaluateOnExit": rules}
     job = wait(batch, submit(batch, "sh", "-c", "exit $((74 + $AWS_BATCH_JOB_ATTEMPT))", retryStrategy=strategy))
@@ -335,7 +335,7 @@ def test_the_first_rule_that_holds_decides_about_a_retry(local_aws, batch):
 
 
 def test_a_job_that_uses_too_much_memory_is_killed(local_aws, batch):
-    """For real: 137, with ECS's reason."""
+    """The process is killed with exit code 137, and ECS's reason."""
     eat = "import time; held = bytearray(300 << 20); time.sleep(60)"
     job = wait(batch, submit(batch, "python", "-c", eat))
     container = job["attempts"][0]["container"]
@@ -346,7 +346,7 @@ def test_a_job_that_uses_too_much_memory_is_killed(local_aws, batch):
 
 
 def test_a_lost_host_has_no_exit_code(local_aws, batch):
-    """The status reason begins with `Host EC2`."""
+    """The status reason starts with `Host EC2`."""
     job_id = submit(batch, "sleep", "60")
     wait(batch, job_id, "RUNNING")
     local_aws.faults.reclaim(job_id)
@@ -365,8 +365,8 @@ def test_a_lost_host_has_no_exit_code(local_aws, batch):
         ),
     ],
 )
-def test_an_attempt_can_be_made_to_end(local_aws, batch, fault, expected):
-    """As if its time were up or its memory used; what is retried on AWS is retried here."""
+def test_faults_end_an_attempt(local_aws, batch, fault, expected):
+    """As after a timeout or an out-of-memory kill. A retry follows in the same cases as on AWS."""
     job_id = submit(batch, "sleep", "60", retryStrategy={"attempts": 2})
     for number in range(expected[-1]):
         while len(wait(batch, job_id, "RUNNING")["attempts"]) != number:
@@ -377,8 +377,8 @@ def test_an_attempt_can_be_made_to_end(local_aws, batch, fault, expected):
     assert job["container"]["exitCode"] == 137
 
 
-def test_a_timed_out_attempt_is_not_tried_again(local_aws, batch):
-    """After attemptDurationSeconds, here by the clock's speed."""
+def test_a_timed_out_attempt_is_not_retried(local_aws, batch):
+    """It ends after attemptDurationSeconds, scaled by the clock's speed."""
     local_aws.clock.speed = 200
     try:
         job_id = submit(
@@ -390,8 +390,8 @@ def test_a_timed_out_attempt_is_not_tried_again(local_aws, batch):
     assert (job["statusReason"], len(job["attempts"])) == ("Job attempt duration exceeded timeout", 1)
 
 
-def test_a_command_that_is_not_there_does_not_start(local_aws, batch):
-    """Without exit code, with the reason in the container."""
+def test_a_missing_command_does_not_start(local_aws, batch):
+    """There is no exit code; the reason is in the container."""
     job = wait(batch, submit(batch, "no-such-program"))
     assert job["statusReason"] == "Task failed to start"
     assert job["container"]["reason"].startswith(
@@ -403,7 +403,7 @@ def test_a_command_that_is_not_there_does_not_start(local_aws, batch):
 
 
 def test_terminate_ends_the_whole_process_group(local_aws, batch, tmp_path):
-    """What the command has started ends with it; the reason is the caller's; it is not tried again."""
+    """Child processes of the command end as well, the reason is the caller's, and there is no retry."""
     script = f"sleep 61 & echo $! > {tmp_path}/pid; wait"
     job_id = submit(batch, "sh", "-c", script, retryStrategy={"attempts": 3})
     wait(batch, job_id, "RUNNING")
@@ -425,8 +425,8 @@ def process_runs(pid):
         return False
 
 
-def test_terminating_an_array_keeps_what_has_succeeded(local_aws, batch):
-    """Finished children stay as they are; the others fail with the reason."""
+def test_terminating_an_array_keeps_succeeded_children(local_aws, batch):
+    """Succeeded children keep their status. The others fail with the reason."""
     script = "test $AWS_BATCH_JOB_ARRAY_INDEX = 0 || sleep 60"
     job_id = submit(batch, "sh", "-c", script, arrayProperties={"size": 8})
     wait(batch, f"{job_id}:0", "SUCCEEDED")
@@ -437,8 +437,8 @@ def test_terminating_an_array_keeps_what_has_succeeded(local_aws, batch):
     assert describe(batch, f"{job_id}:7")["statusReason"] == "stop"
 
 
-def test_cancel_leaves_what_runs(local_aws, batch):
-    """A running job goes on; one that waits fails with the reason."""
+def test_cancel_does_not_stop_running_jobs(local_aws, batch):
+    """A running job continues; a waiting job fails with the reason."""
     running = submit(batch, "sleep", "0.5")
     waiting = submit(batch, "true", dependsOn=[{"jobId": running}])
     wait(batch, running, "RUNNING")
@@ -449,11 +449,11 @@ def test_cancel_leaves_what_runs(local_aws, batch):
     assert (job["status"], job["statusReason"]) == ("FAILED", "not needed")
 
 
-# Queues that do not move
+# Blocked queues
 
 
-def test_jobs_wait_where_the_compute_environment_is_disabled(local_aws, batch):
-    """RUNNABLE with the reason, first in the queue's snapshot; they start once it is enabled."""
+def test_jobs_wait_while_the_compute_environment_is_disabled(local_aws, batch):
+    """They are RUNNABLE with the reason, at the front of the queue's snapshot, and start once it is enabled."""
     batch.update_compute_environment(computeEnvironment="local", state="DISABLED")
     job_id = submit(batch, "true")
     assert "disabled" in wait(batch, job_id, "RUNNABLE")["statusReason"]
@@ -463,15 +463,15 @@ def test_jobs_wait_where_the_compute_environment_is_disabled(local_aws, batch):
     assert wait(batch, job_id)["status"] == "SUCCEEDED"
 
 
-def test_a_job_that_no_compute_environment_can_hold_waits(local_aws, batch):
-    """More vCPUs than maxvCpus: RUNNABLE, with Batch's words for it."""
+def test_a_job_larger_than_every_compute_environment_waits(local_aws, batch):
+    """A job with more vCPUs than maxvCpus stays RUNNABLE with Batch's status reason."""
     big = {"resourceRequirements": [{"type": "VCPU", "value": "512"}]}
     job = wait(batch, submit(batch, containerOverrides=big), "RUNNABLE")
     assert job["statusReason"].startswith("MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE")
 
 
-def test_max_vcpus_of_0_holds_everything(local_aws, batch):
-    """Nothing starts before there is room."""
+def test_no_job_starts_with_max_vcpus_0(local_aws, batch):
+    """Jobs start when maxvCpus is raised."""
     batch.update_compute_environment(computeEnvironment="local", computeResources={"maxvCpus": 0})
     job_id = submit(batch, "true")
     assert wait(batch, job_id, "RUNNABLE")["status"] == "RUNNABLE"
@@ -483,7 +483,7 @@ def test_max_vcpus_of_0_holds_everything(local_aws, batch):
 
 
 def test_list_jobs_pages_and_filters(local_aws, batch):
-    """A filter by name takes all statuses; without filter and status there are only RUNNING jobs; 100 a page."""
+    """A name filter matches all statuses; without filter and status, only RUNNING jobs are listed; 100 per page."""
     parent = submit(batch, "true", jobName="night-a", arrayProperties={"size": 150})
     wait(batch, parent)
     other = submit(batch, "sleep", "60", jobName="night-b")
@@ -498,19 +498,19 @@ def test_list_jobs_pages_and_filters(local_aws, batch):
     assert [list(range(100)), list(range(100, 150))] == pages
 
 
-def test_what_is_unknown_is_left_out_of_descriptions(local_aws, batch):
-    """As for jobs that AWS has forgotten."""
+def test_unknown_jobs_are_omitted_from_descriptions(local_aws, batch):
+    """Like jobs that AWS has deleted."""
     job_id = submit(batch, "true")
     wait(batch, job_id)
     local_aws.faults.forget(job_id)
     assert batch.describe_jobs(jobs=[job_id, "no-such-job"])["jobs"] == []
 
 
-# Refusals
+# Rejected requests
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         ({"jobQueue": "none"}, "no such job queue"),
         ({"jobDefinition": "none"}, "JobDefinition not found"),
@@ -529,31 +529,31 @@ def test_what_is_unknown_is_left_out_of_descriptions(local_aws, batch):
         ({"tags": {str(number): "" for number in range(51)}}, "at most 50 tags"),
     ],
 )
-def test_limits_are_those_of_aws(local_aws, batch, words, message):
-    """ClientException at once, and no job."""
-    request = {"jobName": "job", "jobQueue": "default", "jobDefinition": "sh", **words}
-    assert message in refused(batch.submit_job, **request)
+def test_limits_are_those_of_aws(local_aws, batch, options, message):
+    """Requests fail with ClientException, and no job is created."""
+    request = {"jobName": "job", "jobQueue": "default", "jobDefinition": "sh", **options}
+    assert message in rejected(batch.submit_job, **request)
     everything = batch.list_jobs(jobQueue="default", filters=[{"name": "JOB_NAME", "values": ["*"]}])
     assert everything["jobSummaryList"] == []
 
 
 def test_n_to_n_needs_equal_sizes(local_aws, batch):
-    """3 and 4 do not go together."""
+    """Sizes 3 and 4 are rejected."""
     first = submit(batch, "true", arrayProperties={"size": 3})
     request = {"jobName": "job", "jobQueue": "default", "jobDefinition": "sh", "arrayProperties": {"size": 4}}
-    assert "same size" in refused(batch.submit_job, dependsOn=[{"jobId": first, "type": "N_TO_N"}], **request)
+    assert "same size" in rejected(batch.submit_job, dependsOn=[{"jobId": first, "type": "N_TO_N"}], **request)
 
 
 def test_describe_jobs_takes_100_ids(local_aws, batch):
-    """101 are refused."""
-    assert "1 to 100" in refused(batch.describe_jobs, jobs=["x"] * 101)
+    """101 ids are rejected."""
+    assert "1 to 100" in rejected(batch.describe_jobs, jobs=["x"] * 101)
 
 
 # Tags and definitions
 
 
 def test_tags_can_be_added_and_removed(local_aws, batch):
-    """By the job's ARN; DescribeJobs shows them."""
+    """Tags are changed by the job's ARN and shown by DescribeJobs."""
     job_id = submit(batch, "true", tags={"run": "1"})
     arn = describe(batch, job_id)["jobArn"]
     batch.tag_resource(resourceArn=arn, tags={"team": "data"})
@@ -562,20 +562,20 @@ def test_tags_can_be_added_and_removed(local_aws, batch):
     assert describe(batch, job_id)["tags"] == {"team": "data"}
 
 
-def test_a_name_means_the_newest_active_revision(local_aws, batch):
-    """A deregistered one is refused."""
+def test_a_name_selects_the_newest_active_revision(local_aws, batch):
+    """A deregistered revision is rejected."""
     again = batch.register_job_definition(
         jobDefinitionName="sh", type="container", containerProperties={"image": "b:2", "vcpus": 1, "memory": 64}
     )
     assert again["revision"] == 2
     batch.deregister_job_definition(jobDefinition="sh:2")
     assert describe(batch, submit(batch, "true"))["jobDefinition"].endswith("sh:1")
-    assert "not found" in refused(batch.submit_job, jobName="job", jobQueue="default", jobDefinition="sh:2")
+    assert "not found" in rejected(batch.submit_job, jobName="job", jobQueue="default", jobDefinition="sh:2")
     active = batch.describe_job_definitions(jobDefinitionName="sh", status="ACTIVE")["jobDefinitions"]
     assert [each["revision"] for each in active] == [1]
 
 
-# Any arrays
+# Property tests
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -584,8 +584,8 @@ def test_a_name_means_the_newest_active_revision(local_aws, batch):
     attempts=st.integers(1, 3),
     kinds=st.lists(st.sampled_from(["N_TO_N", None]), max_size=2, unique=True),
 )
-def test_whatever_fails_the_counts_are_those_of_the_children(batch, failures, attempts, kinds):
-    """Each child fails as often as configured; what follows runs exactly where its dependencies have succeeded."""
+def test_array_counts_match_the_children_after_any_failures(batch, failures, attempts, kinds):
+    """Each child fails as often as configured. Dependent children run exactly if their dependencies succeeded."""
     fails = " ".join(map(str, failures))
     script = f"set -- {fails}; shift $AWS_BATCH_JOB_ARRAY_INDEX; test $AWS_BATCH_JOB_ATTEMPT -gt $1"
     size = {"size": len(failures)}
@@ -607,5 +607,5 @@ def test_whatever_fails_the_counts_are_those_of_the_children(batch, failures, at
             "FAILED": len(expected) - sum(expected),
         }
     children = batch.describe_jobs(jobs=[f"{first}:{index}" for index in range(len(failures))])["jobs"]
-    tried = [len(child["attempts"]) for child in children]
-    assert tried == [min(count + 1, attempts) for count in failures]
+    made = [len(child["attempts"]) for child in children]
+    assert made == [min(count + 1, attempts) for count in failures]

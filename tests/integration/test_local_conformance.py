@@ -1,4 +1,4 @@
-"""The local AWS against what botocore ships: Batch's examples, paginators and waiters of Batch and EMR."""
+"""The local AWS against botocore's data: Batch's examples, and the paginators and waiters of Batch and EMR."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def container(*command):
 
 @pytest.fixture
 def account(local_aws):
-    """What the examples take for granted."""
+    """An account with the resources that the examples use."""
     batch = local_aws.client("batch")
     for name, state in (("M4Spot", "ENABLED"), ("C4OnDemand", "ENABLED"), ("P2OnDemand", "ENABLED")):
         batch.create_compute_environment(
@@ -45,7 +45,7 @@ def account(local_aws):
 
 
 def prepared(batch, operation, params):
-    """An example's input that fits this account: its resources are free where the example creates or deletes them."""
+    """Adapt an example's input to this account: new resources must not exist, and deletions must be allowed."""
     params = dict(params)
     if operation == "CreateJobQueue":
         params["jobQueueName"] += "2"
@@ -73,12 +73,12 @@ def ended_job(batch):
     return job_id
 
 
-#: What the examples show and newer answers no longer have: these moved to resourceRequirements.
+#: Members that newer responses do not have, because they moved to resourceRequirements.
 MOVED = {"memory", "vcpus"}
 
 
 def missing(example, answer, place=""):
-    """Members that the example's output has and the answer has not."""
+    """Members of the example's output that are missing in the response."""
     if isinstance(example, dict) and isinstance(answer, dict):
         return [
             each
@@ -94,17 +94,17 @@ def missing(example, answer, place=""):
 @pytest.mark.parametrize(
     ("operation", "example"), CASES, ids=[f"{operation}-{number}" for number, (operation, _) in enumerate(CASES)]
 )
-def test_batch_answers_its_own_examples(account, operation, example):
-    """Botocore's examples are accepted, and the answers have all members that the examples show."""
+def test_batch_accepts_the_examples_of_botocore(account, operation, example):
+    """The responses have all members of the examples' outputs."""
     params = prepared(account, operation, example.get("input", {}))
     answer = getattr(account, snake(operation))(**params)
-    skipped = {"Department", "Stage", "User"}  # the tags of the example's own resource
+    skipped = {"Department", "Stage", "User"}  # tags of the example's resource
     found = [each for each in missing(example.get("output", {}), answer) if each.rpartition(".")[2] not in skipped]
     assert found == []
 
 
-def test_batch_paginators_see_everything_once(local_aws):
-    """Definitions, queues and compute environments over several pages."""
+def test_batch_paginators_return_everything_once(local_aws):
+    """Definitions, queues and compute environments, over several pages."""
     batch = local_aws.client("batch")
     for number in range(5):
         batch.register_job_definition(
@@ -144,8 +144,8 @@ def step(*command):
 FAST = {"Delay": 0.05, "MaxAttempts": 400}
 
 
-def test_emr_waiters_end(local_aws):
-    """ClusterRunning, StepComplete and ClusterTerminated, and the failure of a failed step."""
+def test_emr_waiters_return(local_aws):
+    """ClusterRunning, StepComplete and ClusterTerminated return, and StepComplete fails for a failed step."""
     emr = local_aws.client("emr")
     cluster = emr.run_job_flow(**CLUSTER)["JobFlowId"]
     emr.get_waiter("cluster_running").wait(ClusterId=cluster, WaiterConfig=FAST)
@@ -158,8 +158,8 @@ def test_emr_waiters_end(local_aws):
     assert emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"] == "TERMINATED"
 
 
-def test_emr_paginators_see_everything_once(local_aws):
-    """Clusters and steps come 50 a page, newest first."""
+def test_emr_paginators_return_everything_once(local_aws):
+    """Clusters and steps are listed in pages of 50, newest first."""
     emr = local_aws.client("emr")
     clusters = [emr.run_job_flow(**CLUSTER)["JobFlowId"] for _ in range(60)]
     pages = [[cluster["Id"] for cluster in page["Clusters"]] for page in emr.get_paginator("list_clusters").paginate()]

@@ -1,4 +1,4 @@
-"""The local EMR: what AWS documents, with steps and bootstrap actions that really run."""
+"""The local EMR: documented behavior of EMR, with steps and bootstrap actions that really run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROLES = {"ServiceRole": "EMR_DefaultRole", "JobFlowRole": "EMR_EC2_DefaultRole"}
 
 @pytest.fixture
 def emr(local_aws):
-    """An EMR client; the bucket `logs` is there."""
+    """An EMR client. The bucket `logs` exists."""
     local_aws.client("s3").create_bucket(Bucket="logs")
     return local_aws.client("emr")
 
@@ -28,9 +28,9 @@ def step(*command, on_failure="CONTINUE", jar="command-runner.jar"):
     }
 
 
-def run(emr, *steps, keep=False, **words):
-    instances = {**INSTANCES, "KeepJobFlowAliveWhenNoSteps": keep, **words.pop("Instances", {})}
-    request = {"Name": "nightly", "ReleaseLabel": "emr-7.5.0", "LogUri": "s3://logs/emr/", **ROLES, **words}
+def run(emr, *steps, keep=False, **options):
+    instances = {**INSTANCES, "KeepJobFlowAliveWhenNoSteps": keep, **options.pop("Instances", {})}
+    request = {"Name": "nightly", "ReleaseLabel": "emr-7.5.0", "LogUri": "s3://logs/emr/", **ROLES, **options}
     return emr.run_job_flow(Steps=list(steps), Instances=instances, **request)["JobFlowId"]
 
 
@@ -67,7 +67,7 @@ def log(local_aws, key):
     return gzip.decompress(body).decode()
 
 
-def refused(call, code, **params):
+def rejected(call, code, **params):
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         call(**params)
     assert code == caught.value.response["Error"]["Code"]
@@ -76,7 +76,7 @@ def refused(call, code, **params):
 
 # The documented transitions
 
-#: From each state of a cluster, those that may follow it. Source: "Understanding the cluster lifecycle".
+#: States that may follow each state of a cluster. Source: "Understanding the cluster lifecycle".
 TRANSITIONS = {
     "STARTING": {"BOOTSTRAPPING", "TERMINATING"},
     "BOOTSTRAPPING": {"RUNNING", "TERMINATING"},
@@ -87,7 +87,7 @@ TRANSITIONS = {
     "TERMINATED_WITH_ERRORS": set(),
 }
 
-#: What a failed first step of three does, by its ActionOnFailure: the steps' states, the cluster's end and its reason.
+#: Effect of a failed first step of three, by ActionOnFailure: states of the steps, final state of the cluster, reason.
 ON_FAILURE = {
     "CONTINUE": (["FAILED", "COMPLETED", "COMPLETED"], "TERMINATED", "ALL_STEPS_COMPLETED"),
     "TERMINATE_CLUSTER": (["FAILED", "CANCELLED", "CANCELLED"], "TERMINATED_WITH_ERRORS", "STEP_FAILURE"),
@@ -96,7 +96,7 @@ ON_FAILURE = {
 
 
 @pytest.mark.parametrize("action", ON_FAILURE)
-def test_a_failed_step_does_what_its_action_says(local_aws, emr, action):
+def test_action_on_failure_of_a_failed_step_applies(local_aws, emr, action):
     """To the other steps and to the cluster."""
     states, end, code = ON_FAILURE[action]
     cluster = run(emr, step("false", on_failure=action), step("true"), step("true"))
@@ -105,7 +105,7 @@ def test_a_failed_step_does_what_its_action_says(local_aws, emr, action):
 
 
 def test_a_cluster_goes_through_the_documented_states(local_aws, emr, tmp_path):
-    """STARTING to TERMINATED, seen from outside; nothing undocumented between."""
+    """From STARTING to TERMINATED, as returned by DescribeCluster, with only documented changes."""
     script = tmp_path / "wait.sh"
     script.write_text(f"until [ -e {tmp_path}/BOOTSTRAPPING ]; do sleep 0.05; done")
     local_aws.clusters.delays.starting = local_aws.clusters.delays.terminating = 1.0
@@ -129,8 +129,8 @@ def test_a_cluster_goes_through_the_documented_states(local_aws, emr, tmp_path):
 # Steps
 
 
-def test_steps_really_run_and_their_logs_are_laid_out_as_on_emr(local_aws, emr):
-    """In order; stdout, stderr and controller gzipped under the log URI."""
+def test_steps_really_run_and_their_logs_have_the_layout_of_emr(local_aws, emr):
+    """Steps run in order. stdout, stderr and controller are compressed below the log URI."""
     cluster = run(emr, step("bash", "-c", "echo out; echo bad >&2; exit 3"), step("echo", "two"))
     assert wait(emr, cluster)["StateChangeReason"]["Message"] == "Steps completed with errors"
     second, first = emr.list_steps(ClusterId=cluster)["Steps"]
@@ -142,8 +142,8 @@ def test_steps_really_run_and_their_logs_are_laid_out_as_on_emr(local_aws, emr):
     assert details["LogFile"] == f"s3://logs/emr/{folder}/stderr.gz"
 
 
-def test_logs_may_come_later_than_the_end_of_the_step(local_aws, emr):
-    """As on EMR, where they are uploaded every few minutes."""
+def test_logs_may_arrive_after_the_end_of_the_step(local_aws, emr):
+    """On EMR, they are uploaded every few minutes."""
     local_aws.faults.delay_logs(3)
     cluster = run(emr, step("true"))
     wait(emr, cluster)
@@ -155,8 +155,8 @@ def test_logs_may_come_later_than_the_end_of_the_step(local_aws, emr):
         time.sleep(0.05)
 
 
-def test_the_logs_of_a_running_step_arrive_in_parts(local_aws, emr):
-    """Every few minutes of EMR's time what there is."""
+def test_logs_of_a_running_step_are_uploaded_periodically(local_aws, emr):
+    """Every few minutes of the scaled clock."""
     local_aws.clock.speed = 1000
     try:
         cluster = run(emr, step("bash", "-c", "echo working; sleep 60"), keep=True)
@@ -174,8 +174,8 @@ def test_the_logs_of_a_running_step_arrive_in_parts(local_aws, emr):
         local_aws.clock.speed = 1
 
 
-def test_steps_run_one_at_a_time_or_as_many_as_the_concurrency(local_aws, emr):
-    """StepConcurrencyLevel 1: the second waits; 2: both run."""
+def test_step_concurrency_limits_running_steps(local_aws, emr):
+    """With StepConcurrencyLevel 1, the second step waits; with 2, both run."""
     one = run(emr, step("sleep", "60"), step("sleep", "60"))
     wait_step(emr, one, 0, "RUNNING")
     assert steps(emr, one) == ["RUNNING", "PENDING"]
@@ -185,7 +185,7 @@ def test_steps_run_one_at_a_time_or_as_many_as_the_concurrency(local_aws, emr):
 
 
 def test_pending_and_running_steps_can_be_cancelled(local_aws, emr):
-    """The running one is interrupted; the cluster goes on."""
+    """The running step is interrupted, and the cluster keeps running."""
     cluster = run(emr, step("sleep", "60"), step("true"), step("true"), keep=True)
     wait_step(emr, cluster, 0, "RUNNING")
     _, pending, running = [each["Id"] for each in emr.list_steps(ClusterId=cluster)["Steps"]]
@@ -198,7 +198,7 @@ def test_pending_and_running_steps_can_be_cancelled(local_aws, emr):
 
 
 def test_old_releases_cannot_cancel_running_steps(local_aws, emr):
-    """Before 5.28.0."""
+    """Releases before 5.28.0."""
     cluster = run(emr, step("sleep", "60"), ReleaseLabel="emr-5.27.0")
     wait_step(emr, cluster, 0, "RUNNING")
     name = emr.list_steps(ClusterId=cluster)["Steps"][0]["Id"]
@@ -208,7 +208,7 @@ def test_old_releases_cannot_cancel_running_steps(local_aws, emr):
 
 
 def test_a_batch_job_can_wait_for_a_step_that_it_adds(local_aws, emr):
-    """Steps have slots of their own: no job holds the place that its step needs."""
+    """Steps have separate slots, so that no job occupies the slot that its step needs."""
     batch = local_aws.client("batch")
     batch.register_job_definition(
         jobDefinitionName="sh", type="container", containerProperties={"image": "x", "vcpus": 1, "memory": 512}
@@ -236,8 +236,8 @@ def test_a_batch_job_can_wait_for_a_step_that_it_adds(local_aws, emr):
     assert steps(emr, cluster) == ["COMPLETED"] * 4
 
 
-def test_a_script_out_of_s3_runs_as_a_step(local_aws, emr):
-    """script-runner.jar, with arguments."""
+def test_a_script_from_s3_runs_as_a_step(local_aws, emr):
+    """With script-runner.jar and arguments."""
     local_aws.client("s3").put_object(Bucket="logs", Key="code/hello.sh", Body=b"echo hello $1\n")
     jar = "s3://us-east-1.elasticmapreduce/libs/script-runner/script-runner.jar"
     cluster = run(emr, step("s3://logs/code/hello.sh", "world", jar=jar))
@@ -247,7 +247,7 @@ def test_a_script_out_of_s3_runs_as_a_step(local_aws, emr):
 
 
 def test_s3_dist_cp_copies_a_prefix(local_aws, emr):
-    """Objects that match, with their paths below the source."""
+    """Matching objects are copied, with their paths below the source."""
     s3 = local_aws.client("s3")
     for key in ("in/a.csv", "in/deep/b.csv", "in/c.txt", "other/d.csv"):
         s3.put_object(Bucket="logs", Key=key, Body=key.encode())
@@ -263,7 +263,7 @@ def test_s3_dist_cp_copies_a_prefix(local_aws, emr):
 
 
 def test_bootstrap_actions_run_before_the_steps(local_aws, emr):
-    """From S3, with arguments, in the cluster's home."""
+    """A script from S3 runs with its arguments in the cluster's home."""
     local_aws.client("s3").put_object(Bucket="logs", Key="boot.sh", Body=b"echo prepared $1 > ~/prepared\n")
     action = {"Name": "boot", "ScriptBootstrapAction": {"Path": "s3://logs/boot.sh", "Args": ["well"]}}
     cluster = run(emr, step("bash", "-c", "cat ~/prepared"), BootstrapActions=[action])
@@ -274,7 +274,7 @@ def test_bootstrap_actions_run_before_the_steps(local_aws, emr):
 
 @pytest.mark.parametrize(("script", "what"), [(b"echo no >&2; exit 4", "non-zero return code"), (None, "cannot")])
 def test_a_failed_bootstrap_action_ends_the_cluster(local_aws, emr, script, what):
-    """With its log where EMR puts it."""
+    """Its log is at EMR's location."""
     if script is not None:
         local_aws.client("s3").put_object(Bucket="logs", Key="boot.sh", Body=script)
     action = {"Name": "boot", "ScriptBootstrapAction": {"Path": "s3://logs/boot.sh"}}
@@ -299,7 +299,7 @@ def test_a_failed_bootstrap_action_ends_the_cluster(local_aws, emr, script, what
     ],
 )
 def test_a_cluster_can_fail_to_start(local_aws, emr, reason, code):
-    """One cluster, with EMR's code; the next one starts."""
+    """Only one cluster fails, with EMR's code; the next one starts."""
     local_aws.faults.fail_start(reason)
     end = wait(emr, run(emr, step("true")))
     assert ("TERMINATED_WITH_ERRORS", code) == (end["State"], end["StateChangeReason"]["Code"])
@@ -309,8 +309,8 @@ def test_a_cluster_can_fail_to_start(local_aws, emr, reason, code):
 # End
 
 
-def test_an_idle_cluster_ends_itself(local_aws, emr):
-    """By its policy, whatever its caller does; not while a step runs."""
+def test_an_idle_cluster_terminates_itself(local_aws, emr):
+    """It terminates by its policy, but not while a step runs."""
     local_aws.clock.speed = 200
     try:
         cluster = run(emr, step("sleep", "0.6"), keep=True, AutoTerminationPolicy={"IdleTimeout": 60})
@@ -321,8 +321,8 @@ def test_an_idle_cluster_ends_itself(local_aws, emr):
     assert steps(emr, cluster) == ["COMPLETED"]
 
 
-def test_a_policy_can_be_put_later(local_aws, emr):
-    """And read and removed."""
+def test_policies_can_be_changed_later(local_aws, emr):
+    """They can be set, read and removed."""
     cluster = run(emr, keep=True)
     wait(emr, cluster, "WAITING")
     emr.put_auto_termination_policy(ClusterId=cluster, AutoTerminationPolicy={"IdleTimeout": 3600})
@@ -335,16 +335,16 @@ def test_a_policy_can_be_put_later(local_aws, emr):
 
 
 def test_a_protected_cluster_is_not_terminated(local_aws, emr):
-    """Until the protection is lifted."""
+    """Termination works after the protection is removed."""
     cluster = run(emr, keep=True, Instances={"TerminationProtected": True})
-    assert "protected" in refused(emr.terminate_job_flows, "ValidationException", JobFlowIds=[cluster])
+    assert "protected" in rejected(emr.terminate_job_flows, "ValidationException", JobFlowIds=[cluster])
     emr.set_termination_protection(JobFlowIds=[cluster], TerminationProtected=False)
     emr.terminate_job_flows(JobFlowIds=[cluster])
     assert wait(emr, cluster)["State"] == "TERMINATED"
 
 
 def test_terminating_a_cluster_kills_its_steps(local_aws, emr, tmp_path):
-    """The running one and what waits behind it."""
+    """Both the running step and the pending one."""
     cluster = run(
         emr,
         step("bash", "-c", f"until [ -e {tmp_path}/go ]; do sleep 0.05; done; touch {tmp_path}/went-on"),
@@ -359,11 +359,11 @@ def test_terminating_a_cluster_kills_its_steps(local_aws, emr, tmp_path):
     assert not (tmp_path / "went-on").exists()
 
 
-# What can be asked
+# Descriptions and lists
 
 
 def test_clusters_are_listed_by_state_and_time(local_aws, emr):
-    """ClusterStates and CreatedAfter; the newest first."""
+    """By ClusterStates and CreatedAfter, newest first."""
     first = run(emr, step("true"))
     wait(emr, first)
     second = run(emr, keep=True)
@@ -376,7 +376,7 @@ def test_clusters_are_listed_by_state_and_time(local_aws, emr):
 
 
 def test_a_cluster_is_described_as_requested(local_aws, emr):
-    """Applications with their versions, tags, fleets, address of the primary node."""
+    """Applications with their versions, tags, fleets, and the address of the primary node."""
     fleets = [
         {
             "InstanceFleetType": kind, "TargetSpotCapacity": spot, "TargetOnDemandCapacity": 1,
@@ -402,10 +402,10 @@ def test_a_cluster_is_described_as_requested(local_aws, emr):
         for each in listed
     ] == [("MASTER", 0, 1), ("CORE", 2, 1)]
     assert len(emr.list_instances(ClusterId=cluster, InstanceFleetType="CORE")["Instances"]) == 3
-    assert "mutually exclusive" in refused(emr.list_instance_groups, "InvalidRequestException", ClusterId=cluster)
+    assert "mutually exclusive" in rejected(emr.list_instance_groups, "InvalidRequestException", ClusterId=cluster)
 
 
-def test_releases_bring_versions(local_aws, emr):
+def test_releases_determine_application_versions(local_aws, emr):
     """emr-5.27.0 has Spark 2.4.4 and Hadoop 2.8.5."""
     applications = emr.describe_release_label(ReleaseLabel="emr-5.27.0")["Applications"]
     versions = {each["Name"]: each["Version"] for each in applications}
@@ -420,7 +420,7 @@ FLEETS = [{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1}]
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         ({"ReleaseLabel": "emr-99.0.0"}, "release label is invalid"),
         ({"Applications": [{"Name": "Sparc"}]}, "Specified application: Sparc is invalid"),
@@ -433,20 +433,20 @@ FLEETS = [{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1}]
         ({"ServiceRole": ""}, "ServiceRole must be given"),
     ],
 )
-def test_limits_are_those_of_aws(local_aws, emr, words, message):
-    """ValidationException at once, and no cluster."""
-    request = {"Name": "x", "ReleaseLabel": "emr-7.5.0", "Instances": INSTANCES, **ROLES, **words}
-    assert message in refused(emr.run_job_flow, "ValidationException", **request)
+def test_limits_are_those_of_aws(local_aws, emr, options, message):
+    """Requests fail with ValidationException, and no cluster is created."""
+    request = {"Name": "x", "ReleaseLabel": "emr-7.5.0", "Instances": INSTANCES, **ROLES, **options}
+    assert message in rejected(emr.run_job_flow, "ValidationException", **request)
     assert emr.list_clusters()["Clusters"] == []
 
 
-def test_unknown_ids_are_refused(local_aws, emr):
-    """With EMR's words."""
-    refusal = refused(emr.describe_cluster, "InvalidRequestException", ClusterId="j-NONE")
-    assert refusal == "Cluster id 'j-NONE' is not valid."
+def test_unknown_ids_are_rejected(local_aws, emr):
+    """The messages are those of EMR."""
+    message = rejected(emr.describe_cluster, "InvalidRequestException", ClusterId="j-NONE")
+    assert message == "Cluster id 'j-NONE' is not valid."
     cluster = run(emr, step("true"))
-    refused(emr.describe_step, "InvalidRequestException", ClusterId=cluster, StepId="s-NONE")
+    rejected(emr.describe_step, "InvalidRequestException", ClusterId=cluster, StepId="s-NONE")
     wait(emr, cluster)
-    refused(emr.add_job_flow_steps, "ValidationException", JobFlowId=cluster, Steps=[step("true")])
+    rejected(emr.add_job_flow_steps, "ValidationException", JobFlowId=cluster, Steps=[step("true")])
     too_many = [f"s-{number}" for number in range(11)]
-    refused(emr.list_steps, "ValidationException", ClusterId=cluster, StepIds=too_many)
+    rejected(emr.list_steps, "ValidationException", ClusterId=cluster, StepIds=too_many)

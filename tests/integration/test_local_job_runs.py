@@ -1,6 +1,6 @@
-"""The local EMR Serverless and EMR on EKS: documented states, tokens and errors, and job runs that really run.
+"""The local EMR Serverless and EMR on EKS: documented states, tokens and errors, with job runs that really run.
 
-Where Spark itself does not matter, a small program takes the place of spark-submit: it runs a shell script.
+Tests that do not need Spark replace spark-submit with a program that runs a shell script.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def aws(server):
 
 @pytest.fixture(params=["emr-serverless", "emr-containers"])
 def runs(request, aws):
-    """Either service."""
+    """Each of the two services."""
     return service(aws, request.param)
 
 
@@ -131,7 +131,7 @@ def serverless(aws):
 
 @pytest.fixture
 def script(tmp_path):
-    """`script(text)`: the path of a shell script."""
+    """`script(text)` returns the path of a shell script."""
 
     def write(text):
         path = tmp_path / f"program{len(list(tmp_path.iterdir()))}.sh"
@@ -142,7 +142,7 @@ def script(tmp_path):
 
 
 def assert_nothing_runs(server):
-    """No process works below the server's folder."""
+    """Assert that no process has its working directory below the server's folder."""
     deadline = time.monotonic() + 30
     root = str(server.root / "job-runs")
     while left := [pid for pid in Path("/proc").glob("[0-9]*") if _works_in(pid, root)]:
@@ -156,7 +156,7 @@ def _works_in(pid, root):
     return False
 
 
-def refused(call, code, status, *arguments, **params):
+def rejected(call, code, status, *arguments, **params):
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         call(*arguments, **params)
     response = caught.value.response
@@ -169,7 +169,7 @@ def monitoring(log_uri="s3://logs/runs/"):
 
 
 def test_a_run_goes_through_the_documented_states(aws, runs, script, tmp_path):
-    """Each state in its order, and none beside them."""
+    """All states occur in order, and no others."""
     kind = aws.emr_serverless if runs.serverless else aws.emr_containers
     kind.runs.delay = 1.0
     program = script(f"until [ -e {tmp_path}/go ]; do sleep 0.05; done")
@@ -188,7 +188,7 @@ def test_a_run_goes_through_the_documented_states(aws, runs, script, tmp_path):
 
 
 def test_exit_code_and_logs_of_a_failed_driver(aws, runs, script):
-    """A non-zero exit code is FAILED with a reason; its output is in S3 in the service's layout."""
+    """The run is FAILED with a reason, and the output is in S3 in the service's layout."""
     program = script('echo out "$1"; echo "ValueError: no such shop" >&2; exit 3')
     run_id = runs.start(program, "a b", configurationOverrides=monitoring())
     run = runs.wait(run_id)
@@ -206,19 +206,19 @@ def test_exit_code_and_logs_of_a_failed_driver(aws, runs, script):
         for kind in ("stdout", "stderr")
     }
     assert {"stdout": "out a b\n", "stderr": "ValueError: no such shop\n"} == texts
-    refused(runs.cancel, "ValidationException", 400, run_id)
+    rejected(runs.cancel, "ValidationException", 400, run_id)
 
 
-def test_logs_are_where_the_product_reads_them(aws, runs):
-    """The layout of the service is the one that the failure report reads."""
+def test_logs_have_the_layout_that_failure_reports_read(aws, runs):
+    """The folder is the same as in `aws/emr/job_runs.py`."""
     from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
 
     target = (Serverless if runs.serverless else Eks)("default", ROLE)
     assert f"{runs.logs('runs', 'r1')}/" == f"runs/{target.log_folder('r1')}"
 
 
-def test_properties_set_variables_of_the_driver(aws, runs, script):
-    """Of the service's own prefix only; `spark-defaults` of the run yield to its parameters."""
+def test_properties_set_environment_variables_of_the_driver(aws, runs, script):
+    """Only with the service's prefix. The run's parameters override its `spark-defaults`."""
     mine = "spark.emr-serverless.driverEnv." if runs.serverless else "spark.kubernetes.driverEnv."
     program = script('echo "[$A] [$B] [$C]"')
     defaults = {"classification": "spark-defaults", "properties": {f"{mine}A": "default", f"{mine}B": "default"}}
@@ -233,20 +233,20 @@ def test_properties_set_variables_of_the_driver(aws, runs, script):
     assert b"[x y] [default] []\n" == text
 
 
-def test_a_client_token_makes_a_second_request_the_same_run(aws, runs, script):
-    """Also after it has ended; with another request it is a conflict, in each service's own code."""
+def test_a_repeated_client_token_returns_the_same_run(aws, runs, script):
+    """Also after its end. With another request, it is an error with the service's code."""
     program = script("exit 0")
     first = runs.start(program, token="t1", name="one")
     runs.wait(first)
     assert first == runs.start(program, token="t1", name="one")
     code, status = ("ConflictException", 409) if runs.serverless else ("ValidationException", 400)
-    refused(runs.start, code, status, program, token="t1", name="two")
+    rejected(runs.start, code, status, program, token="t1", name="two")
     assert [first] == runs.list()
     assert first != runs.start(program, token="t2", name="one")
 
 
 def test_a_cancelled_run_ends_all_its_processes(aws, runs, script, tmp_path, monkeypatch):
-    """What ignores SIGTERM is killed after the grace period; a second request changes nothing."""
+    """A process that ignores SIGTERM is killed after the grace period; a second request has no effect."""
     monkeypatch.setattr("airflow_batchemr.local.emr_containers.service.GRACE", 2)
     program = script(f"sleep 600 & echo $! > {tmp_path}/pid; trap '' TERM; wait; sleep 600")
     run_id = runs.start(program)
@@ -264,8 +264,8 @@ def test_a_cancelled_run_ends_all_its_processes(aws, runs, script, tmp_path, mon
         os.kill(child, 0)
 
 
-def test_a_run_is_cancelled_before_its_driver_runs(aws, runs, script, tmp_path):
-    """It never runs."""
+def test_a_run_cancelled_before_its_start_never_runs(aws, runs, script, tmp_path):
+    """Its driver is not executed."""
     kind = aws.emr_serverless if runs.serverless else aws.emr_containers
     kind.runs.delay = 2.0
     run_id = runs.start(script(f"touch {tmp_path}/ran"))
@@ -276,7 +276,7 @@ def test_a_run_is_cancelled_before_its_driver_runs(aws, runs, script, tmp_path):
 
 
 def test_a_driver_leaves_no_files(aws, runs, script):
-    """Neither of its own nor in the folder in which the next command works."""
+    """Neither its own files nor files in the working folder of the next driver."""
     runs.wait(runs.start(script("echo x > left; mkdir sub")))
     runs.wait(runs.start(script("exit 0")))
     left = [path for path in (aws.root / "job-runs").rglob("*") if path.is_file()]
@@ -285,7 +285,7 @@ def test_a_driver_leaves_no_files(aws, runs, script):
 
 
 def test_a_run_waits_for_a_slot_before_it_is_running(aws, runs, script, tmp_path):
-    """Two slots, three runs: the third stays in the last state before RUNNING, and can be cancelled there."""
+    """With two slots, the third run stays in the state before RUNNING, where it can be cancelled."""
     program = script(f"until [ -e {tmp_path}/go ]; do sleep 0.05; done")
     first, second = runs.start(program), runs.start(program)
     for run_id in (first, second):
@@ -301,7 +301,7 @@ def test_a_run_waits_for_a_slot_before_it_is_running(aws, runs, script, tmp_path
 
 
 def test_lists_filter_and_page_newest_first(aws, runs, script):
-    """By time and state, over pages; nothing twice and nothing left out."""
+    """By time and state, over several pages, each run exactly once."""
     program, failing = script("exit 0"), script("exit 1")
     ids = [runs.start(program) for _ in range(4)]
     for run_id in ids:
@@ -323,20 +323,20 @@ def test_lists_filter_and_page_newest_first(aws, runs, script):
     ]
 
 
-def test_unknown_ids_are_the_services_own_errors(aws, runs, script):
-    """ResourceNotFoundException where the operation has it, with the status of its model."""
+def test_unknown_ids_are_errors_of_the_service(aws, runs, script):
+    """ResourceNotFoundException if the operation has it, with the status of the service model."""
     status = 404 if runs.serverless else 400
-    refused(runs.describe, "ResourceNotFoundException", status, "00none")
-    refused(runs.cancel, "ResourceNotFoundException", status, "00none")
+    rejected(runs.describe, "ResourceNotFoundException", status, "00none")
+    rejected(runs.cancel, "ResourceNotFoundException", status, "00none")
     run_id = runs.start(script("exit 0"))
     runs.place = "00none"
-    refused(runs.start, "ResourceNotFoundException", status, "s3://code/x.py")
-    refused(runs.describe, "ResourceNotFoundException", status, run_id)
-    refused(runs.list, "ValidationException", 400)
+    rejected(runs.start, "ResourceNotFoundException", status, "s3://code/x.py")
+    rejected(runs.describe, "ResourceNotFoundException", status, run_id)
+    rejected(runs.list, "ValidationException", 400)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "options",
     [
         {"executionRoleArn": "arn:aws:iam::123:role/runs", "name": "x"},
         {"name": "x" * 257},
@@ -345,23 +345,23 @@ def test_unknown_ids_are_the_services_own_errors(aws, runs, script):
     ],
     ids=["role", "name", "token", "tags"],
 )
-def test_limits_of_the_models_are_checked(aws, runs, words):
-    """Lengths and patterns, which boto3 does not look at."""
-    refused(runs.client.start_job_run, "ValidationException", 400, **{**runs.request("s3://code/x.py"), **words})
+def test_limits_of_the_models_are_checked(aws, runs, options):
+    """Lengths and patterns, which boto3 does not check."""
+    rejected(runs.client.start_job_run, "ValidationException", 400, **{**runs.request("s3://code/x.py"), **options})
     assert [] == runs.list()
 
 
-def test_a_release_that_the_service_does_not_have_is_refused(aws):
-    """EMR on EKS wants `-latest` or a date."""
+def test_an_unknown_release_is_rejected(aws):
+    """EMR on EKS requires `-latest` or a date."""
     eks, serverless = service(aws, "emr-containers"), service(aws, "emr-serverless")
     for label in ("emr-7.5.0", "emr-99.0.0-latest"):
-        refused(eks.start, "ValidationException", 400, "s3://code/x.py", releaseLabel=label)
+        rejected(eks.start, "ValidationException", 400, "s3://code/x.py", releaseLabel=label)
     create = serverless.client.create_application
-    refused(create, "ValidationException", 400, releaseLabel="emr-99.0.0", type="SPARK")
+    rejected(create, "ValidationException", 400, releaseLabel="emr-99.0.0", type="SPARK")
 
 
-def test_tags_of_places_and_runs(aws, runs, script):
-    """Added, removed and listed by ARN."""
+def test_tags_of_applications_clusters_and_runs(aws, runs, script):
+    """They are added, removed and listed by ARN."""
     run_id = runs.start(script("exit 0"), tags={"a": "1"})
     describe = runs.client.get_application if runs.serverless else runs.client.describe_virtual_cluster
     place = describe(**{"applicationId" if runs.serverless else "id": "default"})
@@ -373,8 +373,8 @@ def test_tags_of_places_and_runs(aws, runs, script):
     assert {"a": "1", "b": "2"} == runs.describe(run_id)["tags"]
 
 
-def test_times_of_emr_on_eks_are_texts_and_of_serverless_numbers(aws, runs, script):
-    """As their models have them, for SDKs other than boto3, which reads both."""
+def test_times_are_strings_in_emr_on_eks_and_numbers_in_serverless(aws, runs, script):
+    """As in the service models, for SDKs other than boto3, which reads both."""
     run_id = runs.start(script("exit 0"))
     raw = []
     runs.client.meta.events.register("before-parse.*", lambda response_dict, **_: raw.append(response_dict["body"]))
@@ -386,17 +386,17 @@ def test_times_of_emr_on_eks_are_texts_and_of_serverless_numbers(aws, runs, scri
 # Faults
 
 
-def test_faults_meet_the_job_run_operations(aws, script):
-    """Each kind, in each service's own codes; a lost answer leaves a run that its token finds."""
+def test_faults_affect_job_run_operations(aws, script):
+    """Each kind has the codes of the service. After a lost response, the client token finds the run."""
     for name in ("emr-serverless", "emr-containers"):
         runs = service(aws, name, config=ONCE)
         program = script("exit 0")
         aws.faults.throttle("StartJobRun")
-        refused(runs.start, "ThrottlingException", 429, program)
+        rejected(runs.start, "ThrottlingException", 429, program)
         aws.faults.error("ListJobRuns")
-        refused(runs.list, "InternalServerException", 500)
+        rejected(runs.list, "InternalServerException", 500)
         aws.faults.refuse("CancelJobRun")
-        refused(runs.cancel, "AccessDeniedException", 403, "x")
+        rejected(runs.cancel, "AccessDeniedException", 403, "x")
         assert [] == runs.list()
         aws.faults.drop("StartJobRun")
         with pytest.raises(botocore.exceptions.ConnectionClosedError):
@@ -406,27 +406,27 @@ def test_faults_meet_the_job_run_operations(aws, script):
     assert 6 == aws.requests()["StartJobRun"]
 
 
-def test_a_hidden_run_is_unknown_to_describe_and_list_only(aws, runs, script):
-    """For its time; it can be cancelled all the while."""
+def test_a_hidden_run_is_unknown_only_to_describe_and_list(aws, runs, script):
+    """It becomes visible after its time, and can be cancelled while it is hidden."""
     visible = runs.start(script("exit 0"))
     aws.faults.hide_new(4)
     hidden = runs.start(script("sleep 600"))
     status = 404 if runs.serverless else 400
-    refused(runs.describe, "ResourceNotFoundException", status, hidden)
+    rejected(runs.describe, "ResourceNotFoundException", status, hidden)
     assert [visible] == runs.list()
     deadline = time.monotonic() + 60
     while [hidden, visible] != runs.list():
         assert time.monotonic() < deadline
         time.sleep(0.1)
     aws.faults.hide(hidden)
-    refused(runs.describe, "ResourceNotFoundException", status, hidden)
+    rejected(runs.describe, "ResourceNotFoundException", status, hidden)
     runs.cancel(hidden)
     aws.faults.clear()
     assert "CANCELLED" == runs.wait(hidden)["state"]
 
 
-def test_hidden_jobs_and_clusters_are_unknown_to_batch_and_emr(aws):
-    """Batch leaves a job out; EMR says that the id is not valid. Over HTTP, as other processes plan faults."""
+def test_hidden_jobs_and_clusters_are_not_visible(aws):
+    """Batch omits the job; EMR says that the id is not valid. Planned over HTTP, as by other processes."""
     url, key = f"{aws.endpoint_url}/_local/faults", aws.environment()["AWS_ACCESS_KEY_ID"]
     body = json.dumps({"fault": "hide_new"}).encode()
     headers = {"Authorization": f"Bearer {key}"}
@@ -449,12 +449,12 @@ def test_hidden_jobs_and_clusters_are_unknown_to_batch_and_emr(aws):
     assert [] == emr.list_clusters()["Clusters"]
     message = f"Cluster id '{cluster}' is not valid."
     for call in (emr.describe_cluster, emr.list_steps, emr.list_instances):
-        assert message == refused(call, "InvalidRequestException", 400, ClusterId=cluster)
+        assert message == rejected(call, "InvalidRequestException", 400, ClusterId=cluster)
     aws.faults.clear()
     step_id = emr.list_steps(ClusterId=cluster)["Steps"][0]["Id"]
     aws.faults.hide(step_id)
     assert [] == emr.list_steps(ClusterId=cluster)["Steps"]
-    refused(emr.describe_step, "InvalidRequestException", 400, ClusterId=cluster, StepId=step_id)
+    rejected(emr.describe_step, "InvalidRequestException", 400, ClusterId=cluster, StepId=step_id)
     assert 3 == len(batch.describe_jobs(jobs=[array, f"{array}:0", f"{array}:1"])["jobs"])
 
 
@@ -468,18 +468,18 @@ def wait_application(client, application, state):
         time.sleep(0.02)
 
 
-def test_an_application_goes_through_its_states(serverless):
-    """Created, started, stopped, deleted; each only where it is documented."""
+def test_an_application_goes_through_the_documented_states(serverless):
+    """It can be created, started, stopped and deleted, each only in the documented states."""
     client = serverless.client
-    words = {"releaseLabel": "emr-7.5.0", "type": "SPARK", "name": "mine", "clientToken": "a", "tags": {"k": "v"}}
-    application = client.create_application(**words)["applicationId"]
-    assert application == client.create_application(**words)["applicationId"]
-    refused(client.create_application, "ConflictException", 409, **{**words, "name": "other"})
+    options = {"releaseLabel": "emr-7.5.0", "type": "SPARK", "name": "mine", "clientToken": "a", "tags": {"k": "v"}}
+    application = client.create_application(**options)["applicationId"]
+    assert application == client.create_application(**options)["applicationId"]
+    rejected(client.create_application, "ConflictException", 409, **{**options, "name": "other"})
     wait_application(client, application, "CREATED")
     client.start_application(applicationId=application)
     wait_application(client, application, "STARTED")
-    refused(client.delete_application, "ValidationException", 400, applicationId=application)
-    refused(client.update_application, "ValidationException", 400, applicationId=application)
+    rejected(client.delete_application, "ValidationException", 400, applicationId=application)
+    rejected(client.update_application, "ValidationException", 400, applicationId=application)
     client.stop_application(applicationId=application)
     wait_application(client, application, "STOPPED")
     changed = client.update_application(applicationId=application, releaseLabel="emr-7.4.0")["application"]
@@ -489,31 +489,31 @@ def test_an_application_goes_through_its_states(serverless):
     assert [application] == [one["id"] for one in client.list_applications(states=["TERMINATED"])["applications"]]
     assert [application, "default"] == [one["id"] for one in client.list_applications()["applications"]]
     serverless.place = application
-    refused(serverless.start, "ValidationException", 400, "s3://code/x.py")
-    refused(client.get_application, "ResourceNotFoundException", 404, applicationId="00none")
+    rejected(serverless.start, "ValidationException", 400, "s3://code/x.py")
+    rejected(client.get_application, "ResourceNotFoundException", 404, applicationId="00none")
 
 
-def test_a_run_starts_its_application_unless_that_is_off(serverless, script):
-    """Then it is refused until somebody has started it; with a run, it cannot be stopped."""
+def test_a_run_starts_its_application_unless_auto_start_is_disabled(serverless, script):
+    """Otherwise, a run is rejected until the application is started. An application with a run cannot be stopped."""
     assert "SUCCESS" == serverless.wait(serverless.start(script("exit 0")))["state"]
     created = serverless.client.create_application(
         releaseLabel="emr-7.5.0", type="SPARK", autoStartConfiguration={"enabled": False}
     )
     serverless.place = created["applicationId"]
-    refused(serverless.start, "ValidationException", 400, "s3://code/x.py")
+    rejected(serverless.start, "ValidationException", 400, "s3://code/x.py")
     wait_application(serverless.client, serverless.place, "CREATED")
     serverless.client.start_application(applicationId=serverless.place)
     wait_application(serverless.client, serverless.place, "STARTED")
     run_id = serverless.start(script("sleep 600"))
     serverless.wait(run_id, "RUNNING")
-    refused(serverless.client.stop_application, "ValidationException", 400, applicationId=serverless.place)
+    rejected(serverless.client.stop_application, "ValidationException", 400, applicationId=serverless.place)
     serverless.cancel(run_id)
     serverless.wait(run_id)
     serverless.client.stop_application(applicationId=serverless.place)
 
 
-def test_runs_beyond_the_applications_limit_are_queued(serverless, script, tmp_path):
-    """One at a time; each goes on when the one before has ended."""
+def test_runs_above_max_concurrent_runs_are_queued(serverless, script, tmp_path):
+    """Each run starts when the previous one has ended."""
     created = serverless.client.create_application(
         releaseLabel="emr-7.5.0", type="SPARK", schedulerConfiguration={"maxConcurrentRuns": 1}
     )
@@ -532,7 +532,7 @@ def test_runs_beyond_the_applications_limit_are_queued(serverless, script, tmp_p
 
 
 def test_an_idle_application_stops_and_a_long_run_is_cancelled(aws, serverless, script):
-    """After the minutes of the request, which pass faster here."""
+    """After the minutes in the request, scaled by the clock's speed."""
     aws.clock.speed = 120.0
     created = serverless.client.create_application(
         releaseLabel="emr-7.5.0", type="SPARK", autoStopConfiguration={"idleTimeoutMinutes": 1}
@@ -544,27 +544,27 @@ def test_an_idle_application_stops_and_a_long_run_is_cancelled(aws, serverless, 
     wait_application(serverless.client, serverless.place, "STOPPED")
 
 
-def test_a_virtual_cluster_is_the_only_one_of_its_namespace(aws, script):
-    """Until it is deleted, which its runs prevent."""
+def test_a_namespace_has_only_one_virtual_cluster(aws, script):
+    """Until it is deleted, which is rejected while it has runs."""
     eks = service(aws, "emr-containers")
-    words = {"name": "mine", "containerProvider": SPARE, "clientToken": "a"}
-    cluster = eks.client.create_virtual_cluster(**words)["id"]
-    assert cluster == eks.client.create_virtual_cluster(**words)["id"]
-    refused(eks.client.create_virtual_cluster, "ValidationException", 400, name="two", containerProvider=SPARE)
+    options = {"name": "mine", "containerProvider": SPARE, "clientToken": "a"}
+    cluster = eks.client.create_virtual_cluster(**options)["id"]
+    assert cluster == eks.client.create_virtual_cluster(**options)["id"]
+    rejected(eks.client.create_virtual_cluster, "ValidationException", 400, name="two", containerProvider=SPARE)
     eks.place = cluster
     run_id = eks.start(script("sleep 600"))
-    refused(eks.client.delete_virtual_cluster, "ValidationException", 400, id=cluster)
+    rejected(eks.client.delete_virtual_cluster, "ValidationException", 400, id=cluster)
     eks.cancel(run_id)
     eks.wait(run_id)
     eks.client.delete_virtual_cluster(id=cluster)
     assert "TERMINATED" == eks.client.describe_virtual_cluster(id=cluster)["virtualCluster"]["state"]
     listed = eks.client.list_virtual_clusters(states=["RUNNING"])["virtualClusters"]
     assert ["default"] == [one["id"] for one in listed]
-    refused(eks.start, "ValidationException", 400, "s3://code/x.py")
+    rejected(eks.start, "ValidationException", 400, "s3://code/x.py")
 
 
 def test_the_amazon_provider_starts_and_stops_job_runs(aws, script, monkeypatch):
-    """Its hooks, unmodified: start, wait, cancel."""
+    """With its unmodified hooks: start, wait and cancel."""
     from airflow.providers.amazon.aws.hooks.emr import EmrContainerHook, EmrServerlessHook
 
     for name, value in aws.environment().items():
@@ -589,7 +589,7 @@ def test_the_amazon_provider_starts_and_stops_job_runs(aws, script, monkeypatch)
 
 
 def test_a_stopped_server_leaves_no_driver(tmp_path):
-    """What runs ends with it, and its folder is empty."""
+    """All processes end with the server."""
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "spark-submit").write_text(SUBMIT)
@@ -642,10 +642,10 @@ def spark_data(local_aws):
 @pytest.mark.spark
 @pytest.mark.parametrize("name", ["emr-serverless", "emr-containers"])
 def test_spark_submit_really_runs(local_aws, spark_data, name):
-    """A program from S3, with variables for driver and executor; then it fails in its own code."""
+    """A program from S3 with variables for driver and executor; a second run fails in user code."""
     runs = service(local_aws, name)
     mine = "spark.emr-serverless.driverEnv." if runs.serverless else "spark.kubernetes.driverEnv."
-    words = (
+    options = (
         f"--conf {mine}SHARD=7 --conf spark.executorEnv.SHARD=8 --conf 'spark.x=y z' --conf spark.driver.memory=512m"
     )
     code, overrides = "s3://data/code/report.py", monitoring("s3://logs/runs")
@@ -654,7 +654,7 @@ def test_spark_submit_really_runs(local_aws, spark_data, name):
         key = f"{runs.logs('runs', run_id)}/{kind}.gz"
         return gzip.decompress(spark_data.get_object(Bucket="logs", Key=key)["Body"].read()).decode()
 
-    done = runs.start(code, "s3://data/in/", "s3a://data/out", parameters=words, configurationOverrides=overrides)
+    done = runs.start(code, "s3://data/in/", "s3a://data/out", parameters=options, configurationOverrides=overrides)
     assert runs.succeeded == runs.wait(done, seconds=300)["state"], log(done, "stderr")
     assert ["driver 7 y z", "executor ['8']"] == log(done, "stdout").splitlines()
     written = [each["Key"] for each in spark_data.list_objects_v2(Bucket="data", Prefix="out/")["Contents"]]
@@ -669,7 +669,7 @@ def test_spark_submit_really_runs(local_aws, spark_data, name):
 
 @pytest.mark.spark
 def test_a_jar_runs_with_its_main_class(local_aws, spark_data):
-    """The jar comes out of S3."""
+    """The jar is in S3."""
     jar = io.BytesIO()
     with zipfile.ZipFile(jar, "w") as archive:
         archive.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
@@ -688,7 +688,7 @@ def test_a_jar_runs_with_its_main_class(local_aws, spark_data):
 
 @pytest.mark.spark
 def test_a_cancelled_spark_driver_leaves_no_process(local_aws, spark_data):
-    """Neither Java nor Python."""
+    """Neither a Java nor a Python process."""
     program = b"""
 import time
 
@@ -717,7 +717,7 @@ EXAMPLES = Path(__file__).parents[2] / "dags_examples"
     ("dag_id", "name"), [("visits-serverless", "emr-serverless"), ("visits-eks", "emr-containers")]
 )
 def test_the_examples_run(local_aws, spark_data, run_dag, monkeypatch, tmp_path, dag_id, name):
-    """From the pipeline file to Parquet in S3; a second run of the same date starts no other job run."""
+    """From the pipeline file to Parquet in S3. A second run of the same date starts no other job run."""
     from airflow_batchemr import build_dags
 
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", f"s3://data/{tmp_path.name}")

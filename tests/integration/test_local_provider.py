@@ -1,4 +1,4 @@
-"""The amazon provider's own operators, unmodified, against the local AWS."""
+"""The unmodified operators and hooks of the amazon provider, against the local AWS."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 
 @pytest.fixture
 def connection(local_aws, monkeypatch):
-    """The default AWS connection, which finds endpoint and credentials in the environment."""
+    """The default AWS connection, with endpoint and credentials from the environment."""
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
     return local_aws
 
 
 def test_the_batch_operator_runs_an_array(connection, tmp_path):
-    """BatchOperator with array_properties submits, waits and succeeds; each index has run."""
+    """BatchOperator with array_properties submits the array, waits and succeeds; each index has run."""
     from airflow.providers.amazon.aws.operators.batch import BatchOperator
 
     requirements = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}]
@@ -33,7 +33,7 @@ def test_the_batch_operator_runs_an_array(connection, tmp_path):
 
 
 def test_the_emr_operators_create_use_and_terminate_a_cluster(connection):
-    """The hooks' waiters see the states that they wait for."""
+    """The waiters of the hooks reach their states."""
     from airflow.providers.amazon.aws.hooks.emr import EmrHook
 
     hook = EmrHook()

@@ -1,4 +1,4 @@
-"""The local AWS as a server: who may ask, what is counted, what can be made to go wrong, how it ends."""
+"""The local AWS as a server: access control, request counts, faults and shutdown."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ import pytest
 
 from airflow_batchemr.local import LocalAWS, faults
 
-#: Each call once, so that a test sees what the server did.
+#: No retries, so that a test sees the response to its call.
 NO_RETRIES = botocore.config.Config(retries={"total_max_attempts": 1})
 
 
 def ask(aws, path, *, method="GET", data=None, **headers):
-    """An HTTP request: status and JSON (or text) of the answer."""
+    """Send an HTTP request. Returns the status and the body of the response."""
     connection = http.client.HTTPConnection(aws.endpoint_url.removeprefix("http://"), timeout=10)
     try:
         connection.request(method, path, body=data, headers=headers)
@@ -48,9 +48,9 @@ def define(batch, *command):
     )
 
 
-def submit(batch, *command, name="job", **words):
+def submit(batch, *command, name="job", **options):
     overrides = {"containerOverrides": {"command": list(command)}} if command else {}
-    return batch.submit_job(jobName=name, jobQueue="default", jobDefinition="sh", **overrides, **words)["jobId"]
+    return batch.submit_job(jobName=name, jobQueue="default", jobDefinition="sh", **overrides, **options)["jobId"]
 
 
 def wait_for(condition, seconds=120):
@@ -61,12 +61,12 @@ def wait_for(condition, seconds=120):
     return found
 
 
-# Who may ask
+# Access control
 
 
 @pytest.mark.parametrize("service", ["batch", "emr", "s3", "logs", "sts"])
-def test_another_access_key_is_refused(local_aws, service):
-    """By Batch and EMR, and by what moto serves."""
+def test_another_access_key_is_rejected(local_aws, service):
+    """By Batch and EMR, and for the services of moto."""
     client = boto3.client(
         service, endpoint_url=local_aws.endpoint_url, region_name="us-east-1", aws_access_key_id="LKIAWRONG",
         aws_secret_access_key="wrong", config=NO_RETRIES,
@@ -84,8 +84,8 @@ def test_another_access_key_is_refused(local_aws, service):
     assert local_aws.requests() == {}
 
 
-def test_keys_of_an_assumed_role_are_let_in(local_aws):
-    """As connections with a role use them."""
+def test_keys_of_an_assumed_role_are_accepted(local_aws):
+    """Connections with a role use such keys."""
     role = "arn:aws:iam::123456789012:role/x"
     given = local_aws.client("sts").assume_role(RoleArn=role, RoleSessionName="someone")["Credentials"]
     batch = boto3.client(
@@ -97,39 +97,39 @@ def test_keys_of_an_assumed_role_are_let_in(local_aws):
 
 
 @pytest.mark.parametrize("path", ["/", "/bucket/key", "/v1/submitjob", "/moto-api/reset", "/_local/requests"])
-def test_requests_without_a_key_are_refused(local_aws, path):
-    """Also those that moto would serve unsigned."""
+def test_requests_without_a_key_are_rejected(local_aws, path):
+    """Including those that moto would accept unsigned."""
     assert ask(local_aws, path, method="POST", data=b"{}")[0] == 403
     assert ask(local_aws, path)[0] == 403
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
-def test_a_browser_is_refused_even_with_the_key(local_aws, headers):
-    """And is given no leave to read answers."""
+def test_browsers_are_rejected_even_with_the_key(local_aws, headers):
+    """CORS preflight requests are rejected as well."""
     assert ask(local_aws, "/_local/requests", **bearer(local_aws), **headers)[0] == 403
     assert ask(local_aws, "/", method="OPTIONS", **headers)[0] == 403
 
 
-def test_hadoops_paths_need_the_key_too(local_aws):
-    """The gateway's path begins with it."""
+def test_webhdfs_requests_need_the_key(local_aws):
+    """The key is part of the path."""
     local_aws.client("s3").create_bucket(Bucket="data")
     key = local_aws.environment()["AWS_ACCESS_KEY_ID"]
     assert ask(local_aws, "/webhdfs/v1/wrong/data?op=LISTSTATUS")[0] == 403
     assert ask(local_aws, f"/webhdfs/v1/{key}/data?op=LISTSTATUS")[0] == 200
 
 
-def test_it_listens_on_loopback_only(local_aws):
-    """On no other address of this machine."""
+def test_the_server_listens_on_loopback_only(local_aws):
+    """It listens on no other address of this machine."""
     port = int(local_aws.endpoint_url.rpartition(":")[2])
     listening = [each for each in psutil.Process().net_connections("inet") if each.status == psutil.CONN_LISTEN]
     assert {each.laddr.ip for each in listening if each.laddr.port == port} == {"127.0.0.1"}
 
 
-# Counts
+# Request counts
 
 
 def test_requests_are_counted_by_operation(local_aws):
-    """S3's too; another process asks over HTTP, and can count from zero again."""
+    """Including S3. Other processes read and reset the counts over HTTP."""
     s3 = local_aws.client("s3")
     s3.create_bucket(Bucket="data")
     s3.put_object(Bucket="data", Key="a", Body=b"1")
@@ -154,8 +154,8 @@ def test_requests_are_counted_by_operation(local_aws):
 # Conditional writes
 
 
-def test_of_many_writers_with_a_condition_one_wins(local_aws):
-    """If-None-Match: * creates once, whoever asks at the same time."""
+def test_one_of_many_conditional_writers_succeeds(local_aws):
+    """With `If-None-Match: *`, only one of the concurrent writers creates the object."""
     local_aws.client("s3").create_bucket(Bucket="data")
     answers = []
 
@@ -177,8 +177,8 @@ def test_of_many_writers_with_a_condition_one_wins(local_aws):
     assert {answer for _, answer in answers} == {"written", "PreconditionFailed"}
 
 
-def test_if_match_swaps_only_what_was_read(local_aws):
-    """A second writer with the old tag is refused."""
+def test_if_match_rejects_an_old_etag(local_aws):
+    """The second writer with the same ETag is rejected."""
     s3 = local_aws.client("s3")
     s3.create_bucket(Bucket="data")
     tag = s3.put_object(Bucket="data", Key="a", Body=b"1")["ETag"]
@@ -205,8 +205,8 @@ def everything(batch):
         ("refuse", "AccessDeniedException", 403, 0),
     ],
 )
-def test_a_planned_fault_meets_the_next_calls(local_aws, kind, code, status, jobs):
-    """As often as planned; carried out or not as its kind says."""
+def test_a_planned_fault_affects_the_next_call(local_aws, kind, code, status, jobs):
+    """The call takes effect or not, depending on the kind of fault."""
     batch = local_aws.client("batch", config=NO_RETRIES)
     define(batch, "true")
     local_aws.faults.plan("SubmitJob", kind)
@@ -220,8 +220,8 @@ def test_a_planned_fault_meets_the_next_calls(local_aws, kind, code, status, job
 
 
 @pytest.mark.parametrize(("kind", "jobs"), [("drop", 1), ("drop_before", 0)])
-def test_a_dropped_answer_leaves_the_caller_in_doubt(local_aws, kind, jobs):
-    """The connection is closed without a word, after the call took effect or before."""
+def test_a_dropped_connection_may_hide_the_effect_of_a_call(local_aws, kind, jobs):
+    """The connection is closed without a response, either after or before the call takes effect."""
     batch = local_aws.client("batch", config=NO_RETRIES)
     define(batch, "true")
     local_aws.faults.plan("SubmitJob", kind)
@@ -230,8 +230,8 @@ def test_a_dropped_answer_leaves_the_caller_in_doubt(local_aws, kind, jobs):
     assert everything(batch) == jobs
 
 
-def test_a_put_whose_answer_is_dropped_has_written(local_aws):
-    """And meets its own object when botocore sends it again."""
+def test_a_put_with_a_dropped_response_has_written(local_aws):
+    """The retry of botocore then finds the object."""
     s3 = local_aws.client("s3")
     s3.create_bucket(Bucket="data")
     local_aws.faults.drop("PutObject")
@@ -243,7 +243,7 @@ def test_a_put_whose_answer_is_dropped_has_written(local_aws):
 
 
 def test_s3_and_emr_are_throttled_with_their_own_codes(local_aws):
-    """SlowDown and ThrottlingException."""
+    """With SlowDown and ThrottlingException."""
     s3, emr = local_aws.client("s3", config=NO_RETRIES), local_aws.client("emr", config=NO_RETRIES)
     for call, operation, code in (
         (s3.list_buckets, "ListBuckets", "SlowDown"),
@@ -255,8 +255,8 @@ def test_s3_and_emr_are_throttled_with_their_own_codes(local_aws):
         assert caught.value.response["Error"]["Code"] == code
 
 
-def test_calls_beyond_a_rate_are_throttled(local_aws, monkeypatch):
-    """In any one second, by a clock that does not run with the machine's load."""
+def test_calls_above_a_rate_are_throttled(local_aws, monkeypatch):
+    """In any one second, measured with a fake clock."""
     now = 1000.0
     monkeypatch.setattr(faults, "time", SimpleNamespace(monotonic=lambda: now))
     batch = local_aws.client("batch", config=NO_RETRIES)
@@ -271,7 +271,7 @@ def test_calls_beyond_a_rate_are_throttled(local_aws, monkeypatch):
 
 
 def test_faults_can_be_planned_over_http(local_aws):
-    """By other processes; what is unknown is refused with what there is."""
+    """By other processes. An unknown fault is rejected."""
     wanted = json.dumps({"fault": "plan", "operation": "ListBuckets", "kind": "throttle", "times": 2, "after": 1})
     status, answer = ask(local_aws, "/_local/faults", method="POST", data=wanted.encode(), **bearer(local_aws))
     assert (status, json.loads(answer)[0]["times"]) == (200, 2)
@@ -286,7 +286,7 @@ def test_faults_can_be_planned_over_http(local_aws):
     assert "there is no fault 'x'" in answer
 
 
-# The end
+# Shutdown
 
 
 def children_of(pid):
@@ -303,8 +303,8 @@ def gone(pids):
     return not any(alive(pid) for pid in pids)
 
 
-def test_stopping_kills_what_runs_and_leaves_nothing(tmp_path, monkeypatch):
-    """Also what has moved to a session of its own; without a given root no file is left."""
+def test_stopping_kills_all_processes_and_removes_all_files(tmp_path, monkeypatch):
+    """Including processes in another session, and the temporary folder that replaces `root`."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with LocalAWS(slots=1) as aws:
         batch = aws.client("batch")
@@ -326,8 +326,8 @@ def sleeping():
     return [pid for pid in children_of(os.getpid()) if sleeps(pid)]
 
 
-def test_jobs_survive_the_death_of_the_launcher_as_lost_hosts(local_aws):
-    """A launcher that is killed takes its commands' place: they are lost, later ones run."""
+def test_a_killed_launcher_looks_like_a_lost_host(local_aws):
+    """Its commands are lost; later jobs run."""
     batch = local_aws.client("batch")
     define(batch, "sleep", "66")
     job = submit(batch, retryStrategy={"attempts": 1})
@@ -344,11 +344,11 @@ def test_jobs_survive_the_death_of_the_launcher_as_lost_hosts(local_aws):
 
 @pytest.fixture
 def server(tmp_path):
-    """`batchemr local` in a process of its own: the process, and what its ready file says."""
+    """`batchemr local` in a separate process: the process and the content of its ready file."""
     ready = tmp_path / "ready.json"
     (tmp_path / "bin").mkdir()
     program = "from airflow_batchemr.cli.local import local; import typer; typer.run(local)"
-    words = [
+    options = [
         "--root",
         str(tmp_path / "root"),
         "--slots",
@@ -359,7 +359,7 @@ def server(tmp_path):
         str(ready),
         "--json",
     ]
-    process = subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", program, *options], stdout=subprocess.PIPE, text=True)
     wait_for(ready.exists)
     yield process, json.loads(ready.read_text())
     if process.poll() is None:
@@ -376,8 +376,8 @@ def client_of(ready, service):
     )  # fmt: skip
 
 
-def test_batchemr_local_serves_until_it_is_stopped(server, tmp_path):
-    """The ready file is for its owner only; commands are found in the given folder; SIGTERM ends all."""
+def test_batchemr_local_runs_until_it_is_stopped(server, tmp_path):
+    """Only the owner can read the ready file, commands are found in `--path`, and SIGTERM ends everything."""
     process, ready = server
     assert (tmp_path / "ready.json").stat().st_mode & 0o077 == 0
     assert json.loads(process.stdout.readline()) == ready["environment"]
@@ -395,8 +395,8 @@ def test_batchemr_local_serves_until_it_is_stopped(server, tmp_path):
     assert not (tmp_path / "ready.json").exists()
 
 
-def test_a_port_that_is_taken_is_an_error_that_says_so(local_aws):
-    """And nothing is left running."""
+def test_a_used_port_is_reported(local_aws):
+    """The server exits."""
     port = local_aws.endpoint_url.rpartition(":")[2]
     program = "from airflow_batchemr.cli.local import local; import typer; typer.run(local)"
     command = [sys.executable, "-c", program, "--port", port]
@@ -406,8 +406,8 @@ def test_a_port_that_is_taken_is_an_error_that_says_so(local_aws):
     assert "Address already in use" in ran.stderr
 
 
-def test_without_moto_it_says_what_to_install():
-    """And does not start."""
+def test_missing_moto_is_reported_with_the_extra_to_install():
+    """The server does not start."""
     program = (
         "import sys; sys.modules['moto'] = None\n"
         "from airflow_batchemr.cli.local import local; import typer; typer.run(local)"
@@ -417,8 +417,8 @@ def test_without_moto_it_says_what_to_install():
     assert "pip install 'airflow-batchemr[local]'" in ran.stderr
 
 
-def test_jobs_die_with_a_server_that_is_killed(server):
-    """Kill -9 of the server: no job is left."""
+def test_jobs_end_if_the_server_is_killed(server):
+    """No job process remains after `kill -9`."""
     process, ready = server
     batch = client_of(ready, "batch")
     define(batch, "sh", "-c", "sleep 68 & sleep 69")

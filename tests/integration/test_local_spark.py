@@ -38,7 +38,7 @@ print(spark.sparkContext.parallelize([1, 0]).map(price).collect())
 
 @pytest.fixture
 def s3(local_aws):
-    """An S3 client; the bucket `data` has two CSV files and the programs."""
+    """An S3 client. The bucket `data` contains two CSV files and the programs."""
     client = local_aws.client("s3")
     client.create_bucket(Bucket="data")
     client.put_object(Bucket="data", Key="in/a.csv", Body=b"kind,n\na,1\nb,2\n")
@@ -49,7 +49,7 @@ def s3(local_aws):
 
 
 def run(local_aws, *steps):
-    """Runs steps on a cluster; returns its id and the steps, oldest first."""
+    """Run steps on a cluster. Returns its id and the steps, oldest first."""
     emr = local_aws.client("emr")
     cluster = emr.run_job_flow(
         Name="spark", ReleaseLabel="emr-7.5.0", Applications=[{"Name": "Spark"}], LogUri="s3://data/logs/",
@@ -63,8 +63,8 @@ def run(local_aws, *steps):
     return cluster, emr.list_steps(ClusterId=cluster)["Steps"][::-1]
 
 
-def command(*words):
-    return {"Jar": "command-runner.jar", "Args": list(words)}
+def command(*arguments):
+    return {"Jar": "command-runner.jar", "Args": list(arguments)}
 
 
 def keys(s3, prefix):
@@ -76,7 +76,7 @@ def log(s3, key):
 
 
 def test_a_pyspark_step_reads_csv_and_writes_parquet(local_aws, s3):
-    """From s3:// to s3a://, partitioned, committed by renames, nothing temporary left; HDFS is there too."""
+    """It reads s3://, writes partitions to s3a://, commits by renaming and leaves no temporary files. HDFS works."""
     load = command("s3-dist-cp", "--src=s3://data/in", "--dest=hdfs:///in")
     submit = ("spark-submit", "--master", "yarn", "--conf", "spark.executor.memory=1g", "s3://data/code/report.py")
     cluster, steps = run(local_aws, load, command(*submit, "s3://data/in/", "s3a://data/out", "hdfs:///in"))
@@ -90,7 +90,7 @@ def test_a_pyspark_step_reads_csv_and_writes_parquet(local_aws, s3):
 
 
 def test_a_failure_in_user_code_is_in_the_container_logs(local_aws, s3):
-    """In cluster mode the step's own log has YARN's report only."""
+    """In cluster mode, the step log only contains YARN's report."""
     cluster, [step] = run(local_aws, command("spark-submit", "--deploy-mode", "cluster", "s3://data/code/broken.py"))
     assert step["Status"]["State"] == "FAILED"
     assert "finished with failed status" in step["Status"]["FailureDetails"]["Message"]
@@ -101,7 +101,7 @@ def test_a_failure_in_user_code_is_in_the_container_logs(local_aws, s3):
 
 
 def test_jars_run_as_steps(local_aws, s3):
-    """With spark-submit, and as a custom jar with a main class; the jar comes out of S3."""
+    """With spark-submit, and as a custom jar with a main class, both from S3."""
     jar = io.BytesIO()
     with zipfile.ZipFile(jar, "w") as archive:
         archive.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")

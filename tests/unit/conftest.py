@@ -1,4 +1,4 @@
-"""An S3 in memory, with the conditions, clock and faults that the ledger has to live with."""
+"""An in-memory S3 with conditional writes, a clock and faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_batchemr.ledger import Intent, Ledger
 
 
 class MemoryS3:
-    """The S3 calls that the ledger makes, atomically, with a clock that the test moves."""
+    """The S3 calls of the ledger, atomic, with a clock that the test sets."""
 
     def __init__(self):
         self.objects = {}
@@ -24,8 +24,8 @@ class MemoryS3:
         self.requests = Counter()
         self.lock = RLock()
         self.page_size = 1000
-        self.refuse = {}  # operation -> (code, HTTP status): answers instead of doing anything
-        self.lose_answer = set()  # operations: the effect is there, the answer is not, and botocore sends it again
+        self.refuse = {}  # operation -> (code, HTTP status): fails with this error
+        self.lose_answer = set()  # operations that take effect but lose their response, so that botocore repeats them
 
     def tick(self, seconds):
         self.clock += timedelta(seconds=seconds)
@@ -101,31 +101,31 @@ def error(code, status, operation):
 
 @pytest.fixture(scope="session")
 def new_s3():
-    """Make an empty S3 in memory with the bucket `data`."""
+    """A function that creates an empty in-memory S3 with the bucket `data`."""
     return MemoryS3
 
 
 @pytest.fixture
 def s3(new_s3):
-    """Give an empty S3 in memory with the bucket `data`."""
+    """An empty in-memory S3 with the bucket `data`."""
     return new_s3()
 
 
 @pytest.fixture
 def ledger(s3):
-    """Give a ledger under s3://data/_batchemr."""
+    """A ledger under s3://data/_batchemr."""
     return Ledger(s3, "s3://data/_batchemr")
 
 
 @pytest.fixture
 def job(ledger):
-    """Give the ledger of a job on which nothing stands yet."""
+    """The ledger of a job without records."""
     return ledger.job("nightly", "2026-11-20T000000Z", "score")
 
 
 @pytest.fixture(scope="session")
 def new_intent():
-    """Make an intent of the indices 0-9, each with a writer of its own."""
+    """A function that creates an intent for the indices 0-9, each with its own writer."""
 
     def make(indices="0-9", **fields):
         fields = {"name": "x", "requests": [], "rerun_token": None, "kind": "batch", **fields}

@@ -1,4 +1,4 @@
-"""A task as Airflow runs it: workers, triggerers, retries, clears and marks, each in a process that may die or hang."""
+"""A task as Airflow runs it: workers, triggerers, retries, clears and marks. Each process may die or hang."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from tests.integration.scenarios.faults import HungError, KilledError, Process
 from tests.integration.task_engine import Task
 
-#: Seconds without a heartbeat after which Airflow gives a worker up. A triggerer is given up sooner.
+#: Seconds without a heartbeat after which Airflow gives up a worker. It gives up a triggerer sooner.
 HEARTBEAT = 400.0
-#: Real seconds that a step of a scenario may take.
+#: Maximum real seconds of a step of a scenario.
 PATIENCE = 50.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task has ended for its user."""
+    """How a task has ended."""
 
     state: str
     """`success`, `failed`, or `killed`."""
     value: object = None
-    """What it returned."""
+    """Return value of the task."""
     message: str = ""
-    """Why it failed."""
+    """Reason of a failure."""
     tries: int = 1
 
 
@@ -35,11 +35,11 @@ class TaskInstance:
     """One task of one run.
 
     Args:
-        world: what its processes see.
-        make: makes its operator, anew for each process.
-        run_id: of the run.
-        retries: of the task; None: as the operator has them.
-        conf: of the run.
+        world: AWS as seen by its processes.
+        make: creates its operator; called for each process.
+        run_id: id of the run.
+        retries: retries of the task; None: those of the operator.
+        conf: conf of the run.
     """
 
     def __init__(self, world, make, *, run_id="manual", retries=3, conf=None):
@@ -50,11 +50,11 @@ class TaskInstance:
         self.task = Task(lambda: self._made(make), run_id=run_id, conf=conf)
         self.try_number, self.max_tries = 1, self.retries
         self.trigger = None
-        """That of its present wait."""
+        """Trigger of the current deferral."""
         self.hung = []
-        """Processes that were given up, with what they do when they are resumed."""
+        """Processes that were given up, with their threads."""
         self.before_wait = lambda: None
-        """Called when the task has been deferred, before a triggerer begins."""
+        """Called after a deferral, before a triggerer starts."""
 
     def _made(self, make):
         operator = make()
@@ -63,7 +63,7 @@ class TaskInstance:
         return operator
 
     def run(self):
-        """All tries, until the task has ended."""
+        """Run tries until the task has ended."""
         while True:
             outcome = self.one_try()
             if outcome.state != "killed":
@@ -71,7 +71,7 @@ class TaskInstance:
             self.try_number += 1
 
     def one_try(self):
-        """A try to its end. One that was lost with its worker is `killed`, as is one that is to be retried."""
+        """Run one try. Its state is `killed` if its worker was lost or if it will be retried."""
         try:
             return Outcome("success", self._finish(None), tries=self.try_number)
         except (KilledError, HungError):
@@ -86,11 +86,11 @@ class TaskInstance:
             return Outcome(state, message=str(error), tries=self.try_number)
 
     def begin(self):
-        """Work until the first deferral; gives the trigger, or what the task returned."""
+        """Execute until the first deferral. Returns the trigger, or the task's return value."""
         return self.work(None)
 
     def work(self, event):
-        """A worker takes the task up; gives the trigger of its deferral, or what it returned."""
+        """Execute or resume the task in a worker. Returns the trigger of its deferral, or its return value."""
         if event is None:
             self.task.started = datetime.fromtimestamp(self.world.clock.time(), timezone.utc)
         who = {"try_number": self.try_number, "clears": self.max_tries}
@@ -99,13 +99,13 @@ class TaskInstance:
         return step
 
     def wait(self):
-        """Triggerers run the trigger of the task until it fires; gives the event."""
+        """Run the task's trigger in triggerers until it fires. Returns the event."""
         while True:
             path, arguments = type(self.trigger), self.trigger.arguments()
             try:
                 return self.in_process("triggerer", lambda: self._fire(path(**arguments)))  # noqa: B023 - called now
             except (KilledError, HungError):
-                continue  # the next triggerer has the trigger
+                continue  # the next triggerer runs the trigger
 
     def _finish(self, event):
         step = self.work(event)
@@ -114,8 +114,8 @@ class TaskInstance:
             step = self.work(self.wait())
         return step
 
-    def go_on(self):
-        """From the wait on, to the end of the try and all that follow."""
+    def finish_deferred(self):
+        """Continue from the deferral to the end of the task, including retries."""
         try:
             step = None
             while self.trigger is not None:
@@ -132,10 +132,10 @@ class TaskInstance:
     def _fire(self, trigger):
         return self.world.clock.run(_payload(trigger))
 
-    # What a user does
+    # User actions
 
     def clear(self, *, killed=True):
-        """Clear the task; `killed`: its trigger hears of it, as a trigger does that is running."""
+        """Clear the task. With `killed`, `on_kill` of its trigger is called, as for a running trigger."""
         trigger, self.trigger = self.trigger, None
         self.max_tries = self.try_number + self.retries
         self.try_number += 1
@@ -143,26 +143,26 @@ class TaskInstance:
             self.stop(trigger, "scheduled")
 
     def mark(self, state):
-        """Mark the task as failed or succeeded while it waits."""
+        """Mark the deferred task as failed or succeeded."""
         trigger, self.trigger = self.trigger, None
         self.stop(trigger, state)
 
     def stop(self, trigger, state):
-        """The triggerer takes a trigger away, while Airflow's database has the task in `state`."""
+        """Cancel a trigger in the triggerer while the task has `state` in Airflow's database."""
         trigger._task_state = lambda: state
         self.in_process("triggerer", lambda: self.world.clock.run(trigger.on_kill()))
 
     # Processes
 
     def in_process(self, name, work):
-        """Do something in a process of its own; raises KilledError or HungError where that does not end."""
+        """Run a function in its own process. Raises KilledError or HungError if the process dies or hangs."""
         process, result = Process(name), []
 
         def run():
             self.world.enter(process)
             try:
                 result.append((work(), None))
-            except BaseException as error:  # noqa: BLE001 - it is raised again by whoever waits
+            except BaseException as error:  # noqa: BLE001 - raised again by the waiting thread
                 result.append((None, error))
             process.ended = True
             process.changed.set()
@@ -182,7 +182,7 @@ class TaskInstance:
         return value
 
     def terminate_hung(self):
-        """Send SIGTERM to the workers that hang: Airflow calls `on_kill` in them."""
+        """Send SIGTERM to the hung workers: Airflow calls their `on_kill`."""
         for process, _ in self.hung:
             for operator in self.operators:
                 if operator.process is process:
@@ -194,7 +194,7 @@ class TaskInstance:
         """Wait for the processes that were given up and have been resumed."""
         for _, thread in self.hung:
             thread.join(PATIENCE)
-            assert not thread.is_alive(), f"{thread.name} does not end"
+            assert not thread.is_alive(), f"{thread.name} did not end"
 
 
 async def _payload(trigger):
@@ -202,8 +202,8 @@ async def _payload(trigger):
         return event.payload
 
 
-def at_once(*works):
-    """Do several things at the same time; gives what they return."""
+def concurrently(*works):
+    """Call several functions at the same time. Returns their results."""
     results = [None] * len(works)
 
     def run(number, work):

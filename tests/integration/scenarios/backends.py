@@ -1,4 +1,4 @@
-"""One adapter per backend: its operators, what its commands leave behind, and what is alive on AWS."""
+"""One adapter per backend: its operators, the effects of its commands, and its active work on AWS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_batchemr.operators.emr import (
 )
 from tests.integration.emr_steps import CLUSTER
 
-#: States of a cluster that is paid for. One that is TERMINATING has been ended.
+#: States of a cluster that costs money. A TERMINATING cluster has been stopped.
 ALIVE = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
 ROLE = "arn:aws:iam::123456789012:role/runs"
 #: Runs the program's last argument as a shell script.
@@ -29,30 +29,30 @@ HOLD = "while [ -e hold ] && [ ! -e go ]; do sleep 0.02; done"
 
 
 class Backend(ABC):
-    """A kind of work, against the local AWS.
+    """A kind of work, run against the local AWS.
 
     Args:
         aws: the local AWS.
-        folder: where its commands note their effects. While there is a file `hold` and no file `go`, they wait.
+        folder: commands record their effects here. They wait while it contains `hold` but not `go`.
         state: the state URI.
     """
 
     name: str
     units: tuple[str, ...]
-    """Each of them is to succeed once."""
+    """Each of these must succeed once."""
     start: str
     """The call that starts the work."""
-    looks: tuple[str, ...]
-    """Calls that look at it."""
+    reads: tuple[str, ...]
+    """Calls that read its state."""
     stops: tuple[str, ...]
     """Calls that end it."""
     calls: str
-    """The calls of a clean run at which a scenario may strike: all that change something, and the first looks.
+    """The calls of a clean run at which a scenario may inject a fault: all that change something, and the first reads.
 
-    In their order, numbered by operation, and after the process that makes them.
+    Listed in order, numbered by operation, under the process that makes them.
     """
-    cannot: ClassVar[dict[str, str]] = {}
-    """Rows that the backend cannot pass, and why."""
+    unsupported: ClassVar[dict[str, str]] = {}
+    """Rows that the backend does not support, and the reason."""
 
     def __init__(self, aws, folder, state):
         self.aws, self.folder, self.state = aws, folder, state
@@ -60,53 +60,53 @@ class Backend(ABC):
 
     @abstractmethod
     def stages(self):
-        """Name -> what makes the operator, in the order in which they run."""
+        """Functions that create the operators, by task id, in the order in which the tasks run."""
 
     @abstractmethod
     def alive(self):
-        """Ids of the work of this job that AWS has not ended."""
+        """Ids of the job's work that AWS has not ended."""
 
     def working(self):
-        """Ids of the work that AWS still carries out: not a cluster that only waits."""
+        """Ids of the work that AWS is executing; excludes idle clusters."""
         return self.alive()
 
     def prepare(self):  # noqa: B027 - most backends need nothing
-        """Make what has to be there before the run."""
+        """Create what the run requires."""
 
     def clean(self):  # noqa: B027 - likewise
-        """End what `prepare` has made."""
+        """Delete what `prepare` created."""
 
     def arguments(self, **more):
-        """What all operators of the package take."""
+        """Arguments that all operators of the package accept."""
         return {"state": self.state, "aws_conn_id": None, **more}
 
     def script(self, unit):
-        """A command that notes when it begins and when it has succeeded."""
+        """A command that records its start and its success."""
         log = shlex.quote(str(self.log))
         return f"cd {shlex.quote(str(self.folder))}; echo begin {unit} >> {log}; {HOLD}; echo end {unit} >> {log}"
 
     def hold(self):
-        """From now on commands wait for `release`."""
+        """Make commands wait for `release`."""
         (self.folder / "hold").touch()
 
     def release(self):
-        """Commands go on."""
+        """Let commands continue."""
         (self.folder / "go").touch()
 
     def held(self):
-        """Whether commands wait."""
+        """Whether commands are waiting."""
         return (self.folder / "hold").exists() and not (self.folder / "go").exists()
 
-    def noted(self, what):
-        """How often each unit has begun, or has ended well."""
+    def recorded(self, what):
+        """How often each unit has begun, or has succeeded."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return Counter(line.removeprefix(f"{what} ") for line in lines if line.startswith(f"{what} "))
 
     def begun(self, seconds=20):
         """Wait until a unit has begun."""
         end = time.monotonic() + seconds
-        while not self.noted("begin"):
-            assert time.monotonic() < end, "nothing has begun"
+        while not self.recorded("begin"):
+            assert time.monotonic() < end, "no unit has begun"
             time.sleep(0.01)
 
 
@@ -115,7 +115,7 @@ class BatchSingle(Backend):
 
     name = "batch"
     units = ("0",)
-    start, looks, stops = "SubmitJob", ("DescribeJobs",), ("TerminateJob",)
+    start, reads, stops = "SubmitJob", ("DescribeJobs",), ("TerminateJob",)
     array: int | None = None
     calls = (
         "worker: ListObjectsV2 1, RegisterJobDefinition 1, PutObject 1, SubmitJob 1, PutObject 2, PutObject 3; "
@@ -143,7 +143,7 @@ class BatchSingle(Backend):
 
 
 class BatchArray(BatchSingle):
-    """An array of three."""
+    """An array job of size 3."""
 
     name = "array"
     units = ("0", "1", "2")
@@ -156,10 +156,10 @@ class BatchArray(BatchSingle):
 
 
 class Emr(Backend):
-    """What the EMR backends share: two command steps."""
+    """Common parts of the EMR backends: two command steps."""
 
     units = ("a", "b")
-    looks, stops = ("DescribeCluster", "ListSteps"), ("TerminateJobFlows",)
+    reads, stops = ("DescribeCluster", "ListSteps"), ("TerminateJobFlows",)
 
     def prepare(self):
         self.aws.clusters.delays.starting = 0.02
@@ -169,7 +169,7 @@ class Emr(Backend):
         return [{"name": unit, "command": ["sh", "-c", self.script(unit)]} for unit in self.units]
 
     def in_dag(self, kind, task_id, **more):
-        """Make an operator inside a Dag, which EMR operators ask for their file."""
+        """Return a function that creates an operator inside a Dag, because EMR operators read the Dag's file."""
 
         def make():
             with DAG("dag", schedule=None):
@@ -180,13 +180,13 @@ class Emr(Backend):
     def clusters(self):
         return [one["Id"] for one in self.aws.client("emr").list_clusters(ClusterStates=ALIVE)["Clusters"]]
 
-    def living_steps(self, cluster_id):
+    def active_steps(self, cluster_id):
         steps = self.aws.client("emr").list_steps(ClusterId=cluster_id, StepStates=["PENDING", "RUNNING"])
         return [one["Id"] for one in steps["Steps"]]
 
 
 class OwnCluster(Emr):
-    """A cluster for the job alone."""
+    """A cluster for this job only."""
 
     name = "own_cluster"
     start = "RunJobFlow"
@@ -204,7 +204,7 @@ class OwnCluster(Emr):
 
 
 class ExistingCluster(Emr):
-    """Steps on somebody else's cluster."""
+    """Steps on an existing cluster."""
 
     name = "existing_cluster"
     start, stops = "AddJobFlowSteps", ("CancelSteps",)
@@ -231,11 +231,11 @@ class ExistingCluster(Emr):
         return {"work": self.in_dag(EmrStepsOperator, "work", cluster_id=self.cluster_id, steps=self.steps())}
 
     def alive(self):
-        return self.living_steps(self.cluster_id)
+        return self.active_steps(self.cluster_id)
 
 
 class SharedCluster(Emr):
-    """A cluster between a setup and a teardown, and a job on it."""
+    """A cluster with a setup task, a job and a teardown task."""
 
     name = "shared_cluster"
     start = "RunJobFlow"
@@ -257,18 +257,18 @@ class SharedCluster(Emr):
 
     def working(self):
         starting = self.aws.client("emr").list_clusters(ClusterStates=["STARTING", "BOOTSTRAPPING"])["Clusters"]
-        return [one["Id"] for one in starting] + [step for one in self.clusters() for step in self.living_steps(one)]
+        return [one["Id"] for one in starting] + [step for one in self.clusters() for step in self.active_steps(one)]
 
 
 class JobRun(Backend):
-    """What the two services of job runs share. `spark-submit` is `FAKE_SUBMIT`: a real one takes seven seconds."""
+    """Common parts of the two job run services. `FAKE_SUBMIT` replaces `spark-submit`, which takes seven seconds."""
 
     units = ("0",)
     start, stops = "StartJobRun", ("CancelJobRun",)
     service: str
     place: ClassVar[dict[str, str]]
     on: ClassVar[dict[str, dict[str, str]]]
-    living: tuple[str, ...]
+    active_states: tuple[str, ...]
 
     def stages(self):
         return {"work": self._operator}
@@ -279,17 +279,17 @@ class JobRun(Backend):
 
     def alive(self):
         runs = self.aws.client(self.service).list_job_runs(**self.place)["jobRuns"]
-        return [one["id"] for one in runs if one["state"] in self.living]
+        return [one["id"] for one in runs if one["state"] in self.active_states]
 
 
 class Serverless(JobRun):
     """A job run on EMR Serverless."""
 
     name = "emr_serverless"
-    service, looks = "emr-serverless", ("GetJobRun",)
+    service, reads = "emr-serverless", ("GetJobRun",)
     place: ClassVar = {"applicationId": "default"}
     on: ClassVar = {"emr_serverless": {"application": "default", "role": ROLE}}
-    living = ("SUBMITTED", "PENDING", "SCHEDULED", "RUNNING", "CANCELLING", "QUEUED")
+    active_states = ("SUBMITTED", "PENDING", "SCHEDULED", "RUNNING", "CANCELLING", "QUEUED")
     calls = (
         "worker: ListObjectsV2 1, PutObject 1, StartJobRun 1, PutObject 2, PutObject 3; "
         "triggerer: GetJobRun 1, PutObject 4; worker: ListObjectsV2 2, GetJobRun 2, PutObject 5, PutObject 6"
@@ -300,10 +300,10 @@ class Eks(JobRun):
     """A job run on EMR on EKS."""
 
     name = "emr_eks"
-    service, looks = "emr-containers", ("DescribeJobRun",)
+    service, reads = "emr-containers", ("DescribeJobRun",)
     place: ClassVar = {"virtualClusterId": "default"}
     on: ClassVar = {"emr_eks": {"virtual_cluster": "default", "role": ROLE, "release": "emr-7.5.0-latest"}}
-    living = ("PENDING", "SUBMITTED", "RUNNING", "CANCEL_PENDING")
+    active_states = ("PENDING", "SUBMITTED", "RUNNING", "CANCEL_PENDING")
     calls = (
         "worker: ListObjectsV2 1, PutObject 1, StartJobRun 1, PutObject 2, PutObject 3; "
         "triggerer: DescribeJobRun 1, PutObject 4; worker: ListObjectsV2 2, DescribeJobRun 2, PutObject 5, PutObject 6"

@@ -1,4 +1,4 @@
-"""A clock on which waits are short: whoever sleeps moves it forward, so that minutes of grace pass in milliseconds."""
+"""A clock that skips waits: each sleep moves it forward, so that minutes of grace pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import time
 import airflow_batchemr.local.clock
 from airflow_batchemr.aws.batch import jobs
 
-#: Seconds of this clock that pass in one real second while somebody sleeps.
+#: Seconds of this clock that pass per real second during a sleep.
 RATE = 100.0
 PACKAGE = "airflow_batchemr"
 
 
 class Clock:
-    """Stands in for the module `time`: real time, plus all that was slept.
+    """Replaces the module `time`: real time plus skipped time.
 
-    Work takes its real time, so that timeouts are no shorter than they are in production. Only idle time is skipped.
+    Only idle time is skipped. Work takes real time, so that timeouts are not shorter than in production.
     """
 
     def __init__(self):
@@ -49,13 +49,13 @@ class Clock:
             self._ahead += seconds
 
     def run(self, coroutine):
-        """As `asyncio.run`, in a loop that goes by this clock."""
+        """Like `asyncio.run`, in an event loop that uses this clock."""
         with asyncio.Runner(loop_factory=lambda: _Loop(self)) as runner:
             return runner.run(coroutine)
 
 
 class _AwsClock:
-    """The local AWS writes this clock's times; its timers are real, since its commands are."""
+    """Gives the local AWS this clock's time. Its timers are real, because its commands are."""
 
     def __init__(self, clock):
         self.time = clock.time
@@ -83,7 +83,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class _Selector(selectors.DefaultSelector):
-    """Skips a wait in which no thread works for the loop."""
+    """Skips waits during which no thread works for the loop."""
 
     def __init__(self, clock, busy):
         super().__init__()
@@ -99,9 +99,9 @@ class _Selector(selectors.DefaultSelector):
 
 
 def install(monkeypatch, clock):
-    """Let the product and the local AWS go by this clock. The one place that knows where they look at the time."""
+    """Make the product and the local AWS use this clock. All uses of the real time are replaced here."""
     monkeypatch.setattr(airflow_batchemr.local.clock, "time", _AwsClock(clock))
-    monkeypatch.setattr(jobs, "_rate", jobs.SubmitRate())  # it remembers when the process made its last submit
+    monkeypatch.setattr(jobs, "_rate", jobs.SubmitRate())  # it stores the time of the process's last submission
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] != PACKAGE or name.startswith(f"{PACKAGE}.local"):
             continue
@@ -112,7 +112,7 @@ def install(monkeypatch, clock):
 
 
 def _functions(module):
-    """Functions and methods that a module defines."""
+    """Yield the functions and methods that a module defines."""
     for value in vars(module).values():
         if inspect.isfunction(value) and value.__module__ == module.__name__:
             yield value
@@ -121,7 +121,7 @@ def _functions(module):
 
 
 def _replace_default(monkeypatch, function, clock):
-    """`sleep=time.sleep` was bound when the function was defined."""
+    """Replace defaults such as `sleep=time.sleep`, which are bound when the function is defined."""
     keywords = function.__kwdefaults__ or {}
     if time.sleep in keywords.values():
         changed = {name: clock.sleep if value is time.sleep else value for name, value in keywords.items()}

@@ -1,4 +1,4 @@
-"""A world for each scenario: a clock, an account, and a backend in it."""
+"""Fixtures of a scenario: a clock, an AWS account, and a backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.scenarios.faults import World
 
 @pytest.fixture(scope="session")
 def local_aws_server(tmp_path_factory):
-    """One local AWS for all scenarios, whose `spark-submit` runs shell scripts."""
+    """The local AWS shared by all scenarios, with a `spark-submit` that runs shell scripts."""
     programs = tmp_path_factory.mktemp("programs")
     (programs / "spark-submit").write_text(FAKE_SUBMIT)
     (programs / "spark-submit").chmod(0o755)
@@ -22,7 +22,7 @@ def local_aws_server(tmp_path_factory):
 
 @pytest.fixture
 def world(aws, monkeypatch):
-    """The local AWS as the processes of a scenario see it."""
+    """The local AWS as seen by the processes of a scenario."""
     clock = clocks.Clock()
     clocks.install(monkeypatch, clock)
     world = World(clock)
@@ -33,7 +33,7 @@ def world(aws, monkeypatch):
 
 @pytest.fixture
 def make_backend(aws, state, tmp_path):
-    """Makes a backend, and cleans up after it."""
+    """A function that creates a backend. Backends are cleaned up after the test."""
     made = []
 
     def make(kind):

@@ -1,4 +1,4 @@
-"""What happens to the calls between the product and AWS, in every process that the product runs in."""
+"""Injects faults into the calls between the product and AWS, in each process of the product."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_batchemr.aws.clients import Clients
 
 #: Calls that start work.
 STARTS = frozenset({"SubmitJob", "RunJobFlow", "AddJobFlowSteps", "StartJobRun"})
-#: Calls whose number depends on how long something takes, or that only inform the reader of a log.
+#: Calls whose number depends on timing, and which only fetch log lines.
 INCIDENTAL = frozenset({"GetLogEvents", "FilterLogEvents"})
 
 _THROTTLED = {"s3": ("SlowDown", 503)}
@@ -26,16 +26,16 @@ _BROKEN = {"s3": ("InternalError", 500)}
 
 
 class KilledError(BaseException):
-    """The process was killed: nothing after this runs in it."""
+    """The process was killed: it executes nothing more."""
 
 
 class HungError(BaseException):
-    """The process does not answer; Airflow goes on without it."""
+    """The process does not respond; Airflow continues without it."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A call of the clean run: the n-th of its operation, from 1."""
+    """A call of a clean run: the n-th call of an operation, starting with 1."""
 
     operation: str
     ordinal: int = 1
@@ -48,12 +48,12 @@ class Point:
 
 @dataclass
 class Fault:
-    """What happens at a point, and at the calls of the same operation that follow it.
+    """A fault at a point, and at the following calls of the same operation.
 
     Args:
-        point: the first call that meets it; None: any call from the start.
-        kind: a method of `World` without its `_do_`.
-        times: how many calls meet it.
+        point: the first call that it affects.
+        kind: name of a method of `World`, without `_do_`.
+        times: number of calls that it affects.
     """
 
     point: Point
@@ -64,14 +64,14 @@ class Fault:
 
 @dataclass(eq=False)
 class Process:
-    """A worker or a triggerer, which may be killed or hang at a call."""
+    """A worker or a triggerer, which a fault may kill or hang."""
 
     name: str
     dead: bool = False
     hung: bool = False
     ended: bool = False
     changed: threading.Event = field(default_factory=threading.Event)
-    """Set when the process has ended, was killed, or hangs."""
+    """Set when the process ends, is killed, or hangs."""
 
 
 _shared_clients: dict[tuple[str, str, str], object] = {}
@@ -79,7 +79,7 @@ _current: contextvars.ContextVar[Process | None] = contextvars.ContextVar("proce
 
 
 class _OfEachProcess(dict):
-    """What a process keeps for all its triggers, although all processes are threads of one here."""
+    """A dict with separate entries per process, because all processes are threads of this one."""
 
     def setdefault(self, key, default=None):
         return super().setdefault((_current.get(), key), default)
@@ -87,12 +87,12 @@ class _OfEachProcess(dict):
 
 @dataclass
 class Outage:
-    """Services that cannot be reached, or that refuse, for some time.
+    """A temporary outage: services cannot be reached, or refuse calls.
 
     Args:
-        services: of boto3.
-        until: time of the clock at which it is over.
-        error: `(code, HTTP status)` of the answer; None: no connection.
+        services: boto3 names of the services.
+        until: time of the clock at which it ends.
+        error: `(code, HTTP status)` of the response; None: no connection.
     """
 
     services: frozenset[str]
@@ -101,10 +101,10 @@ class Outage:
 
 
 class World:
-    """One account as the processes under test see it.
+    """An AWS account as seen by the processes under test.
 
     Args:
-        clock: everyone's.
+        clock: clock of all processes.
     """
 
     def __init__(self, clock):
@@ -124,7 +124,7 @@ class World:
         self._resumed = threading.Event()
 
     def install(self, monkeypatch):
-        """Put every client that the product makes behind this world."""
+        """Route the calls of all clients that the product creates through this world."""
         world, make, init = self, Clients._client, Clients.__init__
 
         def bound(clients, *args, **kwargs):
@@ -146,14 +146,14 @@ class World:
 
     @staticmethod
     def _shared(make, clients, service, how, config):
-        """A client, made once for all processes of all scenarios: to make one takes longer than most scenarios."""
+        """Return a client that all scenarios share, because creating one takes longer than most scenarios."""
         key = (os.environ["AWS_ENDPOINT_URL"], service, how)
         if key not in _shared_clients:
             _shared_clients[key] = make(clients, service, how, config)
         return _shared_clients[key]
 
     def _put_behind(self, client, service, process):
-        send = client._make_api_call  # what all methods and paginators of a client go through
+        send = client._make_api_call  # all methods and paginators of a client use this method
 
         def call(operation, arguments):
             return self._call(process, service, operation, arguments, lambda: send(operation, arguments))
@@ -165,30 +165,30 @@ class World:
     # Processes
 
     def enter(self, process):
-        """From now on this thread belongs to a process."""
+        """Assign this thread to a process."""
         _current.set(process)
 
     def current(self):
-        """The process that this thread belongs to."""
+        """Return the process of this thread."""
         return _current.get()
 
     def missed(self):
-        """Faults that no call has met."""
+        """Return faults that have not affected any call."""
         return [fault for fault in self.faults if not fault.met]
 
     def resume(self):
-        """Let all that hangs go on."""
+        """Resume all hung processes."""
         self._resumed.set()
 
     # Calls
 
     def count(self, *operations):
-        """How many calls of these operations were sent."""
+        """Return how many calls of these operations were sent."""
         with self._lock:
             return sum(self._counts[one] for one in operations)
 
     def points(self, *without):
-        """The calls that were made, in order, each operation numbered."""
+        """Return the calls that were made, in order, numbered by operation."""
         seen, found = Counter(), []
         for operation in self.calls:
             seen[operation] += 1
@@ -263,7 +263,7 @@ class World:
     def _hang(self, process):
         process.hung = True
         process.changed.set()
-        assert self._resumed.wait(60), "nobody resumes what hangs"
+        assert self._resumed.wait(60), "the hung process was not resumed"
 
     def _do_lose_before(self, process, service, operation, answer):
         raise ReadTimeoutError(endpoint_url="https://aws.example")
@@ -281,7 +281,7 @@ class World:
     def _do_broken(self, process, service, operation, answer):
         raise error_of(operation, *_BROKEN.get(service, ("InternalServerException", 500)))
 
-    # Answers
+    # Responses
 
     def _answer(self, service, operation, arguments, send):
         self._refuse_hidden(operation, arguments)
@@ -294,7 +294,7 @@ class World:
         return self._without_hidden(answer)
 
     def _date(self, operation, arguments, answer):
-        """S3's times by our clock, in whole seconds as S3 writes them."""
+        """Replace S3's times with this clock's, in whole seconds as in S3."""
         answer["ResponseMetadata"].get("HTTPHeaders", {})["date"] = _http_date(self.clock.time())
         bucket = arguments.get("Bucket")
         if operation == "PutObject":
@@ -328,7 +328,7 @@ class World:
 
 
 def error_of(operation, code, status, message="injected by the scenario"):
-    """What AWS answers to a call that it did not carry out."""
+    """Return the error response to a call that AWS did not execute."""
     response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(response, operation)
 

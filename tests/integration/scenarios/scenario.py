@@ -1,4 +1,4 @@
-"""One run of a pipeline of one backend, with faults, and what has to be true of it afterwards."""
+"""A run of a backend's pipeline with faults, and the conditions that must hold afterwards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from airflow_batchemr.ledger import Ledger
 from tests.integration.scenarios.airflow import Outcome, TaskInstance
 
-#: Real seconds in which AWS ends what it was asked to end.
+#: Real seconds that AWS has to end work that was stopped.
 ENDING = 10.0
 
 
@@ -16,18 +16,18 @@ class Run:
     """A run of the pipeline.
 
     Args:
-        world: what its processes see.
-        backend: its work.
-        run_id: of the run.
-        conf: of the run.
-        retries: of its tasks, but for the teardown, which has its own.
-        watch: whether to look at what is alive.
+        world: AWS as seen by its processes.
+        backend: kind of its work.
+        run_id: id of the run.
+        conf: conf of the run.
+        retries: retries of its tasks, except the teardown, which sets its own.
+        watch: whether to check for overlapping work.
     """
 
     def __init__(self, world, backend, *, run_id="manual", conf=None, retries=3, watch=True):
         self.world, self.backend = world, backend
         self.overlaps = []
-        """Work that was alive when more was started."""
+        """Work that was active when more was started."""
         self.tasks = {
             name: TaskInstance(world, make, run_id=run_id, conf=conf, retries=None if name == "down" else retries)
             for name, make in backend.stages().items()
@@ -35,11 +35,11 @@ class Run:
         if watch:
             world.at_start = self._look_for_overlaps
             for task in self.tasks.values():
-                task.before_wait = self.settle  # or the number of looks would depend on how fast this machine is
+                task.before_wait = self.settle  # else the number of polls depends on the machine's speed
 
     @property
     def work(self):
-        """The task that has the units."""
+        """The task whose units are counted."""
         return self.tasks["work"]
 
     def _look_for_overlaps(self, operation):
@@ -47,7 +47,7 @@ class Run:
             self.overlaps.append(alive)
 
     def run(self):
-        """All tasks as a scheduler runs them: a failure skips what follows, but for the teardown. Gives the worst."""
+        """Run all tasks like a scheduler: after a failure, only the teardown runs. Returns the worst outcome."""
         worst = Outcome("success")
         for name, task in self.tasks.items():
             if worst.state != "success" and name != "down":
@@ -60,14 +60,14 @@ class Run:
         return worst
 
     def run_again(self):
-        """Clear what has failed or was skipped, and run it."""
+        """Clear all tasks and run them."""
         for task in self.tasks.values():
             task.trigger = None
             task.clear()
         return self.run()
 
     def until_work(self):
-        """Run what comes before the work."""
+        """Run the tasks before the work."""
         for name, task in self.tasks.items():
             if name == "work":
                 return
@@ -87,70 +87,70 @@ class Run:
                     break
             else:
                 return
-        raise AssertionError("nothing hangs")
+        raise AssertionError("no process hangs")
 
     def hung(self):
         """Whether a process hangs."""
         return any(task.hung for task in self.tasks.values())
 
     def terminate_hung(self):
-        """Send SIGTERM to the workers that hang."""
+        """Send SIGTERM to the hung workers."""
         for task in self.tasks.values():
             task.terminate_hung()
 
     def settle(self):
-        """Wait until AWS has nothing to do, unless commands are held."""
+        """Wait until AWS executes nothing, unless commands are held."""
         end = time.monotonic() + ENDING
         while not self.backend.held() and self.backend.working():
-            assert time.monotonic() < end, "the work does not end"
+            assert time.monotonic() < end, "the work did not end"
             time.sleep(0.01)
 
     def releasing_once_ended(self):
-        """Gives what lets commands go on once all that AWS carries out now has ended: nothing of it is to succeed."""
+        """Return a function that releases the commands once all current work has ended, so that none of it succeeds."""
         old = set(self.backend.working())
 
         def release():
             end = time.monotonic() + ENDING
             while old.intersection(self.backend.working()):
-                assert time.monotonic() < end, "the work is not stopped"
+                assert time.monotonic() < end, "the work was not stopped"
                 time.sleep(0.01)
             self.backend.release()
 
         return release
 
     def resume_all(self):
-        """Let all that hangs go on, to its end."""
+        """Resume all hung processes and wait for their end."""
         self.world.resume()
         for task in self.tasks.values():
             task.resumed()
 
     def alive(self):
-        """What is still alive once AWS has had the time to end it."""
+        """Return the work that is still active after AWS had time to end it."""
         end = time.monotonic() + ENDING
         while (alive := self.backend.alive()) and time.monotonic() < end:
             time.sleep(0.02)
         return alive
 
     def until_alone(self):
-        """Wait until AWS has ended what a resumed process started: at most the work of its successor is alive."""
+        """Wait until AWS has ended the work of a resumed process: at most the work of its successor remains."""
         end = time.monotonic() + ENDING
         while len(self.backend.alive()) > 1 and time.monotonic() < end:
             time.sleep(0.02)
 
     def marker(self):
-        """The marker of the work."""
+        """Return the marker of the work."""
         identity = Ledger(self.backend.aws.client("s3"), self.backend.state)
         return identity.job("dag", "2026-11-20T000000Z", "work").read().marker
 
     def check(self, outcome, *, times=1):
-        """Each unit has succeeded `times` times, and nothing is left.
+        """Check that each unit has succeeded `times` times, and that nothing is left running.
 
         All errors are reported at once.
         """
         wrong = []
         if outcome.state != "success":
             wrong.append(f"the run is {outcome.state}: {outcome.message}")
-        ended = self.backend.noted("end")
+        ended = self.backend.recorded("end")
         if ended != Counter(dict.fromkeys(self.backend.units, times)):
             wrong.append(f"units that succeeded: {dict(ended)}")
         wrong += self.problems()
@@ -159,7 +159,7 @@ class Run:
         assert not wrong, "; ".join(wrong)
 
     def problems(self):
-        """What may never be, however a run ends."""
+        """Return violations of the conditions that hold however a run ends."""
         wrong = [f"work was started while {alive} was alive" for alive in self.overlaps]
         if alive := self.alive():
             wrong.append(f"left running: {alive}")

@@ -1,7 +1,7 @@
-"""The table: each thing that can go wrong, against each kind of work.
+"""A table of failures and kinds of work.
 
-Whatever goes wrong, each unit succeeds once, counted by what the commands wrote; no more than one piece of work is
-alive at a time; none is left running; and the user reads the same message.
+After every failure, each unit succeeds exactly once, as recorded by the commands; at most one piece of work is active
+at a time; nothing is left running; and the user gets the same message from every backend.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.scenarios.airflow import at_once
+from tests.integration.scenarios.airflow import concurrently
 from tests.integration.scenarios.backends import BACKENDS
 from tests.integration.scenarios.faults import STARTS, Fault, Point
 from tests.integration.scenarios.scenario import Run
 
 FOREVER = 1e9
-#: What the user reads, whatever the backend.
+#: Messages to the user, the same for every backend.
 LOST = r"This work may have succeeded, so it does not run again automatically"
 DENIED = r"(?i)not allowed|denied|refused|permission|IAM action"
 
@@ -28,7 +28,7 @@ CHANGES = frozenset({"PutObject", "RegisterJobDefinition", "TerminateJobFlows", 
 
 
 def points(kind):
-    """The calls of a clean run at which a scenario may strike."""
+    """The calls of a clean run at which a scenario may inject a fault."""
     found = []
     for part in kind.calls.split("; "):
         by, _, calls = part.partition(": ")
@@ -39,19 +39,19 @@ def points(kind):
 
 
 def cell(kind, row, *values):
-    """A cell of the table; skipped with the reason where the backend cannot support the row."""
-    reason = kind.cannot.get(row)
+    """A cell of the table. Skipped with the reason if the backend does not support the row."""
+    reason = kind.unsupported.get(row)
     marks = [pytest.mark.skip(reason=reason)] if reason else []
     return pytest.param(kind, *values, id="-".join(map(str, [kind.name, *values])), marks=marks)
 
 
 def row(name, *columns):
-    """All backends, once for each of the columns."""
+    """All backends, once per column."""
     return [cell(kind, name, *values) for kind in BACKENDS for values in columns or [()]]
 
 
 def at_calls(name, **chosen):
-    """All backends: each kind of fault at the calls that are chosen for it."""
+    """All backends, with each kind of fault at the calls selected for it."""
     return [
         cell(kind, name, point, fault)
         for kind in BACKENDS
@@ -62,7 +62,7 @@ def at_calls(name, **chosen):
 
 
 def change(_, point):
-    """A call that changes something. To die after it is to die before the next call, whatever that is."""
+    """A call that changes something. Dying after it is the same as dying before the next call."""
     return point.operation in CHANGES
 
 
@@ -72,12 +72,12 @@ def look(kind, point):
 
 
 def start(kind, point):
-    """The call that starts the work, or the first that reads."""
+    """The call that starts the work, or the first read."""
     return point in {Point(kind.start), Point("ListObjectsV2")}
 
 
 def around_start(kind, point):
-    """The claim, the call, and what records it: all that a try does before it waits."""
+    """The calls around the start: the claim, the start, and the calls that record it, until the try defers."""
     calls = points(kind)
     place = calls.index(Point(kind.start))
     return change(kind, point) and point.by == "worker" and place - 1 <= calls.index(point) <= place + 3
@@ -89,12 +89,12 @@ def first(_, point):
 
 
 def change_or_start(kind, point):
-    """A call that changes something, or the first that reads."""
+    """A call that changes something, or the first read."""
     return change(kind, point) or start(kind, point)
 
 
 def change_or_start_but_not_the_call(kind, point):
-    """As `change_or_start`, without the calls that start work: see `test_hung_in_the_call`."""
+    """Like `change_or_start`, without the calls that start work; for these, see `test_hung_in_the_call`."""
     return change_or_start(kind, point) and point.operation not in STARTS
 
 
@@ -104,7 +104,7 @@ def test_all_backends_are_in_the_table():
 
 @pytest.mark.parametrize("kind", row("clean"))
 def test_clean(world, make_backend, kind):
-    """Nothing goes wrong; and the calls at which the rows below strike are made, in their order."""
+    """Without faults, the run succeeds and makes the calls at which other tests inject faults, in order."""
     run = Run(world, make_backend(kind))
     run.check(run.run())
     made = world.points()
@@ -128,7 +128,7 @@ def test_killed(world, make_backend, kind, point, fault):
 
 @pytest.mark.parametrize("kind", row("sigkill"))
 def test_killed_by_the_kernel(world, make_backend, kind):
-    """A real process, and a real SIGKILL after the call that starts the work."""
+    """A real process receives a real SIGKILL after the call that starts the work."""
     backend = make_backend(kind)
     module = "tests.integration.scenarios.worker"
     arguments = [kind.name, str(backend.folder), backend.state, getattr(backend, "cluster_id", "")]
@@ -145,7 +145,7 @@ def test_killed_by_the_kernel(world, make_backend, kind):
     ("kind", "point", "fault"), at_calls("hung", hang_before=change_or_start_but_not_the_call, hang_after=start)
 )
 def test_hung(world, make_backend, kind, point, fault):
-    """The process hangs at a call, is given up, later tries do the work, and then it goes on."""
+    """The process hangs at a call and is given up; later tries do the work; then it resumes."""
     world.faults = [Fault(point, fault)]
     run = Run(world, make_backend(kind))
     outcome = run.run()
@@ -156,10 +156,10 @@ def test_hung(world, make_backend, kind, point, fault):
 
 @pytest.mark.parametrize("kind", row("hung_in_the_call"))
 def test_hung_in_the_call(world, make_backend, kind):
-    """The call that starts the work leaves a process whose claim was given up minutes ago.
+    """The call that starts the work is sent by a process whose claim was given up minutes ago.
 
-    Nothing can keep it from taking effect: the calls have no client token, or one for each submission. What it has
-    started is ended as soon as the process goes on.
+    The call takes effect, because it has no client token, or one per submission. When the process resumes, it ends
+    what it started.
     """
     world.faults = [Fault(Point(kind.start), "hang_before")]
     backend = make_backend(kind)
@@ -174,14 +174,14 @@ def test_hung_in_the_call(world, make_backend, kind):
 @pytest.mark.parametrize(
     ("kind", "point", "fault"), at_calls("hung_midway", hang_before=around_start, hang_after=around_start)
 )
-def test_hung_and_resumed_while_its_successor_waits(world, make_backend, kind, point, fault):
-    """The process that was given up receives SIGTERM and goes on while the work of its successor runs, and goes on."""
+def test_hung_and_resumed_while_a_later_try_waits(world, make_backend, kind, point, fault):
+    """A process that was given up receives SIGTERM and resumes while its successor waits for running work."""
     world.faults = [Fault(point, fault)]
     backend = make_backend(kind)
     backend.hold()
     run = Run(world, backend)
 
-    def zombies_end():
+    def resume_hung():
         if run.hung() and backend.held():
             backend.begun()
             run.terminate_hung()
@@ -189,21 +189,21 @@ def test_hung_and_resumed_while_its_successor_waits(world, make_backend, kind, p
             run.until_alone()
         backend.release()
 
-    run.work.before_wait = zombies_end
+    run.work.before_wait = resume_hung
     outcome = run.run()
     run.check(outcome)
-    if (point, fault) != (Point(kind.start), "hang_before"):  # there, it starts something that is then ended
-        assert set(backend.noted("begin").values()) == {1}, backend.noted("begin")
+    if (point, fault) != (Point(kind.start), "hang_before"):  # there, it starts work that is then ended
+        assert set(backend.recorded("begin").values()) == {1}, backend.recorded("begin")
 
 
 @pytest.mark.parametrize("kind", row("two_tries"))
 def test_two_tries_at_once(world, make_backend, kind):
-    """Two workers have the same task: one claims, the other one adopts."""
+    """Two workers run the same task: one claims the work, the other adopts it."""
     backend = make_backend(kind)
     run, other = Run(world, backend), Run(world, backend)
     run.until_work()
     other.work.try_number = 2
-    outcomes = at_once(run.work.run, other.work.run)
+    outcomes = concurrently(run.work.run, other.work.run)
     run.after_work()
     for outcome in outcomes:
         run.check(outcome)
@@ -213,8 +213,8 @@ def test_two_tries_at_once(world, make_backend, kind):
 
 
 @pytest.mark.parametrize(("kind", "point", "fault"), at_calls("lost_answer", lose_before=change, lose_after=change))
-def test_lost_answer(world, make_backend, kind, point, fault):
-    """The call took effect or not; its caller does not hear of it."""
+def test_lost_response(world, make_backend, kind, point, fault):
+    """A call takes effect or not, and its response is lost."""
     world.faults = [Fault(point, fault)]
     run = Run(world, make_backend(kind))
     run.check(run.run())
@@ -222,8 +222,8 @@ def test_lost_answer(world, make_backend, kind, point, fault):
 
 
 @pytest.mark.parametrize(("kind", "point", "fault"), at_calls("throttled", throttle=first, broken=first))
-def test_throttled_or_broken(world, make_backend, kind, point, fault):
-    """AWS is busy, or answers 5xx, beyond what botocore makes good."""
+def test_throttled_or_server_error(world, make_backend, kind, point, fault):
+    """AWS throttles or fails a call more often than botocore retries."""
     world.faults = [Fault(point, fault, times=2)]
     run = Run(world, make_backend(kind))
     run.check(run.run())
@@ -234,7 +234,7 @@ def test_throttled_or_broken(world, make_backend, kind, point, fault):
     at_calls("refused", refuse=lambda kind, point: first(kind, point) or around_start(kind, point)),
 )
 def test_refused_once(world, make_backend, kind, point, fault):
-    """A single 403: either it is made good, or the user reads of it, and a clear does the rest."""
+    """After a single 403, the task succeeds, or it fails with a message and a clear completes the work."""
     world.faults = [Fault(point, fault)]
     run = Run(world, make_backend(kind), retries=0)
     outcome = run.run()
@@ -251,7 +251,7 @@ HIDDEN = [(seconds, lost) for seconds in (30, 100) for lost in (None, "handle", 
 
 @pytest.mark.parametrize(("kind", "seconds", "killed"), row("hidden", *HIDDEN))
 def test_not_visible_yet(world, make_backend, kind, seconds, killed):
-    """AWS does not show the work for some time, to the same try or, where the worker was killed, to the next."""
+    """AWS does not show the work for some time, either to the same try or, after a kill, to the next one."""
     world.hidden_for = seconds
     backend = make_backend(kind)
     world.faults = kill_at_start(backend, killed)
@@ -262,7 +262,7 @@ def test_not_visible_yet(world, make_backend, kind, seconds, killed):
 
 @pytest.mark.parametrize(("kind", "killed"), row("hidden_forever", (None,), ("handle",)))
 def test_never_visible(world, make_backend, kind, killed):
-    """It is waited for, then the user hears of it; no other work is started instead."""
+    """The task waits, then fails with a message. No other work is started."""
     world.hidden_for = FOREVER
     backend = make_backend(kind)
     world.faults = kill_at_start(backend, killed)
@@ -274,7 +274,7 @@ def test_never_visible(world, make_backend, kind, killed):
 
 
 def kill_at_start(backend, when):
-    """Kill the worker after the call that starts the work (its answer is lost), or after its handle is recorded."""
+    """Kill the worker after the call that starts the work (losing its response), or after recording the handle."""
     if when is None:
         return []
     if when == "answer":
@@ -284,12 +284,12 @@ def kill_at_start(backend, when):
     return [Fault(next(one for one in later if one.operation == "PutObject"), "kill_after")]
 
 
-# What users do
+# User actions
 
 
 @pytest.mark.parametrize("kind", row("run_again"))
-def test_run_again_does_nothing(world, make_backend, kind):
-    """A second run of the same date ends with the XCom of the first."""
+def test_second_run_starts_nothing(world, make_backend, kind):
+    """A second run of the same date returns the XCom of the first."""
     backend = make_backend(kind)
     first, second = Run(world, backend), Run(world, backend, run_id="again")
     first.check(first.run())
@@ -299,7 +299,7 @@ def test_run_again_does_nothing(world, make_backend, kind):
 
 @pytest.mark.parametrize("kind", row("rerun"))
 def test_rerun(world, make_backend, kind):
-    """A run that names the job runs all of it once more."""
+    """A run that names the job in `rerun` runs all of it again."""
     backend = make_backend(kind)
     first, second = Run(world, backend), Run(world, backend, run_id="again", conf={"rerun": ["work"]})
     first.check(first.run())
@@ -307,8 +307,8 @@ def test_rerun(world, make_backend, kind):
 
 
 @pytest.mark.parametrize("kind", row("rerun_midway"))
-def test_rerun_while_the_first_run_is_under_way(world, make_backend, kind):
-    """What runs is stopped first; nothing of it counts."""
+def test_rerun_while_the_first_run_is_in_progress(world, make_backend, kind):
+    """A rerun first stops the running work. None of that work counts."""
     backend = make_backend(kind)
     backend.hold()
     first = Run(world, backend)
@@ -326,7 +326,7 @@ def test_rerun_while_the_first_run_is_under_way(world, make_backend, kind):
 
 @pytest.mark.parametrize(("kind", "heard"), row("cleared", ("heard",), ("unheard",)))
 def test_cleared_while_deferred(world, make_backend, kind, heard):
-    """The work is stopped, by the trigger or, where that had not begun, by the next try, which does what is left."""
+    """The trigger stops the work; if it had not started, the next try does. That try then runs the rest."""
     backend = make_backend(kind)
     backend.hold()
     run = Run(world, backend)
@@ -344,7 +344,7 @@ def test_cleared_while_deferred(world, make_backend, kind, heard):
 
 @pytest.mark.parametrize(("kind", "mark"), row("marked", ("failed",), ("success",)))
 def test_marked_while_deferred(world, make_backend, kind, mark):
-    """Nothing is left running; a clear does what is left."""
+    """Nothing is left running, and a clear runs the rest."""
     backend = make_backend(kind)
     backend.hold()
     run = Run(world, backend)
@@ -356,7 +356,7 @@ def test_marked_while_deferred(world, make_backend, kind, mark):
         assert [] == run.alive()
     run.after_work()
     assert [] == run.alive()
-    assert not backend.noted("end")
+    assert not backend.recorded("end")
     backend.release()
     run.check(run.run_again())
 
@@ -364,8 +364,8 @@ def test_marked_while_deferred(world, make_backend, kind, mark):
 @pytest.mark.parametrize(
     ("kind", "point", "fault"), at_calls("sigterm", hang_before=around_start, hang_after=around_start)
 )
-def test_killed_by_a_user_while_it_works(world, make_backend, kind, point, fault):
-    """SIGTERM at a call, as when a running task is marked: nothing is left running, and a clear does the rest."""
+def test_killed_by_a_user_while_running(world, make_backend, kind, point, fault):
+    """A running task is marked and receives SIGTERM at a call. Nothing is left running, and a clear runs the rest."""
     world.faults = [Fault(point, fault)]
     backend = make_backend(kind)
     backend.hold()  # a command that ends while it is being stopped may have succeeded
@@ -381,13 +381,13 @@ def test_killed_by_a_user_while_it_works(world, make_backend, kind, point, fault
 
 @pytest.mark.parametrize("kind", row("cleared_late"))
 def test_cleared_after_the_work_has_ended(world, make_backend, kind):
-    """The clear comes before the trigger has seen the end: what has succeeded stays done."""
+    """The task is cleared before the trigger has noticed the end: successful units do not run again."""
     backend = make_backend(kind)
     run = Run(world, backend)
     run.until_work()
     run.work.begin()
     run.settle()
-    assert backend.noted("end")
+    assert backend.recorded("end")
     run.work.clear()
     outcome = run.work.run()
     run.after_work()
@@ -396,7 +396,7 @@ def test_cleared_after_the_work_has_ended(world, make_backend, kind):
 
 @pytest.mark.parametrize(("kind", "crash"), row("deleted", ("no_crash",), ("crash",)))
 def test_deleted_and_triggered_again(world, make_backend, kind, crash):
-    """Another run of the same date goes on with what runs; a crash of it is none of the old run's clears."""
+    """A new run of the same date adopts the running work. A crash of that run is not mistaken for a clear."""
     backend = make_backend(kind)
     backend.hold()
     first = Run(world, backend, run_id="first", retries=5)
@@ -404,7 +404,7 @@ def test_deleted_and_triggered_again(world, make_backend, kind, crash):
     first.work.begin()
     backend.begun()
     first.work.try_number = 2
-    first.work.begin()  # a crash: the second try waits now
+    first.work.begin()  # after a crash, the second try waits
     second = Run(world, backend, run_id="second", retries=1)
     second.until_work()
     second.work.begin()
@@ -414,7 +414,7 @@ def test_deleted_and_triggered_again(world, make_backend, kind, crash):
         second.work.begin()
     assert stops == world.count(*backend.stops)
     backend.release()
-    outcome = second.work.go_on()
+    outcome = second.work.finish_deferred()
     second.after_work()
     second.check(outcome)
 
@@ -432,7 +432,7 @@ OUTAGES = {
 
 
 def once_started(kind, point):
-    """A call of the ledger once the task has started work: no claim, and nothing of the tasks that share a cluster."""
+    """A ledger call after the task has started work, except claims and calls of a shared cluster's tasks."""
     calls = points(kind)
     place, started = calls.index(point), calls.index(Point(kind.start))
     other_task = kind.name == "shared_cluster" and place > started + 5
@@ -450,7 +450,7 @@ def once_started(kind, point):
     ),
 )
 def test_outage(world, make_backend, kind, point, outage):
-    """A service is out of reach from a call on: the task waits it out, without a retry of the task."""
+    """Services are unreachable from a call on: the task waits without using a retry."""
     world.outage_at = (point, *OUTAGES[outage])
     run = Run(world, make_backend(kind), retries=0)
     outcome = run.run()

@@ -1,4 +1,4 @@
-"""A worker in a process of its own, which the kernel kills at a call: `worker.py BACKEND FOLDER STATE CLUSTER`."""
+"""A worker process that kills itself with SIGKILL at a call: `worker.py BACKEND FOLDER STATE CLUSTER`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.integration.scenarios.scenario import Run
 
 
 def main(name, folder, state, cluster):
-    """Run the pipeline until its work has been started."""
+    """Run the pipeline until its work has started."""
     (kind,) = [one for one in BACKENDS if one.name == name]
     backend = kind(None, Path(folder), state)
-    backend.cluster_id = cluster  # of the test, where there is one
+    backend.cluster_id = cluster  # created by the test, if the backend needs one
     world = World(Clock())
     with pytest.MonkeyPatch.context() as patch:
         world.install(patch)

@@ -1,4 +1,4 @@
-"""S3 as WebHDFS: what Hadoop's client asks, and what becomes of the objects."""
+"""S3 as WebHDFS: requests of Hadoop's client, and their effect on objects."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def keys(store):
     return [each.key for each in store.list_objects("data", "")]
 
 
-def test_prefixes_are_folders(store):
-    """One level at a time; a file lists itself."""
+def test_prefixes_are_listed_as_folders(store):
+    """One level per listing. A file lists itself."""
     for key in ("a/b/1", "a/2", "ab"):
         store.put_object("data", key, b"xyz")
     assert names(store, "data") == [("a", "DIRECTORY"), ("ab", "FILE")]
@@ -61,8 +61,8 @@ def test_prefixes_are_folders(store):
     assert answer(store, "data/a", "GETFILESTATUS")["FileStatus"]["type"] == "DIRECTORY"
 
 
-def test_what_is_not_there_is_a_remote_exception(store):
-    """Of the class that Hadoop's client turns into FileNotFoundException; also of a bucket that is not there."""
+def test_a_missing_file_is_a_remote_exception(store):
+    """Hadoop's client turns its class into FileNotFoundException. The same applies to a missing bucket."""
     for path in ("data/none", "none/x"):
         reply = ask(store, path, "GETFILESTATUS")
         assert (reply.status, json.loads(reply.body)["RemoteException"]["javaClassName"]) == (
@@ -72,7 +72,7 @@ def test_what_is_not_there_is_a_remote_exception(store):
 
 
 def test_a_file_is_written_in_two_steps(store):
-    """The first names the place to send the data to."""
+    """The response to the first request redirects to the URL for the data."""
     first = ask(store, "data/a b", "CREATE", overwrite="true")
     assert first.status == 307
     assert dict(first.headers)["Location"] == f"http://127.0.0.1:1{PREFIX}{KEY}/data/a%20b?op=CREATE&data=true"
@@ -82,15 +82,15 @@ def test_a_file_is_written_in_two_steps(store):
     assert ask(store, "data/a b", "OPEN", offset=4).body == b"ent"
 
 
-def test_a_file_that_is_there_is_not_overwritten_unasked(store):
-    """403 with Hadoop's exception."""
+def test_an_existing_file_is_not_overwritten_by_default(store):
+    """The response is a 403 with Hadoop's exception."""
     store.put_object("data", "a", b"1")
     reply = ask(store, "data/a", "CREATE", overwrite="false")
     assert (reply.status, json.loads(reply.body)["RemoteException"]["exception"]) == (403, "FileAlreadyExistsException")
 
 
 def test_rename_moves_a_folder(store):
-    """To a new name, or into a folder that is there; never over a file."""
+    """To a new name, or into an existing folder, but never over a file."""
     store.put_object("data", "out/_temporary/0/part", b"1")
     assert answer(store, "data/out/_temporary/0", "RENAME", destination=f"/{KEY}/data/out/final") == {"boolean": True}
     assert keys(store) == ["out/final/part"]
@@ -101,8 +101,8 @@ def test_rename_moves_a_folder(store):
     assert answer(store, "data/none", "RENAME", destination=f"/{KEY}/data/b") == {"boolean": False}
 
 
-def test_delete_takes_a_whole_folder_only_when_asked(store):
-    """And only that folder."""
+def test_a_folder_is_deleted_only_recursively(store):
+    """Other folders are not affected."""
     for key in ("a/1", "a/2", "ab"):
         store.put_object("data", key, b"")
     assert ask(store, "data/a", "DELETE").status == 403
@@ -110,8 +110,8 @@ def test_delete_takes_a_whole_folder_only_when_asked(store):
     assert keys(store) == ["ab"]
 
 
-def test_empty_folders_can_be_made(store):
-    """An object that ends in a slash; it is not listed within."""
+def test_empty_folders_can_be_created(store):
+    """A folder is an object whose key ends in a slash. It is not part of its own listing."""
     assert answer(store, "data/a", "MKDIRS") == {"boolean": True}
     assert names(store, "data/a") == []
     assert answer(store, "data/a", "GETFILESTATUS")["FileStatus"]["type"] == "DIRECTORY"
@@ -119,8 +119,8 @@ def test_empty_folders_can_be_made(store):
     assert keys(store) == []
 
 
-def test_only_the_home_folder_is_told_without_a_key():
-    """Hadoop's client asks for it at the root."""
+def test_only_the_home_folder_is_available_without_a_key():
+    """Hadoop's client requests it at the root."""
     at_root = {"PATH_INFO": PREFIX, "QUERY_STRING": "op=GETHOMEDIRECTORY&user.name=x"}
     assert home(at_root) is not None
     assert home({**at_root, "QUERY_STRING": "op=LISTSTATUS"}) is None
@@ -130,7 +130,7 @@ def test_only_the_home_folder_is_told_without_a_key():
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.text("ab/ é%+", min_size=1, max_size=6), max_size=6))
 def test_listing_every_folder_finds_every_object_once(upstream, texts):
-    """Whatever the keys are, if they are paths of files."""
+    """For all keys that are valid paths of files."""
     upstream.reset()
     upstream.s3("PUT", "/data")
     wanted = set()

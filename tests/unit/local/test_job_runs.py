@@ -1,4 +1,4 @@
-"""The parts of the local job runs that need no server."""
+"""Parts of the local job runs that do not need a server."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ DRIVER = "spark.kubernetes.driverEnv."
     ],
 )  # fmt: skip
 def test_parameters_become_arguments_and_variables(parameters, arguments, environment):
-    """Master and deploy mode are the service's; arguments of the application stay as they are."""
+    """Master and deploy mode are dropped. Arguments of the application do not change."""
     application = ["s3://code/x.py", "--conf", f"{DRIVER}NOT=1"]
     argv, found = spark_command(parameters, application, {}, DRIVER)
     assert (["spark-submit", *arguments, *application], environment) == (argv, found)
 
 
 def test_parameters_take_precedence_over_defaults():
-    """Spark takes the last of two properties."""
+    """Spark uses the last value of a property."""
     argv, environment = spark_command(f"--conf {DRIVER}A=2", ["x.py"], {f"{DRIVER}A": "1"}, DRIVER)
     assert argv.index(f"{DRIVER}A=1") < argv.index(f"{DRIVER}A=2")
     assert {"A": "2"} == environment
 
 
-def test_an_open_quotation_is_an_error():
-    """For the service to refuse."""
+def test_a_missing_closing_quote_is_an_error():
+    """The service rejects it."""
     with pytest.raises(ValueError, match="No closing quotation"):
         spark_command("--conf 'a", ["x.py"], {}, DRIVER)
 
@@ -55,8 +55,8 @@ def test_an_open_quotation_is_an_error():
         ({"tags": {"k" * 129: "v"}}, "tags"),
     ],
 )
-def test_violations_name_their_member(params, member):
-    """Pattern, length, length in a nested structure, length of a map's key."""
+def test_violations_name_the_member(params, member):
+    """Pattern, length, length in a nested structure, and length of a map's key."""
     shape = load("emr-containers").operation_model("StartJobRun").input_shape
     found = list(violations(shape, params))
     assert found
@@ -64,15 +64,15 @@ def test_violations_name_their_member(params, member):
     assert [] == list(violations(shape, {"name": "a-b", "tags": {"k": "v"}}))
 
 
-def test_a_state_that_does_not_exist_is_a_violation():
+def test_an_unknown_state_is_a_violation():
     """Also in a list."""
     shape = load("emr-containers").operation_model("ListJobRuns").input_shape
     assert [] == list(violations(shape, {"states": ["FAILED"]}))
     assert ["states"] == [text.split("'")[1] for text in violations(shape, {"states": ["FAILED", "LOST"]})]
 
 
-def test_a_token_belongs_to_its_scope():
-    """The same token may be used for another place."""
+def test_a_client_token_is_valid_in_its_scope():
+    """The same token can be used in another scope."""
     tokens = ClientTokens(lambda message: AwsError("ConflictException", message, 409))
     tokens.keep("a", {"clientToken": "t", "x": 1}, "first")
     assert "first" == tokens.find("a", {"clientToken": "t", "x": 1})
@@ -81,8 +81,8 @@ def test_a_token_belongs_to_its_scope():
         tokens.find("a", {"clientToken": "t", "x": 2})
 
 
-def test_only_what_is_created_later_is_hidden_at_first(monkeypatch):
-    """And what is hidden by its id for as long as that lasts, with the children of an array."""
+def test_hide_new_only_hides_later_resources(monkeypatch):
+    """Resources hidden by id, including children of an array, stay hidden for the given time."""
     now = 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
     visibility = Visibility()

@@ -1,4 +1,4 @@
-"""Requests and answers by botocore's models."""
+"""Requests and responses according to botocore's service models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def api(service="batch", invalid="ClientException", **operations):
     return Api(service, operations, invalid)
 
 
-def test_batch_is_told_by_the_path():
-    """With what the path and the query carry."""
+def test_the_path_selects_a_batch_operation():
+    """Path and query contain the parameters."""
     call = api().read("DELETE", "/v1/tags/arn%3Ax", "tagKeys=a&tagKeys=b", {}, "eu-west-1")
     assert call == Call("UntagResource", {"resourceArn": "arn:x", "tagKeys": ["a", "b"]}, "eu-west-1")
 
 
-def test_members_of_path_and_query_have_their_names_and_types():
-    """The id of a job run is `id` where its path has jobRunId; a path does not match that of a shorter operation."""
+def test_parameters_in_path_and_query_get_their_names_and_types():
+    """The id of a job run is `id` although its path has jobRunId. A path does not match that of a shorter operation."""
     eks = api("emr-containers")
     described = eks.read("GET", "/virtualclusters/v1/jobruns/r1", "", {}, "us-east-1")
     assert described == Call("DescribeJobRun", {"id": "r1", "virtualClusterId": "v1"})
@@ -33,15 +33,15 @@ def test_members_of_path_and_query_have_their_names_and_types():
     )
 
 
-def test_emr_is_told_by_the_target():
-    """X-Amz-Target names the operation."""
+def test_the_target_header_selects_an_emr_operation():
+    """The header is X-Amz-Target."""
     headers = {"X-Amz-Target": "ElasticMapReduce.ListSteps"}
     assert api("emr").read("POST", "/", "", headers, "us-east-1").operation == "ListSteps"
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/"])
 def test_an_unknown_path_is_an_error(path):
-    """With 404."""
+    """The status is 404."""
     with pytest.raises(AwsError, match="no operation for") as caught:
         api().read("POST", path, "", {}, "us-east-1")
     assert caught.value.status == 404
@@ -57,28 +57,28 @@ def test_an_unknown_path_is_an_error(path):
         (b'{"jobs": ["x"], "colour": 1}', "ClientException"),
     ],
 )
-def test_a_body_that_does_not_fit_is_refused(body, code):
-    """Not JSON, a member missing, of the wrong type, or unknown."""
+def test_an_invalid_body_is_rejected(body, code):
+    """Invalid JSON, a missing member, a wrong type, or an unknown member."""
     with pytest.raises(AwsError) as caught:
         api().fill(Call("DescribeJobs"), body)
     assert code == caught.value.code
 
 
-def test_an_answer_that_breaks_the_model_is_our_mistake():
+def test_an_invalid_response_is_an_internal_error():
     """It is not sent."""
     with pytest.raises(TypeError, match="is invalid"):
         api(DescribeJobs=lambda _: {"jobs": [{"jobId": 1}]}).run(Call("DescribeJobs"))
 
 
-def test_times_are_seconds_since_the_epoch():
-    """With milliseconds, in both protocols."""
+def test_times_are_epoch_seconds():
+    """Including milliseconds, in both protocols."""
     when = datetime(2026, 11, 20, 10, 0, 0, 250_000, timezone.utc)
     status = {"Status": {"Timeline": {"CreationDateTime": when}}}
     reply = api("emr", DescribeCluster=lambda _: {"Cluster": status}).run(Call("DescribeCluster"))
     assert json.loads(reply.body)["Cluster"]["Status"]["Timeline"]["CreationDateTime"] == when.timestamp()
 
 
-def test_an_operation_that_is_not_served_says_so():
-    """In the service's own error."""
+def test_an_unsupported_operation_is_reported():
+    """With the service's error code."""
     with pytest.raises(AwsError, match="ListServiceJobs is not served by the local AWS"):
         api().run(Call("ListServiceJobs"))

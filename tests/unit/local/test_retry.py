@@ -1,4 +1,4 @@
-"""evaluateOnExit, as AWS documents it."""
+"""Conditions of `evaluateOnExit` as documented by AWS."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ TASK_EXITED = "Essential container in task exited"
         ([{"action": "EXIT"}], TASK_EXITED, None, 1, True),
     ],
 )
-def test_the_first_rule_whose_conditions_all_hold_decides(rules, status_reason, reason, exit_code, expected):
-    """Where none holds, the attempt is tried again; case does not matter."""
+def test_the_first_matching_rule_decides(rules, status_reason, reason, exit_code, expected):
+    """Without a matching rule, the attempt is retried. Patterns ignore case."""
     assert expected == again(rules, status_reason, reason, exit_code)

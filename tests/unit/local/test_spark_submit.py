@@ -1,4 +1,4 @@
-"""The local spark-submit: what is left of a command that was made for YARN."""
+"""Arguments of the local spark-submit for commands that are written for YARN."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from airflow_batchemr.local.spark import hadoop, submit
     ],
 )  # fmt: skip
 def test_master_and_deploy_mode_are_dropped(given, left, mode):
-    """Before the application only: what follows it is its own."""
+    """Only before the application; its arguments do not change."""
     assert (left, mode) == submit.local_arguments(given)
 
 
 @pytest.mark.parametrize("script", [submit, hadoop])
-def test_without_spark_a_step_says_what_to_install(script):
-    """And fails."""
+def test_missing_spark_is_reported_with_the_extra_to_install(script):
+    """The step fails."""
     ran = subprocess.run(
         [sys.executable, script.__file__, "app.py"], env={}, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""What requests ask for, read off their headers and addresses."""
+"""Service, operation and credentials of a request, from its headers and URL."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def environ(method="GET", path="/", query="", **more):
         ("DELETE", "/data/a", "uploadId=x", "AbortMultipartUpload"),
     ],
 )
-def test_s3_operations_are_told_by_method_path_and_query(method, path, query, expected):
-    """As AWS names them."""
+def test_method_path_and_query_select_an_s3_operation(method, path, query, expected):
+    """The names are those of AWS."""
     assert expected == wire.operation(environ(method, path, query), "s3")
 
 
-def test_a_put_with_a_source_is_a_copy():
-    """By the header."""
+def test_a_put_with_a_copy_source_is_a_copy():
+    """The header is x-amz-copy-source."""
     assert wire.s3_operation(environ("PUT", "/data/a", HTTP_X_AMZ_COPY_SOURCE="/data/b")) == "CopyObject"
 
 
-def test_the_target_header_names_the_operation():
-    """Of services with AWS's JSON protocol."""
+def test_the_target_header_selects_the_operation():
+    """For services with AWS's JSON protocol."""
     found = wire.operation(environ("POST", HTTP_X_AMZ_TARGET="Logs_20140328.GetLogEvents"), "logs")
     assert found == "GetLogEvents"
 
 
-def test_a_form_names_the_operation_and_can_be_read_again():
-    """Of services with AWS's query protocol."""
+def test_a_form_selects_the_operation_and_can_be_read_again():
+    """For services with AWS's query protocol."""
     form = b"Action=AssumeRole&Version=2011-06-15"
     asked = environ("POST", CONTENT_TYPE="application/x-www-form-urlencoded", CONTENT_LENGTH=str(len(form)))
     asked["wsgi.input"] = io.BytesIO(form)
@@ -72,6 +72,6 @@ def test_a_form_names_the_operation_and_can_be_read_again():
         ({}, None),
     ],
 )
-def test_the_scope_is_read_from_the_header_or_a_presigned_address(asked, expected):
-    """Anything else has none."""
+def test_the_scope_is_in_the_header_or_a_presigned_url(asked, expected):
+    """Other requests have no scope."""
     assert expected == wire.scope(environ(**asked) | asked)
