@@ -1,4 +1,4 @@
-"""The imports between the packages go one way."""
+"""Imports between packages go in one direction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import airflow_batchemr
 
 PACKAGE = Path(airflow_batchemr.__file__).parent
 
-#: What each package may import of the others. `settings` and `connections` read Airflow's configuration.
+#: Packages that each package may import. `settings` and `connections` read Airflow's configuration.
 ALLOWED = {
     "core": set(),
     "pipeline_file": {"core"},
@@ -38,20 +38,20 @@ ALLOWED = {
     "factory": {"dags"},
     "provider_info": {"engine"},
 }  # fmt: skip
-#: Packages that may name Airflow in an import. The others are tested without it, in milliseconds.
+#: Packages that may import Airflow. The others are tested without it, in milliseconds.
 AIRFLOW = {
     "connections", "dags", "links", "triggers", "sensors", "operators", "notifiers", "plugin", "cli", "settings",
 }  # fmt: skip
 
 
 def packages() -> list[str]:
-    """Every folder and module at the top of the package."""
+    """All folders and modules at the top of the package."""
     names = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     return sorted(names - {"__init__", "__main__"})
 
 
 def imports(package: str) -> list[tuple[str, str]]:
-    """All modules that the files of `package` import, wherever in the file: (file, dotted name)."""
+    """All modules that the files of `package` import, anywhere in a file, as (file, dotted name)."""
     folder = PACKAGE / package
     found = []
     for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]:
@@ -67,7 +67,7 @@ def imports(package: str) -> list[tuple[str, str]]:
 
 
 def ours(package: str) -> set[tuple[str, str]]:
-    """(file, other package) for each import of another of our packages."""
+    """(file, other package) for each import of another package of this project."""
     known = set(packages())
     named = [(path, name.split(".")) for path, name in imports(package)]
     return {
@@ -77,30 +77,30 @@ def ours(package: str) -> set[tuple[str, str]]:
     }
 
 
-def test_every_package_has_its_rule():
-    """A new folder is not left out of the tests below."""
+def test_every_package_has_a_rule():
+    """So that the tests below cover new folders."""
     assert sorted(ALLOWED) == packages()
 
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))
-def test_a_package_imports_only_what_is_below_it(package):
+def test_a_package_imports_only_lower_packages(package):
     """`core <- pipeline_file, ledger <- engine <- aws <- dags, forecast <- Airflow shell, cli`."""
     assert set() == {(path, other) for path, other in ours(package) if other not in ALLOWED[package]}
 
 
-def test_no_two_packages_import_each_other():
-    """The imports between packages have no cycle."""
+def test_imports_between_packages_have_no_cycle():
+    """In particular, no two packages import each other."""
     TopologicalSorter({package: {other for _, other in ours(package)} for package in packages()}).prepare()
 
 
 @pytest.mark.parametrize("package", sorted(set(ALLOWED) - AIRFLOW))
-def test_the_core_imports_no_airflow(package):
-    """No module below the Airflow shell names Airflow in an import, not even inside a function."""
+def test_the_core_does_not_import_airflow(package):
+    """Not even inside a function."""
     assert [] == [(path, name) for path, name in imports(package) if name.split(".")[0] == "airflow"]
 
 
-def test_only_the_command_line_points_to_the_local_aws():
-    """The operators do not know that AWS may be local: it is an endpoint URL."""
+def test_only_the_command_line_imports_the_local_aws():
+    """For operators, the local AWS is an endpoint URL."""
     guilty = {path for package in set(packages()) - {"local"} for path, other in ours(package) if other == "local"}
     assert guilty <= {"cli/local.py"}
 
@@ -116,7 +116,7 @@ def test_only_the_command_line_points_to_the_local_aws():
     ],
 )
 def test_importing_the_core_loads_no_airflow_and_no_boto3(module):
-    """What is imported at every start of the command line and every parse stays light."""
+    """The command line and the Dag processor start fast."""
     code = f"import sys, {module}; print([m for m in ('airflow', 'airflow.sdk', 'boto3', 'moto') if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "[]" == ran.stdout.strip()

@@ -1,4 +1,4 @@
-"""The result that the ledger records of a job that has ended."""
+"""The result of a job that has ended, as recorded in the ledger."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_batchemr.ledger import Failure, HandleJob, Result, Submission
 from airflow_batchemr.ledger.state import derive_state
 
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
-#: As AWS words it, with ids.
+#: AWS's message, with ids.
 DIED = "OutOfMemoryError: Container killed due to memory usage; Essential container in task exited"
 SIZE = 10_000
 
@@ -29,7 +29,7 @@ def failures(indices, cause, reason):
 
 
 def written(*ended):
-    """A result as later tries read it, and its length in bytes."""
+    """A result as read by later tries, and its size in bytes."""
     body = result_of(list(ended), rerun_token=None, ignored={"stopped"}).model_dump_json(indent=1)
     return Result.model_validate_json(body), len(body)
 
@@ -45,7 +45,7 @@ def plans(decision):
 
 
 def test_an_array_of_10000_that_runs_out_of_memory_is_retried_whole_and_has_a_small_result():
-    """Every index moves on to each larger size; after the largest one all have failed, and a new try begins with it."""
+    """All indices run with each larger size. After the largest one, all have failed; a new try starts with it."""
     died = JobEnd(IndexSet.range(SIZE), IndexSet(), failures(range(SIZE), "oom", DIED))
     result, length = written(died)
     assert length < 500_000
@@ -57,7 +57,7 @@ def test_an_array_of_10000_that_runs_out_of_memory_is_retried_whole_and_has_a_sm
 
 
 def test_a_result_lists_a_rare_failure_beside_thousands_of_another_cause():
-    """The one failure with another cause is listed, and gets no more memory."""
+    """The failure with another cause is listed, and its index gets no more memory."""
     died = JobEnd(
         IndexSet.range(SIZE), IndexSet(), [*failures(range(9_999), "oom", DIED), *failures([9_999], "exit 3", "x")]
     )
@@ -66,8 +66,8 @@ def test_a_result_lists_a_rare_failure_beside_thousands_of_another_cause():
     assert [(2, "0-9998", 1)] == plans(decided(result, memory_sizes=2)[0])
 
 
-def test_a_stopped_submission_records_all_of_thousands_of_indices_that_failed_by_themselves():
-    """Indices that the stop interrupted run again in this try; those that had failed before it do not."""
+def test_a_stopped_submission_records_thousands_of_indices_that_had_failed():
+    """Indices that the stop interrupted run again in this try; those that had failed before do not."""
     own = failures(range(3_000), "exit 7", "bad row")
     cut = failures(range(5_000, SIZE), "stopped", "airflow-batchemr: the task was cleared")
     result, length = written(JobEnd(IndexSet.range(SIZE), IndexSet.range(3_000, 5_000), [*own, *cut]))
@@ -77,7 +77,7 @@ def test_a_stopped_submission_records_all_of_thousands_of_indices_that_failed_by
 
 
 def test_the_history_shows_the_failure_of_an_index_that_the_result_does_not_list():
-    """The ledger has no reason from AWS for it, but its cause."""
+    """The ledger has its cause, but not AWS's reason."""
     own = failures(range(3_000), "exit 7", "bad row")
     cut = failures(range(5_000, SIZE), "stopped", "airflow-batchemr: the task was cleared")
     result, _ = written(JobEnd(IndexSet.range(SIZE), IndexSet.range(3_000, 5_000), [*own, *cut]))
@@ -87,7 +87,7 @@ def test_the_history_shows_the_failure_of_an_index_that_the_result_does_not_list
 
 
 def terminated(**container):
-    """A single job as DescribeJobs gives it after our TerminateJob."""
+    """A single job as returned by DescribeJobs after our TerminateJob."""
     return {
         "jobId": "j-1",
         "status": "FAILED",
@@ -101,7 +101,7 @@ def end_of(job):
     return result_of([collect(None, one, job)], rerun_token=None, ignored={"stopped"})
 
 
-def test_a_program_that_exited_with_0_as_it_was_terminated_has_succeeded():
+def test_a_program_that_exits_with_0_while_being_terminated_has_succeeded():
     """AWS reports such a job as failed, with the reason of the TerminateJob."""
     result = end_of(terminated(exitCode=0))
     assert ("succeeded", "4", []) == (result.outcome, str(result.succeeded), result.failures)
@@ -109,19 +109,19 @@ def test_a_program_that_exited_with_0_as_it_was_terminated_has_succeeded():
 
 @pytest.mark.parametrize("container", [{}, {"exitCode": 143}])
 def test_a_terminated_program_without_exit_code_0_has_not_succeeded(container):
-    """It may not have started, or the signal ended it: its index runs again."""
+    """It may not have started, or the signal ended it: the index runs again."""
     result = end_of(terminated(**container))
     assert ("stopped", "", {}) == (result.outcome, str(result.succeeded), result.causes)
 
 
 def test_exit_code_0_does_not_hide_a_failure_that_is_not_our_stop():
-    """Such as a container that AWS could not clean up."""
+    """For example, a container that AWS could not clean up."""
     result = end_of({**terminated(exitCode=0), "statusReason": "DockerTimeoutError"})
     assert ("failed", ["exit 0"]) == (result.outcome, list(result.causes))
 
 
-def test_the_failure_of_a_dependency_is_ignored_only_where_the_caller_says_so():
-    """The index did not run: with `ignored` it is free again."""
+def test_a_failed_dependency_is_ignored_only_on_request():
+    """The index did not run. With `ignored`, it can run again."""
     cut = failures([1], "dependency", "Dependent Job failed")
     ended = JobEnd(IndexSet.range(2), IndexSet.of([0]), cut)
     assert "failed" == result_of([ended], rerun_token=None, ignored={"stopped"}).outcome

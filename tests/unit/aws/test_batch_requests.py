@@ -1,4 +1,4 @@
-"""What a SubmitJob may look like."""
+"""SubmitJob requests and rejected options."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def requests(indices, size, **options):
 
 @pytest.mark.parametrize(("indices", "size"), [("0-8", 10), ("3", 10), ("0-10000", 10_001)])
 def test_without_the_preamble_only_one_whole_array_can_be_submitted(indices, size):
-    """The programs of any other request would see numbers that are not their own, and do others' work."""
+    """With any other request, the programs would see wrong indices."""
     with pytest.raises(InvalidRequest, match="preamble"):
         requests(indices, size, preamble=False)
 
 
 @pytest.mark.parametrize(("indices", "size"), [("0-9", 10), ("0", 1)])
 def test_without_the_preamble_a_whole_array_is_submitted(indices, size):
-    """AWS's own numbers are the right ones."""
+    """Their indices are those of AWS."""
     (request,) = requests(indices, size, preamble=False)
     assert indices == str(request.indices)
 
@@ -42,8 +42,8 @@ def test_without_the_preamble_a_whole_array_is_submitted(indices, size):
         ({"containerOverrides": {"environment": []}}, "containerOverrides.environment"),
     ],
 )
-def test_what_a_job_is_found_and_resumed_by_is_not_the_users(submit, named):
-    """A job of another name would run twice after a crash; without our variables a resume does others' work."""
+def test_fields_that_recovery_depends_on_cannot_be_set(submit, named):
+    """A job with another name would run twice after a crash; without our variables, a resume runs wrong indices."""
     with pytest.raises(InvalidRequest, match=f"submit: {named} "):
         requests("0-9", 10, submit=submit)
 
@@ -51,8 +51,8 @@ def test_what_a_job_is_found_and_resumed_by_is_not_the_users(submit, named):
 ECS = {"jobDefinitionArn": "there:1", "ecsProperties": {"taskProperties": [{"containers": [{"name": "main"}]}]}}
 
 
-def test_a_list_of_containers_that_would_replace_the_command_is_refused():
-    """Merged lists replace one another: the children would lose their index set, and nobody would see it."""
+def test_a_list_of_containers_that_replaces_the_command_is_rejected():
+    """Lists are replaced, not merged: the children would silently lose their index set."""
     containers = [{"name": "main", "command": ["x"]}]
     options = batch_options(
         {
@@ -66,8 +66,8 @@ def test_a_list_of_containers_that_would_replace_the_command_is_refused():
         submission_requests(options, ECS, IDENTITY, 1, IndexSet.range(10), size=10)
 
 
-def test_an_override_beside_ours_is_kept():
-    """What the user adds and batchemr does not make reaches AWS."""
+def test_other_overrides_are_kept():
+    """Fields that batchemr does not set are passed to AWS."""
     (request,) = requests(
         "0-9", 10, submit={"containerOverrides": {"instanceType": "m5.large"}, "propagateTags": False}
     )
@@ -75,14 +75,14 @@ def test_an_override_beside_ours_is_kept():
     assert "/bin/sh" == request.request["containerOverrides"]["command"][0]
 
 
-def test_one_line_is_split_with_its_quotes_also_without_the_preamble():
-    """`preamble: false` changes who finds the index, not how a line is read."""
+def test_a_text_command_is_split_even_without_the_preamble():
+    """`preamble: false` does not change how text is split."""
     (request,) = requests("0-1", 2, command="run 'a b' c", preamble=False)
     assert ["run", "a b", "c"] == request.request["containerOverrides"]["command"]
 
 
 def test_a_queue_and_a_definition_in_submit_are_used():
-    """They need not be given twice."""
+    """They need not be set again."""
     submit = {"jobQueue": "other", "jobDefinition": "there:1"}
     options = batch_options({"command": "run", "submit": submit})
     (request,) = submission_requests(options, DEFINITION, IDENTITY, 1, IndexSet.range(1), size=1)

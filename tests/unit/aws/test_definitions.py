@@ -1,4 +1,4 @@
-"""Job definitions that somebody else has registered."""
+"""Existing job definitions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_batchemr.pipeline_file.models import Batch
 
 
 class BatchClient:
-    """Has 250 active revisions; DescribeJobDefinitions gives 100 a page, as AWS does, the oldest first."""
+    """Has 250 active revisions. DescribeJobDefinitions returns 100 per page, oldest first, like AWS."""
 
     def describe_job_definitions(self, *, jobDefinitionName, status, nextToken="0"):  # noqa: N803 - AWS's names
         first = int(nextToken)
@@ -20,7 +20,7 @@ class BatchClient:
         return {"jobDefinitions": page} | ({"nextToken": str(first + 100)} if first + 100 < 250 else {})
 
 
-def test_the_last_revision_of_many_is_taken():
-    """A team that registers one at each deploy has more than a page of them."""
+def test_the_last_of_many_revisions_is_used():
+    """A team that registers a revision with each deployment has more than one page of them."""
     found = ensure_definition(SimpleNamespace(batch=BatchClient()), Batch(queue="q", definition="etl"))
     assert "etl:250" == found["jobDefinitionArn"]

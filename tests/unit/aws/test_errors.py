@@ -1,4 +1,4 @@
-"""What a failed call means, and which calls are made again."""
+"""Classification of failed calls, and retries."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def answer(code, status=400):
         (ValueError("a fault of ours"), Unknown),
     ],
 )
-def test_an_error_is_told_by_whether_the_call_was_carried_out(error, meaning):
-    """Refused, surely not carried out, or unknown."""
+def test_an_error_is_classified_by_the_effect_of_the_call(error, meaning):
+    """Refused, certainly not executed, or unknown."""
     assert meaning is type(classify(error, "batch:SubmitJob"))
 
 
 def test_a_denied_call_names_its_iam_action():
-    """The message names the missing action and its resource."""
+    """The message contains the missing action."""
     assert "needs the IAM action batch:SubmitJob" in str(
         classify(answer("AccessDeniedException", 403), "batch:SubmitJob")
     )
@@ -48,13 +48,13 @@ def test_a_denied_call_names_its_iam_action():
 @pytest.mark.parametrize(
     "error", [NoRegionError(), ClientError({"Error": {"Code": "AccessDenied", "Message": "No."}}, "ListJobs")]
 )
-def test_what_aws_says_ends_in_one_full_stop(error):
-    """Our advice follows it as a sentence of its own."""
+def test_the_message_of_aws_ends_with_one_period(error):
+    """Our advice follows as a separate sentence."""
     assert ".." not in str(classify(error))
 
 
 class Call:
-    """Fails as configured, then succeeds; counts calls."""
+    """Fails as configured, then succeeds. Counts its calls."""
 
     def __init__(self, *errors):
         self.errors, self.made = list(errors), 0
@@ -66,8 +66,8 @@ class Call:
         return "done"
 
 
-def test_a_call_without_a_token_is_made_again_where_it_was_surely_not_carried_out():
-    """Throttled twice and never connected once: then it goes through, with growing pauses between."""
+def test_a_call_without_a_token_is_repeated_if_it_was_not_executed():
+    """It succeeds after two throttling errors and one connection error, with a pause after each."""
     call, pauses = (
         Call(answer("TooManyRequestsException", 429), ConnectTimeoutError(endpoint_url="x"), answer("SlowDown")),
         [],
@@ -78,23 +78,23 @@ def test_a_call_without_a_token_is_made_again_where_it_was_surely_not_carried_ou
 
 
 @pytest.mark.parametrize("error", [answer("ServerException", 500), ReadTimeoutError(endpoint_url="x")])
-def test_a_call_without_a_token_is_not_made_again_where_its_answer_was_lost(error):
-    """It may have been carried out: whoever made it has to look."""
+def test_a_call_without_a_token_is_not_repeated_after_a_lost_response(error):
+    """It may have been executed, so the caller has to check."""
     call = Call(error)
     with pytest.raises(Unknown):
         call_once(call, "batch:SubmitJob", sleep=lambda _: None)
     assert 1 == call.made
 
 
-def test_throttling_without_end_is_given_up():
-    """After eight pauses the error says that the call was throttled and not carried out."""
+def test_a_throttled_call_is_repeated_eight_times():
+    """The error then says that the call was throttled and not executed."""
     call = Call(*[answer("TooManyRequestsException", 429)] * 20)
     with pytest.raises(Throttled):
         call_once(call, "batch:SubmitJob", sleep=lambda _: None)
     assert 9 == call.made
 
 
-def test_other_calls_raise_what_the_failure_means():
-    """Whatever boto3 raises comes out as one of ours."""
+def test_other_calls_raise_the_classified_error():
+    """Every boto3 error becomes one of our errors."""
     with pytest.raises(InvalidRequest, match="batch:DescribeJobs: refused by AWS"):
         call_again(Call(answer("ClientException")), "batch:DescribeJobs")

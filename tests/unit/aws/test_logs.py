@@ -1,4 +1,4 @@
-"""Following log streams: no line twice, none for ever in memory, and none of a hundred streams waits for another."""
+"""Following log streams: each line once, with bounded memory, and without streams that wait for others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GROUP = "/aws/batch/job"
 
 
 class CloudWatch:
-    """FilterLogEvents as documented: 404 where one of the streams does not exist yet; 3 events a page."""
+    """FilterLogEvents as documented: a 404 if one of the streams does not exist yet, and 3 events per page."""
 
     def __init__(self):
         self.streams = {}
@@ -51,8 +51,8 @@ def look(follower, *streams):
     return [line for id_ in ids(*streams) for line in follower.take(id_)]
 
 
-def test_each_line_is_told_once():
-    """What is looked at again, since CloudWatch may be late, is known by its id."""
+def test_each_line_is_returned_once():
+    """CloudWatch may be late, so recent events are read again and recognized by their ids."""
     aws = CloudWatch()
     follower = LogFollower(aws)
     aws.write("a", "one")
@@ -62,8 +62,8 @@ def test_each_line_is_told_once():
     assert [] == look(follower, "a")
 
 
-def test_a_stream_that_is_not_there_yet_keeps_no_other_waiting():
-    """A program that writes nothing for hours: the lines of the others come all the same."""
+def test_a_missing_stream_does_not_delay_the_others():
+    """For example, if a program writes nothing for hours."""
     aws = CloudWatch()
     follower = LogFollower(aws)
     names = [f"s{number}" for number in range(9)]
@@ -72,8 +72,8 @@ def test_a_stream_that_is_not_there_yet_keeps_no_other_waiting():
     assert sorted(names) == sorted(look(follower, "silent", *names))
 
 
-def test_what_cannot_come_again_is_not_remembered(monkeypatch):
-    """A job that writes for days: only the ids of the last minute are kept."""
+def test_only_ids_of_recent_events_are_kept(monkeypatch):
+    """If a job writes for days, only the ids of the last minute are kept."""
     aws = CloudWatch()
     follower = LogFollower(aws)
     clock = [1_800_000_000.0]
@@ -85,8 +85,8 @@ def test_what_cannot_come_again_is_not_remembered(monkeypatch):
     assert follower.remembered() <= 2 * logs.OVERLAP // 1000
 
 
-def test_a_newcomer_costs_the_others_no_second_reading(monkeypatch):
-    """The streams that are followed already are asked for what is new, whoever joins."""
+def test_a_new_stream_does_not_make_others_be_read_again(monkeypatch):
+    """Streams that are already followed are only queried for new events."""
     aws = CloudWatch()
     follower = LogFollower(aws)
     clock = [1_800_000_000.0]
@@ -101,7 +101,7 @@ def test_a_newcomer_costs_the_others_no_second_reading(monkeypatch):
 
 
 def test_a_long_log_is_read_from_near_its_end():
-    """A triggerer that comes back to a job of days reads its last minutes, not all of it."""
+    """A triggerer that returns to a job of several days reads only its last minutes."""
     aws = CloudWatch()
     follower = LogFollower(aws)
     now = int(time.time() * 1000)
@@ -112,8 +112,8 @@ def test_a_long_log_is_read_from_near_its_end():
     assert 1 == len(aws.calls)
 
 
-def test_nothing_is_kept_of_a_stream_that_nobody_follows():
-    """The waits of weeks leave nothing in the triggerer."""
+def test_nothing_is_kept_of_a_stream_that_is_not_followed():
+    """A triggerer that runs for weeks does not accumulate memory."""
     aws = CloudWatch()
     follower = LogFollower(aws)
     aws.write("a", "one")

@@ -1,4 +1,4 @@
-"""One loop for many waits."""
+"""One poll loop for many waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_batchemr.aws.poller import Poller, shared_poller
 
 
 class Service:
-    """Answers for each id what the test sets, and records each call."""
+    """Returns the configured value of each id, and records each call."""
 
     def __init__(self):
         self.calls: list[list[str]] = []
@@ -34,7 +34,7 @@ def refusal(code, status=400):
 
 
 async def until(poller, id_, value, warn=print):
-    """What the wait saw, up to and with `value`."""
+    """The values that the wait receives, up to and including `value`."""
     saw = []
     async with aclosing(poller.watch([id_], warn)) as looks:
         async for seen in looks:
@@ -55,7 +55,7 @@ def poller(service):
 
 
 def test_a_hundred_waits_share_one_call(service, poller):
-    """All waits that start together are looked at in one call."""
+    """All waits that start together are polled in one call."""
     service.values = {str(number): "SUCCEEDED" for number in range(100)}
 
     async def main():
@@ -65,8 +65,8 @@ def test_a_hundred_waits_share_one_call(service, poller):
     assert [100] == [len(ids) for ids in service.calls]
 
 
-def test_a_thousand_waits_cost_ten_calls_a_round_whatever_their_age(service, poller):
-    """A call takes a hundred ids; waits that began later are taken along with the older ones."""
+def test_a_thousand_waits_of_any_age_take_ten_calls_per_round(service, poller):
+    """A call has up to a hundred ids. Waits that started later are polled together with older ones."""
     service.values = {str(number): "RUNNING" for number in range(1000)}
 
     async def main():
@@ -85,12 +85,12 @@ def test_a_thousand_waits_cost_ten_calls_a_round_whatever_their_age(service, pol
     seen = [id_ for ids in last for id_ in ids]
     assert set(map(str, range(1000))) == set(seen)
     assert max(len(ids) for ids in service.calls) == 100
-    # What is not due fills up the calls that are made anyway, so that no round makes more than ten
+    # Ids that are not due fill up the calls, so that no round takes more than ten calls
     assert len(last) <= 20
 
 
-def test_a_wait_hears_of_every_look():
-    """Whatever AWS says reaches the wait, in order."""
+def test_a_wait_receives_the_value_of_each_poll():
+    """In order."""
     statuses = ["RUNNABLE", "RUNNABLE", "RUNNING", "SUCCEEDED"]
     poller = Poller(lambda _ids: {"a": statuses.pop(0)}, shortest=0.02)
 
@@ -109,15 +109,15 @@ def test_a_wait_hears_of_every_look():
     ],
 )
 def test_no_error_ends_a_wait(service, poller, error):
-    """Throttling, lost connections and the like slow the loop down; the waits go on."""
+    """Throttling, lost connections and similar errors slow down the loop, and the waits continue."""
     service.values = {"a": "SUCCEEDED"}
     service.errors = [error, error]
     assert ["SUCCEEDED"] == asyncio.run(until(poller, "a", "SUCCEEDED"))
     assert 3 == len(service.calls)
 
 
-def test_a_permission_that_stays_away_is_told_to_the_waits(service):
-    """A person has to act, so the wait ends with the IAM action that is missing; its log says so from the first on."""
+def test_a_permission_that_stays_missing_ends_the_waits(service):
+    """A user has to act, so the error names the missing IAM action; the log warns after the first refusal."""
     poller = Poller(service.describe, shortest=0.02, patience=0.1)
     service.errors = [refusal("AccessDeniedException", 403) for _ in range(30)]
     warned = []
@@ -127,8 +127,8 @@ def test_a_permission_that_stays_away_is_told_to_the_waits(service):
     assert "IAM action DescribeJobs" in warned[0]
 
 
-def test_refusals_end_no_wait_before_minutes_have_passed(service, poller):
-    """A new policy takes its time: what is allowed at last goes on, and a later refusal has its minutes anew."""
+def test_refusals_do_not_end_a_wait_for_some_minutes(service, poller):
+    """A new policy takes time to become effective, and there is only one warning."""
     service.values = {"a": "SUCCEEDED"}
     service.errors = [refusal("AccessDeniedException", 403) for _ in range(5)]
     warned = []
@@ -137,15 +137,15 @@ def test_refusals_end_no_wait_before_minutes_have_passed(service, poller):
     assert 1 == len(warned)
 
 
-def test_a_permission_that_comes_back_is_forgotten(service, poller):
-    """One refusal, such as while a policy is replaced, ends nothing."""
+def test_a_single_refusal_has_no_effect(service, poller):
+    """For example, while a policy is replaced."""
     service.values = {"a": "SUCCEEDED"}
     service.errors = [refusal("AccessDeniedException", 403)]
     assert ["SUCCEEDED"] == asyncio.run(until(poller, "a", "SUCCEEDED"))
 
 
-def test_an_id_that_aws_does_not_know_is_told_as_such(service, poller):
-    """None is what the wait sees of it."""
+def test_the_value_of_an_unknown_id_is_none(service, poller):
+    """It counts as changed."""
 
     async def main():
         async with aclosing(poller.watch(["gone"])) as looks:
@@ -155,8 +155,8 @@ def test_an_id_that_aws_does_not_know_is_told_as_such(service, poller):
     assert (None, True) == (sighting.value, sighting.changed)
 
 
-def test_what_nobody_waits_for_is_not_asked_for(service, poller):
-    """The loop ends with its last wait, and begins again with the next one."""
+def test_ids_without_a_wait_are_not_polled(service, poller):
+    """The loop ends with its last wait, and starts again with the next one."""
     service.values = {"a": "SUCCEEDED", "b": "SUCCEEDED"}
 
     async def main():
@@ -171,7 +171,7 @@ def test_what_nobody_waits_for_is_not_asked_for(service, poller):
     assert 0 == len(poller)
 
 
-def test_two_waits_for_one_id_cost_one_place(service, poller):
+def test_two_waits_for_one_id_poll_it_once(service, poller):
     """A retry and its predecessor may wait for the same job."""
     service.values = {"a": "SUCCEEDED"}
 
@@ -183,7 +183,7 @@ def test_two_waits_for_one_id_cost_one_place(service, poller):
 
 
 def test_the_waits_of_a_connection_share_a_poller(service):
-    """One poller for a key and loop; another loop has its own."""
+    """There is one poller per key and event loop."""
 
     async def pair():
         make = lambda: Poller(service.describe)  # noqa: E731

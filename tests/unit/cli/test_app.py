@@ -38,8 +38,8 @@ def test_help_imports_no_command():
     assert "[]" == done.stdout.splitlines()[-1]
 
 
-def test_the_help_of_a_command_imports_no_heavy_modules():
-    """They are imported when the command runs; otherwise, they would take half of the time of the help."""
+def test_the_help_of_a_command_imports_no_slow_modules():
+    """They are imported when the command runs. Importing them takes half of the time of the help."""
     code = (
         "import sys, importlib\n"
         f"for module, _ in {list(COMMANDS.values())}: importlib.import_module(f'airflow_batchemr.cli.{{module}}')\n"
@@ -57,7 +57,7 @@ def test_a_misspelled_command_gets_a_suggestion():
     assert "No such command 'vlidate'. Did you mean validate?" in result.output
 
 
-def test_a_missing_program_folder_is_reported_before_anything_starts(tmp_path):
+def test_a_missing_program_folder_is_reported_before_the_start(tmp_path):
     """Otherwise each job would fail later because its program is not found."""
     result = runner.invoke(app, ["local", "--path", str(tmp_path / "no")], env={"COLUMNS": "400"})
     assert 2 == result.exit_code

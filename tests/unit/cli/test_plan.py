@@ -1,4 +1,4 @@
-"""`batchemr plan`: which run it speaks of."""
+"""`batchemr plan`: which run it plans, and the requests that it shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_batchemr.cli.plan import app
 
 @pytest.fixture
 def run_key(tmp_path, monkeypatch):
-    """`run_key(schedule, *options)`: of the run that is planned of a pipeline in Berlin, without a ledger."""
+    """`run_key(schedule, *options)` returns the run key that is planned for a pipeline in Berlin without a ledger."""
     monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
 
@@ -40,19 +40,19 @@ def run_key(tmp_path, monkeypatch):
     ],
     ids=["twice a day", "daily", "hourly", "not on this day", "never", "no schedule"],
 )
-def test_a_day_stands_for_the_first_run_that_is_due_on_it(run_key, schedule, expected):
-    """By the pipeline's schedule and time zone; where none is due, for its midnight."""
+def test_a_day_selects_the_first_run_that_is_due_on_it(run_key, schedule, expected):
+    """By the pipeline's schedule and time zone. If none is due, it is midnight."""
     assert expected == run_key(schedule, "--date", "2026-11-20")
 
 
-def test_a_moment_is_the_logical_date_itself(run_key):
+def test_a_time_is_the_logical_date(run_key):
     """In the pipeline's time zone, unless it has an offset."""
     assert "2026-11-19T230000Z" == run_key("'0 5 * * *'", "--date", "2026-11-20T00:00")
     assert "2026-11-20T000000Z" == run_key("'0 5 * * *'", "--date", "2026-11-20T00:00Z")
 
 
-def test_a_job_is_planned_with_the_cluster_that_it_shares(tmp_path, monkeypatch):
-    """`--job` shows the job, and the task that starts its cluster."""
+def test_a_job_is_planned_with_its_shared_cluster(tmp_path, monkeypatch):
+    """`--job` shows the job and the task that creates its cluster."""
     monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     file = tmp_path / "pipeline.yaml"
@@ -67,8 +67,8 @@ p:
     assert ["spark.create_cluster", "two"] == [job["task_id"] for job in json.loads(result.stdout)["jobs"]]
 
 
-def test_requests_are_those_that_would_be_sent(tmp_path, monkeypatch):
-    """On a shared cluster one step a call, so that a failure keeps the next from running; a job run's own call."""
+def test_requests_are_those_of_the_run(tmp_path, monkeypatch):
+    """On a shared cluster, each step is a separate call, so that a failure prevents the next step."""
     monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     (tmp_path / "p.yaml").write_text(

@@ -29,18 +29,18 @@ def test_every_index_is_in_exactly_one_array(members, max_text):
 
 
 def test_10000_indices_fit_into_one_array():
-    """Also if only a part of them is left."""
+    """Even if only a part of them is submitted."""
     scattered = IndexSet.of(range(0, 10_000, 2))
     assert ([IndexSet.range(10_000)], [scattered]) == (split(IndexSet.range(10_000)), split(scattered))
 
 
 def test_a_larger_job_becomes_several_arrays():
-    """Of 10,000 indices each; the last has the rest."""
+    """Each has 10,000 indices; the last one has the rest."""
     assert [len(piece) for piece in split(IndexSet.range(25_000))] == [10_000, 10_000, 5_000]
 
 
 def test_scattered_indices_of_a_million_fit_into_the_environment():
-    """They are split by the length of their text."""
+    """They are split by the length of their text form."""
     indices = IndexSet.of(range(7, MAX_INDICES, 97))
     pieces = split(indices)
     assert indices == together(pieces)
@@ -54,6 +54,6 @@ def test_an_empty_set_becomes_no_array():
 
 
 def test_no_room_for_a_single_index_is_an_error():
-    """The user's environment takes up the 8 KiB."""
+    """The user's environment uses up the 8 KiB."""
     with pytest.raises(ValueError, match="shorten env"):
         split(IndexSet.range(3), 6)

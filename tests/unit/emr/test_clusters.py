@@ -1,4 +1,4 @@
-"""Clusters as EMR lists them."""
+"""Lists of clusters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow_batchemr.aws.emr.clusters import in_order
 
 
 def test_clusters_are_sorted_by_creation():
-    """ListClusters promises no order."""
+    """The order of ListClusters is not guaranteed."""
     day = datetime(2026, 11, 20, tzinfo=timezone.utc)
     listed = [
         {

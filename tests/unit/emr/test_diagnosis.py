@@ -1,4 +1,4 @@
-"""The probable cause of a failure, out of real logs."""
+"""Probable causes of failures, from real logs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_batchemr.aws.emr.diagnosis import Log, probable_cause
 
 FAILURES = Path(__file__).parents[2] / "data" / "emr_failures"
 EXPECTED = yaml.safe_load((FAILURES / "expected.yaml").read_text())
-#: As the logs of a failed step are read: those of the driver first.
+#: Order in which the logs of a failed step are read: those of the driver first.
 ORDER = ["driver_stdout", "driver_stderr", "stdout", "stderr", "bootstrap_stderr", "bootstrap_stdout"]
 
 
@@ -22,7 +22,7 @@ def logs_of(case):
 
 @pytest.mark.parametrize("case", EXPECTED)
 def test_the_cause_of_a_real_failure_is_found(case):
-    """Kind, innermost exception, message, and the place in the user's code."""
+    """With kind, innermost exception, message, and place in the user's code."""
     expected, found = EXPECTED[case], probable_cause(logs_of(case))
     assert (expected["kind"], expected["exception"], expected["place"]) == (found.kind, found.exception, found.place)
     assert expected["message"] in found.message
@@ -42,18 +42,18 @@ def test_the_cause_of_a_real_failure_is_found(case):
         ("jar_missing", "upload the jar to S3"),
     ],
 )
-def test_what_to_do_fits_the_cause(case, advice):
-    """A file without its x-bit is no matter of IAM, and a result too large none of more memory."""
+def test_the_advice_matches_the_cause(case, advice):
+    """For example, a missing execute permission is not about IAM, and a too large result is not about memory."""
     assert advice in str(probable_cause(logs_of(case)))
 
 
-def test_a_cause_is_told_without_what_helps_nobody():
-    """No picture of the query's plan, no colon before nothing."""
+def test_a_cause_has_no_irrelevant_parts():
+    """No query plan, and no colon before an empty message."""
     assert str(probable_cause(logs_of("column_missing"))).endswith("[`shop`, `amount`]. at column_missing.py:5")
     assert "[memory] MemoryError at python_memory_error.py:8" in str(probable_cause(logs_of("python_memory_error")))
 
 
-def test_logs_that_say_nothing_give_no_cause():
-    """Better none than a wrong one."""
+def test_logs_without_a_cause_give_no_cause():
+    """No cause is better than a wrong one."""
     assert probable_cause([]) is None
     assert probable_cause([Log("stderr", "", "26/11/20 10:00:00 INFO Client: all is well\n")]) is None

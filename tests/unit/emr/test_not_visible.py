@@ -1,4 +1,4 @@
-"""Which answers of AWS say that a cluster or a job run does not exist: only those that name its id."""
+"""Only error responses that name its id mean that a cluster or a job run does not exist."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from airflow_batchemr.aws.errors import AwsError, NotFound, classify
 from airflow_batchemr.triggers.emr_job_run import runs_poller
 
 ROLE = "arn:aws:iam::123456789012:role/runs"
-#: Code, HTTP status and message of answers that say that there is no such resource.
+#: Code, HTTP status and message of responses that mean that the resource does not exist.
 ABSENT = [
     ("ResourceNotFoundException", 404, "JobRun 00f1 does not exist"),
     ("ResourceNotFoundException", 400, "Job run 00f1 does not exist"),
     ("InvalidRequestException", 400, "Cluster id 'j-1ABC' is not valid."),
 ]
-#: And of those that say something else.
+#: Responses that do not.
 OTHERS = [
     ("ValidationException", 400, "1 validation error detected: value at 'clusterId' failed to satisfy constraint"),
     ("InvalidRequestException", 400, "The cluster does not support this operation"),
@@ -38,10 +38,10 @@ OTHERS = [
 
 
 class Stub:
-    """A client whose next call fails with an answer."""
+    """A client whose next calls fail with a given response."""
 
     def __init__(self, service, call):
-        # No address answers: a call that is not stubbed fails
+        # No server has this address, so that calls without a stub fail
         self.client = boto3.client(
             service,
             region_name="us-east-1",
@@ -54,7 +54,7 @@ class Stub:
 
     def answers(self, code, status, message):
         stub = Stubber(self.client)
-        for _ in range(2):  # the poller asks again with new credentials
+        for _ in range(2):  # the poller repeats the call with new credentials
             stub.add_client_error(self.call, code, message, http_status_code=status)
         return stub
 
@@ -92,7 +92,7 @@ LOOKS = [cluster, serverless, eks, cluster_poll, job_run_poll]
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("answer", ABSENT, ids=lambda answer: f"{answer[0]}-{answer[1]}")
 def test_no_such_resource_is_not_visible(look, answer):
-    """None, or missing in a poll."""
+    """The result is None, or the id is missing in a poll."""
     stub, describe = look()
     with stub.answers(*answer):
         assert describe() is None
@@ -100,8 +100,8 @@ def test_no_such_resource_is_not_visible(look, answer):
 
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("answer", OTHERS, ids=lambda answer: f"{answer[0]}-{answer[1]}")
-def test_every_other_answer_is_an_error(look, answer):
-    """The resource may well be there."""
+def test_every_other_error_is_raised(look, answer):
+    """The resource may exist."""
     stub, describe = look()
     with stub.answers(*answer), pytest.raises(AwsError) as raised:
         describe()
@@ -110,7 +110,7 @@ def test_every_other_answer_is_an_error(look, answer):
 
 @pytest.mark.parametrize(("answers", "absent"), [(ABSENT, True), (OTHERS, False)], ids=["absent", "others"])
 def test_only_no_such_resource_is_classified_as_not_found(answers, absent):
-    """Whatever the operation."""
+    """For every operation."""
     for code, status, message in answers:
         stub = Stub("emr", "describe_cluster")
         with stub.answers(code, status, message), pytest.raises(Exception, match=code) as raised:

@@ -1,4 +1,4 @@
-"""The words of `emr:` become a RunJobFlow request that botocore's model takes."""
+"""RunJobFlow requests from `emr:` blocks, valid according to botocore's model."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def request(words, **arguments):
     return run_job_flow(Emr.model_validate(words), name="n", tags={"batchemr:job": "x"}, **arguments)
 
 
-def test_the_article_s_words_are_enough():
-    """A type and a number of instances: one master, the rest core, defaults for all else."""
+def test_type_and_instances_are_sufficient():
+    """There is one master, the other instances are core, and everything else has defaults."""
     made = request({"type": "m5.xlarge", "instances": 10})
     groups = made["Instances"]["InstanceGroups"]
     assert [("MASTER", 1), ("CORE", 9)] == [(group["InstanceRole"], group["InstanceCount"]) for group in groups]
@@ -28,7 +28,7 @@ def test_the_article_s_words_are_enough():
 
 
 def test_groups_have_markets_bids_and_volumes():
-    """A bid where one is given; without one, spot is up to the on-demand price."""
+    """Without a bid, the maximum spot price is the on-demand price."""
     made = request(
         {
             "master": {"type": "m5.xlarge"},
@@ -47,8 +47,8 @@ def test_groups_have_markets_bids_and_volumes():
     assert [("ON_DEMAND", None), ("SPOT", None)] == [(group["Market"], group.get("BidPrice")) for group in spot]
 
 
-def test_fleets_have_several_types_and_a_share_of_spot():
-    """With the strategy and what to do when spot does not come."""
+def test_fleets_have_several_types_and_spot_capacity():
+    """With the allocation strategy and the action after a spot timeout."""
     made = request(
         {
             "fleets": {
@@ -80,8 +80,8 @@ def test_fleets_have_several_types_and_a_share_of_spot():
     assert ["subnet-1", "subnet-2"] == made["Instances"]["Ec2SubnetIds"]
 
 
-def test_every_other_word_finds_its_place():
-    """All words of a cluster."""
+def test_every_other_option_is_in_the_request():
+    """All options of a cluster."""
     made = request(
         {
             "type": "m5.xlarge",
@@ -138,7 +138,7 @@ def test_every_other_word_finds_its_place():
 
 
 def test_overrides_are_merged_at_every_depth():
-    """What is beside the overridden field stays."""
+    """Fields next to the overridden one are kept."""
     made = request(
         {"type": "m5.xlarge", "overrides": {"Instances": {"UnhealthyNodeReplacement": True}, "EbsRootVolumeSize": 50}}
     )
@@ -151,21 +151,21 @@ def test_overrides_are_merged_at_every_depth():
     ("release", "expected"),
     [("emr-5.29.0", False), ("emr-5.30.0", True), ("emr-6.0.0", False), ("emr-6.1.0", True), ("emr-7.10.0", True)],
 )
-def test_every_cluster_whose_release_takes_it_has_an_idle_timeout(release, expected):
-    """EMR 5.30 and later, 6.1 and later."""
+def test_clusters_of_supported_releases_have_an_idle_timeout(release, expected):
+    """Since emr-5.30 and emr-6.1."""
     assert expected == supports_idle_timeout(release)
     made = [request({"type": "m5.xlarge", "release": release}, stays=stays) for stays in (False, True)]
     policies = [{"IdleTimeout": 24 * 3600}, {"IdleTimeout": 4 * 3600}] if expected else [None, None]
     assert policies == [one.get("AutoTerminationPolicy") for one in made]
 
 
-def test_a_cluster_that_ends_with_its_steps_has_the_idle_timeout_that_the_file_says():
-    """Instead of a day."""
+def test_a_cluster_that_ends_with_its_steps_has_the_given_idle_timeout():
+    """Instead of one day."""
     assert {"IdleTimeout": 120} == request({"type": "m5.xlarge", "idle_timeout": "2m"})["AutoTerminationPolicy"]
 
 
 def test_a_cluster_of_three_masters_has_an_idle_timeout():
-    """EMR protects it and lets it outlive its steps, whatever is asked."""
+    """EMR protects it and keeps it after its steps, whatever the request says."""
     made = request({"master": {"type": "m5.xlarge", "count": 3}, "core": {"type": "m5.xlarge"}})
     assert {"IdleTimeout": 4 * 3600} == made["AutoTerminationPolicy"]
 
@@ -181,12 +181,12 @@ def test_a_cluster_of_three_masters_has_an_idle_timeout():
     ],
 )
 def test_a_cluster_has_the_applications_that_its_steps_need(named, needed, expected):
-    """Hadoop brings s3-dist-cp, which Spark alone does not."""
+    """Hadoop provides s3-dist-cp; Spark alone does not."""
     made = request({"type": "m5.xlarge", **named}, needed=needed)
     assert expected == [one["Name"] for one in made["Applications"]]
 
 
-def test_a_step_longer_than_emr_takes_is_refused():
+def test_a_step_above_emrs_size_limit_is_rejected():
     """All texts of its HadoopJarStep count."""
     step = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["x" * 5000] * 2}}
     request({"type": "m5.xlarge"}, steps=[step])
@@ -196,21 +196,21 @@ def test_a_step_longer_than_emr_takes_is_refused():
 
 
 @pytest.mark.parametrize("word", ["keep_alive", "idle_timeout"])
-def test_a_cluster_that_could_not_end_itself_is_not_kept(word):
-    """Without the policy it would be paid for until somebody notices."""
+def test_keep_alive_requires_an_idle_timeout(word):
+    """Otherwise, the cluster would run until somebody notices."""
     with pytest.raises(InvalidRequest, match=f"{word}: clusters of emr-5.27.0 cannot end themselves"):
         request({"type": "m5.xlarge", "release": "emr-5.27.0", word: "4h"}, stays=True)
 
 
-def test_a_cluster_for_others_stays_and_still_ends_itself():
-    """It waits for work, for hours and not for ever."""
+def test_a_shared_cluster_waits_and_has_an_idle_timeout():
+    """It waits for steps, but only for hours."""
     made = request({"type": "m5.xlarge"}, stays=True)
     assert made["Instances"]["KeepJobFlowAliveWhenNoSteps"] is True
     assert {"IdleTimeout": 4 * 3600} == made["AutoTerminationPolicy"]
 
 
 def test_variants_try_each_subnet_before_the_next_type():
-    """The order in which a cluster is tried where AWS has no room."""
+    """The order of attempts if EMR has no capacity."""
     words = Emr.model_validate({"type": ["m5.xlarge", "m4.xlarge"], "instances": 2, "subnets": ["a", "b"]})
     assert [Variant(0, 0), Variant(0, 1), Variant(1, 0), Variant(1, 1)] == variants(words)
     made = run_job_flow(words, name="n", tags={}, variant=Variant(1, 1))
@@ -232,7 +232,7 @@ def test_variants_try_each_subnet_before_the_next_type():
         ({"fleets": {"master": {"types": ["m5.xlarge"], "on_demand": 3}}}, "3 masters"),
     ],
 )
-def test_what_emr_would_refuse_is_refused_here(words, problem):
-    """With the name of the field."""
+def test_invalid_requests_are_rejected_before_the_call(words, problem):
+    """The message names the field."""
     with pytest.raises(InvalidRequest, match=problem):
         request(words)

@@ -1,4 +1,4 @@
-"""Steps in the words of the file become EMR's own, numbered, named, and known again."""
+"""Steps of a pipeline file become EMR steps with numbers, names and digests."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def plan(*steps, **arguments):
     return plan_steps([Step.model_validate(step) for step in steps], **arguments)
 
 
-def words(step):
+def arguments(step):
     return step.body["HadoopJarStep"]["Args"]
 
 
 def test_a_spark_block_becomes_one_spark_submit():
-    """As Sundial made it, and the words that it did not have."""
+    """Like that of Sundial, with additional options."""
     spark = Spark.model_validate(
         {
             "class": "shop.Orders",
@@ -61,7 +61,7 @@ def test_a_spark_block_becomes_one_spark_submit():
 
 
 def test_driver_and_executors_get_the_same_python_and_environment():
-    """In an archive, on the machines, or in a container; the user's own conf stands above."""
+    """In an archive, on the instances, or in a container. The user's conf takes precedence."""
     spark = Spark.model_validate({"py": "s3://code/x.py", "conf": {"spark.executorEnv.A": "mine"}})
     packed = spark_submit(spark, python=PythonEnv.packed("s3://env/e.tar.gz"), environment={"A": "1"})
     assert "s3://env/e.tar.gz#environment" == packed[packed.index("--archives") + 1]
@@ -78,7 +78,7 @@ def test_driver_and_executors_get_the_same_python_and_environment():
 
 
 def test_each_kind_of_step_becomes_what_emr_runs():
-    """Commands, copies, hive, jars, and EMR's own form."""
+    """Commands, copies, Hive, jars, and steps in EMR's format."""
     command, shell, copy, hive, jar, raw = plan(
         {"command": ["aws", "s3", "ls", "a b"]},
         {"command": "echo $HOME | wc -c"},
@@ -87,10 +87,10 @@ def test_each_kind_of_step_becomes_what_emr_runs():
         {"jar": "s3://code/x.jar", "class": "x.Y", "args": ["1"], "properties": {"p": "q"}},
         {"raw": {"Name": "mine", "ActionOnFailure": "CONTINUE", "HadoopJarStep": {"Jar": "x.jar"}}},
     )
-    assert ["aws", "s3", "ls", "a b"] == words(command)
-    assert ["echo", "$HOME", "|", "wc", "-c"] == words(shell)
-    assert ["s3-dist-cp", "--src=s3://in/", "--dest=hdfs:///in", "--groupBy=.*"] == words(copy)
-    assert ["hive-script", "--run-hive-script", "--args", "-f", "s3://code/q.sql", "-d", "D=1"] == words(hive)
+    assert ["aws", "s3", "ls", "a b"] == arguments(command)
+    assert ["echo", "$HOME", "|", "wc", "-c"] == arguments(shell)
+    assert ["s3-dist-cp", "--src=s3://in/", "--dest=hdfs:///in", "--groupBy=.*"] == arguments(copy)
+    assert ["hive-script", "--run-hive-script", "--args", "-f", "s3://code/q.sql", "-d", "D=1"] == arguments(hive)
     assert {
         "Jar": "s3://code/x.jar",
         "MainClass": "x.Y",
@@ -101,7 +101,7 @@ def test_each_kind_of_step_becomes_what_emr_runs():
 
 
 def test_names_are_readable_and_unique():
-    """At most 256 characters, with the attempt and the number behind."""
+    """At most 256 characters, with the submission and the step number at the end."""
     (step,) = plan({"name": "x" * 256, "command": ["true"]})
     config = step.config("pipe-work-123-a0001", "terminate_cluster")
     assert 256 == len(config["Name"])
@@ -109,8 +109,8 @@ def test_names_are_readable_and_unique():
     assert "TERMINATE_CLUSTER" == config["ActionOnFailure"]
 
 
-def test_what_is_left_begins_where_it_failed():
-    """A changed step takes those after it along, where they run one after another."""
+def test_remaining_steps_start_at_the_failed_one():
+    """A changed step invalidates the later ones if they run one after another."""
     before = plan({"command": ["a"]}, {"command": ["b"]}, {"command": ["c"]}, {"command": ["d"]})
     done = {step.number: step.digest for step in before[:3]}
     assert [3] == [step.number for step in remaining(before, done)]
@@ -130,8 +130,8 @@ def batches(planned, **options):
     return found
 
 
-def test_step_on_an_existing_cluster_waits_for_the_one_before():
-    """Unless on_failure says what EMR does when it fails."""
+def test_step_on_an_existing_cluster_waits_for_the_previous_one():
+    """Unless `on_failure` defines what EMR does after a failure."""
     assert [[0], [1]] == batches(plan({"command": ["a"]}, {"command": ["b"]}), one_by_one=True)
     assert [[0, 1]] == batches(plan({"command": ["a"]}, {"command": ["b"]}, on_failure="continue"), one_by_one=True)
     mixed = plan({"command": ["a"], "on_failure": "continue"}, {"command": ["b"]}, {"command": ["c"]})
@@ -148,7 +148,7 @@ SAVE = {"copy": {"source": "hdfs:///out", "destination": "s3://out/"}}
         ({"concurrency": 4}, None, [[0], [1, 2], [3]]),
         ({"one_by_one": True}, "continue", [[0], [1, 2], [3]]),
         ({"one_by_one": True, "concurrency": 4}, "continue", [[0], [1, 2], [3]]),
-        ({}, None, [[0, 1, 2, 3]]),  # EMR itself runs one after another
+        ({}, None, [[0, 1, 2, 3]]),  # EMR runs them one after another
     ],
     ids=["own", "existing", "existing_concurrent", "one_at_a_time"],
 )
@@ -158,8 +158,8 @@ def test_copies_before_and_after_are_barriers(options, on_failure, expected):
     assert expected == batches(planned, **options)
 
 
-def test_requirements_become_a_bootstrap_action_that_makes_the_environment(tmp_path):
-    """The script really runs; its name is that of its content; nothing of the content is shell text."""
+def test_requirements_become_a_bootstrap_action_that_creates_the_environment(tmp_path):
+    """The script really runs. Its name is derived from its content, which is never interpreted by the shell."""
     (tmp_path / "requirements.txt").write_text("# $(touch pwned) `touch pwned`\n")
     made = environments(None, ["requirements.txt"], tmp_path)["requirements.txt"]
     again = environments(None, ["requirements.txt"], tmp_path)["requirements.txt"]
@@ -174,8 +174,8 @@ def test_requirements_become_a_bootstrap_action_that_makes_the_environment(tmp_p
     assert made.name != environments(None, ["requirements.txt"], tmp_path)["requirements.txt"].name
 
 
-def test_a_conda_environment_is_made_by_micromamba(tmp_path):
-    """The script really runs, with a stand-in for the download: what it fetches, and how it is called."""
+def test_a_conda_environment_is_created_with_micromamba(tmp_path):
+    """The script really runs, with a fake download. Checks the URL and the arguments of micromamba."""
     (tmp_path / "environment.yml").write_text("dependencies: [python=3.11]\n")
     made = environments(None, ["environment.yml"], tmp_path)["environment.yml"]
     micromamba = tmp_path / "micromamba"
@@ -194,7 +194,7 @@ def test_a_conda_environment_is_made_by_micromamba(tmp_path):
     script, root = tmp_path / "boot.sh", tmp_path / "root"
     script.write_bytes(made.script)
     subprocess.run(["bash", "-n", str(script)], check=True)
-    for _ in range(2):  # on a machine where it is there, nothing is done
+    for _ in range(2):  # the second run finds the environment and does nothing
         subprocess.run(
             ["bash", str(script), str(root)], check=True, env={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
         )
@@ -209,22 +209,22 @@ def test_a_conda_environment_is_made_by_micromamba(tmp_path):
 
 
 def test_a_packed_environment_needs_cluster_mode():
-    """In client mode nobody unpacks it for the driver."""
-    words = {"py": "s3://x.py", "python_env": "hdfs:///env.tar.gz", "deploy_mode": "client"}
+    """In client mode, it is not unpacked for the driver."""
+    options = {"py": "s3://x.py", "python_env": "hdfs:///env.tar.gz", "deploy_mode": "client"}
     with pytest.raises(ValidationError, match="not supported with `deploy_mode: client`"):
-        Spark.model_validate(words)
+        Spark.model_validate(options)
 
 
-def test_a_driver_in_client_mode_is_told_of_its_run():
-    """There it is spark-submit itself, for which YARN sets no variables."""
+def test_a_driver_in_client_mode_gets_the_environment():
+    """The driver is spark-submit itself, for which YARN sets no variables."""
     spark = {"spark": {"py": "s3://code/x.py", "deploy_mode": "client"}}
     args = plan_steps([Step.model_validate(spark)], environment={"A": "b c"})[0].body["HadoopJarStep"]["Args"]
     assert ["env", "A=b c", "spark-submit"] == args[:3]
     assert "spark.executorEnv.A=b c" in args
 
 
-def test_needs_are_what_steps_need_of_their_cluster():
-    """Hadoop for copies, Hive, Spark; versions, environments and images of the spark blocks; empty ones stay out."""
+def test_needs_are_the_requirements_of_steps():
+    """Applications, and versions, environments and images of the spark blocks. Empty ones are omitted."""
     spark = {"py": "s3://x.py", "requires": {"spark": "3.5"}, "python_env": "r.txt", "docker_image": "ml:2"}
     copy = {"copy": {"source": "s3://a/", "destination": "hdfs:///a"}}
     needs = Needs.of([Step.model_validate(one) for one in (copy, {"hive": "s3://x.q"}, {"spark": spark})])
@@ -239,7 +239,7 @@ def test_needs_are_what_steps_need_of_their_cluster():
 
 
 def test_every_kind_in_the_folder_is_registered():
-    """A module with a kind that is not in `KINDS` would have no effect."""
+    """The module of a kind that is not in `KINDS` would have no effect."""
     for module in pkgutil.iter_modules(steps.__path__, f"{steps.__name__}."):
         importlib.import_module(module.name)
     assert set(StepKind.__subclasses__()) == set(steps.KINDS)
@@ -247,6 +247,6 @@ def test_every_kind_in_the_folder_is_registered():
 
 
 def test_no_two_kinds_have_the_same_key():
-    """A key of one kind would replace that of the other in the model of a step."""
+    """A key of one kind would replace that of another in the model of a step."""
     keys = [name for kind in steps.KINDS for name in kind.model_fields]
     assert sorted([*keys, "name", "on_failure"]) == sorted(Step.model_fields)

@@ -1,4 +1,4 @@
-"""What a try does next."""
+"""Decisions about the next action of a try."""
 
 from __future__ import annotations
 
@@ -46,55 +46,55 @@ def claims(decision):
     return [(plan.number, str(plan.indices), plan.variant) for plan in decision.claims]
 
 
-def test_an_untouched_job_is_claimed_whole():
-    """All indices, as submission 1, with the first memory size."""
+def test_all_indices_of_a_new_job_are_claimed():
+    """As submission 1, with the first memory size."""
     assert claims(decide(ArrayWork(10), state())) == [(1, "0-9", 0)]
 
 
-def test_the_next_try_claims_what_is_left():
-    """Failures from before this try do not count."""
+def test_the_next_try_claims_the_remaining_indices():
+    """Failures before this try do not count."""
     before = state(ended(1, "0-9", "0-6", failures=[(7, None), (8, None), (9, None)]))
     assert claims(decide(ArrayWork(10), before, prior_submissions=closed(before))) == [(2, "7-9", 0)]
 
 
 def test_a_failure_of_this_try_fails_it():
-    """Each index runs once a try."""
+    """Each index runs once per try."""
     decision = decide(ArrayWork(10), state(ended(1, "0-9", "0-7", failures=[(8, None), (9, "oom")])))
     assert (
         decision.action, str(decision.failed), [failure.index for failure in decision.failures]
     ) == ("fail", "8-9", [8, 9])  # fmt: skip
 
 
-def test_a_try_succeeds_when_all_is_done():
+def test_a_try_succeeds_when_everything_is_done():
     """By any number of submissions."""
     assert decide(ArrayWork(10), state(ended(1, "0-9", "0-6"), ended(2, "7-9", "7-9"))).action == "succeed"
 
 
 def test_a_marker_ends_the_try():
-    """Whatever was submitted after it."""
+    """Later submissions do not matter."""
     marker = Marker(submission=1, size=10, rerun_token=None)
     assert decide(ArrayWork(10), state(running(2, "3"), marker=marker)).action == "succeed"
 
 
-def test_an_open_submission_is_waited_for():
+def test_a_try_waits_for_an_open_submission():
     """Its indices are not claimed."""
     decision = decide(ArrayWork(10), state(running(1, "0-9")))
     assert (decision.action, [submission.number for submission in decision.waits]) == ("wait", [1])
 
 
-def test_indices_that_a_partial_submission_did_not_start_are_claimed_at_once():
-    """While the rest runs."""
+def test_indices_that_a_partial_submission_did_not_start_are_claimed_immediately():
+    """While the others run."""
     assert claims(decide(ArrayWork(10), state(running(1, "0-4")))) == [(2, "5-9", 0)]
 
 
 def test_a_try_with_a_failed_index_waits_for_the_others():
-    """It does not fail while something still runs."""
+    """It does not fail while other indices run."""
     found = state(ended(1, "0-4", "0-3", failures=[(4, None)]), running(2, "5-9"))
     assert decide(ArrayWork(10), found).action == "wait"
 
 
 def test_stopped_indices_are_claimed_again_in_the_same_try():
-    """A stop is no failure."""
+    """A stop is not a failure."""
     assert claims(decide(ArrayWork(10), state(ended(1, "0-9", "0-2", "stopped")))) == [(2, "3-9", 0)]
 
 
@@ -104,19 +104,19 @@ def test_an_index_that_failed_before_a_stop_is_a_failure():
     assert claims(decide(ArrayWork(10), stopped)) == [(2, "3-4,6-9", 0)]
 
 
-def test_an_abandoned_submission_is_no_failure():
+def test_an_abandoned_submission_is_not_a_failure():
     """It never reached AWS."""
     assert claims(decide(ArrayWork(10), state(ended(1, "0-9", "", "abandoned")))) == [(2, "0-9", 0)]
 
 
 def test_a_lost_submission_is_a_failure():
-    """AWS no longer knows it, so the user decides whether the rest runs again."""
+    """AWS no longer shows it, so the user decides whether it runs again."""
     decision = decide(ArrayWork(10), state(ended(1, "0-9", "0-2", "lost")))
     assert (decision.action, str(decision.failed)) == ("fail", "3-9")
 
 
-def test_the_failure_of_a_whole_job_is_reported():
-    """An array that never started has no index that failed."""
+def test_a_failure_without_an_index_is_reported():
+    """An array that never started has no failed indices."""
     decision = decide(ArrayWork(10), state(ended(1, "0-9", "", failures=[(None, "pull")])))
     assert (
         decision.action, str(decision.failed), [failure.cause for failure in decision.failures]
@@ -124,7 +124,7 @@ def test_the_failure_of_a_whole_job_is_reported():
 
 
 def test_indices_out_of_memory_run_with_the_next_size_in_the_same_try():
-    """Failures with another cause stay failures."""
+    """Failures with other causes remain failures."""
     first = ended(1, "0-9", "0-5", failures=[(6, "oom"), (7, "oom"), (8, None), (9, "spot")])
     assert claims(decide(ArrayWork(10, memory_sizes=3), state(first))) == [(2, "6-7", 1)]
     second = ended(2, "6-7", "6", failures=[(7, "oom")])
@@ -133,8 +133,8 @@ def test_indices_out_of_memory_run_with_the_next_size_in_the_same_try():
     assert str(decide(ArrayWork(10, memory_sizes=3), state(first, second, third)).failed) == "7-9"
 
 
-def test_a_later_try_starts_with_the_memory_size_that_was_reached():
-    """One submission for each size; after the largest size, the largest."""
+def test_a_later_try_starts_with_the_last_memory_size():
+    """One submission per size; after the largest size, the largest again."""
     before = state(
         ended(1, "0-9", "0-5", failures=[(6, "oom"), (7, "oom"), (8, None), (9, None)]),
         ended(2, "6-7", "", failures=[(6, None), (7, "oom")]),
@@ -145,20 +145,20 @@ def test_a_later_try_starts_with_the_memory_size_that_was_reached():
     ]
 
 
-def test_an_index_that_failed_otherwise_with_more_memory_is_a_failure():
-    """Only its last failure counts."""
+def test_another_failure_with_more_memory_is_a_failure():
+    """Only the last failure of an index counts."""
     found = state(ended(1, "0", "", failures=[(0, "oom")]), ended(2, "0", "", failures=[(0, None)]))
     assert decide(ArrayWork(1, memory_sizes=3), found).action == "fail"
 
 
-def test_without_the_preamble_a_resume_is_the_whole_array():
-    """The programs would see wrong indices."""
+def test_without_the_preamble_a_resume_runs_the_whole_array():
+    """Otherwise, the programs would see wrong indices."""
     before = state(ended(1, "0-9", "0-6"))
     assert claims(decide(ArrayWork(10, resumable=False), before, prior_submissions=closed(before))) == [(2, "0-9", 0)]
 
 
-def test_without_the_preamble_nothing_is_claimed_beside_an_open_submission():
-    """Or each index would run twice."""
+def test_without_the_preamble_nothing_is_claimed_during_an_open_submission():
+    """Otherwise, each index would run twice."""
     assert decide(ArrayWork(10, resumable=False), state(running(1, "0-4"))).action == "wait"
 
 
@@ -172,8 +172,8 @@ def test_a_rerun_ignores_earlier_successes_and_memory_sizes():
     ("outcome", "failed"),
     [("failed", "2-4"), ("lost", "2-4"), ("stopped", "3"), ("abandoned", ""), ("succeeded", "2-4")],
 )
-def test_failed_units_are_those_that_failed_by_themselves(outcome, failed):
-    """All that did not succeed, except those that a stop interrupted."""
+def test_failed_units_exclude_those_that_a_stop_interrupted(outcome, failed):
+    """All others that did not succeed have failed."""
     assert failed == str(failed_units(ended(1, "0-4", "0-1", outcome, failures=[(3, None)]).result))
 
 
@@ -185,8 +185,8 @@ SUBMISSIONS = st.lists(
 
 
 @given(SUBMISSIONS, st.integers(1, 13), st.integers(1, 3))
-def test_no_index_is_claimed_that_is_done_or_runs(history, size, memory_sizes):
-    """For any ledger: claims are disjoint, and every index is done, runs, is claimed or has failed."""
+def test_no_done_or_running_index_is_claimed(history, size, memory_sizes):
+    """For any ledger, claims are disjoint, and every index is done, running, claimed or failed."""
     submissions = []
     for number, (indices, subset, outcome, oom) in enumerate(history, 1):
         succeeded = indices & subset
@@ -215,14 +215,14 @@ def test_no_index_is_claimed_that_is_done_or_runs(history, size, memory_sizes):
         assert claimed
 
 
-def test_without_the_preamble_more_memory_is_for_the_whole_array():
-    """A part of it would see wrong indices: all run again, with the largest size that any of them needs."""
+def test_without_the_preamble_the_whole_array_gets_more_memory():
+    """The programs of a part would see wrong indices. All run again, with the largest size that any of them needs."""
     found = state(ended(1, "0-9", "0-2,4-9", failures=[(3, "oom")]))
     assert claims(decide(ArrayWork(10, memory_sizes=3, resumable=False), found)) == [(2, "0-9", 1)]
 
 
-def test_a_run_keeps_the_number_of_indices_that_it_started_with():
-    """Where the file has another number by now: the other indices were never part of this run."""
+def test_a_run_keeps_the_array_size_that_it_started_with():
+    """If the file has another size now, the other indices do not belong to this run."""
     first = ended(1, "0-9", "0-6")
     sized = replace(first, result=first.result.model_copy(update={"details": {"size": 10}}))
     found = state(sized)
@@ -232,16 +232,16 @@ def test_a_run_keeps_the_number_of_indices_that_it_started_with():
 # Lost submissions
 
 
-def test_a_submission_that_this_try_finds_lost_counts_as_failed():
-    """It may have succeeded, so the try fails and nothing runs in its place."""
+def test_a_submission_lost_during_this_try_has_failed():
+    """It may have succeeded, so the try fails and nothing runs instead."""
     before = state(running(1, "0-9"))
     after = state(ended(1, "0-9", "0-2", "lost"))
     decision = decide(ArrayWork(10), after, prior_submissions=ended_before_try(after, closed(before)))
     assert (decision.action, str(decision.failed)) == ("fail", "3-9")
 
 
-def test_a_submission_that_was_lost_before_this_try_does_not_count():
-    """The user has cleared the task since, or Airflow would not have started a try."""
+def test_a_submission_lost_before_this_try_does_not_count():
+    """The user has cleared the task since then; otherwise, Airflow would not have started a try."""
     found = state(ended(1, "0-9", "0-2", "lost"))
     assert claims(decide(ArrayWork(10), found, prior_submissions=ended_before_try(found, closed(found)))) == [
         (2, "3-9", 0)
@@ -249,7 +249,7 @@ def test_a_submission_that_was_lost_before_this_try_does_not_count():
 
 
 def test_a_submission_that_ended_between_two_tries_does_not_count():
-    """Although this try is the first one that sees its failure: no try has run its indices since."""
+    """Although this try is the first to see its failure: no try has run its indices since."""
     before = state(running(1, "0-9"))
     after = state(ended(1, "0-9", "0-2"))
     assert claims(decide(ArrayWork(10), after, prior_submissions=ended_before_try(after, closed(before)))) == [
@@ -260,7 +260,7 @@ def test_a_submission_that_ended_between_two_tries_does_not_count():
 # Reruns
 
 
-def test_a_rerun_starts_from_nothing_after_what_is_open_has_been_stopped():
+def test_a_rerun_starts_after_open_submissions_have_been_stopped():
     """The marker and earlier successes do not count; open submissions are stale."""
     marker = Marker(submission=1, size=10, rerun_token=None)
     found = as_rerun(state(ended(1, "0-9", "0-9", "succeeded"), running(2, "3"), marker=marker), "again")
@@ -268,11 +268,11 @@ def test_a_rerun_starts_from_nothing_after_what_is_open_has_been_stopped():
     assert claims(decide(ArrayWork(10), found)) == [(3, "0-9", 0)]
 
 
-# Single pieces of work
+# Single work
 
 
 def test_single_work_has_one_unit():
-    """It is claimed, waited for, and succeeds or fails as a whole."""
+    """It is claimed, runs, and succeeds or fails as a whole."""
     work = SingleWork()
     assert claims(decide(work, state())) == [(1, "0", 0)]
     assert decide(work, state(running(1, "0"))).action == "wait"
@@ -294,14 +294,14 @@ def planned(*bodies, stages=None, on_failure=None):
 
 
 def steps_ended(number, indices, succeeded, outcome, steps):
-    """A submission of steps, with the digests that the steps had at the time."""
+    """A submission of steps, with the digests that they had at that time."""
     found = ended(number, indices, succeeded, outcome)
     digests = {str(step.number): step.digest for step in steps if step.number in found.result.succeeded}
     update = {"kind": "steps", "details": {"digests": digests}}
     return replace(found, result=found.result.model_copy(update=update))
 
 
-def test_steps_are_submitted_together_and_resume_at_the_one_that_failed():
+def test_steps_are_submitted_together_and_resume_at_the_failed_one():
     """On a cluster that runs them one after another."""
     steps = planned("a", "b", "c")
     work = StepWork(planned=steps)
@@ -312,8 +312,8 @@ def test_steps_are_submitted_together_and_resume_at_the_one_that_failed():
     assert decide(work, state(steps_ended(1, "0-2", "0-2", "succeeded", steps))).action == "succeed"
 
 
-def test_a_changed_step_runs_again_with_all_after_it():
-    """What came after it used its output."""
+def test_a_changed_step_runs_again_with_all_steps_after_it():
+    """The later steps used its output."""
     found = state(steps_ended(1, "0-2", "0-2", "succeeded", planned("a", "b", "c")))
     assert claims(decide(StepWork(planned=planned("a", "B", "c")), found)) == [(2, "1-2", 0)]
 
@@ -328,7 +328,7 @@ def test_a_step_after_a_changed_one_has_to_succeed_again():
     assert claims(decide(work, again, prior_submissions=closed(again))) == [(3, "2-3", 0)]
 
 
-def test_among_concurrent_steps_only_the_changed_one_and_later_stages_run_again():
+def test_of_concurrent_steps_only_the_changed_one_and_later_stages_run_again():
     """Steps of one stage do not use each other's output."""
     stages = [1, 1, 2]
     before = steps_ended(1, "0-2", "0-2", "succeeded", planned("a", "b", "c", stages=stages))
@@ -338,8 +338,8 @@ def test_among_concurrent_steps_only_the_changed_one_and_later_stages_run_again(
     assert claims(decide(work, state(before, changed))) == [(3, "2", 0)]
 
 
-def test_a_step_that_runs_again_unchanged_keeps_the_steps_after_it():
-    """With `on_failure: continue` the ones after it have succeeded without it."""
+def test_steps_after_an_unchanged_step_that_runs_again_stay_done():
+    """With `on_failure: continue`, they have succeeded without it."""
     steps = planned("a", "b", "c")
     work = StepWork(planned=steps)
     before = steps_ended(1, "0-2", "0,2", "failed", steps)
@@ -347,8 +347,8 @@ def test_a_step_that_runs_again_unchanged_keeps_the_steps_after_it():
     assert decide(work, state(before, steps_ended(2, "1", "1", "succeeded", steps))).action == "succeed"
 
 
-def test_a_stage_of_concurrent_steps_waits_for_the_one_before():
-    """Which has to succeed as a whole."""
+def test_a_stage_of_concurrent_steps_waits_for_the_previous_stage():
+    """All steps of that stage must succeed."""
     steps = planned("a", "b", "c", stages=[0, 1, 1])
     work = StepWork(planned=steps, concurrency=2)
     assert claims(decide(work, state())) == [(1, "0", 0)]
@@ -358,7 +358,7 @@ def test_a_stage_of_concurrent_steps_waits_for_the_one_before():
 
 
 def test_steps_that_are_submitted_one_by_one_wait_for_each_other():
-    """A step with `on_failure` does not keep the next one from running, so it is submitted with it."""
+    """A step with `on_failure` does not prevent the next one from running, so both are submitted together."""
     work = StepWork(planned=planned("a", "b"), one_by_one=True)
     assert claims(decide(work, state())) == [(1, "0", 0)]
     assert decide(work, state(running(1, "0"))).action == "wait"
@@ -368,7 +368,7 @@ def test_steps_that_are_submitted_one_by_one_wait_for_each_other():
 
 
 def test_without_resume_a_failure_discards_the_steps_before_it():
-    """But not those that have succeeded since."""
+    """But not steps that have succeeded since."""
     steps = planned("a", "b")
     work = StepWork(planned=steps, resume=False)
     failed = state(steps_ended(1, "0-1", "0", "failed", steps))
@@ -389,7 +389,7 @@ def test_without_resume_a_submission_that_never_reached_aws_discards_nothing():
 
 
 def test_the_units_of_an_idle_submission_are_done():
-    """A cluster of the job's own whose steps have succeeded stays open for the next ones."""
+    """A job's own cluster whose steps have succeeded stays open for the next steps."""
     steps = planned("a", "b", stages=[0, 1])
     work = StepWork(planned=steps, concurrency=2)
     assert claims(decide(work, state(running(1, "0")), idle={1})) == [(2, "1", 0)]
@@ -398,8 +398,8 @@ def test_the_units_of_an_idle_submission_are_done():
     assert decide(work, both, idle={1, 2}).action == "succeed"
 
 
-def test_a_failure_beside_an_idle_submission_fails_the_try():
-    """There is nothing to wait for."""
+def test_a_failure_with_an_idle_submission_fails_the_try():
+    """No work is running."""
     steps = planned("a", "b", stages=[0, 1])
     found = state(running(1, "0"), steps_ended(2, "1", "", "failed", steps))
     decision = decide(StepWork(planned=steps, concurrency=2), found, idle={1})

@@ -1,4 +1,4 @@
-"""The history of a job, from its records and from what AWS shows of open submissions."""
+"""The history of a job, from its records and from the state of open submissions on AWS."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REQUEST = {
 def submission(
     number, indices, succeeded=None, *, outcome="failed", failures=(), rerun_token=None, stop=None, abandoned=False
 ):
-    """A submission of array indices; `succeeded` None: it has not ended."""
+    """A submission of array indices. It has not ended if `succeeded` is None."""
     wanted = IndexSet.parse(indices)
     intent = Intent(
         kind="batch",
@@ -70,31 +70,31 @@ def submission(
 
 
 def state(*submissions, marker=None, since=0):
-    """A job's ledger with these submissions."""
+    """The ledger of a job with these submissions."""
     return LedgerState([one.number for one in submissions], list(submissions), marker, None, since, NOW)
 
 
 def test_a_job_without_submissions_has_the_state_nothing():
-    """And no times."""
+    """It has no times."""
     job = job_history_of("j", state())
     assert ("nothing", "-", None, None) == (job.state, job.progress, job.began, job.ended)
 
 
 def test_a_job_runs_while_its_last_submission_is_open():
-    """What earlier submissions have done is counted."""
+    """Successes of earlier submissions count."""
     job = job_history_of("j", state(submission(1, "0-9", "0-6"), submission(2, "7-9")))
     assert ("running", "7/10", None) == (job.state, job.progress, job.ended)
     assert ["failed", "running"] == [one.state for one in job.submissions]
 
 
-def test_a_marker_means_that_everything_is_done():
-    """Also where there are no submissions, as after `batchemr replay --mark`."""
+def test_with_a_marker_everything_is_done():
+    """Even without submissions, as after `batchemr replay --mark`."""
     job = job_history_of("j", state(marker=Marker(submission=0, size=1200, rerun_token=None, finished_at=NOW)))
     assert ("succeeded", "1,200/1,200", NOW) == (job.state, job.progress, job.ended)
 
 
-def test_a_rerun_counts_from_nothing():
-    """What was done before it is shown among the submissions, and not counted."""
+def test_a_rerun_starts_with_nothing_done():
+    """Earlier submissions are listed, but their successes do not count."""
     job = job_history_of(
         "j", state(submission(1, "0-3", "0-3", outcome="succeeded"), submission(2, "0-3", rerun_token="x"), since=2)
     )
@@ -102,8 +102,8 @@ def test_a_rerun_counts_from_nothing():
     assert 2 == len(job.submissions)
 
 
-def test_a_submission_shows_what_ran_and_who_requested_it():
-    """Queue and definition by name, resources and command as requested; who stopped it."""
+def test_a_submission_shows_the_request_and_its_owner():
+    """Names of queue and definition, requested resources and command, and who stopped it."""
     request = StopRequest(reason="the task was cleared", by="try 3")
     (found,) = job_history_of("j", state(submission(3, "0-3", "1", outcome="stopped", stop=request))).submissions
     assert "try 3 of task t in run r" == found.by
@@ -118,13 +118,13 @@ def test_a_submission_shows_what_ran_and_who_requested_it():
 
 
 def test_a_submission_that_never_reached_aws_is_abandoned():
-    """It has no jobs, and is not running."""
+    """It has no jobs and is not running."""
     job = job_history_of("j", state(submission(1, "0-3", abandoned=True)))
     assert ("abandoned", 0) == (job.submissions[0].state, len(job.submissions[0].indices))
 
 
-def test_a_failure_is_reported_with_what_was_done_by_then():
-    """Not with what later submissions have done; with the command that runs an index again."""
+def test_a_failure_is_reported_with_the_successes_so_far():
+    """Without those of later submissions, and with the command that reruns an index."""
     failure = Failure(index=2, reason="Essential container in task exited", exit_code=65, cause="exit 65")
     first = submission(1, "0-3", "0-1,3", failures=[failure])
     job = job_history_of(
@@ -135,7 +135,7 @@ def test_a_failure_is_reported_with_what_was_done_by_then():
     assert "" == job.submissions[1].failure
 
 
-def test_an_index_of_a_resumed_array_is_found_at_its_place():
+def test_an_index_of_a_resumed_array_is_mapped_to_its_child():
     """Child 1 of the second submission's array ran index 7."""
     failure = Failure(index=7, reason="gone", exit_code=1, job_id="job-1:7", log_stream="s")
     children = {2: [{"jobId": "job-2:0"}, {"jobId": "job-2:1", "startedAt": 0, "container": {"exitCode": 0}}]}
@@ -154,14 +154,14 @@ def test_an_index_of_a_resumed_array_is_found_at_its_place():
     assert [] == index_history_of(whole, children, 10)
 
 
-def test_an_index_without_a_failure_of_its_own_has_the_outcome_of_its_submission():
-    """Stopped before it ran, or still running."""
+def test_an_index_without_its_own_failure_has_the_outcome_of_its_submission():
+    """It was stopped before it ran, or still runs."""
     whole = state(submission(1, "0-3", "0", outcome="stopped"), submission(2, "1-3"))
     assert ["stopped", "running"] == [dict(facts)["outcome"] for facts in index_history_of(whole, {}, 3)]
 
 
 class FakeAws:
-    """Remote work whose answers are given by job id: an observation, or an error to raise."""
+    """Remote work with a configured observation or error per job id."""
 
     def __init__(self, answers, result=None, prefetch=None):
         self.answers, self.ending, self.error = answers, result, prefetch
@@ -188,7 +188,7 @@ class FakeAws:
 
 
 def seen(aws, *submissions, **options):
-    """The history of a job with these submissions, as AWS shows them."""
+    """The history of a job with these submissions and their state on AWS."""
     whole = state(*submissions, **options)
     identity = JobIdentity("s3://b", "d", "k", "j", run_id="k", task_id="j")
     (sightings,) = observe_open(aws, [JobRecords(None, identity, whole)])
@@ -208,8 +208,8 @@ def ended(succeeded, outcome="succeeded", **details):
     )
 
 
-def test_a_submission_that_has_ended_on_aws_has_that_outcome_and_is_not_recorded():
-    """With the time at which AWS ended it."""
+def test_a_submission_that_has_ended_on_aws_has_its_outcome_and_is_not_recorded():
+    """With the time at which it ended on AWS."""
     aws = FakeAws({"job-1": Observation("ended", state="SUCCEEDED 4")}, ended("0-3", jobs=[{"stoppedAt": 1000}]))
     job = seen(aws, submission(1, "0-3"))
     (found,) = job.submissions
@@ -219,23 +219,23 @@ def test_a_submission_that_has_ended_on_aws_has_that_outcome_and_is_not_recorded
     assert "clear it: the next try records this result, and nothing runs again" in found.facts[1][1]
 
 
-def test_what_runs_is_shown_in_the_state_that_aws_gives():
-    """Also where its jobs have ended, but not those that they have started."""
+def test_running_work_has_its_state_on_aws():
+    """Also if its jobs have ended, but not their children."""
     for observation in (Observation("running", state="RUNNABLE 4"), Observation("ended", state="RUNNABLE 4")):
         job = seen(FakeAws({"job-1": observation}), submission(1, "0-3"))
         assert ("running", True) == (job.label, job.recorded)
         assert ("state on AWS", "RUNNABLE 4") == job.submissions[0].facts[0]
 
 
-def test_what_aws_does_not_show_is_neither_running_nor_lost():
-    """The next try decides when it is lost."""
+def test_work_that_is_not_visible_is_neither_running_nor_lost():
+    """The next try decides whether it is lost."""
     job = seen(FakeAws({"job-1": Observation("not_visible")}), submission(1, "0-3"))
     assert ("not_visible", None) == (job.label, job.ended)
     assert job.submissions[0].facts[0][1].startswith("not visible")
 
 
-def test_aws_is_not_asked_about_what_is_recorded_or_has_no_id():
-    """Nothing is open, or there is nothing to ask for."""
+def test_aws_is_not_queried_for_recorded_work_or_without_ids():
+    """Nothing is open, or there is no id to query."""
     aws = FakeAws({})
     claimed = replace(submission(2, "0-3"), handle=None)
     assert "running" == seen(aws, submission(1, "0-3", "0"), claimed).label
@@ -243,8 +243,8 @@ def test_aws_is_not_asked_about_what_is_recorded_or_has_no_id():
     assert ([], []) == (aws.prefetched, aws.observed)
 
 
-def test_when_aws_cannot_be_reached_the_ledger_is_shown_with_a_note():
-    """And the other submissions are not asked about: each would wait for a timeout."""
+def test_the_ledger_is_shown_with_a_note_if_aws_cannot_be_reached():
+    """The other submissions are not queried, because each query would time out."""
     aws = FakeAws({}, prefetch=Throttled("batch:DescribeJobs: no connection"))
     job = seen(aws, submission(1, "0-3"), submission(2, "4"))
     assert ["running", "running"] == [one.state for one in job.submissions]
@@ -260,8 +260,8 @@ def test_an_error_about_one_submission_does_not_hide_the_others():
     assert "no" in job.note
 
 
-def test_a_marker_makes_the_state_recorded():
-    """Whatever is still open beside it, such as a cluster."""
+def test_a_job_with_a_marker_is_recorded():
+    """Even if something is still open, such as a cluster."""
     marker = Marker(submission=1, size=4, rerun_token=None, finished_at=NOW)
     aws = FakeAws({"job-1": Observation("ended")}, ended("0-3", "failed"))
     assert "succeeded" == seen(aws, submission(1, "0-3"), marker=marker).label

@@ -1,4 +1,4 @@
-"""One pass of the engine, on a ledger in memory and work that the test controls."""
+"""One pass of the engine, with an in-memory ledger and simulated work."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ AWS_ID = "job-0"
 
 
 class Aws:
-    """Jobs, each of which runs until the test ends it."""
+    """Jobs that run until the test ends them."""
 
     def __init__(self):
         self.status = {}  # AWS id -> running, idle, succeeded, failed or stopped
         self.names = {}  # AWS id -> name
-        self.hidden = set()  # AWS ids that no call shows
+        self.hidden = set()  # AWS ids that are not visible
         self.terminated = []
         self.closed = []
-        self.lingers = False  # a terminated job goes on for a while
+        self.lingers = False  # a terminated job runs for a while
 
     def submit(self, name):
         id_ = f"job-{len(self.names)}"
@@ -44,13 +44,13 @@ class Aws:
 
 
 class Job:
-    """A backend and the remote work of its submissions: one job on `Aws` for each index."""
+    """A backend and the remote work of its submissions, with one job on `Aws` per index."""
 
     def __init__(self, aws, work):
         self.aws, self.work = aws, work
         self.units, self.done, self.retryable_units = work.units, work.done, work.retryable_units
         self.plans = work.plans
-        self.starts = []  # what happens to the next calls: an error, or (error, "carried out")
+        self.starts = []  # outcome of the next calls: an error, or (error, "carried out")
         self.refuses = None  # raised by `new_submission`
         self.staying = False
         self.on_start = lambda: None
@@ -132,7 +132,7 @@ def aws():
 
 @pytest.fixture
 def work(s3, job, aws, monkeypatch):
-    """Make a job, by its `Work`, whose `run` makes one pass."""
+    """Create a job with a given `Work`. Its `run` makes one pass."""
 
     def boottime():
         return s3.clock.timestamp()
@@ -162,10 +162,10 @@ def started(aws):
     return list(aws.names.values())
 
 
-# Life of a submission
+# Submissions
 
 
-def test_work_is_started_waited_for_and_succeeds(work, job, aws):
+def test_work_starts_runs_and_succeeds(work, job, aws):
     """The documents of a submission are written before its result."""
     one = work()
     first = one.run()
@@ -176,8 +176,8 @@ def test_work_is_started_waited_for_and_succeeds(work, job, aws):
     assert b"{}" == job.get_document("children/0001.json")
 
 
-def test_a_failure_fails_the_try_and_the_next_one_starts_again(work, job, aws):
-    """`prior_submissions` tells the tries apart."""
+def test_a_failure_fails_the_try_and_the_next_try_starts_again(work, job, aws):
+    """`prior_submissions` distinguishes the tries."""
     one = work()
     prior_submissions = one.run().prior_submissions
     aws.status[AWS_ID] = "failed"
@@ -186,11 +186,11 @@ def test_a_failure_fails_the_try_and_the_next_one_starts_again(work, job, aws):
     assert ["failed", "open"] == outcomes(job)
 
 
-# Not visible, and lost
+# Work that is not visible, and lost work
 
 
-def test_work_that_is_not_visible_is_waited_for(work, job, aws):
-    """Also where other work is missing."""
+def test_the_try_waits_for_work_that_is_not_visible(work, job, aws):
+    """Even if other work is missing."""
     one = work()
     one.run()
     aws.hidden.add(AWS_ID)
@@ -203,8 +203,8 @@ def test_work_that_is_not_visible_is_waited_for(work, job, aws):
     assert (["1-0"], ["succeeded"]) == (started(aws), outcomes(job))
 
 
-def test_work_that_was_missing_for_the_whole_grace_period_is_lost(work, job, aws):
-    """It may have succeeded, so the try that finds it lost starts nothing in its place; a later try does."""
+def test_work_that_is_missing_for_the_grace_period_is_lost(work, job, aws):
+    """It may have succeeded, so the try that records the loss starts nothing instead. A later try does."""
     one = work()
     one.run()
     aws.hidden.add(AWS_ID)
@@ -219,8 +219,8 @@ def test_work_that_was_missing_for_the_whole_grace_period_is_lost(work, job, aws
 # Stop requests
 
 
-def test_a_stop_request_is_carried_out_by_whoever_sees_it(work, job, aws):
-    """Who requested it may have died before the call; the work runs again in the same try."""
+def test_a_stop_request_is_carried_out_by_the_next_pass(work, job, aws):
+    """The process that requested it may have died before the call. The same try then runs the work again."""
     one = work()
     prior_submissions = one.run().prior_submissions
     job.request_stop(1, StopRequest(reason="the task was cleared", by="try 2"))
@@ -228,8 +228,8 @@ def test_a_stop_request_is_carried_out_by_whoever_sees_it(work, job, aws):
     assert ([AWS_ID], ["1-0", "2-0"], ["stopped", "open"]) == (aws.terminated, started(aws), outcomes(job))
 
 
-def test_stopped_work_that_still_runs_is_waited_for(work, aws):
-    """Nothing runs beside it."""
+def test_the_try_waits_for_stopped_work_that_still_runs(work, aws):
+    """No other work runs at the same time."""
     one = work()
     one.run()
     aws.lingers = True
@@ -239,11 +239,11 @@ def test_stopped_work_that_still_runs_is_waited_for(work, aws):
     assert ["1-0"] == started(aws)
 
 
-# Refusals
+# Refused requests
 
 
-def test_a_refusal_fails_the_try_where_nothing_runs(work, job):
-    """The refusal of a call is recorded, so that nothing repeats it in this try."""
+def test_a_refusal_fails_the_try_if_nothing_runs(work, job):
+    """It is recorded, so that the same try does not repeat the call."""
     one = work()
     one.starts = [InvalidRequest("no such queue")]
     with pytest.raises(InvalidRequest):
@@ -254,7 +254,7 @@ def test_a_refusal_fails_the_try_where_nothing_runs(work, job):
 
 
 def test_a_refusal_before_the_claim_claims_nothing(work, job):
-    """Such as options that AWS does not accept."""
+    """For example, options that AWS does not accept."""
     one = work()
     one.refuses = InvalidRequest("no such image")
     with pytest.raises(InvalidRequest):
@@ -262,8 +262,8 @@ def test_a_refusal_before_the_claim_claims_nothing(work, job):
     assert [] == job.read().numbers
 
 
-def test_a_refusal_waits_for_what_still_runs(work, aws):
-    """Nobody would watch it if the try failed at once."""
+def test_a_refused_try_waits_for_running_work(work, aws):
+    """Otherwise, no process would watch the work."""
     one = work(ArrayWork(2))
     one.starts = [None, Throttled("slow down")]
     one.on_start = lambda: setattr(one, "refuses", InvalidRequest("no such queue"))
@@ -274,7 +274,7 @@ def test_a_refusal_waits_for_what_still_runs(work, aws):
         one.run(prior_submissions=outcome.prior_submissions)
 
 
-def test_what_aws_had_accepted_before_a_refusal_is_stopped(work, job, aws):
+def test_work_accepted_before_a_refusal_is_stopped(work, job, aws):
     """The try waits until it has ended."""
     one = work(ArrayWork(2))
     one.starts = [None, Refused("too large")]
@@ -287,8 +287,8 @@ def test_what_aws_had_accepted_before_a_refusal_is_stopped(work, job, aws):
 # Throttling
 
 
-def test_calls_that_aws_throttles_are_made_later(work, job, aws):
-    """The submission is abandoned, and its units are free for another."""
+def test_throttled_calls_are_made_later(work, job, aws):
+    """The submission is abandoned, and its units can be claimed again."""
     one = work()
     one.starts = [Throttled("slow down")]
     outcome = one.run()
@@ -298,8 +298,8 @@ def test_calls_that_aws_throttles_are_made_later(work, job, aws):
     assert job.read().submissions[0].handle.abandoned
 
 
-def test_no_call_is_made_once_the_lease_is_nearly_over(work, s3, job, aws):
-    """Others may take the submission over by then; its other units need a new claim."""
+def test_no_call_is_made_near_the_end_of_the_lease(work, s3, job, aws):
+    """Other tries may take over the submission by then. The remaining units need a new claim."""
     one = work(ArrayWork(2))
     one.on_start = lambda: s3.tick(DEFAULT.claim_lease - DEFAULT.call_margin + 1)
     one.run()
@@ -307,7 +307,7 @@ def test_no_call_is_made_once_the_lease_is_nearly_over(work, s3, job, aws):
     assert ["0", "1"] == [str(sub.indices) for sub in job.read().submissions]
 
 
-# Superseded
+# Superseded tries
 
 
 def claim_as(job, number, try_number, indices="0"):
@@ -318,8 +318,8 @@ def claim_as(job, number, try_number, indices="0"):
     assert job.claim(number, intent)
 
 
-def test_a_try_that_a_later_one_has_superseded_claims_nothing(work, s3, job, aws):
-    """Nobody would watch what it starts."""
+def test_a_superseded_try_claims_nothing(work, s3, job, aws):
+    """No process would watch its work."""
     began = s3.clock
     s3.tick(5)
     claim_as(job, 1, try_number=2)
@@ -329,8 +329,8 @@ def test_a_try_that_a_later_one_has_superseded_claims_nothing(work, s3, job, aws
     assert [] == started(aws)
 
 
-def test_claims_of_earlier_tries_supersede_nothing(work, s3, job, aws):
-    """Nor do those of a later try before a clear, which were made before this try began."""
+def test_claims_of_earlier_tries_do_not_supersede(work, s3, job, aws):
+    """Nor do those of a later try before a clear, if they were made before this try began."""
     claim_as(job, 1, try_number=2)
     job.record_handle(1, Handle(kind="batch", abandoned=True))
     s3.tick(5)
@@ -339,7 +339,7 @@ def test_claims_of_earlier_tries_supersede_nothing(work, s3, job, aws):
 
 
 def test_a_try_that_loses_its_claim_decides_again(work, job, aws, monkeypatch):
-    """On what the winner has claimed: it waits for that."""
+    """It then waits for the submission of the winner."""
     one = work()
     new_submission = one.new_submission
 
@@ -353,18 +353,18 @@ def test_a_try_that_loses_its_claim_decides_again(work, job, aws, monkeypatch):
     assert ("wait", [1], []) == (outcome.action, [sub.number for sub in outcome.waits], started(aws))
 
 
-# Killed
+# Killed tries
 
 
 def test_a_killed_try_claims_nothing(work, job):
-    """The signal came before."""
+    """The signal arrives before the claim."""
     with pytest.raises(StoppedError):
         work().run(stopping=lambda: True)
     assert [] == job.read().numbers
 
 
 def test_a_try_that_is_killed_after_its_claim_makes_no_call(work, job, aws):
-    """The submission is abandoned, so that the next try need not wait for the lease."""
+    """The submission is abandoned, so that the next try does not wait for the lease."""
     with pytest.raises(StoppedError):
         work().run(stopping=lambda: bool(job.read().numbers))
     assert [] == started(aws)
@@ -372,15 +372,15 @@ def test_a_try_that_is_killed_after_its_claim_makes_no_call(work, job, aws):
 
 
 def test_a_try_that_is_killed_during_the_call_stops_what_it_started(work, job, aws):
-    """And requests it in the ledger, for the case that the call fails."""
+    """It also records a stop request, in case the call fails."""
     one = work()
     with pytest.raises(StoppedError):
         one.run(stopping=lambda: bool(started(aws)))
     assert ([AWS_ID], "the task was killed") == (aws.terminated, job.stop_request(1).reason)
 
 
-def test_a_try_that_is_killed_while_the_answer_is_lost_leaves_a_stop_request(work, job, aws):
-    """The work is not to be found yet: whoever finds it later stops it."""
+def test_a_try_killed_after_a_lost_response_records_a_stop_request(work, job, aws):
+    """The work is not visible yet; the process that finds it later stops it."""
     one = work()
     one.starts = [(Unknown("no answer"), True)]
     aws.hidden.add(AWS_ID)
@@ -392,10 +392,10 @@ def test_a_try_that_is_killed_while_the_answer_is_lost_leaves_a_stop_request(wor
     assert ([AWS_ID], ["stopped", "open"]) == (aws.terminated, outcomes(job))
 
 
-# Lost answers
+# Lost responses
 
 
-def test_work_whose_answer_was_lost_is_found_by_its_name(work, job, aws):
+def test_work_with_a_lost_response_is_found_by_its_name(work, job, aws):
     """The call is not repeated."""
     one = work()
     one.starts = [(Unknown("no answer"), True)]
@@ -404,8 +404,8 @@ def test_work_whose_answer_was_lost_is_found_by_its_name(work, job, aws):
     assert AWS_ID == job.read().submissions[0].handle.jobs[0].job_id
 
 
-def test_work_that_is_not_found_after_a_lost_answer_is_submitted_again_after_lease_and_grace(work, s3, job, aws):
-    """Until then it may still appear, so the try waits."""
+def test_missing_work_with_a_lost_response_is_resubmitted_after_lease_and_grace(work, s3, job, aws):
+    """Until then, it may still appear, so the try waits."""
     one = work()
     one.starts = [Unknown("no answer")]
     outcome = one.run()
@@ -420,8 +420,8 @@ def test_work_that_is_not_found_after_a_lost_answer_is_submitted_again_after_lea
     assert (["2-0"], ["abandoned", "open"]) == (started(aws), outcomes(job))
 
 
-def test_work_that_appears_after_a_lost_answer_is_adopted(work, s3, job, aws):
-    """Lists lag."""
+def test_work_that_appears_after_a_lost_response_is_adopted(work, s3, job, aws):
+    """Lists are eventually consistent."""
     one = work()
     one.starts = [(Unknown("no answer"), True)]
     aws.hidden.add(AWS_ID)
@@ -433,8 +433,8 @@ def test_work_that_appears_after_a_lost_answer_is_adopted(work, s3, job, aws):
     assert (["1-0"], AWS_ID) == (started(aws), job.read().submissions[0].handle.jobs[0].job_id)
 
 
-def test_a_call_that_comes_too_late_is_undone(work, s3, job, aws):
-    """Another try has taken the submission over meanwhile: what only this one knows would run beside the new one."""
+def test_work_of_a_late_call_is_terminated(work, s3, job, aws):
+    """Another try has taken over the submission: work that only this try knows would run in addition."""
     one, other = work(), work()
 
     def hang():
@@ -453,7 +453,7 @@ def test_a_call_that_comes_too_late_is_undone(work, s3, job, aws):
 
 
 class InTurn(ArrayWork):
-    """Indices that run one after another, each as a submission of its own."""
+    """Indices that run one after another, each in its own submission."""
 
     def plans(self, state, left, *, failed, busy, prior_submissions):
         if failed or busy:
@@ -462,7 +462,7 @@ class InTurn(ArrayWork):
 
 
 def idle_then(work, aws, second):
-    """A job whose first submission is idle and whose second one has that status."""
+    """A job with an idle first submission and a second one with the given status."""
     one = work(InTurn(2))
     prior_submissions = one.run().prior_submissions
     aws.status[AWS_ID] = "idle"
@@ -473,7 +473,7 @@ def idle_then(work, aws, second):
 
 
 def test_an_idle_submission_is_released_when_the_job_has_succeeded(work, job, aws):
-    """Until then it is open: the next submission may use it."""
+    """Until then, the next submission may use it."""
     one, prior_submissions = idle_then(work, aws, "running")
     assert ("wait", ["open", "open"]) == (one.run(prior_submissions=prior_submissions).action, outcomes(job))
     aws.status["job-1"] = "succeeded"
@@ -483,7 +483,7 @@ def test_an_idle_submission_is_released_when_the_job_has_succeeded(work, job, aw
 
 
 def test_an_idle_submission_that_stays_is_left_open_after_success(work, job, aws):
-    """Such as a cluster that other jobs of the run share."""
+    """For example, a cluster that other jobs of the run share."""
     one, prior_submissions = idle_then(work, aws, "succeeded")
     one.staying = True
     outcome = one.run(prior_submissions=prior_submissions)
@@ -493,7 +493,7 @@ def test_an_idle_submission_that_stays_is_left_open_after_success(work, job, aws
 
 @pytest.mark.parametrize("stays", [False, True])
 def test_an_idle_submission_is_released_when_the_job_has_failed(work, job, aws, stays):
-    """Nobody adds anything to it any more."""
+    """No more units are added to it."""
     one, prior_submissions = idle_then(work, aws, "failed")
     one.staying = stays
     assert "fail" == one.run(prior_submissions=prior_submissions).action
@@ -515,8 +515,8 @@ def test_an_idle_submission_is_released_when_the_next_one_is_refused(work, job, 
 # Reruns
 
 
-def test_a_rerun_stops_what_is_open_before_it_starts(work, job, aws):
-    """It waits until that has ended."""
+def test_a_rerun_stops_open_submissions_before_it_starts(work, job, aws):
+    """It waits until they have ended."""
     one = work()
     one.run()
     aws.lingers = True
@@ -528,8 +528,8 @@ def test_a_rerun_stops_what_is_open_before_it_starts(work, job, aws):
     assert (["1-0", "2-0"], "again") == (started(aws), job.read().rerun_token)
 
 
-def test_a_rerun_runs_what_is_done_again(work, job, aws):
-    """Once: its own marker ends it."""
+def test_a_rerun_runs_successful_units_again(work, job, aws):
+    """Only once: then it has its own marker."""
     one = work()
     one.run()
     aws.status[AWS_ID] = "succeeded"
@@ -541,8 +541,8 @@ def test_a_rerun_runs_what_is_done_again(work, job, aws):
     assert ["1-0", "2-0"] == started(aws)
 
 
-def test_a_try_that_loses_its_claim_to_a_rerun_stops_nothing_of_it(work, job, aws, monkeypatch):
-    """It has read the ledger before the rerun began; now it continues the rerun."""
+def test_a_try_that_loses_its_claim_to_a_rerun_does_not_stop_it(work, job, aws, monkeypatch):
+    """It read the ledger before the rerun began, and now continues the rerun."""
     one, rerun = work(), work()
     new_submission = one.new_submission
 

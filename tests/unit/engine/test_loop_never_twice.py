@@ -1,8 +1,8 @@
-"""The engine runs every index exactly once, whatever fails, races, hangs or is killed.
+"""The engine runs every index exactly once, despite failures, races, hangs and kills.
 
-Actors are threads that run one after the other: each pauses before and after every call that has an effect, and
-hypothesis chooses who continues, who is killed there, when the clock moves, which call fails, and how the children end.
-An actor that is not chosen hangs, and may continue long after its successors have finished.
+Actors are threads that run one at a time: each pauses before and after every call with an effect, and Hypothesis
+chooses which actor continues or is killed, when the clock moves, which call fails, and how the children end. An
+actor that is not chosen hangs, and may continue long after its successors have finished.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from airflow_batchemr.ledger import job as job_module
 
 SIZE = 7
 STATE = "s3://data/_batchemr"
-#: Seconds after which a call fails that has not reached AWS; less than `Policy.call_margin`.
+#: Seconds after which a call that has not reached AWS fails; less than `Policy.call_margin`.
 CALL_TIME = 10
-#: Seconds until a list shows new work; with `CALL_TIME` it fits into the margin.
+#: Seconds until a list shows new work; `CALL_TIME` + `LIST_LAG` is within the margin.
 LIST_LAG = 4
-#: Seconds for which describe calls do not show a job at all; less than `Policy.visibility_grace`.
+#: Seconds for which describe calls do not show a job; less than `Policy.visibility_grace`.
 HIDDEN = 30
 
 
 class KilledError(BaseException):
-    """The worker has died between two machine instructions."""
+    """The worker was killed."""
 
 
 class Baton:
@@ -74,7 +74,7 @@ class Baton:
 
 
 class World:
-    """S3, Batch, the clock, and the actors of one run."""
+    """S3, Batch, the clock and the actors of a run."""
 
     def __init__(self, s3, monkeypatch):
         self.s3 = s3
@@ -82,8 +82,8 @@ class World:
         self.jobs = {}  # id -> {name, indices, succeeded, failed, ended, listed, described}
         self.succeeded = Counter()
         self.batons = []
-        self.errors = []  # that no try may raise
-        self.fault = None  # of the next call: throttled, dropped before its effect, or answer lost after it
+        self.errors = []  # errors that no try may raise
+        self.fault = None  # of the next call: throttled, dropped before its effect, or its response lost
         for name in ("put_object", "delete_object"):
             setattr(s3, name, self.interruptible(getattr(s3, name)))
         monkeypatch.setattr(job_module, "_boottime", self.boottime)
@@ -113,7 +113,7 @@ class World:
             baton.pause()
 
     def submit(self, name, indices):
-        """SubmitJob: its effect may come late, and may be there although the answer is not."""
+        """SubmitJob: it may take effect late, or take effect without a response."""
         deadline = self.later(CALL_TIME)
         self.pause()
         fault, self.fault = self.fault, None
@@ -145,14 +145,14 @@ class World:
         return {**job, "succeeded": set(job["succeeded"]), "failed": dict(job["failed"])}
 
     def hide(self, job_id):
-        """DescribeJobs does not show the job for a while."""
+        """Make DescribeJobs omit the job for a while."""
         self.jobs[job_id]["described"] = self.later(HIDDEN)
 
     def terminate(self, job_id):
         self.jobs[job_id]["ended"] = True
 
     def child(self, job_id, index, good, cause=None):
-        """One child ends."""
+        """End a child."""
         job = self.jobs[job_id]
         if good:
             job["succeeded"].add(index)
@@ -174,13 +174,13 @@ class World:
         return Ledger(self.s3, STATE).job("d", "r", "j")
 
     def request_stop(self, which):
-        """Somebody asks for the end of an open submission, and leaves it to others to carry it out."""
+        """Record a stop request for an open submission without carrying it out."""
         open_ = [one for one in self.ledger().read().submissions if one.open]
         if open_:
             self.ledger().request_stop(open_[which % len(open_)].number, StopRequest(reason="x", by="person"))
 
     def start(self, rerun_token=None):
-        """Begin one try of the task in a thread that waits for its first turn."""
+        """Start a try of the task in a thread that waits for its first turn."""
         baton = Baton()
         number = len(self.batons) + 1
 
@@ -213,7 +213,7 @@ class World:
 
 
 class Try:
-    """What an operator and its trigger do in one try: passes of the engine until it ends. Remote work and backend."""
+    """An operator and its trigger in one try: passes of the engine until it ends. Also the remote work and backend."""
 
     def __init__(self, world, baton, number, rerun_token):
         self.world, self.baton, self.rerun_token = world, baton, rerun_token
@@ -324,7 +324,7 @@ def new_world(new_s3, monkeypatch):
 
 
 def finish(world, rerun_token=None):
-    """Nothing fails any more: one try after the other until the job is marked."""
+    """Run tries without faults until the job is marked."""
     world.fault = None
     for _ in range(20):
         world.s3.tick(CLAIM_LEASE + 5)
@@ -343,7 +343,7 @@ def finish(world, rerun_token=None):
     raise AssertionError("the job never ended")
 
 
-# A seed and a length, and not a list of choices: what goes wrong takes dozens of steps, which lists seldom have
+# A seed and a length instead of a list of choices: faults need dozens of steps, which generated lists seldom have
 CHOICES = st.builds(
     lambda seed, length: [
         (random.choice(MOVES), random.randrange(100)) for random in [Random(seed)] for _ in range(length)
@@ -383,8 +383,8 @@ def play(world, choices, rerun_token=None, hung=()):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(choices=CHOICES)
-def test_every_index_is_done_once(new_world, choices):
-    """Wherever a try is killed, hangs or is superseded, and however the children end."""
+def test_every_index_succeeds_once(new_world, choices):
+    """Wherever tries are killed, hang or are superseded, and however the children end."""
     world = new_world()
     try:
         world.start()
@@ -399,8 +399,8 @@ def test_every_index_is_done_once(new_world, choices):
 
 @settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=CHOICES, again=CHOICES)
-def test_a_rerun_does_every_index_once_more(new_world, first, again):
-    """Also where tries of the first run hang, and continue beside the rerun."""
+def test_a_rerun_runs_every_index_once_more(new_world, first, again):
+    """Even if tries of the first run hang, and continue during the rerun."""
     world = new_world()
     try:
         world.start()

@@ -1,4 +1,4 @@
-"""Which work on AWS is still needed: the cases that need neither AWS nor a real ledger."""
+"""Verdicts about work on AWS that need neither AWS nor a real ledger."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def handle(job_id):
     return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name="n", indices=IndexSet.of([0]))])
 
 
-def test_of_two_with_one_name_the_recorded_one_is_in_use():
-    """The other one is orphaned; without a record, both may be."""
+def test_of_two_jobs_with_one_name_the_recorded_one_is_in_use():
+    """The other one is orphaned. Without a record, either may be the one that counts."""
     assert judge(state(handle("a")), 1, "a", twins=["b"]) == OPEN
     assert judge(state(handle("a")), 1, "b", twins=["a"]).finding == "orphaned"
     assert {judge(state(), 1, one, twins=[other]).finding for one, other in ("ab", "ba")} == {"duplicate"}
@@ -37,12 +37,12 @@ def test_of_two_with_one_name_the_recorded_one_is_in_use():
 @pytest.mark.parametrize(
     ("idle", "finding"), [(None, "in use"), (IDLE_LIMIT - 1, "in use"), (IDLE_LIMIT, "probably orphaned")]
 )
-def test_a_cluster_is_probably_over_once_it_has_been_idle_for_the_limit(idle, finding):
+def test_a_cluster_that_is_idle_for_the_limit_is_probably_orphaned(idle, finding):
     """Between two jobs, Airflow needs some time."""
     assert judge_idle(OPEN, idle).finding == finding
 
 
 def test_only_a_cluster_in_use_is_reconsidered():
-    """One that is kept alive is idle on purpose."""
+    """A cluster that is kept alive is idle on purpose."""
     kept = Verdict("kept alive", "on purpose")
     assert judge_idle(kept, 2 * IDLE_LIMIT) is kept

@@ -1,4 +1,4 @@
-"""From a pipeline to the plan of its Dag: tasks, edges, trigger rules, arguments."""
+"""Compilation of a pipeline to the plan of its Dag: tasks, edges, trigger rules, arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH = "{image: 'etl:1', queue: data, command: run.sh}"
 
 @pytest.fixture
 def compiled(tmp_path):
-    """`compiled(text)`: the plan of the only pipeline of a file."""
+    """`compiled(text)` returns the plan of the only pipeline of a file."""
 
     def compile_(text):
         path = tmp_path / "p.yaml"
@@ -29,7 +29,7 @@ def compiled(tmp_path):
 
 
 def edges(plan):
-    """`{task: (trigger rule, upstreams)}`."""
+    """Trigger rule and upstream tasks of each task."""
     return {task.task_id: (task.trigger_rule, task.upstream) for task in plan.tasks}
 
 
@@ -38,7 +38,7 @@ def kwargs(plan, task_id):
 
 
 def test_a_pipeline_of_one_job_is_a_dag_of_one_task(compiled):
-    """The task is named like the pipeline, and has the words of its batch block as arguments."""
+    """The task has the name of the pipeline. Its arguments are the options of the batch block."""
     plan = compiled("""
         score:
           schedule: '0 13 * * *'
@@ -55,8 +55,8 @@ def test_a_pipeline_of_one_job_is_a_dag_of_one_task(compiled):
     assert plan.dag_kwargs["catchup"] is False
 
 
-def test_a_cluster_beside_a_batch_job_is_set_up_and_torn_down(compiled):
-    """Set up, work, tear down; what comes after the job hangs on the job, not on the teardown."""
+def test_a_cluster_of_a_batch_job_has_setup_and_teardown(compiled):
+    """Downstream jobs depend on the job, not on the teardown."""
     plan = compiled(f"""
         p:
           jobs:
@@ -84,8 +84,8 @@ def test_a_cluster_beside_a_batch_job_is_set_up_and_torn_down(compiled):
     assert kwargs(plan, "transform.create_cluster")["job"] == "transform.cluster"
 
 
-def test_a_shared_cluster_lives_from_its_first_job_to_its_last(compiled):
-    """It is set up after what its first job waits for, serves all its jobs and goes after all of them."""
+def test_a_shared_cluster_exists_from_its_first_job_to_its_last(compiled):
+    """Its setup follows the upstream jobs of its first job, and its teardown follows all of its jobs."""
     plan = compiled(f"""
         p:
           clusters:
@@ -110,8 +110,8 @@ def test_a_shared_cluster_lives_from_its_first_job_to_its_last(compiled):
     assert kwargs(plan, "a") == {"cluster": "spark.cluster", "steps": [{"spark": {"py": "s3://code/a.py"}}]}
 
 
-def test_rules_in_plain_words_become_trigger_rules(compiled):
-    """`finished` and `failed` are Airflow's all_done and all_failed."""
+def test_rules_become_trigger_rules(compiled):
+    """`finished` and `failed` are all_done and all_failed in Airflow."""
     plan = compiled("""
         p:
           jobs:
@@ -124,8 +124,8 @@ def test_rules_in_plain_words_become_trigger_rules(compiled):
     assert edges(plan)["mend"] == ("all_failed", ["a"])
 
 
-def test_different_rules_of_one_job_get_a_gate_each(compiled):
-    """Airflow has one trigger rule a task: what must merely have finished is waited for by an empty task."""
+def test_different_rules_of_one_job_get_separate_empty_tasks(compiled):
+    """An Airflow task has one trigger rule, so each additional rule gets an empty task."""
     plan = compiled("""
         p:
           jobs:
@@ -137,8 +137,8 @@ def test_different_rules_of_one_job_get_a_gate_each(compiled):
     assert edges(plan)["c"] == ("all_success", ["a", "c.after_finished"])
 
 
-def test_a_job_that_follows_index_by_index_starts_beside_the_other(compiled):
-    """AWS makes index i wait for index i: Airflow waits only for what the other job waits for."""
+def test_a_job_with_the_index_rule_starts_together_with_its_upstream_job(compiled):
+    """AWS makes index i wait for index i. Airflow waits only for what the upstream job waits for."""
     plan = compiled("""
         p:
           jobs:
@@ -150,8 +150,8 @@ def test_a_job_that_follows_index_by_index_starts_beside_the_other(compiled):
     assert kwargs(plan, "score")["index_of"] == "split"
 
 
-def test_load_and_save_stand_around_the_steps(compiled):
-    """Copies in, work, copies out; with HDFS between them a retry starts from the beginning."""
+def test_load_and_save_become_the_first_and_last_steps(compiled):
+    """If HDFS is used in between, a retry starts with the first step."""
     plan = compiled("""
         p:
           emr: {type: m5.xlarge, instances: 2, log_uri: s3://logs}
@@ -168,8 +168,8 @@ def test_load_and_save_stand_around_the_steps(compiled):
     assert given["resume_steps"] is False
 
 
-def test_airflows_own_words_reach_the_operator(compiled):
-    """Retries, pool, priority, the worker's queue, assets: Airflow's names, and nothing that was not said."""
+def test_airflow_options_are_passed_to_the_operator(compiled):
+    """Retries, pool, priority, worker queue and assets. Omitted options are not passed."""
     plan = compiled("""
         p:
           state: s3://ledger/x
@@ -198,7 +198,7 @@ def test_airflows_own_words_reach_the_operator(compiled):
 
 
 def test_the_rerun_param_offers_the_jobs_of_the_dag(compiled):
-    """The trigger form shows them as choices, and refuses others."""
+    """The trigger form shows them as choices, and rejects others."""
     plan = compiled("""
         p:
           jobs:
@@ -210,8 +210,8 @@ def test_the_rerun_param_offers_the_jobs_of_the_dag(compiled):
     assert ["a", "b"] == rerun["items"]["enum"] == rerun["examples"]
 
 
-def test_any_operator_gets_its_arguments_as_they_are(compiled):
-    """The escape hatch: no argument of ours is added."""
+def test_any_operator_gets_its_arguments_unchanged(compiled):
+    """No arguments are added."""
     plan = compiled("""
         p:
           jobs:
@@ -220,8 +220,8 @@ def test_any_operator_gets_its_arguments_as_they_are(compiled):
     assert kwargs(plan, "wait") == {"bash_command": "true"}
 
 
-def test_a_plan_can_be_kept_as_json(compiled):
-    """Everything in it is plain: written and read again it is the same plan."""
+def test_a_plan_can_be_serialized_as_json(compiled):
+    """It only contains plain values: loading the dump gives the same plan."""
     plan = compiled("""
         p:
           schedule: {after_assets: [s3://a, {any: [s3://b, s3://c]}]}
@@ -235,7 +235,7 @@ def test_a_plan_can_be_kept_as_json(compiled):
 
 
 def test_a_pause_comes_before_all_jobs_of_a_continuous_pipeline(compiled):
-    """Airflow starts the next run as soon as the last one has ended; its first task waits."""
+    """Airflow starts the next run when the last one has ended; its first task waits."""
     plan = compiled("""
         p:
           schedule: {continuous: {pause: 20m}}
@@ -253,8 +253,8 @@ def test_a_pause_comes_before_all_jobs_of_a_continuous_pipeline(compiled):
     assert plan.dag_kwargs["start_date"] == "2000-01-01T00:00:00"
 
 
-def test_a_run_that_terminates_others_does_so_first(compiled):
-    """`overlap: terminate`: one task before all jobs; clusters are not set up before it either."""
+def test_a_run_terminates_earlier_runs_first(compiled):
+    """With `overlap: terminate`, one task precedes all jobs and cluster setups."""
     plan = compiled("""
         p:
           overlap: terminate
@@ -272,14 +272,14 @@ def test_a_run_that_terminates_others_does_so_first(compiled):
     assert kwargs(plan, "stop_earlier_runs") == {"state": "s3://ledger/x"}
 
 
-def test_a_run_that_waits_for_others_is_alone(compiled):
-    """`overlap: wait`: Airflow starts a run when the one before has ended."""
+def test_overlap_wait_limits_active_runs_to_one(compiled):
+    """Airflow starts a run when the previous one has ended."""
     plan = compiled("p: {overlap: wait, batch: BATCH}")
     assert plan.dag_kwargs["max_active_runs"] == 1
 
 
-def test_the_tasks_of_a_cluster_are_tried_as_often_as_its_jobs_and_its_end_at_least_thrice_more(compiled):
-    """A worker that dies while it ends a cluster has a successor, whatever the file says of retries."""
+def test_cluster_tasks_have_the_retries_of_their_jobs_and_teardowns_at_least_three(compiled):
+    """If a worker dies while it terminates a cluster, the task is retried, whatever the file says."""
     plan = compiled(f"""
         p:
           clusters:
@@ -296,7 +296,7 @@ def test_the_tasks_of_a_cluster_are_tried_as_often_as_its_jobs_and_its_end_at_le
         if task.task_id.endswith("_cluster")
     }
     assert {
-        "spark.create_cluster": (None, None, None),  # the operator's default, which is job a's, is more than b's
+        "spark.create_cluster": (None, None, None),  # the operator's default, used by job a, is more than that of b
         "spark.terminate_cluster": (3, 60, None),
         "own.create_cluster": (5, 600, None),
         "own.terminate_cluster": (5, 600, None),
@@ -306,7 +306,7 @@ def test_the_tasks_of_a_cluster_are_tried_as_often_as_its_jobs_and_its_end_at_le
 
 
 def test_a_job_without_retries_leaves_them_to_its_operator(compiled):
-    """The operator tells failures of the platform from those of the program only if it is given no number."""
+    """The operator distinguishes failures of platform and program only without `retries`."""
     plan = compiled(f"p: {{jobs: {{none: {{batch: {BATCH}}}, zero: {{batch: {BATCH}, retries: 0}}}}}}")
     assert "retries" not in kwargs(plan, "none")
     assert kwargs(plan, "zero")["retries"] == 0

@@ -1,4 +1,4 @@
-"""Whether a run's end is told, after how the runs before it ended."""
+"""Whether the end of a run is reported, depending on earlier runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BAD, GOOD = True, False
 
 
 @pytest.mark.parametrize(
-    ("when", "after", "failed", "earlier", "told"),
+    ("when", "after", "failed", "earlier", "expected"),
     [
         ("always", 1, GOOD, [], True),
         ("always", 1, BAD, [], True),
@@ -40,13 +40,13 @@ BAD, GOOD = True, False
         ("on_change_and_failures", 2, BAD, [BAD, BAD], True),
     ],
 )
-def test_the_rule_of_a_receiver(when, after, failed, earlier, told):
-    """Bad is a pipeline with `after` failures in a row; a change is from good to bad or back."""
-    assert should_notify(when, after, failed=failed, earlier=iter(earlier)) is told
+def test_the_rule_of_a_receiver(when, after, failed, earlier, expected):
+    """A pipeline is bad after `after` consecutive failures. A change is from good to bad or back."""
+    assert should_notify(when, after, failed=failed, earlier=iter(earlier)) is expected
 
 
-def test_no_more_of_the_past_is_read_than_the_rule_needs():
-    """Each earlier run is a question to Airflow."""
+def test_only_necessary_earlier_runs_are_read():
+    """Each earlier run takes a request to Airflow."""
     read = []
 
     def earlier():
@@ -58,8 +58,8 @@ def test_no_more_of_the_past_is_read_than_the_rule_needs():
     assert len(read) == 3
 
 
-def test_without_a_threshold_failures_need_no_past():
-    """`on_failure` asks Airflow nothing, and so do `always` and `on_change_and_failures`."""
+def test_without_a_threshold_no_earlier_runs_are_read():
+    """For `on_failure`, `always` and `on_change_and_failures`."""
 
     def earlier():
         raise AssertionError

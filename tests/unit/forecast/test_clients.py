@@ -1,4 +1,4 @@
-"""Clients that only read."""
+"""Clients that reject all calls except reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRITES = [
 
 @pytest.fixture
 def clients():
-    """Reading clients of an address where nobody answers."""
+    """Read-only clients with an address without a server."""
 
     def make(service, config):
         return boto3.client(service, region_name="us-east-1", config=config, endpoint_url="http://127.0.0.1:9",
@@ -37,7 +37,7 @@ def clients():
 @pytest.mark.parametrize(("service", "call", "arguments"), WRITES)
 @pytest.mark.parametrize("kind", ["get", "once", "polling"])
 def test_no_write_is_sent(clients, service, call, arguments, kind):
-    """Whatever its arguments, by any of the clients."""
+    """For any operation and client."""
     client = getattr(clients, kind)(service)
     with pytest.raises(ForecastWriteError) as refused:
         call_again(lambda: getattr(client, call)(**arguments), call)
@@ -52,7 +52,7 @@ def test_no_write_is_sent(clients, service, call, arguments, kind):
     ("emr", "list_clusters", {}),
     ("emr-serverless", "get_job_run", {"applicationId": "a", "jobRunId": "r"}),
 ])  # fmt: skip
-def test_reading_calls_are_sent(clients, service, call, arguments):
-    """They fail here only because nobody answers."""
+def test_read_calls_are_sent(clients, service, call, arguments):
+    """They fail only because there is no server."""
     with pytest.raises(Exception, match="Could not connect"):
         getattr(clients.once(service), call)(**arguments)

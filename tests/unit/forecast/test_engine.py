@@ -1,4 +1,4 @@
-"""The forecast claims what the engine claims, over random ledgers."""
+"""The forecast makes the same claims as the engine, for random ledgers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STEPS = [{"copy": {"source": "s3://a/", "destination": "hdfs:///a"}}, *({"comman
 
 @dataclass
 class Truth:
-    """What AWS has of a submission that is open in the ledger."""
+    """State on AWS of a submission that is open in the ledger."""
 
     found: bool
     status: str
@@ -46,7 +46,7 @@ class Truth:
 
 @dataclass
 class Remote:
-    """Submissions on AWS, and what was done to them."""
+    """Submissions on AWS, and the calls that changed them."""
 
     kind: str
     truths: dict
@@ -82,7 +82,7 @@ def handle_of(intent):
 
 
 def result_of(intent, succeeded, outcome, memory):
-    """How a submission ended; steps are done by their digests, indices by their numbers."""
+    """The result of a submission. Steps are recorded by digest, indices by number."""
     done = IndexSet.of(succeeded) & intent.indices
     if outcome == "succeeded":
         done = intent.indices
@@ -99,7 +99,7 @@ def result_of(intent, succeeded, outcome, memory):
 
 
 class Batch(BatchBackend):
-    """Without queue and definition."""
+    """A backend that does not look up queue and definition."""
 
     def definition(self):
         return {"jobDefinitionArn": "definition", "type": "container", "containerProperties": {"image": "a:1"}}
@@ -109,7 +109,7 @@ class Batch(BatchBackend):
 
 
 class Own(OwnCluster):
-    """Without a look at the release."""
+    """A backend that does not look up the release."""
 
     def prepare(self, request):
         pass
@@ -119,7 +119,7 @@ class Own(OwnCluster):
 
 
 class Existing(ExistingCluster):
-    """On a cluster that is up."""
+    """A backend whose cluster is up."""
 
     def find_cluster(self):
         return "j-existing", 1
@@ -169,7 +169,7 @@ TOKENS = st.sampled_from([None, None, "run#0", "run#1"])
 
 
 def build(kind, submissions, marker, planned):
-    """A ledger, and what AWS has of what is open in it."""
+    """A ledger, and the state of its open submissions on AWS."""
     s3 = MemoryS3()
     ledger = Ledger(s3, STATE).job(IDENTITY.dag_id, IDENTITY.run_key, IDENTITY.job)
     truths = {}
@@ -204,7 +204,7 @@ def build(kind, submissions, marker, planned):
 
 
 def claimed(ledger, before):
-    """The requests of the submissions that are in the ledger and were not before."""
+    """The requests of the new submissions in the ledger."""
     return [
         (one.number, one.intent.kind, [request.model_dump() for request in one.intent.requests])
         for one in ledger.history().submissions
@@ -213,7 +213,7 @@ def claimed(ledger, before):
 
 
 def compare(kind, make, submissions, marker, token):
-    """Forecast, then run the engine, on the same ledger and the same AWS; the number of claims."""
+    """Forecast, then run the engine, with the same ledger and AWS state. Returns the number of claims."""
     planned = steps_of().planned
     s3, truths = build(kind, submissions, marker, planned)
     objects = copy.copy(s3.objects)
@@ -265,7 +265,7 @@ def test_an_array_is_claimed_as_forecast(submissions, marker, token, memory, pre
 
 @PROPERTY
 @given(SUBMISSIONS, MARKERS, TOKENS, st.sampled_from([1, 4]), st.booleans())
-def test_steps_on_a_cluster_of_their_own_are_claimed_as_forecast(submissions, marker, token, concurrency, resume):
+def test_steps_on_an_own_cluster_are_claimed_as_forecast(submissions, marker, token, concurrency, resume):
     compare("emr", lambda ledger: own(ledger, concurrency=concurrency, resume=resume), submissions, marker, token)
 
 
@@ -276,7 +276,7 @@ def test_steps_on_an_existing_cluster_are_claimed_as_forecast(submissions, marke
 
 
 def test_several_memory_sizes_are_several_claims():
-    """The comparison above covers passes with more than one claim."""
+    """The test above covers passes with more than one claim."""
     ended = {"succeeded": {0}, "outcome": "failed", "memory": True}
     truth = Truth(found=True, status="ended", idle=False, result=ended)
     first = {"indices": {0, 1, 2}, "old": True, "steps": False, "handle": "there", "stop": False, "token": None,
@@ -287,7 +287,7 @@ def test_several_memory_sizes_are_several_claims():
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_copies_are_barriers_in_the_forecast(steps):
-    """Fault 7: a forecast once showed all steps at once with a step_concurrency."""
+    """The forecast once showed all steps as concurrent with `step_concurrency`."""
     ledger = ForecastLedger(None, STATE).job(IDENTITY.dag_id, IDENTITY.run_key, IDENTITY.job)
     backend = own(ledger, concurrency=steps, resume=True)
     _, (claim,) = forecast(backend, SimpleNamespace(), ledger, IDENTITY, state=ledger.read(), token=None)
