@@ -1,4 +1,4 @@
-"""A Batch array runs once for each index, and after a failure what is left runs and nothing else."""
+"""A Batch array runs each index once. After a failure, only the failed indices run again."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def array_dag(dag_id, command, /, **arguments):
 
 @pytest.mark.parametrize("size", [1, 2, 23])
 def test_each_index_runs_once(aws, run_dag, work, size):
-    """An array of any size, a single job among them, shows each program its index."""
+    """In arrays of any size and single jobs, each program sees its index."""
     finished = run_dag(array_dag(f"size_{size}", work.command("true"), array=size))
     assert {"work": "success"} == finished.tasks
     assert Counter(range(size)) == work.ran()
     assert 1 == aws.requests()["SubmitJob"]
 
 
-def test_a_run_that_succeeded_is_not_run_again(aws, run_dag, work, xcom):
-    """The marker ends the task in success, with the XCom that it had."""
+def test_a_successful_run_does_not_run_again(aws, run_dag, work, xcom):
+    """With the marker, the task succeeds with its earlier XCom."""
     dag = array_dag("again", work.command("true"), array=3)
     first = run_dag(dag)
     first_xcom = xcom(first, "again", "work")
@@ -40,8 +40,8 @@ def test_a_run_that_succeeded_is_not_run_again(aws, run_dag, work, xcom):
     assert 0 == aws.requests()["SubmitJob"]
 
 
-def test_after_a_failure_only_what_failed_runs_again(aws, run_dag, work):
-    """Clearing the task runs the failed indices, which still see their own numbers."""
+def test_only_failed_indices_run_again(aws, run_dag, work):
+    """After a clear, the failed indices run and see the same index as before."""
     dag = array_dag("resume", work.command("[ -e fixed ] || case $i in 3|17|21) exit 7;; esac"), array=23)
     failed = run_dag(dag)
     assert {"work": "failed"} == failed.tasks
@@ -52,8 +52,8 @@ def test_after_a_failure_only_what_failed_runs_again(aws, run_dag, work):
     assert Counter(range(23)) + Counter([3, 17, 21]) == work.ran()
 
 
-def test_airflow_retries_run_what_is_left(aws, run_dag, work):
-    """A retry within the run does the rest, too."""
+def test_airflow_retries_run_the_failed_indices(aws, run_dag, work):
+    """A retry in the same run does the rest."""
     dag = array_dag(
         "retry", work.command("[ $i != 2 ] || [ -e m ] || { touch m; exit 1; }"), array=4, retries=1, retry_delay=0
     )

@@ -1,4 +1,4 @@
-"""What AWS or the ledger would refuse is reported before anything is submitted, and no retry is wasted on it."""
+"""Invalid input is reported before anything is submitted, and without retries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LATE = {
     "rendered_array": ({"array": "{{ 2000000 }}"}, "array: an array must have 1 to 1,000,000 indices, not 2,000,000"),
 }
 
-#: What the Dag's own text shows.
+#: Errors that are found when the Dag is parsed.
 EARLY = {
     "no_command": ({"command": None}, "command: `command` is required"),
     "empty_command": ({"command": ""}, "command: the command is empty"),
@@ -59,7 +59,7 @@ EARLY = {
 
 @pytest.mark.parametrize("name", EARLY)
 def test_a_wrong_option_fails_when_the_dag_is_parsed(work, name):
-    """With the message that the pipeline file gives."""
+    """With the message of the pipeline file."""
     arguments, message = EARLY[name]
     with pytest.raises(AirflowFailException) as raised:
         array_dag(f"early_{name}", work.command("true"), **arguments)
@@ -68,7 +68,7 @@ def test_a_wrong_option_fails_when_the_dag_is_parsed(work, name):
 
 @pytest.mark.parametrize("name", LATE)
 def test_bad_input_fails_the_task_and_nothing_is_submitted(aws, run_dag, work, name):
-    """The task fails at once, though it has retries, with the reason; nothing reaches AWS."""
+    """The task fails without retries, with the reason."""
     arguments, message = LATE[name]
     finished = run_dag(array_dag(f"bad_{name}", work.command("true"), retries=3, **arguments))
     assert {"work": "failed"} == finished.tasks
@@ -79,7 +79,7 @@ def test_bad_input_fails_the_task_and_nothing_is_submitted(aws, run_dag, work, n
 
 
 def test_a_missing_state_uri_is_an_error(aws, run_dag, work, monkeypatch):
-    """Without a place for the ledger nothing can be done."""
+    """The ledger has no location."""
     monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE")
     finished = run_dag(array_dag("no_state", work.command("true"), retries=3))
     assert {"work": "failed"} == finished.tasks
@@ -88,7 +88,7 @@ def test_a_missing_state_uri_is_an_error(aws, run_dag, work, monkeypatch):
 
 
 def test_a_missing_permission_names_the_iam_action(aws, run_dag, work):
-    """A refused SubmitJob fails at once and is not retried; the claim is closed."""
+    """A refused SubmitJob fails the task without retries, and the claim is closed."""
     aws.faults.refuse("SubmitJob")
     finished = run_dag(array_dag("refused", work.command("true"), retries=3))
     assert {"work": "failed"} == finished.tasks

@@ -1,4 +1,4 @@
-"""What a resumed array costs AWS: calls are counted, polls apart."""
+"""AWS calls of a resumed array, without polls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.test_batch_array import array_dag
 
 @pytest.fixture
 def polls(monkeypatch):
-    """Counts the DescribeJobs of the poll loop."""
+    """Counts the DescribeJobs calls of the poll loop."""
     counted = []
 
     class Counted(Poller):
@@ -24,8 +24,8 @@ def polls(monkeypatch):
     return counted
 
 
-def test_a_resume_costs_two_submits_and_a_few_calls(aws, run_dag, work, polls):
-    """37 of 400 indices fail once: they alone run again, with 2 SubmitJob and at most 40 other calls but polls."""
+def test_a_resume_takes_two_submits_and_few_other_calls(aws, run_dag, work, polls):
+    """37 of 400 indices fail once and run again, with 2 SubmitJob calls and at most 40 other calls without polls."""
     bad = Counter(range(5, 375, 10))
     listed = "|".join(map(str, bad))
     script = f"case $i in {listed}) [ -e failed.$i ] || {{ : > failed.$i; exit 1; }};; esac"

@@ -1,4 +1,4 @@
-"""Drivers: a job starts jobs of its own, which are waited for, recorded, and stopped with it."""
+"""A job that starts other jobs (children): the task waits for them, records them and stops them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.test_batch_array import array_dag
 
 @pytest.fixture
 def definition(aws, work):
-    """A job definition for what drivers start: notes its name, and ends when it may."""
+    """A job definition for children: records its name, and ends when it is released."""
     script = f"echo $NAME >> {work.folder}/children.txt; while [ -e {work.folder}/hold ]; do sleep 0.1; done; $THEN"
     return aws.client("batch").register_job_definition(
         jobDefinitionName="child",
@@ -29,7 +29,7 @@ def definition(aws, work):
 
 @pytest.fixture
 def other_queue(aws):
-    """A second queue: drivers may use any."""
+    """A second queue, because children may use any queue."""
     batch = aws.client("batch")
     if batch.describe_job_queues(jobQueues=["other"])["jobQueues"]:
         return "other"
@@ -39,7 +39,7 @@ def other_queue(aws):
 
 
 def starting(name, *, then="true", queue="default"):
-    """Shell text of a driver that starts a child."""
+    """Shell code of a driver that starts a child."""
     overrides = f'environment=[{{name=NAME,value={name}}},{{name=THEN,value="{then}"}}]'
     return (
         f"aws batch submit-job --job-definition child --job-queue {queue} --container-overrides '{overrides}'"
@@ -48,20 +48,20 @@ def starting(name, *, then="true", queue="default"):
 
 
 def started(work):
-    """The children that have begun to run, by their names."""
+    """Names of the children that have started."""
     log = work.folder / "children.txt"
     return sorted(log.read_text().split()) if log.exists() else []
 
 
 def statuses(aws, job, number=1, queue="default"):
-    """Name and status of a submission's children in a queue, according to AWS."""
+    """Name and status on AWS of a submission's children in a queue."""
     prefix = job.identity.child_prefix(number)
     found = aws.client("batch").list_jobs(jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}])
     return {one["jobName"].removeprefix(prefix): one["status"] for one in found["jobSummaryList"]}
 
 
-def test_a_driver_is_done_when_its_children_are(aws, run_dag, work, definition, other_queue):
-    """The task waits for what the driver has started, in any queue, and the ledger keeps what became of it."""
+def test_a_driver_is_done_when_its_children_have_ended(aws, run_dag, work, definition, other_queue):
+    """The task waits for children in any queue, and the ledger records how they ended."""
     (work.folder / "hold").touch()
 
     def release():
@@ -86,15 +86,15 @@ def test_a_driver_is_done_when_its_children_are(aws, run_dag, work, definition, 
 
 
 def test_without_the_option_children_are_ignored(aws, run_dag, work, definition):
-    """Only the driver counts, and its children are not searched."""
+    """Only the driver counts, and its children are not searched for."""
     (work.folder / "hold").touch()
     assert {"work": "success"} == run_dag(array_dag("loose", work.command(starting("a")))).tasks
     assert 0 == aws.requests()["ListJobs"]
     (work.folder / "hold").unlink()
 
 
-def test_a_child_that_fails_fails_its_driver(aws, run_dag, work, definition):
-    """The report names it; the next try runs the driver again."""
+def test_a_failed_child_fails_its_driver(aws, run_dag, work, definition):
+    """The report names it, and the next try runs the driver again."""
     script = "[ -e fixed ] && then=true || then=false; " + starting("a", then="'$then'")
     dag = array_dag("failing", work.command(script), wait_for_children=True)
     failed = run_dag(dag)
@@ -117,7 +117,7 @@ def test_a_failed_child_of_an_array_fails_the_index_in_its_name(aws, work, tmp_p
 
 
 def test_stopping_a_driver_stops_its_children(aws, work, tmp_path, definition, other_queue):
-    """In each queue, whether or not they would have been waited for; what is done next starts anew."""
+    """In each queue, whether or not the task waits for children."""
     (work.folder / "hold").touch()
     script = starting("a") + starting("b", queue=other_queue) + f"touch {work.folder}/up; sleep 300"
     job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1)
@@ -128,8 +128,8 @@ def test_stopping_a_driver_stops_its_children(aws, work, tmp_path, definition, o
     eventually(lambda: statuses(aws, job, queue=other_queue) == {"b": "FAILED"})
 
 
-def test_what_a_driver_starts_while_it_is_ended_is_stopped_too(aws, work, tmp_path, definition):
-    """Its last job starts after the stop request."""
+def test_a_child_started_while_its_driver_is_stopped_is_stopped_too(aws, work, tmp_path, definition):
+    """The child starts after the stop request."""
     (work.folder / "hold").touch()
     start = starting("late").replace("'", '"')
     script = f"trap '{start} exit 1' TERM; touch {work.folder}/up; while :; do sleep 0.1; done"
@@ -140,8 +140,8 @@ def test_what_a_driver_starts_while_it_is_ended_is_stopped_too(aws, work, tmp_pa
     eventually(lambda: statuses(aws, job) == {"late": "FAILED"})
 
 
-def test_children_of_a_driver_that_failed_end_before_it_runs_again(aws, work, tmp_path, definition):
-    """No child of the first submission runs at the same time as one of the second."""
+def test_children_of_a_failed_driver_end_before_it_runs_again(aws, work, tmp_path, definition):
+    """Children of the two submissions do not run at the same time."""
     (work.folder / "hold").touch()
     script = f"[ ! -e {work.folder}/fixed ] || exit 0; " + starting("a") + "exit 3"
     job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1, waits_for_children=True)

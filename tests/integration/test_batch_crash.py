@@ -1,4 +1,4 @@
-"""Whatever dies when: each index's command runs to success once."""
+"""Wherever a process dies, the command of each index succeeds once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.batch_engine import Job, KilledError, Killer, eventually
 
 @pytest.fixture
 def short_lease(monkeypatch):
-    """A claim without a call is abandoned after a second instead of three minutes."""
+    """Abandon a claim without a call after one second instead of three minutes."""
     monkeypatch.setattr(Policy, "abandon_after", 0.0)
 
 
@@ -22,7 +22,7 @@ def job(aws, work, tmp_path):
 
 
 def lives(job):
-    """How many calls a whole life of the job makes."""
+    """Number of calls of a complete job."""
     killer = Killer()
     job.try_(killer)
     return killer.calls
@@ -31,7 +31,7 @@ def lives(job):
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("place", range(12))
 def test_a_worker_killed_at_any_call_runs_nothing_twice(aws, job, work, short_lease, place, after):
-    """The process dies before a call, or after it took effect but before the answer; the next try does the rest."""
+    """The process dies before a call, or after its effect but before the response; the next try does the rest."""
     killer = Killer(place, after=after)
     with pytest.raises(KilledError):
         job.try_(killer)
@@ -41,16 +41,16 @@ def test_a_worker_killed_at_any_call_runs_nothing_twice(aws, job, work, short_le
     assert job.ledger().read().marker is not None
 
 
-def test_the_places_above_reach_beyond_the_submit(job):
-    """A whole life makes more calls than the submit's, and those at which the worker dies above are among them."""
+def test_the_kill_points_reach_beyond_the_submission(job):
+    """A complete job makes more calls than the submission, and the kill points cover them."""
     calls = lives(job)
     assert calls.index("submit_job") < 11
     assert len(calls) > 12
 
 
 @pytest.mark.parametrize("kind", ["drop", "error_after"])
-def test_after_a_lost_answer_the_job_is_searched(aws, job, work, kind):
-    """SubmitJob took effect but its answer was lost: the job is found by its name, and not submitted again."""
+def test_a_job_with_a_lost_response_is_found_by_its_name(aws, job, work, kind):
+    """SubmitJob took effect but its response was lost; nothing is submitted again."""
     aws.faults.plan("SubmitJob", kind)
     job.try_()
     assert Counter(range(3)) == work.ran()
@@ -58,8 +58,8 @@ def test_after_a_lost_answer_the_job_is_searched(aws, job, work, kind):
 
 
 @pytest.mark.parametrize("kind", ["throttle", "error", "drop_before"])
-def test_a_submit_that_was_not_carried_out_is_made_again(aws, job, work, short_lease, kind):
-    """Throttled, or an answer that says nothing and no job by that name: it is submitted once more, and runs once."""
+def test_a_submit_without_effect_is_repeated(aws, job, work, short_lease, kind):
+    """After throttling, or a lost response without a job of that name, the job is submitted again and runs once."""
     aws.faults.plan("SubmitJob", kind)
     job.try_()
     assert Counter(range(3)) == work.ran()
@@ -68,8 +68,8 @@ def test_a_submit_that_was_not_carried_out_is_made_again(aws, job, work, short_l
 
 @pytest.mark.parametrize("operation", ["PutObject", "GetObject", "ListObjectsV2", "DescribeJobs", "ListJobs"])
 @pytest.mark.parametrize("kind", ["error", "drop", "throttle"])
-def test_other_calls_are_simply_made_again(aws, job, work, operation, kind):
-    """Calls that may be repeated survive lost answers, 5xx and throttling."""
+def test_idempotent_calls_are_repeated(aws, job, work, operation, kind):
+    """They survive lost responses, server errors and throttling."""
     aws.faults.plan(operation, kind, times=2)
     job.try_()
     assert Counter(range(3)) == work.ran()
@@ -86,8 +86,8 @@ def test_two_workers_at_once_submit_once(aws, job, work):
     assert 1 == aws.requests()["SubmitJob"]
 
 
-def test_a_submit_that_arrives_after_its_claim_was_given_up_is_ended(aws, work, tmp_path, short_lease):
-    """The request was under way for so long that the next try did the work: what it started is terminated."""
+def test_a_late_submit_of_an_abandoned_claim_is_terminated(aws, work, tmp_path, short_lease):
+    """The request takes so long that the next try does the work. The job that it starts is terminated."""
     job = Job(f"s3://state/{tmp_path.name}", work.command('[ "$BATCHEMR_SUBMISSION" = 2 ] || exec sleep 300'), 3)
 
     class Late(Killer):
@@ -103,7 +103,7 @@ def test_a_submit_that_arrives_after_its_claim_was_given_up_is_ended(aws, work, 
 
 
 def jobs_of(aws, job):
-    """All that AWS knows under the job's name, by name."""
+    """All jobs on AWS with the prefix of the job, by name."""
     named = [{"name": "JOB_NAME", "values": [f"{job.identity.work_name()}*"]}]
     found = aws.client("batch").list_jobs(jobQueue="default", filters=named)["jobSummaryList"]
     return sorted(found, key=lambda one: one["jobName"])

@@ -1,4 +1,4 @@
-"""Arrays whose size comes out of the data."""
+"""Arrays whose size is derived from data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.test_batch_array import array_dag
 
 @pytest.fixture
 def bucket(aws):
-    """A bucket for the data; `put(key, text)` puts an object."""
+    """A bucket for the data. `put(key, text)` puts an object."""
     client = aws.client("s3")
     client.create_bucket(Bucket="data")
 
@@ -27,12 +27,12 @@ def bucket(aws):
 
 
 def received(work):
-    """What each index has noted, by index."""
+    """What each index has recorded."""
     return {int(path.name): path.read_text() for path in (work.folder).iterdir() if path.name.isdigit()}
 
 
-def test_an_object_an_index(aws, bucket, run_dag, work):
-    """Each program gets its object, whatever characters its key has; other keys and folders are left out."""
+def test_one_index_per_object(aws, bucket, run_dag, work):
+    """Each program gets its object, whatever characters the key contains. Other keys and folders are ignored."""
     keys = ["a.csv", "b c.csv", "d'\"$(x)`.csv", "été.csv"]
     for key in [*keys, "e.txt", "folder/"]:
         bucket(f"in/{key}", "x")
@@ -43,8 +43,8 @@ def test_an_object_an_index(aws, bucket, run_dag, work):
     assert {place: f"s3://data/in/{key}" for place, key in enumerate(sorted(keys))} == received(work)
 
 
-def test_a_row_an_index(aws, bucket, run_dag, work):
-    """Each program gets its line, unchanged; empty lines do not count."""
+def test_one_index_per_row(aws, bucket, run_dag, work):
+    """Each program gets its line unchanged. Empty lines are ignored."""
     rows = ['{"model": "a b", "x": "$(y)"}', "  leading, and \\n no break", "'quotes' \"both\" été "]
     bucket("models.jsonl", "\n".join([rows[0], "", *rows[1:]]) + "\r\n")
     dag = array_dag("rows", work.command('printf %s "$BATCHEMR_ROW" > $i'), array={"rows": "s3://data/models.jsonl"})
@@ -53,7 +53,7 @@ def test_a_row_an_index(aws, bucket, run_dag, work):
 
 
 def test_objects_packed_into_shards(aws, bucket, run_dag, work):
-    """Each program reads the list of its shard; all objects are in one list, and the shards are about equal."""
+    """Each program reads the list of its shard. Each object is in one list, and the shards have about the same size."""
     sizes = {f"p/{number:02d}.csv": 10 + number * 7 for number in range(12)}
     for key, size in sizes.items():
         bucket(key, "x" * size)
@@ -68,8 +68,8 @@ def test_objects_packed_into_shards(aws, bucket, run_dag, work):
     assert max(weights) <= 1.1 * sum(weights) / 3
 
 
-def test_a_resume_keeps_the_packing_although_objects_have_come(aws, bucket, run_dag, work):
-    """The index that failed does the same objects again; what came since waits for another run."""
+def test_a_resume_keeps_the_packing_despite_new_objects(aws, bucket, run_dag, work):
+    """The failed index gets the same objects again. New objects belong to the next rerun."""
     for name in "abc":
         bucket(f"in/{name}.csv", name)
     script = '[ -e fixed ] || [ $i != 1 ] || exit 1; printf %s "$BATCHEMR_INPUT_URI" > $i'
@@ -85,24 +85,24 @@ def test_a_resume_keeps_the_packing_although_objects_have_come(aws, bucket, run_
     assert "s3://data/in/c.csv" == received(work)[3]
 
 
-def test_nothing_found_is_an_error(aws, bucket, run_dag, work):
-    """An empty prefix says so, and nothing is submitted."""
+def test_an_empty_prefix_is_an_error(aws, bucket, run_dag, work):
+    """The message names it, and nothing is submitted."""
     finished = run_dag(array_dag("nothing", work.command("true"), array={"per_object": "s3://data/none/*"}))
     assert {"work": "failed"} == finished.tasks
     assert "nothing under s3://data/none/*" in finished.output
     assert 0 == aws.requests()["SubmitJob"]
 
 
-def test_nothing_found_may_be_allowed(aws, bucket, run_dag, work):
-    """`allow_empty` makes it a success with nothing run."""
+def test_an_empty_prefix_can_be_allowed(aws, bucket, run_dag, work):
+    """With `allow_empty`, the task succeeds without running anything."""
     array = {"pack": "s3://data/none/", "into": 3, "allow_empty": True}
     assert {"work": "success"} == run_dag(array_dag("empty", work.command("true"), array=array)).tasks
     assert 0 == aws.requests()["SubmitJob"]
     assert {} == work.ran()
 
 
-def test_many_values_are_read_out_of_s3(aws, bucket, run_dag, work, monkeypatch):
-    """More than fits into the requests: the program still finds its line, with `aws` in the image."""
+def test_many_values_are_read_from_s3(aws, bucket, run_dag, work, monkeypatch):
+    """If they do not fit into the requests, the program still gets its line, with `aws` in the image."""
     monkeypatch.setattr(index_inputs, "MAX_INLINE", 100)
     rows = [f"row {number} {'x' * 50}" for number in range(5)]
     bucket("many.txt", "\n".join(rows))
@@ -112,8 +112,8 @@ def test_many_values_are_read_out_of_s3(aws, bucket, run_dag, work, monkeypatch)
     assert 1 == aws.requests()["SubmitJob"]
 
 
-def test_values_that_do_not_fit_one_request_are_spread_over_several(aws, bucket, run_dag, work):
-    """Nothing but `sh` is needed for some hundred KB of rows: each 3,000 bytes are a SubmitJob more."""
+def test_values_that_do_not_fit_one_request_are_split(aws, bucket, run_dag, work):
+    """Up to some hundred KB of rows, an image only needs `sh`: each 3,000 bytes take one more SubmitJob."""
     rows = [f"{number} {'x' * 200}" for number in range(60)]
     bucket("wide.txt", "\n".join(rows))
     dag = array_dag("wide", work.command('printf %s "$BATCHEMR_ROW" > $i'), array={"rows": "s3://data/wide.txt"})
@@ -123,8 +123,8 @@ def test_values_that_do_not_fit_one_request_are_spread_over_several(aws, bucket,
     assert 5 == aws.requests()["SubmitJob"]
 
 
-def test_the_job_marks_its_indices_itself(aws, work, tmp_path):
-    """`markers: in_job`: AWS has forgotten the job, and still what succeeded is known and does not run again."""
+def test_indices_write_their_own_markers(aws, work, tmp_path):
+    """With `markers: in_job`, successes are known even if AWS has deleted the job, and do not run again."""
     job = Job(f"s3://state/{tmp_path.name}", work.command("[ $i != 1 ] || [ -e fixed ] || exit 1"), 3, in_job=True)
     job.step()
     (open_,) = job.ledger().read().open_submissions

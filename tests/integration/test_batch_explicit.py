@@ -1,4 +1,4 @@
-"""`explicit_success`: a program that exits 0 without having said so has failed."""
+"""`explicit_success`: a program that exits with 0 without reporting success has failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow.sdk import DAG
 
 from airflow_batchemr.operators.batch import BatchArrayOperator
 
-#: Tells of its success, as a program of the user's does.
+#: Reports success, like a user's program.
 SAY = 'echo done | aws s3 cp --quiet - "$BATCHEMR_SUCCESS_URI"'
 
 
@@ -20,14 +20,14 @@ def dag_of(dag_id, command, /, **arguments):
     return dag
 
 
-def test_a_job_that_says_so_has_succeeded(aws, run_dag, work):
-    """The object is there: the task succeeds."""
+def test_a_job_that_reports_success_succeeds(aws, run_dag, work):
+    """The object exists."""
     finished = run_dag(dag_of("says_so", work.command(SAY)))
     assert finished.tasks == {"work": "success"}
 
 
-def test_exit_0_alone_is_a_failure_and_runs_again(aws, run_dag, work):
-    """The report names the variable; when it is cleared the job runs again."""
+def test_exit_code_0_alone_is_a_failure_and_runs_again(aws, run_dag, work):
+    """The report names the variable. After a clear, the job runs again."""
     dag = dag_of("silent", work.command(f"[ ! -e fixed ] || {SAY}"), preamble=True)
     failed = run_dag(dag)
     assert failed.tasks == {"work": "failed"}
@@ -46,8 +46,8 @@ def test_success_objects_of_an_earlier_submission_do_not_count(aws, run_dag, wor
     assert work.ran() == Counter({0: 2})
 
 
-def test_indices_of_an_array_say_so_each(aws, run_dag, work):
-    """Those that did are done; those that exited 0 in silence run again, and they alone."""
+def test_each_index_of_an_array_reports_success(aws, run_dag, work):
+    """Those that did are done; only those that exited with 0 without a report run again."""
     say = 'echo done | aws s3 cp --quiet - "$BATCHEMR_SUCCESS_URI$i"'
     dag = dag_of("array_says", work.command(f"[ $i != 3 ] || [ -e fixed ] || exit 0; {say}"), array=5)
     assert run_dag(dag).tasks == {"work": "failed"}

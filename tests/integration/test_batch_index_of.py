@@ -1,4 +1,4 @@
-"""Two arrays, index by index: index i of the second starts when index i of the first is done."""
+"""The rule `index`: index i of the second array starts when index i of the first has succeeded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.conftest import Work
 
 @pytest.fixture
 def pair(aws, tmp_path):
-    """Two jobs of four indices; index 2 of the first waits for the file `go`, and fails while there is `broken`."""
+    """Two jobs of four indices. Index 2 of the first waits for the file `go`, and fails while `broken` exists."""
     works = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -27,8 +27,8 @@ def pair(aws, tmp_path):
     (works[0].folder / "go").touch()
 
 
-def test_an_index_starts_when_its_predecessor_is_done(aws, pair):
-    """While index 2 of the first still runs, the others of the second are done already."""
+def test_an_index_starts_when_its_predecessor_has_succeeded(aws, pair):
+    """The other indices of the second array succeed while index 2 of the first still runs."""
     first, second, one, two = pair
     first.step()
     step = second.step()
@@ -41,8 +41,8 @@ def test_an_index_starts_when_its_predecessor_is_done(aws, pair):
     assert 2 == aws.requests()["SubmitJob"]
 
 
-def test_what_the_first_has_not_submitted_yet_is_waited_for(aws, pair):
-    """The second was faster: it comes back, and nothing of it runs before its predecessor."""
+def test_the_second_job_waits_until_the_first_is_submitted(aws, pair):
+    """It starts first, waits, and none of its indices runs before its predecessor."""
     first, second, one, two = pair
     step = second.step()
     assert ("wait", [], True) == (step.action, step.waits, step.wake_after is not None)
@@ -52,8 +52,8 @@ def test_what_the_first_has_not_submitted_yet_is_waited_for(aws, pair):
     assert Counter(range(4)) == two.ran()
 
 
-def test_a_failed_index_holds_up_its_successor_and_nothing_else(aws, pair):
-    """Index 2 of the first fails, so that of the second has not run; after a fix, both run one index."""
+def test_a_failed_index_blocks_only_its_successor(aws, pair):
+    """Index 2 of the first array fails, so index 2 of the second has not run. After a fix, both run one index."""
     first, second, one, two = pair
     (one.folder / "broken").touch()
     (one.folder / "go").touch()
@@ -72,7 +72,7 @@ def test_a_failed_index_holds_up_its_successor_and_nothing_else(aws, pair):
 
 
 def test_indices_blocked_by_a_failed_job_are_reported_when_the_rest_is_done(aws, run_dag, tmp_path):
-    """The first has failed before the second begins: what can run runs, then the second says whom it waits for."""
+    """The first job has failed before the second starts: possible indices run, then the error names the first job."""
     one, two = works = [Work(tmp_path / name) for name in ("first", "second")]
     for work in works:
         work.folder.mkdir()
@@ -80,11 +80,11 @@ def test_indices_blocked_by_a_failed_job_are_reported_when_the_rest_is_done(aws,
 
     def dag():
         with DAG("followed", schedule=None) as dag:
-            words = {"job_queue": "default", "image": "busybox", "array": 4}
+            options = {"job_queue": "default", "image": "busybox", "array": 4}
             first = one.command("[ $i != 2 ] || [ ! -e broken ]")
-            first = BatchArrayOperator(task_id="first", command=first, **words)
-            words |= {"index_of": "first", "trigger_rule": "all_done"}
-            first >> BatchArrayOperator(task_id="second", command=two.command("true"), **words)
+            first = BatchArrayOperator(task_id="first", command=first, **options)
+            options |= {"index_of": "first", "trigger_rule": "all_done"}
+            first >> BatchArrayOperator(task_id="second", command=two.command("true"), **options)
         return dag
 
     finished = run_dag(dag())

@@ -1,4 +1,4 @@
-"""What users see: progress, the failure report, links and logs."""
+"""What users see: progress, failure reports, links and logs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from airflow_batchemr.operators.batch import BatchArrayOperator
 from tests.integration.test_batch_array import array_dag
 
 
-def test_a_failed_array_says_how_many_failed_and_why(aws, run_dag, work, state):
-    """Grouped by cause, with the indices, the log of one of each, and the command that runs it again."""
+def test_a_failed_array_reports_how_many_failed_and_why(aws, run_dag, work, state):
+    """Grouped by cause, with the indices, the log of one per group, and the command that reruns it."""
     script = "case $i in 3|4) echo no such column: price >&2; exit 7;; 9) exit 2;; esac"
     finished = run_dag(array_dag("why", work.command(script), array=12))
     assert {"work": "failed"} == finished.tasks
@@ -23,7 +23,7 @@ def test_a_failed_array_says_how_many_failed_and_why(aws, run_dag, work, state):
 
 
 def test_links_lead_to_the_job_the_queue_the_log_and_the_ledger(aws, run_dag, work, xcom):
-    """They come from XCom, so they work while the task is deferred, and after a failure."""
+    """They are derived from XCom, so they work while the task is deferred, and after a failure."""
     finished = run_dag(array_dag("links", work.command("[ $i = 0 ]"), array=2))
     links = {
         link.name: xcom(finished, "links", "work", key=link.xcom_key)
@@ -38,15 +38,15 @@ def test_links_lead_to_the_job_the_queue_the_log_and_the_ledger(aws, run_dag, wo
 
 
 def test_progress_is_logged_when_it_changes(aws, run_dag, work):
-    """Lines in the task's log while it is deferred, none twice in a row."""
+    """In the task log while the task is deferred, without repetitions."""
     finished = run_dag(array_dag("progress", work.command("[ $i != 5 ] || exit 1"), array=8))
     lines = [line.split("] ", 1)[1] for line in finished.output.splitlines() if "/8 done" in line]
     assert any("7/8 done, 1 failed" in line for line in lines)
     assert len(lines) == len(dict.fromkeys(lines))
 
 
-def test_each_map_index_has_a_place_of_its_own(aws, run_dag, work, state):
-    """A mapped task is one job in the ledger for each map index, and its arguments may differ."""
+def test_each_map_index_has_its_own_ledger(aws, run_dag, work, state):
+    """Each map index of a mapped task is a separate job, and arguments may differ."""
     with DAG("mapped", schedule=None) as dag:
         BatchArrayOperator.partial(task_id="work", job_queue="default", image="busybox").expand_kwargs(
             [
@@ -65,8 +65,8 @@ def test_each_map_index_has_a_place_of_its_own(aws, run_dag, work, state):
     } <= names
 
 
-def test_the_program_sees_the_identity_of_its_run(aws, run_dag, work, state):
-    """PIPELINE_RUN_ID and the run's identity are in its environment, and in the job's tags."""
+def test_the_program_gets_the_identity_of_its_run(aws, run_dag, work, state):
+    """In PIPELINE_RUN_ID, other variables, and the tags of the job."""
     finished = run_dag(array_dag("identity", work.command("env > seen-$i"), array=1, env={"MINE": "a 'b' $(c)\n"}))
     assert {"work": "success"} == finished.tasks
     seen = dict(line.split("=", 1) for line in (work.folder / "seen-0").read_text().splitlines() if "=" in line)
@@ -83,7 +83,7 @@ def test_the_program_sees_the_identity_of_its_run(aws, run_dag, work, state):
 
 
 def test_a_single_jobs_log_is_shown_while_it_runs(aws, run_dag, work):
-    """The program's lines appear in the task's log, each once."""
+    """The lines of the program appear in the task log, each once."""
     script = "for n in 1 2 3; do echo line $n of it; sleep 1; done"
     finished = run_dag(array_dag("live", ["sh", "-c", script]))
     assert {"work": "success"} == finished.tasks
@@ -92,7 +92,7 @@ def test_a_single_jobs_log_is_shown_while_it_runs(aws, run_dag, work):
 
 
 def test_the_first_failing_index_of_an_array_is_shown_while_the_others_run(aws, run_dag, work):
-    """Its number, why, and its log's last lines, long before the array has ended."""
+    """Its index, reason and last log lines appear long before the array has ended."""
     script = "if [ $i = 7 ]; then echo bad row >&2; exit 3; fi; sleep 4"
     finished = run_dag(array_dag("early", work.command(script), array=8))
     shown = finished.output.index("Index 7 has failed, exit code 3")

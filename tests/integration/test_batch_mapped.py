@@ -1,4 +1,4 @@
-"""`BatchArrayOperator.partial(...).expand(...)`: each map index is a job of its own in the ledger."""
+"""`BatchArrayOperator.partial(...).expand(...)`: each map index is a separate job in the ledger."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def names(work):
 
 
 def test_each_map_index_runs_its_own_job(aws, run_dag, work):
-    """Three jobs with ledger names of their own, each done once, whatever the run."""
+    """Three jobs with different names in the ledger. Each runs once, also in a second run of the date."""
     dag = mapped_dag("mapped", work, array=2)
     finished = run_dag(dag)
     assert {f"work.{index}": "success" for index in range(3)} == finished.tasks
@@ -57,8 +57,8 @@ def test_each_map_index_runs_its_own_job(aws, run_dag, work):
     assert 0 == aws.requests()["SubmitJob"]
 
 
-def test_one_map_index_that_failed_runs_again_alone(aws, run_dag, work):
-    """The others' markers stand."""
+def test_only_the_failed_map_index_runs_again(aws, run_dag, work):
+    """The others have markers."""
     dag = mapped_dag("mapped_once", work, "[ $who != b ] || [ -e fixed ]")
     failed = run_dag(dag)
     assert {"work.0": "success", "work.1": "failed", "work.2": "success"} == failed.tasks
@@ -75,7 +75,7 @@ def expanded(dag_id, work, partial, **expand):
 
 
 def submitted(aws, dag_id):
-    """SubmitJob requests of a Dag's jobs, in the order of their names."""
+    """Descriptions of a Dag's jobs, in the order of their names."""
     queues = aws.client("batch").describe_job_queues()["jobQueues"]
     names = [
         one["jobId"]
@@ -90,8 +90,8 @@ def submitted(aws, dag_id):
     )
 
 
-def test_options_are_mapped_with_the_values_of_the_file(aws, run_dag, work):
-    """Units, short forms and text commands mean in `expand` what they mean everywhere."""
+def test_mapped_options_have_the_syntax_of_the_file(aws, run_dag, work):
+    """Units, short forms and text commands work in `expand` as well."""
     dag = expanded("mapped_values", work, {"queue": "default"}, memory=["1GiB", [512, "2GiB"]])
     assert {"work.0": "success", "work.1": "success"} == run_dag(dag).tasks
     sizes = [
@@ -111,14 +111,14 @@ def test_options_are_mapped_with_the_values_of_the_file(aws, run_dag, work):
         ({"job_queue": "default", "worker_queue": "workers"}, "workers"),
     ],
 )
-def test_the_batch_queue_and_the_worker_queue_stay_apart(aws, run_dag, work, partial, worker_queue):
-    """A task in the worker queue of the name of a Batch queue would be queued for ever."""
+def test_the_batch_queue_is_not_used_as_worker_queue(aws, run_dag, work, partial, worker_queue):
+    """A task in a worker queue with the name of a Batch queue would stay queued."""
     dag = expanded("mapped_queues", work, partial, array=[1, 2])
     assert worker_queue == dag.get_task("work").queue
     assert {"work.0": "success", "work.1": "success"} == run_dag(dag).tasks
 
 
-def test_the_worker_queue_of_default_args_is_airflows(aws, run_dag, work):
+def test_queue_in_default_args_is_the_worker_queue(aws, run_dag, work):
     """As for every other operator."""
     with DAG("mapped_defaults", schedule=None, default_args={"queue": "workers"}) as dag:
         given = {"image": "busybox", "job_queue": "default", "command": work.command("true")}
@@ -129,7 +129,7 @@ def test_the_worker_queue_of_default_args_is_airflows(aws, run_dag, work):
 
 
 def test_job_queues_are_mapped(aws, run_dag, work):
-    """`job_queue`, for `queue` is Airflow's own here."""
+    """As `job_queue`, because `queue` is Airflow's argument here."""
     dag = expanded("mapped_job_queues", work, {}, job_queue=["default", "default"])
     assert {"work.0": "success", "work.1": "success"} == run_dag(dag).tasks
     with pytest.raises(TypeError, match=r"give job_queue=\[…\]"):
@@ -137,7 +137,7 @@ def test_job_queues_are_mapped(aws, run_dag, work):
 
 
 def test_a_wrong_option_of_partial_fails_when_the_dag_is_parsed(work):
-    """Not first when the task runs."""
+    """Not only when the task runs."""
     with pytest.raises(AirflowFailException, match="gpus: must be at least 1, not -1"):
         expanded("mapped_wrong", work, {"queue": "default", "gpus": -1}, array=[1])
     with pytest.raises(TypeError, match=r"does not take container_overrides \(give command="):
@@ -145,7 +145,7 @@ def test_a_wrong_option_of_partial_fails_when_the_dag_is_parsed(work):
 
 
 def test_a_wrong_option_of_expand_fails_its_map_index_without_a_retry(aws, run_dag, work):
-    """The others run."""
+    """The other map indices run."""
     dag = expanded("mapped_bad", work, {"queue": "default", "retries": 3, "retry_delay": 0}, memory=["1GiB", "8GB"])
     finished = run_dag(dag)
     assert {"work.0": "success", "work.1": "failed"} == finished.tasks
@@ -153,7 +153,7 @@ def test_a_wrong_option_of_expand_fails_its_map_index_without_a_retry(aws, run_d
     assert 1 == aws.requests()["SubmitJob"]
 
 
-def test_a_mapped_definition_may_have_the_providers_name(aws, run_dag, work):
+def test_a_mapped_definition_can_have_the_providers_name(aws, run_dag, work):
     """`job_definition` as text."""
     requirements = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}]
     properties = {"image": "busybox", "resourceRequirements": requirements}
@@ -165,15 +165,15 @@ def test_a_mapped_definition_may_have_the_providers_name(aws, run_dag, work):
 
 
 def own_classes(operator):
-    """The classes of the package whose arguments an operator takes."""
+    """The classes of this package whose arguments an operator accepts."""
     return [one for one in operator.mro()[: operator.mro().index(BaseOperator)] if one is not RetryingOperator]
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.__name__)
-def test_no_other_argument_is_airflows(operator):
-    """Under `partial` Airflow keeps its own arguments for the scheduler: an argument of that name would be both.
+def test_no_other_argument_has_the_name_of_an_airflow_argument(operator):
+    """Airflow passes its own arguments of `partial` to the scheduler, so a shared name would be ambiguous.
 
-    `RetryingOperator` takes `retries` and `retry_delay`, and has a `partial` of its own for them.
+    `RetryingOperator` accepts `retries` and `retry_delay`, and overrides `partial` for them.
     """
     airflow = set(inspect.signature(BaseOperator.__init__).parameters) - {"self", "kwargs"}
     classes = own_classes(operator)
@@ -185,7 +185,7 @@ def test_no_other_argument_is_airflows(operator):
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.__name__)
 def test_no_argument_hides_an_attribute_of_airflow(operator):
-    """Each argument is an attribute of the operator."""
+    """Each argument becomes an attribute of the operator."""
     classes = own_classes(operator)
     ours = {name for one in classes if "__init__" in vars(one) for name in inspect.signature(one.__init__).parameters}
     assert {"queue"} >= {name for name in ours if hasattr(BaseOperator, name)} - {"self"}

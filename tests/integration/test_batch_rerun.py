@@ -1,4 +1,4 @@
-"""Running again although it has succeeded: on request, once, and not again in a retry."""
+"""Rerunning a successful job: on request, once, and not again in a retry."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import Counter
 from tests.integration.test_batch_array import array_dag
 
 
-def test_the_runs_rerun_param_runs_the_named_jobs_again(aws, run_dag, work):
-    """The job is named in the run's conf: all of it runs again, and the new marker counts."""
+def test_the_rerun_param_runs_the_named_jobs_again(aws, run_dag, work):
+    """The run's conf names the job: all of it runs again, and there is a new marker."""
     dag = array_dag("rerun", work.command("true"), array=3)
     run_dag(dag)
     run_dag(dag, conf={"rerun": ["other"]})
@@ -19,8 +19,8 @@ def test_the_runs_rerun_param_runs_the_named_jobs_again(aws, run_dag, work):
     assert Counter(dict.fromkeys(range(3), 2)) == work.ran()
 
 
-def test_a_retry_of_a_rerun_goes_on_with_it(aws, run_dag, work):
-    """Index 1 fails in the rerun: its retry runs index 1 only."""
+def test_a_retry_of_a_rerun_continues_it(aws, run_dag, work):
+    """Index 1 fails in the rerun. The retry runs only index 1."""
     script = "[ ! -e again ] || [ $i != 1 ] || [ -e failed ] || { touch failed; exit 1; }"
     dag = array_dag("rerun_retry", work.command(script), array=3, retries=1, retry_delay=0)
     run_dag(dag)
@@ -29,16 +29,16 @@ def test_a_retry_of_a_rerun_goes_on_with_it(aws, run_dag, work):
     assert Counter({0: 2, 1: 3, 2: 2}) == work.ran()
 
 
-def test_without_skipping_a_clear_runs_it_again(aws, run_dag, work):
-    """`skip_if_succeeded=False`: a marker does not keep the job from running."""
+def test_a_clear_runs_the_job_again_without_skip_if_succeeded(aws, run_dag, work):
+    """The marker is ignored."""
     dag = array_dag("no_skip", work.command("true"), array=2, skip_if_succeeded=False)
     run_dag(dag)
     run_dag(dag)
     assert Counter({0: 2, 1: 2}) == work.ran()
 
 
-def test_without_skipping_a_failed_job_still_resumes(aws, run_dag, work):
-    """What has failed goes on where it stopped."""
+def test_a_failed_job_resumes_without_skip_if_succeeded(aws, run_dag, work):
+    """Only the failed indices run."""
     dag = array_dag(
         "no_skip_resume", work.command("[ $i = 0 ] || [ -e m ] || exit 1"), array=2, skip_if_succeeded=False
     )

@@ -1,4 +1,4 @@
-"""What AWS tries again by itself, and what runs again with more memory."""
+"""Retries by AWS Batch, and resubmission with more memory."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tests.integration.test_batch_array import array_dag
 
 @pytest.fixture
 def job_of(aws, work, tmp_path):
-    """`job_of(script, size, **words)`."""
-    return lambda script, size, **words: Job(f"s3://state/{tmp_path.name}", work.command(script), size, **words)
+    """`job_of(script, size, **options)` creates a job."""
+    return lambda script, size, **options: Job(f"s3://state/{tmp_path.name}", work.command(script), size, **options)
 
 
 def running_child(aws, job, index):
-    """The id of a child (or single job) once its program runs."""
+    """The id of a child (or single job) whose program runs."""
     (submission,) = job.ledger().read().open_submissions
     (parent,) = submission.handle.jobs
     return parent.job_id if job.size == 1 else f"{parent.job_id}:{index}"
 
 
 def test_a_reclaimed_spot_instance_is_retried_by_aws(aws, work, job_of):
-    """By default, and without another SubmitJob: the index starts again and succeeds."""
+    """By default, and without another SubmitJob."""
     job = job_of("[ -e again ] || { touch again; sleep 60; }", 1)
     job.step()
     eventually((work.folder / "again").exists)
@@ -34,22 +34,22 @@ def test_a_reclaimed_spot_instance_is_retried_by_aws(aws, work, job_of):
     assert 1 == aws.requests()["SubmitJob"]
 
 
-def test_a_programs_own_failure_is_not_retried_unless_asked(aws, work, job_of):
-    """Three attempts are allowed, and a non-zero exit makes use of one."""
+def test_a_failure_of_the_program_is_not_retried_by_default(aws, work, job_of):
+    """Up to three attempts are allowed, but a non-zero exit code ends the job after the first."""
     assert "fail" == job_of("exit 1", 1, attempts=3).try_().action
     assert Counter({0: 1}) == work.ran()
 
 
-def test_an_exit_code_that_is_named_is_retried(aws, work, job_of):
-    """`retry_on: [exit:75]`: that code is tried again, up to `attempts`; others are not."""
+def test_a_listed_exit_code_is_retried(aws, work, job_of):
+    """With `retry_on: [exit:75]`, this code is retried up to `attempts` times; others are not."""
     script = "[ $i = 0 ] && exit 74; [ -e $i ] || { touch $i; exit 75; }"
     failed = job_of(script, 2, attempts=3, retry_on=["exit:75"]).try_()
     assert [(0, 74)] == [(one.index, one.exit_code) for one in failed.failures]
     assert Counter({0: 1, 1: 2}) == work.ran()
 
 
-def test_what_died_of_memory_runs_again_with_the_next_size_and_nothing_else_does(aws, work, job_of):
-    """Index 1 climbs to the second size within the same try; the others keep the first one."""
+def test_only_an_index_that_ran_out_of_memory_runs_with_the_next_size(aws, work, job_of):
+    """Index 1 gets the second size in the same try; the others run once, with the first."""
     script = "if [ $i = 1 ] && [ ! -e died ]; then touch died; sleep 60; fi"
     job = job_of(script, 3, memory=[512, 1024, 2048])
     step = job.step()
@@ -66,7 +66,7 @@ def test_what_died_of_memory_runs_again_with_the_next_size_and_nothing_else_does
 
 
 def test_a_timeout_is_reported_as_the_cause(aws, run_dag, work):
-    """AWS ends the attempt; the report says that it took too long."""
+    """AWS ends the attempt, and the report says that it took too long."""
     import threading
 
     def expire():

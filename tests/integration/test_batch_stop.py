@@ -1,4 +1,4 @@
-"""A user's action stops the remote work, a handover between triggerers does not; the next try runs the rest."""
+"""A user's action stops the remote work, a handover between triggerers does not. The next try runs the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.integration.batch_engine import Job, clients, eventually
 
 @pytest.fixture
 def job(aws, work, tmp_path):
-    """Four indices: 0 and 2 end at once, 1 and 3 when they are released."""
+    """Four indices: 0 and 2 end immediately, 1 and 3 when they are released."""
     job = Job(
         f"s3://state/{tmp_path.name}", work.command("case $i in 1|3) while [ ! -e go ]; do sleep 0.1; done;; esac"), 4
     )
@@ -28,7 +28,7 @@ def job(aws, work, tmp_path):
 
 
 def deferred(job, work, *, try_number=1, clears=0):
-    """The trigger of a try that has submitted and waits, as `BatchArrayOperator` makes it."""
+    """The trigger of a try that has submitted and waits, as created by `BatchArrayOperator`."""
     step = job.step(try_number=try_number)
     eventually(lambda: set(work.ran()) == {0, 1, 2, 3})
     identity = replace(job.identity, try_number=try_number, max_tries=clears)
@@ -44,14 +44,14 @@ def deferred(job, work, *, try_number=1, clears=0):
 
 
 def kill(trigger, state):
-    """What Airflow does with a trigger that it takes away, while the task instance is in `state`."""
+    """Cancel a trigger, like Airflow, while the task instance has `state`."""
     trigger._task_state = lambda: state
     asyncio.run(trigger.on_kill())
 
 
 @pytest.mark.parametrize("state", [None, "scheduled", "running", "failed", "success", "skipped", "removed"])
-def test_a_person_who_acts_on_the_task_stops_the_job(aws, job, work, state):
-    """Cleared, marked or taken away: the job is terminated, and the ledger says that it was on purpose."""
+def test_a_user_action_on_the_task_stops_the_job(aws, job, work, state):
+    """Cleared, marked or deleted: the job is terminated, and the ledger records the request."""
     trigger = deferred(job, work)
     kill(trigger, state)
     (parent,) = trigger.jobs
@@ -59,8 +59,8 @@ def test_a_person_who_acts_on_the_task_stops_the_job(aws, job, work, state):
     assert "try 1" == job.ledger().stop_request(1).by
 
 
-def test_the_job_is_stopped_though_the_ledger_is_out_of_reach(aws, job, work, monkeypatch):
-    """S3 refuses all the time, and Airflow asks once: the job is ended by its id; the next try runs the rest."""
+def test_the_job_is_stopped_even_if_the_ledger_is_unreachable(aws, job, work, monkeypatch):
+    """S3 refuses all calls, and Airflow calls `on_kill` once: the job is ended by id. The next try runs the rest."""
     monkeypatch.setattr(settings, "engine_policy", lambda: Policy(refusal_limit=0.1))
     trigger = deferred(job, work)
     aws.faults.refuse("ListObjectsV2", times=2)
@@ -74,8 +74,8 @@ def test_the_job_is_stopped_though_the_ledger_is_out_of_reach(aws, job, work, mo
     assert Counter({0: 1, 1: 2, 2: 1, 3: 2}) == work.ran()
 
 
-def test_a_hand_over_to_another_triggerer_stops_nothing(aws, job, work):
-    """The task is still deferred on the same try: another triggerer waits for the job now."""
+def test_a_handover_to_another_triggerer_stops_nothing(aws, job, work):
+    """The task is still deferred in the same try, so another triggerer waits for the job."""
     trigger = deferred(job, work)
     kill(trigger, "deferred")
     assert 0 == aws.requests()["TerminateJob"]
@@ -83,15 +83,15 @@ def test_a_hand_over_to_another_triggerer_stops_nothing(aws, job, work):
 
 
 def test_a_retry_that_waits_for_the_job_does_not_stop_it(aws, job, work):
-    """A later try without a clear has re-attached: the old triggerer that comes back late stops nothing."""
+    """A later try without a clear has re-attached, so the old triggerer stops nothing when it recovers."""
     trigger = deferred(job, work)
     deferred(job, work, try_number=2)
     kill(trigger, "deferred")
     assert 0 == aws.requests()["TerminateJob"]
 
 
-def test_a_clear_stops_the_job_though_the_next_try_waits_for_it(aws, job, work):
-    """The next try was faster than the kill: it survives it, keeps what was done, and runs the rest."""
+def test_a_clear_stops_the_job_even_if_the_next_try_waits_for_it(aws, job, work):
+    """The next try starts before the kill. It survives the kill, keeps finished work, and runs the rest."""
     trigger = deferred(job, work)
     second = deferred(job, work, try_number=2, clears=1)
     assert trigger.jobs == second.jobs
@@ -105,7 +105,7 @@ def test_a_clear_stops_the_job_though_the_next_try_waits_for_it(aws, job, work):
 
 
 def test_an_unknown_task_state_stops_nothing(aws, job, work):
-    """Airflow's API does not answer: a day's work goes on."""
+    """Airflow's API does not respond, so a long job is not stopped."""
     trigger = deferred(job, work)
 
     def unreachable():
@@ -117,7 +117,7 @@ def test_an_unknown_task_state_stops_nothing(aws, job, work):
 
 
 def test_a_stop_request_is_carried_out_by_a_later_try(aws, job, work):
-    """The try that recorded it died before it ended the jobs: the next pass ends them, and the rest runs again."""
+    """The try that recorded it died before it terminated the jobs: the next pass does, and the rest runs again."""
     from airflow_batchemr.ledger import StopRequest
 
     deferred(job, work)
@@ -127,8 +127,8 @@ def test_a_stop_request_is_carried_out_by_a_later_try(aws, job, work):
     assert Counter(range(4)) == Counter(set(work.ran()))
 
 
-def test_a_rerun_stops_what_runs_and_starts_from_nothing(aws, job, work):
-    """The old submission is ended before the new one starts, and none of its successes count."""
+def test_a_rerun_stops_running_work_and_starts_with_nothing_done(aws, job, work):
+    """The old submission ends before the new one starts, and none of its successes count."""
     deferred(job, work)
     step = job.step(rerun_token="again#0")
     first = next(one for one in job.ledger().history().submissions if one.number == 1)
@@ -139,7 +139,7 @@ def test_a_rerun_stops_what_runs_and_starts_from_nothing(aws, job, work):
 
 
 def test_many_tasks_cleared_together_share_the_search_for_children(aws, work, tmp_path, monkeypatch):
-    """40 kills: six calls each for the jobs themselves, and a few looks at the queues for all; a driver is found."""
+    """40 kills make six calls each for their own jobs, and share a few list calls per queue; a driver is found."""
     shared = clients()
     monkeypatch.setattr(batch_engine, "clients", lambda _=None: shared)
     hold = work.command("while [ ! -e go ]; do sleep 0.1; done")

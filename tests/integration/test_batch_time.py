@@ -1,4 +1,4 @@
-"""Jobs that take too long are stopped; jobs that AWS has deleted are reported."""
+"""Jobs that take too long are stopped. Jobs that AWS has deleted are reported."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def ended(aws, job_id):
     return aws.client("batch").describe_jobs(jobs=[job_id])["jobs"][0]["status"] in {"SUCCEEDED", "FAILED"}
 
 
-def test_past_its_deadline_a_job_is_stopped_also_while_deferred(aws, run_dag, work):
-    """The task fails at once, though it has retries; what its indices have done is kept."""
+def test_a_deferred_job_is_stopped_at_its_deadline(aws, run_dag, work):
+    """The task fails without retries, and finished indices are kept."""
     dag = array_dag("deadline", work.command("[ $i = 0 ] || [ -e go ] || sleep 300"), array=2, deadline=6, retries=2)
     finished = run_dag(dag)
     assert {"work": "failed"} == finished.tasks
@@ -47,14 +47,14 @@ def test_past_its_deadline_a_job_is_stopped_also_while_deferred(aws, run_dag, wo
 
 @pytest.fixture
 def full(aws):
-    """A queue in which nothing can start."""
+    """A queue without capacity."""
     aws.faults.no_capacity("default")
     yield
     aws.faults.no_capacity("default", capacity=True)
 
 
 def test_a_job_that_never_starts_is_stopped_and_explained(aws, full, run_dag, work):
-    """After `runnable_timeout` the task says why nothing started, as far as AWS tells."""
+    """After `runnable_timeout`, the task reports why AWS has not started it."""
     finished = run_dag(array_dag("stuck", work.command("true"), array=3, runnable_timeout=2, vcpus=300))
     assert {"work": "failed"} == finished.tasks
     assert "longer than the runnable_timeout of 2 s: stopped." in finished.output
@@ -65,8 +65,8 @@ def test_a_job_that_never_starts_is_stopped_and_explained(aws, full, run_dag, wo
     eventually(lambda: statuses(aws, "stuck")[0][0] == "FAILED")
 
 
-def test_a_job_that_does_not_start_is_explained_while_it_waits(aws, full, run_dag, work, monkeypatch):
-    """Without a timeout the reason is logged once in the task's log, and the wait continues."""
+def test_the_reason_is_logged_while_a_job_does_not_start(aws, full, run_dag, work, monkeypatch):
+    """Without a timeout, the task log contains the reason once, and the wait continues."""
     monkeypatch.setattr(batch_trigger, "EXPLAIN_AFTER", 1.0)
 
     def explained():
@@ -81,8 +81,8 @@ def test_a_job_that_does_not_start_is_explained_while_it_waits(aws, full, run_da
     assert 1 == finished.output.count("it is number 1 in its queue")
 
 
-def test_a_job_that_aws_has_forgotten_is_reported_and_a_later_try_runs_it(aws, work, tmp_path):
-    """DescribeJobs does not return it: after the grace period the try fails and says so, and starts nothing."""
+def test_a_job_that_aws_has_deleted_is_reported_and_a_later_try_runs_it(aws, work, tmp_path):
+    """DescribeJobs does not return it. After the grace period, the try fails and starts nothing."""
     job = Job(f"s3://state/{tmp_path.name}", work.command("true"), 2)
     job.step()
     (open_,) = job.ledger().read().open_submissions
@@ -99,8 +99,8 @@ def test_a_job_that_aws_has_forgotten_is_reported_and_a_later_try_runs_it(aws, w
 
 
 @pytest.mark.parametrize(("max_tries", "counts"), [(1, 1), (2, 2)])
-def test_a_clear_gives_the_deadline_anew(aws, state, max_tries, counts):
-    """Else what a deadline has left would be stopped as it starts, for ever; a retry alone gives no more time."""
+def test_a_clear_restarts_the_deadline(aws, state, max_tries, counts):
+    """Otherwise, the rest would be stopped as soon as it starts. A retry alone does not restart it."""
     start = datetime(2026, 11, 20, tzinfo=timezone.utc)
     hours = {number: start + timedelta(hours=number) for number in (1, 2)}
     found = derive_state([1, 2], [Submission(number, hour) for number, hour in hours.items()], None, start)

@@ -1,4 +1,4 @@
-"""After a lost answer, work that may run is neither abandoned nor started again, nor left unattended."""
+"""After a lost response, work that may run is neither abandoned, nor started again, nor left unattended."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def job(aws, work, tmp_path):
 
 
 def running(aws):
-    """How many jobs of the queue have not ended."""
+    """Number of jobs in the queue that have not ended."""
     statuses = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
     listed = [aws.client("batch").list_jobs(jobQueue="default", jobStatus=status) for status in statuses]
     return sum(len(page["jobSummaryList"]) for page in listed)
 
 
-def test_a_job_that_cannot_be_searched_is_not_abandoned(aws, job, work):
-    """SubmitJob was carried out, its answer lost, and ListJobs does not answer: the job is found later and adopted."""
+def test_a_job_that_cannot_be_searched_for_is_not_abandoned(aws, job, work):
+    """SubmitJob takes effect, its response is lost, and ListJobs fails: the job is found later and adopted."""
     aws.faults.plan("SubmitJob", "drop")
     aws.faults.plan("ListJobs", "refuse", times=100)
     step = job.step()
@@ -49,8 +49,8 @@ def test_a_job_that_cannot_be_searched_is_not_abandoned(aws, job, work):
     assert Counter(range(2)) == work.ran()
 
 
-def test_a_killed_task_ends_a_job_whose_answer_was_lost(aws, job, monkeypatch):
-    """The task is killed while the answer to its SubmitJob is lost: the job is ended by its name."""
+def test_a_killed_task_terminates_a_job_with_a_lost_response(aws, job, monkeypatch):
+    """The job is found by its name."""
     aws.faults.plan("SubmitJob", "drop")
     aws.faults.plan("ListJobs", "refuse")
     killed = []
@@ -64,9 +64,9 @@ def test_a_killed_task_ends_a_job_whose_answer_was_lost(aws, job, monkeypatch):
     assert job.ledger().stop_request(1) is not None
 
 
-def test_all_jobs_are_terminated_before_children_are_searched(aws, job, monkeypatch):
-    """Child jobs cannot be searched: the submissions' own jobs are terminated nevertheless."""
-    state = two_attempts(job, monkeypatch)
+def test_all_jobs_are_terminated_before_the_search_for_children(aws, job, monkeypatch):
+    """The search fails, but the submissions' own jobs are terminated."""
+    state = two_submissions(job, monkeypatch)
     aws.faults.plan("DescribeJobQueues", "refuse", times=100)
     with pytest.raises(Refused):
         stop(job.ledger(), job.engine().remote, state.open_submissions, "cleared", by="try 1")
@@ -74,8 +74,8 @@ def test_all_jobs_are_terminated_before_children_are_searched(aws, job, monkeypa
 
 
 def test_jobs_are_terminated_even_if_the_stop_request_cannot_be_recorded(aws, job, monkeypatch):
-    """S3 is out of reach: the jobs are ended, and their own status says that it was on purpose."""
-    state = two_attempts(job, monkeypatch)
+    """S3 is unreachable: the jobs are terminated, and their status contains the reason."""
+    state = two_submissions(job, monkeypatch)
     ledger = job.ledger()
 
     def unreachable(*_):
@@ -88,21 +88,21 @@ def test_jobs_are_terminated_even_if_the_stop_request_cannot_be_recorded(aws, jo
 
 
 def two_plans(monkeypatch):
-    """One submission per index, as if their memory differed."""
+    """One submission per index, as for different memory sizes."""
     plans = [SubmissionPlan(number, IndexSet.of([number - 1])) for number in (1, 2)]
     first = [Decision("claim", claims=plans)]
     monkeypatch.setattr(loop, "decide", lambda *args, **more: first.pop() if first else decide(*args, **more))
 
 
-def two_attempts(job, monkeypatch):
+def two_submissions(job, monkeypatch):
     """One submission per index, both running."""
     two_plans(monkeypatch)
     job.step()
     return job.ledger().read()
 
 
-def test_what_runs_is_waited_for_when_the_next_claim_is_refused(aws, job, work, monkeypatch):
-    """AWS accepts only the first of two submissions: it ends before the job fails; the next try runs the rest."""
+def test_the_try_waits_for_running_work_if_the_next_submission_is_refused(aws, job, work, monkeypatch):
+    """AWS accepts the first of two submissions: it ends before the job fails, and the next try runs the rest."""
     two_plans(monkeypatch)
     aws.faults.plan("SubmitJob", "refuse", after=1)
     step = job.step()
@@ -117,8 +117,8 @@ def test_what_runs_is_waited_for_when_the_next_claim_is_refused(aws, job, work, 
     assert Counter(range(2)) == work.ran()
 
 
-def test_what_runs_is_waited_for_when_the_queue_is_closed(aws, job, work, monkeypatch):
-    """The next submission's queue is gone before the claim: the job fails once nothing of it runs any more."""
+def test_the_try_waits_for_running_work_if_the_queue_is_disabled(aws, job, work, monkeypatch):
+    """The queue is disabled before the next claim: the job fails once none of its work runs."""
     two_plans(monkeypatch)
     new_submission = BatchBackend.new_submission
 
@@ -136,8 +136,8 @@ def test_what_runs_is_waited_for_when_the_queue_is_closed(aws, job, work, monkey
     assert [0] == list(job.ledger().read().done)
 
 
-def test_a_part_of_an_attempt_ends_when_the_rest_is_refused(aws, job, work, monkeypatch):
-    """It has just begun: it is stopped and recorded, and nothing of it is submitted again in this try."""
+def test_the_accepted_part_of_a_refused_submission_is_stopped(aws, job, work, monkeypatch):
+    """It is stopped and recorded, and nothing is submitted again in this try."""
     monkeypatch.setattr(arrays, "MAX_ARRAY", 1)
     aws.faults.plan("SubmitJob", "refuse", after=1)
     step = job.try_()
@@ -150,12 +150,12 @@ def test_a_part_of_an_attempt_ends_when_the_rest_is_refused(aws, job, work, monk
     assert {0, 1} == set(work.ran())
 
 
-def test_who_was_slower_at_a_rerun_does_not_stop_who_was_faster(aws, job, work, monkeypatch):
-    """Two workers begin the same rerun: the second one finds the first one's submission and waits for it."""
+def test_the_second_worker_of_a_rerun_does_not_stop_the_first(aws, job, work, monkeypatch):
+    """Two workers begin the same rerun: the second one waits for the submission of the first."""
     (work.folder / "go").touch()
     assert job.try_() is None
     (work.folder / "go").unlink()
-    before = replace(job.ledger().read(), marker=None)  # as the operator takes it where the run asks for a rerun
+    before = replace(job.ledger().read(), marker=None)  # like the operator when the run requests a rerun
     early, read = [before, before], JobLedger.read
     monkeypatch.setattr(JobLedger, "read", lambda self: early.pop() if early else read(self))
     assert [2] == [submission.number for submission in job.step(rerun_token="again#0").waits]

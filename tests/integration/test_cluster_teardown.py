@@ -1,4 +1,4 @@
-"""The task that terminates a cluster: when it runs, and what it means for the run, in real runs of planned Dags."""
+"""The task that terminates a cluster: when it runs, and how it affects the state of the run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHARED = """
 
 
 class Scripted(BaseOperator):
-    """Fails where the test wants it; says when it ran."""
+    """Succeeds or fails as configured, and prints when it runs."""
 
     def __init__(self, *, fails=False, **kwargs):
         super().__init__(**kwargs)
@@ -46,11 +46,11 @@ class Scripted(BaseOperator):
     def execute(self, context):
         print(f"ran {self.task_id}")  # noqa: T201 - read by the test
         if self.fails:
-            raise AirflowFailException("as the test wants")
+            raise AirflowFailException("configured to fail")
 
 
-class FalselyFailed(EmrCreateClusterOperator):
-    """Starts its cluster and fails all the same, as when the scheduler takes the task for one that was killed."""
+class WronglyFailed(EmrCreateClusterOperator):
+    """Starts its cluster and fails nevertheless, like a task that the scheduler wrongly considers killed."""
 
     def execute(self, context):
         super().execute(context)
@@ -63,7 +63,7 @@ class FalselyFailed(EmrCreateClusterOperator):
 
 @pytest.fixture
 def planned(tmp_path):
-    """`planned(text, *failing)`: the planned Dag, with operators that only succeed or fail."""
+    """`planned(text, *failing)` builds the planned Dag, with operators that only succeed or fail."""
 
     def make(text, *failing):
         file = tmp_path / "p.yaml"
@@ -98,7 +98,7 @@ def ran(finished):
     ],
     ids=["all is well", "work fails", "setup fails", "upstream of the setup fails", "teardown fails"],
 )
-def test_the_cluster_is_terminated_whatever_became_of_its_setup(planned, run_dag, failing, states, run):
+def test_the_cluster_is_terminated_after_any_failure(planned, run_dag, failing, states, run):
     finished = run_dag(planned(ONE_JOB, *failing), again=True)
     names = ("work.create_cluster", "work", "last", "work.terminate_cluster")
     assert tuple(finished.tasks[name] for name in names) == states
@@ -106,8 +106,8 @@ def test_the_cluster_is_terminated_whatever_became_of_its_setup(planned, run_dag
 
 
 @pytest.mark.parametrize("failing", ["work", "work.create_cluster", "work.terminate_cluster"])
-def test_a_run_without_later_jobs_fails_with_its_work_and_with_its_teardown(planned, run_dag, failing):
-    """The teardown is the last task; that it succeeded does not hide that the work failed."""
+def test_a_run_without_later_jobs_fails_if_its_work_or_teardown_fails(planned, run_dag, failing):
+    """The teardown is the last task, but its success does not hide a failure of the work."""
     finished = run_dag(planned(LEAF, failing), again=True)
     assert finished.tasks[failing] == "failed"
     assert finished.state == "failed"
@@ -124,8 +124,8 @@ def test_a_shared_cluster_is_terminated_after_all_its_jobs(planned, run_dag, fai
     assert order[3:] == ["spark.terminate_cluster"]
 
 
-def test_clearing_a_job_clears_setup_and_teardown_with_it(planned):
-    """In the scheduler's copy of the Dag; the empty task is cleared too, so that the teardown waits again."""
+def test_clearing_a_job_also_clears_setup_and_teardown(planned):
+    """In the scheduler's copy of the Dag. The empty task is cleared as well, so that the teardown waits again."""
     dag = DagSerialization.from_dict(DagSerialization.to_dict(planned(ONE_JOB)))
     cluster = {"work.create_cluster", "work.terminate_cluster", "work.terminate_cluster.after_finished"}
 
@@ -138,11 +138,11 @@ def test_clearing_a_job_clears_setup_and_teardown_with_it(planned):
     assert cleared(["last"]) == {"last"}
 
 
-def test_the_cluster_of_a_setup_task_that_failed_falsely_is_terminated(aws, run_dag, tmp_path):
+def test_the_cluster_of_a_wrongly_failed_setup_task_is_terminated(aws, run_dag, tmp_path):
     (tmp_path / "p.yaml").write_text(textwrap.dedent(LEAF))
     plan = plan_dag(load_file(tmp_path / "p.yaml").pipelines["leaf"])
     tasks = [
-        dataclasses.replace(task, operator=f"{__name__}.FalselyFailed") if task.setup else task for task in plan.tasks
+        dataclasses.replace(task, operator=f"{__name__}.WronglyFailed") if task.setup else task for task in plan.tasks
     ]
     finished = run_dag(build_dag(dataclasses.replace(plan, tasks=tasks)), again=True)
     assert finished.tasks["work.create_cluster"] == "failed"

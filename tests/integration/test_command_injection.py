@@ -1,4 +1,4 @@
-"""A value that a template puts into a text command stays one argument: no shell reads it, on Batch and on EMR."""
+"""A rendered value in a text command stays one argument: no shell interprets it, on Batch or on EMR."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOSTILE = "a; touch {folder}/owned; $(touch {folder}/owned) `touch {folder}/owne
 
 @pytest.fixture
 def program(tmp_path):
-    """The text of a command that writes its arguments to a file, the hostile value, and what was written."""
+    """A text command that writes its arguments to a file, the hostile value, and the written arguments."""
     script = tmp_path / "arguments.py"
     script.write_text("import json, pathlib, sys\npathlib.Path(sys.argv[1]).write_text(json.dumps(sys.argv[2:]))\n")
     value = HOSTILE.format(folder=tmp_path)
@@ -27,8 +27,8 @@ def program(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-def test_of_a_batch_job(aws, run_dag, program):
-    """Under the preamble, which is a shell."""
+def test_a_batch_job_gets_the_value_as_one_argument(aws, run_dag, program):
+    """Inside the preamble, which runs in a shell."""
     command, value = program
     with DAG("hostile_batch", schedule=None, params={"x": value}) as dag:
         BatchArrayOperator(task_id="work", queue="default", image="busybox", command=command)
@@ -36,8 +36,8 @@ def test_of_a_batch_job(aws, run_dag, program):
 
 
 @pytest.mark.parametrize("form", ["text", "mapping"])
-def test_of_a_step_on_emr(aws, run_dag, program, form):
-    """A text that is a step, and a step's `command`."""
+def test_an_emr_step_gets_the_value_as_one_argument(aws, run_dag, program, form):
+    """A step given as text, and a step with `command`."""
     command, value = program
     with DAG(f"hostile_emr_{form}", schedule=None, params={"x": value}) as dag:
         steps = [command if form == "text" else {"command": command}]
@@ -53,8 +53,8 @@ def test_of_a_step_on_emr(aws, run_dag, program, form):
     ],
     ids=["batch", "emr"],
 )
-def test_of_a_pipeline_file(aws, run_dag, program, tmp_path, job):
-    """The Dag of a file does what the operators do."""
+def test_a_job_of_a_pipeline_file_gets_the_value_as_one_argument(aws, run_dag, program, tmp_path, job):
+    """The Dag of a file behaves like the operators."""
     command, value = program
     file = tmp_path / "hostile.yaml"
     file.write_text(yaml.safe_dump({"hostile": {"schedule": None, "params": {"x": value}, **job(command)}}))

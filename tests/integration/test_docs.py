@@ -1,4 +1,4 @@
-"""What the documents tell people to type does what they say."""
+"""The code and commands in the documentation work."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DATA = ROOT / "tests" / "data"
 
 
 def blocks(page: str, kind: str) -> list[str]:
-    """The fenced blocks of a page that are marked so."""
+    """The fenced blocks of a kind in a page."""
     return re.findall(rf"^```{kind}\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
-#: All Python of the documents for users; architecture.md has signatures.
+#: All Python code of the documentation for users; architecture.md contains signatures.
 SNIPPETS = [
     pytest.param(block, id=f"{page}-{number}")
     for page in ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
@@ -31,7 +31,7 @@ SNIPPETS = [
 
 @pytest.fixture
 def shell(tmp_path):
-    """`shell(text)`: run it as somebody would who has pasted it, in a folder of this test's."""
+    """`shell(text)` runs pasted commands in the folder of the test."""
     folders = [str(tmp_path / "dags_examples" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = {**os.environ, "PATH": os.pathsep.join(folders)}
 
@@ -45,7 +45,7 @@ def shell(tmp_path):
 
 
 def submit_one(aws):
-    """What the `...` of a snippet stands for: somebody's test submits a job."""
+    """Replaces the `...` of a snippet: submits a job."""
     batch = aws.client("batch")
     properties = {"image": "i", "command": ["true"], "vcpus": 1, "memory": 128}
     batch.register_job_definition(jobDefinitionName="d", type="container", containerProperties=properties)
@@ -53,20 +53,20 @@ def submit_one(aws):
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_the_python_of_the_documents_runs(snippet, tmp_path, monkeypatch, airflow_db):
-    """As a Dag file beside `nightly.yaml`, or in a test."""
+def test_the_python_code_of_the_documentation_runs(snippet, tmp_path, monkeypatch, airflow_db):
+    """As a Dag file next to `nightly.yaml`, or as a test."""
     monkeypatch.chdir(tmp_path)
     (pipeline,) = (block for block in blocks("README.md", "yaml") if "\nnightly:" in block)
     (tmp_path / "nightly.yaml").write_text(pipeline)
     (tmp_path / "programs").mkdir()
     names = {"__file__": str(tmp_path / "dags.py"), "tmp_path": tmp_path, "submit_one": submit_one}
-    exec(snippet.replace("    ...\n", "    submit_one(aws)\n"), names)  # noqa: S102 - our own documents
+    exec(snippet.replace("    ...\n", "    submit_one(aws)\n"), names)  # noqa: S102 - our documentation
     if "load_pipelines" in snippet:
         assert "nightly" in names
 
 
-def test_the_policy_of_the_documents_asks_for_an_owner(tmp_path, monkeypatch):
-    """Its mistake is reported like one in the file; its tag is in the Dag."""
+def test_the_policy_of_the_documentation_requires_an_owner(tmp_path, monkeypatch):
+    """Its error is reported like one in the file, and its tag is in the Dag."""
     from airflow_batchemr import build_dags
     from airflow_batchemr.pipeline_file import PipelineFileError
 
@@ -82,8 +82,8 @@ def test_the_policy_of_the_documents_asks_for_an_owner(tmp_path, monkeypatch):
         build_dags(file)
 
 
-def test_the_tutorials_program_fails_and_succeeds_once_its_shard_is_fixed(aws, shell, tmp_path):
-    """Its files and commands as they stand there, on the local AWS."""
+def test_the_program_of_the_tutorial_succeeds_once_its_shard_is_fixed(aws, shell, tmp_path):
+    """Uses the tutorial's files and commands on the local AWS."""
     folder = tmp_path / "dags_examples"
     (folder / "bin").mkdir(parents=True)
     scripts = blocks("docs/tutorial.md", "sh")
@@ -106,8 +106,8 @@ def test_the_tutorials_program_fails_and_succeeds_once_its_shard_is_fixed(aws, s
     assert b"home,2\n" == s3.get_object(Bucket="data", Key="pages/2026-11-20/17.csv")["Body"].read()
 
 
-def test_the_commands_of_the_imports_write_pipelines(shell, tmp_path):
-    """Both lines, over files of the names that they name."""
+def test_the_import_commands_write_pipelines(shell, tmp_path):
+    """Both commands, with files that match their arguments."""
     (tmp_path / "processes").mkdir()
     shutil.copy(DATA / "sundial" / "dynamic_cluster.json", tmp_path / "processes")
     shutil.copy(DATA / "step_functions" / "nightly.asl.json", tmp_path / "etl.asl.json")

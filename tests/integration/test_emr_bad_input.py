@@ -1,4 +1,4 @@
-"""What EMR would refuse, or what cannot work, fails the task before a cluster starts."""
+"""Invalid input fails the task before a cluster starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEm
 SPARK = {"py": "s3://code/x.py"}
 GROUPS = {"master": {"type": "m5.xlarge"}}
 FLEETS = {"fleets": {"master": {"types": ["m5.xlarge"], "on_demand": 1}}}
-#: name: options of the cluster, steps, a part of the message
+#: name: options of the cluster, steps, part of the message
 CASES = {
     "groups_and_fleets": ({**GROUPS, **FLEETS}, ["x"], "`fleets` and `master` cannot be combined"),
     "no_core_to_scale": (
@@ -59,7 +59,7 @@ CASES = {
     ),
     "names_another": ({"cluster_id": "j-1234"}, ["x"], "it names an existing cluster"),
 }
-#: Those that the Dag's own text shows.
+#: Cases that are found when the Dag is parsed.
 EARLY = {
     "groups_and_fleets",
     "task_without_core",
@@ -74,7 +74,7 @@ EARLY = {
 
 @pytest.mark.parametrize("name", sorted(EARLY))
 def test_a_wrong_option_fails_when_the_dag_is_parsed(name):
-    """With the message that the pipeline file gives."""
+    """With the message of the pipeline file."""
     cluster, steps, message = CASES[name]
     with pytest.raises(AirflowFailException, match=re.escape(message)):
         EphemeralEmrOperator(task_id="work", cluster=cluster, steps=steps)
@@ -82,7 +82,7 @@ def test_a_wrong_option_fails_when_the_dag_is_parsed(name):
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - EARLY))
 def test_bad_input_fails_the_task_before_a_cluster_starts(aws, run_dag, name):
-    """At once, although it has retries; nothing is claimed."""
+    """The task fails without retries, and nothing is claimed."""
     cluster, steps, message = CASES[name]
     with DAG(f"bad_emr_{name}", schedule=None) as dag:
         EphemeralEmrOperator(task_id="work", cluster=cluster, steps=steps, retries=3)

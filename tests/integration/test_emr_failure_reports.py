@@ -1,4 +1,4 @@
-"""What the log of an EMR task shows: progress, the output of its steps, and why it failed."""
+"""The log of an EMR task: progress, output of its steps, and causes of failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def steps(tmp_path):
 
 @pytest.fixture
 def logs(aws):
-    """The bucket under the log URI."""
+    """The bucket of the log URI."""
     aws.client("s3").create_bucket(Bucket="logs")
 
 
@@ -46,7 +46,7 @@ def own_dag(dag_id, steps, cluster=LOGGED, **arguments):
 
 
 def test_failed_step_is_reported_with_its_cause_and_log(aws, logs, run_dag, tmp_path):
-    """The innermost exception, the place in the user's code, and the URI of the log."""
+    """With the innermost exception, the place in the user's code, and the URI of the log."""
     script = tmp_path / "shares.py"
     script.write_text("def share(rows, parts):\n    return rows / parts\n\n\nshare(10, 0)\n")
     finished = run_dag(own_dag("cause", [{"name": "shares", "command": ["python3", str(script)]}]))
@@ -62,7 +62,7 @@ def test_failed_step_is_reported_with_its_cause_and_log(aws, logs, run_dag, tmp_
 
 
 def test_report_waits_for_late_logs(aws, logs, run_dag, tmp_path, monkeypatch):
-    """EMR uploads logs some time after the end; the wait occupies no worker."""
+    """EMR uploads logs after the end of a step. The wait occupies no worker slot."""
     monkeypatch.setattr("airflow_batchemr.triggers.emr_logs.PAUSE", 0.5)
     aws.faults.delay_logs(20)
     try:
@@ -75,14 +75,14 @@ def test_report_waits_for_late_logs(aws, logs, run_dag, tmp_path, monkeypatch):
 
 
 def test_report_without_a_log_uri_says_which_option_to_set(aws, run_dag, steps):
-    """It has the reason that EMR gives."""
+    """It contains the reason from EMR."""
     finished = run_dag(own_dag("blind", [steps.step("a", "exit 1")], CLUSTER))
     assert "The cluster has no log URI" in finished.output
     assert "set `log_uri: s3://" in finished.output
 
 
 def test_failed_bootstrap_action_is_reported_with_its_cause(aws, logs, run_dag, steps):
-    """From the log of the bootstrap action."""
+    """The cause is in the log of the bootstrap action."""
     script = b"#!/bin/bash\nset -eu\nyumm install -y git\n"
     aws.client("s3").put_object(Bucket="logs", Key="boot.sh", Body=script)
     finished = run_dag(own_dag("boot", [steps.step("a")], {**LOGGED, "bootstrap": ["s3://logs/boot.sh"]}))
@@ -105,7 +105,7 @@ START_FAILURES = {
 
 @pytest.mark.parametrize("failure", START_FAILURES)
 def test_start_failures_are_reported_by_kind(aws, run_dag, steps, failure):
-    """Each with advice; the same for a cluster that other tasks use."""
+    """Each with advice, also for a shared cluster."""
     kind, advice = START_FAILURES[failure]
     aws.faults.fail_start(failure)
     finished = run_dag(own_dag(f"start_{failure}", [steps.step("a")], CLUSTER, retries=0))
@@ -122,7 +122,7 @@ def test_start_failures_are_reported_by_kind(aws, run_dag, steps, failure):
 
 
 def test_report_names_the_step_that_ran_when_its_master_was_lost(aws, run_dag, steps):
-    """With several instance types, too: the cluster had started, so the same try starts no other one."""
+    """Also with several instance types: the cluster had started, so the same try does not start another one."""
     cluster = {**CLUSTER, "type": ["m5.xlarge", "m6g.xlarge"]}
     dag = own_dag("master", [steps.step("a"), steps.step("b", "touch b; sleep 600")], cluster, retries=0)
     lost = threading.Thread(target=lambda: (eventually((steps.folder / "b").exists), lose_master(aws)))
@@ -139,7 +139,7 @@ def test_report_names_the_step_that_ran_when_its_master_was_lost(aws, run_dag, s
 
 
 def test_log_shows_progress_and_links_lead_to_cluster_logs_and_ledger(aws, logs, run_dag, steps, xcom):
-    """One line for each state of the cluster and of each step."""
+    """With one line per state of the cluster and of each step."""
     finished = run_dag(own_dag("progress", [steps.step("first"), steps.step("second", "sleep 6")]))
     assert "Step 1/2 first" in finished.output
     assert "Step 2/2 second" in finished.output
@@ -155,7 +155,7 @@ def test_log_shows_progress_and_links_lead_to_cluster_logs_and_ledger(aws, logs,
 
 
 def test_deadline_terminates_the_cluster(aws, run_dag, steps):
-    """The task fails without a retry."""
+    """The task fails without retries."""
     slow = [steps.step("a"), steps.step("b", "sleep 600")]
     finished = run_dag(own_dag("late_job", slow, CLUSTER, deadline=8, retries=3))
     assert {"work": "failed"} == finished.tasks
@@ -165,7 +165,7 @@ def test_deadline_terminates_the_cluster(aws, run_dag, steps):
 
 
 def test_log_shows_the_output_of_a_running_step(aws, logs, monkeypatch):
-    """From CloudWatch where the job names group and stream, else from S3, without the INFO lines of log4j."""
+    """From CloudWatch if the job sets group and stream, otherwise from S3, without INFO lines of log4j."""
     cloudwatch = aws.client("logs")
     cloudwatch.create_log_group(logGroupName="reports")
     cloudwatch.create_log_stream(logGroupName="reports", logStreamName="today")
@@ -208,5 +208,5 @@ def test_log_shows_the_output_of_a_running_step(aws, logs, monkeypatch):
 
 
 def test_logs_of_several_gzip_members_are_read_whole():
-    """EMR may append to a log that it has uploaded."""
+    """EMR may append to a log that it has already uploaded."""
     assert "one\ntwo\n" == _unpacked(iter([gzip.compress(b"one\n") + gzip.compress(b"two\n")]))

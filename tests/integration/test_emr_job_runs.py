@@ -1,4 +1,4 @@
-"""Spark on EMR Serverless and EMR on EKS: one job run, whatever is killed when. Small shell scripts stand for Spark."""
+"""Spark on EMR Serverless and EMR on EKS: one job run, despite kills. Shell scripts replace Spark programs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def aws(server):
 
 @pytest.fixture(params=[SERVERLESS, EKS], ids=["serverless", "eks"])
 def job(request, aws, tmp_path):
-    """`job(script)`: a job run of a shell script that notes that it ran, on either service."""
+    """`job(script)` creates a job run of a shell script that records that it ran, on either service."""
 
     def make(script="true", **options):
         program = tmp_path / "program.sh"
@@ -65,12 +65,12 @@ def job(request, aws, tmp_path):
 
 
 def ran(tmp_path):
-    """How often the script has started."""
+    """Number of times that the script has started."""
     return len((tmp_path / "ran").read_text().split()) if (tmp_path / "ran").exists() else 0
 
 
 def states(job):
-    """The states of all job runs, newest first."""
+    """States of all job runs, newest first."""
     clients = Calls().clients(job.aws)
     return [run.state for run in job_run_target(job.on).listed(clients)]
 
@@ -106,13 +106,13 @@ def test_failed_job_run_fails_the_try_and_the_next_try_starts_another(job, tmp_p
     assert 2 == ran(tmp_path)
 
 
-#: All calls of a try with one job run; waits add calls.
+#: Number of calls of a try with one job run; waiting adds more.
 POINTS = [(when, number) for number in range(10) for when in ("before", "after")]
 
 
 @pytest.mark.parametrize(("when", "number"), POINTS, ids=[f"{when}{number}" for when, number in POINTS])
 def test_next_try_takes_over_the_job_run_of_a_killed_worker(job, tmp_path, lease_over, when, number):
-    """Killed at every call: the script runs once."""
+    """The worker is killed at any of its calls, and the script runs once."""
     work = job()
     killed_at(work, when, number, least=5)
     lease_over()
@@ -122,8 +122,8 @@ def test_next_try_takes_over_the_job_run_of_a_killed_worker(job, tmp_path, lease
 
 
 @pytest.mark.parametrize("fault", ["drop", "error_after", "drop_before", "error", "throttle"])
-def test_lost_answer_to_start_job_run_starts_no_second_run(job, tmp_path, fault):
-    """The client token makes a second call the same run."""
+def test_lost_response_to_start_job_run_starts_no_second_run(job, tmp_path, fault):
+    """With the same client token, a second call returns the same run."""
     work = job()
     work.aws.faults.plan("StartJobRun", fault)
     assert "succeed" == work.try_().action
@@ -132,8 +132,8 @@ def test_lost_answer_to_start_job_run_starts_no_second_run(job, tmp_path, fault)
 
 
 @pytest.mark.parametrize("try_number", [1, 2], ids=["same_try", "next_try"])
-def test_job_run_that_is_not_visible_yet_is_waited_for(job, tmp_path, try_number):
-    """Within the grace period; no second run."""
+def test_try_waits_for_a_job_run_that_is_not_visible_yet(job, tmp_path, try_number):
+    """For the grace period, without a second run."""
     work = job(HOLD)
     first = work.pass_()
     work.aws.faults.hide(run_id(first), 2)
@@ -149,7 +149,7 @@ def test_job_run_that_is_not_visible_yet_is_waited_for(job, tmp_path, try_number
 
 @pytest.mark.parametrize("try_number", [1, 2], ids=["same_try", "next_try"])
 def test_job_run_that_stays_invisible_is_lost_and_not_replaced(job, tmp_path, try_number):
-    """The try fails after the grace period; a try after that starts another run."""
+    """The try fails after the grace period, and the next try starts another run."""
     work = job(HOLD, policy=Policy(visibility_grace=2.0))
     first = work.pass_()
     eventually(lambda: ran(tmp_path))
@@ -165,7 +165,7 @@ def test_job_run_that_stays_invisible_is_lost_and_not_replaced(job, tmp_path, tr
 
 
 def test_try_that_read_an_empty_ledger_finds_the_marker_of_its_successor(job, tmp_path):
-    """It hangs right after its first read; its successor runs everything."""
+    """It hangs after its first read, and the successor runs everything."""
     work = job()
     late = HangsAt("after", "ListObjectsV2")
     late.run(lambda: work.try_(late))
@@ -175,8 +175,8 @@ def test_try_that_read_an_empty_ledger_finds_the_marker_of_its_successor(job, tm
     assert (1, 1) == (ran(tmp_path), len(states(work)))
 
 
-def test_task_that_is_killed_while_it_starts_a_run_leaves_none(job):
-    """A search for open submissions may have come before this one was recorded."""
+def test_task_killed_while_it_starts_a_run_leaves_no_run(job):
+    """The search for open submissions may precede the record of this one."""
     work, killed = job("sleep 60"), []
 
     class Killed(Calls):
@@ -193,8 +193,8 @@ def test_task_that_is_killed_while_it_starts_a_run_leaves_none(job):
     assert 1 == len(states(work))
 
 
-def test_stopped_job_run_is_cancelled_and_not_a_failure(job, tmp_path):
-    """A user clears the task: the next try starts another run."""
+def test_stopped_job_run_is_cancelled_and_is_not_a_failure(job, tmp_path):
+    """After a clear, the next try starts another run."""
     work = job(HOLD)
     first = work.pass_()
     eventually(lambda: ran(tmp_path))
@@ -216,8 +216,8 @@ def test_refused_start_leaves_nothing_and_the_next_try_starts(job, tmp_path):
     assert 1 == ran(tmp_path)
 
 
-def test_poll_takes_new_credentials_when_the_old_ones_have_expired():
-    """A triggerer runs for weeks. The local AWS does not check credentials, so a stub answers."""
+def test_poll_uses_new_credentials_when_the_old_ones_have_expired():
+    """A triggerer runs for weeks. Uses a stub, because the local AWS does not check the expiry of credentials."""
     client = boto3.client(
         "emr-containers",
         region_name="us-east-1",
@@ -237,13 +237,13 @@ def test_poll_takes_new_credentials_when_the_old_ones_have_expired():
 
 
 def request(aws, on, **spark):
-    """StartJobRun's arguments."""
+    """The arguments of StartJobRun."""
     work = JobRunJob(aws, on, {**SPARK, **spark})
     return work.engine().backend.request(1), work.identity.submission_name(1)
 
 
 def test_request_has_all_options_of_the_block(aws):
-    """Quoted as for a shell; with the variables of driver and executors, and the log URI."""
+    """Quoted for a shell, with the variables of driver and executors, and the log URI."""
     made, name = request(aws, SERVERLESS, python_env="s3://env/e.tar.gz")
     submit = made["jobDriver"]["sparkSubmit"]
     assert ("s3://code/x.py", ["a b"]) == (submit["entryPoint"], submit["entryPointArguments"])
@@ -274,14 +274,14 @@ def test_request_has_all_options_of_the_block(aws):
         (EKS, {"python_env": "environment.yml"}, "a packed environment"),
     ],
 )
-def test_options_without_a_counterpart_are_refused(aws, on, options, problem):
+def test_options_without_an_equivalent_are_rejected(aws, on, options, problem):
     """Before anything is started."""
     with pytest.raises(InvalidRequest, match=problem):
         request(aws, on, **options)
 
 
 def test_cause_is_found_in_the_log_of_the_driver(aws):
-    """Under the log URI, in the layout of EMR Serverless."""
+    """Below the log URI, in the layout of EMR Serverless."""
     text = b'Traceback (most recent call last):\n  File "/tmp/x.py", line 3, in <module>\nZeroDivisionError: no\n'
     key = "runs/applications/default/jobs/run1/SPARK_DRIVER/stderr.gz"
     aws.client("s3").put_object(Bucket="logs", Key=key, Body=gzip.compress(text))
@@ -290,8 +290,8 @@ def test_cause_is_found_in_the_log_of_the_driver(aws):
 
 
 @pytest.mark.spark
-def test_operator_starts_one_run_for_a_run_key(local_aws, run_dag, monkeypatch):
-    """Through Airflow and with real Spark; a second run of the date starts none."""
+def test_operator_starts_one_run_per_run_key(local_aws, run_dag, monkeypatch):
+    """In Airflow and with real Spark. A second run of the date starts no other run."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://state/runs")
     local_aws.client("s3").create_bucket(Bucket="state")
     local_aws.client("s3").create_bucket(Bucket="code")
@@ -310,7 +310,7 @@ def test_operator_starts_one_run_for_a_run_key(local_aws, run_dag, monkeypatch):
 
 @pytest.mark.parametrize("on", ["emr_serverless", "emr_eks"])
 def test_release_without_the_required_versions_starts_nothing(local_aws, run_dag, monkeypatch, on):
-    """The release of the application, or the one of the run; before anything is claimed."""
+    """The release is that of the application or of the request. Nothing is claimed."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://state/runs")
     local_aws.client("s3").create_bucket(Bucket="state")
     if on == "emr_serverless":

@@ -1,4 +1,4 @@
-"""A cluster that `keep_alive` has kept runs the next try, whatever is killed when."""
+"""A cluster kept by `keep_alive` runs the steps of the next try, despite kills."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tests.integration.emr_engine import Job, SharedClusterJob, killed_at
 from tests.integration.emr_steps import Steps, alive, named
 
 KEPT = {"type": "m5.xlarge", "instances": 2, "keep_alive": "4h"}
-#: Calls of a try that finds the cluster in the ledger, describes it, claims, adds the step and waits.
+#: Number of calls of a try that finds the cluster, describes it, claims, adds the step and waits.
 POINTS = range(5, 13)
 
 
 @pytest.fixture
 def failed(account, tmp_path):
-    """A job whose second step has failed; its cluster is kept alive."""
+    """A job whose second step has failed and whose cluster is kept alive."""
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a"), steps.step("b", "[ -e fixed ] || exit 3"), steps.step("c")], cluster=KEPT)
     assert "fail" == job.try_().action
@@ -25,7 +25,7 @@ def failed(account, tmp_path):
 
 
 def test_retry_continues_on_the_kept_cluster(account, tmp_path, failed):
-    """With the step that failed."""
+    """It starts with the failed step."""
     assert "succeed" == failed.try_(try_number=2).action
     assert ["a", "b", "b", "c"] == Steps(tmp_path).ran()
     assert 1 == len(named(account, "pipe-"))
@@ -34,7 +34,7 @@ def test_retry_continues_on_the_kept_cluster(account, tmp_path, failed):
 
 @pytest.mark.parametrize("number", POINTS)
 def test_next_try_adds_no_step_again_to_a_kept_cluster(account, tmp_path, failed, lease_over, number):
-    """The retry is killed after every call."""
+    """The retry is killed after any of its calls."""
     killed_at(failed, "after", number)
     lease_over()
     assert "succeed" == failed.try_(try_number=3).action
@@ -43,8 +43,8 @@ def test_next_try_adds_no_step_again_to_a_kept_cluster(account, tmp_path, failed
 
 
 @pytest.mark.parametrize("why", ["changed", "ended", "not kept any more"])
-def test_another_cluster_starts_where_the_kept_one_does_not_fit(account, tmp_path, failed, why):
-    """It has ended, or the file now describes another one."""
+def test_another_cluster_starts_if_the_kept_one_cannot_be_used(account, tmp_path, failed, why):
+    """It has ended, or the file describes a different cluster."""
     if why == "ended":
         account.client("emr").terminate_job_flows(JobFlowIds=[named(account, "pipe-")[0]["Id"]])
     elif why == "changed":
@@ -62,7 +62,7 @@ def cluster_of(outcome):
 
 
 def tear_down(job):
-    """As the teardown task does with a cluster that is kept alive."""
+    """Handle the kept cluster like the teardown task."""
     engine = job.engine()
     state = engine.ledger.read()
     for submission in state.open_submissions:
@@ -72,7 +72,7 @@ def tear_down(job):
 
 @pytest.mark.parametrize("number", [None, *range(5, 10)], ids=str)
 def test_setup_takes_over_a_shared_cluster_that_was_kept(account, lease_over, number):
-    """For the retry of a job: the setup task finds the cluster, and the job finds it in the ledger."""
+    """For the retry of a job, the setup task finds the cluster, and the job finds it in the ledger."""
     shared = SharedClusterJob(account, cluster=KEPT)
     first = cluster_of(shared.try_())
     tear_down(shared)

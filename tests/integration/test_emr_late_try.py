@@ -1,4 +1,4 @@
-"""A try that hangs, loses its task to later tries and wakes up afterwards starts nothing."""
+"""A try that hangs while later tries take over, and then resumes, starts nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOLD = "until [ -e go ]; do sleep 0.05; done"
 
 @pytest.fixture
 def steps(account, tmp_path):
-    """Steps that may wait for `go`."""
+    """Steps that can wait for `go`."""
     yield Steps(tmp_path)
     account.faults.clear()
     (tmp_path / "go").touch()
@@ -21,7 +21,7 @@ def steps(account, tmp_path):
 
 @pytest.mark.parametrize("existing", [False, True], ids=["own", "existing"])
 def test_try_that_read_an_empty_ledger_finds_the_marker_of_its_successor(account, steps, existing):
-    """It hangs right after its first read; its successor runs everything."""
+    """It hangs after its first read, and the successor runs everything."""
     job = Job(account, [steps.step("a"), steps.step("b")], existing=existing_cluster(account) if existing else None)
     late = HangsAt("after", "ListObjectsV2")
     late.run(lambda: job.try_(late))
@@ -48,7 +48,7 @@ def test_try_that_read_an_empty_ledger_waits_for_the_work_of_its_successor(accou
     assert [1] == job.ledger().read().numbers
 
 
-def test_setup_that_read_an_empty_ledger_takes_the_cluster_of_its_successor(account):
+def test_setup_that_read_an_empty_ledger_uses_the_cluster_of_its_successor(account):
     """A shared cluster is started once."""
     shared = SharedClusterJob(account)
     late = HangsAt("after", "ListObjectsV2")
@@ -60,8 +60,8 @@ def test_setup_that_read_an_empty_ledger_takes_the_cluster_of_its_successor(acco
 
 
 @pytest.mark.parametrize("operation", ["DescribeCluster", "ListSteps"])
-def test_try_that_records_the_end_of_its_old_cluster_claims_nothing_beside_a_later_try(account, steps, operation):
-    """Its cluster found no room; a later try has recorded that, and its own cluster runs when the first wakes up."""
+def test_late_try_that_records_the_end_of_its_cluster_claims_nothing(account, steps, operation):
+    """EMR had no capacity for its cluster; a later try has recorded that, and its own cluster is running."""
     cluster = {"type": "m5.xlarge", "instances": 2, "subnets": ["subnet-1", "subnet-2"]}
     job = Job(account, [steps.step("a", HOLD)], cluster=cluster)
     account.faults.fail_start("subnet_full")
@@ -85,8 +85,8 @@ def test_try_that_records_the_end_of_its_old_cluster_claims_nothing_beside_a_lat
 
 
 @pytest.mark.parametrize("operation", ["DescribeCluster", "ListSteps"])
-def test_try_that_loses_the_claim_for_the_next_steps_leaves_the_cluster_alone(account, steps, monkeypatch, operation):
-    """A later try has added them to the same cluster, where they run."""
+def test_try_that_loses_the_claim_for_the_next_steps_does_not_end_the_cluster(account, steps, monkeypatch, operation):
+    """A later try has added the steps to the same cluster."""
     monkeypatch.setattr(step_work, "STEPS_AT_CREATION", 1)
     job = Job(account, [steps.step("a"), steps.step("b", HOLD)])
     first = job.pass_()

@@ -1,4 +1,4 @@
-"""Whatever is killed when, a job has one cluster, its steps run once, and nothing is left running."""
+"""A job has one cluster, its steps run once, and nothing is left running, despite kills."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from airflow_batchemr.aws.errors import NotAllowed
 from tests.integration.emr_engine import Job, eventually, existing_cluster, killed_at, lose_master
 from tests.integration.emr_steps import Steps, alive, named
 
-#: All calls of a try with one step on one cluster, and some more: waits add calls.
+#: Number of calls of a try with one step on one cluster, and a few more, because waiting adds calls.
 POINTS = [(when, number) for number in range(14) for when in ("before", "after")]
 IDS = [f"{when}{number}" for when, number in POINTS]
 
 
 @pytest.mark.parametrize(("when", "number"), POINTS, ids=IDS)
 def test_next_try_takes_over_the_cluster_of_a_killed_worker(account, tmp_path, lease_over, when, number):
-    """Killed at every call: one cluster, one run of the step, nothing left running, the marker is written."""
+    """Killed at any call: one cluster, one run of the step, nothing left running, and a marker."""
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a")])
     killed_at(job, when, number)
@@ -30,7 +30,7 @@ def test_next_try_takes_over_the_cluster_of_a_killed_worker(account, tmp_path, l
 
 @pytest.mark.parametrize(("when", "number"), POINTS, ids=IDS)
 def test_next_try_adds_no_step_again_to_an_existing_cluster(account, tmp_path, lease_over, when, number):
-    """Killed at every call: the step is added and runs once."""
+    """Killed at any call: the step is added and runs once."""
     cluster = existing_cluster(account)
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a")], existing=cluster)
@@ -42,8 +42,8 @@ def test_next_try_adds_no_step_again_to_an_existing_cluster(account, tmp_path, l
 
 
 @pytest.mark.parametrize("fault", ["drop", "error_after", "drop_before", "error", "throttle"])
-def test_lost_answer_to_run_job_flow_starts_no_second_cluster(account, tmp_path, lease_over, fault):
-    """RunJobFlow has no client token: the cluster is searched for by its name."""
+def test_lost_response_to_run_job_flow_starts_no_second_cluster(account, tmp_path, lease_over, fault):
+    """RunJobFlow has no client token, so the cluster is searched for by its name."""
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a")])
     account.faults.plan("RunJobFlow", fault)
@@ -54,8 +54,8 @@ def test_lost_answer_to_run_job_flow_starts_no_second_cluster(account, tmp_path,
     assert [] == alive(account, "pipe-")
 
 
-def test_cluster_is_terminated_when_its_next_steps_are_refused(account, tmp_path, monkeypatch):
-    """Its finished steps count, it does not stay idle, and the next try runs the rest on another cluster."""
+def test_cluster_is_terminated_if_its_next_steps_are_refused(account, tmp_path, monkeypatch):
+    """Its completed steps count, and the next try runs the rest on another cluster."""
     monkeypatch.setattr(step_work, "STEPS_AT_CREATION", 1)
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a"), steps.step("b")])
@@ -81,7 +81,7 @@ def test_refused_run_job_flow_leaves_nothing_and_the_next_try_starts(account, tm
 
 
 def test_stopped_submission_is_not_a_failure_of_the_next_try(account, tmp_path):
-    """The work of a cleared task is stopped; the rest runs again."""
+    """After a clear, the work is stopped, and the rest runs again."""
     steps = Steps(tmp_path)
     script = "[ -e go ] || { touch go; sleep 60; }"
     job = Job(account, [steps.step("a"), steps.step("b", script)])
@@ -97,7 +97,7 @@ def test_stopped_submission_is_not_a_failure_of_the_next_try(account, tmp_path):
 
 
 def test_stop_on_an_existing_cluster_cancels_the_running_step_only(account, tmp_path):
-    """The cluster goes on, and so do other people's steps."""
+    """The cluster and steps of other users continue."""
     emr, cluster = account.client("emr"), existing_cluster(account)
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a", "touch go; exec sleep 600")], existing=cluster)
@@ -115,8 +115,8 @@ def test_stop_on_an_existing_cluster_cancels_the_running_step_only(account, tmp_
     assert ["COMPLETED", "CANCELLED"] == states
 
 
-def test_steps_wait_for_room_on_an_existing_cluster(account, tmp_path):
-    """EMR accepts 256 pending and running steps: the try waits and adds its steps when there is room."""
+def test_steps_wait_for_capacity_on_an_existing_cluster(account, tmp_path):
+    """EMR accepts 256 pending and running steps: the try waits until it can add its steps."""
     emr, cluster = account.client("emr"), existing_cluster(account)
     jar = {"Jar": "command-runner.jar", "Args": ["sleep", "600"]}
     theirs = [{"Name": "x", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}] * 256
@@ -131,7 +131,7 @@ def test_steps_wait_for_room_on_an_existing_cluster(account, tmp_path):
 
 
 def test_full_subnet_is_followed_by_the_next_one_in_the_same_try(account, tmp_path):
-    """The failure in the first subnet is in the ledger."""
+    """The failure in the first subnet is recorded in the ledger."""
     steps = Steps(tmp_path)
     cluster = {"type": "m5.xlarge", "instances": 2, "subnets": ["subnet-1", "subnet-2"]}
     job = Job(account, [steps.step("a")], cluster=cluster)
@@ -146,8 +146,8 @@ def test_full_subnet_is_followed_by_the_next_one_in_the_same_try(account, tmp_pa
     assert ["failed", "succeeded"] == job.outcomes()
 
 
-def test_start_failure_that_no_other_subnet_avoids_fails_at_once(account, tmp_path):
-    """A role that does not exist is missing in every subnet."""
+def test_start_failure_independent_of_the_subnet_fails_immediately(account, tmp_path):
+    """For example, a missing role."""
     steps = Steps(tmp_path)
     cluster = {"type": "m5.xlarge", "instances": 2, "subnets": ["subnet-1", "subnet-2"]}
     job = Job(account, [steps.step("a")], cluster=cluster)
@@ -157,8 +157,8 @@ def test_start_failure_that_no_other_subnet_avoids_fails_at_once(account, tmp_pa
     assert [] == steps.ran()
 
 
-def test_rerun_stops_what_runs_and_runs_all_steps(account, tmp_path):
-    """With a rerun token, finished steps run again."""
+def test_rerun_stops_running_work_and_runs_all_steps(account, tmp_path):
+    """With a rerun token, completed steps run again."""
     steps = Steps(tmp_path)
     job = Job(account, [steps.step("a"), steps.step("b", "[ -e go ] || { touch go; sleep 60; }")])
     job.pass_()
@@ -169,7 +169,7 @@ def test_rerun_stops_what_runs_and_runs_all_steps(account, tmp_path):
 
 
 def test_step_does_not_run_again_in_a_try_that_lost_its_master(account, tmp_path):
-    """Other instance types are for clusters that did not start: this one had started."""
+    """Other instance types are only tried for clusters that have not started."""
     steps = Steps(tmp_path)
     script = "[ -e go ] || { touch go; sleep 60; }"
     job = Job(account, [steps.step("a", script)], cluster={"type": ["m5.xlarge", "m6g.xlarge"], "instances": 2})

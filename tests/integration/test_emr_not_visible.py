@@ -1,4 +1,4 @@
-"""EMR clusters that DescribeCluster does not return: waited for, then reported as lost, never silently replaced."""
+"""Clusters and steps that EMR does not show are reported as lost after a grace period, and never replaced silently."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HOLD = "until [ -e go ]; do sleep 0.05; done"
 
 @pytest.fixture
 def steps(account, tmp_path):
-    """Steps that may wait for `go`."""
+    """Steps that can wait for `go`."""
     yield Steps(tmp_path)
     account.faults.clear()
     (tmp_path / "go").touch()
 
 
 def make(account, steps, kind, grace):
-    """A job whose first try has submitted its work, the id of its cluster, and that try's outcome."""
+    """A job whose first try has submitted its work, the id of its cluster, and the outcome of that try."""
     policy = Policy(visibility_grace=grace)
     if kind == "shared":
         job = SharedClusterJob(account, policy=policy)
@@ -39,8 +39,8 @@ def make(account, steps, kind, grace):
 
 @pytest.mark.parametrize("kind", ["own", "existing", "shared"])
 @pytest.mark.parametrize("try_number", [1, 2], ids=["same_try", "next_try"])
-def test_cluster_that_is_not_visible_yet_is_waited_for(account, steps, kind, try_number):
-    """Within the grace period; nothing is submitted again."""
+def test_try_waits_for_a_cluster_that_is_not_visible_yet(account, steps, kind, try_number):
+    """For the grace period, without submitting anything again."""
     job, cluster_id, outcome = make(account, steps, kind, grace=120)
     before = account.requests()
     account.faults.hide(cluster_id, 3)
@@ -55,7 +55,7 @@ def test_cluster_that_is_not_visible_yet_is_waited_for(account, steps, kind, try
 @pytest.mark.parametrize("kind", ["own", "existing", "shared"])
 @pytest.mark.parametrize("try_number", [1, 2], ids=["same_try", "next_try"])
 def test_cluster_that_stays_invisible_is_lost_and_not_replaced(account, steps, kind, try_number):
-    """The try fails after the grace period, and says so; a try after that runs the work again."""
+    """The try fails after the grace period, and the next try runs the work again."""
     job, cluster_id, outcome = make(account, steps, kind, grace=2)
     if kind != "shared":
         eventually(steps.ran)
@@ -75,7 +75,7 @@ def test_cluster_that_stays_invisible_is_lost_and_not_replaced(account, steps, k
 
 
 def test_task_whose_cluster_is_lost_fails_without_a_retry(aws, state, tmp_path, monkeypatch):
-    """The message tells what to check; after a clear the steps run again."""
+    """The message says what to check. After a clear, the steps run again."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__VISIBILITY_GRACE", "2")
     steps = Steps(tmp_path)
 
@@ -103,8 +103,8 @@ def test_task_whose_cluster_is_lost_fails_without_a_retry(aws, state, tmp_path, 
 
 
 @pytest.mark.parametrize("fault", ["error", "throttle"])
-def test_other_failures_of_describe_cluster_are_not_taken_for_a_lost_cluster(account, steps, fault, monkeypatch):
-    """They are raised; the cluster goes on, and the next try waits for it."""
+def test_other_errors_of_describe_cluster_do_not_mean_a_lost_cluster(account, steps, fault, monkeypatch):
+    """They are raised. The cluster continues, and the next try waits for it."""
     once = Config(retries={"mode": "standard", "total_max_attempts": 1})
     monkeypatch.setattr("airflow_batchemr.aws.clients.IDEMPOTENT", once)
     job, cluster_id, _ = make(account, steps, "own", grace=0.1)
@@ -128,8 +128,8 @@ def on_existing_cluster(account, steps, grace):
     return job, outcome.waits[0].handle.step_ids[0], outcome
 
 
-def test_step_that_is_not_visible_yet_is_waited_for(account, steps):
-    """ListSteps does not return it; it is not added again."""
+def test_try_waits_for_a_step_that_is_not_visible_yet(account, steps):
+    """ListSteps does not return it, and it is not added again."""
     job, step_id, first = on_existing_cluster(account, steps, grace=120)
     account.faults.hide(step_id, 3)
     (steps.folder / "go").touch()
@@ -152,7 +152,7 @@ def test_step_that_stays_invisible_is_lost_and_not_replaced(account, steps):
 
 
 def test_steps_of_an_ended_cluster_that_are_not_visible_do_not_run_again(account, steps):
-    """They may have completed: the cluster started, and ended by itself."""
+    """They may have completed: the cluster has started and ended normally."""
     (steps.folder / "go").touch()
     job = Job(account, [steps.step("a", HOLD)], policy=Policy(visibility_grace=2))
     first = job.pass_()
@@ -165,7 +165,7 @@ def test_steps_of_an_ended_cluster_that_are_not_visible_do_not_run_again(account
 
 
 def test_trigger_reports_a_step_that_stays_invisible(aws, state, tmp_path, monkeypatch):
-    """The wait ends after the grace period, and the task fails without a retry."""
+    """The wait ends after the grace period, and the task fails without retries."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__VISIBILITY_GRACE", "2")
     cluster_id, steps = existing_cluster(aws), Steps(tmp_path)
 

@@ -1,4 +1,4 @@
-"""A job on its own cluster: its steps run once, in order, and the cluster ends whatever happens."""
+"""A job on its own cluster: steps run once, in order, and the cluster always ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def own_dag(dag_id, steps, cluster=CLUSTER, **arguments):
 
 
 def test_steps_run_in_order_and_the_cluster_ends(aws, run_dag, steps, xcom):
-    """Three steps, one cluster, nothing left running."""
+    """Three steps on one cluster, and nothing left running."""
     dag = own_dag("own_ok", [steps.step("a"), steps.step("b"), steps.step("c")])
     finished = run_dag(dag)
     assert {"work": "success"} == finished.tasks
@@ -40,7 +40,7 @@ def test_steps_run_in_order_and_the_cluster_ends(aws, run_dag, steps, xcom):
 
 
 def test_second_run_of_a_date_starts_no_cluster(aws, run_dag, steps):
-    """The marker makes it succeed."""
+    """The job succeeds with its marker."""
     dag = own_dag("own_twice", [steps.step("a")])
     run_dag(dag)
     aws.reset_requests()
@@ -49,8 +49,8 @@ def test_second_run_of_a_date_starts_no_cluster(aws, run_dag, steps):
     assert 0 == sum(count for call, count in aws.requests().items() if call in POLLS | {"RunJobFlow"})
 
 
-def test_retry_starts_at_the_step_that_failed(aws, run_dag, steps):
-    """On a new cluster: the first one ended with the failure."""
+def test_retry_starts_with_the_failed_step(aws, run_dag, steps):
+    """It runs on a new cluster, because the first one ended with the failure."""
     dag = own_dag("own_resume", [steps.step("a"), steps.step("b", "[ -e fixed ] || exit 3"), steps.step("c")])
     finished = run_dag(dag)
     assert {"work": "failed"} == finished.tasks
@@ -65,7 +65,7 @@ def test_retry_starts_at_the_step_that_failed(aws, run_dag, steps):
 
 
 def test_retry_without_resume_steps_starts_at_the_first_step(aws, run_dag, steps):
-    """Where steps pass data through HDFS, the output of finished steps is gone with the cluster."""
+    """If steps share data through HDFS, the output of completed steps was lost with the cluster."""
     script = "[ -e tried ] || { touch tried; exit 3; }"
     dag = own_dag(
         "own_no_resume", [steps.step("a"), steps.step("b", script)], resume_steps=False, retries=1, retry_delay=0
@@ -82,13 +82,13 @@ def test_changed_step_runs_again_with_all_steps_after_it(aws, run_dag, steps):
 
 
 def test_cluster_with_termination_protection_is_terminated(aws, run_dag, steps):
-    """The protection is removed when the steps are done."""
+    """The protection is removed after the steps."""
     dag = own_dag("own_protected", [steps.step("a")], {**CLUSTER, "termination_protection": True})
     assert {"work": "success"} == run_dag(dag).tasks
     assert [] == alive(aws, "own_protected")
 
 
-def test_keep_alive_leaves_the_cluster_to_its_idle_timeout(aws, run_dag, steps):
+def test_keep_alive_leaves_the_termination_to_the_idle_timeout(aws, run_dag, steps):
     """It is an auto-termination policy of EMR."""
     dag = own_dag("own_kept", [steps.step("a")], {**CLUSTER, "keep_alive": "4h"})
     assert {"work": "success"} == run_dag(dag).tasks
@@ -100,7 +100,7 @@ def test_keep_alive_leaves_the_cluster_to_its_idle_timeout(aws, run_dag, steps):
 
 
 def test_more_than_256_steps_run_on_one_cluster(aws, run_dag, steps):
-    """The rest is added when the first 256 steps have ended."""
+    """The other steps are added when the first 256 have ended."""
     many = [["sh", "-c", f"echo {number} >> {steps.log}"] for number in range(270)]
     dag = own_dag("own_many", many)
     assert {"work": "success"} == run_dag(dag).tasks
@@ -124,7 +124,7 @@ def test_only_failed_steps_run_again_with_step_concurrency(aws, run_dag, steps):
 
 
 def times_of(aws, cluster_id):
-    """When each step started and ended, by its name."""
+    """Start and end of each step, by name."""
     found = aws.client("emr").list_steps(ClusterId=cluster_id)["Steps"]
     return {
         one["Name"].split(" [")[0]: (
@@ -137,7 +137,7 @@ def times_of(aws, cluster_id):
 
 @pytest.mark.parametrize("existing", [False, True], ids=["own", "existing"])
 def test_copies_do_not_overlap_with_concurrent_steps(account, tmp_path, existing):
-    """With step_concurrency, or on_failure on somebody else's cluster: copies before and after are barriers."""
+    """Copies before and after the steps are barriers, also with `on_failure` on an existing cluster."""
     s3 = account.client("s3")
     s3.create_bucket(Bucket="shop")
     for number in range(3):
@@ -157,13 +157,13 @@ def test_copies_do_not_overlap_with_concurrent_steps(account, tmp_path, existing
     assert {"load", "a", "b", "c", "save"} == set(ran)
     sparks = [ran[name] for name in ("a", "b", "c")]
     assert ran["load"][1] <= min(start for start, _ in sparks)
-    assert max(start for start, _ in sparks) < min(end for _, end in sparks), "these three run at the same time"
+    assert max(start for start, _ in sparks) < min(end for _, end in sparks), "the three steps must overlap"
     assert max(end for _, end in sparks) <= ran["save"][0]
     assert 3 == len(s3.list_objects_v2(Bucket="shop", Prefix="out/")["Contents"])
 
 
 def test_copy_after_failed_concurrent_steps_does_not_run(account, tmp_path):
-    """Their output is incomplete; the next try runs the failed step and then the copy."""
+    """Their output is incomplete. The next try runs the failed step and then the copy."""
     account.client("s3").create_bucket(Bucket="shop")
     account.client("s3").put_object(Bucket="shop", Key="mid/0", Body=b"x")
     steps = Steps(tmp_path)

@@ -1,4 +1,4 @@
-"""How many calls it takes to wait for many clusters and steps."""
+"""Number of calls for polling many clusters and steps."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from airflow_batchemr.aws.emr.poll import EmrPoller, Progress
 MACHINES = {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True}
 
 
-def cluster(emr, steps=(), **words):
+def cluster(emr, steps=(), **options):
     return emr.run_job_flow(
         Name="held",
         ReleaseLabel="emr-7.5.0",
-        Instances={**MACHINES, **words},
+        Instances={**MACHINES, **options},
         ServiceRole="EMR_DefaultRole",
         JobFlowRole="EMR_EC2_DefaultRole",
         Steps=[step(*one) for one in steps],
     )["JobFlowId"]
 
 
-def step(*words):
+def step(*options):
     return {
-        "Name": words[0],
+        "Name": options[0],
         "ActionOnFailure": "CONTINUE",
-        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": list(words)},
+        "HadoopJarStep": {"Jar": "command-runner.jar", "Args": list(options)},
     }
 
 
@@ -50,8 +50,8 @@ def emr(local_aws):
     return local_aws.client("emr")
 
 
-def test_100_clusters_take_2_calls_and_one_for_each_whose_steps_may_change(local_aws, emr):
-    """A second poll at once makes no ListSteps call: none is due."""
+def test_100_clusters_take_2_calls_and_one_per_cluster_whose_steps_are_due(local_aws, emr):
+    """A second poll makes no ListSteps calls, because none are due."""
     created = datetime.now(timezone.utc)
     ids = [cluster(emr, [("sleep", "600")] * 10) for _ in range(100)]
     until(lambda: states(emr) == {"RUNNING"})
@@ -60,7 +60,7 @@ def test_100_clusters_take_2_calls_and_one_for_each_whose_steps_may_change(local
         for id_ in ids:
             step_ids = [one["Id"] for one in reversed(emr.list_steps(ClusterId=id_)["Steps"])]
             stack.enter_context(poller.expecting(id_, created, step_ids))
-        poller._look(ids)  # how many pages there are is known from now on
+        poller._look(ids)  # the poller now knows the number of pages
         local_aws.reset_requests()
         seen = poller._look(ids)
         assert {"ListClusters": 2} == dict(local_aws.requests())
@@ -75,11 +75,11 @@ def test_100_clusters_take_2_calls_and_one_for_each_whose_steps_may_change(local
 
 
 def test_steps_of_an_own_cluster_are_listed_when_its_state_changes(local_aws, emr):
-    """And once a minute for progress; the end of the last step changes the state of the cluster."""
+    """And once a minute for progress. The end of the last step changes the state of the cluster."""
     id_ = cluster(emr, [("sleep", "3")] * 2)
     until(lambda: states(emr) == {"RUNNING"})
     step_ids = [one["Id"] for one in reversed(emr.list_steps(ClusterId=id_)["Steps"])]
-    poller = EmrPoller(boto3_clients(), shortest=0.0, longest=0.0)  # as far as the pace goes, always due
+    poller = EmrPoller(boto3_clients(), shortest=0.0, longest=0.0)  # according to the interval, always due
     with poller.expecting(id_, None, step_ids, own=True):
         poller._look([id_])
         local_aws.reset_requests()
@@ -94,7 +94,7 @@ def test_steps_of_an_own_cluster_are_listed_when_its_state_changes(local_aws, em
 
 
 def test_one_cluster_takes_one_call_among_many_others(local_aws, emr):
-    """DescribeCluster instead of pages of other people's clusters."""
+    """DescribeCluster instead of many pages of ListClusters."""
     mine = cluster(emr)
     for _ in range(60):
         cluster(emr)
@@ -107,7 +107,7 @@ def test_one_cluster_takes_one_call_among_many_others(local_aws, emr):
 
 
 def test_ends_of_many_short_steps_are_found_in_one_poll(local_aws, emr):
-    """Ten steps a call while all ten have ended; the next poll lists none."""
+    """Each call lists ten steps, until one has not ended. The next poll lists none."""
     id_ = cluster(emr, [("true",)] * 35)
     until(lambda: states(emr) == {"WAITING"})
     step_ids = [one["Id"] for one in reversed(emr.list_steps(ClusterId=id_)["Steps"])]
@@ -123,8 +123,8 @@ def test_ends_of_many_short_steps_are_found_in_one_poll(local_aws, emr):
     assert "Step 35/35" in Progress(id_, dict.fromkeys(step_ids, "true")).update(sight)[-1]
 
 
-def test_unknown_cluster_is_left_out(local_aws, emr):
-    """The poll returns the others."""
+def test_unknown_cluster_is_omitted(local_aws, emr):
+    """The poll returns the other clusters."""
     known = cluster(emr)
     poller = EmrPoller(boto3_clients())
     with poller.expecting(known, None, []), poller.expecting("j-NOSUCH", None, ["s-1"]):
@@ -132,7 +132,7 @@ def test_unknown_cluster_is_left_out(local_aws, emr):
 
 
 def test_step_that_is_not_listed_is_unseen_until_it_appears(local_aws, emr):
-    """A step that was not looked at yet is not."""
+    """A step that has not been polled is not unseen."""
     id_ = cluster(emr, [("sleep", "600")] * 2)
     until(lambda: states(emr) == {"RUNNING"})
     newer, older = (one["Id"] for one in emr.list_steps(ClusterId=id_)["Steps"])

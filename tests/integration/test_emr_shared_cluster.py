@@ -1,4 +1,4 @@
-"""Clusters that several tasks of a run share, and existing clusters of somebody else."""
+"""Clusters shared by several tasks of a run, and existing clusters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def steps(tmp_path):
 
 
 def shared_dag(dag_id, jobs, cluster=CLUSTER, needs=None):
-    """`jobs`: name -> steps; they run one after another on one cluster."""
+    """`jobs` maps names to steps; the jobs run one after another on one cluster."""
     with DAG(dag_id, schedule=None) as dag:
         up = EmrCreateClusterOperator(
             task_id="up", job="shared.cluster", cluster=cluster, used_by=list(jobs), needs=needs
@@ -35,7 +35,7 @@ def shared_dag(dag_id, jobs, cluster=CLUSTER, needs=None):
     return dag
 
 
-def test_jobs_share_a_cluster_that_ends_after_the_last_of_them(aws, run_dag, steps):
+def test_jobs_share_a_cluster_that_ends_after_the_last_job(aws, run_dag, steps):
     """One RunJobFlow for two jobs, and nothing left running."""
     dag = shared_dag("shared_ok", {"one": [steps.step("a"), steps.step("b")], "two": [steps.step("c")]})
     finished = run_dag(dag)
@@ -45,8 +45,8 @@ def test_jobs_share_a_cluster_that_ends_after_the_last_of_them(aws, run_dag, ste
     assert [] == alive(aws, "shared_ok-")
 
 
-def test_no_cluster_when_all_its_jobs_have_succeeded(aws, run_dag, steps):
-    """A second run of the same date costs nothing."""
+def test_no_cluster_is_started_if_all_its_jobs_have_succeeded(aws, run_dag, steps):
+    """A second run of the same date starts nothing."""
     dag = shared_dag("shared_twice", {"one": [steps.step("a")]})
     run_dag(dag)
     aws.reset_requests()
@@ -77,8 +77,8 @@ def test_the_cluster_ends_when_a_job_fails_and_the_next_step_does_not_run(aws, r
     ],
     ids=["version", "environment"],
 )
-def test_needs_of_the_jobs_are_checked_before_their_cluster_starts(aws, run_dag, steps, needs, message):
-    """The versions and environments of their spark blocks."""
+def test_requirements_of_the_jobs_are_checked_before_their_cluster_starts(aws, run_dag, steps, needs, message):
+    """Versions and environments of their spark blocks."""
     finished = run_dag(shared_dag(f"shared_needs_{next(iter(needs))}", {"one": [steps.step("a")]}, needs=needs))
     assert "failed" == finished.tasks["up"]
     assert message in finished.output
@@ -86,7 +86,7 @@ def test_needs_of_the_jobs_are_checked_before_their_cluster_starts(aws, run_dag,
 
 
 def test_job_fails_on_a_cluster_without_its_environment(aws, run_dag, tmp_path):
-    """In a Dag written in Python whose setup task does not name the environment in `needs`."""
+    """In a Dag whose setup task does not list the environment in `needs`."""
     (tmp_path / "requirements.txt").write_text("")
     spark = {"py": "s3://code/x.py", "python_env": str(tmp_path / "requirements.txt")}
     finished = run_dag(shared_dag("shared_lacks", {"one": [{"spark": spark}]}))
@@ -95,8 +95,8 @@ def test_job_fails_on_a_cluster_without_its_environment(aws, run_dag, tmp_path):
     assert 0 == aws.requests()["AddJobFlowSteps"]
 
 
-def test_batch_job_finds_its_cluster_in_its_environment(aws, run_dag, tmp_path):
-    """EMR_CLUSTER_ID and EMR_MASTER."""
+def test_batch_job_gets_its_cluster_in_the_environment(aws, run_dag, tmp_path):
+    """As EMR_CLUSTER_ID and EMR_MASTER."""
     out = tmp_path / "environment.txt"
     with DAG("beside", schedule=None) as dag:
         up = EmrCreateClusterOperator(
@@ -136,7 +136,7 @@ def existing_cluster(aws):
 
 @pytest.mark.parametrize("by", ["cluster_id", "cluster_name"])
 def test_steps_leave_an_existing_cluster_running(aws, run_dag, steps, by):
-    """By id or by name, also after a failure."""
+    """Found by id or by name, and also after a failure."""
     cluster_id = existing_cluster(aws)
     where = {by: cluster_id if by == "cluster_id" else "somebody-elses"}
     with DAG(f"existing_{by}", schedule=None) as dag:
@@ -149,7 +149,7 @@ def test_steps_leave_an_existing_cluster_running(aws, run_dag, steps, by):
 
 
 def test_unusable_existing_cluster_fails_the_task_before_steps_are_added(aws, run_dag, steps):
-    """It has ended, or does not exist; retries would not help."""
+    """It has ended, or does not exist. Retries would not help."""
     cluster_id = existing_cluster(aws)
     aws.client("emr").terminate_job_flows(JobFlowIds=[cluster_id])
     for number, (given, message) in enumerate(
@@ -170,7 +170,7 @@ def test_unusable_existing_cluster_fails_the_task_before_steps_are_added(aws, ru
 
 @pytest.fixture
 def tasks(aws, state):
-    """Setup and teardown task of one cluster; `setups` has the operators that were made, the last one last."""
+    """Setup and teardown task of a cluster. `setups` lists the created operators."""
 
     class Tasks:
         def __init__(self):
@@ -195,7 +195,7 @@ def tasks(aws, state):
 
 @pytest.mark.parametrize("returned", [True, False], ids=["finished", "waiting"])
 def test_setup_that_was_given_up_does_not_terminate_the_cluster_of_the_next_try(aws, tasks, returned):
-    """Try 1 hangs, try 2 finds the cluster that is up or starting, then try 1 receives SIGTERM."""
+    """Try 1 hangs, try 2 finds the cluster (up or starting), then try 1 receives SIGTERM."""
     aws.clusters.delays.starting = 0.2 if returned else 60.0
     task = Task(tasks.setup)
     trigger = task.begin()
@@ -208,13 +208,13 @@ def test_setup_that_was_given_up_does_not_terminate_the_cluster_of_the_next_try(
     tasks.setups[0].on_kill()
     assert [cluster_id] == [one["Id"] for one in alive(aws, "dag-")]
     assert 0 == aws.requests()["TerminateJobFlows"]
-    tasks.setups[-1].on_kill()  # the owner's own kill
+    tasks.setups[-1].on_kill()  # a kill of the owner
     assert 1 == aws.requests()["TerminateJobFlows"]
     assert [] == alive(aws, "dag-")
 
 
 def test_refused_teardown_is_retried_and_terminates_the_cluster(aws, tasks):
-    """One AccessDenied on TerminateJobFlows: Airflow retries what is not an AirflowFailException."""
+    """After one AccessDenied on TerminateJobFlows, Airflow retries, because it is not an AirflowFailException."""
     assert Task(tasks.setup).try_()["cluster_id"]
     teardown = Task(tasks.teardown)
     aws.faults.refuse("TerminateJobFlows")
@@ -227,8 +227,8 @@ def test_refused_teardown_is_retried_and_terminates_the_cluster(aws, tasks):
     assert [] == alive(aws, "dag-")
 
 
-def test_teardown_fails_visibly_while_it_cannot_see_the_cluster(aws, tasks, monkeypatch):
-    """It is terminated all the same, and a retry records its end."""
+def test_teardown_fails_while_the_cluster_is_not_visible(aws, tasks, monkeypatch):
+    """The cluster is terminated nevertheless, and a retry records its end."""
     cluster_id = Task(tasks.setup).try_()["cluster_id"]
     for name, seconds in (("VISIBILITY_GRACE", "1"), ("CLAIM_LEASE", "1"), ("CALL_MARGIN", "0")):
         monkeypatch.setenv(f"AIRFLOW__BATCHEMR__{name}", seconds)

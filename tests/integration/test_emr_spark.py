@@ -1,4 +1,4 @@
-"""The `spark:` block through the operator, on real Spark."""
+"""The `spark:` block in the operator, with real Spark."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def code(aws):
 
 
 def test_spark_step_runs_and_a_failure_names_the_line_of_the_program(aws, code, run_dag):
-    """CSV in, Parquet out; then a column is missing."""
+    """From CSV to Parquet; in a second run, a column is missing."""
     with DAG("spark_ok", schedule=None) as dag:
         spark = {"py": "s3://code/totals.py", "args": ["s3://orders/in/", "s3://orders/out/{{ ds }}/"]}
         EphemeralEmrOperator(task_id="totals", cluster=CLUSTER, steps=[{"spark": spark}])

@@ -1,4 +1,4 @@
-"""The Python examples: each loads, runs on the local AWS, and comes to what its comments show."""
+"""The Python examples load, run on the local AWS, and have the results in their comments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ orders.groupBy("shop").sum("amount").write.parquet(sys.argv[1] + "/out")
 
 
 def load(name):
-    """The Dag of an example, and the XComs and other texts that its comments show."""
+    """The Dag of an example, and the XComs and messages in its comments."""
     path = EXAMPLES / f"example_{name}.py"
     (dag,) = dags_of(path)
     shown = "\n".join(line[6:] for line in path.read_text().split("\n") if line.startswith("#     "))
@@ -43,7 +43,7 @@ def dags_of(path):
 
 @pytest.fixture
 def account(aws, monkeypatch):
-    """The queue and the data that the examples name."""
+    """The queue and the data that the examples use."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://data/_batchemr")
     batch, s3 = aws.client("batch"), aws.client("s3")
     environments = batch.describe_job_queues(jobQueues=["default"])["jobQueues"][0]["computeEnvironmentOrder"]
@@ -57,13 +57,13 @@ def account(aws, monkeypatch):
 
 
 def same(shown, value):
-    """Whether a comment shows an XCom, but for ids that AWS makes."""
+    """Whether a comment contains an XCom, except for ids from AWS."""
     text = re.sub(r"j-[A-Z0-9]+", "j-3H6EATEXAMPLE", value if isinstance(value, str) else json.dumps(value))
     return "".join(text.split()) in "".join(shown.split())
 
 
 def test_there_is_an_example_of_every_operator():
-    """They are found by what they import."""
+    """The imports of the examples cover all operators."""
     used = {
         alias.name
         for path in FILES
@@ -78,12 +78,12 @@ def test_there_is_an_example_of_every_operator():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_example_loads_without_an_error(airflow_db, path):
-    """And is a Dag of its file's name."""
+    """It contains one Dag with the name of the file."""
     assert [path.stem] == [dag.dag_id for dag in dags_of(path)]
 
 
-def test_the_batch_examples_come_to_what_they_show(account, run_dag, xcom):
-    """The sensor finds the marker that the array has left."""
+def test_the_batch_examples_have_the_documented_results(account, run_dag, xcom):
+    """The sensor finds the marker of the array."""
     for name, tasks in (("batch_array", ["sort"]), ("marker_sensor", ["wait"]), ("mapped_tasks", ["bill"])):
         dag, shown = load(name)
         finished = run_dag(dag)
@@ -94,8 +94,8 @@ def test_the_batch_examples_come_to_what_they_show(account, run_dag, xcom):
     assert b"a\nb\n" == account.get_object(Bucket="data", Key="sorted/2026-11-20/3.csv")["Body"].read()
 
 
-def test_the_example_of_a_shared_cluster_comes_to_what_it_shows(account, run_dag, xcom):
-    """The cluster is terminated in the end."""
+def test_the_example_of_a_shared_cluster_has_the_documented_results(account, run_dag, xcom):
+    """The cluster is terminated."""
     dag, shown = load("emr_cluster")
     finished = run_dag(dag)
     assert {"success"} == set(finished.tasks.values())
@@ -104,7 +104,7 @@ def test_the_example_of_a_shared_cluster_comes_to_what_it_shows(account, run_dag
     assert account.get_object(Bucket="data", Key="report/2026-11-20.csv")["Body"].read()
 
 
-def test_the_example_of_an_existing_cluster_names_the_one_that_is_missing(account, run_dag):
+def test_the_example_of_an_existing_cluster_reports_the_missing_cluster(account, run_dag):
     """Nothing is started."""
     dag, shown = load("emr_steps")
     finished = run_dag(dag)
@@ -113,7 +113,7 @@ def test_the_example_of_an_existing_cluster_names_the_one_that_is_missing(accoun
 
 
 @pytest.mark.spark
-def test_the_example_of_an_ephemeral_cluster_comes_to_what_it_shows(account, run_dag, xcom):
+def test_the_example_of_an_ephemeral_cluster_has_the_documented_results(account, run_dag, xcom):
     """With real Spark."""
     pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
     dag, shown = load("ephemeral_emr")

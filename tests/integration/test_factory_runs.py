@@ -1,4 +1,4 @@
-"""Pipelines out of files, run by Airflow against the local AWS."""
+"""Pipelines from files, run by Airflow against the local AWS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLUSTER = "{type: m5.xlarge, instances: 2, log_uri: s3://state/logs}"
 
 @pytest.fixture
 def file(tmp_path):
-    """`file(text)`: a pipeline file with this text."""
+    """`file(text)` creates a pipeline file with this text."""
 
     def write(text):
         path = tmp_path / "p.yaml"
@@ -25,14 +25,14 @@ def file(tmp_path):
 
 @pytest.fixture
 def only_dag(file):
-    """`only_dag(text)`: the Dag of a file with one pipeline."""
+    """`only_dag(text)` returns the Dag of a file with one pipeline."""
     from airflow_batchemr import build_dags
 
     return lambda text: build_dags(file(text))[0]
 
 
 def plan(path, *more):
-    """What `batchemr plan --json` says of the only pipeline of a file: its jobs by name."""
+    """Jobs in the output of `batchemr plan --json` for the only pipeline of a file, by name."""
     from airflow_batchemr.cli.plan import app
 
     result = CliRunner().invoke(app, [str(path), "--date", "2026-11-20", "--json", *more])
@@ -50,8 +50,8 @@ def intents(state, dag_id, job):
     return [[request.request for request in submission.intent.requests] for submission in history.submissions]
 
 
-def test_a_batch_job_runs_beside_its_own_cluster(aws, run_dag, only_dag, work):
-    """It gets the cluster's id, the cluster is ended after it, and a second run has no cluster at all."""
+def test_a_batch_job_runs_with_its_own_cluster(aws, run_dag, only_dag, work):
+    """It gets the id of the cluster, which is terminated afterwards. A second run starts no cluster."""
     command = json.dumps(work.command('echo "$EMR_CLUSTER_ID" > cluster; [ -n "$EMR_MASTER" ]'))
     dag = only_dag(f"beside: {{emr: {CLUSTER}, batch: {{image: 'a:1', queue: default, command: {command}}}}}")
     finished = run_dag(dag)
@@ -69,8 +69,8 @@ def test_a_batch_job_runs_beside_its_own_cluster(aws, run_dag, only_dag, work):
     assert aws.requests()["RunJobFlow"] == aws.requests()["SubmitJob"] == 0
 
 
-def test_a_cluster_is_ended_when_its_job_fails(aws, run_dag, only_dag, work):
-    """The teardown runs whatever happened; what comes after the job does not."""
+def test_a_cluster_is_terminated_when_its_job_fails(aws, run_dag, only_dag, work):
+    """The teardown always runs; the downstream job does not."""
     dag = only_dag(f"""
         torn:
           jobs:
@@ -91,7 +91,7 @@ def test_a_cluster_is_ended_when_its_job_fails(aws, run_dag, only_dag, work):
 
 
 def test_jobs_share_a_cluster(aws, run_dag, only_dag, work):
-    """One cluster for all of them, from the first to the last; none where all their markers stand."""
+    """There is one cluster for all of them, and none if all of them have markers."""
     step = json.dumps([*work.command("true")])
     dag = only_dag(f"""
         shared:
@@ -108,7 +108,7 @@ def test_jobs_share_a_cluster(aws, run_dag, only_dag, work):
     assert aws.requests()["RunJobFlow"] == aws.requests()["AddJobFlowSteps"] == 0
 
 
-def test_rerun_names_the_jobs_that_run_although_they_have_succeeded(aws, run_dag, only_dag, work):
+def test_jobs_named_in_rerun_run_although_they_have_succeeded(aws, run_dag, only_dag, work):
     """The others keep their markers."""
     dag = only_dag(f"""
         rerun:
@@ -124,8 +124,8 @@ def test_rerun_names_the_jobs_that_run_although_they_have_succeeded(aws, run_dag
     assert (work.folder.parent / "b").read_text() == "b\nb\n"
 
 
-def test_plan_shows_the_requests_that_a_run_then_makes(aws, run_dag, file, work, state):
-    """All of them but for the job definition's revision, which AWS gives; and planning makes reading calls only."""
+def test_plan_shows_the_requests_of_the_run(aws, run_dag, file, work, state):
+    """Except for the revision of the job definition, which AWS assigns. Planning only makes read calls."""
     from airflow_batchemr import build_dags
 
     step = json.dumps(["sh", "-c", "true"])
@@ -154,8 +154,8 @@ def test_plan_shows_the_requests_that_a_run_then_makes(aws, run_dag, file, work,
     assert planned["steps"]["requests"] == [{"call": "RunJobFlow", "request": started}]
 
 
-def test_plan_tells_what_is_skipped_and_what_is_resumed(aws, run_dag, file, work):
-    """Out of the ledger: a marker, or the indices that are left."""
+def test_plan_shows_what_is_skipped_and_what_is_resumed(aws, run_dag, file, work):
+    """From the ledger: a marker, or the remaining indices."""
     from airflow_batchemr import build_dags
 
     path = file(f"""
@@ -181,8 +181,8 @@ def test_plan_tells_what_is_skipped_and_what_is_resumed(aws, run_dag, file, work
     assert list(plan(path, "--job", "bad")) == ["bad"]
 
 
-def test_plan_counts_the_shards_of_data_and_their_bytes(aws, run_dag, file, work, state):
-    """Out of S3, without writing the packing: the run then packs and submits what was planned_request."""
+def test_plan_shows_number_and_size_of_shards(aws, run_dag, file, work, state):
+    """From S3, without writing the packing. The run then submits the same shards."""
     from airflow_batchemr import build_dags
 
     s3 = aws.client("s3")

@@ -1,4 +1,4 @@
-"""What `batchemr plan` shows is what a run then records before its calls: names, numbers and all."""
+"""The requests in `batchemr plan` are exactly those that a run records before its calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READS = ("Describe", "List", "Get", "Head")
 
 @pytest.fixture
 def file(tmp_path):
-    """`file(jobs, **pipeline)`: a pipeline file; JSON is YAML."""
+    """`file(jobs, **pipeline)` creates a pipeline file; JSON is valid YAML."""
 
     def write(jobs, **pipeline):
         path = tmp_path / "p.yaml"
@@ -32,7 +32,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def forecast(aws):
-    """`forecast(path)`: what each task would do, by its id; changes nothing on AWS."""
+    """`forecast(path)` returns what each task would do, by task id, and asserts that AWS was not changed."""
 
     def of(path):
         aws.reset_requests()
@@ -46,7 +46,7 @@ def forecast(aws):
 
 @pytest.fixture
 def recorded(state):
-    """`recorded(job, number)`: the requests in the intent of a submission."""
+    """`recorded(job, number)` returns the requests in the intent of a submission."""
 
     def of(job, number=1):
         history = Ledger(boto3.client("s3"), state).job("pipeline", "2026-11-20T000000Z", job).history()
@@ -58,7 +58,7 @@ def recorded(state):
 
 @pytest.fixture
 def numbers(state):
-    """`numbers(job)`: of its submissions."""
+    """`numbers(job)` returns the numbers of its submissions."""
     ledger = Ledger(boto3.client("s3"), state)
     return lambda job: ledger.job("pipeline", "2026-11-20T000000Z", job).history().numbers
 
@@ -77,7 +77,7 @@ def batch(command, **options):
 
 
 def test_arrays_are_submitted_as_forecast(aws, run_dag, file, forecast, recorded, numbers, work):
-    """Of the first submission, of those that follow a failure and lack of memory, and nothing after success."""
+    """The first submission, those after a failure and after an out-of-memory error; nothing after success."""
     script = "[ -e fixed ] || case $i in 1) exit 137;; 3) exit 1;; esac"
     job = {"array": {"size": 5, "markers": "in_job"}, "explicit_success": False, "env": {"A": "b"}}
     path = file({"work": {**job, "batch": batch(work.command(script), memory=[512, 1024])}})
@@ -103,7 +103,7 @@ def test_arrays_are_submitted_as_forecast(aws, run_dag, file, forecast, recorded
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("exists", [True, False], ids=["registered before", "registered by the run"])
 def test_any_kind_of_definition_is_submitted_as_forecast(aws, run_dag, file, forecast, recorded, work, kind, exists):
-    """EKS and ECS definitions have overrides of their own; a multi-node job may have a command."""
+    """EKS and ECS definitions have other overrides; a multi-node job may have a command."""
     options = {"queue": "default", "command": work.command("true"), "env": {"A": "b"}, "memory": 300}
     if exists:
         content = {"type": "container", **KINDS[kind]}
@@ -123,7 +123,7 @@ def test_any_kind_of_definition_is_submitted_as_forecast(aws, run_dag, file, for
 
 
 def test_steps_with_copies_and_concurrency_are_submitted_as_forecast(aws, run_dag, file, forecast, recorded, work):
-    """Copies before and after are barriers: the cluster starts with the first copy alone."""
+    """Copies before and after are barriers: the cluster starts with only the first copy."""
     aws.client("s3").create_bucket(Bucket="data")
     aws.client("s3").put_object(Bucket="data", Key="in/a", Body=b"a")
     path = file({"work": {
@@ -142,7 +142,7 @@ def test_steps_with_copies_and_concurrency_are_submitted_as_forecast(aws, run_da
 
 
 def test_a_shared_cluster_is_started_and_used_as_forecast(aws, run_dag, file, forecast, recorded, work):
-    """The id of the cluster is not known before it has started."""
+    """The id of the cluster is not known before its start."""
     steps = [work.command("true"), work.command("true")]
     path = file({"work": {"emr": {"cluster": "spark"}, "steps": steps}}, clusters={"spark": CLUSTER})
     planned = forecast(path)
@@ -185,8 +185,8 @@ def test_a_job_run_is_started_as_forecast(aws, run_dag, file, forecast, recorded
     assert [planned] == recorded("work")
 
 
-def test_a_queue_that_does_not_exist_is_refused(aws, file, work):
-    """As the run would."""
+def test_a_missing_queue_is_reported(aws, file, work):
+    """As in the run."""
     path = file({"work": {"batch": batch(["true"], queue="nowhere")}})
     result = CliRunner().invoke(app, [str(path), "--date", "2026-11-20", "--json"])
     (planned,) = json.loads(result.stdout)["jobs"]
@@ -194,8 +194,8 @@ def test_a_queue_that_does_not_exist_is_refused(aws, file, work):
     assert "no job queue 'nowhere'" in planned["note"]
 
 
-def test_work_that_has_ended_unseen_is_forecast_by_what_aws_shows(aws, run_dag, file, forecast, recorded, work, state):
-    """The ledger has it as running; the forecast asks AWS, and records nothing."""
+def test_ended_work_without_a_record_is_forecast_from_aws(aws, run_dag, file, forecast, recorded, work, state):
+    """It is running according to the ledger. The forecast asks AWS, and records nothing."""
     path = file({"work": {"batch": batch(work.command("true"))}})
     run(run_dag, path)
     s3, prefix = aws.client("s3"), f"{state.removeprefix('s3://state/')}/pipeline/2026-11-20T000000Z/work/"

@@ -1,4 +1,4 @@
-"""`batchemr history`: what has run, from the ledger, and from AWS only where a result is not recorded."""
+"""`batchemr history`: shows the ledger, and AWS only for submissions without a recorded result."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ KEY = "2026-11-20T000000Z"
 
 
 def batchemr(*arguments):
-    """What the command prints, called in this process."""
+    """The output of the command, run in this process."""
     done = CliRunner().invoke(app, ["history", *arguments])
     assert 0 == done.exit_code, done.stderr
     return "".join(line for line in done.stdout.splitlines(keepends=True) if "[info " not in line)
 
 
 def intent():
-    """What is written before an array of 4 is submitted."""
+    """The first records of an array of 4."""
     indices = IndexSet.range(4)
     request = Request(name="n", indices=indices, request={"jobQueue": "q", "jobDefinition": "d"})
     return Intent(
@@ -51,12 +51,12 @@ def columns(text):
 
 
 def facts(text):
-    """A block of names and values."""
+    """Parses a block of names and values."""
     return {name: value.strip() for name, _, value in (line.strip().partition("  ") for line in text.splitlines())}
 
 
 def test_history_is_shown_at_each_level(aws, run_dag, work, tmp_path):
-    """Pipelines, runs, jobs, submissions, one index; from S3 alone, because AWS Batch deletes jobs after some days."""
+    """Pipelines, runs, jobs, submissions, one index. Reads only S3, because AWS Batch deletes jobs after some days."""
     from airflow_batchemr import build_dags
 
     command = json.dumps(work.command('[ "$i" != 2 ] || [ -e fixed ] || exit 65'))
@@ -102,8 +102,8 @@ def test_history_is_shown_at_each_level(aws, run_dag, work, tmp_path):
     assert {"ListObjectsV2", "GetObject"} == set(aws.requests())
 
 
-def test_an_emr_job_is_shown_with_its_steps_and_the_cause_from_its_logs(aws, run_dag, tmp_path):
-    """A line a job in JSON; the logs may be deleted meanwhile."""
+def test_an_emr_job_is_shown_with_its_steps_and_the_cause_of_its_failure(aws, run_dag, tmp_path):
+    """One JSON line per job. The logs need not exist any more."""
     from airflow_batchemr import build_dags
 
     s3 = aws.client("s3")
@@ -131,7 +131,7 @@ def test_an_emr_job_is_shown_with_its_steps_and_the_cause_from_its_logs(aws, run
 
 @pytest.fixture
 def false_failure(aws, work):
-    """`false_failure(script)`: a worker submits an array of 4 and is lost; no try records how the array ends."""
+    """`false_failure(script)`: the worker of an array of 4 is lost, and no try records how the array ends."""
 
     def run(script="true"):
         task = Task(
@@ -161,7 +161,7 @@ def records():
 
 
 def test_a_success_that_airflow_did_not_record_is_shown(aws, false_failure, work):
-    """At each level, with what to do; nothing is written, and the next try records it without running anything."""
+    """At each level, with advice. Nothing is written, and the next try records it without running anything."""
     task = false_failure()
     before = records()
     assert [["run", "work"], [KEY, "succeeded", "(not", "recorded)", "4/4"]] == columns(batchemr("dag"))
@@ -183,7 +183,7 @@ def test_a_success_that_airflow_did_not_record_is_shown(aws, false_failure, work
 
 
 def test_a_failure_that_airflow_did_not_record_is_shown_with_its_report(false_failure):
-    """As it will be recorded."""
+    """The report is the one that a try would record."""
     false_failure('[ "$i" != 2 ] || exit 65')
     shown = batchemr("dag", KEY, "work")
     assert "submission 1: failed (not recorded)" in shown
@@ -192,7 +192,7 @@ def test_a_failure_that_airflow_did_not_record_is_shown_with_its_report(false_fa
 
 
 def test_steps_that_airflow_did_not_record_are_shown(aws):
-    """Each with its state; the cluster has ended by itself."""
+    """Each with its state. The cluster has ended."""
     steps = [{"name": "load", "command": ["true"]}]
     cluster = {"type": "m5.xlarge"}
 
@@ -212,8 +212,8 @@ def test_steps_that_airflow_did_not_record_are_shown(aws):
     assert facts(shown)["state on AWS"].startswith("TERMINATED")
 
 
-def test_what_aws_runs_is_shown_in_its_own_state(aws, false_failure, monkeypatch):
-    """And from the ledger alone if AWS cannot be queried, with a note."""
+def test_running_work_is_shown_with_its_state_on_aws(aws, false_failure, monkeypatch):
+    """If AWS cannot be reached, the state is from the ledger, with a note."""
     false_failure()
     running = ledger().job("dag", KEY, "work").history().submissions[0]
     queued = aws.client("batch").submit_job(
@@ -227,7 +227,7 @@ def test_what_aws_runs_is_shown_in_its_own_state(aws, false_failure, monkeypatch
     rows = {row[0]: row[1:4] for row in columns(batchemr("dag", KEY))}
     assert ["succeeded", "(not", "recorded)"] == rows["work"]
     assert "running" == rows["other"][0]
-    assert 2 == aws.requests()["DescribeJobs"]  # one for both jobs, one for the children of the one that has ended
+    assert 2 == aws.requests()["DescribeJobs"]  # one for both jobs, one for the children of the ended job
     assert facts(batchemr("dag", KEY, "other"))["state on AWS"] in {"RUNNABLE", "STARTING", "RUNNING"}
 
     monkeypatch.setenv("AWS_ENDPOINT_URL_BATCH", "http://127.0.0.1:9")
@@ -239,7 +239,7 @@ def test_what_aws_runs_is_shown_in_its_own_state(aws, false_failure, monkeypatch
 
 
 def test_a_job_that_aws_does_not_show_is_not_called_running(aws, false_failure):
-    """Forgotten, or not visible yet."""
+    """AWS has deleted it, or does not show it yet."""
     false_failure()
     intent = ledger().job("dag", KEY, "work").history().submissions[0].intent
     job = ledger().job("dag", KEY, "gone")
@@ -250,8 +250,8 @@ def test_a_job_that_aws_does_not_show_is_not_called_running(aws, false_failure):
     assert "not visible" in facts(shown)["state on AWS"]
 
 
-def test_jobs_that_needed_no_attempt_come_last(aws):
-    """Such as two whose input was empty, as `allow_empty` lets it be: they have a marker only."""
+def test_jobs_without_submissions_are_last(aws):
+    """For example, jobs with empty input and `allow_empty`, which only have a marker."""
     for job in ("a", "b"):
         ledger().job("nightly", KEY, job).mark(Marker(submission=0, size=0, rerun_token=None))
     ledger().job("nightly", KEY, "split").claim(1, intent())
@@ -269,7 +269,7 @@ def test_jobs_that_needed_no_attempt_come_last(aws):
         (["nightly", KEY, "split", "--index", "9"], "includes index 9"),
     ],
 )
-def test_a_missing_name_is_reported_with_the_existing_ones(aws, arguments, message):
+def test_an_unknown_name_is_reported_with_the_existing_ones(aws, arguments, message):
     """At every level."""
     ledger().job("nightly", KEY, "split").claim(1, intent())
     done = CliRunner().invoke(app, ["history", *arguments])

@@ -1,4 +1,4 @@
-"""The ledger over HTTP, on the S3 of the local AWS."""
+"""The ledger over HTTP, with the S3 of the local AWS."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def counted(aws):
     return {name: calls for name, calls in aws.requests().items() if calls}
 
 
-def test_a_marker_check_is_a_list_and_a_few_gets(local_aws, ledger):
+def test_a_marker_check_takes_one_list_and_a_few_gets(local_aws, ledger):
     """For an array of 10,000 with three earlier submissions: one LIST and at most four GETs."""
     job = ledger.job("d", "r", "j")
     submission(job, 1, IndexSet.range(10_000), IndexSet.of(range(0, 10_000, 3)))
@@ -69,8 +69,8 @@ def test_a_marker_check_is_a_list_and_a_few_gets(local_aws, ledger):
     assert counted(local_aws) == {"ListObjectsV2": 1, "GetObject": 1}
 
 
-def test_of_many_claimants_exactly_one_wins(ledger):
-    """Each claims with its own connection, at the same time."""
+def test_one_of_many_concurrent_claims_succeeds(ledger):
+    """Each has its own connection."""
     clients = [Ledger(boto3_clients().s3, STATE).job("d", "r", "j") for _ in range(6)]
     won = []
     for number in range(1, 6):
@@ -174,12 +174,12 @@ def test_pipelines_runs_and_jobs_are_listed(ledger):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_failures_and_crashes_end_with_every_index_done_once(ledger, seed):
+def test_every_index_succeeds_once_despite_failures_and_crashes(ledger, seed):
     """Tries fail partially, die after their claim, are stopped, or lose a race."""
     random = Random(seed)
     size, ran = 300, Counter()
     for _ in range(100):
-        # Each try knows only what is in S3
+        # Each try only knows what is in S3
 
         job = ledger.job("d", "r", "j")
         state = job.read()

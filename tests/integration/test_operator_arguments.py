@@ -1,4 +1,4 @@
-"""What the operators take as arguments: the models' fields, and the amazon provider's names for the same things."""
+"""Arguments of the operators: the models' fields, and names of the amazon provider."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.integration.emr_steps import CLUSTER
 
 BATCH = {"task_id": "work", "queue": "q", "image": "etl:1", "command": "run"}
 SERVERLESS = {"emr_serverless": {"application": "00f", "role": "arn:aws:iam::1:role/x"}}
-#: Arguments of each operator that make it complete.
+#: Required arguments of each operator.
 COMPLETE = {
     BatchArrayOperator: {"queue": "q", "image": "etl:1", "command": "run"},
     EmrCreateClusterOperator: {"cluster": CLUSTER},
@@ -37,7 +37,7 @@ COMPLETE = {
     EphemeralEmrOperator: {"steps": ["run"], "cluster": CLUSTER},
     S3MarkerSensor: {"pipeline": "other"},
 }
-#: The operators of the amazon provider and those here that take their place.
+#: Operators of the amazon provider, and their replacements in this package.
 PROVIDER = [
     (batch.BatchOperator, [BatchArrayOperator]),
     (emr.EmrAddStepsOperator, [EmrStepsOperator, EphemeralEmrOperator]),
@@ -49,7 +49,7 @@ PROVIDER = [
 
 
 def arguments(operator):
-    """The names that an operator's own classes take."""
+    """The arguments of an operator's own classes."""
     classes = operator.mro()[: operator.mro().index(BaseOperator)]
     inits = [vars(one)["__init__"] for one in classes if "__init__" in vars(one)]
     return {name for init in inits for name in inspect.signature(init).parameters} - {"self", "kwargs"}
@@ -72,14 +72,14 @@ def arguments(operator):
         ({"deadline": "1h30m"}, {"deadline": 5400}),
     ],
 )
-def test_a_value_means_what_it_means_in_the_file(given, taken):
+def test_values_have_the_syntax_of_the_file(given, taken):
     """Units, short forms and numbers."""
     operator = BatchArrayOperator(**BATCH | given)
     assert taken == {name: getattr(operator, name) for name in taken}
 
 
-def test_every_field_of_the_model_is_an_argument_and_described():
-    """A new field needs no change of the operator."""
+def test_every_field_of_the_model_is_a_documented_argument():
+    """A new field requires no change of the operator."""
     described = dict(re.findall(r"^ {8}(\w+): (.*)$", BatchArrayOperator.__doc__, re.MULTILINE))
     assert set(Batch.model_fields) <= arguments(BatchArrayOperator) & set(
         inspect.signature(BatchArrayOperator).parameters
@@ -99,14 +99,14 @@ def test_every_field_of_the_model_is_an_argument_and_described():
 
 
 def test_default_args_reach_options():
-    """As for every Airflow argument."""
+    """Like every Airflow argument."""
     with DAG("defaults", schedule=None, default_args={"memory": "1GiB", "image": "etl:2"}):
         operator = BatchArrayOperator(task_id="work", job_queue="q", command="run")
     assert ([1024], "etl:2") == (operator.memory, operator.image)
 
 
-def test_what_another_task_provides_is_checked_when_the_task_runs():
-    """The rest is checked when the Dag is parsed."""
+def test_output_of_another_task_is_checked_when_the_task_runs():
+    """Other values are checked when the Dag is parsed."""
     with DAG("provided", schedule=None):
         from airflow.sdk import task
 
@@ -122,7 +122,7 @@ def test_what_another_task_provides_is_checked_when_the_task_runs():
 
 @pytest.mark.parametrize("operator", COMPLETE, ids=lambda operator: operator.__name__)
 def test_every_operator_is_exported_and_can_be_serialized(operator):
-    """Airflow keeps Dags in its database."""
+    """Airflow stores Dags in its database."""
     assert operator.__name__ in airflow_batchemr.__all__
     with DAG("serialized", schedule=None) as dag:
         operator(task_id="work", **COMPLETE[operator])
@@ -136,8 +136,8 @@ def test_region_name_is_the_region(operator):
     assert "eu-west-1" == operator(task_id="work", **COMPLETE[operator], region_name="eu-west-1").region
 
 
-def test_the_providers_names_of_queue_and_definition():
-    """`job_queue`, and `job_definition` as the name of one; as a mapping it is RegisterJobDefinition's fields."""
+def test_the_providers_names_of_queue_and_definition_are_accepted():
+    """`job_queue`, and `job_definition` as a name; as a mapping, it contains fields of RegisterJobDefinition."""
     given = {"task_id": "work", "command": "run", "job_queue": "etl"}
     options = BatchArrayOperator(**given, job_definition="etl:3").options()
     assert ("etl", "etl:3", {}) == (options.queue, options.registered_definition, options.job_definition)
@@ -146,8 +146,8 @@ def test_the_providers_names_of_queue_and_definition():
 
 
 @pytest.mark.parametrize(("theirs", "ours"), PROVIDER, ids=lambda one: getattr(one, "__name__", ""))
-def test_every_other_argument_of_the_provider_is_rejected_by_a_message(theirs, ours):
-    """It names what to give instead."""
+def test_every_other_argument_of_the_provider_is_rejected(theirs, ours):
+    """The message names the replacement."""
     for operator in ours:
         for name in arguments(theirs) - arguments(operator):
             with pytest.raises(TypeError, match=re.escape(f"{operator.__name__} does not take {name} (")):
@@ -157,7 +157,7 @@ def test_every_other_argument_of_the_provider_is_rejected_by_a_message(theirs, o
 
 
 def test_accepted_arguments_are_not_listed_as_replaced():
-    """But `tags`, which only the Batch operator takes."""
+    """Except `tags`, which only the Batch operator accepts."""
     assert {"tags"} == {name for operator in COMPLETE for name in arguments(operator)} & set(REPLACED)
 
 
@@ -187,8 +187,8 @@ def test_accepted_arguments_are_not_listed_as_replaced():
         ),
     ],
 )
-def test_a_wrong_option_of_an_emr_operator_fails_when_the_dag_is_parsed(make, message):
-    """With its place and the file's message."""
+def test_an_invalid_option_of_an_emr_operator_fails_when_the_dag_is_parsed(make, message):
+    """With its path and the message of the pipeline file."""
     with pytest.raises(AirflowFailException) as raised:
         make()
     assert str(raised.value).startswith(message)

@@ -1,4 +1,4 @@
-"""`batchemr orphans` and `batchemr clusters` against the local AWS: what still runs although nobody waits for it."""
+"""`batchemr orphans` and `batchemr clusters` against the local AWS: work that nothing needs any more."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ class Work:
         return self.engine(backend, job)
 
     def start_job(self, job, command="sleep 300"):
-        """The first pass of a try; gives the id of the array."""
+        """Run the first pass of a try. Returns the id of the array."""
         outcome = self.batch_engine(job, command).run(self.ledger(job).read(), None)
         return outcome.waits[-1].handle.jobs[0].job_id
 
     def start_cluster(self, name, used_by=(), **options):
-        """A cluster for other jobs; gives its id."""
+        """Start a cluster for other jobs. Returns its id."""
         emr = Emr.model_validate({"type": "m5.xlarge", "instances": 3, **options})
         backend = SharedCluster(
             options=ClusterOptions(emr, tags={"batchemr:owner": "data-team"}),
@@ -105,7 +105,7 @@ def work(local_aws):
 
 
 def batchemr(*arguments, env=None):
-    """Call the command line in this process; gives exit_code, stdout and stderr."""
+    """Run the command line in this process. Returns exit_code, stdout and stderr."""
     return CliRunner().invoke(app, list(arguments), env=env)
 
 
@@ -122,8 +122,8 @@ def close(ledger, number, outcome="failed"):
     ledger.record_result(number, result)
 
 
-def test_work_in_hand_is_no_orphan(work):
-    """A job and a cluster whose runs go on."""
+def test_work_in_use_is_not_orphaned(work):
+    """A job and a cluster whose runs continue."""
     job, cluster = work.start_job("score"), work.start_cluster("spark.cluster", ["report"])
     assert ({job: ("in use", "submission 1 is open"), cluster: ("in use", "submission 1 is open")}, 0) == verdicts()
     done = batchemr("orphans", "--terminate")
@@ -131,8 +131,8 @@ def test_work_in_hand_is_no_orphan(work):
     assert work.job_status(job) in {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
 
 
-def test_jobs_whose_run_is_over_are_ended(work):
-    """Recorded as ended, marked as succeeded, overtaken by a rerun, asked to stop: and nothing else."""
+def test_orphaned_jobs_are_terminated(work):
+    """Ended according to the ledger, succeeded, superseded by a rerun, or with a stop request; and no others."""
     ended, marked, old = work.start_job("ended"), work.start_job("marked"), work.start_job("old")
     stopped, wanted = work.start_job("stopped"), work.start_job("wanted")
     close(work.ledger("ended"), 1)
@@ -171,8 +171,8 @@ def test_the_table_names_the_work_and_the_reason(work):
     )
 
 
-def test_a_job_that_another_handle_overtook_is_an_orphan(work):
-    """Its owner slept through its lease, and died before it could end what it had started."""
+def test_a_job_that_is_not_in_the_handle_is_orphaned(work):
+    """Its owner hung beyond its lease, and died before it could terminate its job."""
     kept = work.start_job("score")
     request = work.ledger("score").history().submissions[0].intent.requests[0].request
     lost = work.clients.batch.submit_job(**request)["jobId"]
@@ -182,8 +182,8 @@ def test_a_job_that_another_handle_overtook_is_an_orphan(work):
     } == verdicts()[0]
 
 
-def test_a_cluster_whose_jobs_have_all_succeeded_is_ended(work):
-    """Also a protected one."""
+def test_a_cluster_whose_jobs_have_all_succeeded_is_terminated(work):
+    """Also with termination protection."""
     cluster = work.start_cluster("spark.cluster", ["score", "report"], termination_protection=True)
     for job in ("score", "report"):
         assert verdicts()[0][cluster][0] == "in use"
@@ -194,16 +194,16 @@ def test_a_cluster_whose_jobs_have_all_succeeded_is_ended(work):
     assert work.ledger("spark.cluster").stop_request(1).reason == "it is orphaned"
 
 
-def test_a_cluster_that_is_kept_alive_on_purpose_is_no_orphan(work):
-    """Its idle timeout ends it."""
+def test_a_cluster_that_is_kept_alive_is_not_orphaned(work):
+    """Its idle timeout terminates it."""
     cluster = work.start_cluster("books", keep_alive="4h")
     close(work.ledger("books"), 1, "succeeded")
     verdict = verdicts("--older-than", "0s")[0][cluster]
     assert verdict == ("kept alive", "on purpose: it ends itself when it is idle")
 
 
-def test_what_the_ledger_does_not_know_is_left_alone_until_it_is_old(work):
-    """A wrong state URI must not end good work; --older-than still ends it."""
+def test_unknown_work_is_only_terminated_if_it_is_old(work):
+    """A wrong state URI must not end needed work, but --older-than does."""
     job = work.start_job("score")
     keys = [one["Key"] for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]]
     for key in keys:
@@ -234,8 +234,8 @@ def test_a_cluster_whose_teardown_never_ran_is_probably_orphaned(work, monkeypat
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
 
 
-def test_a_cluster_is_in_use_while_something_of_its_run_is_running(work, monkeypatch):
-    """Until that has ended on AWS, whether or not the end is recorded."""
+def test_a_cluster_is_in_use_while_work_of_its_run_is_running(work, monkeypatch):
+    """Until the work has ended on AWS, whether or not its end is recorded."""
     monkeypatch.setattr(orphans, "IDLE_LIMIT", 0.0)
     job = work.start_job("score")
     cluster = work.start_cluster("spark.cluster", ["report"])
@@ -247,7 +247,7 @@ def test_a_cluster_is_in_use_while_something_of_its_run_is_running(work, monkeyp
 
 
 def test_work_that_has_ended_without_being_recorded_is_listed(work):
-    """Airflow failed the task although its job succeeded: a clear records it, and then nothing is listed any more."""
+    """Airflow failed the task although its job succeeded. After a clear records it, nothing is listed."""
     job = work.start_job("score", "true")
     work.wait_for(lambda: work.job_status(job), {"SUCCEEDED"})
     done = batchemr("orphans", "--json", "--state", STATE)
@@ -263,7 +263,7 @@ def test_work_that_has_ended_without_being_recorded_is_listed(work):
 
 
 def test_two_jobs_of_one_submission_are_reported(work):
-    """The answer to the first call was lost, and no id is recorded yet: which of them counts is not decided."""
+    """The response to the first call was lost, and no id is recorded yet, so it is undecided which one counts."""
     first = work.start_job("score")
     records = work.ledger("score").history().submissions[0]
     work.clients.s3.delete_object(
@@ -282,15 +282,15 @@ def test_two_jobs_of_one_submission_are_reported(work):
 
 
 def test_a_given_state_uri_limits_the_search(work):
-    """Given as an option, or configured for Airflow."""
+    """It is an option, or configured for Airflow."""
     job = work.start_job("score")
     assert [job] == list(verdicts("--state", STATE)[0])
     assert verdicts("--state", "s3://data/other")[0] == {}
     assert batchemr("orphans", "--all", env={"AIRFLOW__BATCHEMR__STATE": "s3://data/other"}).stdout == ""
 
 
-def test_an_unreadable_ledger_is_an_unknown_finding(work):
-    """And its work is left running."""
+def test_work_of_an_unreadable_ledger_is_unknown(work):
+    """It is left running."""
     job = work.start_job("score")
     for key in [one["Key"] for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]]:
         work.clients.s3.delete_object(Bucket="data", Key=key)
@@ -305,7 +305,7 @@ def test_an_unreadable_ledger_is_an_unknown_finding(work):
 
 
 def test_untagged_jobs_and_clusters_are_ignored(work):
-    """Only what bears this package's tags."""
+    """Only work with this package's tags is listed."""
     work.clients.batch.submit_job(
         jobName="theirs", jobQueue="default", jobDefinition="own", containerOverrides={"command": ["sleep", "30"]}
     )
@@ -322,8 +322,8 @@ def test_untagged_jobs_and_clusters_are_ignored(work):
 
 
 @pytest.mark.parametrize("given", ["soon", "-1h"])
-def test_an_age_that_is_none_is_refused(local_aws, given):
-    """Before anything is looked at."""
+def test_an_invalid_age_is_rejected(local_aws, given):
+    """Before any call."""
     done = batchemr("orphans", "--older-than", given)
     assert done.exit_code == 2
     assert "older-than" in done.stderr
@@ -331,7 +331,7 @@ def test_an_age_that_is_none_is_refused(local_aws, given):
 
 
 def test_clusters_are_listed_with_age_hours_and_owner(work):
-    """For whoever pays."""
+    """For checking costs."""
     cluster = work.start_cluster("spark.cluster")
     record = json.loads(batchemr("clusters", "--json").stdout)
     assert (cluster, "data-team", "nightly") == (record["id"], record["owner"], record["tags"]["batchemr:dag_id"])
@@ -342,8 +342,8 @@ def test_clusters_are_listed_with_age_hours_and_owner(work):
     assert all(text in row for text in (cluster, "0.0", "data-team", "nightly 2026-11-20T000000Z spark.cluster"))
 
 
-def test_a_cluster_is_ended_by_hand(work):
-    """With a stop request in the ledger for the waiting task; other clusters are refused."""
+def test_a_cluster_can_be_terminated_manually(work):
+    """With a stop request in the ledger for the waiting task. Other clusters are rejected."""
     cluster = work.start_cluster("spark.cluster")
     done = batchemr("clusters", "--end", cluster, "--end", "j-NOTOURS")
     assert (done.exit_code, done.stderr) == (1, "error: j-NOTOURS: not a running cluster started by this package\n")
@@ -380,8 +380,8 @@ def eks(work):
     return start
 
 
-def test_job_runs_whose_run_is_over_are_ended(work, eks):
-    """Spark without a cluster: found by its tags, judged by the ledger, cancelled."""
+def test_orphaned_job_runs_are_cancelled(work, eks):
+    """They are found by their tags and compared with the ledger."""
     wanted, stopped = eks("wanted"), eks("stopped")
     work.ledger("stopped").request_stop(1, StopRequest(reason="marked failed"))
     expected = {
@@ -395,8 +395,8 @@ def test_job_runs_whose_run_is_over_are_ended(work, eks):
     assert eks.state(stopped) in {"CANCEL_PENDING", "CANCELLED"}
 
 
-def test_job_runs_of_emr_serverless_are_known_by_name_and_asked_for_their_tags():
-    """Its lists hold no tags; runs whose names are not ours cost no call."""
+def test_tags_are_only_read_for_job_runs_with_our_names():
+    """Lists of EMR Serverless contain no tags; runs with other names take no call."""
     client = boto3.client("emr-serverless", region_name="us-east-1", endpoint_url="http://127.0.0.1:9")
     stub, moment = Stubber(client), datetime(2026, 11, 20, tzinfo=timezone.utc)
     name = "nightly-work-0123456789ab-a0001"

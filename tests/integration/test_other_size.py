@@ -1,4 +1,4 @@
-"""An array whose number of indices is changed in the file while a run of it is not done."""
+"""An array whose size is changed in the file during a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.task_engine import Task
 
 
 class Array(Task):
-    """Tries of an array whose size is set from outside, as by an edit of the file."""
+    """Tries of an array whose size the test changes, like an edit of the file."""
 
     def __init__(self, state, work):
         self.size = 4
@@ -47,14 +47,14 @@ def fails(job, **who):
 
 
 @pytest.mark.parametrize("size", [8, 1])
-def test_a_run_that_is_partly_done_is_not_gone_on_with_in_another_size(aws, work, job, size):
-    """Larger or smaller: refused at once, with both sizes and what to do; with the old one it goes on."""
+def test_a_partly_finished_run_does_not_continue_with_another_size(aws, work, job, size):
+    """The task fails immediately with both sizes and advice. With the old size, the run continues."""
     (work.folder / "broken").touch()
     fails(job)
     (work.folder / "broken").unlink()
     job.size = size
     caught = fails(job, try_number=2)
-    assert caught.errisinstance(AirflowFailException)  # a retry would be refused, too
+    assert caught.errisinstance(AirflowFailException)  # a retry would fail as well
     assert f"this run began with 4 indices, of which 3 are done; now the job has {size}" in str(caught.value)
     assert "Set the size to 4 to finish the run; or name the job in the `rerun` param" in str(caught.value)
     assert 1 == aws.requests()["SubmitJob"]
@@ -63,8 +63,8 @@ def test_a_run_that_is_partly_done_is_not_gone_on_with_in_another_size(aws, work
     assert Counter({0: 1, 1: 2, 2: 1, 3: 1}) == work.ran()
 
 
-def test_a_run_of_which_nothing_is_done_takes_the_new_size(aws, work, job):
-    """There is nothing that it could mean otherwise."""
+def test_a_run_with_nothing_done_uses_the_new_size(aws, work, job):
+    """No finished index depends on the old size."""
     job.size = 1
     job.make, made = (lambda: _broken(made())), job.make
     fails(job)
@@ -78,8 +78,8 @@ def _broken(operator):
     return operator
 
 
-def test_a_run_that_waits_is_done_in_the_size_it_began_with(aws, work, job, capfd):
-    """The file is edited meanwhile: the log says that the new size counts later, and so does that of a later clear."""
+def test_a_running_run_ends_with_the_size_it_started_with(aws, work, job, capfd):
+    """The file is edited during the wait. The logs of this try and of a later clear say when the new size applies."""
     (work.folder / "hold").touch()
     waits = job.begin()
     job.size = 8
@@ -95,8 +95,8 @@ def test_a_run_that_waits_is_done_in_the_size_it_began_with(aws, work, job, capf
     assert Counter(range(4)) == work.ran()
 
 
-def test_a_rerun_takes_the_new_size(aws, work, job):
-    """From nothing."""
+def test_a_rerun_uses_the_new_size(aws, work, job):
+    """Nothing of the old run counts."""
     (work.folder / "broken").touch()
     fails(job)
     (work.folder / "broken").unlink()
@@ -115,8 +115,8 @@ def planned(tmp_path, state, size):
     return planned["does"], planned["of"], planned["note"], result.exit_code
 
 
-def test_plan_says_what_another_size_would_do(aws, state, work, job, tmp_path):
-    """Refused while a part is done; of a run that is done or runs, that the size counts later."""
+def test_plan_shows_the_effect_of_another_size(aws, state, work, job, tmp_path):
+    """Refused if the run is partly done. If it is done or running, the new size applies later."""
     (work.folder / "broken").touch()
     fails(job)
     does, _, note, code = planned(tmp_path, state, 8)

@@ -1,4 +1,4 @@
-"""AWS is unreachable for longer than botocore retries: tasks wait, nothing runs twice, a user's action still counts."""
+"""Outages of AWS that outlast botocore's retries: tasks wait, nothing runs twice, and user actions take effect."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.integration.test_batch_array import array_dag
 
 @pytest.fixture(autouse=True)
 def impatient(aws, monkeypatch):
-    """Botocore tries once, and pauses are short."""
+    """Botocore does not retry, and pauses are short."""
     once = Config(retries={"mode": "standard", "total_max_attempts": 1})
     monkeypatch.setattr(clients, "IDEMPOTENT", once)
     short = Policy(outage_first_pause=0.05, outage_longest_pause=0.05)
@@ -45,7 +45,7 @@ def impatient(aws, monkeypatch):
 
 
 def task(state, work, script="true", **arguments):
-    """A Batch job whose program notes that it ran."""
+    """A Batch job whose program records that it ran."""
 
     def make():
         return BatchArrayOperator(
@@ -73,17 +73,17 @@ def running(aws):
 @pytest.mark.parametrize(
     ("operation", "kind", "after"),
     [
-        ("ListObjectsV2", "error", 0),  # the ledger is read
+        ("ListObjectsV2", "error", 0),  # reading the ledger
         ("DescribeJobQueues", "throttle", 0),  # before the claim
-        ("PutObject", "error", 0),  # the claim itself
-        ("PutObject", "drop_before", 1),  # the job runs, its handle is to be recorded
-        ("PutObject", "throttle", 2),  # the wait is to be noted
+        ("PutObject", "error", 0),  # the claim
+        ("PutObject", "drop_before", 1),  # the job runs, its handle is not recorded
+        ("PutObject", "throttle", 2),  # the record of the wait
         ("ListObjectsV2", "error", 1),  # the job has ended
         ("PutObject", "error_after", 4),  # the marker
     ],
 )
-def test_an_outage_at_any_call_is_waited_out(aws, state, work, capfd, operation, kind, after):
-    """Without a retry of the task the job is submitted once, runs once and is marked."""
+def test_a_task_waits_out_an_outage_at_any_call(aws, state, work, capfd, operation, kind, after):
+    """Without a retry of the task, the job is submitted once, runs once and gets its marker."""
     aws.faults.plan(operation, kind, times=3, after=after)
     xcom = task(state, work).try_()
     assert 1 == xcom["submissions"]
@@ -96,8 +96,8 @@ def test_an_outage_at_any_call_is_waited_out(aws, state, work, capfd, operation,
     ("operation", "after"),
     [("ListObjectsV2", 0), ("PutObject", 1), ("ListSteps", 2), ("PutObject", 4)],
 )
-def test_an_outage_is_waited_out_by_jobs_on_emr(aws, state, tmp_path, capfd, operation, after):
-    """One cluster, each step once, and nothing is left running."""
+def test_jobs_on_emr_wait_out_an_outage(aws, state, tmp_path, capfd, operation, after):
+    """There is one cluster, each step runs once, and nothing is left running."""
     steps = Steps(tmp_path)
 
     def make():
@@ -114,8 +114,8 @@ def test_an_outage_is_waited_out_by_jobs_on_emr(aws, state, tmp_path, capfd, ope
     assert "AWS cannot be reached" in "".join(capfd.readouterr())
 
 
-def test_after_hours_it_is_given_up(aws, state, work, monkeypatch):
-    """The task says since when AWS could not be reached, and may be retried."""
+def test_a_try_fails_after_hours_of_outage(aws, state, work, monkeypatch):
+    """The message says how long AWS could not be reached, and the task may be retried."""
     short = Policy(outage_first_pause=0.05, outage_longest_pause=0.05, outage_limit=0.2)
     monkeypatch.setattr(settings, "engine_policy", lambda: short)
     aws.faults.error("ListObjectsV2", times=100)
@@ -124,16 +124,16 @@ def test_after_hours_it_is_given_up(aws, state, work, monkeypatch):
     assert not isinstance(caught.value, AirflowFailException)
 
 
-def test_what_is_refused_is_not_waited_for(aws, state, work):
-    """A missing permission or bucket is not an outage: it fails at once."""
+def test_a_refused_call_fails_the_task_immediately(aws, state, work):
+    """A missing permission or bucket is not an outage."""
     aws.faults.refuse("ListObjectsV2")
     with pytest.raises(AirflowFailException, match="s3:ListBucket"):
         task(state, work).begin()
 
 
 @pytest.mark.parametrize(("operation", "times"), [("ListObjectsV2", 3), ("GetObject", 3)])
-def test_a_bucket_that_refuses_for_a_while_does_not_fail_a_try_that_has_submitted(aws, state, work, operation, times):
-    """A 403 of the state bucket that only a resume meets: changes of IAM take minutes to settle."""
+def test_temporary_refusals_of_the_bucket_do_not_fail_a_try_with_submitted_work(aws, state, work, operation, times):
+    """The 403 occurs at the resume. Changes of IAM take minutes to become effective."""
     job = task(state, work)
     trigger = job.begin()
     aws.faults.refuse(operation, times=times)
@@ -141,8 +141,8 @@ def test_a_bucket_that_refuses_for_a_while_does_not_fail_a_try_that_has_submitte
     assert Counter([0]) == work.ran()
 
 
-def test_a_bucket_that_goes_on_refusing_fails_the_try(aws, state, work, monkeypatch):
-    """After the limit a person has to look; the error names the permission."""
+def test_permanent_refusals_of_the_bucket_fail_the_try(aws, state, work, monkeypatch):
+    """After the limit, a user has to act. The error names the permission."""
     short = Policy(outage_first_pause=0.05, outage_longest_pause=0.05, refusal_limit=0.2)
     monkeypatch.setattr(settings, "engine_policy", lambda: short)
     job = task(state, work)
@@ -152,8 +152,8 @@ def test_a_bucket_that_goes_on_refusing_fails_the_try(aws, state, work, monkeypa
         job.try_(trigger)
 
 
-def test_a_failure_of_this_try_stays_one(aws, state, work):
-    """The outage begins when the job has been submitted, and the job fails in it: it does not run again in this try."""
+def test_a_failure_during_an_outage_is_a_failure_of_this_try(aws, state, work):
+    """The outage begins after the submission, and the job fails during it. It does not run again in this try."""
     aws.faults.plan("PutObject", "error", times=1, after=1)
     job = task(state, work, "exit 3")
     trigger = job.begin()
@@ -164,8 +164,8 @@ def test_a_failure_of_this_try_stays_one(aws, state, work):
     assert Counter([0]) == work.ran()
 
 
-def test_a_failure_of_an_earlier_try_is_made_good(aws, state, work):
-    """The outage is at the start of a retry: what failed before it runs again, as in any retry."""
+def test_a_retry_with_an_outage_runs_earlier_failures_again(aws, state, work):
+    """The outage is at the start of the retry."""
     job = task(state, work, "[ -e fixed ] || exit 3")
     with pytest.raises(AirflowException):
         job.try_()
@@ -176,7 +176,7 @@ def test_a_failure_of_an_earlier_try_is_made_good(aws, state, work):
 
 
 def test_a_deadline_that_passed_during_an_outage_applies_afterwards(aws, state, work):
-    """The stop could not be made: it is made when AWS answers again, and the task says why it failed."""
+    """The job cannot be stopped during the outage. It is stopped afterwards, and the error names the deadline."""
     job = task(state, work, HOLD, deadline=600)
     trigger = job.begin()
     aws.faults.error("TerminateJob", times=2)
@@ -188,7 +188,7 @@ def test_a_deadline_that_passed_during_an_outage_applies_afterwards(aws, state, 
 
 
 def test_a_denied_describe_call_leaves_the_work_running(aws, state, work):
-    """A wait was denied for minutes: the task's error names the permission, and nothing is stopped."""
+    """The error of the task names the permission."""
     job = task(state, work, HOLD)
     trigger = job.begin()
     with pytest.raises(AirflowFailException, match=r"batch:DescribeJobs\. The work on AWS was left running"):
@@ -198,7 +198,7 @@ def test_a_denied_describe_call_leaves_the_work_running(aws, state, work):
     assert 1 == job.try_(try_number=2)["submissions"]
 
 
-# A user's action
+# User actions
 
 
 def outage(aws, job):
@@ -206,7 +206,7 @@ def outage(aws, job):
     aws.faults.plan("PutObject", "error", times=1, after=1)
     trigger = job.begin()
     assert isinstance(trigger, OutageTrigger)
-    assert [] == trigger.submissions  # as the ledger was, when it was read
+    assert [] == trigger.submissions  # the ledger was read before the submission
     return trigger
 
 
@@ -216,8 +216,8 @@ async def kill(trigger, state):
 
 
 @pytest.mark.parametrize("state_of_task", ["failed", "queued"])
-def test_a_stop_in_an_outage_is_made_when_aws_answers(aws, state, work, state_of_task):
-    """Marked or cleared while AWS is away: the job, which nobody has recorded, ends as soon as it can."""
+def test_a_stop_during_an_outage_takes_effect_after_it(aws, state, work, state_of_task):
+    """The task is marked or cleared during the outage: its job, which is not recorded, ends as soon as possible."""
     job = task(state, work, HOLD)
     trigger = outage(aws, job)
     aws.faults.error("ListObjectsV2", times=3)
@@ -227,8 +227,8 @@ def test_a_stop_in_an_outage_is_made_when_aws_answers(aws, state, work, state_of
     assert job.try_(try_number=2, clears=1)["submissions"] == 2
 
 
-def test_a_stop_goes_on_when_airflow_waits_no_longer(aws, state, work):
-    """Airflow gives a trigger 30 s; the job of a plain wait ends all the same when AWS is back."""
+def test_a_stop_continues_after_the_timeout_of_airflow(aws, state, work):
+    """Airflow gives a trigger 30 s, but the job ends when AWS is reachable again."""
     job = task(state, work, HOLD)
     trigger = job.begin()
     assert isinstance(trigger, BatchJobsTrigger)
@@ -244,8 +244,8 @@ def test_a_stop_goes_on_when_airflow_waits_no_longer(aws, state, work):
     eventually(lambda: running(aws) == 0)
 
 
-def test_a_stop_is_made_with_fresh_credentials(aws, state, work):
-    """When the credentials of the triggerer have expired, it renews them outside its event loop."""
+def test_a_stop_renews_expired_credentials(aws, state, work):
+    """The triggerer renews them outside its event loop."""
     threads, errors = [], [Expired("batch:TerminateJob: the credentials have expired")]
     renewed = SimpleNamespace(renew=lambda: threads.append(threading.current_thread()))
 
@@ -259,7 +259,7 @@ def test_a_stop_is_made_with_fresh_credentials(aws, state, work):
 
 
 def test_a_clear_takes_effect_in_the_next_try_after_its_own_outage(aws, state, work):
-    """The triggerer could not stop the job: the try after the clear does, though AWS is away at its start."""
+    """The triggerer could not stop the job. The try after the clear does, despite an outage at its start."""
     job = task(state, work, HOLD)
     assert isinstance(job.begin(), BatchJobsTrigger)
     aws.faults.error("ListObjectsV2", times=2)
@@ -272,8 +272,8 @@ def test_a_clear_takes_effect_in_the_next_try_after_its_own_outage(aws, state, w
     assert 2 == job.try_(again, try_number=2, clears=1)["submissions"]
 
 
-def test_a_later_attempt_is_not_hit_by_a_stop_that_comes_late(aws, state, work):
-    """A stop that was asked for before a clear ends nothing that the try after it has started."""
+def test_a_late_stop_does_not_affect_later_submissions(aws, state, work):
+    """A stop that was requested before a clear does not end work of the try after it."""
     job = task(state, work, HOLD)
     trigger = outage(aws, job)
     trigger.stop(trigger.clients(), "cleared", "try 1")
@@ -284,8 +284,8 @@ def test_a_later_attempt_is_not_hit_by_a_stop_that_comes_late(aws, state, work):
     assert 2 == job.try_(second, try_number=2, clears=1)["submissions"]
 
 
-def test_an_outage_is_waited_out_in_airflow_too(aws, run_dag, work):
-    """The wait goes through Airflow's own deferral and resume."""
+def test_a_task_in_airflow_waits_out_an_outage(aws, run_dag, work):
+    """Airflow defers and resumes the task."""
     aws.faults.error("ListObjectsV2", times=2)
     finished = run_dag(array_dag("away", work.command("true")))
     assert {"work": "success"} == finished.tasks
@@ -303,12 +303,12 @@ def test_an_outage_is_waited_out_in_airflow_too(aws, run_dag, work):
     ],
 )
 def test_errors_of_creating_clients_are_classified(error, expected):
-    """A role that cannot be assumed now may be later; a missing profile needs a user."""
+    """Assuming a role may succeed later. A missing profile has to be fixed by a user."""
     assert expected == outages.passing(error)
 
 
 def test_s3_denials_are_distinguished_from_outages():
-    """A bucket in another region or a key that may not be used needs a user."""
+    """A bucket in another region or a disabled key has to be fixed by a user."""
     from airflow_batchemr.ledger.errors import from_client_error
 
     answer = {"Error": {"Code": "KMS.DisabledException", "Message": "x"}, "ResponseMetadata": {"HTTPStatusCode": 400}}

@@ -1,4 +1,4 @@
-"""The pages in Airflow's UI, in Airflow's own API server with its own login."""
+"""The pages in Airflow's UI, served by Airflow's API server with its login."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEY = "2026-11-20T000000Z"
 
 @pytest.fixture
 def server(airflow_db, monkeypatch):
-    """`server(role)`: a client of Airflow's API server, logged in with a role of the simple auth manager; None: not."""
+    """`server(role)` returns a client of the API server, logged in with a role of the simple auth manager, or without."""
     from airflow.api_fastapi import app as airflow_app
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from fastapi.testclient import TestClient
@@ -46,7 +46,7 @@ def server(airflow_db, monkeypatch):
 
 @pytest.fixture
 def nightly(aws, run_dag, work, tmp_path):
-    """`split` of 4 indices has failed at index 2, and its program is called `<b>`; `other` has a ledger of its own."""
+    """`split` of 4 indices has failed at index 2, and its program is named `<b>`. `other` has a separate ledger."""
     from airflow_batchemr import build_dags
 
     command = json.dumps(work.command(': "<b>"; [ "$i" != 2 ] || exit 65'))
@@ -65,14 +65,14 @@ def nightly(aws, run_dag, work, tmp_path):
 
 
 def text(answer):
-    """What a person sees."""
+    """The text of a page."""
     assert 200 == answer.status_code, answer.text
     body = answer.text.partition("<body>")[2]
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
-def test_a_person_finds_the_way_from_the_pipelines_to_an_index(nightly, server):
-    """Runs, jobs, submissions with what failed, one index; names are escaped in HTML."""
+def test_pages_lead_from_the_pipelines_to_an_index(nightly, server):
+    """Runs, jobs, submissions with their failures, and one index. Names are escaped in HTML."""
     client = server("viewer")
     assert f"nightly 1 {KEY}" in text(client.get("/batchemr/"))
     assert f"{KEY} failed 3/4" in text(client.get("/batchemr/nightly"))
@@ -88,7 +88,7 @@ def test_a_person_finds_the_way_from_the_pipelines_to_an_index(nightly, server):
 
 
 def test_a_success_that_airflow_did_not_record_is_shown(aws, server, work):
-    """Nothing is written, and a page that AWS does not answer shows what the ledger has."""
+    """Nothing is written. If AWS does not respond, the page shows the ledger."""
     task = Task(
         lambda: BatchArrayOperator(
             task_id="work", queue="default", image="busybox", command=work.command("true"), array=2
@@ -112,8 +112,8 @@ def test_a_success_that_airflow_did_not_record_is_shown(aws, server, work):
     assert {"DescribeJobs", "ListObjectsV2", "GetObject"} == set(aws.requests())
 
 
-def test_a_page_shows_the_ledger_when_aws_does_not_answer(aws, server, work, monkeypatch):
-    """With a note, and without waiting for long."""
+def test_a_page_shows_the_ledger_if_aws_does_not_respond(aws, server, work, monkeypatch):
+    """With a note, and within a short time."""
     command = work.command("sleep 60")
     task = Task(lambda: BatchArrayOperator(task_id="work", queue="default", image="busybox", command=command))
     assert hasattr(task.begin(), "run")
@@ -127,16 +127,16 @@ def test_a_page_shows_the_ledger_when_aws_does_not_answer(aws, server, work, mon
     assert time.monotonic() - began < 60
 
 
-def test_a_dag_with_a_state_of_its_own_is_read_there(nightly, server):
-    """The page takes the place from the Dag, not from who asks."""
+def test_the_ledger_of_a_dag_is_read_at_its_own_state_uri(nightly, server):
+    """The location is that of the Dag, not of the request."""
     client = server("viewer")
     assert "other" not in text(client.get("/batchemr/"))
     assert f"{KEY} succeeded" in text(client.get("/batchemr/other"))
     assert f"{KEY} failed" in text(client.get("/batchemr/nightly", params={"state": "s3://state/elsewhere"}))
 
 
-def test_who_is_not_logged_in_sees_nothing(nightly, server, aws):
-    """And nothing is read from S3 for them."""
+def test_pages_require_a_login(nightly, server, aws):
+    """Without a login, nothing is read from S3."""
     aws.reset_requests()
     client = server(None)
     for path in ("/batchemr/", "/batchemr/nightly", f"/batchemr/nightly?run_key={KEY}&job=nightly"):
@@ -144,8 +144,8 @@ def test_who_is_not_logged_in_sees_nothing(nightly, server, aws):
     assert {} == aws.requests()
 
 
-def test_who_may_not_see_a_dag_does_not_see_what_it_ran(nightly, server, monkeypatch):
-    """As the auth manager says, Dag by Dag."""
+def test_pages_require_access_to_the_dag(nightly, server, monkeypatch):
+    """According to the auth manager, for each Dag."""
     from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
     allows = SimpleAuthManager.is_authorized_dag
@@ -162,7 +162,7 @@ def test_who_may_not_see_a_dag_does_not_see_what_it_ran(nightly, server, monkeyp
 
 
 def test_an_unreadable_ledger_shows_an_error(aws, server, monkeypatch):
-    """With what is wrong, not with a traceback."""
+    """The page has a message instead of a traceback."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__STATE", "s3://nowhere/state")
     answer = server("viewer").get("/batchemr/")
     assert 502 == answer.status_code
@@ -170,8 +170,8 @@ def test_an_unreadable_ledger_shows_an_error(aws, server, monkeypatch):
     assert "Traceback" not in answer.text
 
 
-def test_the_pages_cost_other_processes_nothing():
-    """Airflow loads plugins in each task's process, too: no web framework is imported there for them."""
+def test_other_processes_do_not_import_the_pages():
+    """Airflow loads plugins in the process of each task, where no web framework is imported."""
     code = """
 import sys, airflow.plugins_manager, airflow_batchemr
 before = set(sys.modules)

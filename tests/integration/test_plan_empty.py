@@ -1,4 +1,4 @@
-"""`batchemr plan` of jobs whose indices come out of data that is not there."""
+"""`batchemr plan` of jobs whose data does not exist."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from airflow_batchemr.cli.plan import app
 
 
 @pytest.mark.parametrize(("allowed", "expected"), [("true", ("skip", 0, 0)), ("false", ("refused", 1, None))])
-def test_no_data_is_planned_as_the_run_takes_it(aws, tmp_path, allowed, expected):
-    """With `allow_empty` nothing is to be done, else the run would be refused."""
+def test_missing_data_is_planned_as_in_the_run(aws, tmp_path, allowed, expected):
+    """With `allow_empty`, there is nothing to do; otherwise, the run is refused."""
     aws.client("s3").create_bucket(Bucket="empty")
     file = tmp_path / "pipeline.yaml"
     file.write_text(f"""
@@ -26,7 +26,7 @@ nothing:
 
 
 def test_a_missing_bucket_of_the_ledger_is_reported_once(aws, tmp_path):
-    """Not for each job of each pipeline; each object of the JSON says it."""
+    """Not for each job. Each object of the JSON output contains the error."""
     file = tmp_path / "pipeline.yaml"
     batch = "batch: {image: 'a:1', queue: default, command: 'true'}"
     file.write_text(f"""

@@ -1,4 +1,4 @@
-"""Default retries: after failures of the platform only, unless retries are given in one of Airflow's ways."""
+"""Default retries apply only to failures of the platform, unless retries are set in one of Airflow's ways."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AIRFLOW_DELAY = dt.timedelta(seconds=300)
 
 
 class Program(RetryingOperator):
-    """Runs a program that fails, as the operators of this package are built: two constructors above Airflow's."""
+    """Runs a program that fails. Like the operators of this package, it has two constructors above Airflow's."""
 
     template_fields = ("number",)
 
@@ -41,7 +41,7 @@ def resolved(operator):
 
 
 def serialized(dag, task_id):
-    """Retries and delay of a task as the scheduler reads them."""
+    """Retries and delay of a task, as read by the scheduler."""
     data = json.loads(json.dumps(DagSerialization.to_dict(dag)))
     task = DagSerialization.from_dict(data).get_task(task_id)
     return task.retries, task.retry_delay
@@ -63,7 +63,7 @@ def serialized(dag, task_id):
     ],
     ids=str,
 )
-def test_retries_resolve_alike_for_a_task_a_mapped_task_and_the_scheduler(arguments, expected):
+def test_retries_are_the_same_for_task_mapped_task_and_scheduler(arguments, expected):
     with DAG("resolved", schedule=None) as dag:
         plain = Program(task_id="plain", **arguments)
         mapped = Program.partial(task_id="mapped", **arguments).expand(number=[1, 2])
@@ -73,7 +73,7 @@ def test_retries_resolve_alike_for_a_task_a_mapped_task_and_the_scheduler(argume
     assert serialized(dag, "mapped") == expected[:2]
 
 
-def test_default_args_of_the_dag_and_of_the_task_group_count_as_given():
+def test_retries_in_default_args_of_dag_or_task_group_are_used():
     with DAG("defaults", schedule=None, default_args={"retries": 0}):
         plain = Program(task_id="plain")
         mapped = Program.partial(task_id="mapped").expand(number=[1])
@@ -85,7 +85,7 @@ def test_default_args_of_the_dag_and_of_the_task_group_count_as_given():
 
 
 def test_configured_default_task_retries_keep_airflows_meaning(tmp_path):
-    """Airflow reads the setting when it is imported, hence a process of its own."""
+    """Airflow reads the setting on import, so this needs a separate process."""
     code = (
         "from airflow_batchemr.operators.retries import RetryingOperator as O\n"
         "from airflow.sdk import DAG\n"
@@ -107,7 +107,7 @@ def test_configured_default_task_retries_keep_airflows_meaning(tmp_path):
     assert done.stdout.splitlines()[-2:] == ["(2, 11, True)"] * 2
 
 
-def test_program_failure_ends_the_task_unless_retries_were_given():
+def test_a_failure_of_the_program_is_only_retried_if_retries_are_set():
     with DAG("kinds", schedule=None):
         by_default, given = Program(task_id="by_default"), Program(task_id="given", retries=1)
     assert type(by_default.program_failure("exit code 1")) is AirflowFailException

@@ -1,4 +1,4 @@
-"""All waits of a triggerer share one loop: counted at the local AWS."""
+"""All waits of a triggerer share one loop. Calls are counted by the local AWS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.triggers.batch import BatchJobsTrigger, jobs_poller
 
-#: The loop never looks twice within this many seconds: its interval, shortened by its jitter.
+#: Minimum seconds between two polls: the interval with its jitter.
 LEAST = DEFAULT.batch_poll_shortest * 0.85
 
 
@@ -32,7 +32,7 @@ def definition(aws):
 
 
 def submit(aws, definition, work, number):
-    """A job that runs until the file `go` is there; jobs that wait for a slot are RUNNABLE."""
+    """A job that runs until the file `go` exists. Jobs without a slot stay RUNNABLE."""
     command = ["sh", "-c", f"while [ ! -e {work.folder}/go ]; do sleep 0.1; done"]
     return aws.client("batch").submit_job(
         jobName=f"held-{number}", jobQueue="default", jobDefinition=definition, containerOverrides={"command": command}
@@ -46,8 +46,8 @@ async def wait(job_id, state):
         return event.payload["status"]
 
 
-def test_a_hundred_deferred_jobs_cost_one_describe_jobs_an_interval(aws, definition, work, state):
-    """However many rounds the loop makes while 100 jobs wait, each is a single call."""
+def test_a_hundred_deferred_jobs_take_one_describe_jobs_per_interval(aws, definition, work, state):
+    """Each poll of 100 jobs is a single call."""
     ids = [submit(aws, definition, work, number) for number in range(100)]
     aws.reset_requests()
 
@@ -67,8 +67,8 @@ def test_a_hundred_deferred_jobs_cost_one_describe_jobs_an_interval(aws, definit
     assert 0 == aws.requests()["ListJobs"]
 
 
-def test_throttling_fails_no_wait(aws, definition, work, state):
-    """AWS throttles three polls in a row: the wait continues more slowly, and ends when the job does."""
+def test_throttling_does_not_fail_a_wait(aws, definition, work, state):
+    """AWS throttles two polls in a row. The wait continues more slowly, and ends with the job."""
     job_id = submit(aws, definition, work, 0)
     aws.faults.throttle("DescribeJobs", times=2)
     aws.reset_requests()
@@ -77,8 +77,8 @@ def test_throttling_fails_no_wait(aws, definition, work, state):
     assert 3 <= aws.requests()["DescribeJobs"]
 
 
-def test_an_endpoint_that_is_gone_fails_no_wait(aws, definition, work, state):
-    """Connections that break are made again."""
+def test_lost_connections_do_not_fail_a_wait(aws, definition, work, state):
+    """They are opened again."""
     job_id = submit(aws, definition, work, 0)
     aws.faults.drop("DescribeJobs", times=2)
     (work.folder / "go").touch()
@@ -86,8 +86,8 @@ def test_an_endpoint_that_is_gone_fails_no_wait(aws, definition, work, state):
 
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "UnrecognizedClientException"])
-def test_a_key_that_was_exchanged_ends_no_wait(code):
-    """A triggerer runs for weeks: the connection's new credentials are taken when AWS takes the old ones no longer."""
+def test_replaced_credentials_do_not_end_a_wait(code):
+    """A triggerer runs for weeks. It reads the connection's new credentials when AWS rejects the old ones."""
     keys = ["old", "new"]
 
     class Aws:

@@ -96,7 +96,7 @@ def array(local_aws, tmp_path):
 
 
 def batchemr(*arguments, path=None, state=STATE):
-    """Run the command line in this process; returns exit_code, stdout and stderr. It starts real programs."""
+    """Run the command line, which may start programs, in this process. Returns exit_code, stdout and stderr."""
     environment = {} if path is None else {"PATH": f"{path}:{os.environ['PATH']}"}
     options = ["--state", state] if state else []
     return CliRunner().invoke(app, [*arguments, *options], env={**environment, "COLUMNS": "200"})

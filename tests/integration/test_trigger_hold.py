@@ -1,4 +1,4 @@
-"""A trigger in a triggerer does not resume its task right after the deferral."""
+"""A trigger in a triggerer does not resume its task immediately after the deferral."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_batchemr.triggers.marker import S3MarkerTrigger
 
 
 class Immediate(BaseTrigger):
-    """Has its event at once."""
+    """A trigger whose event is available immediately."""
 
     def __init__(self, deferred_at):
         super().__init__()
@@ -52,11 +52,11 @@ def in_triggerer(trigger):
     return trigger
 
 
-def test_an_event_right_after_the_deferral_is_held_back(minimum):
+def test_an_event_right_after_the_deferral_is_delayed(minimum):
     assert 0.5 < seconds_until_event(in_triggerer(Immediate(time.time()))) < 1.5
 
 
-def test_only_the_rest_of_the_minimum_is_waited(minimum):
+def test_an_event_is_delayed_only_for_the_rest_of_the_minimum(minimum):
     assert 0.1 < seconds_until_event(in_triggerer(Immediate(time.time() - 0.4))) < 0.5
 
 
@@ -64,33 +64,33 @@ def test_an_event_after_a_longer_wait_is_not_delayed(minimum):
     assert seconds_until_event(in_triggerer(Immediate(time.time() - 60))) < 0.1
 
 
-def test_a_worker_clock_that_is_ahead_does_not_lengthen_the_wait(minimum):
+def test_a_worker_clock_that_is_ahead_does_not_extend_the_delay(minimum):
     assert seconds_until_event(in_triggerer(Immediate(time.time() + 3600))) < 1.5
 
 
-def test_outside_a_triggerer_nothing_is_held_back():
-    """As in `dag.test()`: without a scheduler there is no race."""
+def test_events_are_not_delayed_outside_a_triggerer():
+    """In `dag.test()`, there is no scheduler and no race."""
     assert seconds_until_event(Immediate(time.time())) < 0.1
 
 
-def test_zero_turns_it_off(monkeypatch):
+def test_zero_disables_the_delay(monkeypatch):
     monkeypatch.setenv("AIRFLOW__BATCHEMR__MIN_DEFERRAL", "0")
     assert seconds_until_event(in_triggerer(Immediate(time.time()))) < 0.1
 
 
-def test_a_minimum_that_is_no_number_names_the_setting(monkeypatch):
+def test_an_invalid_minimum_is_reported_with_the_setting(monkeypatch):
     monkeypatch.setenv("AIRFLOW__BATCHEMR__MIN_DEFERRAL", "soon")
     with pytest.raises(ValueError, match=r"\[batchemr\] min_deferral is not a number of seconds: 'soon'"):
         settings.engine_policy()
 
 
-def test_the_documented_default_is_the_one_in_use():
+def test_the_default_is_the_documented_one():
     options = get_provider_info()["config"]["batchemr"]["options"]
     assert float(options["min_deferral"]["default"]) == DEFAULT.min_deferral == settings.engine_policy().min_deferral
 
 
-def test_the_marker_trigger_holds_its_event_back(aws, state, minimum):
-    """Also after Airflow has made it again from its serialized arguments."""
+def test_the_marker_trigger_delays_its_event(aws, state, minimum):
+    """Also after Airflow has deserialized it."""
     Ledger(aws.client("s3"), state).job("up", "key", "job").mark(Marker(submission=1, size=1, rerun_token=None))
     _, arguments = S3MarkerTrigger(
         state=state, dag_id="up", run_key="key", job="job", aws_conn_id=None, deferred_at=time.time()

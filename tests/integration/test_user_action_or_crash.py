@@ -1,4 +1,4 @@
-"""A user's action stops what runs, a crash does not: cases in which the two look alike."""
+"""A user action stops running work, a crash does not: cases in which both look the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOLD = "while [ ! -e go ]; do sleep 0.05; done"
 
 
 class Batch(Task):
-    """An array of 2 whose programs wait until they are released; `operator` is the one that was made last."""
+    """An array of 2 whose programs wait until they are released. `operator` is the last one created."""
 
     def __init__(self, state, work, **arguments):
         self.arguments = arguments
@@ -48,7 +48,7 @@ def job(aws, state, work):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Botocore tries once."""
+    """Botocore does not retry."""
     once = Config(retries={"mode": "standard", "total_max_attempts": 1})
     monkeypatch.setattr("airflow_batchemr.aws.clients.IDEMPOTENT", once)
 
@@ -61,14 +61,14 @@ def stopped(aws):
 
 
 def test_a_killed_worker_stops_its_job(aws, job):
-    """Nobody else waits for it."""
+    """No other try waits for it."""
     job.begin()
     job.operator.on_kill()
     assert stopped(aws)
 
 
-def test_a_worker_killed_late_leaves_the_job_to_the_next_try(aws, work, job):
-    """It is killed after the next try has found the job and waits for it."""
+def test_a_worker_killed_late_does_not_stop_the_job_of_the_next_try(aws, work, job):
+    """It is killed when the next try has found the job and waits for it."""
     job.begin()
     zombie = job.operator
     waits = job.begin(try_number=2)
@@ -79,8 +79,8 @@ def test_a_worker_killed_late_leaves_the_job_to_the_next_try(aws, work, job):
     assert Counter({0: 1, 1: 1}) == work.ran()
 
 
-def test_a_worker_killed_late_leaves_the_claims_of_the_next_try(aws, impatient, job):
-    """Also before the next try waits for its claim, because it was killed in between."""
+def test_a_worker_killed_late_does_not_stop_claims_of_the_next_try(aws, impatient, job):
+    """Even if the next try does not wait for its claim, because it was killed."""
     job.make()
     zombie = job.operator
     zombie.open_run(job.context(zombie, 1, 0))
@@ -93,8 +93,8 @@ def test_a_worker_killed_late_leaves_the_claims_of_the_next_try(aws, impatient, 
     assert not stopped(aws)
 
 
-def test_a_worker_killed_late_leaves_the_cluster_to_the_next_try(aws, state, tmp_path):
-    """The same on EMR, where stopping would end a cluster."""
+def test_a_worker_killed_late_does_not_end_the_cluster_of_the_next_try(aws, state, tmp_path):
+    """On EMR, a stop would terminate the cluster."""
     steps = Steps(tmp_path)
     operators = []
 
@@ -117,11 +117,11 @@ def test_a_worker_killed_late_leaves_the_cluster_to_the_next_try(aws, state, tmp
     (tmp_path / "go").touch()
 
 
-# A triggerer that had lost its triggers and comes back
+# A triggerer that had lost its triggers and recovers
 
 
 def fired(trigger):
-    """Another triggerer also has the trigger, and fires it."""
+    """Another triggerer runs the same trigger and fires it."""
 
     async def first():
         async for event in type(trigger)(**trigger.arguments()).run():
@@ -131,14 +131,14 @@ def fired(trigger):
 
 
 def comes_back(trigger, state):
-    """What the triggerer that lost the trigger does while the task is in `state`."""
+    """Cancel the trigger in the triggerer that had lost it, while the task has `state`."""
     trigger._task_state = lambda: state
     asyncio.run(trigger.on_kill())
 
 
 @pytest.mark.parametrize("state_of_task", ["scheduled", "queued", "running", "up_for_retry"])
 def test_a_task_that_resumes_after_its_wait_is_not_stopped(aws, job, state_of_task):
-    """The wait ended while the job runs: Airflow resumes the task, and no user has acted."""
+    """The wait ended while the job runs: Airflow resumes the task without a user action."""
     trigger = job.begin()
     woken = BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0})
     assert "wake" == fired(woken)["status"]
@@ -148,7 +148,7 @@ def test_a_task_that_resumes_after_its_wait_is_not_stopped(aws, job, state_of_ta
 
 @pytest.mark.parametrize("state_of_task", ["failed", "success", None])
 def test_a_task_ended_by_a_user_is_stopped_even_if_its_wait_has_fired(aws, job, state_of_task):
-    """The triggerer that fired it may have died before the event reached Airflow, so another one has waited since."""
+    """The triggerer that fired it may have died before Airflow received the event, so another one has waited since."""
     trigger = job.begin()
     woken = BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0})
     fired(woken)
@@ -157,7 +157,7 @@ def test_a_task_ended_by_a_user_is_stopped_even_if_its_wait_has_fired(aws, job, 
 
 
 def test_the_next_wait_of_a_try_is_stopped_by_a_clear(aws, job):
-    """An earlier wait of the same try has ended normally, which does not affect this one."""
+    """An earlier wait of the same try has ended normally, which has no effect on this one."""
     trigger = job.begin()
     fired(BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0}))
     comes_back(trigger, "queued")
@@ -165,14 +165,14 @@ def test_the_next_wait_of_a_try_is_stopped_by_a_clear(aws, job):
 
 
 def test_a_wait_ends_even_if_its_end_cannot_be_recorded(aws, impatient, job):
-    """The ledger cannot be reached: the task continues nevertheless."""
+    """The ledger cannot be reached, but the task continues."""
     trigger = job.begin()
     aws.faults.error("PutObject", times=50)
     assert "wake" == fired(BatchJobsTrigger(**{**trigger.arguments(), "wake_at": 0.0}))["status"]
     aws.faults.clear()
 
 
-# `retries` that are changed in the file while the run is on
+# `retries` that change in the file during the run
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 0), (0, 3)])
@@ -189,7 +189,7 @@ def test_changed_retries_in_the_file_do_not_count_as_a_clear(aws, work, job, bef
 
 @pytest.mark.parametrize(("before", "after"), [(5, 0), (0, 3)])
 def test_a_clear_after_changed_retries_is_detected(aws, work, job, before, after):
-    """Airflow counts the clear with the new retries: the previous try's job is stopped, and its rest runs again."""
+    """Airflow counts the clear with the new retries: the previous job is stopped, and its rest runs again."""
     job.arguments = {"retries": before}
     job.begin(clears=before)
     job.arguments = {"retries": after}
@@ -200,7 +200,7 @@ def test_a_clear_after_changed_retries_is_detected(aws, work, job, before, after
 
 
 def test_a_rerun_spans_all_retries_between_two_clears(aws, state, work):
-    """A retry of a rerun recognizes the marker as its own; a clear begins a new rerun."""
+    """A retry of a rerun recognizes the marker as its own; a clear starts a new rerun."""
     (work.folder / "go").touch()
     job = Batch(state, work, skip_if_succeeded=False, retries=2)
     assert 1 == job.try_(clears=2)["submissions"]

@@ -1,4 +1,4 @@
-"""Every `batchemr …` that a document or a help shows is one that the command line takes."""
+"""The command line accepts every `batchemr …` command in the documentation and in help texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_batchemr.cli.app import COMMANDS, app
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-#: A command in a line of a shell: behind a prompt, behind variables.
+#: A command in a line of shell code, optionally after a prompt and variables.
 _CALL = re.compile(r"^\s*(?:\$ )?(?:\w+=\S+\s+)*(batchemr .*)", re.MULTILINE)
 _SHELL = {">", "|", "&&", ";", ">>"}
 
@@ -28,7 +28,7 @@ def commands_of(app: typer.Typer) -> list[str]:
 
 
 def shown() -> list[tuple[str, str]]:
-    """Where a command is shown, and the command; what stands in a sentence may lack what is needed."""
+    """All commands with their locations. Those in a sentence may lack required arguments."""
     found = []
     for page in PAGES:
         text = page.read_text()
@@ -42,28 +42,28 @@ def shown() -> list[tuple[str, str]]:
 
 
 def test_documents_show_commands():
-    """The search finds those of a tutorial, of a reference and of a help."""
+    """Commands are found in the tutorial, in references and in help texts."""
     pages = {where for where, _ in shown()}
     assert {"tutorial.md", "operations.md", "import.md", "plan --help", "pipeline-file.md, in a sentence"} <= pages
 
 
 @pytest.mark.parametrize(("where", "call"), shown(), ids=lambda value: value)
-def test_a_command_that_is_shown_is_taken(where, call, tmp_path, monkeypatch):
-    """Its name, its options and their values; nothing is run."""
-    words = shlex.split(call, comments=True)[1:]
-    words = words[: next((place for place, word in enumerate(words) if word in _SHELL), len(words))]
-    if words[0] in {"…", "COMMAND", "--help"}:
+def test_a_documented_command_is_accepted(where, call, tmp_path, monkeypatch):
+    """Its name, options and values are valid. The command is not executed."""
+    arguments = shlex.split(call, comments=True)[1:]
+    arguments = arguments[: next((place for place, one in enumerate(arguments) if one in _SHELL), len(arguments))]
+    if arguments[0] in {"…", "COMMAND", "--help"}:
         return
     monkeypatch.chdir(tmp_path)
-    for word in words:
-        if word.endswith("/") and "://" not in word:
-            Path(word).mkdir(parents=True)
+    for argument in arguments:
+        if argument.endswith("/") and "://" not in argument:
+            Path(argument).mkdir(parents=True)
     group = typer.main.get_command(app)
-    context = group.make_context("batchemr", words)
-    name, command, rest = group.resolve_command(context, words)
+    context = group.make_context("batchemr", arguments)
+    name, command, rest = group.resolve_command(context, arguments)
     if "in a sentence" in where and (not rest or rest[0].startswith("-")):
         known = {option for parameter in command.params for option in parameter.opts}
-        assert {word for word in rest if word.startswith("-")} <= known
+        assert {argument for argument in rest if argument.startswith("-")} <= known
         return
     while hasattr(command, "commands"):
         name, command, rest = command.resolve_command(context, rest)

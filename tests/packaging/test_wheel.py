@@ -1,4 +1,4 @@
-"""The wheel holds all that it needs: built, installed into an empty environment, and used there."""
+"""The wheel is complete: it is built, installed into an empty environment, and used there."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ print(json.dumps([airflow_batchemr.__file__, dags]))
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    """Run a command away from the source tree and give what it printed."""
+    """Run a command outside the source tree and return its output."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AIRFLOW", "VIRTUAL"))}
     done = subprocess.run(
-        [str(word) for word in command],
+        [str(argument) for argument in command],
         check=False,
         capture_output=True,
         text=True,
@@ -53,7 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The python of an environment with the wheel, what it declares, and nothing else; in the lock's versions."""
+    """The Python of an environment with only the wheel and its dependencies, in the versions of the lock file."""
     environment = tmp_path_factory.mktemp("empty") / "env"
     python = environment / "bin" / "python"
     lock = ROOT / "requirements.lock"
@@ -66,8 +66,8 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
-    """Nothing of the package stays behind in the source tree, and nothing else comes along."""
+def test_the_wheel_contains_every_file_of_the_package(wheel: Path) -> None:
+    """It contains no other files."""
     package = ROOT / "airflow_batchemr"
     expected = {
         str(path.relative_to(ROOT)) for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts
@@ -78,7 +78,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_an_example_loads_from_the_installed_wheel(python: Path, tmp_path: Path) -> None:
-    """With only what the wheel declares, the article's file gives its three Dags, from the installed package."""
+    """The article's file is loaded as three Dags by the installed package."""
     source, dags = json.loads(run(python, "-I", "-c", LOAD, EXAMPLE, AIRFLOW_HOME=str(tmp_path)).splitlines()[-1])
     assert python.parents[1] in Path(source).parents
     expected = {
@@ -102,6 +102,6 @@ def test_airflow_finds_the_installed_wheel_as_a_provider(python: Path, tmp_path:
 
 
 @pytest.mark.timeout(600)
-def test_the_command_line_checks_an_example(python: Path) -> None:
+def test_the_command_line_validates_an_example(python: Path) -> None:
     """`batchemr validate` is installed with the wheel and accepts the article's file."""
     assert "life_after_spark.yaml" in run(python.with_name("batchemr"), "validate", EXAMPLE)

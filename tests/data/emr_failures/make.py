@@ -1,8 +1,8 @@
-"""Makes the failure logs: runs each failing program for real, and takes this machine's names out of what it wrote.
+"""Create the failure logs: run each failing program, and remove this machine's names from its output.
 
     python tests/data/emr_failures/make.py [case …]
 
-Needs Java (with javac), pyspark and moto. `expected.yaml` says what the cause of each is.
+Requires Java (with javac), pyspark and moto. `expected.yaml` contains the cause of each failure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 LOCAL = ["--master", "local[2]", "--conf", "spark.ui.enabled=false", "--conf", "spark.driver.host=127.0.0.1"]
-#: Longest log that is kept: the beginning and the end of a longer one.
+#: Maximum length of a log. Of a longer one, the beginning and the end are kept.
 LIMIT = 60_000
 
 PYTHON = {
@@ -50,7 +50,7 @@ PYTHON = {
     "recursion": [],
     "assertion": [],
 }
-#: case: words behind `spark-submit --master …`
+#: case: arguments after `spark-submit --master …`
 OTHER = {
     "java_error_in_task": ["--class", "shop.Ratios", "{jar}"],
     "java_error_in_driver": ["--class", "shop.Orders", "{jar}"],
@@ -63,7 +63,7 @@ OTHER = {
 }
 SHELL = ["command_missing", "python_script", "hive_missing"]
 BOOTSTRAP = ["bootstrap_pip", "bootstrap_command", "bootstrap_s3", "bootstrap_permission"]
-#: Cases whose program ran where YARN runs the driver of a cluster-mode application; its step says only that it failed.
+#: Cases whose logs are those of a driver in cluster mode; the step log only says that the application failed.
 CLUSTER_MODE = {
     "partition_error",
     "assertion",
@@ -97,7 +97,7 @@ Command exiting with ret '1'
 
 
 def scrub(text: str, folder: Path) -> str:
-    """Take this machine out of a log: its folders, its name, its addresses."""
+    """Remove this machine's folders, names and addresses from a log."""
     import pyspark
 
     spark = str(Path(pyspark.__file__).parent)

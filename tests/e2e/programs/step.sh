@@ -1,5 +1,5 @@
 #!/bin/sh
-# step.sh FOLDER DAG: the step of a cluster, steered and seen by the same files as work.sh.
+# step.sh FOLDER DAG: the program of an EMR step, controlled by the same files as work.sh.
 set -eu
 cd "$1"
 echo "started - $2 $2 0" >>journal

@@ -1,8 +1,8 @@
 #!/bin/sh
-# work.sh FOLDER: what the end-to-end tests' jobs run. The test steers it, and sees what ran, by files in FOLDER:
-#   journal                     gets a line when an index starts, and one when it is done
-#   hold.DAG.JOB.INDEX          while it is there, the index waits
-#   break.DAG.JOB.INDEX         if it is there, the index fails
+# work.sh FOLDER: the program of the jobs in the end-to-end tests, which control it with files in FOLDER:
+#   journal                     receives a line when an index starts, and one when it is done
+#   hold.DAG.JOB.INDEX          while it exists, the index waits
+#   break.DAG.JOB.INDEX         if it exists, the index fails
 set -eu
 cd "$1"
 index=${AWS_BATCH_JOB_ARRAY_INDEX:-0}

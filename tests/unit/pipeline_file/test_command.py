@@ -36,7 +36,7 @@ HOSTILE = ["a; touch /tmp/x", "$(touch /tmp/x)", "`id`", "it's", '"', "a b", "a\
     ],
 )
 def test_a_text_command_is_split_without_a_shell(command, arguments):
-    """Quotes and backslashes group, everything else reaches the program; a template is part of one argument."""
+    """Quotes and backslashes work, everything else reaches the program, and a template belongs to one argument."""
     assert arguments == split_command(command)
 
 
@@ -52,7 +52,7 @@ def test_a_text_command_is_split_without_a_shell(command, arguments):
         ("run {% set x = 1 %}{{ x }}", "takes no {% set %}"),
     ],
 )
-def test_a_command_that_cannot_be_split_is_refused(command, message):
+def test_a_command_that_cannot_be_split_is_rejected(command, message):
     """With the reason."""
     with pytest.raises(Refusal, match=message.replace("{", r"\{")):
         split_command(command)
@@ -61,19 +61,19 @@ def test_a_command_that_cannot_be_split_is_refused(command, message):
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_rendered_value_stays_one_argument(value):
     """Whatever it contains."""
-    render = Environment(autoescape=False, keep_trailing_newline=True).from_string  # noqa: S701 - as Airflow has it
+    render = Environment(autoescape=False, keep_trailing_newline=True).from_string  # noqa: S701 - like Airflow
     arguments = [render(one).render(x=value) for one in split_command("run --x={{ x }} '{{ x }}' {{ x }} end")]
     assert ["run", f"--x={value}", value, value, "end"] == arguments
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="{\ue000", exclude_categories=["Cs"])), min_size=1))
-def test_what_a_shell_would_split_is_split_alike(arguments):
-    """Text without templates comes to what it was joined from."""
+def test_text_is_split_like_a_shell_would(arguments):
+    """Arguments joined by `shlex.join` are split into the same arguments."""
     assert arguments == split_command(shlex.join(arguments))
 
 
-def test_batch_jobs_and_steps_take_a_command_alike():
-    """One meaning everywhere; a list stays as it is, numbers in it are text."""
+def test_batch_jobs_and_steps_accept_the_same_commands():
+    """A list is not changed, except that numbers become text."""
     for model in (Batch, Step):
         assert ["run", "a b"] == model.model_validate({"command": "run 'a b'"}).command
         assert ["run", "a b", "3"] == model.model_validate({"command": ["run", "a b", 3]}).command
