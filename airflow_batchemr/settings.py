@@ -42,10 +42,10 @@ def policy() -> Policy | None:
 
 
 def engine_policy() -> EnginePolicy:
-    """Grace periods and limits of the engine: the defaults, with what `[batchemr]` sets.
+    """Return the grace periods and limits of the engine: the defaults, overridden by `[batchemr]`.
 
     Raises:
-        ValueError: a setting is not a number of seconds.
+        ValueError: A setting is not a number of seconds.
     """
     values: dict[str, Any] = {}
     for field in fields(EnginePolicy):

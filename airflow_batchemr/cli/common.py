@@ -42,7 +42,7 @@ def new_app() -> typer.Typer:
 def state_uri(given: str | None) -> str | None:
     """Return the state URI from the option or else from Airflow's configuration, without importing Airflow.
 
-    Looks at ``AIRFLOW__BATCHEMR__STATE``, then at ``[batchemr] state`` in the file named by ``AIRFLOW_CONFIG``, or in
+    Reads ``AIRFLOW__BATCHEMR__STATE``, then ``[batchemr] state`` in the file named by ``AIRFLOW_CONFIG``, or in
     ``$AIRFLOW_HOME/airflow.cfg`` (default: ``~/airflow``) if that variable is not set.
     """
     if given or (given := os.environ.get("AIRFLOW__BATCHEMR__STATE")):
@@ -61,7 +61,7 @@ def check_environment(given: str | None, known: Iterable[str]) -> None:
     """Reject an environment that no file defines although some files define environments: it is a typo.
 
     Raises:
-        typer.BadParameter: lists the environments that exist.
+        typer.BadParameter: Lists the environments that exist.
     """
     names = list(dict.fromkeys(known))
     if given is not None and names and given not in names:
@@ -78,7 +78,7 @@ def clients(profile: str | None, region: str | None) -> Clients:
 
 
 def remote_work_reader(aws: Clients) -> RemoteWorkReader:
-    """What asks AWS about submissions that the ledger has as open."""
+    """Return a reader that asks AWS about open submissions."""
     from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
     from airflow_batchemr.aws.retry import INTERACTIVE
 

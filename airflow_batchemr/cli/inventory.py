@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.job_runs import JobRun, JobRunTarget
 
-#: States of a Batch job that has not ended; ListJobs takes one at a time.
+#: States of a Batch job that has not ended. ListJobs accepts one at a time.
 WAITING_OR_RUNNING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 PREFIX = "batchemr:"
-#: End of the names of submissions. The lists of EMR Serverless have no tags, and GetJobRun is a call per run.
+#: Suffix of the names of submissions. Lists of EMR Serverless have no tags, and GetJobRun is one call per run.
 _OURS = re.compile(r"-[0-9a-f]{12}-a\d{4,}$")
 
 
@@ -41,7 +41,7 @@ class Started:
     target: JobRunTarget | None = None
     """For a job run: its application or virtual cluster."""
     ready: datetime | None = None
-    """When a cluster was up; None if it has not been, or if this is no cluster."""
+    """Time at which a cluster was up; None if it was not, or if this is not a cluster."""
 
     def tag(self, name: str) -> str:
         """The value of one of this package's tags; empty if it is missing."""
@@ -101,9 +101,9 @@ def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters
 
 
 def idle_for(clients: Clients, cluster: Started) -> float | None:
-    """Seconds since a cluster that waits for steps was up or ended its last step; None if it does not wait.
+    """Return the seconds since a waiting cluster was up or ended its last step; None if it does not wait.
 
-    One ListSteps: the newest 50 steps.
+    Takes one ListSteps call, for the newest 50 steps.
     """
     if cluster.state != "WAITING" or cluster.ready is None:
         return None
@@ -136,7 +136,7 @@ def _targets(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTa
 
 
 def instance_hours(clients: Clients, cluster: Started) -> float | None:
-    """The hours of a cluster's machines, including terminated ones; None if AWS no longer lists them."""
+    """Return the instance-hours of a cluster, including terminated instances; None if AWS no longer lists them."""
     try:
         machines = pages(
             clients.emr.list_instances, "Instances", "elasticmapreduce:ListInstances", "Marker", ClusterId=cluster.id
@@ -154,7 +154,7 @@ def instance_hours(clients: Clients, cluster: Started) -> float | None:
 
 
 def pages(call: Any, key: str, name: str, token: str = "nextToken", **arguments: Any) -> list[dict[str, Any]]:  # noqa: S107 - no secret
-    """Collect all pages of a listing call; `name` is the call as IAM names it."""
+    """Collect all pages of a list call. `name` is the IAM action of the call."""
     found: list[dict[str, Any]] = []
     more: dict[str, str] = {}
     while True:

@@ -1,4 +1,4 @@
-"""What `batchemr orphans` knows about open submissions: the ledger's records, and what AWS shows of them."""
+"""Open submissions for `batchemr orphans`: records of the ledger, and their state on AWS."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.unrecorded import JobRecords, RemoteWorkReader, Sighting
     from airflow_batchemr.ledger import Ledger, LedgerState, Submission
 
-#: Runs of each pipeline in which submissions without a recorded result are looked for, the newest. AWS forgets Batch
+#: Number of newest runs of each pipeline that are searched for submissions without a recorded result. AWS deletes Batch
 #: jobs after about a week.
 RECENT_RUNS = 10
 _THREADS = 8
 
 
 def run_is_busy(ledger: Ledger, reader: RemoteWorkReader, dag_id: str, run_key: str, cluster: str) -> bool:
-    """Whether something of a run may be running on AWS, apart from a cluster and from other clusters for several jobs.
+    """Return whether work of a run may be running on AWS, other than a cluster and other clusters for several jobs.
 
     Args:
-        ledger: of the state URI.
-        reader: AWS.
-        dag_id: the pipeline.
-        run_key: the run.
-        cluster: id of the cluster.
+        ledger: Ledger of the state URI.
+        reader: Reader of the state on AWS.
+        dag_id: Dag id.
+        run_key: Run key.
+        cluster: Id of the cluster.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -45,9 +45,9 @@ def _is_cluster(submission: Submission, cluster: str) -> bool:
 
 
 def ended_unrecorded(ledger: Ledger, reader: RemoteWorkReader) -> Iterator[tuple[JobRecords, Sighting]]:
-    """The submissions of recent runs that have ended on AWS and whose result is not recorded.
+    """Yield the submissions of recent runs that have ended on AWS and whose result is not recorded.
 
-    One LIST per pipeline and run, and for each job one LIST and what `JobLedger.read` needs.
+    Takes one LIST per pipeline and run, and for each job one LIST and the calls of `JobLedger.read`.
 
     Raises:
         LedgerError: the ledger cannot be read.

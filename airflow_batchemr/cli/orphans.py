@@ -1,4 +1,4 @@
-"""`batchemr orphans`: what still runs on AWS although no task needs it, and what ended without a recorded result."""
+"""`batchemr orphans`: work that runs on AWS although no task needs it, and ended work without a recorded result."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _limit(older_than: str | None) -> float | None:
 
 
 def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tuple[Started, Verdict]]:
-    """Compare everything that runs with the ledger: only `state` if given, else the ledger in the tags of each."""
+    """Compare all running work with the ledger: `state` if given, else the ledger in the tags."""
     from airflow_batchemr.cli.inventory import batch_jobs, emr_clusters
     from airflow_batchemr.engine.job_identity import tag_value
 
@@ -119,7 +119,7 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
 
 
 def _job_runs(clients: Clients) -> list[Started]:
-    """All job runs; a service that the region lacks, or that the caller may not list, is skipped with a note."""
+    """Return all job runs. A service that the region lacks, or that the caller may not list, is skipped with a note."""
     from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
     from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.cli.inventory import job_runs
@@ -134,7 +134,7 @@ def _job_runs(clients: Clients) -> list[Started]:
 
 
 class _Ledgers:
-    """Reads each job's ledger once."""
+    """Reads the ledger of each job once."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -173,7 +173,7 @@ class _Ledgers:
         return all(self._state(uri, dag_id, run_key, str(name)).marker is not None for name in names)
 
     def _idle_for(self, one: Started) -> float | None:
-        """Seconds for which a cluster has waited for steps, if nothing else of its run is running."""
+        """Return the seconds for which a cluster has waited for steps, if no other work of its run is running."""
         from airflow_batchemr.cli.inventory import idle_for
         from airflow_batchemr.cli.open_submissions import run_is_busy
         from airflow_batchemr.ledger import Ledger
@@ -250,7 +250,7 @@ def _show(rows: list[dict[str, Any]], *, json_: bool) -> None:
 
 
 def _request_stop(clients: Clients, one: Started) -> None:
-    """Record the stop for a task that may still wait for the work; if the ledger is gone, none does."""
+    """Record a stop request for a task that may still wait for the work. Without a ledger, there is no such task."""
     from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
 
     if one.submission is None:

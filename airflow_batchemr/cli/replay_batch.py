@@ -1,4 +1,4 @@
-"""`batchemr replay --batch`: the one index as a Batch job of its own."""
+"""`batchemr replay --batch`: a single index as a separate Batch job."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Seconds between polls of the job.
 INTERVAL = 3.0
-#: A queue refers to its compute environments by either.
+#: A queue refers to its compute environments by name or ARN.
 _ENVIRONMENT_KEYS = ("computeEnvironmentArn", "computeEnvironmentName")
 #: Number of last log lines shown.
 TAIL = 30
@@ -80,17 +80,17 @@ class _OneIndex(SingleWork):
     queue: str | None
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
-        """The recorded request, without its array."""
+        """Return the recorded request, without its array."""
         name = self.identity.submission_name(plan.number)
         request = single_request(self.shard, name, queue=self.queue, number=str(plan.number))
         return NewSubmission("batch", [Request(name=name, indices=plan.indices, request=request)])
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
-        """SubmitJob."""
+        """Call SubmitJob."""
         return jobs.submitted(self.clients, request, sleep=sleep)
 
     def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
-        """Jobs are never idle."""
+        """Return False, because jobs are never idle."""
         return False
 
 
@@ -105,7 +105,7 @@ def _submitted(ledger: JobLedger, remote: BatchRemote, submission: Submission) -
 
 
 def _concluded(ledger: JobLedger, remote: BatchRemote, submission: Submission) -> Submission:
-    """Record the result of a job that has ended, once AWS shows it and the jobs that it started."""
+    """Record the result of a job that has ended, when AWS shows the end of it and its children."""
     while (observation := remote.observe(submission)).status != "ended":
         time.sleep(INTERVAL)
     return conclude(ledger, remote, submission, observation)

@@ -28,7 +28,7 @@ def identity_of(state_uri: str, intent: Intent) -> JobIdentity:
 
 
 def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
-    """Record the success of an index as a separate submission, which is claimed and closed at once.
+    """Record the success of an index as a separate submission, which is claimed and closed immediately.
 
     Returns:
         A message that describes what was recorded.
@@ -74,10 +74,10 @@ def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
 
 
 def marked(ledger: JobLedger, shard: Shard) -> str:
-    """Write the job's marker if nothing is left.
+    """Write the job's marker if nothing is left to do.
 
     Returns:
-        A message that describes what was recorded and what is left.
+        A message that describes what was recorded and what is left to do.
     """
     state = ledger.read()
     if state.marker is None and not state.open_submissions and state.done == IndexSet.range(shard.size):

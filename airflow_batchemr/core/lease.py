@@ -1,6 +1,6 @@
-"""How long a claim gives its owner the right to make the call."""
+"""Duration of the lease that a claim gives its owner."""
 
 from __future__ import annotations
 
 CLAIM_LEASE = 60.0
-"""Seconds, by S3's clock, in which whoever claimed a submission may make the call; after them, nobody may."""
+"""Seconds, on S3's clock, during which the owner of a claim may make the call. Afterwards, no process may."""

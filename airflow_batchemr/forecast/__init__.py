@@ -1,4 +1,4 @@
-"""What a run would do now: the engine itself, on a ledger that is not written and with clients that only read."""
+"""What a run would do now: runs the engine with a ledger that is not written, and clients that only read."""
 
 from __future__ import annotations
 

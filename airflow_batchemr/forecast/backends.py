@@ -1,6 +1,6 @@
-"""The backends of the operators, where they look at something that exists only once the run is under way.
+"""Backends for a forecast. They replace lookups of resources that exist only during the run.
 
-A forecast without AWS has `online` False: what would be looked up is assumed to be there.
+In a forecast without AWS (`online` is False), resources are not looked up and assumed to exist.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.core.indices import IndexSet
 
-#: Values that AWS gives when the cluster has started.
+#: Placeholders for values that exist once the cluster has started.
 WHEN_UP = "(when it is up)"
 CLUSTER_ID = "(the cluster's id)"
 
@@ -36,8 +36,8 @@ class ForecastBatch(BatchBackend):
 
     Attributes:
         online: whether AWS may be asked.
-        register: the RegisterJobDefinition that a run would make; None: it makes none.
-        notes: what is not known before the run.
+        register: The RegisterJobDefinition request of the run; None if there is none.
+        notes: What is unknown before the run.
     """
 
     online: bool = field(default=True, init=False)
@@ -45,7 +45,7 @@ class ForecastBatch(BatchBackend):
     notes: list[str] = field(default_factory=list, init=False)
 
     def definition(self) -> Mapping[str, Any]:
-        """As the run would find it; one that it would register has its name in place of its ARN."""
+        """Return the definition that the run would find. One that it would register has its name instead of its ARN."""
         if self.online:
             try:
                 return super().definition()
@@ -63,7 +63,7 @@ class ForecastBatch(BatchBackend):
         return {**request, "jobDefinitionArn": request["jobDefinitionName"]}
 
     def parts_after(self, job: str, indices: IndexSet) -> list[tuple[IndexSet, str | None]]:
-        """What can be submitted now; where that is nothing, all of it after a job that has no id yet."""
+        """Return the parts that can be submitted now; if there are none, all indices, after a job without an id."""
         parts = super().parts_after(job, indices) if self.online else []
         if parts:
             return parts
@@ -71,7 +71,7 @@ class ForecastBatch(BatchBackend):
         return [(part, f"(the job of {job})") for part in split(indices)]
 
     def cluster_environment(self, cluster: str) -> dict[str, str]:
-        """The address of the cluster, where it is up."""
+        """Return the address of the cluster if it is up, else placeholders."""
         if self.online:
             try:
                 return super().cluster_environment(cluster)
@@ -91,7 +91,7 @@ class ForecastOwnCluster(OwnCluster):
     online: bool = field(default=True, init=False)
 
     def prepare(self, request: Mapping[str, Any]) -> None:
-        """Check that EMR has what the request asks for."""
+        """Check that EMR provides what the request requires."""
         if self.online:
             super().prepare(request)
 
@@ -107,7 +107,7 @@ class ForecastSharedCluster(SharedCluster):
     online: bool = field(default=True, init=False)
 
     def prepare(self, request: Mapping[str, Any]) -> None:
-        """Check that EMR has what the request asks for."""
+        """Check that EMR provides what the request requires."""
         if self.online:
             super().prepare(request)
 
@@ -123,7 +123,7 @@ class ForecastExistingCluster(ExistingCluster):
     online: bool = field(default=True, init=False)
 
     def find_cluster(self) -> tuple[str, int]:
-        """The cluster; where a task of this run starts it first, a text in place of its id."""
+        """Return the cluster, or a placeholder if a task of this run starts it."""
         if (self.online and self.cluster is None) or (self.cluster is not None and self._up(self.cluster)):
             return super().find_cluster()
         return self.cluster_id or CLUSTER_ID, 1

@@ -1,4 +1,4 @@
-"""AWS clients that refuse every call but reading ones, and clients for a forecast without AWS."""
+"""AWS clients that reject all calls except reads, and clients for a forecast without AWS."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _READS = re.compile(r"(Describe|List|Get|Head)[A-Z]")
 
 
 class ForecastWriteError(AwsError):
-    """A forecast came to a call that changes something on AWS; the call was not made.
+    """A forecast reached a call that changes AWS. The call was not made.
 
     Args:
-        operation: such as `RegisterJobDefinition`.
-        request: its arguments.
+        operation: Name of the call, such as `RegisterJobDefinition`.
+        request: Arguments of the call.
     """
 
     not_carried_out = True
@@ -31,14 +31,14 @@ class ForecastWriteError(AwsError):
 
 
 class OfflineError(AwsError):
-    """A forecast without AWS came to a call."""
+    """A forecast without AWS reached a call."""
 
     def __init__(self) -> None:
         super().__init__("This forecast makes no calls to AWS: no state URI is given")
 
 
 def reading(clients: Clients) -> Clients:
-    """Clients of the same connection that raise `ForecastWriteError` for all but Describe*, List*, Get* and Head*."""
+    """Return clients of the same connection that raise `ForecastWriteError` for all except read calls."""
 
     def refuse_writes(params: Mapping[str, Any], model: Any, **_: Any) -> None:
         if not _READS.match(model.name):
@@ -48,7 +48,7 @@ def reading(clients: Clients) -> Clients:
 
 
 def offline() -> Clients:
-    """Clients that raise `OfflineError` for every call."""
+    """Return clients that raise `OfflineError` for every call."""
 
     def refuse(service: str, config: object) -> Any:  # noqa: ARG001 - of `Clients`
         raise OfflineError

@@ -1,4 +1,4 @@
-"""The logical date of the run that a forecast is about."""
+"""The logical date of the forecast run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def run_date(pipeline: Pipeline, date: str | None) -> dt.datetime:
-    """The logical date of a run, in UTC.
+    """Return the logical date of a run, in UTC.
 
     Args:
-        pipeline: whose run it is.
+        pipeline: Pipeline of the run.
         date: ISO date or date and time, in the time zone of the pipeline; a date alone is the first run that is due on
-            that day. None: the last run that was due; without a cron schedule, now.
+            that day. None: the last run that was due, or now without a cron schedule.
 
     Raises:
         ValueError: `date` is not an ISO date.
@@ -36,7 +36,7 @@ def run_date(pipeline: Pipeline, date: str | None) -> dt.datetime:
 
 
 def _due(pipeline: Pipeline, moment: dt.datetime, which: Literal["get_prev", "get_next"]) -> dt.datetime | None:
-    """When the cron schedule is due before or after a moment; None where there is none, or it never is."""
+    """Return when the cron schedule is due before or after a time; None if there is none, or it is never due."""
     cron = pipeline.schedule.cron if pipeline.schedule else None
     if cron is None or cron in ("@once", "@continuous"):
         return None

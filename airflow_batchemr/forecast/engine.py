@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import JobLedger, LedgerState, Request, Submission
 
-#: Id of work that a forecast has not started.
+#: Placeholder id of work that a forecast has not started.
 NOT_STARTED = "(not started)"
 _CALLS = {"batch": "SubmitJob", "emr": "RunJobFlow", "steps": "AddJobFlowSteps"}
 
@@ -39,12 +39,12 @@ class Claim:
 
     @property
     def indices(self) -> IndexSet:
-        """The units that it would run."""
+        """Units that it would run."""
         return IndexSet.union(request.indices for request in self.new.requests)
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """The calls that the engine would make, as `{call, request}`; none where the work runs already."""
+        """The calls that the engine would make, as `{call, request}`; empty if the work already runs."""
         if self.new.handle is not None:
             return []
         call = _CALLS.get(self.new.kind, "StartJobRun")
@@ -63,19 +63,19 @@ def forecast(
     """Run the engine until it would wait, succeed or fail.
 
     Args:
-        backend: what there is to do; `start` is not called.
-        remote: submissions; only `find`, `observe` and `result` are called.
-        ledger: of a `ForecastLedger`.
-        identity: of the job.
-        state: the ledger as just read.
-        token: the rerun token for claims.
+        backend: Backend of the job; `start` is not called.
+        remote: Remote work; only `find`, `observe` and `result` are called.
+        ledger: Job ledger of a `ForecastLedger`.
+        identity: Identity of the job.
+        state: State of the ledger, just read.
+        token: Rerun token for claims.
 
     Returns:
-        The outcome as if every call had been answered, and the claims in their order.
+        The outcome as if every call had succeeded, and the claims in order.
 
     Raises:
         Refused: as `Engine.run`.
-        AwsError, LedgerError: a call failed.
+        AwsError, LedgerError: A call failed.
     """
     recorder = Recorder(backend)
     engine = Engine(recorder, Observer(remote), ledger, identity, sleep=lambda _: None)
@@ -83,7 +83,7 @@ def forecast(
 
 
 class Recorder:
-    """A backend that records new submissions and pretends to start them.
+    """A backend that records new submissions and does not start them.
 
     Args:
         backend: what there is to do.
@@ -94,15 +94,15 @@ class Recorder:
         self.claims: list[Claim] = []
 
     def units(self, state: LedgerState) -> IndexSet:
-        """As the backend."""
+        """As in the backend."""
         return self._backend.units(state)
 
     def done(self, state: LedgerState) -> IndexSet:
-        """As the backend."""
+        """As in the backend."""
         return self._backend.done(state)
 
     def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
-        """As the backend."""
+        """As in the backend."""
         return self._backend.retryable_units(state, failed, prior_submissions)
 
     def plans(
@@ -114,30 +114,30 @@ class Recorder:
         busy: Sequence[Submission],
         prior_submissions: frozenset[int],
     ) -> list[SubmissionPlan]:
-        """As the backend."""
+        """As in the backend."""
         return self._backend.plans(state, left, failed=failed, busy=busy, prior_submissions=prior_submissions)
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission | None:
-        """As the backend; records it."""
+        """As in the backend; records the submission."""
         new = self._backend.new_submission(plan, state)
         if new is not None:
             self.claims.append(Claim(plan.number, new))
         return new
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:  # noqa: ARG002 - of the protocol
-        """A handle of nothing."""
+        """Return a handle with placeholder ids."""
         kind = self.claims[-1].new.kind
         if kind in {"emr", "steps"}:
             return Handle(kind=kind, cluster_id=str(request.request.get("JobFlowId", NOT_STARTED)))
         return Handle(kind=kind, jobs=[HandleJob(job_id=NOT_STARTED, name=request.name, indices=request.indices)])
 
     def stays(self, submission: Submission) -> bool:
-        """As the backend."""
+        """As in the backend."""
         return self._backend.stays(submission)
 
 
 class Observer:
-    """Remote work that is looked at and left alone.
+    """Remote work that is only read.
 
     Args:
         remote: the submissions.
@@ -147,22 +147,22 @@ class Observer:
         self._remote = remote
 
     def find(self, submission: Submission) -> Found | None:
-        """By name."""
+        """Find the submission by its name."""
         return self._remote.find(submission)
 
     def observe(self, submission: Submission) -> Observation:
-        """By its ids."""
+        """Observe the submission by its ids."""
         return self._remote.observe(submission)
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
-        """How it ended."""
+        """Return the result of the submission."""
         return self._remote.result(submission, observation)
 
     def close(self, submission: Submission, observation: Observation) -> None:
-        """Leave it alone."""
+        """Do nothing."""
 
     def terminate(self, submission: Submission, reason: str) -> None:
-        """Leave it alone."""
+        """Do nothing."""
 
     def terminate_started(self, parents: Sequence[Any]) -> None:
-        """Leave them alone."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""A ledger that is read from S3, while everything written to it stays in memory."""
+"""A ledger that is read from S3 and keeps writes in memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class ForecastLedger(Ledger):
-    """See the module.
+    """A ledger with an `OverlayStore`.
 
     Args:
-        client: S3; None: the ledger is empty.
-        uri: the state URI.
+        client: S3 client; None for an empty ledger.
+        uri: State URI.
     """
 
     def __init__(self, client: S3Client | None, uri: str | None) -> None:
@@ -27,11 +27,11 @@ class ForecastLedger(Ledger):
 
 
 class OverlayStore(Store):
-    """Objects of S3, hidden by those that have been written or deleted here.
+    """Objects of S3, overlaid by those written or deleted in memory.
 
     Args:
-        client: S3; None: there are no objects.
-        uri: as for `Store`.
+        client: S3 client; None for no objects.
+        uri: State URI, as for `Store`.
     """
 
     def __init__(self, client: S3Client | None, uri: str | None) -> None:
@@ -41,14 +41,14 @@ class OverlayStore(Store):
         self._now = datetime.now(timezone.utc)
 
     def create(self, key: str, body: bytes) -> bool:
-        """As `Store.create`, in memory."""
+        """Like `Store.create`, in memory."""
         if self.get(key) is not None:
             return False
         self._write(key, body)
         return True
 
     def replace(self, key: str, body: bytes, etag: str) -> bool:
-        """As `Store.replace`, in memory."""
+        """Like `Store.replace`, in memory."""
         current = self.get(key)
         if current is None or current.etag != etag:
             return False
@@ -59,19 +59,19 @@ class OverlayStore(Store):
         self._written[key] = Fetched(body, uuid4().hex, self._now)
 
     def get(self, key: str) -> Fetched | None:
-        """As `Store.get`."""
+        """Like `Store.get`."""
         if key in self._written:
             return self._written[key]
         return None if self._empty else super().get(key)
 
     def delete(self, key: str, etag: str) -> None:
-        """As `Store.delete`, in memory."""
+        """Like `Store.delete`, in memory."""
         current = self.get(key)
         if current is not None and current.etag == etag:
             self._written[key] = None
 
     def list(self, folder: str, *, delimiter: bool = False) -> Listing:
-        """As `Store.list`; folders are those of S3."""
+        """Like `Store.list`. Folders are those of S3."""
         if self._empty:
             listing = Listing({}, [], datetime.now(timezone.utc))
         else:

@@ -1,4 +1,4 @@
-"""From the arguments of an operator to the backend that it gives to the engine."""
+"""Create the backend of an operator from its arguments."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a backend is made of.
+    """Inputs for a backend.
 
     Attributes:
-        kwargs: arguments of the operator with templates rendered.
-        clients: AWS.
-        ledger: of the job.
-        identity: of the job.
-        rerun_token: for claims.
-        folder: where relative paths start.
-        owner: of the task, in Airflow.
-        online: whether AWS may be asked.
+        kwargs: Arguments of the operator with rendered templates.
+        clients: AWS clients.
+        ledger: Ledger of the job.
+        identity: Identity of the job.
+        rerun_token: Rerun token for claims.
+        folder: Base folder of relative paths.
+        owner: Owner of the task in Airflow.
+        online: Whether AWS may be called.
     """
 
     kwargs: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Arguments:
     online: bool
 
     def steps(self) -> JobSteps:
-        """The steps of a job."""
+        """Return the steps of a job."""
         return job_steps(
             step_options(self.kwargs["steps"]),
             clients=self.clients if self.online else None,
@@ -145,7 +145,7 @@ def _job_run(given: Arguments) -> ForecastJobRun:
     return backend
 
 
-#: By the dotted path of the operator's class.
+#: By dotted path of the operator class.
 OPERATORS: dict[str, Callable[[Arguments], Backend]] = {
     tasks.BATCH_ARRAY: _batch,
     tasks.EPHEMERAL_EMR: _own_cluster,
@@ -156,5 +156,5 @@ OPERATORS: dict[str, Callable[[Arguments], Backend]] = {
 
 
 def needs_data(kwargs: Mapping[str, Any]) -> bool:
-    """Whether the size of a job's array comes from data."""
+    """Return whether the size of a job's array is derived from data."""
     return "size" not in array_options(kwargs.get("array"))

@@ -28,12 +28,12 @@ class PipelineForecast:
     """What a run of a pipeline would do.
 
     Attributes:
-        pipeline: the Dag's id.
-        run_key: of the run.
-        state: the state URI; None: there is no ledger.
-        jobs: what each task would do.
-        notes: what is not known before the run.
-        error: why the ledger cannot be read at all; `jobs` is empty then.
+        pipeline: Dag id.
+        run_key: Run key.
+        state: State URI; None without a ledger.
+        jobs: What each task would do.
+        notes: What is unknown before the run.
+        error: Reason why the ledger cannot be read; `jobs` is then empty.
     """
 
     pipeline: str
@@ -58,18 +58,18 @@ def forecast_pipeline(
     """Forecast a run of a pipeline.
 
     Args:
-        pipeline: as `load_file` gives it.
-        folder: where relative paths start: the folder of the pipeline file.
-        date: logical date of the run; None for a run that has none.
-        run_id: Airflow's; that of a scheduled run of `date` if not given.
-        job: forecast only this job and the tasks of its clusters.
-        state: the state URI, where the pipeline has none. Without any, AWS is not called.
-        profile: of the AWS credentials.
-        region: AWS region; the pipeline's if not given.
+        pipeline: Pipeline returned by `load_file`.
+        folder: Base folder of relative paths: that of the pipeline file.
+        date: Logical date of the run; None for a run without one.
+        run_id: Airflow's run_id. Defaults to that of a scheduled run of `date`.
+        job: Forecast only this job and the tasks of its clusters.
+        state: State URI if the pipeline has none. Without any, AWS is not called.
+        profile: Profile of the AWS credentials.
+        region: AWS region. Defaults to that of the pipeline.
 
     Raises:
-        BotoCoreError: there is no such profile, or no region is configured.
-        LedgerError: the state URI is invalid.
+        BotoCoreError: There is no such profile, or no region is configured.
+        LedgerError: The state URI is invalid.
     """
     dag = plan_dag(pipeline)
     run_id = run_id or f"scheduled__{date.isoformat() if date else ''}"
@@ -88,7 +88,7 @@ def forecast_pipeline(
             continue
         try:
             made.jobs.append(forecaster.task(task, templates.fill(task.kwargs)))
-        except (BucketMissingError, CredentialsError) as error:  # the same for all of them
+        except (BucketMissingError, CredentialsError) as error:  # the same for all jobs
             made.jobs, made.error = [], str(error)
             break
         except (AwsError, LedgerError, BotoCoreError) as error:
@@ -98,5 +98,5 @@ def forecast_pipeline(
 
 
 def _belongs(task: TaskPlan, job: str) -> bool:
-    """Whether a task is a job, or sets up or gates it."""
+    """Return whether a task is a job, or belongs to it (setup, teardown or empty task)."""
     return job in (task.task_id, *task.kwargs.get("used_by", ())) or task.task_id.startswith(f"{job}.")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.forecast.engine import Claim
     from airflow_batchemr.ledger import Marker, Submission
 
-#: State URI in the names and requests of a forecast without a ledger.
+#: Placeholder state URI in names and requests of a forecast without a ledger.
 NO_STATE = "s3://the/ledger"
 
 
@@ -39,12 +39,12 @@ class TaskForecast:
     """What one task would do.
 
     Attributes:
-        task_id: the task.
+        task_id: Id of the task.
         does: `skip`, `run`, `resume`, `wait`, `fail`, `refused`, `cluster`, `no cluster`, `terminate` or `operator`.
-        indices: indices or numbers of steps that would run, as ranges.
-        of: how many the job has.
-        bytes: bytes of its input, where the size of the array comes from data.
-        note: why, or what is not known before the run.
+        indices: Indices or step numbers that would run, as ranges.
+        of: Total number of indices or steps of the job.
+        bytes: Size of its input in bytes, if the array size is derived from data.
+        note: Reason, or what is unknown before the run.
         requests: `{call, request}` in the order of the calls, some with a `note`.
     """
 
@@ -61,15 +61,15 @@ class Forecaster:
     """Forecasts the tasks of one run of a Dag, each as if it started now.
 
     Args:
-        plan: the Dag.
-        run_key: of the run.
-        run_id: Airflow's.
-        state: the state URI; None: there is no ledger, AWS is not called, and everything runs.
-        clients: AWS; only reading calls are made. None where `state` is None.
-        folder: where relative paths start: the folder of the pipeline file.
+        plan: Plan of the Dag.
+        run_key: Run key.
+        run_id: Airflow's run_id.
+        state: State URI. None: there is no ledger, AWS is not called, and everything runs.
+        clients: AWS clients, used only for reads. None if `state` is None.
+        folder: Base folder of relative paths: that of the pipeline file.
 
     Raises:
-        LedgerError: the state URI is invalid.
+        LedgerError: The state URI is invalid.
     """
 
     def __init__(
@@ -85,19 +85,19 @@ class Forecaster:
         self._state = self._new_ledger().uri
 
     def _new_ledger(self) -> ForecastLedger:
-        """A ledger for one task: what another one would write is not there yet."""
+        """Return a ledger for one task. It does not contain what other tasks would write."""
         return ForecastLedger(self._clients.s3 if self._online else None, self._uri)
 
     def task(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> TaskForecast:
         """Forecast a task.
 
         Args:
-            task: of the plan.
-            kwargs: its arguments with templates rendered.
+            task: Task of the plan.
+            kwargs: Its arguments with rendered templates.
 
         Raises:
-            AwsError: the task would be refused, or AWS cannot be reached.
-            LedgerError: the ledger cannot be read.
+            AwsError: The task would be refused, or AWS cannot be reached.
+            LedgerError: The ledger cannot be read.
         """
         if task.operator == tasks.TERMINATE_CLUSTER:
             return TaskForecast(task.task_id, "terminate", note=f"terminates {kwargs['cluster']}, if it was started")
@@ -110,7 +110,7 @@ class Forecaster:
         state = job.read()
         skip = bool(kwargs.get("skip_if_succeeded", True))
         if not skip and state.marker is not None and state.marker.rerun_token == identity.token:
-            # It has succeeded in this very run: only a clear runs it again, and a clear raises max_tries
+            # It has succeeded in this run: only a clear runs it again, which raises max_tries
             identity = replace(identity, try_number=2, max_tries=identity.max_tries + 1)
         if state.marker is not None and succeeded(state, identity, skip_if_succeeded=skip, rerun_wanted=False):
             return _skipped(task, state.marker, kwargs)
@@ -206,7 +206,7 @@ def _add_batch(result: TaskForecast, backend: ForecastBatch, notes: list[str]) -
 
 
 def _fixed_size(task: TaskPlan, kwargs: Mapping[str, Any]) -> int | None:
-    """The size of a job's array in the pipeline file; None where it comes from data, or the job is no array."""
+    """Return the array size in the pipeline file; None if it is derived from data, or there is no array."""
     if task.operator != tasks.BATCH_ARRAY:
         return None
     size = array_options(kwargs.get("array")).get("size")

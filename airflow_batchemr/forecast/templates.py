@@ -1,4 +1,4 @@
-"""Templates, as far as they can be rendered without Airflow."""
+"""Render templates as far as possible without Airflow."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Templates:
-    """Renders what follows from the date and the params of a run; a template that needs more stays as it is written.
+    """Renders templates that only use the date and the params of a run. Other templates are not changed.
 
     Args:
-        date: logical date of the run; None for a run that has none.
-        run_id: of the run.
-        params: of the pipeline, with their defaults.
+        date: Logical date of the run; None for a run without one.
+        run_id: Airflow's run_id.
+        params: Params of the pipeline, with their defaults.
     """
 
     def __init__(self, date: dt.datetime | None, run_id: str, params: dict[str, Any]) -> None:

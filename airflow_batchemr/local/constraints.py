@@ -16,12 +16,12 @@ __all__ = ["violations"]
 
 
 def violations(shape: Shape, value: Any, name: str = "") -> Iterator[str]:
-    """Each violation in a value that fits the shape's type.
+    """Yield each violation in a value that matches the shape's type.
 
     Args:
-        shape: of an operation's input, or of a member of one.
-        value: the value; numbers where the shape is a timestamp.
-        name: the member, for messages.
+        shape: Shape of an operation's input, or of one of its members.
+        value: Value to check; timestamps are numbers.
+        name: Name of the member, for messages.
     """
     if isinstance(shape, StructureShape):
         for key, member in shape.members.items():

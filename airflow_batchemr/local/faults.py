@@ -1,4 +1,4 @@
-"""Injected faults: what can go wrong at AWS."""
+"""Fault injection: simulated failures of AWS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BY_NAME = (
     "unpullable", "no_capacity", "forget", "fail_start", "delay_logs", "hide", "hide_new",
 )  # fmt: skip
 
-#: Start failures of clusters by a name: StateChangeReason's code and message.
+#: Start failures of clusters by name: code and message of StateChangeReason.
 START_FAILURES = {
     "subnet_full": (
         "VALIDATION_ERROR",
@@ -56,7 +56,7 @@ START_FAILURES = {
         "On the master instance (i-0123456789abcdef0), bootstrap action 1 returned a non-zero return code",
     ),
 }
-#: Seconds that a slow answer takes: enough time to kill the waiting process, even on a busy machine.
+#: Delay of a slow response in seconds: enough time to kill the waiting process, even on a busy machine.
 SLOW = 15.0
 
 
@@ -65,13 +65,13 @@ class Planned:
     """A fault of the next calls of an operation.
 
     Attributes:
-        operation: the operation's name.
-        kind: `throttle` (not carried out), `error` (500, not carried out), `drop` (carried out, then the connection is
-            closed without an answer), `drop_before` (closed before anything is carried out), `error_after` (carried
-            out, then 500), `slow` (carried out, then answered after `SLOW` seconds), `refuse`
-            (AccessDeniedException, not carried out).
-        times: how many calls it still affects.
-        after: how many calls succeed before that.
+        operation: Name of the operation.
+        kind: `throttle` (not executed), `error` (500, not executed), `drop` (executed, then the connection is closed
+            without a response), `drop_before` (closed without executing anything), `error_after` (executed, then
+            500), `slow` (executed, with a response after `SLOW` seconds), `refuse`
+            (AccessDeniedException, not executed).
+        times: Number of calls that it still affects.
+        after: Number of calls that succeed before that.
     """
 
     operation: str
@@ -96,10 +96,10 @@ class Faults:
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def plan(self, operation: str, kind: str, times: int = 1, after: int = 0) -> None:
-        """Makes the next `times` calls of an operation fail, after `after` calls have succeeded.
+        """Make the next `times` calls of an operation fail, after `after` calls have succeeded.
 
         Raises:
-            ValueError: there is no such kind.
+            ValueError: There is no such kind.
         """
         if kind not in self.KINDS:
             raise ValueError(f"kind is one of {', '.join(self.KINDS)}, not {kind!r}")
@@ -107,23 +107,23 @@ class Faults:
             self._planned.append(Planned(operation, kind, times, after))
 
     def throttle(self, operation: str, times: int = 1) -> None:
-        """The next calls are throttled; they are not carried out."""
+        """Throttle the next calls, without executing them."""
         self.plan(operation, "throttle", times)
 
     def error(self, operation: str, times: int = 1) -> None:
-        """The next calls are answered with 500; they are not carried out."""
+        """Respond to the next calls with 500, without executing them."""
         self.plan(operation, "error", times)
 
     def drop(self, operation: str, times: int = 1) -> None:
-        """The next calls are carried out, and the connection is closed without an answer."""
+        """Execute the next calls, and close the connection without a response."""
         self.plan(operation, "drop", times)
 
     def refuse(self, operation: str, times: int = 1) -> None:
-        """The next calls are answered with AccessDeniedException."""
+        """Respond to the next calls with AccessDeniedException."""
         self.plan(operation, "refuse", times)
 
     def limit_rate(self, operation: str, per_second: int) -> None:
-        """From now on, calls above this number per second are throttled, as SubmitJob is above 50."""
+        """Throttle calls above this number per second from now on, like SubmitJob above 50."""
         with self._lock:
             self._rates[operation] = per_second
 
@@ -141,7 +141,7 @@ class Faults:
         return False
 
     def take(self, operation: str) -> str | None:
-        """The kind of fault that applies to this call of an operation; None if there is none."""
+        """Return the kind of fault that applies to this call of an operation; None if there is none."""
         with self._lock:
             if self._too_fast(operation):
                 return "throttle"
@@ -158,7 +158,7 @@ class Faults:
         return None
 
     def planned(self) -> list[dict[str, Any]]:
-        """The planned faults."""
+        """Return the planned faults."""
         with self._lock:
             return [asdict(planned) for planned in self._planned]
 
@@ -170,35 +170,35 @@ class Faults:
             self._recent.clear()
         self._visibility.clear()
 
-    # Every service that runs work
+    # All services that run work
 
     def hide(self, resource_id: str, seconds: float = math.inf) -> None:
-        """Describe and list operations do not return a resource that exists, as if AWS did not show it yet.
+        """Omit a resource from describe and list operations, as if AWS did not show it yet.
 
-        A describe operation answers as it does for an id that does not exist; every other operation works.
+        A describe operation responds as for an id that does not exist. All other operations work.
 
         Args:
-            resource_id: id of a Batch job, a cluster, a step, an application, a virtual cluster or a job run.
-            seconds: how long from now; forever if not given.
+            resource_id: Id of a Batch job, cluster, step, application, virtual cluster or job run.
+            seconds: Duration from now. Defaults to forever.
         """
         self._visibility.hide(resource_id, seconds)
 
     def hide_new(self, seconds: float = math.inf) -> None:
-        """The same for everything that is created from now on, each for the first `seconds` of its life."""
+        """Hide each resource that is created from now on for its first `seconds`."""
         self._visibility.hide_new(seconds)
 
     # Batch
 
     def reclaim(self, job_id: str) -> None:
-        """The instance of a running job is taken away, with the reason `Host EC2 (instance i-…) terminated.`."""
+        """End a running attempt because its host is lost: `Host EC2 (instance i-…) terminated.`."""
         self._end(job_id, Ending(f"Host EC2 (instance {INSTANCE}) terminated.", final=False, exit_code=False))
 
     def expire(self, job_id: str) -> None:
-        """A running attempt times out, as if attemptDurationSeconds had passed."""
+        """Time out a running attempt, as if attemptDurationSeconds had passed."""
         self._end(job_id, Ending("Job attempt duration exceeded timeout"))
 
     def out_of_memory(self, job_id: str) -> None:
-        """A running job is killed as if it had exceeded its memory."""
+        """Kill a running job as if it had exceeded its memory limit."""
         job = self._batch.jobs.find(job_id)
         if job is not None:
             self._batch.jobs.kill_for_memory(job)
@@ -209,42 +209,42 @@ class Faults:
             self._batch.jobs.end(job, job.command_name, ending, at_once=True)
 
     def unpullable(self, image: str) -> None:
-        """From now on the image cannot be pulled: `CannotPullContainerError: …`."""
+        """Make pulls of the image fail from now on: `CannotPullContainerError: …`."""
         self._batch.jobs.unpullable.add(image)
 
     def no_capacity(self, queue: str, *, capacity: bool = False) -> None:
-        """Jobs of the queue stay RUNNABLE because there are no instances; `capacity=True` restores them."""
+        """Keep jobs of the queue RUNNABLE because there are no instances. `capacity=True` restores them."""
         with self._batch.jobs.lock:
             for environment in self._batch.resources.queue(queue).environments:
                 environment.capacity = capacity
             self._batch.jobs.wake()
 
     def forget(self, job_id: str) -> None:
-        """AWS no longer knows a finished job, as a day or more after its end."""
+        """Delete a finished job, as AWS does a day or more after its end."""
         self._batch.jobs.forget(job_id)
 
     # EMR
 
     def fail_start(self, reason: str, message: str | None = None) -> None:
-        """The next cluster ends before it runs.
+        """Make the next cluster fail before it runs.
 
         Args:
-            reason: a name of `START_FAILURES`, or a StateChangeReason code together with a message.
-            message: the message of a code.
+            reason: Name in `START_FAILURES`, or a StateChangeReason code together with a message.
+            message: Message of the code.
         """
         code, text = (reason, message) if message is not None else START_FAILURES[reason]
         self._clusters.start_failures.coming.append((code, text))
 
     def delay_logs(self, seconds: float) -> None:
-        """Logs of steps and job runs arrive in S3 this many seconds after their end."""
+        """Write logs of steps and job runs to S3 this many seconds after their end."""
         self._clusters.delays.logs = seconds
         self._drivers.log_delay = seconds
 
     def by_name(self, name: str, params: dict[str, Any]) -> None:
-        """A fault by its method's name, for requests over HTTP.
+        """Inject a fault by the name of its method, for requests over HTTP.
 
         Raises:
-            ValueError: there is no such fault, or it does not accept these parameters.
+            ValueError: There is no such fault, or it does not accept these parameters.
         """
         methods: dict[str, Callable[..., None]] = {each: getattr(self, each) for each in BY_NAME}
         if name not in methods:

@@ -30,9 +30,9 @@ __all__ = ["Gate"]
 log = logging.getLogger(__name__)
 Environ = dict[str, Any]
 Start = Callable[..., Any]
-#: Writes of one object exclude each other, conditional or not; writes of different objects mostly do not.
+#: Number of locks for writes. Writes of one object exclude each other; writes of different objects mostly do not.
 LOCKS = 64
-#: Code and status of throttling and failures in each service.
+#: Code and status of throttling and failures, by service.
 THROTTLED = {
     "batch": ("TooManyRequestsException", 429),
     "elasticmapreduce": ("ThrottlingException", 400),
@@ -47,7 +47,7 @@ FAILED = {
     "emr-containers": ("InternalServerException", 500),
     "s3": ("InternalError", 500),
 }
-#: The answer to a request without the access key.
+#: The response to a request without the access key.
 REFUSAL = AwsError(
     "UnrecognizedClientException",
     "The security token included in the request is invalid: it is not the access key of this server",
@@ -56,7 +56,7 @@ REFUSAL = AwsError(
 #: Operations that issue access keys, which are accepted from then on.
 ISSUING = ("AssumeRole", "GetSessionToken", "CreateAccessKey")
 ISSUED = re.compile(rb"<AccessKeyId>([^<]+)</AccessKeyId>")
-#: Services that are likely to be used and that answer in XML.
+#: Services with XML responses that are likely to be used.
 QUERY_SERVICES = ("sts", "iam", "sns", "ec2", "cloudformation", "autoscaling", "monitoring")
 DENIED = {"s3": ("AccessDenied", 403)}
 
@@ -86,12 +86,12 @@ class Gate:
         self._write_locks = [threading.Lock() for _ in range(LOCKS)]
 
     def requests(self) -> Counter[str]:
-        """Calls by operation since the last reset."""
+        """Return the calls by operation since the last reset."""
         with self._lock:
             return Counter(self._counts)
 
     def reset_requests(self) -> None:
-        """Resets the counts to zero."""
+        """Reset the counts to zero."""
         with self._lock:
             self._counts.clear()
 
@@ -99,9 +99,9 @@ class Gate:
         """WSGI."""
         scope = wire.scope(environ)
         given = scope.key if scope is not None else environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
-        # A browser sends these headers with each request of a page's script or form; AWS's clients never do.
+        # Browsers send these headers with requests of scripts and forms; AWS clients do not.
         if scope is None and environ.get("PATH_INFO", "").startswith(PREFIX):
-            # Hadoop's client cannot sign; its paths begin with the key.
+            # Hadoop's client cannot sign, so its paths start with the key.
             given = environ["PATH_INFO"][len(PREFIX) :].partition("/")[0]
         from_browser = "HTTP_ORIGIN" in environ or "HTTP_SEC_FETCH_SITE" in environ
         asked_home = None if from_browser else home(environ)
@@ -179,7 +179,7 @@ class Gate:
     def _write(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         """Write under a lock, because moto checks the condition of a write and writes without one."""
         if wire.conditional(environ):
-            # Read the body first: a slow client must not hold the lock
+            # Read the body first, because a slow client must not hold the lock
             wire.body(environ)
         lock = self._write_locks[hash(environ.get("PATH_INFO")) % LOCKS]
         with lock:
@@ -249,7 +249,7 @@ class Gate:
 
 
 def _hang_up(environ: Environ) -> None:
-    """Closes the connection without an answer."""
+    """Close the connection without a response."""
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionAbortedError("closed, as planned")
@@ -260,7 +260,7 @@ def _discard(*_: Any) -> Callable[[bytes], None]:
 
 
 def _error(service: str, error: AwsError) -> Reply:
-    """An error in the protocol of a service that moto serves."""
+    """Return an error in the protocol of a service of moto."""
     if service == "s3":
         return _xml(error, "<Error><Code>{code}</Code><Message>{message}</Message></Error>")
     if service in QUERY_SERVICES:

@@ -1,4 +1,4 @@
-"""AWS's JSON protocols, based on botocore's service models: parse and check requests, check and write answers."""
+"""AWS's JSON protocols, based on botocore's service models: parse and check requests, check and write responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Api", "AwsError", "Call", "Reply"]
 
 
 class AwsError(Exception):
-    """An error answer of AWS: code, message and HTTP status."""
+    """An error response of AWS: code, message and HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Call:
-    """One request: the operation's name and its parameters as in the model; timestamps stay numbers."""
+    """A request: name of the operation, and its parameters as in the model, except that timestamps are numbers."""
 
     operation: str
     params: dict[str, Any] = field(default_factory=dict)
@@ -50,12 +50,12 @@ Operation = Callable[[Call], Mapping[str, Any]]
 
 
 class Api:
-    """One service: parses a request by the model, calls the operation's function, writes the answer.
+    """A service: parses a request according to the model, calls the function of the operation, and writes the response.
 
     Args:
-        service: botocore's name of the service, `batch` or `emr`.
-        operations: the functions by operation name.
-        invalid: the service's error code for invalid parameters.
+        service: Botocore's name of the service.
+        operations: Functions by operation name.
+        invalid: Error code of the service for invalid parameters.
     """
 
     def __init__(self, service: str, operations: Mapping[str, Operation], invalid: str) -> None:
@@ -66,10 +66,10 @@ class Api:
         self._routes = [] if self.json_rpc else list(_routes(self.model))
 
     def read(self, method: str, path: str, query: str, headers: Mapping[str, str], region: str) -> Call:
-        """The operation of a request, with the parameters of the URL; `fill` adds the body.
+        """Return the operation of a request with the parameters in its URL. `fill` adds those in the body.
 
         Raises:
-            AwsError: no operation of this service has that name, or that method and path.
+            AwsError: No operation of this service has that name, or that method and path.
         """
         if self.json_rpc:
             name = headers.get("X-Amz-Target", "").rpartition(".")[2]
@@ -85,10 +85,10 @@ class Api:
         raise AwsError("UnknownOperationException", f"no operation for {method} {path}", 404)
 
     def fill(self, call: Call, body: bytes) -> Call:
-        """The call with the parameters of the body, checked against the model.
+        """Return the call with the parameters in the body, checked against the model.
 
         Raises:
-            AwsError: the body is not a JSON object, or does not match the operation's input.
+            AwsError: The body is not a JSON object, or does not match the operation's input.
         """
         try:
             content = json.loads(body) if body.strip() else {}
@@ -105,17 +105,17 @@ class Api:
         return Call(call.operation, params, call.region)
 
     def run(self, call: Call) -> Reply:
-        """Carries out the call; an unsupported operation returns an error."""
+        """Execute the call. An unsupported operation returns an error."""
         function = self.operations.get(call.operation)
         if function is None:
             raise AwsError(self.invalid, f"{call.operation} is not served by the local AWS")
         return self.answer(call.operation, function(call))
 
     def answer(self, operation: str, result: Mapping[str, Any]) -> Reply:
-        """Writes an answer, checked against the model to find mistakes of the local AWS.
+        """Write a response, checked against the model to find mistakes of the local AWS.
 
         Raises:
-            TypeError: the answer does not match the operation's output.
+            TypeError: The response does not match the operation's output.
         """
         shape = self.model.operation_model(operation).output_shape
         if shape is not None:
@@ -125,7 +125,7 @@ class Api:
         return Reply(200, json.dumps(result, default=_plain).encode(), (("Content-Type", self._content_type()),))
 
     def error(self, error: AwsError) -> Reply:
-        """An error in the service's protocol."""
+        """Return an error in the protocol of the service."""
         body = {"__type": error.code, "message": error.message, "Message": error.message}
         headers = (("Content-Type", self._content_type()), ("x-amzn-ErrorType", error.code))
         return Reply(error.status, json.dumps(body).encode(), headers)
@@ -136,7 +136,7 @@ class Api:
 
 @lru_cache
 def load(service: str) -> botocore.model.ServiceModel:
-    """Botocore's model of a service."""
+    """Return botocore's model of a service."""
     model = botocore.loaders.Loader().load_service_model(service, "service-2")
     if service == "batch":
         # The model requires it, but AWS omits it until the job has started
@@ -159,7 +159,7 @@ def _routes(model: botocore.model.ServiceModel) -> list[tuple[str, re.Pattern[st
 
 
 def _path_params(operation: botocore.model.OperationModel, match: re.Match[str]) -> dict[str, Any]:
-    """The members of the input that are part of the path."""
+    """Return the input members that are part of the path."""
     given = {key: unquote(value) for key, value in match.groupdict().items()}
     shape = operation.input_shape
     members = shape.members if shape is not None else {}
@@ -171,7 +171,7 @@ def _path_params(operation: botocore.model.OperationModel, match: re.Match[str])
 
 
 def _query_params(operation: botocore.model.OperationModel, query: str) -> dict[str, Any]:
-    """The members of the input that are part of the query string."""
+    """Return the input members that are part of the query string."""
     given = parse_qs(query)
     params: dict[str, Any] = {}
     shape = operation.input_shape

@@ -54,11 +54,11 @@ class LocalAWS:
     virtual cluster `default` of EMR on EKS.
 
     Args:
-        root: folder for the work and output of jobs; None: a temporary folder, which `stop` removes.
-        port: 0 selects a free one.
-        slots: commands that run at once, for each of Batch jobs, EMR steps and job runs; None: the number of cores.
-        path: folders that are searched first for commands.
-        speed: how much faster attempt timeouts and idle timeouts pass than on AWS.
+        root: Folder for the work and output of jobs. Defaults to a temporary folder, which `stop` removes.
+        port: Port; 0 selects a free one.
+        slots: Maximum number of concurrent Batch jobs, EMR steps and job runs, each. Defaults to the number of cores.
+        path: Folders to search first for commands.
+        speed: Factor by which attempt timeouts and idle timeouts are shortened.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class LocalAWS:
         self._speed = speed
         self._access_key = "LKIA" + secrets.token_hex(8).upper()
         self._secret_key = secrets.token_urlsafe(30)
-        #: boto3's sessions are not thread-safe, and expensive: a shared one reads each service's model only once.
+        #: boto3 sessions are expensive and not thread-safe, so a shared one reads the model of each service only once.
         self._session: Any = None
         self._session_lock = threading.Lock()
 
@@ -90,11 +90,11 @@ class LocalAWS:
         self.stop()
 
     def start(self) -> None:
-        """Starts the server.
+        """Start the server.
 
         Raises:
-            ImportError: moto is not installed.
-            OSError: the port is taken.
+            ImportError: Moto is not installed.
+            OSError: The port is in use.
         """
         upstream = Upstream()
         from moto.moto_server import werkzeug_app
@@ -102,7 +102,7 @@ class LocalAWS:
 
         moto_handler: type[WSGIRequestHandler] = getattr(werkzeug_app, "MotoRequestHandler", WSGIRequestHandler)
         quiet = type("Handler", (moto_handler,), {"log_request": lambda *_: None})
-        # Bound here, because werkzeug ends the process if the port is taken
+        # Bound here, because werkzeug exits the process if the port is in use
         with socket.create_server((HOST, self._port)) as listener:
             self._server: BaseWSGIServer = make_server(
                 HOST, self._port, self._serve, threaded=True, request_handler=quiet, fd=listener.fileno()
@@ -157,7 +157,7 @@ class LocalAWS:
         self._thread.start()
 
     def stop(self) -> None:
-        """Kills all running commands and their child processes, and removes the root unless it was given."""
+        """Kill all running commands and their child processes, and remove the root folder unless it was given."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -190,11 +190,11 @@ class LocalAWS:
 
     @property
     def endpoint_url(self) -> str:
-        """The address of all services."""
+        """URL of all services."""
         return f"http://{HOST}:{self._port}"
 
     def environment(self) -> dict[str, str]:
-        """Environment variables that make a process use this AWS instead of the real one."""
+        """Return environment variables that make a process use this AWS instead of the real one."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": self._access_key,
@@ -203,7 +203,7 @@ class LocalAWS:
         }
 
     def client(self, service: str, **options: Any) -> Any:
-        """A boto3 client of this AWS, for example `client("batch")`."""
+        """Return a boto3 client of this AWS, for example `client("batch")`."""
         import boto3
 
         with self._session_lock:
@@ -212,15 +212,15 @@ class LocalAWS:
             return self._session.client(service, endpoint_url=self.endpoint_url, **options)
 
     def requests(self) -> Counter[str]:
-        """Calls by operation since the start or the last `reset_requests`; S3's too, under names like PutObject."""
+        """Return the calls by operation, including S3's (PutObject), since the start or the last `reset_requests`."""
         return self._gate.requests()
 
     def reset_requests(self) -> None:
-        """Resets the counts to zero."""
+        """Reset the counts to zero."""
         self._gate.reset_requests()
 
     def reset(self) -> None:
-        """Resets to an empty account: kills what runs; deletes jobs, clusters, buckets, logs, faults and counts."""
+        """Reset to an empty account: kill running commands; delete jobs, clusters, buckets, logs, faults and counts."""
         self.clusters.clear()
         self._drivers.clear()
         self.emr_serverless.clear()
@@ -237,7 +237,7 @@ class LocalAWS:
         self.reset_requests()
 
     def write_ready_file(self, path: Path) -> None:
-        """Writes `environment()` as JSON, readable for this user only; the file appears atomically."""
+        """Write `environment()` as JSON, atomically, readable only by this user."""
         temporary = path.with_name(path.name + ".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -19,31 +19,31 @@ class Visibility:
         self._seconds = 0.0
 
     def hide(self, resource_id: str, seconds: float) -> None:
-        """Hides one resource for `seconds` from now."""
+        """Hide a resource for `seconds` from now."""
         with self._lock:
             self._hidden[resource_id] = time.time() + seconds
 
     def hide_new(self, seconds: float) -> None:
-        """Hides each resource that is created from now on for the first `seconds` of its life."""
+        """Hide each resource that is created from now on for its first `seconds`."""
         with self._lock:
             self._since, self._seconds = time.time(), seconds
 
     def clear(self) -> None:
-        """Hides nothing any more."""
+        """Make everything visible."""
         with self._lock:
             self._hidden.clear()
             self._since = math.inf
 
     def hides(self, resource_id: str, created: float) -> bool:
-        """Whether a resource is hidden now.
+        """Return whether a resource is hidden now.
 
         Args:
-            resource_id: its id. The children of an array job are hidden with their parent.
-            created: the time of its creation in seconds since the epoch.
+            resource_id: Id of the resource. The children of an array job are hidden with their parent.
+            created: Time of its creation in seconds since the epoch.
         """
         now = time.time()
         with self._lock:
             until = max(self._hidden.get(each, 0.0) for each in (resource_id, resource_id.partition(":")[0]))
-            # AWS writes times to the millisecond, so one of this millisecond can be older than `_since`.
+            # AWS's times have milliseconds, so a resource created in this millisecond can seem older than `_since`.
             new = created >= self._since - 0.001
             return now < until or (new and now < created + self._seconds)

@@ -1,4 +1,4 @@
-"""Arguments that all operators of this package share with those of the amazon provider."""
+"""Arguments that all operators share with those of the amazon provider."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class AwsOperator(RetryingOperator):
 
     Args:
         aws_conn_id: Airflow connection for all calls.
-        region: AWS region; the connection's if not given.
-        region_name: the amazon provider's name for `region`.
-        **kwargs: of `RetryingOperator` and of Airflow's BaseOperator.
+        region: AWS region. Defaults to that of the connection.
+        region_name: The amazon provider's name for `region`.
+        **kwargs: Arguments of `RetryingOperator` and of Airflow's BaseOperator.
 
     Raises:
-        TypeError: an argument of the amazon provider's operators is not accepted; the message names the replacement.
+        TypeError: An argument of the amazon provider is not accepted. The message names the replacement.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class AwsOperator(RetryingOperator):
         """Start to define a mapped task, as in Airflow.
 
         Raises:
-            TypeError: as for the constructor.
+            TypeError: As in the constructor.
         """
         _reject(cls, kwargs)
         return super().partial(**kwargs)
@@ -112,6 +112,6 @@ def _reject(operator: type[AwsOperator], names: Iterable[str]) -> None:
 
 
 def _taken(operator: type[AwsOperator]) -> set[str]:
-    """Names of all arguments that an operator takes."""
+    """Return the names of all arguments that an operator accepts."""
     inits = [vars(one)["__init__"] for one in operator.mro() if "__init__" in vars(one)]
     return {name for init in inits for name in inspect.signature(init).parameters}

@@ -1,4 +1,4 @@
-"""The common base of the operators: their identity in the ledger, a pass of the engine, and its outcome."""
+"""Common base of the operators: identity in the ledger, passes of the engine, and their outcomes."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ if TYPE_CHECKING:
     from airflow_batchemr.links.base import AwsLink
     from airflow_batchemr.triggers.base import LedgerTrigger
 
-#: Name of the Dag param (and key of a run's conf) that lists the jobs to run although they have succeeded.
+#: Name of the Dag param (and key of a run's conf) that lists the jobs to rerun although they have succeeded.
 RERUN = "rerun"
-#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`): after other stops the rest runs again, this
-#: one ends the task.
+#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`). It ends the task; after other stops, the rest
+#: runs again.
 NEWER_RUN = "newer run"
-#: `Failure.cause` of failures that are no fault of the user's program.
+#: `Failure.cause` of failures that are not caused by the user's program.
 PLATFORM_CAUSES = frozenset({"spot"})
 
 
 class LedgerOperator(LedgerAccess, ABC):
-    """An operator whose work is recorded in the ledger: done once for a run key, even after crashes.
+    """An operator whose work is recorded in the ledger and runs once per run key, even after crashes.
 
     Each execution, and each resume after a deferral, makes one pass of the engine from the ledger alone, because
     Airflow creates a new operator each time.
 
     Args:
-        skip_if_succeeded: whether a success marker ends the task in success, with its earlier XCom.
-        deadline: duration within which the work has to finish, from its first submission, such as 6h (a number is
-            seconds); then it is stopped and the task fails.
-        **kwargs: of `LedgerAccess` and of Airflow's BaseOperator.
+        skip_if_succeeded: Whether a task with a success marker ends in success, with its earlier XCom.
+        deadline: Maximum duration of the work from its first submission, such as 6h (a number is
+            seconds). Then it is stopped and the task fails.
+        **kwargs: Arguments of `LedgerAccess` and of Airflow's BaseOperator.
     """
 
     #: Whether clearing a task stops the work that it waits for.
@@ -65,7 +65,7 @@ class LedgerOperator(LedgerAccess, ABC):
     #: Whether Airflow also retries requests that AWS refuses.
     retry_every_failure = False
 
-    #: The engine of the pass, once the options have been checked.
+    #: The engine of the pass, available once the options have been checked.
     engine: Engine | None = None
     #: Numbers of the submissions that were open when the ledger was read.
     _open: Sequence[int] = ()
@@ -87,19 +87,19 @@ class LedgerOperator(LedgerAccess, ABC):
 
     @abstractmethod
     def backend(self, state: LedgerState, rerun_token: str | None) -> Backend:
-        """Check the options and describe the work to the engine; nothing is submitted here.
+        """Check the options and return the backend of the work. Nothing is submitted.
 
         Raises:
-            InvalidRequest: names the option.
+            InvalidRequest: Names the option.
         """
 
     @abstractmethod
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> LedgerTrigger:
-        """The trigger that waits for what runs.
+        """Return a trigger that waits for running work.
 
         Args:
-            outcome: with the open submissions.
-            common: arguments that all triggers take.
+            outcome: Outcome with the open submissions.
+            common: Arguments common to all triggers.
         """
 
     @abstractmethod
@@ -108,22 +108,22 @@ class LedgerOperator(LedgerAccess, ABC):
 
     @abstractmethod
     def report(self, context: Context, outcome: Outcome) -> str:
-        """Why the work failed. May defer while logs are still on their way."""
+        """Return the reason of the failure. May defer until logs have arrived."""
 
     def on_event(self, event: Mapping[str, Any], state: LedgerState) -> None:
-        """Handle a trigger's event that is neither the end of the work nor a deadline."""
+        """Handle an event of a trigger other than the end of the work or a deadline."""
 
     def blocked(self, outcome: Outcome) -> None:
-        """Check, while nothing of this job runs, that the job that it waits for can still run."""
+        """Check that the job that this one waits for can still run. Called while nothing of this job runs."""
 
     def addresses(self, outcome: Outcome) -> dict[type[AwsLink], str]:  # noqa: ARG002 - for subclasses
-        """Console addresses of what runs, by link class."""
+        """Return the console URLs of the work, by link class."""
         return {}
 
     # One pass
 
     def execute(self, context: Context) -> Any:
-        """Return the XCom of the marker if the work is done; else start or continue the work."""
+        """Return the XCom of the marker if the work is done, else start or continue the work."""
         return self._pass(context, None, {})
 
     def resume(self, context: Context, event: Mapping[str, Any] | None = None) -> Any:
@@ -134,18 +134,18 @@ class LedgerOperator(LedgerAccess, ABC):
         return self._pass(context, event, {})
 
     def _pass(self, context: Context, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> Any:
-        """Make a pass; if AWS cannot be reached, defer and repeat it later.
+        """Make a pass. If AWS cannot be reached, defer and repeat it later.
 
         Args:
-            context: Airflow's.
-            event: None at the start of a try; the trigger's payload after a deferral.
-            outage: the payload of the last `OutageTrigger`; empty if AWS was reached before.
+            context: Airflow's context.
+            event: None at the start of a try; the payload of the trigger after a deferral.
+            outage: Payload of the last `OutageTrigger`; empty if AWS could be reached before.
         """
         with as_airflow_error(retry=self.retry_every_failure):
             try:
                 return self._advance(context, event)
             except FAILURES as error:
-                # Submitted work needs a task that watches it, so refusals get some minutes to settle
+                # Submitted work needs a task that watches it, so refusals are tolerated for some minutes
                 claimed = self.engine is not None and self.engine.claimed
                 begun = event is not None or bool(self._open) or claimed or context["ti"].try_number > 1
                 refused = self.engine is not None and error is self.engine.refused
@@ -216,7 +216,7 @@ class LedgerOperator(LedgerAccess, ABC):
         raise (AirflowException if self.retryable(outcome) else self.program_failure)(text)
 
     def retryable(self, outcome: Outcome) -> bool:
-        """Whether the platform failed, and not the user's program."""
+        """Return whether the platform failed, not the user's program."""
         return bool(outcome.failures) and all(failure.cause in PLATFORM_CAUSES for failure in outcome.failures)
 
     def _check_event(self, event: Mapping[str, Any], state: LedgerState) -> None:
@@ -243,7 +243,7 @@ class LedgerOperator(LedgerAccess, ABC):
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
         prior_submissions = self.engine.prior_submissions if self.engine is not None else None
-        if prior_submissions is not None:  # the try has begun: later failures are its own
+        if prior_submissions is not None:  # the try has begun, so later failures belong to it
             event = {**(event or {"status": "wake"}), "prior_submissions": sorted(prior_submissions)}
         known = self._open or outage.get("submissions") or (event or {}).get("submissions") or ()
         defer_until_reachable(
@@ -264,10 +264,10 @@ class LedgerOperator(LedgerAccess, ABC):
         }
 
     def _due(self, context: Context, outcome: Outcome) -> float | None:
-        """The time at which the work has to be done, in seconds since the epoch."""
+        """Return the deadline of the work, in seconds since the epoch."""
         due = []
         if self.deadline is not None:
-            # A clear restarts the deadline: else the remaining work would be stopped as soon as it starts
+            # A clear restarts the deadline; otherwise, the remaining work would be stopped as soon as it starts
             over = (
                 cleared(self.ledger, self.identity, sorted(outcome.prior_submissions))
                 if self.identity.try_number > 1
@@ -294,7 +294,7 @@ class LedgerOperator(LedgerAccess, ABC):
         """Record a stop request for the submissions that the task waited for before a user cleared it.
 
         Returns:
-            The state with the stop requests.
+            The state, including the stop requests.
         """
         if not self.stops_when_cleared or self.identity.try_number == 1:  # there was nothing to clear
             return state
@@ -306,7 +306,7 @@ class LedgerOperator(LedgerAccess, ABC):
         return self.ledger.read() if numbers else state
 
     def rerun_names(self, context: Context) -> set[str]:
-        """The jobs that the run's `rerun` (param or conf) names."""
+        """Return the jobs in the run's `rerun` (param or conf)."""
         names: set[str] = set()
         for source in (context.get("params"), getattr(context["dag_run"], "conf", None)):
             wanted = (source or {}).get(RERUN)
@@ -317,7 +317,7 @@ class LedgerOperator(LedgerAccess, ABC):
         return names
 
     def rerun_wanted(self, context: Context) -> bool:
-        """Whether the run's `rerun` names this job or task."""
+        """Return whether the run's `rerun` contains this job or task."""
         return bool(self.rerun_names(context) & {self.job or self.task_id, self.task_id, self.identity.job})
 
     def succeeded(self, state: LedgerState, context: Context) -> bool:
@@ -327,7 +327,7 @@ class LedgerOperator(LedgerAccess, ABC):
         )
 
     def unneeded(self, context: Context) -> bool:  # noqa: ARG002 - for subclasses
-        """Whether nobody needs the work, although it is not done."""
+        """Return whether nothing needs the work, although it is not done."""
         return False
 
     def token_for_claims(self, state: LedgerState, context: Context) -> str | None:
@@ -337,7 +337,7 @@ class LedgerOperator(LedgerAccess, ABC):
         )
 
     def skipped(self, state: LedgerState, context: Context) -> Any:  # noqa: ARG002 - subclasses push links
-        """Log that nothing is left to do, and return the marker's XCom."""
+        """Log that nothing is left to do, and return the XCom of the marker."""
         marker = state.marker
         assert marker is not None  # noqa: S101 - `succeeded` has checked
         self.log.info(
@@ -352,12 +352,12 @@ class LedgerOperator(LedgerAccess, ABC):
         return marker.xcom
 
     def mark(self, outcome: Outcome, size: int, xcom: Mapping[str, Any] | None = None) -> Any:
-        """Write the marker; return the XCom of the recorded one.
+        """Write the marker and return the XCom of the recorded one.
 
         Args:
-            outcome: of the pass.
-            size: number of units of the job.
-            xcom: values that the task returns, in addition to those of all tasks.
+            outcome: Outcome of the pass.
+            size: Number of units of the job.
+            xcom: Values that the task returns, in addition to those of all tasks.
         """
         numbers = outcome.state.numbers
         value = {
@@ -371,14 +371,14 @@ class LedgerOperator(LedgerAccess, ABC):
         marker = Marker(submission=max(numbers, default=0), size=size, rerun_token=token, xcom=value)
         return self.ledger.mark(marker).xcom
 
-    # Being killed
+    # Kills
 
     def on_kill(self) -> None:
-        """Stop what this task has started: it was cleared, marked or killed while it was running."""
+        """Stop the work that this task has started. Called when it is cleared, marked or killed while running."""
         self._killed.set()
         if not hasattr(self, "identity"):
             return
-        # In a thread: the signal may have interrupted a call that holds locks, and Airflow does not wait long
+        # In a thread, because the signal may have interrupted a call that holds locks, and Airflow does not wait long
         thread = threading.Thread(target=self._stop_ours, name="batchemr on_kill", daemon=True)
         thread.start()
         thread.join(settings.engine_policy().kill_limit)

@@ -1,4 +1,4 @@
-"""One Batch job of a pipeline: a single job or an array of any size, done once for a run key."""
+"""One Batch job of a pipeline: a single job or an array of any size, which runs once per run key."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @describes(Batch)
 class BatchArrayOperator(BatchWork):
-    """Runs a command on AWS Batch, once for each index, and waits for it without holding a worker.
+    """Runs a command on AWS Batch, once per index, and waits for it without occupying a worker slot.
 
-    A failed, killed or lost try resumes where it stopped: only the indices that have not succeeded run again, and they
-    see their own numbers in `AWS_BATCH_JOB_ARRAY_INDEX`.
+    After a failed, killed or lost try, only the indices that have not succeeded run again, and their programs see the
+    same `AWS_BATCH_JOB_ARRAY_INDEX`.
 
-    The options of a job are those of `batch:` in a pipeline file, with the same values and the same checks. They are
-    checked when the Dag is parsed; those that contain a template or another task's output, once more when the task
-    runs. Nothing is submitted before.
+    The options are those of `batch:` in a pipeline file, with the same values and checks. They are
+    checked when the Dag is parsed, and those that contain a template or another task's output again when the task
+    runs, before anything is submitted.
 
     Args:
         **options: the fields of `batch:`, see docs/pipeline-file.md or `help(BatchArrayOperator)`: command, image,
@@ -45,9 +45,9 @@ class BatchArrayOperator(BatchWork):
         cluster: ledger name of a cluster of this run: the program gets `EMR_CLUSTER_ID` and `EMR_MASTER`.
         explicit_success: whether the program has to write an object to `BATCHEMR_SUCCESS_URI` to succeed (for an array,
             to that URI followed by its index); exit code 0 is then not enough.
-        index_of: ledger name of a job of this run with an array of the same size: index i starts when index i of that
-            job has succeeded (AWS's N_TO_N). The two tasks run side by side.
-        job_queue: the amazon provider's name for the Batch job queue. If it is given, `queue` is Airflow's own.
+        index_of: ledger name of a job of this run with an array of the same size. Index i starts when index i of that
+            job has succeeded (an N_TO_N dependency). Both tasks run at the same time.
+        job_queue: the amazon provider's name for the Batch job queue. If it is given, `queue` is Airflow's queue.
         worker_queue: Airflow's `queue`.
         **kwargs: of `LedgerOperator`, `AwsOperator` and Airflow's BaseOperator. `job_definition` may also be the name
             of a job definition, as in the amazon provider.
@@ -78,7 +78,7 @@ class BatchArrayOperator(BatchWork):
         **kwargs: Any,
     ) -> None:
         given = {name: kwargs.pop(name) for name in Batch.model_fields if name in kwargs}
-        # Airflow creates the task of a map index from the arguments of `partial`, where `queue` is Airflow's own
+        # Airflow creates the task of a map index from the arguments of `partial`, where `queue` is Airflow's queue
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
         if worker_queue is None and (mapped or job_queue is not None):
             queue, worker_queue = None, queue
@@ -106,29 +106,29 @@ class BatchArrayOperator(BatchWork):
                 setattr(self, name, value)
 
     def options(self) -> Batch:
-        """The job's options with templates rendered.
+        """Return the options of the job with rendered templates.
 
         Raises:
-            InvalidRequest: names every option that is wrong.
+            InvalidRequest: Names every invalid option.
         """
         given = {name: getattr(self, name) for name in Batch.model_fields if name != "queue"}
         return batch_options(_with_definition({**given, "queue": self.job_queue}))
 
     def array_options(self) -> dict[str, Any]:
-        """The options of `array` with templates rendered; without an array the job has one index.
+        """Return the options of `array` with rendered templates. Without an array, the job has one index.
 
         Raises:
-            InvalidRequest: names the option.
+            InvalidRequest: Names the option.
         """
         return array_options(self.array)
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
-        """Start to define a mapped task, as in Airflow; `queue` is the Batch job queue here, too.
+        """Start to define a mapped task, as in Airflow. As in the constructor, `queue` is the Batch job queue.
 
         Raises:
-            AirflowFailException: names the options that are wrong.
-            TypeError: an argument is not known.
+            AirflowFailException: Names the invalid options.
+            TypeError: An argument is unknown.
         """
         worker_queue = kwargs.pop("worker_queue", None)
         if "queue" in kwargs and (worker_queue is not None or "job_queue" not in kwargs):
@@ -148,7 +148,7 @@ class BatchArrayOperator(BatchWork):
 
 
 class _Partial(OperatorPartial):
-    """Explains what Airflow cannot map."""
+    """Explains arguments that Airflow cannot map."""
 
     def expand(self, **mapped_kwargs: Any) -> Any:
         """Map the task, as in Airflow."""
@@ -159,7 +159,7 @@ class _Partial(OperatorPartial):
 
 
 def _with_definition(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`job_definition` as text is the amazon provider's name for `definition`."""
+    """Rename `job_definition` if it is text, the amazon provider's name for `definition`."""
     options = dict(given)
     if isinstance(options.get("job_definition"), str):
         if options.get("definition"):

@@ -1,4 +1,4 @@
-"""How the Batch operator describes its job to the engine, waits for it and reports on it."""
+"""The Batch operator's backend, triggers and reports."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from airflow_batchemr.links.base import AwsLink
     from airflow_batchemr.pipeline_file.models import Batch
 
-#: States of a task in which it does not submit anything any more.
+#: States of a task that does not submit anything any more.
 GIVEN_UP = frozenset({"failed", "upstream_failed", "skipped", "removed"})
 
 
 class BatchWork(LedgerOperator):
-    """The work of `BatchArrayOperator`, which has its arguments."""
+    """The work of `BatchArrayOperator`, which provides the arguments."""
 
     job_queue: str | None
     array: Any
@@ -44,14 +44,14 @@ class BatchWork(LedgerOperator):
 
     @abstractmethod
     def options(self) -> Batch:
-        """The job's options with templates rendered; raises `InvalidRequest`."""
+        """Return the options of the job with rendered templates. Raises `InvalidRequest`."""
 
     @abstractmethod
     def array_options(self) -> dict[str, Any]:
-        """The options of `array` with templates rendered; raises `InvalidRequest`."""
+        """Return the options of `array` with rendered templates. Raises `InvalidRequest`."""
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> BatchBackend:  # noqa: ARG002 - for other kinds
-        """The array, with the size from its data or from the options."""
+        """Return the array, with the size from the options or its data."""
         backend = BatchBackend.of(
             self.options(),
             self.array_options(),
@@ -80,7 +80,7 @@ class BatchWork(LedgerOperator):
             )
 
     def _size_of(self, outcome: Outcome) -> int:
-        """Number of indices of this run."""
+        """Return the number of indices of this run."""
         assert self.engine is not None  # noqa: S101 - it has made the pass
         size = len(self.engine.backend.units(outcome.state))
         self._note_size(size, self._size)
@@ -101,7 +101,7 @@ class BatchWork(LedgerOperator):
         """Check that the job of `index_of`, for which this one waits, has not failed.
 
         Raises:
-            AirflowFailException: it has failed or was skipped, so this job would wait forever.
+            AirflowFailException: It has failed or was skipped, so this job would wait forever.
         """
         if self.index_of is None:
             return
@@ -116,7 +116,7 @@ class BatchWork(LedgerOperator):
             )
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> BatchJobsTrigger:
-        """A trigger that waits for the jobs, and for those that their programs have started."""
+        """Return a trigger that waits for the jobs and their children."""
         jobs: dict[str, str] = {}
         children: list[str] = []
         for submission in outcome.waits:
@@ -135,7 +135,7 @@ class BatchWork(LedgerOperator):
         )
 
     def addresses(self, outcome: Outcome) -> dict[type[AwsLink], str]:
-        """The first job and the queue."""
+        """Return the URLs of the first job and the queue."""
         region = self.clients.region
         known: list[HandleJob] = [job for one in outcome.waits if one.handle for job in one.handle.jobs]
         found: dict[type[AwsLink], str] = {}
@@ -146,12 +146,12 @@ class BatchWork(LedgerOperator):
         return found
 
     def finish(self, outcome: Outcome) -> Any:
-        """Write the marker; return the XCom."""
+        """Write the marker and return the XCom."""
         size = self._size_of(outcome)
         return self.mark(outcome, size, {"size": size})
 
     def report(self, context: Context, outcome: Outcome) -> str:
-        """Failures by cause, with one log per kind of failure."""
+        """Return the failures by cause, with one log per group."""
         ended = [submission.result for submission in outcome.state.current if submission.result is not None]
         jobs: Any = next((result.details.get("jobs") for result in reversed(ended) if result.failures), None)
         group, region = group_of(jobs or []), self.clients.region

@@ -1,4 +1,4 @@
-"""The common base of the EMR cluster operators: waiting for a cluster or its steps, and reporting failures."""
+"""Common base of the EMR cluster operators: they wait for a cluster or its steps, and report failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EmrOperator(LedgerOperator):
 
     operator_extra_links = (EmrClusterLink(), EmrLogsLink(), HistoryLink(), LedgerLink())
 
-    #: The steps, once the options have been checked; empty for a cluster for other jobs.
+    #: The steps, available once the options have been checked; empty for a shared cluster.
     _planned: Sequence[PlannedStep] = ()
 
     def folder(self) -> Path:
@@ -43,26 +43,26 @@ class EmrOperator(LedgerOperator):
         return Path(self.dag.fileloc).parent if self.dag.fileloc else Path.cwd()
 
     def log_uri(self) -> str | None:
-        """The cluster's log URI, if it is known before the cluster is described."""
+        """Log URI of the cluster, if it is known before the cluster is described."""
         return None
 
     def streams(self) -> Mapping[int, list[str]]:
-        """CloudWatch group and stream to which the program of a step itself writes, by number."""
+        """Return the CloudWatch group and stream to which the program of a step writes, by step number."""
         return {}
 
     def step_names(self) -> dict[int, str]:
-        """Names of the steps by number."""
+        """Names of the steps, by number."""
         return {step.number: step.name for step in self._planned}
 
     def on_event(self, event: Mapping[str, Any], state: LedgerState) -> None:
-        """Fail with the cause, now that the logs of what failed have arrived."""
+        """Fail with the cause after the logs of the failure have arrived."""
         if event.get("status") != "logs":
             return
         text, _ = self._collect_reports(state, event["submissions"], final=True)
         raise (AirflowException if event.get("retryable") else self.program_failure)(text)
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> EmrTrigger:
-        """A trigger that waits until the steps end; without steps, until the cluster is up."""
+        """Return a trigger that waits until the steps end or, without steps, until the cluster is up."""
         names = self.step_names()
         views = {one.number: outcome.observations.get(one.number) for one in outcome.waits}
         steps: list[tuple[int, str]] = []
@@ -98,7 +98,7 @@ class EmrOperator(LedgerOperator):
         return self.log_uri()
 
     def addresses(self, outcome: Outcome) -> dict[type[AwsLink], str]:
-        """The cluster and its logs."""
+        """Return the URLs of the cluster and its logs."""
         ids = [one.handle.cluster_id for one in outcome.waits if one.handle and one.handle.cluster_id]
         if not ids:
             return {}
@@ -108,7 +108,7 @@ class EmrOperator(LedgerOperator):
         return found
 
     def report(self, context: Context, outcome: Outcome) -> str:  # noqa: ARG002 - for other kinds
-        """The probable cause, once the logs have arrived in S3, some minutes after the end."""
+        """Return the probable cause after the logs have arrived in S3, some minutes after the end."""
         numbers = [submission.number for submission in outcome.failed_submissions]
         text, complete = self._collect_reports(outcome.state, numbers)
         if complete:
@@ -131,12 +131,12 @@ class EmrOperator(LedgerOperator):
         return text  # not reached: `defer` raises
 
     def retryable(self, outcome: Outcome) -> bool:
-        """Whether AWS lacked the capacity for the cluster, or lost it."""
+        """Return whether AWS lacked capacity for the cluster, or lost it."""
         results = [one.result for one in outcome.failed_submissions if one.result is not None]
         return bool(results) and all(_lost_to_aws(result) for result in results)
 
     def _collect_reports(self, state: LedgerState, numbers: Sequence[int], *, final: bool = False) -> tuple[str, bool]:
-        """The reports of failed submissions, and whether all logs were there; complete reports are stored."""
+        """Return the reports of failed submissions, and whether all logs were available. Stores complete reports."""
         names = self.step_names()
         results = {one.number: one.result for one in state.submissions if one.number in numbers}
         reports = {

@@ -1,4 +1,4 @@
-"""Setup and teardown of a cluster that serves other tasks of the run."""
+"""Setup and teardown of a cluster that other tasks of the run use."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.policy import Policy
     from airflow_batchemr.ledger import LedgerState, Submission
 
-#: Seconds between two checks of a cluster that another process may just be starting.
+#: Seconds between two checks of a cluster that another process may be starting.
 PAUSE = 3.0
 
 
 class EmrCreateClusterOperator(EmrOperator):
-    """Starts an EMR cluster for other tasks of the run and waits until it is up; a setup task.
+    """Starts an EMR cluster for other tasks of the run and waits until it is up. A setup task.
 
     Its XCom is `{"cluster_id": …, "master": …}`, or None if no job needs the cluster.
 
@@ -49,7 +49,7 @@ class EmrCreateClusterOperator(EmrOperator):
 
     template_fields: Sequence[str] = (*EmrOperator.template_fields, "cluster", "needs")
     template_fields_renderers = {"cluster": "json", "needs": "json"}  # noqa: RUF012 - Airflow's own form
-    stops_when_cleared = False  # a cluster that is up serves the next try as well
+    stops_when_cleared = False  # the next try can use a cluster that is up
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class EmrCreateClusterOperator(EmrOperator):
         self.used_by = list(used_by)
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> SharedCluster:  # noqa: ARG002 - of the base class
-        """A cluster, which the teardown task ends."""
+        """Return the backend of a cluster, which the teardown task terminates."""
         return SharedCluster.of(
             cluster_options(self.cluster),
             self.needs or {},
@@ -79,12 +79,12 @@ class EmrCreateClusterOperator(EmrOperator):
         )
 
     def log_uri(self) -> str | None:
-        """The log URI in the cluster's options."""
+        """Log URI in the options of the cluster."""
         options = cluster_options(self.cluster)
         return options.overrides.get("LogUri") or options.log_uri
 
     def finish(self, outcome: Outcome) -> Any:
-        """Return the cluster's id and address; a cluster has no marker."""
+        """Return the id and address of the cluster. A cluster has no marker."""
         handle = outcome.waits[-1].handle
         cluster_id = str(handle.cluster_id) if handle is not None else ""
         described = clusters.describe(self.clients, cluster_id) or {}
@@ -94,7 +94,7 @@ class EmrCreateClusterOperator(EmrOperator):
         return found
 
     def unneeded(self, context: Any) -> bool:
-        """Whether all jobs that the cluster is for have succeeded."""
+        """Return whether all jobs that use the cluster have succeeded."""
         again = self.rerun_names(context) & set(self.used_by)
         ledger = Ledger(self.clients.s3, self.identity.state)
         if not self.skip_if_succeeded or not all_succeeded(ledger, self.identity, self.used_by, again):
@@ -104,9 +104,9 @@ class EmrCreateClusterOperator(EmrOperator):
 
 
 class EmrTerminateClusterOperator(LedgerAccess):
-    """Ends a cluster that `EmrCreateClusterOperator` has started; a teardown task.
+    """Terminates a cluster that `EmrCreateClusterOperator` has started. A teardown task.
 
-    A cluster with `keep_alive` is left to its idle timeout.
+    A cluster with `keep_alive` is not terminated; its idle timeout does it.
 
     Args:
         cluster: the cluster's name in the ledger.
@@ -121,7 +121,7 @@ class EmrTerminateClusterOperator(LedgerAccess):
         self.cluster = cluster
 
     def execute(self, context: Context) -> Any:
-        """End all clusters of the run that are open in the ledger."""
+        """Terminate all clusters of the run that are open in the ledger."""
         return self.resume(context, {})
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
@@ -143,7 +143,7 @@ class EmrTerminateClusterOperator(LedgerAccess):
             left = [one for one in state.submissions if one.open and self._end(one, state, ended, policy)]
             if not left:
                 return ended
-            # Another process may be in the middle of its call, or EMR may not show the cluster yet
+            # Another process may be making its call, or EMR may not show the cluster yet
             if waited > policy.abandon_after + PAUSE:
                 ids = [one.handle.cluster_id if one.handle else f"submission {one.number}" for one in left]
                 raise AirflowException(f"Cannot tell whether these clusters have ended: {', '.join(map(str, ids))}")
@@ -151,7 +151,7 @@ class EmrTerminateClusterOperator(LedgerAccess):
             waited += PAUSE
 
     def _end(self, submission: Submission, state: LedgerState, ended: list[str], policy: Policy) -> bool:
-        """End the cluster of a submission and record its end; return whether it has to be checked again."""
+        """Terminate the cluster of a submission and record its end. Returns whether it has to be checked again."""
         remote = self.remote()
         found = adopt(self.ledger, remote, submission, state, policy)
         if not found.open:

@@ -1,4 +1,4 @@
-"""The operator of Spark job runs on EMR Serverless and EMR on EKS."""
+"""Operator for Spark job runs on EMR Serverless and EMR on EKS."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import LedgerState
 
-#: Seconds between two searches for the logs of a run that has failed, and how many there are.
+#: Seconds between two searches for the logs of a failed run, and maximum number of searches.
 LOG_PAUSE, LOG_LOOKS = 10.0, 4
 
 
 class EmrJobRunOperator(LedgerOperator):
-    """Runs one `spark:` block on EMR Serverless or EMR on EKS, done once for a run key.
+    """Runs one `spark:` block on EMR Serverless or EMR on EKS, once per run key.
 
     Args:
         spark: the options of `spark:`.
@@ -53,7 +53,7 @@ class EmrJobRunOperator(LedgerOperator):
             self.env = env if unresolved(env) else job_options(env=env).env
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> JobRunBackend:  # noqa: ARG002 - of the base class
-        """One job run on the target of `on`."""
+        """Return the backend of a job run on the target of `on`."""
         return JobRunBackend.of(
             job_run_options(self.on),
             spark_options(self.spark),
@@ -64,16 +64,16 @@ class EmrJobRunOperator(LedgerOperator):
         )
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> JobRunTrigger:
-        """A trigger that waits until the job run ends."""
+        """Return a trigger that waits until the job run ends."""
         ids = [job.job_id for one in outcome.waits if one.handle for job in one.handle.jobs]
         return JobRunTrigger(on=self.on, run_id=ids[-1] if ids else None, **common)
 
     def finish(self, outcome: Outcome) -> Any:
-        """Write the marker; return the XCom."""
+        """Write the marker and return the XCom."""
         return self.mark(outcome, 1)
 
     def report(self, context: Context, outcome: Outcome) -> str:  # noqa: ARG002 - for other kinds
-        """The probable cause from the driver's logs, if there is a log URI."""
+        """Return the probable cause from the driver's logs, if there is a log URI."""
         target = job_run_target(job_run_options(self.on))
         lines = []
         for failure in outcome.failures:

@@ -1,4 +1,4 @@
-"""The operators that run steps, on their own cluster or on an existing one."""
+"""Operators that run steps, on their own cluster or on an existing one."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class StepsOperator(EmrOperator):
         self.resume_steps = resume_steps
 
     def streams(self) -> dict[int, list[str]]:
-        """CloudWatch group and stream to which a step's own program writes, by number."""
+        """Return the CloudWatch group and stream to which the program of a step writes, by step number."""
         logs = {number: step.kind.logs for number, step in enumerate(self.step_models())}
         return {number: [one.group, one.stream] for number, one in logs.items() if one is not None}
 
     def job_steps(self) -> JobSteps:
-        """The steps, numbered, with what they need; raises `InvalidRequest`."""
+        """Return the numbered steps with their requirements. Raises `InvalidRequest`."""
         found = job_steps(
             self.step_models(),
             clients=self.clients,
@@ -74,11 +74,11 @@ class StepsOperator(EmrOperator):
         return found
 
     def step_models(self) -> list[Step]:
-        """The options of the steps; raises `InvalidRequest`."""
+        """Return the options of the steps. Raises `InvalidRequest`."""
         return step_options(self.steps)
 
     def finish(self, outcome: Outcome) -> Any:
-        """Write the marker; return the XCom."""
+        """Write the marker and return the XCom."""
         clusters_used = [
             one.result.details.get("cluster_id") for one in outcome.state.current if one.result is not None
         ]
@@ -87,10 +87,10 @@ class StepsOperator(EmrOperator):
 
 
 class EphemeralEmrOperator(StepsOperator):
-    """Starts an EMR cluster, runs its steps one after another, and ends it, even after a failure.
+    """Starts an EMR cluster, runs its steps one after another, and terminates it, even after a failure.
 
-    The cluster ends by itself after its steps, even if Airflow is down.
-    With `keep_alive` it stays for that long when it is idle, and a retry continues on it.
+    The cluster terminates itself after its steps, even if Airflow is down.
+    With `keep_alive`, it stays idle for that long, and a retry uses it.
 
     Args:
         cluster: the options of `emr:`: type, instances, release, …
@@ -106,7 +106,7 @@ class EphemeralEmrOperator(StepsOperator):
         self.cluster = cluster
 
     def log_uri(self) -> str | None:
-        """The log URI in the cluster's options."""
+        """Log URI in the options of the cluster."""
         options = cluster_options(self.cluster)
         return options.overrides.get("LogUri") or options.log_uri
 
@@ -124,15 +124,15 @@ class EphemeralEmrOperator(StepsOperator):
 
 
 class EmrStepsOperator(StepsOperator):
-    """Runs steps one after another on an existing cluster; needs exactly one of cluster, cluster_id and cluster_name.
+    """Runs steps one after another on an existing cluster: exactly one of cluster, cluster_id and cluster_name.
 
-    The next step is added when the previous one has completed, so that a failure does not affect the steps of others;
-    set `on_failure` to add all of them at once.
+    Each step is added when the previous one has completed, so that a failure does not affect the steps of others.
+    Set `on_failure` to add all of them at once.
 
     Args:
         cluster: ledger name of a cluster of this run: the `job` of its `EmrCreateClusterOperator`.
         cluster_id: id of an existing cluster.
-        cluster_name: name of an existing cluster; the newest one that is alive.
+        cluster_name: name of an existing cluster; the newest active one is used.
         **kwargs: of `StepsOperator`.
     """
 
@@ -153,7 +153,7 @@ class EmrStepsOperator(StepsOperator):
         self.cluster_name = cluster_name
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> ExistingCluster:  # noqa: ARG002 - of the base class
-        """Steps on a cluster that is not the job's own."""
+        """Return the backend of steps on a cluster that is not the job's own."""
         return ExistingCluster.of(
             self.job_steps(),
             cluster=self.cluster,

@@ -1,4 +1,4 @@
-"""Base of operators that work on the ledger of a job: its location, and the identity of the work."""
+"""Base of operators that access the ledger of a job: location of the ledger, and identity of the work."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class LedgerAccess(AwsOperator):
         self.job = job
 
     def open_run(self, context: Context) -> None:
-        """Determine the identity, and open clients and ledger; makes no call to AWS.
+        """Determine the identity, and create clients and ledger. Makes no AWS calls.
 
         Raises:
-            LedgerError: no state URI is configured, or it is invalid.
+            LedgerError: No state URI is configured, or it is invalid.
         """
         self.clients = connection_clients(self.aws_conn_id, self.region)
         state = configured_state(self.state)
@@ -62,7 +62,7 @@ class LedgerAccess(AwsOperator):
         self.ledger = ledger.job(self.identity.dag_id, self.identity.run_key, self.identity.job)
 
     def identify(self, context: Context, state_uri: str) -> JobIdentity:
-        """The identity of this task instance's work."""
+        """Return the identity of this task instance's work."""
         ti, run = context["ti"], context["dag_run"]
         job = self.job or self.task_id
         return JobIdentity(
@@ -78,5 +78,5 @@ class LedgerAccess(AwsOperator):
         )
 
     def remote(self) -> AnyRemoteWork:
-        """The submissions of this job on AWS."""
+        """Return the submissions of this job on AWS."""
         return AnyRemoteWork(self.clients, self.ledger, self.identity)

@@ -24,7 +24,7 @@ _PLACE = "        **options: "
 
 
 def takes(model: type[Model]) -> Callable[[F], F]:
-    """Decorate an operator's `__init__` to show a model's fields as keyword arguments.
+    """Decorate an operator's `__init__` to show the fields of a model as keyword arguments.
 
     The constructor collects them from its `**kwargs`. Airflow reads the signature in `default_args`, `partial` and
     `expand`; so do `help()` and interactive editors.
@@ -50,7 +50,7 @@ def takes(model: type[Model]) -> Callable[[F], F]:
 
 
 def describes(model: type[Model]) -> Callable[[C], C]:
-    """Decorate an operator to document a model's fields in its docstring, by their descriptions."""
+    """Decorate an operator to document the fields of a model in its docstring."""
 
     def decorate(operator: C) -> C:
         if operator.__doc__ is not None:  # python -OO
@@ -65,7 +65,7 @@ def describes(model: type[Model]) -> Callable[[C], C]:
 
 
 def template_options(model: type[Model]) -> list[str]:
-    """Names of the fields that can contain Airflow templates: those that take text, alone, in lists or in mappings."""
+    """Return the names of the fields that accept Airflow templates: text, alone or in lists or mappings."""
     return [name for name, field in model.model_fields.items() if _takes_text(field.annotation)]
 
 
@@ -74,7 +74,7 @@ def _takes_text(annotation: Any) -> bool:
 
 
 def unresolved(value: Any) -> bool:
-    """Whether a value contains the output of another task, which is known only when the task runs."""
+    """Return whether a value contains the output of another task, which is known only when the task runs."""
     if isinstance(value, XComArg):
         return True
     if isinstance(value, dict):
@@ -86,11 +86,11 @@ def check_when_parsed(check: Callable[[Any], object], value: Any) -> None:
     """Check an operator's argument when the Dag is parsed, unless another task provides part of it.
 
     Args:
-        check: raises `InvalidRequest` for a wrong value.
-        value: the argument.
+        check: Raises `InvalidRequest` for an invalid value.
+        value: Argument to check.
 
     Raises:
-        AirflowFailException: names what is wrong.
+        AirflowFailException: Describes the error.
     """
     if not unresolved(value):
         with as_airflow_error():

@@ -1,4 +1,4 @@
-"""Deferring a task until AWS can be reached again."""
+"""Defer a task until AWS can be reached again."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def defer_until_reachable(
     """Defer, and call the operator's `resume` later with the same event.
 
     Args:
-        operator: of the task.
-        error: the failure of the call to AWS or S3.
-        event: the event that the operator was called with.
-        outage: the payload of the last `OutageTrigger`; empty if AWS was reached before.
-        submissions: numbers of the submissions that are known to be open.
+        operator: Operator of the task.
+        error: Failure of the call to AWS or S3.
+        event: Event that the operator was called with.
+        outage: Payload of the last `OutageTrigger`; empty if AWS could be reached before.
+        submissions: Numbers of the submissions that are known to be open.
         prior_submissions: `Outcome.prior_submissions`, if it is known.
 
     Raises:

@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import JobLedger
 
-#: Airflow cannot list runs without a logical date, so this many of the newest ones in the ledger are checked.
+#: Maximum number of newest runs in the ledger to check, because Airflow cannot list runs without a logical date.
 LOOK_BACK = 50
-#: Run keys of logical dates.
+#: Run keys derived from logical dates.
 _DATED = re.compile(r"\d{4}-\d\d-\d\dT[\d.]+Z")
 
 
 class StopEarlierRunsOperator(BaseOperator):
     """Stops the jobs of the previous run, whose tasks then fail.
 
-    A task cannot change another run in Airflow. So it records stop requests for the open submissions in the ledger and
-    ends their jobs, steps and clusters; the earlier run's tasks read from the ledger that their work was stopped, and
-    why.
+    A task cannot change another run in Airflow. Therefore, it records stop requests for the open submissions and
+    stops their jobs, steps and clusters. The tasks of the earlier run read from the ledger that their work was stopped,
+    and why.
 
-    Runs of a backfill neither stop others nor are stopped: they are for other dates.
+    Backfill runs neither stop other runs nor are stopped, because they are for other dates.
 
     Args:
         state: state URI; `[batchemr] state` of Airflow's configuration if not given.
@@ -63,7 +63,7 @@ class StopEarlierRunsOperator(BaseOperator):
         self.region = region
 
     def execute(self, context: Context) -> dict[str, list[str]]:
-        """Stop what is open; return the jobs that were stopped, by run key."""
+        """Stop open submissions. Returns the stopped jobs by run key."""
         run = context["dag_run"]
         if run.run_type == "backfill":
             return {}
@@ -86,7 +86,7 @@ class StopEarlierRunsOperator(BaseOperator):
         return stopped
 
     def _before(self, context: Context) -> list[str]:
-        """Run key of the run with the previous logical date, if it may still be running.
+        """Return the run key of the run with the previous logical date, if it may still be running.
 
         Each run stops the previous one, so there can be only one.
         """
@@ -98,18 +98,18 @@ class StopEarlierRunsOperator(BaseOperator):
         return [run_key(before.logical_date, getattr(before, "partition_key", None), before.run_id)]
 
     def _undated(self, context: Context, ledger: Ledger, known: set[str]) -> list[str]:
-        """Run keys in the ledger that Airflow cannot order relative to this run, because one has no logical date."""
+        """Return run keys in the ledger that Airflow cannot order relative to this run, for lack of a logical date."""
         run = context["dag_run"]
         keys = [key for key in ledger.runs(run.dag_id) if key not in known]
         if run.logical_date is not None:
             keys = [key for key in keys if not _DATED.fullmatch(key)]
-        # Sort `manual__2026-11-20…` and `asset_triggered__2026-11-19…` by time
+        # Sorts `manual__2026-11-20…` and `asset_triggered__2026-11-19…` by time
         return sorted(keys, key=lambda key: key.partition("__")[2] or key)[-LOOK_BACK:]
 
     def _stop(
         self, clients: Clients, ledger: Ledger, context: Context, key: str, job: str, *, begun: datetime | None
     ) -> bool:
-        """Stop the open submissions of a job; with `begun`, only those claimed by then, and not by a backfill."""
+        """Stop the open submissions of a job. With `begun`, only those claimed by then, and not by a backfill."""
         run = context["dag_run"]
         jobs: JobLedger = ledger.job(run.dag_id, key, job)
         state = jobs.read()

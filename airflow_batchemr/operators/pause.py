@@ -1,4 +1,4 @@
-"""`schedule: {continuous: {pause: …}}`: the time between two runs."""
+"""`schedule: {continuous: {pause: …}}`: the pause between two runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class PauseOperator(BaseOperator):
-    """Waits, without occupying a worker, until a number of seconds have passed since the last run ended.
+    """Waits, without occupying a worker slot, until a number of seconds have passed since the end of the last run.
 
     Airflow starts the next run of a continuous Dag as soon as the last one has ended, and a timetable does not know
-    when that was, so the first task of the run waits. Manual runs do not wait.
+    when it ended, so the first task of the run waits. Manually triggered runs do not wait.
 
     Args:
         seconds: between the end of a run and the work of the next.
@@ -42,4 +42,4 @@ class PauseOperator(BaseOperator):
             self.defer(trigger=DateTimeTrigger(moment=until), method_name="over")
 
     def over(self, context: Context, event: Any = None) -> None:
-        """The pause is over."""
+        """End the task after the pause."""

@@ -1,4 +1,4 @@
-"""Retries by default after failures of the platform, but not after failures of the user's program."""
+"""Default retries after failures of the platform, but not after failures of the user's program."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from airflow_batchemr.core.retries import PLATFORM_RETRIES, PLATFORM_RETRY_DELAY
 if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-#: Sentinel for a delay that was not given; compared by identity. Airflow's `partial` uses a constructor's default and
-#: needs a duration, so it cannot be None.
+#: Sentinel for a delay that is not set, compared by identity. Airflow's `partial` uses the constructor's default and
+#: requires a duration, so it cannot be None.
 _NO_DELAY = dt.timedelta(seconds=PLATFORM_RETRY_DELAY)
 
 
@@ -71,10 +71,10 @@ class RetryingOperator(BaseOperator):
         return partial
 
     def program_failure(self, message: str) -> AirflowException:
-        """The exception to raise when the user's program has failed.
+        """Return the exception to raise when the user's program has failed.
 
         Args:
-            message: what failed and why.
+            message: Describes the failure.
         """
         return (AirflowException if self.retry_program_failures else AirflowFailException)(message)
 
@@ -82,7 +82,7 @@ class RetryingOperator(BaseOperator):
 def _resolve(
     retries: int | None, retry_delay: dt.timedelta | float, retry_program_failures: bool | None
 ) -> dict[str, Any]:
-    """The constructor's three arguments with all defaults filled in.
+    """Return the constructor's three arguments with all defaults filled in.
 
     Airflow reads `[core] default_task_retries` once, into the class attribute; a configured 0 is the same as none.
     """

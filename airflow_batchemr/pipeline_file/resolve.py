@@ -1,6 +1,6 @@
 """Resolve a top-level entry of a file into complete pipelines: apply defaults, `matrix` and variables.
 
-A single-job pipeline, whose job's keys are written beside the pipeline's, becomes a pipeline with one job.
+A single-job pipeline, with the keys of the job next to its own, becomes a pipeline with one job.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The pages: pipelines, runs of one, jobs of a run, submissions of a job, one index. Read only, behind Airflow's login.
+"""The pages: pipelines, runs, jobs, submissions and indices. They are read-only and require Airflow's login.
 
-AWS is asked only about submissions whose result is not recorded, with short timeouts, since a person waits.
+AWS is queried only for submissions without a recorded result, with short timeouts, because a user is waiting.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     Found = Callable[[Ledger, RemoteWorkReader], dict[str, Any]]
 
-#: Runs that a pipeline's page shows, the newest.
+#: Number of newest runs on the page of a pipeline.
 SHOWN_RUNS = 30
-#: Nothing is loaded from anywhere, no script runs, and nobody but Airflow's own pages frames them.
+#: Pages load no resources and run no scripts, and only Airflow's pages can embed them.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
@@ -50,12 +50,12 @@ _templates = Environment(
 )
 _templates.filters |= {"moment": lambda when: when.strftime("%Y-%m-%d %H:%M:%S") if when else "-"}
 
-#: Whoever may see a Dag's task instances may see what they have run.
+#: Users who may see a Dag's task instances may see what they have run.
 Allowed = Depends(requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE))
 
 
 def pages() -> FastAPI:
-    """The app with all pages."""
+    """Return the app with all pages."""
     app = FastAPI(title="batchemr", docs_url=None, redoc_url=None, openapi_url=None)
     app.get("/", response_class=HTMLResponse)(pipelines)
     app.get("/{dag_id}", response_class=HTMLResponse, dependencies=[Allowed])(pipeline)
@@ -63,7 +63,7 @@ def pages() -> FastAPI:
 
 
 def pipelines(user: GetUserDep) -> HTMLResponse:
-    """The pipelines in the configured ledger that the user may see."""
+    """Show the pipelines in the configured ledger that the user may see."""
 
     def found(ledger: Ledger, _: RemoteWorkReader) -> dict[str, Any]:
         allowed = get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
@@ -76,7 +76,7 @@ def pipelines(user: GetUserDep) -> HTMLResponse:
 def pipeline(
     dag_id: str, run_key: str | None = None, job: str | None = None, index: Annotated[int | None, Query(ge=0)] = None
 ) -> HTMLResponse:
-    """A pipeline's last runs; with `run_key` its jobs, with `job` its submissions, with `index` one index."""
+    """Show a pipeline's last runs; with `run_key`, its jobs; with `job`, its submissions; with `index`, one index."""
     place = state_location_of(dag_id)
     if run_key is None:
         return _page("runs.html", place, lambda ledger, reader: _runs(ledger, reader, dag_id))
@@ -124,7 +124,7 @@ def _notes(jobs: list[JobHistory]) -> list[str]:
 
 
 def _page(template: str, place: StateLocation, found: Found) -> HTMLResponse:
-    """Fill in a template, or show why the ledger cannot be read."""
+    """Render a template, or an error if the ledger cannot be read."""
     values: dict[str, Any]
     try:
         clients = connection_clients(place.aws_conn_id, place.region)

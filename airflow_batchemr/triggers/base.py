@@ -1,4 +1,4 @@
-"""The common base of the triggers: the work that they wait for, deadlines, and stops after a user's action."""
+"""Common base of the triggers: awaited submissions, deadlines, and stops after user actions."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.ledger import JobLedger, Submission
 
-#: States of a task that Airflow resumes: after this trigger's event, or after a clear.
+#: States of a task that Airflow resumes, either after this trigger's event or after a clear.
 RESUMES = frozenset({"scheduled", "queued", "running", "up_for_retry"})
 #: Maximum seconds for recording the end of a wait, which delays the event.
 RECORDING = 10.0
 
 
 class LedgerTrigger(BaseTrigger):
-    """A wait for submissions in the ledger.
+    """Waits for submissions in the ledger.
 
-    Subclasses implement `wait`; one event follows when it returns.
+    Subclasses implement `wait`. When it returns, the trigger yields one event.
 
     Args:
         identity: `JobIdentity.values()` of the task's work.
-        submissions: numbers of the submissions that the task waits for.
+        submissions: Numbers of the submissions that the task waits for.
         prior_submissions: `Outcome.prior_submissions`, which the operator needs again after the wait.
         aws_conn_id: Airflow connection.
-        region: AWS region; the connection's if None.
-        deadline: seconds since the epoch after which the work has to be stopped; the trigger enforces it itself, since
+        region: AWS region. Defaults to that of the connection.
+        deadline: Time to stop the work, in seconds since the epoch. The trigger enforces it, because
             Airflow does not stop remote work on a trigger's timeout.
-        wake_at: seconds since the epoch at which to return to the operator although nothing has ended.
-        deferred_at: when the task was deferred, in seconds since the epoch; see `hold_event`.
+        wake_at: Time at which to return to the operator even if nothing has ended, in seconds since the epoch.
+        deferred_at: Time at which the task was deferred, in seconds since the epoch; see `hold_event`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class LedgerTrigger(BaseTrigger):
         self.deferred_at = deferred_at
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that create this trigger again, including those of a subclass."""
+        """Return the arguments that create this trigger again, including those of a subclass."""
         return {
             "identity": self.identity,
             "submissions": self.submissions,
@@ -89,7 +89,7 @@ class LedgerTrigger(BaseTrigger):
 
     @abstractmethod
     async def wait(self) -> dict[str, Any]:
-        """Wait; return the payload of the event. An `AwsError` becomes an event with the status `denied`."""
+        """Wait and return the payload of the event. An `AwsError` becomes an event with the status `denied`."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event."""
@@ -102,11 +102,11 @@ class LedgerTrigger(BaseTrigger):
         yield TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and arguments."""
+        """Return class path and arguments."""
         return f"{type(self).__module__}.{type(self).__qualname__}", self.arguments()
 
     def clients(self) -> Clients:
-        """The clients that the triggers of a connection share. Making and using them blocks: in a thread only."""
+        """Return the clients shared by the triggers of a connection. Creating and using them blocks: use a thread."""
         return shared_clients(self.aws_conn_id, self.region)
 
     def job_ledger(self, clients: Clients) -> JobLedger:
@@ -115,20 +115,20 @@ class LedgerTrigger(BaseTrigger):
         return Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
 
     def payload(self, **more: Any) -> dict[str, Any]:
-        """The payload of the event."""
+        """Return the payload of the event."""
         return {"submissions": self.submissions, "prior_submissions": self.prior_submissions, **more}
 
     def timed_out(self) -> dict[str, Any]:
-        """The payload if the time is over and nothing else has happened."""
+        """Return the payload for a passed deadline or wake-up time, if nothing else has happened."""
         return self.payload(status="deadline" if self.past_deadline() else "wake")
 
     def time_left(self) -> float | None:
-        """Seconds until the deadline or the time to wake, whichever is first; None: there is neither."""
+        """Return the seconds until the deadline or the time to wake, whichever is first; None if there is neither."""
         ends = [end for end in (self.deadline, self.wake_at) if end is not None]
         return max(0.0, min(ends) - time.time()) if ends else None
 
     def past_deadline(self) -> bool:
-        """Whether the deadline has passed."""
+        """Return whether the deadline has passed."""
         return self.deadline is not None and time.time() >= self.deadline
 
     async def record_end(self) -> None:
@@ -143,15 +143,15 @@ class LedgerTrigger(BaseTrigger):
             self.log.warning("Could not record in the ledger that the wait is over: %s", error)
 
     def _name(self) -> str:
-        """The name of this wait, the same in every triggerer."""
+        """Return the name of this wait, which is the same in every triggerer."""
         return hashlib.sha256(json.dumps(self.arguments(), sort_keys=True).encode()).hexdigest()[:32]
 
     def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Any]:
         """Record stop requests for `submissions` in the ledger, then terminate their work. Blocking.
 
         Returns:
-            The stopped Batch jobs whose programs may have started others; those are stopped next, for many tasks at
-            once.
+            The stopped Batch jobs whose programs may have started other jobs. Those are stopped next, for many tasks
+            together.
         """
         ledger = self.job_ledger(clients)
         remote = AnyRemoteWork(clients, ledger, JobIdentity(**self.identity))
@@ -162,7 +162,7 @@ class LedgerTrigger(BaseTrigger):
         return parents
 
     def wanted(self, submissions: Sequence[Submission]) -> list[Submission]:
-        """The open submissions of this wait."""
+        """Return the open submissions of this wait."""
         return [one for one in submissions if one.open and one.number in self.submissions]
 
     async def on_kill(self) -> None:
@@ -171,7 +171,7 @@ class LedgerTrigger(BaseTrigger):
         Airflow calls this on clear, mark failed and mark success, but also when the trigger was handed over to another
         triggerer and the work must continue. The state of the task instance distinguishes them:
 
-        - It has ended or is about to start over: a user has acted.
+        - It has ended or will start over: a user has acted.
         - Airflow resumes the task: either after a clear, so a user has acted; or because the other triggerer has fired
           the trigger in the meantime, which it has recorded just before. If that triggerer died before the event
           reached Airflow, and the task was cleared afterwards, the next try stops the work (`waiters.cleared`).
@@ -179,9 +179,9 @@ class LedgerTrigger(BaseTrigger):
           or already in a later try, after a clear. The ledger shows which: each try records that it waits for a
           submission, with its `max_tries`, and a different `max_tries` means a clear.
 
-        A later try is not affected: a stopped submission is no failure, and its remaining units are claimed again.
+        A later try is not affected: a stopped submission is not a failure, and its remaining units are claimed again.
 
-        While AWS cannot be reached this is repeated for hours, see `insist`.
+        While AWS cannot be reached, this is repeated for hours; see `insist`.
         """
         gathering = shared_poller((self.aws_conn_id, self.region, "children"), lambda: Gathering(self.clients))
         await in_background(self._stop_if_wanted(gathering))

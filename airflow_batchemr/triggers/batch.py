@@ -1,4 +1,4 @@
-"""Waiting for Batch jobs: all waits of a triggerer share one poll loop."""
+"""Wait for Batch jobs. All waits of a triggerer share one poll loop."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.batch.progress import JobSummary
     from airflow_batchemr.aws.clients import Clients
 
-#: Seconds after which a job that is stuck in RUNNABLE is explained in the task's log.
+#: Seconds after which the task log explains why a job is stuck in RUNNABLE.
 EXPLAIN_AFTER = 600.0
 
 
 class BatchJobsTrigger(LedgerTrigger):
-    """Waits until all jobs of some submissions have ended, and logs the progress in the task's log.
+    """Waits until all jobs of some submissions have ended, and writes the progress to the task log.
 
     Args:
-        jobs: job id -> the job's indices (`IndexSet` text) that it runs: single jobs and parents of arrays.
-        size: number of indices of the whole job, for progress lines.
-        done: how many of them had succeeded before.
-        children: ids of jobs that the programs have started themselves, to wait for.
-        runnable_timeout: seconds that the jobs may be stuck in RUNNABLE; None: no limit.
-        **kwargs: of `LedgerTrigger`.
+        jobs: Ids of single jobs and array parents, with the indices that each runs (`IndexSet` text).
+        size: Number of indices of the whole job, for progress lines.
+        done: Number of indices that had succeeded before.
+        children: Ids of jobs that the programs have started, to wait for.
+        runnable_timeout: Seconds that the jobs may be stuck in RUNNABLE; None means no limit.
+        **kwargs: Arguments of `LedgerTrigger`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class BatchJobsTrigger(LedgerTrigger):
         self.runnable_timeout = runnable_timeout
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that create this trigger again."""
+        """Return the arguments that create this trigger again."""
         return {
             "jobs": self.jobs,
             "size": self.size,
@@ -107,17 +107,17 @@ class BatchJobsTrigger(LedgerTrigger):
                     live.explain(job_id, seconds)
 
     def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Any]:
-        """As in the base class; if the ledger cannot be reached, terminate only the jobs."""
+        """Stop as in the base class. If the ledger cannot be reached, only terminate the jobs."""
         try:
             return super().stop(clients, reason, by)
         except LedgerError:
-            # Airflow calls on_kill only once. The job's status reason shows the next try that a user has acted
+            # Airflow calls on_kill only once. The status reason of the job tells the next try that a user has acted
             jobs.terminate(clients, list(self.jobs), reason)
             raise
 
 
 def jobs_poller(clients: Clients) -> Poller[JobSummary]:
-    """A poll loop over DescribeJobs: 100 ids per call."""
+    """Return a poll loop over DescribeJobs, with 100 ids per call."""
 
     def describe(ids: Sequence[str]) -> dict[str, JobSummary]:
         with clients.renewing("batch:DescribeJobs"):

@@ -1,4 +1,4 @@
-"""What a deferred Batch task logs besides its progress: the job's log, the first failure, why a job does not start."""
+"""Additional task log of a deferred Batch task: the job's log, the first failure, and why a job does not start."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.batch.progress import JobSummary
     from airflow_batchemr.aws.clients import Clients
 
-#: Lines per poll that are copied to the task's log; the rest is in CloudWatch.
+#: Lines per poll that are copied to the task log. CloudWatch has all lines.
 MAX_LINES = 200
 #: Maximum seconds to get the last lines of a job that has ended.
 LAST_LOOK = 5.0
 
 
 class Live:
-    """Background tasks of one wait: they end with it, and their failures do not affect it.
+    """Background tasks of one wait. They end with it, and their failures do not affect it.
 
     Args:
-        clients: shared by the triggers of the process.
-        where: connection and region, the key of what is shared.
-        jobs: job id -> text of its indices.
-        log: the trigger's: its lines appear in the task's log.
+        clients: Clients shared by the triggers of the process.
+        where: Connection and region, the key of shared pollers.
+        jobs: Text of the indices by job id.
+        log: Logger of the trigger, which writes to the task log.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Live:
             except Exception as error:  # noqa: BLE001 - additional log lines must not end the wait
                 self._log.warning("Could not get logs or reasons from AWS: %s", error)
 
-        task = asyncio.create_task(alone())  # with this trigger's context, so that it writes to the task's log
+        task = asyncio.create_task(alone())  # in the trigger's context, so that it writes to the task log
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def update(self, seen: Mapping[str, JobSummary]) -> None:
-        """Process a poll: follow a single job's log, and show the first failing index of an array."""
+        """Process a poll: follow the log of a single job, and show the first failing index of an array."""
         for id_, job in seen.items():
             if len(self._indices) == 1 and not job.children:
                 if job.log_stream and self._stream != (job.log_group, job.log_stream):

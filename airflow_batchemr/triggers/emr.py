@@ -1,4 +1,4 @@
-"""Waiting for EMR clusters and steps: all waits of a triggerer share one poll loop."""
+"""Wait for EMR clusters and steps. All waits of a triggerer share one poll loop."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 class EmrTrigger(LedgerTrigger):
-    """Waits until a cluster is up, or until its steps end, and logs the progress in the task's log.
+    """Waits until a cluster is up, or until its steps end, and writes the progress to the task log.
 
     Args:
-        cluster_id: the cluster; None while it is unknown what reached EMR.
-        step_ids: ids of the steps to wait for, in the order in which they run; empty: wait until the cluster is up.
-        names: display names of the steps.
-        created: ISO time that is not later than the cluster's creation; None: unknown.
-        own: whether the steps are the only ones that run on the cluster.
-        log_uri: the cluster's LogUri, for the logs of the steps.
-        streams: step id -> CloudWatch group and stream to which the program itself writes.
-        **kwargs: of `LedgerTrigger`.
+        cluster_id: Id of the cluster; None while it is unknown whether the request reached EMR.
+        step_ids: Ids of the steps to wait for, in execution order. If empty, wait until the cluster is up.
+        names: Display names of the steps.
+        created: ISO time not later than the creation of the cluster; None if unknown.
+        own: Whether no other steps run on the cluster.
+        log_uri: LogUri of the cluster, for the logs of the steps.
+        streams: CloudWatch group and stream to which the program writes, by step id.
+        **kwargs: Arguments of `LedgerTrigger`.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class EmrTrigger(LedgerTrigger):
         self.streams = streams
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that create this trigger again."""
+        """Return the arguments that create this trigger again."""
         own = {
             "cluster_id": self.cluster_id,
             "step_ids": self.step_ids,
@@ -111,7 +111,7 @@ class EmrTrigger(LedgerTrigger):
                         return self.payload(status="ended")
 
     def _unlisted(self, sight: Sight) -> bool:
-        """Whether the job's own cluster ran and ended, and EMR never listed its steps."""
+        """Return whether the job's own cluster ran and ended, and EMR never listed its steps."""
         return self.own and not self.step_ids and sight.cluster.ready and not sight.cluster.alive
 
     def _over(self, sight: Sight) -> bool:
@@ -123,6 +123,6 @@ class EmrTrigger(LedgerTrigger):
 
 
 def emr_poller(clients: Clients) -> EmrPoller:
-    """A poll loop over clusters and their steps, at the configured pace."""
+    """Return a poll loop over clusters and their steps, with the configured intervals."""
     policy = settings.engine_policy()
     return EmrPoller(clients, shortest=policy.emr_poll_shortest, longest=policy.emr_poll_longest)

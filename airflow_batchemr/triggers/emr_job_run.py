@@ -1,4 +1,4 @@
-"""Waiting for job runs of EMR Serverless and EMR on EKS: all waits of a triggerer share one poll loop per target."""
+"""Wait for job runs of EMR Serverless and EMR on EKS. All waits of a triggerer share one poll loop per target."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class JobRunTrigger(LedgerTrigger):
-    """Waits until a job run has ended, and logs its states in the task's log.
+    """Waits until a job run has ended, and writes its states to the task log.
 
     Args:
-        on: plain values of `on:`: where it runs.
-        run_id: the job run; None while it is unknown what reached AWS.
-        **kwargs: of `LedgerTrigger`.
+        on: Plain values of `on:`.
+        run_id: Id of the job run; None while it is unknown whether the request reached AWS.
+        **kwargs: Arguments of `LedgerTrigger`.
     """
 
     def __init__(self, *, on: dict[str, Any], run_id: str | None, **kwargs: Any) -> None:
@@ -35,7 +35,7 @@ class JobRunTrigger(LedgerTrigger):
         self.run_id = run_id
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that create this trigger again."""
+        """Return the arguments that create this trigger again."""
         return {"on": self.on, "run_id": self.run_id, **super().arguments()}
 
     async def wait(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class JobRunTrigger(LedgerTrigger):
 
 
 def runs_poller(clients: Clients, target: JobRunTarget) -> Poller[JobRun]:
-    """A poll loop over the runs of a target: one page of ListJobRuns has fifty runs that have not ended."""
+    """Return a poll loop over the runs of a target. A page of ListJobRuns has fifty active runs."""
 
     def describe(ids: Sequence[str]) -> dict[str, JobRun]:
         found: dict[str, JobRun] = {}

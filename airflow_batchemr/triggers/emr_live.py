@@ -1,4 +1,4 @@
-"""Copying the log of a running step from CloudWatch or S3 to the task's log."""
+"""Copy the log of a running step from CloudWatch or S3 to the task log."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.poll import Sight
 
-#: Seconds between two polls of the logs in S3: EMR uploads every five minutes.
+#: Seconds between two polls of the logs in S3. EMR uploads them every five minutes.
 PAUSE = 60.0
 #: Maximum seconds to get the last lines of a step that has ended.
 LAST_LOOK = 10.0
-#: Maximum number of lines per poll; the step's own log has all of them.
+#: Maximum number of lines per poll. The step log has all lines.
 MAX_LINES = 200
 
 
 class LiveSteps:
-    """Logs the new lines of the steps that run.
+    """Logs the new lines of running steps.
 
     Args:
-        clients: shared by the triggers of the process.
-        where: connection and region, the key of what is shared.
-        log_uri: the cluster's LogUri; None if there is none.
-        cluster_id: the cluster.
-        streams: step id -> CloudWatch group and stream to which the program itself writes.
-        log: the trigger's: its lines appear in the task's log.
+        clients: Clients shared by the triggers of the process.
+        where: Connection and region, the key of shared pollers.
+        log_uri: LogUri of the cluster, or None.
+        cluster_id: Id of the cluster.
+        streams: CloudWatch group and stream to which the program writes, by step id.
+        log: Logger of the trigger, which writes to the task log.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LiveSteps:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def update(self, sight: Sight) -> None:
-        """Process a poll: follow the steps that run."""
+        """Process a poll: follow the running steps."""
         for step_id, step in sight.steps.items():
             if step.state == "RUNNING" and step_id not in self._tasks:
                 if step_id in self._streams:
@@ -79,7 +79,7 @@ class LiveSteps:
             except Exception as error:  # noqa: BLE001 - additional log lines must not end the wait
                 self._log.warning("The log of step %s cannot be shown: %s", step_id, error)
 
-        self._tasks[step_id] = asyncio.create_task(alone())  # with this trigger's context, for its log
+        self._tasks[step_id] = asyncio.create_task(alone())  # in the trigger's context, for its log
 
     async def _follow(self, group: str, stream: str) -> None:
         follower = self._follower()

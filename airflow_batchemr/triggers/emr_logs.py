@@ -1,4 +1,4 @@
-"""Waiting for the logs of failed submissions on EMR, which arrive in S3 some minutes after the end."""
+"""Wait for the logs of failed submissions on EMR, which arrive in S3 some minutes after the end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PAUSE = 15.0
 
 
 class EmrLogsTrigger(LedgerTrigger):
-    """Waits until the logs of some failed submissions are there, at most until `wake_at`.
+    """Waits until the logs of failed submissions are available, at most until `wake_at`.
 
     Args:
-        retryable: whether the platform failed, and not the user's program; passed back to the operator.
-        **kwargs: of `LedgerTrigger`.
+        retryable: Whether the platform failed, not the user's program. Passed back to the operator.
+        **kwargs: Arguments of `LedgerTrigger`.
     """
 
     def __init__(self, *, retryable: bool = False, **kwargs: Any) -> None:
@@ -27,7 +27,7 @@ class EmrLogsTrigger(LedgerTrigger):
         self.retryable = retryable
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that create this trigger again."""
+        """Return the arguments that create this trigger again."""
         return {"retryable": self.retryable, **super().arguments()}
 
     async def wait(self) -> dict[str, Any]:

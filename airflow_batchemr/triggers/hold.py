@@ -1,4 +1,4 @@
-"""Delaying a trigger's event until Airflow's scheduler can handle it.
+"""Delay a trigger's event until Airflow's scheduler can handle it.
 
 A worker that defers a task first reports the deferral and then exits. The scheduler of Airflow 3.3 processes that exit
 later, as "success" of the same try. If the task instance is queued or running again by then, the scheduler assumes that
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 async def hold_event(trigger: BaseTrigger, deferred_at: float | None) -> None:
-    """Wait until the trigger may yield an event that resumes its task; call it right before the `yield`.
+    """Wait until the trigger may yield an event that resumes its task. Call it right before the `yield`.
 
-    It returns at once if the task was deferred long enough ago, and where no scheduler is involved, as in `dag.test()`.
-    It never waits longer than the setting, even if the worker's clock is ahead of the triggerer's.
+    Returns immediately if the task was deferred long enough ago, or without a scheduler, as in `dag.test()`.
+    Never waits longer than the setting, even if the worker's clock is ahead of the triggerer's.
 
     Args:
-        trigger: the trigger that is about to fire.
-        deferred_at: when the operator deferred, in seconds since the epoch; None if unknown, which does not wait.
+        trigger: Trigger that is about to fire.
+        deferred_at: Time of the deferral, in seconds since the epoch. None means unknown; then it does not wait.
     """
     if deferred_at is None or trigger.trigger_id is None:  # only a triggerer sets the id
         return

@@ -1,4 +1,4 @@
-"""Work that AWS does not show: how long each id has been invisible."""
+"""How long AWS has not shown each id."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 
 
 class MissingWork:
-    """Ids that were invisible for the whole grace period, which counts from the first poll without them.
+    """Ids that were not visible for the whole grace period, which starts at the first poll without them.
 
     Args:
-        grace: seconds.
+        grace: Grace period in seconds.
     """
 
     def __init__(self, grace: float) -> None:
@@ -17,7 +17,7 @@ class MissingWork:
         self._since: dict[str, float] = {}
 
     def update(self, id_: str, *, visible: bool) -> bool:
-        """Process one poll of an id; return whether it has been invisible for the whole grace period."""
+        """Process a poll of an id. Returns whether the id was not visible for the whole grace period."""
         if visible:
             self._since.pop(id_, None)
             return False
@@ -25,7 +25,7 @@ class MissingWork:
 
     @property
     def ids(self) -> list[str]:
-        """The ids that have been invisible for the whole grace period."""
+        """The ids that were not visible for the whole grace period."""
         return [id_ for id_, since in self._since.items() if self._over(since)]
 
     def _over(self, since: float) -> bool:

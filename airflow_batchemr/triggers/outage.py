@@ -1,4 +1,4 @@
-"""Waiting during an outage of AWS, without a worker slot."""
+"""Wait during an outage of AWS, without occupying a worker slot."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class OutageTrigger(LedgerTrigger):
     """Waits until `wake_at`, when the operator repeats its pass.
 
     Args:
-        event: the event that the operator was called with, for the next call; None at the start of a try.
-        since: when AWS could not be reached for the first time, in seconds since the epoch.
-        looks: how many tries there have been since then.
-        **kwargs: of `LedgerTrigger`. `submissions` are those known to be open; the try may have claimed more.
+        event: Event that the operator was called with, for the next call; None at the start of a try.
+        since: Time at which AWS could not be reached for the first time, in seconds since the epoch.
+        looks: Number of tries since then.
+        **kwargs: Arguments of `LedgerTrigger`. `submissions` are those known to be open; the try may have claimed more.
     """
 
     def __init__(self, *, event: dict[str, Any] | None, since: float, looks: int, **kwargs: Any) -> None:
@@ -34,7 +34,7 @@ class OutageTrigger(LedgerTrigger):
         self.looks = looks
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments that create this trigger again."""
+        """Return the arguments that create this trigger again."""
         return {"event": self.event, "since": self.since, "looks": self.looks, **super().arguments()}
 
     async def wait(self) -> dict[str, Any]:

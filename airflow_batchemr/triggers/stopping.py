@@ -1,4 +1,4 @@
-"""Stopping remote work after a user's action: for many tasks at once, and repeatedly while AWS cannot be reached."""
+"""Stop remote work after a user action: for many tasks at once, and repeatedly while AWS cannot be reached."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ async def in_background(work: Coroutine[Any, Any, None]) -> None:
 def _done(task: asyncio.Task[None]) -> None:
     _under_way.discard(task)
     if not task.cancelled():
-        task.exception()  # it has been logged; the waiter may be gone
+        task.exception()  # it has been logged, and the waiter may be gone
 
 
 async def insist(call: Callable[[], T], clients: Callable[[], Clients], log: Any) -> T:
     """Run a function in a separate thread, and repeat it for hours while AWS cannot be reached.
 
     Args:
-        call: a blocking function, repeated as a whole.
-        clients: returns the clients that it uses; they are renewed if their credentials may be the cause.
-        log: the trigger's.
+        call: Blocking function, repeated as a whole.
+        clients: Returns the clients that it uses. They are renewed if their credentials may be the cause.
+        log: Logger of the trigger.
 
     Raises:
         AwsError, LedgerError: AWS has denied the calls for minutes, or could not be reached for hours.
@@ -78,9 +78,9 @@ async def insist(call: Callable[[], T], clients: Callable[[], Clients], log: Any
 
 
 class Gathering:
-    """Searches for the children of many stopped Batch jobs together; one per connection, region and loop.
+    """Searches for the children of many stopped Batch jobs together, per connection, region and event loop.
 
-    A search for the children of one job costs as many calls as a search for those of a thousand.
+    A search for the children of one job takes as many calls as a search for those of a thousand.
     """
 
     def __init__(self, clients: Callable[[], Clients]) -> None:
@@ -94,7 +94,7 @@ class Gathering:
 
     @contextmanager
     def coming(self) -> Iterator[None]:
-        """Announces that a job is being stopped whose children have to be searched next."""
+        """Announce that a job is being stopped whose children have to be searched for next."""
         self._coming += 1
         self._all_here.clear()
         try:
@@ -105,7 +105,7 @@ class Gathering:
                 self._all_here.set()
 
     async def stop(self, parents: Sequence[Parent], log: Any) -> None:
-        """Stop the children of terminated jobs; raises as `insist` does."""
+        """Stop the children of terminated jobs. Raises the errors of `insist`."""
         loop = asyncio.get_running_loop()
         if self._looked is None:
             self._looked = loop.create_future()
@@ -116,7 +116,7 @@ class Gathering:
         await asyncio.shield(looked)
 
     async def _rounds(self, log: Any) -> None:
-        """Run one search after another while there are parents; those added during a search are in the next one."""
+        """Run one search after another while there are parents. Those added during a search are in the next one."""
         while self._looked is not None:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._all_here.wait(), GATHERING)

@@ -24,7 +24,7 @@ KEY = "2026-11-20T000000Z"
 
 @pytest.fixture
 def server(airflow_db, monkeypatch):
-    """`server(role)` returns a client of the API server, logged in with a role of the simple auth manager, or without."""
+    """`server(role)` returns a client of the API server, logged in with a role of the simple auth manager, if any."""
     from airflow.api_fastapi import app as airflow_app
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from fastapi.testclient import TestClient

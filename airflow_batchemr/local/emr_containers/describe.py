@@ -1,4 +1,4 @@
-"""Virtual clusters and job runs in the members of EMR on EKS's answers, which has times as ISO 8601 texts."""
+"""Virtual clusters and job runs in the format of EMR on EKS, which writes times as ISO 8601 strings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CREATOR = f"arn:aws:iam::{ACCOUNT}:user/local"
 
 
 def virtual_cluster(cluster: VirtualCluster) -> dict[str, Any]:
-    """VirtualCluster."""
+    """Return the VirtualCluster structure of a virtual cluster."""
     return {
         "id": cluster.id,
         "name": cluster.request["name"],
@@ -31,7 +31,7 @@ def virtual_cluster(cluster: VirtualCluster) -> dict[str, Any]:
 
 
 def job_run(run: JobRun) -> dict[str, Any]:
-    """JobRun, of DescribeJobRun and of ListJobRuns."""
+    """Return the JobRun structure of DescribeJobRun and ListJobRuns."""
     copied = ("name", "clientToken", "executionRoleArn", "releaseLabel", "configurationOverrides", "jobDriver")
     described = {
         "id": run.id,

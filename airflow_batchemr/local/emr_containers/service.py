@@ -1,4 +1,4 @@
-"""The operations of EMR on EKS."""
+"""Operations of EMR on EKS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["EmrContainersService"]
 
 STATES = States(("PENDING", "SUBMITTED"), "COMPLETED", "CANCEL_PENDING")
-#: Seconds that a driver has to end by itself: what Kubernetes gives a pod.
+#: Seconds that a driver has to exit after SIGTERM: the grace period of a Kubernetes pod.
 GRACE = 30
 DRIVER_ENV = "spark.kubernetes.driverEnv."
 #: `emr-7.5.0-latest`, or with a date. Source: "Amazon EMR on EKS releases" in the development guide.
@@ -35,9 +35,9 @@ class EmrContainersService:
     """Virtual clusters and their job runs.
 
     Args:
-        clock: for what happens later.
-        drivers: run the drivers.
-        visibility: hides what faults say.
+        clock: Delays state changes.
+        drivers: Runs the drivers.
+        visibility: Hides resources.
     """
 
     def __init__(self, clock: Clock, drivers: Drivers, visibility: Visibility) -> None:
@@ -63,7 +63,7 @@ class EmrContainersService:
         self.operations = {name: checked("emr-containers", name, each) for name, each in operations.items()}
 
     def clear(self) -> None:
-        """Forgets everything. The drivers are killed by `Drivers.clear`."""
+        """Delete everything. The drivers are killed by `Drivers.clear`."""
         with self.runs.lock:
             self.runs.clear()
             self.clusters.clear()
@@ -81,10 +81,10 @@ class EmrContainersService:
         return {"id": cluster.id, "name": cluster.request["name"], "arn": cluster.arn}
 
     def add_cluster(self, cluster_id: str, request: dict[str, Any], region: str) -> VirtualCluster:
-        """A new virtual cluster.
+        """Create a virtual cluster.
 
         Raises:
-            AwsError: its namespace has one.
+            AwsError: The namespace already has one.
         """
         with self.runs.lock:
             cluster = VirtualCluster(next(self._numbers), cluster_id, region, request, dict(request.get("tags", {})))
@@ -120,7 +120,7 @@ class EmrContainersService:
             return {"virtualClusters": [describe.virtual_cluster(each) for each in listed], **more}
 
     def delete_virtual_cluster(self, call: Call) -> dict[str, Any]:
-        """DeleteVirtualCluster; its job runs must have ended. It can still be read."""
+        """DeleteVirtualCluster; its job runs must have ended. It can still be described."""
         with self.runs.lock:
             cluster = self._cluster(call.params["id"])
             if self.runs.active(cluster.id):
@@ -194,7 +194,7 @@ class EmrContainersService:
             return {"jobRun": describe.job_run(run)}
 
     def list_job_runs(self, call: Call) -> dict[str, Any]:
-        """ListJobRuns, newest first. An unknown virtual cluster is invalid: the operation knows no other error."""
+        """ListJobRuns, newest first. An unknown virtual cluster is a ValidationException, its only client error."""
         params = call.params
         states, name = params.get("states", []), params.get("name")
         inside = between(params, "createdAfter", "createdBefore")
@@ -213,7 +213,7 @@ class EmrContainersService:
             return {"jobRuns": [describe.job_run(run) for run in listed], **more}
 
     def cancel_job_run(self, call: Call) -> dict[str, Any]:
-        """CancelJobRun; one that has ended is refused."""
+        """CancelJobRun; rejected for a run that has ended."""
         with self.runs.lock:
             run = self._run(call)
             if not self.runs.cancel(run, GRACE, "JobRun cancelled successfully."):
@@ -258,7 +258,7 @@ class EmrContainersService:
 
 
 def failure(outcome: DriverEnd) -> str:
-    """`stateDetails` of a failed run."""
+    """Return the `stateDetails` of a failed run."""
     if outcome.code is None:
         return f"JobRun failed: {outcome.error or 'the node of the driver was lost'}"
     return (
@@ -268,5 +268,5 @@ def failure(outcome: DriverEnd) -> str:
 
 
 def _missing(message: str) -> AwsError:
-    # With status 400 by the service's model.
+    # The service model defines status 400.
     return AwsError("ResourceNotFoundException", message, 400)

@@ -15,11 +15,11 @@ __all__ = ["VirtualCluster"]
 
 @dataclass(eq=False)
 class VirtualCluster:
-    """A virtual cluster: a namespace of an EKS cluster, which is not looked for here.
+    """A virtual cluster: a namespace of an EKS cluster, which need not exist.
 
     Attributes:
-        number: counts all virtual clusters; pages go by it.
-        request: CreateVirtualCluster's parameters.
+        number: Sequence number of the virtual cluster, used for paging.
+        request: Parameters of CreateVirtualCluster.
     """
 
     number: int
@@ -32,11 +32,11 @@ class VirtualCluster:
 
     @property
     def arn(self) -> str:
-        """Its ARN."""
+        """ARN."""
         return f"arn:aws:emr-containers:{self.region}:{ACCOUNT}:/virtualclusters/{self.id}"
 
     @property
     def namespace(self) -> tuple[str, str | None]:
-        """EKS cluster and namespace, of which there is one live virtual cluster at most."""
+        """EKS cluster and namespace, for which at most one virtual cluster can be active."""
         provider = self.request["containerProvider"]
         return provider["id"], provider.get("info", {}).get("eksInfo", {}).get("namespace")

@@ -1,4 +1,4 @@
-"""Applications of the local EMR Serverless and their states."""
+"""Applications of the local EMR Serverless, and their states."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTINGS", "Application", "Applications"]
 
-#: What a request sets and an answer shows unchanged.
+#: Fields of requests that responses contain unchanged.
 SETTINGS = (
     "initialCapacity", "maximumCapacity", "autoStartConfiguration", "autoStopConfiguration", "networkConfiguration",
     "architecture", "imageConfiguration", "workerTypeSpecifications", "runtimeConfiguration",
     "monitoringConfiguration", "diskEncryptionConfiguration", "interactiveConfiguration", "schedulerConfiguration",
     "identityCenterConfiguration", "jobLevelCostAllocationConfiguration",
 )  # fmt: skip
-#: What an application has where the request does not say. Source: the API reference of CreateApplication.
+#: Defaults of CreateApplication. Source: its API reference.
 DEFAULTS = {
     "architecture": "X86_64",
     "autoStartConfiguration": {"enabled": True},
@@ -39,9 +39,9 @@ class Application:
     """An application.
 
     Attributes:
-        number: counts all applications; pages go by it.
-        settings: `SETTINGS` as requested or by default.
-        idle: stops it when no job has run for long enough.
+        number: Sequence number of the application, used for paging.
+        settings: Requested or default values of `SETTINGS`.
+        idle: Timer that stops it after its idle timeout.
     """
 
     number: int
@@ -59,7 +59,7 @@ class Application:
 
     @property
     def arn(self) -> str:
-        """Its ARN."""
+        """ARN."""
         return f"arn:aws:emr-serverless:{self.region}:{ACCOUNT}:/applications/{self.id}"
 
     @property
@@ -69,7 +69,7 @@ class Application:
 
     @property
     def most_runs(self) -> int | None:
-        """Job runs at once; None: any number."""
+        """Maximum number of concurrent job runs; None means no limit."""
         limit = self.settings.get("schedulerConfiguration", {}).get("maxConcurrentRuns")
         return int(limit) if limit else None
 
@@ -78,13 +78,13 @@ class Applications:
     """All applications.
 
     Args:
-        clock: for states that pass by themselves.
-        lock: held for each change; the job runs' lock, because their states depend on each other.
-        started: called when an application has started.
-        busy: whether an application has job runs that have not ended.
+        clock: Delays the ends of transitional states.
+        lock: Held for each change. It is the lock of the job runs, because their states depend on each other.
+        started: Called when an application has started.
+        busy: Returns whether an application has job runs that have not ended.
 
     Attributes:
-        delay: seconds in each state that passes by itself.
+        delay: Seconds in each transitional state.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Applications:
         self._busy = busy
 
     def add(self, application_id: str, request: dict[str, Any], region: str) -> Application:
-        """A new application of a checked request."""
+        """Create an application from a validated request."""
         with self._lock:
             application = Application(
                 next(self._numbers),
@@ -116,7 +116,7 @@ class Applications:
             return application
 
     def start(self, application: Application) -> None:
-        """Starts it; nothing where it has started or is about to."""
+        """Start it, unless it is started or starting."""
         with self._lock:
             if application.state in ("CREATING", "STOPPING"):
                 self._clock.after(self.delay, lambda: self.start(application))
@@ -125,19 +125,19 @@ class Applications:
                 self._pass(application, "STARTING", "STARTED")
 
     def stop(self, application: Application) -> None:
-        """Stops it; nothing where it has not started."""
+        """Stop it if it is started."""
         with self._lock:
             if application.state == "STARTED":
                 self._change(application, "STOPPING")
                 self._pass(application, "STOPPING", "STOPPED")
 
     def delete(self, application: Application) -> None:
-        """Ends it for good. It can still be read."""
+        """Delete it. It can still be described."""
         with self._lock:
             self._change(application, "TERMINATED")
 
     def used(self, application: Application) -> None:
-        """A job run has come or has ended: an idle application counts from here."""
+        """Restart the idle timeout after a job run has been added or has ended."""
         with self._lock:
             if application.idle is not None:
                 application.idle.cancel()
@@ -148,7 +148,7 @@ class Applications:
                 application.idle = self._clock.after_aws(seconds, lambda: self._stop_idle(application))
 
     def clear(self) -> None:
-        """Forgets all applications."""
+        """Delete all applications."""
         with self._lock:
             for application in self.applications.values():
                 if application.idle is not None:

@@ -1,4 +1,4 @@
-"""Applications and job runs in the members of EMR Serverless's answers."""
+"""Applications and job runs in the format of EMR Serverless."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["application_detail", "application_entry", "run_detail", "run_entry"]
 
-#: Required, and not empty by the model.
+#: `stateDetails` is required, and the model does not allow an empty one.
 DETAILS = {
     "SUBMITTED": "The job run waits to be scheduled",
     "QUEUED": "The job run waits for other runs of the application to end",
@@ -28,13 +28,13 @@ CREATOR = f"arn:aws:iam::{ACCOUNT}:user/local"
 
 
 def application_detail(application: Application) -> dict[str, Any]:
-    """Application."""
+    """Return the Application structure of an application."""
     entry = application_entry(application)
     return {"applicationId": entry.pop("id"), **entry, **application.settings, "tags": dict(application.tags)}
 
 
 def application_entry(application: Application) -> dict[str, Any]:
-    """ApplicationSummary."""
+    """Return the ApplicationSummary of an application."""
     return {
         "id": application.id,
         **({"name": application.name} if application.name else {}),
@@ -49,7 +49,7 @@ def application_entry(application: Application) -> dict[str, Any]:
 
 
 def run_detail(run: JobRun, application: Application) -> dict[str, Any]:
-    """JobRun."""
+    """Return the JobRun structure of a job run."""
     request = run.request
     copied = ("configurationOverrides", "executionIamPolicy", "retryPolicy", "flexExecution")
     described = {
@@ -71,7 +71,7 @@ def run_detail(run: JobRun, application: Application) -> dict[str, Any]:
 
 
 def run_entry(run: JobRun, application: Application) -> dict[str, Any]:
-    """JobRunSummary: without tags."""
+    """Return the JobRunSummary of a job run, which has no tags."""
     return {**_common(run, application), "id": run.id, "type": application.type}
 
 

@@ -1,4 +1,4 @@
-"""The operations of EMR Serverless."""
+"""Operations of EMR Serverless."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = ["EmrServerlessService"]
 log = logging.getLogger(__name__)
 
 STATES = States(("SUBMITTED", "PENDING", "SCHEDULED"), "SUCCESS", "CANCELLING")
-#: Minutes that a run may take, and seconds that a cancelled one has to end by itself, where the request does not say.
+#: Default time limit of a run in minutes, and default grace period of a cancelled run in seconds.
 #: Source: the API reference of StartJobRun and CancelJobRun.
 TIMEOUT, GRACE = 720, 15
 DRIVER_ENV = "spark.emr-serverless.driverEnv."
-#: Python's and Java's exceptions as they begin a line of the driver's output.
+#: First line of a Python or Java exception in the driver's output.
 EXCEPTION = re.compile(r"^(?:Caused by: |Exception in thread \S+ )?([\w.]+(?:Error|Exception)\b.*)$", re.MULTILINE)
 
 
@@ -39,9 +39,9 @@ class EmrServerlessService:
     """Applications for Spark and their job runs.
 
     Args:
-        clock: for what happens later.
-        drivers: run the drivers.
-        visibility: hides what faults say.
+        clock: Delays state changes.
+        drivers: Runs the drivers.
+        visibility: Hides resources.
     """
 
     def __init__(self, clock: Clock, drivers: Drivers, visibility: Visibility) -> None:
@@ -70,14 +70,14 @@ class EmrServerlessService:
         self.operations = {name: checked("emr-serverless", name, each) for name, each in operations.items()}
 
     def clear(self) -> None:
-        """Forgets everything. The drivers are killed by `Drivers.clear`."""
+        """Delete everything. The drivers are killed by `Drivers.clear`."""
         with self.runs.lock:
             self.runs.clear()
             self.applications.clear()
             self._tokens.clear()
 
     def add_application(self, application_id: str, request: dict[str, Any], region: str) -> None:
-        """An application with an id of ours, as part of a new account."""
+        """Add an application with a given id, for a new account."""
         self.applications.add(application_id, request, region)
 
     # Applications
@@ -216,7 +216,7 @@ class EmrServerlessService:
         )
 
     def _hold(self, run: JobRun) -> str | None:
-        """Where a run waits: for the application's start, or for its other runs."""
+        """Return the state in which a run waits for its application to start or for other runs to end."""
         application = self.applications.applications[run.place]
         if application.state != "STARTED":
             return STATES.starting[0]
@@ -235,7 +235,7 @@ class EmrServerlessService:
             return {"jobRun": describe.run_detail(run, self.applications.applications[run.place])}
 
     def list_job_runs(self, call: Call) -> dict[str, Any]:
-        """ListJobRuns, newest first. An unknown application is invalid: the operation knows no other error."""
+        """ListJobRuns, newest first. An unknown application is a ValidationException, its only client error."""
         params = call.params
         states, mode = params.get("states", []), params.get("mode", "BATCH")
         inside = between(params, "createdAtAfter", "createdAtBefore")
@@ -255,7 +255,7 @@ class EmrServerlessService:
             return {"jobRuns": [describe.run_entry(run, application) for run in listed], **more}
 
     def cancel_job_run(self, call: Call) -> dict[str, Any]:
-        """CancelJobRun; one that has ended is refused."""
+        """CancelJobRun; rejected for a run that has ended."""
         with self.runs.lock:
             run = self._run(call)
             grace = call.params.get("shutdownGracePeriodInSeconds", GRACE)
@@ -301,7 +301,7 @@ class EmrServerlessService:
 
 
 def failure(outcome: DriverEnd) -> str:
-    """`stateDetails` of a failed run, at most 256 characters."""
+    """Return the `stateDetails` of a failed run, at most 256 characters."""
     if outcome.code is None:
         return f"Job failed: {outcome.error or 'the worker of the driver was lost'}"
     exceptions = EXCEPTION.findall(outcome.output)
@@ -310,7 +310,7 @@ def failure(outcome: DriverEnd) -> str:
 
 
 def _log_folder(application: Application, overrides: Mapping[str, Any], run_id: str) -> str | None:
-    """The folder of the driver's logs: by the run's monitoring configuration, else by the application's."""
+    """Return the folder of the driver's logs, from the monitoring configuration of the run or of the application."""
     monitoring = overrides.get("monitoringConfiguration") or application.settings.get("monitoringConfiguration", {})
     uri = monitoring.get("s3MonitoringConfiguration", {}).get("logUri")
     return f"{uri.rstrip('/')}/applications/{application.id}/jobs/{run_id}/SPARK_DRIVER/" if uri else None

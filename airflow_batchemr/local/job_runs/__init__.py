@@ -1,1 +1,1 @@
-"""What EMR Serverless and EMR on EKS have in common: job runs, each of which is one Spark driver."""
+"""Common parts of EMR Serverless and EMR on EKS: job runs, each of which is one Spark driver."""

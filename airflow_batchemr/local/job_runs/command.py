@@ -16,19 +16,19 @@ __all__ = ["spark_command"]
 def spark_command(
     parameters: str, application: Sequence[str], defaults: Mapping[str, str], driver_env: str
 ) -> tuple[list[str], dict[str, str]]:
-    """The command of a driver, and the environment variables that Spark's properties set for it.
+    """Return the command of a driver, and the environment variables that Spark properties set for it.
 
     In these services the driver always runs in a container of its own, so its output is the container's, and master
     and deploy mode are the service's. Variables of executors are passed on by Spark itself: PySpark's workers get them.
 
     Args:
-        parameters: `sparkSubmitParameters`, quoted as for a shell.
-        application: entry point and its arguments.
-        defaults: properties of `spark-defaults`; those among the parameters take precedence.
-        driver_env: prefix of the property that sets a variable of the driver.
+        parameters: `sparkSubmitParameters`, with shell quoting.
+        application: Entry point and its arguments.
+        defaults: Properties of `spark-defaults`. The parameters take precedence.
+        driver_env: Prefix of the properties that set variables of the driver.
 
     Raises:
-        ValueError: a quotation in the parameters has no end.
+        ValueError: A closing quote is missing in the parameters.
     """
     configured = [word for name, value in defaults.items() for word in ("--conf", f"{name}={value}")]
     arguments, _ = local_arguments([*configured, *shlex.split(parameters), *application])
@@ -42,7 +42,7 @@ def spark_command(
 
 
 def _properties(arguments: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Name and value of each `--conf`."""
+    """Yield the name and value of each `--conf`."""
     for position, argument in enumerate(arguments):
         text = ""
         if argument in ("--conf", "-c"):

@@ -1,4 +1,4 @@
-"""Runs the drivers of job runs as processes, and puts their logs in S3."""
+"""Run the drivers of job runs as processes, and write their logs to S3."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = ["Driver", "DriverEnd", "Drivers"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds, on AWS, between two uploads of a running driver's logs.
+#: Seconds between uploads of the logs of a running driver on AWS.
 LOG_INTERVAL = 300
-#: Threads of Spark: more do not help the small work that is done here.
+#: Number of Spark threads; more do not help with small local data.
 SPARK_CORES = 2
 
 
 @dataclass(frozen=True)
 class DriverEnd:
-    """How a driver ended.
+    """Outcome of a driver.
 
     Attributes:
-        code: exit code; 128 + n where signal n killed it; None where it did not start or its host was lost.
-        error: why it did not start.
-        output: what it wrote to stderr, then what it wrote to stdout, which has the traceback of a Python program.
+        code: Exit code; 128 + n if signal n killed it. None if it did not start or its host was lost.
+        error: Reason why it did not start.
+        output: Its stderr, followed by its stdout, which contains the traceback of a Python program.
     """
 
     code: int | None
@@ -52,12 +52,12 @@ class Driver:
     """A driver to run.
 
     Attributes:
-        name: the job run's id.
-        argv: the command.
-        environment: variables on top of those of all commands.
-        log_folder: `s3://…/` folder of its stdout.gz and stderr.gz; None: its logs are not kept.
-        on_start: called when its process runs.
-        on_end: called once when it has ended; not for one that is stopped before its process was started.
+        name: Id of the job run.
+        argv: Command.
+        environment: Variables added to the base environment.
+        log_folder: `s3://…/` folder of its stdout.gz and stderr.gz; None: no logs are written.
+        on_start: Called when its process has started.
+        on_end: Called once when it has ended, unless it is stopped before its process was started.
     """
 
     name: str
@@ -69,18 +69,18 @@ class Driver:
 
 
 class Drivers:
-    """The drivers of both services; at most `slots` run at once, the others wait in the order in which they came.
+    """The drivers of both services. At most `slots` run at once; the others wait in FIFO order.
 
     Args:
-        processes: runs the commands.
+        processes: Runs the commands.
         upstream: moto, for S3.
-        clock: for uploads of logs and for kills after a grace period.
-        root: the folder in which drivers work.
-        gateway: the address of S3 for Hadoop.
-        slots: drivers that run at once.
+        clock: Delays uploads of logs, and kills after a grace period.
+        root: Parent folder of the working folders.
+        gateway: URL of S3 for Hadoop.
+        slots: Maximum number of concurrent drivers.
 
     Attributes:
-        log_delay: seconds between a driver's end and its logs' arrival in S3.
+        log_delay: Seconds between the end of a driver and the arrival of its logs in S3.
     """
 
     def __init__(
@@ -99,16 +99,16 @@ class Drivers:
         self._waiting: deque[Driver] = deque()
 
     def start(self, driver: Driver) -> None:
-        """Starts a driver, now or as soon as there is a slot."""
+        """Start a driver, now or as soon as there is a slot."""
         with self._lock:
             self._waiting.append(driver)
             self._fill()
 
     def stop(self, name: str, grace: float) -> bool:
-        """Ends a driver: SIGTERM to all its processes, SIGKILL after `grace` seconds.
+        """Stop a driver: SIGTERM to all its processes, SIGKILL after `grace` seconds.
 
         Returns:
-            Whether there is a process, so that `on_end` is still to come.
+            Whether its process has started, so that `on_end` will be called.
         """
         with self._lock:
             if name not in self._running:
@@ -119,7 +119,7 @@ class Drivers:
         return True
 
     def clear(self) -> None:
-        """Kills all drivers. Nothing is called back any more."""
+        """Kill all drivers. No more callbacks are called."""
         with self._lock:
             self._waiting.clear()
             for name in self._running:
@@ -140,7 +140,7 @@ class Drivers:
                 driver.name,
                 driver.argv,
                 {**self._settings(folder), **driver.environment},
-                # Not in the driver's own folder: an empty working folder is kept for the next command.
+                # Not in the driver's folder, because an empty working folder is kept for the next command.
                 self._root / "work",
                 folder / "stdout",
                 folder / "stderr",
@@ -151,7 +151,7 @@ class Drivers:
         )
 
     def _settings(self, folder: Path) -> dict[str, str]:
-        """Configuration for Hadoop and Spark, with the buckets that there are now."""
+        """Write the configuration of Hadoop and Spark for the current buckets."""
         conf, scratch = folder / "conf", folder / "scratch"
         scratch.mkdir(parents=True, exist_ok=True)
         write_settings(conf, self._gateway, self._upstream.buckets(), folder / "hdfs", SPARK_CORES)

@@ -1,4 +1,4 @@
-"""Checks of requests, and pages of lists, as both services do them."""
+"""Checks of requests, and pages of lists, for both services."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["between", "check_release", "checked", "invalid", "page", "spark_defaults"]
 
-#: Entries a page where the request does not say.
+#: Default page size.
 PAGE = 50
 Item = TypeVar("Item")
 
 
 def invalid(message: str) -> AwsError:
-    """ValidationException."""
+    """Return a ValidationException."""
     return AwsError("ValidationException", message)
 
 
 def checked(service: str, operation: str, function: Operation) -> Operation:
-    """The operation, with a check of its input against the constraints of the service's model."""
+    """Wrap an operation to check its input against the constraints of the service model."""
     shape = load(service).operation_model(operation).input_shape
 
     def run(call: Call) -> Mapping[str, Any]:
@@ -44,14 +44,14 @@ def checked(service: str, operation: str, function: Operation) -> Operation:
 
 
 def check_release(label: str, pattern: str = r"(emr-\d+\.\d+\.\d+)") -> None:
-    """Checks a release label.
+    """Check a release label.
 
     Args:
-        label: as requested.
-        pattern: of the service's labels; its group is the label as EMR on EC2 has it.
+        label: Requested label.
+        pattern: Pattern of the service's labels. Its group is the label of EMR on EC2.
 
     Raises:
-        AwsError: there is no such release.
+        AwsError: There is no such release.
     """
     match = re.fullmatch(pattern, label)
     if match is None or match[1] not in RELEASES:
@@ -59,7 +59,7 @@ def check_release(label: str, pattern: str = r"(emr-\d+\.\d+\.\d+)") -> None:
 
 
 def spark_defaults(overrides: Mapping[str, Any]) -> dict[str, str]:
-    """The Spark properties of `configurationOverrides`."""
+    """Return the Spark properties of `configurationOverrides`."""
     return {
         name: value
         for entry in overrides.get("applicationConfiguration", [])
@@ -69,21 +69,21 @@ def spark_defaults(overrides: Mapping[str, Any]) -> dict[str, str]:
 
 
 def between(params: Mapping[str, Any], after: str, before: str) -> Callable[[datetime], bool]:
-    """Whether a time lies between two members of a request; either may be missing."""
+    """Return whether a time is between two optional members of a request."""
     start, end = (parse_timestamp(params[name]) if name in params else None for name in (after, before))
     return lambda when: (start is None or when >= start) and (end is None or when <= end)
 
 
 def page(found: Sequence[Item], numbers: Sequence[int], params: Mapping[str, Any]) -> tuple[list[Item], dict[str, str]]:
-    """A page of a list, and the `nextToken` where there are more.
+    """Return a page of a list, and the `nextToken` if there are more entries.
 
     Args:
-        found: all entries, newest first.
-        numbers: a number for each, which falls from one to the next and stays the same while others come and go.
-        params: the request.
+        found: All entries, newest first.
+        numbers: A descending number for each entry, which does not change when entries are added or removed.
+        params: Request.
 
     Raises:
-        AwsError: `nextToken` or `maxResults` is not valid.
+        AwsError: `nextToken` or `maxResults` is invalid.
     """
     token, limit = params.get("nextToken"), params.get("maxResults", PAGE)
     if token is not None and not token.isdecimal():

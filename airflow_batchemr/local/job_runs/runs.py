@@ -1,4 +1,4 @@
-"""The life of job runs, in the states of either service."""
+"""Life cycle of job runs, with the states of either service."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = ["JobRun", "JobRuns", "States", "new_id"]
 
 
 def new_id(prefix: str, length: int) -> str:
-    """An id of lower-case letters and digits."""
+    """Return an id of lower-case letters and digits."""
     alphabet = string.ascii_lowercase + string.digits
     return prefix + "".join(random.choices(alphabet, k=length - len(prefix)))  # noqa: S311 (no secret)
 
 
 @dataclass(frozen=True)
 class States:
-    """How a service names the states of a job run; RUNNING, FAILED and CANCELLED are the same in both.
+    """Names of a service for the states of a job run. RUNNING, FAILED and CANCELLED are common to both services.
 
     Attributes:
-        starting: those before RUNNING, in their order.
-        succeeded: after exit code 0.
-        cancelling: until the driver has ended.
+        starting: States before RUNNING, in order.
+        succeeded: State after exit code 0.
+        cancelling: State of a cancelled run until its driver has ended.
     """
 
     starting: Sequence[str]
@@ -43,7 +43,7 @@ class States:
 
     @property
     def ended(self) -> frozenset[str]:
-        """States that no other follows."""
+        """Final states."""
         return frozenset({self.succeeded, "FAILED", "CANCELLED"})
 
 
@@ -52,16 +52,16 @@ class JobRun:
     """A job run.
 
     Attributes:
-        number: counts all runs of the service; pages go by it.
-        place: id of its application or virtual cluster.
-        request: StartJobRun's parameters.
-        argv: the driver's command.
-        environment: the driver's variables.
-        log_folder: `s3://…/` folder of the driver's logs, if they are kept.
-        timeout: seconds after which it is cancelled; None: never.
+        number: Sequence number in the service, used for paging.
+        place: Id of its application or virtual cluster.
+        request: Parameters of StartJobRun.
+        argv: Command of the driver.
+        environment: Variables of the driver.
+        log_folder: `s3://…/` folder of the driver's logs, if they are written.
+        timeout: Seconds after which it is cancelled; None means never.
         details: `stateDetails`.
-        code: the driver's exit code, once it has ended by itself.
-        held: it waits for its place before its next state.
+        code: Exit code of the driver, once it has exited.
+        held: Whether it waits for its application.
     """
 
     number: int
@@ -89,15 +89,15 @@ class JobRuns:
     """All job runs of one service.
 
     Args:
-        clock: for the states in which nothing happens here, and for timeouts.
-        drivers: run the drivers.
-        states: the service's.
-        failure: `stateDetails` of a driver that has failed.
-        hold: the state in which a run has to wait for its place; None where it may go on.
-        on_end: called after each run's end.
+        clock: Delays state changes and timeouts.
+        drivers: Runs the drivers.
+        states: States of the service.
+        failure: Returns the `stateDetails` of a failed run.
+        hold: Returns the state in which a run has to wait for its application; None if it can continue.
+        on_end: Called after the end of each run.
 
     Attributes:
-        delay: seconds in each state in which nothing happens here.
+        delay: Seconds in each state before RUNNING.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class JobRuns:
         self._on_end = on_end
 
     def add(self, **attributes: Any) -> JobRun:
-        """A new run, in the first state; it goes on by itself."""
+        """Add a run in the first state. It advances automatically."""
         with self.lock:
             run = JobRun(number=next(self._numbers), state=self.states.starting[0], **attributes)
             self._runs[run.id] = run
@@ -130,35 +130,35 @@ class JobRuns:
             return run
 
     def find(self, place: str, run_id: str) -> JobRun | None:
-        """A run of a place by its id."""
+        """Return a run of an application or virtual cluster by its id."""
         run = self._runs.get(run_id)
         return run if run is not None and run.place == place else None
 
     def of(self, place: str) -> list[JobRun]:
-        """The runs of a place, newest first."""
+        """Return the runs of an application or virtual cluster, newest first."""
         return [run for run in reversed(list(self._runs.values())) if run.place == place]
 
     def active(self, place: str) -> list[JobRun]:
-        """The runs of a place that have not ended."""
+        """Return the runs of an application or virtual cluster that have not ended."""
         return [run for run in self.of(place) if run.state not in self.states.ended]
 
     def release(self, place: str) -> None:
-        """Lets runs go on that were held, oldest first, as far as they may."""
+        """Let held runs continue if possible, oldest first."""
         with self.lock:
             for run in reversed(self.of(place)):
                 if run.held:
                     self._advance(run)
 
     def cancel(self, run: JobRun, grace: float, details: str) -> bool:
-        """Cancels a run.
+        """Cancel a run.
 
         Args:
-            run: the run.
-            grace: seconds that its processes have to end by themselves.
+            run: Run to cancel.
+            grace: Seconds between SIGTERM and SIGKILL.
             details: `stateDetails`.
 
         Returns:
-            False where it has ended already.
+            False if it has already ended.
         """
         with self.lock:
             if run.state in self.states.ended:
@@ -170,7 +170,7 @@ class JobRuns:
             return True
 
     def clear(self) -> None:
-        """Forgets all runs. Their drivers are killed by `Drivers.clear`."""
+        """Delete all runs. Their drivers are killed by `Drivers.clear`."""
         with self.lock:
             for run in self._runs.values():
                 if run.deadline is not None:

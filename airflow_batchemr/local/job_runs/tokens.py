@@ -1,4 +1,4 @@
-"""Client tokens, which make a repeated request return what the first one created."""
+"""Client tokens: a repeated request returns the resource that the first one created."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Made = TypeVar("Made")
 
 
 class ClientTokens(Generic[Made]):
-    """What was created with each client token. Tokens do not expire here.
+    """Resources created with each client token. Tokens do not expire.
 
     Args:
-        conflict: makes the service's error for a token that comes with another request, from a message.
+        conflict: Creates the service's error for a token that is reused with another request.
     """
 
     def __init__(self, conflict: Callable[[str], AwsError]) -> None:
@@ -26,14 +26,14 @@ class ClientTokens(Generic[Made]):
         self._made: dict[tuple[str, str], tuple[dict[str, Any], Made]] = {}
 
     def find(self, scope: str, params: Mapping[str, Any]) -> Made | None:
-        """What an earlier request with the same token created; None for a new token.
+        """Return the resource that an earlier request with the same token created; None for a new token.
 
         Args:
-            scope: the operation and the resource that tokens belong to.
-            params: the request, with its `clientToken`.
+            scope: Operation and resource that tokens belong to.
+            params: Request with its `clientToken`.
 
         Raises:
-            AwsError: the earlier request was a different one.
+            AwsError: The earlier request was different.
         """
         found = self._made.get((scope, params["clientToken"]))
         if found is None:
@@ -46,9 +46,9 @@ class ClientTokens(Generic[Made]):
         return made
 
     def keep(self, scope: str, params: Mapping[str, Any], made: Made) -> None:
-        """Remembers what a request created."""
+        """Store the resource that a request created."""
         self._made[scope, params["clientToken"]] = (dict(params), made)
 
     def clear(self) -> None:
-        """Forgets all tokens."""
+        """Delete all tokens."""
         self._made.clear()

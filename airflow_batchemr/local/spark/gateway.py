@@ -31,26 +31,26 @@ NO_TOKEN = "AAAAAA"  # noqa: S105 (no secret)
 
 @dataclass(frozen=True)
 class ObjectPath:
-    """A bucket and a key without slashes at its ends; the key is empty for the bucket itself."""
+    """A bucket and a key without leading and trailing slashes. The key is empty for the bucket itself."""
 
     bucket: str
     key: str
 
     @property
     def prefix(self) -> str:
-        """The prefix of the keys below it."""
+        """Prefix of the keys below it."""
         return f"{self.key}/" if self.key else ""
 
 
 class Gateway:
-    """Answers WebHDFS requests below `/webhdfs/v1/<access key>/`."""
+    """Responds to WebHDFS requests below `/webhdfs/v1/<access key>/`."""
 
     def __init__(self, key: str, upstream: Upstream) -> None:
         self._key = key
         self._upstream = upstream
 
     def answer(self, environ: dict[str, Any]) -> Reply:
-        """The answer to a request whose path begins with PREFIX and the access key."""
+        """Return the response to a request whose path starts with PREFIX and the access key."""
         path = environ["PATH_INFO"].encode("latin-1").decode()[len(PREFIX) + len(self._key) :].strip("/")
         query = {name.lower(): values[0] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
         place = ObjectPath(*(path.partition("/")[::2]))
@@ -87,7 +87,7 @@ class Gateway:
     # Status
 
     def _find(self, place: ObjectPath) -> dict[str, Any] | None:
-        """FileStatus of a file or folder; None if it does not exist."""
+        """Return the FileStatus of a file or folder; None if it does not exist."""
         if not place.key:
             return _folder("")
         listed = self._upstream.list_objects(place.bucket, place.key, limit=1000)
@@ -127,7 +127,7 @@ class Gateway:
         }  # fmt: skip
 
     def _blocks(self, place: ObjectPath, query: dict[str, str]) -> dict[str, Any]:
-        """The whole file as one block, without locations."""
+        """Return the whole file as one block, without locations."""
         length = self._status(place, query)["FileStatus"]["length"]
         block = {
             "block": {"blockPoolId": "s3", "blockId": 1, "numBytes": length, "generationStamp": 1},
@@ -138,7 +138,7 @@ class Gateway:
         return {"LocatedBlocks": {**located, "locatedBlocks": [block], "lastLocatedBlock": block}}
 
     def _block_locations(self, place: ObjectPath, query: dict[str, str]) -> dict[str, Any]:
-        """The same in the format that newer clients request."""
+        """Return the same in the format that newer clients request."""
         nothing: dict[str, list[str]] = {
             key: [] for key in ("hosts", "names", "topologyPaths", "cachedHosts", "storageTypes")
         }
@@ -146,7 +146,7 @@ class Gateway:
         return {"BlockLocations": {"BlockLocation": [{**nothing, "offset": 0, "length": length, "corrupt": False}]}}
 
     def _below(self, place: ObjectPath) -> list[StoredObject]:
-        """The file itself, or all objects of a folder."""
+        """Return the file itself, or all objects of a folder."""
         listed = self._upstream.list_objects(place.bucket, place.key)
         return [each for each in listed if each.key == place.key or each.key.startswith(place.prefix)]
 
@@ -204,7 +204,7 @@ class Gateway:
 
 
 def home(environ: dict[str, Any]) -> Reply | None:
-    """The home folder, if a request is for it. The client requests it at the root, where its path has no key."""
+    """Return the home folder if a request is for it. The client requests it at the root, so its path has no key."""
     asked = parse_qs(environ.get("QUERY_STRING", "")).get("op") == ["GETHOMEDIRECTORY"]
     return _json({"Path": "/user/hadoop"}) if asked and environ["PATH_INFO"] == PREFIX else None
 
@@ -228,7 +228,7 @@ def _entry(name: str, kind: str, size: int, modified: int) -> dict[str, Any]:
 
 
 def _json(content: dict[str, Any]) -> Reply:
-    # Without a content type: Hadoop's client refuses one with a charset.
+    # No content type, because Hadoop's client rejects one with a charset.
     return Reply(200, json.dumps(content).encode())
 
 

@@ -23,13 +23,13 @@ from airflow_batchemr.pipeline_file.models.base import (
 )
 from airflow_batchemr.pipeline_file.models.command import Command
 
-#: `name` or `name:revision` of a job definition, as AWS allows it.
+#: `name` or `name:revision` of a job definition, in AWS's format.
 _DEFINITION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}(:\d+)?\Z")
 #: Limit of AWS Batch for container overrides, in bytes.
 MAX_ENVIRONMENT = 8192
-#: Names in `retry_on` for rules of AWS's `evaluateOnExit`.
+#: Names in `retry_on`, for rules of AWS's `evaluateOnExit`.
 RETRY_CAUSES = ("spot", "oom", "pull")
-#: AWS takes 5 rules; the last one says that all else is not tried again.
+#: AWS accepts 5 rules. The last one prevents a retry for all other causes.
 MAX_RETRY_CAUSES = 4
 
 
@@ -96,7 +96,7 @@ def _timeout(value: int) -> int:
 
 
 def _ulimits(value: object) -> object:
-    """`{nofile: 1024}` or `{nofile: {soft: 1, hard: 2}}` as AWS's list."""
+    """Convert `{nofile: 1024}` or `{nofile: {soft: 1, hard: 2}}` to AWS's list."""
     if not isinstance(value, dict):
         return value
     made = []
@@ -138,7 +138,7 @@ class Ulimit(Model):
 Environment = Annotated[TextMap, AfterValidator(_environment), Names(r"^(?![aA][wW][sS]_[bB][aA][tT][cC][hH])[^=]+$")]
 
 
-#: Marks an option of the job definition: it has no effect on a definition that exists already, so it needs `image`.
+#: Marks an option of the job definition. It has no effect on an existing definition, so it requires `image`.
 NEEDS_IMAGE = "needs image"
 
 
@@ -248,7 +248,7 @@ class Batch(Model):
 
     @property
     def registered_definition(self) -> str | None:
-        """The existing job definition that the job uses; None where one is made from an image."""
+        """The existing job definition that the job uses; None if one is created from an image."""
         definition: str | None = self.definition or self.submit.get("jobDefinition")
         if definition is None or self.image is not None:
             return None
@@ -256,12 +256,12 @@ class Batch(Model):
 
     @property
     def container_image(self) -> str | None:
-        """The image from which a job definition is made; None where one exists already."""
+        """The image from which a job definition is created; None for an existing one."""
         return self.image or (None if self.registered_definition else self.definition)
 
     @property
     def job_queue(self) -> str | None:
-        """The job queue, which may also be given as `submit: {jobQueue: …}`."""
+        """The job queue, which can also be set as `submit: {jobQueue: …}`."""
         return self.queue or self.submit.get("jobQueue")
 
 

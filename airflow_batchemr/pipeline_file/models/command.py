@@ -11,27 +11,27 @@ from pydantic import BeforeValidator, WithJsonSchema
 from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models.base import SCALAR, shown, text
 
-#: Jinja statements that a text command may contain, as long as they begin and end in one argument.
+#: Jinja statements that a text command may contain, if they begin and end in one argument.
 _STATEMENTS = {"if": 1, "for": 1, "elif": 0, "else": 0, "endif": -1, "endfor": -1}
 _CLOSING = {"{{": "}}", "{%": "%}", "{#": "#}"}
-#: A string in a Jinja expression, in which braces mean nothing.
+#: A string in a Jinja expression, in which braces have no meaning.
 _STRING = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
-#: Stands for a template while the text around it is split: a private-use character, which a shell reads as a letter.
+#: Replaces a template while the text around it is split: a private-use character, which a shell treats as a letter.
 _PLACEHOLDER = "\ue000"
 
 
 def split_command(command: str) -> list[str]:
-    """Split a text command into its arguments, as a shell would but without running one.
+    """Split a text command into arguments like a shell, without running one.
 
-    Quotes and backslashes group and escape. `$NAME`, `*`, `|`, `>` and `;` have no meaning: they reach the program as
-    they are. A template (`{{ … }}`) is part of the argument in which it stands, whatever its expression contains.
-    Splitting before rendering keeps the rendered value one argument, whatever it contains.
+    Quotes and backslashes work. `$NAME`, `*`, `|`, `>` and `;` have no special meaning and reach the program
+    unchanged. A template (`{{ … }}`) is part of one argument, whatever its expression contains.
+    Because text is split before it is rendered, a rendered value is always one argument.
 
     Args:
-        command: the text; Airflow renders the templates in the arguments later.
+        command: Text to split. Airflow renders the templates in the arguments later.
 
     Raises:
-        Refusal: the command is empty, a quote or template is not closed, or a Jinja statement spans arguments.
+        Refusal: The command is empty, a quote or template is not closed, or a Jinja statement spans arguments.
     """
     if _PLACEHOLDER in command:
         raise Refusal("the command contains the character U+E000, which batchemr needs for itself")
@@ -65,7 +65,7 @@ def _next_template(command: str, at: int) -> int | None:
 
 
 def _template_end(command: str, start: int) -> int:
-    """Where the template ends that begins at `start`; braces in its strings and dicts do not close it."""
+    """Return the end of the template that begins at `start`. Braces in its strings and dicts do not close it."""
     opening = command[start : start + 2]
     closing = _CLOSING[opening]
     at, depth = start + 2, 0
@@ -83,7 +83,7 @@ def _template_end(command: str, start: int) -> int:
 
 
 def _check_statements(argument: str) -> None:
-    """Each argument is a template of its own: what begins in it must end in it."""
+    """Check that each Jinja block begins and ends in one argument, because arguments are rendered separately."""
     depth = 0
     for statement in re.findall(r"\{%[-+]?\s*(\w*)", argument):
         if statement not in _STATEMENTS:
@@ -111,7 +111,7 @@ def _command(value: object) -> list[str]:
     raise Refusal(f"expected a command as text or as a list of arguments, not {shown(value)}")
 
 
-#: A command as the list of its arguments; a text is split. No shell runs unless the command is one (`[sh, -c, …]`).
+#: A command as a list of arguments. Text is split. No shell runs unless the command is one (`[sh, -c, …]`).
 Command = Annotated[
     list[str],
     BeforeValidator(_command),

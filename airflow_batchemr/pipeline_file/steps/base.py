@@ -1,4 +1,4 @@
-"""The base class of the kinds of EMR steps, and what several kinds share."""
+"""Base class of the kinds of EMR steps, and shared functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.models.spark import Logs, OnFailure
     from airflow_batchemr.pipeline_file.steps.spark import PythonEnv
 
-#: The jar with which EMR runs a command on the master.
+#: Jar with which EMR runs a command on the master.
 _COMMAND_RUNNER = "command-runner.jar"
 
 
