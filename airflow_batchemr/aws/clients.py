@@ -27,27 +27,27 @@ class Clients:
     def __init__(self, make: Callable[[str, Config], Any], forget: Callable[[], None] = lambda: None) -> None:
         self._make = make
         self._forget = forget
-        self._made: dict[tuple[str, Config], Any] = {}
+        self._made: dict[tuple[str, str], Any] = {}
         self._lock = threading.RLock()
 
-    def _client(self, service: str, config: Config) -> Any:
+    def _client(self, service: str, how: str, config: Config) -> Any:
         # Sessions are not thread-safe while they make a client; clients are.
         with self._lock:
-            if (service, config) not in self._made:
-                self._made[service, config] = self._make(service, config)
-            return self._made[service, config]
+            if (service, how) not in self._made:
+                self._made[service, how] = self._make(service, config)
+            return self._made[service, how]
 
     def get(self, service: str) -> Any:
         """A client for calls that may be repeated: botocore retries them."""
-        return self._client(service, IDEMPOTENT)
+        return self._client(service, "again", IDEMPOTENT)
 
     def once(self, service: str) -> Any:
         """A client for calls without a client token: botocore sends them once."""
-        return self._client(service, ONCE)
+        return self._client(service, "once", ONCE)
 
     def polling(self, service: str) -> Any:
         """A client for the poller, which does its own waiting."""
-        return self._client(service, POLLING)
+        return self._client(service, "polling", POLLING)
 
     def prepared(self, prepare: Callable[[Any], object]) -> Clients:
         """Clients of the same connection; `prepare` is called with each boto3 client before it is used."""
