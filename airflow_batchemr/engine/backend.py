@@ -106,7 +106,10 @@ class RemoteWork(Protocol):
 
 
 class Work(Protocol):
-    """What there is to do for a job. Pure: everything follows from the ledger's state."""
+    """What there is to do for a job. Pure: everything follows from the ledger's state.
+
+    The engine has set `prior_submissions` in it.
+    """
 
     def units(self, state: LedgerState) -> IndexSet:
         """All units of the job: indices of an array, numbers of steps, or 0 alone."""
@@ -114,17 +117,11 @@ class Work(Protocol):
     def done(self, state: LedgerState) -> IndexSet:
         """The units that need no more work according to the recorded results."""
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet) -> IndexSet:
         """The failed units that run again within the same try: with more memory, or in another subnet."""
 
     def plans(
-        self,
-        state: LedgerState,
-        left: IndexSet,
-        *,
-        failed: IndexSet,
-        busy: Sequence[Submission],
-        prior_submissions: frozenset[int],
+        self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission]
     ) -> list[SubmissionPlan]:
         """The submissions to claim now for units that are left; empty while that has to wait.
 
@@ -133,7 +130,6 @@ class Work(Protocol):
             left: units that are neither done, nor failed in this try, nor part of an open submission.
             failed: units that failed in this try.
             busy: open submissions that still have something to do.
-            prior_submissions: numbers of the submissions that ended before this try began.
         """
 
 

@@ -73,18 +73,23 @@ def closed(state: LedgerState) -> frozenset[int]:
     return frozenset(submission.number for submission in state.submissions if not submission.open)
 
 
-def ended_before_try(state: LedgerState, known: frozenset[int]) -> frozenset[int]:
+def lost_submissions(state: LedgerState) -> frozenset[int]:
+    """The numbers of the submissions that AWS no longer shows, and that may have succeeded."""
+    return frozenset(one.number for one in state.submissions if one.result and one.result.outcome == "lost")
+
+
+def ended_before_try(state: LedgerState, known: frozenset[int], undecided: Collection[int] = ()) -> frozenset[int]:
     """The submissions that ended before this try began: their failures do not count.
 
-    Submissions that this try is the first to find lost are not among them: they may have succeeded, so a user has to
-    decide before their units run again.
+    Lost submissions may have succeeded, so their units run again only after a user has cleared the task. Until then,
+    they count as failures of this try.
 
     Args:
         state: the ledger after the first check of everything open.
         known: numbers of the submissions whose end was recorded before that check.
+        undecided: numbers of lost submissions since whose end no user has cleared the task.
     """
-    lost = {one.number for one in state.submissions if one.result is not None and one.result.outcome == "lost"}
-    return closed(state) - (lost - known)
+    return closed(state) - (lost_submissions(state) - known) - frozenset(undecided)
 
 
 def as_rerun(state: LedgerState, rerun_token: str | None) -> LedgerState:
@@ -101,9 +106,7 @@ def original_size(state: LedgerState) -> int | None:
     return next((size for size in sizes if size is not None), None)
 
 
-def decide(
-    work: Work, state: LedgerState, *, idle: Collection[int] = (), prior_submissions: frozenset[int] = frozenset()
-) -> Decision:
+def decide(work: Work, state: LedgerState, *, idle: Collection[int] = ()) -> Decision:
     """Decide what a try does next.
 
     Each try runs each unit that is left once to its end. A unit that was stopped, or whose submission never reached
@@ -111,9 +114,8 @@ def decide(
 
     Args:
         work: what there is to do.
-        state: the ledger.
+        state: the ledger. The failures of its `prior_submissions` do not count.
         idle: numbers of the open submissions that have nothing left to do.
-        prior_submissions: numbers of the submissions that ended before this try began: their failures do not count.
 
     Returns:
         `claim` while units can be started, also with submissions still open; `wait` while submissions are open;
@@ -128,11 +130,11 @@ def decide(
     if settled & units == units:
         # An open submission may still run what another one has finished
         return Decision("wait", waits=busy) if busy else Decision("succeed")
-    failed, failures = _failures(state, prior_submissions)
+    failed, failures = _failures(state)
     failed = (failed & units) - done
-    failed -= work.retryable_units(state, failed, prior_submissions)
+    failed -= work.retryable_units(state, failed)
     left = units - settled - failed - state.running
-    plans = work.plans(state, left, failed=failed, busy=busy, prior_submissions=prior_submissions) if left else []
+    plans = work.plans(state, left, failed=failed, busy=busy) if left else []
     if plans:
         return Decision("claim", claims=plans)
     if busy:
@@ -141,11 +143,11 @@ def decide(
     return Decision("fail", failed=failed, failures=reasons)
 
 
-def _failures(state: LedgerState, prior_submissions: frozenset[int]) -> tuple[IndexSet, list[Failure]]:
+def _failures(state: LedgerState) -> tuple[IndexSet, list[Failure]]:
     failed = IndexSet()
     failures: dict[int | None, Failure] = {}
     for submission in state.current:
-        if submission.result is not None and submission.number not in prior_submissions:
+        if submission.result is not None and submission.number not in state.prior_submissions:
             failed |= failed_units(submission.result)
             failures |= {failure.index: failure for failure in submission.result.failures}
     return failed, list(failures.values())

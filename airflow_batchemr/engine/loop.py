@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.errors import AwsError, Refused, Unknown
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.engine.decide import as_rerun, closed, decide, ended_before_try
+from airflow_batchemr.engine.decide import as_rerun, closed, decide, ended_before_try, lost_submissions
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.engine.submission_records import REFUSED, difference, merged, part_of, refused_result
 from airflow_batchemr.engine.submissions import adopt, conclude, lost, stop
-from airflow_batchemr.engine.waiters import still_ours
+from airflow_batchemr.engine.waiters import still_ours, undecided
 from airflow_batchemr.ledger import Handle, StopRequest, Submission
 from airflow_batchemr.ledger.state import derive_state
 
@@ -45,6 +45,15 @@ class SupersededError(Exception):
         )
 
 
+class NotRunningError(Exception):
+    """Airflow considers this try to have ended: nobody would watch what it starts."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this worker was suspended, and Airflow has ended this try in the meantime: it leaves nothing running"
+        )
+
+
 @dataclass
 class Engine:
     """Advances one job of a run as far as possible without waiting.
@@ -58,6 +67,8 @@ class Engine:
         began: when this try began, by Airflow's clock; None: nobody else can have taken over.
         sleep: waits a number of seconds.
         stopping: whether the task has been killed; checked before each call that starts something.
+        running: whether Airflow still considers this try to be running; asked only if much time has passed between
+            reading the ledger and claiming.
         prior_submissions: as `Outcome.prior_submissions`; also set if a later call fails.
         refused: why AWS refused the last submission.
         unavailable: why AWS accepted no call of the last submission, such as throttling.
@@ -72,6 +83,7 @@ class Engine:
     began: datetime | None = None
     sleep: Callable[[float], object] = time.sleep
     stopping: Callable[[], bool] = lambda: False
+    running: Callable[[], bool] = lambda: True
     prior_submissions: frozenset[int] | None = field(default=None, init=False)
     refused: Refused | None = field(default=None, init=False)
     unavailable: AwsError | None = field(default=None, init=False)
@@ -101,6 +113,7 @@ class Engine:
             AwsError, LedgerError: a call failed.
             StoppedError: the task was killed.
             SupersededError: a later try has taken over.
+            NotRunningError: Airflow has ended this try, and no later one has taken over.
         """
         self.prior_submissions = None if prior_submissions is None else frozenset(prior_submissions)
         just_started: set[int] = set()
@@ -112,10 +125,13 @@ class Engine:
             known = closed(state)
             state = self._look(state, missing, skip=just_started)
             if self.prior_submissions is None:
-                self.prior_submissions = ended_before_try(state, known)
+                self.prior_submissions = ended_before_try(
+                    state, known, undecided(self.ledger, self.identity, lost_submissions(state))
+                )
+            state = replace(state, prior_submissions=self.prior_submissions)
             if stale := state.stale_submissions:
                 return self._wait(state, stale)
-            decision = decide(self.backend, state, idle=self._idle(state), prior_submissions=self.prior_submissions)
+            decision = decide(self.backend, state, idle=self._idle(state))
             if decision.action == "wait":
                 return self._wait(state, state.open_submissions)
             if decision.action != "claim":
@@ -143,9 +159,10 @@ class Engine:
                 if submission.intent is None:  # the requests wait for another job
                     return self._wait(state, state.open_submissions, wake_after=self.policy.dependency_pause)
                 just_started.add(submission.number)
-                state = derive_state(
+                derived = derive_state(
                     [*state.numbers, submission.number], [*state.submissions, submission], state.marker, state.now
                 )
+                state = replace(derived, prior_submissions=self.prior_submissions)
                 if not submission.open:  # AWS accepted no call
                     return self._wait(state, state.open_submissions, wake_after=self.policy.resubmit_pause)
 
@@ -265,6 +282,7 @@ class Engine:
             Refused: AWS refused a request. What had been started of the submission is stopped, and the refusal is
                 recorded, so that its units do not run again in this try.
             StoppedError: the task was killed. Nothing runs.
+            NotRunningError: Airflow has ended this try while its worker was suspended. Nothing runs.
         """
         new = self.backend.new_submission(plan, state)
         if new is None:
@@ -279,6 +297,10 @@ class Engine:
             return None
         self.claimed = True
         submission = Submission(plan.number, state.now, intent=intent)
+        # From here on the lease limits how late a call can be
+        if self.ledger.age() > self.policy.claim_lease and not self.running():
+            self._record(submission, merged(new, []))
+            raise NotRunningError
         handles, failure = self._call(submission, new)
         if isinstance(failure, Unknown):  # it may run, so it must not be recorded as abandoned
             if not self.stopping():
@@ -287,6 +309,14 @@ class Engine:
         submission = replace(submission, handle=self._record(submission, merged(new, handles)))
         if self.stopping():
             self._kill(submission)
+        late = self.ledger.lease_left(plan.number, self.policy.claim_lease) <= 0
+        if submission.open and late and not self.running():  # the worker was suspended in the middle of the call
+            stop(self.ledger, self.remote, [submission], "Airflow has ended the try that started it", by="submit")
+            raise NotRunningError
+        if submission.open and (request := self.ledger.stop_request(plan.number)) is not None:
+            # Whoever requested the stop during the call could not find the work yet
+            stop(self.ledger, self.remote, [submission], request.reason, by=request.by)
+            submission = replace(submission, stop=request)
         self.unavailable = failure
         if isinstance(failure, Refused):
             if submission.open:
@@ -298,7 +328,7 @@ class Engine:
 
     def _kill(self, submission: Submission) -> None:
         """Stop what this try has just started, unless a later try has taken it over in the meantime."""
-        if still_ours(self.ledger, self.identity, [submission]):
+        if still_ours(self.ledger, self.identity, [submission], self.began):
             stop(self.ledger, self.remote, [submission], "the task was killed", by="submit")
         raise StoppedError
 

@@ -27,7 +27,7 @@ class SingleWork:
         """The unit, if a submission has succeeded."""
         return state.done & ONE
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
+    def retryable_units(self, state: LedgerState, failed: IndexSet) -> IndexSet:  # noqa: ARG002 - of the protocol
         """Nothing: the next try retries what failed."""
         return IndexSet()
 
@@ -38,7 +38,6 @@ class SingleWork:
         *,
         failed: IndexSet,  # noqa: ARG002 - of the protocol
         busy: Sequence[Submission],  # noqa: ARG002 - of the protocol
-        prior_submissions: frozenset[int],  # noqa: ARG002 - of the protocol
     ) -> list[SubmissionPlan]:
         """The unit."""
         return [SubmissionPlan(state.next_number, left)]

@@ -82,13 +82,18 @@ def terminate(
         What `RemoteWork.terminate_started` takes, and the first failure.
     """
     failures: list[AwsError | LedgerError] = []
-    for submission in submissions:
+    handles = {submission.number: submission.handle for submission in submissions}
+    for number, handle in handles.items():
         try:
-            ledger.request_stop(submission.number, StopRequest(reason=reason, by=by))
+            ledger.request_stop(number, StopRequest(reason=reason, by=by))
+            if handle is None:  # its owner looks for stop requests only after it has recorded the handle
+                handles[number] = ledger.handle(number)
         except LedgerError as error:  # terminate the work nevertheless: its status reason names us
             failures.append(error)
     parents = []
-    for submission in reversed(submissions):  # steps before the cluster that they run on
+    for submission in [
+        replace(one, handle=handles[one.number]) for one in reversed(submissions)
+    ]:  # steps before the cluster that they run on
         try:
             parent = remote.terminate(submission, reason)
         except AwsError as error:  # terminate the others nevertheless

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, Submission
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 _WAITERS, _FIRED = "waiters", "fired"
 
 
+def _digest(run_id: str) -> str:
+    return hashlib.sha256(run_id.encode()).hexdigest()[:8]
+
+
 def _folder(identity: JobIdentity, number: int) -> str:
     # A run that is deleted and triggered again for the same date restarts the numbering of its tries
-    return f"{_WAITERS}/{number:04d}/{hashlib.sha256(identity.run_id.encode()).hexdigest()[:8]}/"
+    return f"{_WAITERS}/{number:04d}/{_digest(identity.run_id)}/"
 
 
 def record_waiter(ledger: JobLedger, identity: JobIdentity, numbers: Iterable[int]) -> None:
@@ -59,19 +64,48 @@ def cleared_since(ledger: JobLedger, identity: JobIdentity, numbers: Iterable[in
     )
 
 
-def still_ours(ledger: JobLedger, identity: JobIdentity, submissions: Iterable[Submission]) -> list[Submission]:
-    """The submissions that no later try has claimed or waits for. One LIST per submission.
+def undecided(ledger: JobLedger, identity: JobIdentity, lost: Iterable[int]) -> set[int]:
+    """The lost submissions that a try of this run waited for, without a clear since. One LIST per submission.
 
-    Airflow may kill a worker long after another one has taken over its task.
+    The worker of that try may have died before it could report the loss.
     """
-    return [submission for submission in submissions if not _taken_over(ledger, identity, submission)]
+    if identity.try_number == 1:
+        return set()
+    waited = {number for number in lost if _tries(ledger, identity, number)}
+    return waited - set(cleared(ledger, identity, waited))
 
 
-def _taken_over(ledger: JobLedger, identity: JobIdentity, submission: Submission) -> bool:
+def still_ours(
+    ledger: JobLedger, identity: JobIdentity, submissions: Iterable[Submission], began: datetime | None = None
+) -> list[Submission]:
+    """The submissions that nobody else has claimed or waited for since this try began. One LIST per submission.
+
+    Airflow may kill a worker long after another try, or a new run for the same date, has taken over its work.
+
+    Args:
+        ledger: of the job.
+        identity: of the job and this try.
+        submissions: to choose from.
+        began: when this try began, by Airflow's clock; None: only the numbers of the tries count.
+    """
+    return [one for one in submissions if not _taken_over(ledger, identity, one, began)]
+
+
+def _taken_over(ledger: JobLedger, identity: JobIdentity, submission: Submission, began: datetime | None) -> bool:
+    def later(run: str, try_number: int, at: datetime | None) -> bool:
+        if run == _digest(identity.run_id) and try_number <= identity.try_number:
+            return False
+        return at > began if at is not None and began is not None else run == _digest(identity.run_id)
+
     intent = submission.intent
-    if intent is not None and intent.run_id == identity.run_id and intent.try_number > identity.try_number:
+    if (
+        intent is not None
+        and intent.run_id is not None
+        and later(_digest(intent.run_id), intent.try_number, submission.claimed_at)
+    ):
         return True
-    return any(try_number > identity.try_number for try_number, _ in _tries(ledger, identity, submission.number))
+    waiters = ledger.document_times(f"{_WAITERS}/{submission.number:04d}/")
+    return any(later(name.split("/")[2], int(name.rsplit("/", 1)[1].split("-")[0]), at) for name, at in waiters.items())
 
 
 def record_fired(ledger: JobLedger, wait: str) -> None:

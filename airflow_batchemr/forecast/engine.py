@@ -101,21 +101,15 @@ class Recorder:
         """As in the backend."""
         return self._backend.done(state)
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet) -> IndexSet:
         """As in the backend."""
-        return self._backend.retryable_units(state, failed, prior_submissions)
+        return self._backend.retryable_units(state, failed)
 
     def plans(
-        self,
-        state: LedgerState,
-        left: IndexSet,
-        *,
-        failed: IndexSet,
-        busy: Sequence[Submission],
-        prior_submissions: frozenset[int],
+        self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission]
     ) -> list[SubmissionPlan]:
         """As in the backend."""
-        return self._backend.plans(state, left, failed=failed, busy=busy, prior_submissions=prior_submissions)
+        return self._backend.plans(state, left, failed=failed, busy=busy)
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission | None:
         """As in the backend; records the submission."""

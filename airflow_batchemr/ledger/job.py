@@ -17,6 +17,7 @@ from airflow_batchemr.ledger.state import LedgerState, Submission, derive_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from airflow_batchemr.ledger.records import Kind
     from airflow_batchemr.ledger.store import Fetched, Listing, Store
@@ -41,6 +42,7 @@ class JobLedger:
         self._folder = folder
         self._files = files
         self._claimed: dict[int, float] = {}
+        self._read_at = _boottime()
 
     @property
     def uri(self) -> str:
@@ -63,6 +65,7 @@ class JobLedger:
         Raises:
             LedgerError: The bucket, the permissions or an object are not as expected.
         """
+        self._read_at = _boottime()
         listing = self._store.list(self._folder)
         marker = self._get(_MARKER, Marker) if _MARKER in listing.modified else None
         state = self._state(listing, marker, after=marker.submission if marker else 0, whole=False)
@@ -70,6 +73,10 @@ class JobLedger:
             return state
         # A rerun has superseded the marker. Submissions covered by it do not count, but may still have to be stopped
         return self._state(listing, marker, after=0, whole=False)
+
+    def age(self) -> float:
+        """Return the seconds since the last `read` began, including those in which the machine was suspended."""
+        return _boottime() - self._read_at
 
     def history(self) -> LedgerState:
         """Read all records of all submissions, as needed for display, replay and orphans."""
@@ -80,6 +87,10 @@ class JobLedger:
     def marker(self) -> Marker | None:
         """Read only the marker object, even if a rerun has superseded it: one GET."""
         return self._get(_MARKER, Marker)
+
+    def handle(self, number: int) -> Handle | None:
+        """Read the handle of a submission, if there is one: one GET."""
+        return self._get(_key(number, "handle"), Handle)
 
     def stop_request(self, number: int) -> StopRequest | None:
         """Read the stop request of a submission, if there is one: one GET."""
@@ -225,7 +236,11 @@ class JobLedger:
 
     def documents(self, prefix: str = "") -> list[str]:
         """Return the names of the documents that start with `prefix`: one LIST per 1,000."""
-        return [prefix + rest for rest in self._store.list(self._files + prefix).modified]
+        return list(self.document_times(prefix))
+
+    def document_times(self, prefix: str) -> dict[str, datetime]:
+        """Return the documents that start with `prefix` and when they were written (S3's clock): one LIST per 1,000."""
+        return {prefix + rest: at for rest, at in self._store.list(self._files + prefix).modified.items()}
 
     def document_uri(self, name: str) -> str:
         """The s3:// URI of a document."""

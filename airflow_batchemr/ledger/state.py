@@ -87,6 +87,8 @@ class LedgerState:
     """Number of the first submission that counts."""
     now: datetime
     """Time of reading (S3's clock)."""
+    prior_submissions: frozenset[int] = frozenset()
+    """Numbers of the submissions that ended before the current try began. Not recorded; set by the engine."""
 
     @property
     def current(self) -> list[Submission]:

@@ -15,7 +15,7 @@ from airflow_batchemr.aws.options import job_options
 from airflow_batchemr.aws.outage import FAILURES, passing, settling
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine import decide
-from airflow_batchemr.engine.loop import Engine, StoppedError, SupersededError
+from airflow_batchemr.engine.loop import Engine, NotRunningError, StoppedError, SupersededError
 from airflow_batchemr.engine.submission_records import REFUSED
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.engine.waiters import cleared, record_waiter, still_ours
@@ -26,9 +26,11 @@ from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.operators.outages import defer_until_reachable
 from airflow_batchemr.triggers.outage import AGAIN
+from airflow_batchemr.triggers.task_state import task_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from airflow.sdk import Context
 
@@ -67,6 +69,8 @@ class LedgerOperator(LedgerAccess, ABC):
 
     #: The engine of the pass, available once the options have been checked.
     engine: Engine | None = None
+    #: When this try began, by Airflow's clock.
+    _began: datetime | None = None
     #: Numbers of the submissions that were open when the ledger was read.
     _open: Sequence[int] = ()
 
@@ -155,6 +159,7 @@ class LedgerOperator(LedgerAccess, ABC):
 
     def _advance(self, context: Context, event: Mapping[str, Any] | None) -> Any:
         self.open_run(context)
+        self._began = getattr(context["ti"], "start_date", None)
         state = self.ledger.read()
         self._open = [submission.number for submission in state.submissions if submission.open]
         if self.succeeded(state, context):  # another try may have finished it in the meantime
@@ -172,8 +177,9 @@ class LedgerOperator(LedgerAccess, ABC):
             self.ledger,
             self.identity,
             settings.engine_policy(),
-            began=getattr(context["ti"], "start_date", None),
+            began=self._began,
             stopping=self._killed.is_set,
+            running=self.running_in_airflow,
         )
         if event is not None:
             self._stop_when_due(event, state)
@@ -181,7 +187,7 @@ class LedgerOperator(LedgerAccess, ABC):
         prior_submissions, missing = (event or {}).get("prior_submissions"), (event or {}).get("missing", ())
         try:
             outcome = self.engine.run(state, rerun_token, prior_submissions, missing)
-        except (StoppedError, SupersededError) as error:
+        except (StoppedError, SupersededError, NotRunningError) as error:
             raise AirflowException(str(error)) from None
         return self._conclude(context, outcome)
 
@@ -373,6 +379,10 @@ class LedgerOperator(LedgerAccess, ABC):
 
     # Kills
 
+    def running_in_airflow(self) -> bool:
+        """Return whether Airflow considers the task to be running. One request to Airflow."""
+        return task_state(self.identity) == "running"
+
     def on_kill(self) -> None:
         """Stop the work that this task has started. Called when it is cleared, marked or killed while running."""
         self._killed.set()
@@ -384,7 +394,7 @@ class LedgerOperator(LedgerAccess, ABC):
         thread.join(settings.engine_policy().kill_limit)
 
     def _stop_ours(self) -> None:
-        running = still_ours(self.ledger, self.identity, self.ledger.read().open_submissions)
+        running = still_ours(self.ledger, self.identity, self.ledger.read().open_submissions, self._began)
         self.log.info("Killed: stopping submissions %s", [submission.number for submission in running])
         stop(self.ledger, self.remote(), running, "the task was killed", by=f"try {self.identity.try_number}")
 

@@ -22,6 +22,7 @@ from airflow_batchemr.engine.waiters import cleared_since, has_fired, record_fir
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.triggers.hold import hold_event
 from airflow_batchemr.triggers.stopping import Gathering, in_background, insist
+from airflow_batchemr.triggers.task_state import task_state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -210,15 +211,4 @@ class LedgerTrigger(BaseTrigger):
         return self.stop(self.clients(), reason, by=f"try {identity.try_number}")
 
     def _task_state(self) -> str | None:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-        identity = JobIdentity(**self.identity)
-        states = RuntimeTaskInstance.get_task_states(
-            dag_id=identity.dag_id,
-            task_ids=[identity.task_id],
-            run_ids=[identity.run_id],
-            map_index=identity.map_index,
-        )
-        name = identity.task_id if identity.map_index < 0 else f"{identity.task_id}_{identity.map_index}"
-        state = states.get(identity.run_id, {}).get(name)
-        return None if state is None else str(getattr(state, "value", state))
+        return task_state(JobIdentity(**self.identity))

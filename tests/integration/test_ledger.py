@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -185,7 +186,7 @@ def test_every_index_succeeds_once_despite_failures_and_crashes(ledger, seed):
         state = job.read()
         for submission in state.open_submissions:
             job.abandon(submission, "batch")
-        decision = decide(ArrayWork(size), job.read(), prior_submissions=closed(job.read()))
+        decision = decide(ArrayWork(size), replace(job.read(), prior_submissions=closed(job.read())))
         if decision.action == "succeed":
             job.mark(Marker(submission=max(state.numbers), size=size, rerun_token=None))
             break

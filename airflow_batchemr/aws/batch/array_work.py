@@ -43,7 +43,7 @@ class ArrayWork:
             return state.marker.indices
         return IndexSet.union(result.succeeded for result in _results(state))
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:  # noqa: ARG002 - memory is not counted by try
+    def retryable_units(self, state: LedgerState, failed: IndexSet) -> IndexSet:
         """The indices that ran out of memory, while there is a larger size."""
         results = _results(state)
         steps = _memory_steps(results)
@@ -60,7 +60,6 @@ class ArrayWork:
         *,
         failed: IndexSet,
         busy: Sequence[Submission],
-        prior_submissions: frozenset[int],  # noqa: ARG002 - memory is not counted by try
     ) -> list[SubmissionPlan]:
         """One submission for each memory size that the indices need."""
         steps = _memory_steps(_results(state))

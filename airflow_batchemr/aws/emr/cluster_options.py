@@ -122,13 +122,13 @@ class ClusterOptions:
                 return handle.cluster_id
         return None
 
-    def next_variant(self, state: LedgerState, prior_submissions: frozenset[int]) -> int | None:
+    def next_variant(self, state: LedgerState) -> int | None:
         """Which of `variants` to start: the first, or the next one after a failure that it may avoid.
 
         None: the last cluster of this try failed, and no other variant may avoid the failure.
         """
         results = [
-            one.result for one in state.current if one.result is not None and one.number not in prior_submissions
+            one.result for one in state.current if one.result is not None and one.number not in state.prior_submissions
         ]
         started = [one for one in results if one.kind == "emr" and one.outcome not in {"stopped", "abandoned"}]
         if not started or started[-1].outcome == "succeeded":

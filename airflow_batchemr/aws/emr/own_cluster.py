@@ -61,22 +61,16 @@ class OwnCluster(StepsBackend):
             options=options,
         )
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet) -> IndexSet:
         """All steps, if AWS had no capacity for the cluster and there is another subnet or instance type to try."""
-        return failed if self.options.next_variant(state, prior_submissions) else IndexSet()
+        return failed if self.options.next_variant(state) else IndexSet()
 
     def plans(
-        self,
-        state: LedgerState,
-        left: IndexSet,
-        *,
-        failed: IndexSet,
-        busy: Sequence[Submission],
-        prior_submissions: frozenset[int],
+        self, state: LedgerState, left: IndexSet, *, failed: IndexSet, busy: Sequence[Submission]
     ) -> list[SubmissionPlan]:
         """The next steps, on a cluster of the next variant."""
-        variant = self.options.next_variant(state, prior_submissions) or 0
-        plans = super().plans(state, left, failed=failed, busy=busy, prior_submissions=prior_submissions)
+        variant = self.options.next_variant(state) or 0
+        plans = super().plans(state, left, failed=failed, busy=busy)
         return [type(plan)(plan.number, plan.indices, variant) for plan in plans]
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:

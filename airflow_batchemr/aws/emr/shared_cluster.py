@@ -69,9 +69,9 @@ class SharedCluster(SingleWork):
         """Nothing: a cluster that has ended is of no use, even if it succeeded."""
         return IndexSet()
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:
+    def retryable_units(self, state: LedgerState, failed: IndexSet) -> IndexSet:
         """The cluster, if AWS had no capacity for it and there is another subnet or instance type to try."""
-        return failed if self.options.next_variant(state, prior_submissions) else IndexSet()
+        return failed if self.options.next_variant(state) else IndexSet()
 
     def plans(
         self,
@@ -80,12 +80,11 @@ class SharedCluster(SingleWork):
         *,
         failed: IndexSet,
         busy: Sequence[Submission],  # noqa: ARG002 - a cluster that starts is not left to do
-        prior_submissions: frozenset[int],
     ) -> list[SubmissionPlan]:
         """The cluster, of the next variant."""
         if failed:
             return []
-        return [SubmissionPlan(state.next_number, left, self.options.next_variant(state, prior_submissions) or 0)]
+        return [SubmissionPlan(state.next_number, left, self.options.next_variant(state) or 0)]
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
         """A new cluster, or the one that an earlier submission has kept alive."""

@@ -39,10 +39,15 @@ class StepWork:
         return numbers(self.planned)
 
     def done(self, state: LedgerState) -> IndexSet:
-        """The steps that have completed and are still the same."""
+        """The steps that have completed in this try, or in an earlier one and are still the same.
+
+        Airflow renders templates again after each deferral, so a step may differ from the one that this try has run.
+        """
         if state.marker is not None:
             return state.marker.indices
-        left = remaining(self.planned, self._done_digests(state), ordered=self._ordered)
+        ran = IndexSet.union(one.succeeded for one in state.current if one.number not in state.prior_submissions)
+        digests = self._done_digests(state) | {step.number: step.digest for step in self.planned if step.number in ran}
+        left = remaining(self.planned, digests, ordered=self._ordered)
         return numbers(self.planned) - numbers(left)
 
     @property
@@ -79,7 +84,7 @@ class StepWork:
         stages = {step.number: step.stage for step in self.planned}
         return stages.get(number, 0) > stages.get(first, 0)
 
-    def retryable_units(self, state: LedgerState, failed: IndexSet, prior_submissions: frozenset[int]) -> IndexSet:  # noqa: ARG002 - of the protocol
+    def retryable_units(self, state: LedgerState, failed: IndexSet) -> IndexSet:  # noqa: ARG002 - of the protocol
         """Nothing: the next try retries a failed step."""
         return IndexSet()
 
@@ -90,7 +95,6 @@ class StepWork:
         *,
         failed: IndexSet,
         busy: Sequence[Submission],
-        prior_submissions: frozenset[int],  # noqa: ARG002 - of the protocol
     ) -> list[SubmissionPlan]:
         """The next steps, once the ones before them have all succeeded."""
         if failed or busy:

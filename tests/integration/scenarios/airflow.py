@@ -51,6 +51,8 @@ class TaskInstance:
         self.try_number, self.max_tries = 1, self.retries
         self.trigger = None
         """Trigger of the current deferral."""
+        self.running = False
+        """Whether a worker that Airflow has not given up executes the task."""
         self.hung = []
         """Processes that were given up, with their threads."""
         self.before_wait = lambda: None
@@ -59,6 +61,7 @@ class TaskInstance:
     def _made(self, make):
         operator = make()
         operator.process = self.world.current()
+        operator.running_in_airflow = lambda: self.running
         self.operators.append(operator)
         return operator
 
@@ -94,7 +97,11 @@ class TaskInstance:
         if event is None:
             self.task.started = datetime.fromtimestamp(self.world.clock.time(), timezone.utc)
         who = {"try_number": self.try_number, "clears": self.max_tries}
-        step = self.in_process(f"worker of try {self.try_number}", lambda: self.task.begin(event, **who))
+        self.running = True
+        try:
+            step = self.in_process(f"worker of try {self.try_number}", lambda: self.task.begin(event, **who))
+        finally:
+            self.running = False
         self.trigger = step if hasattr(step, "run") else None
         return step
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_batchemr.ledger import Ledger, StopRequest
 from tests.integration.scenarios.airflow import concurrently
 from tests.integration.scenarios.backends import BACKENDS
 from tests.integration.scenarios.faults import STARTS, Fault, Point
@@ -81,6 +82,12 @@ def around_start(kind, point):
     calls = points(kind)
     place = calls.index(Point(kind.start))
     return change(kind, point) and point.by == "worker" and place - 1 <= calls.index(point) <= place + 3
+
+
+def claim_to_record(kind, point):
+    """The claim, the call that starts the work, and the record of its handle."""
+    calls = points(kind)
+    return around_start(kind, point) and calls.index(point) <= calls.index(Point(kind.start)) + 1
 
 
 def first(_, point):
@@ -196,6 +203,23 @@ def test_hung_and_resumed_while_a_later_try_waits(world, make_backend, kind, poi
         assert set(backend.recorded("begin").values()) == {1}, backend.recorded("begin")
 
 
+@pytest.mark.parametrize(
+    ("kind", "point", "fault"), at_calls("hung_last", hang_before=claim_to_record, hang_after=start)
+)
+def test_hung_without_a_later_try(world, make_backend, kind, point, fault):
+    """The process was given up, and no try follows. When it resumes, it leaves nothing running."""
+    world.faults = [Fault(point, fault)]
+    backend = make_backend(kind)
+    backend.hold()
+    run = Run(world, backend, retries=0)
+    run.until_hung()
+    run.after_work()
+    run.resume_all()
+    assert [] == run.alive()
+    assert not backend.recorded("end")
+    backend.release()
+
+
 @pytest.mark.parametrize("kind", row("two_tries"))
 def test_two_tries_at_once(world, make_backend, kind):
     """Two workers run the same task: one claims the work, the other adopts it."""
@@ -271,6 +295,18 @@ def test_never_visible(world, make_backend, kind, killed):
     assert "failed" == outcome.state
     assert re.search(LOST, outcome.message), outcome.message
     assert 1 == world.count(backend.start)
+
+
+@pytest.mark.parametrize(("kind", "ordinal"), row("hidden_forever", (4,), (5,), (6,)))
+def test_killed_around_the_record_of_a_loss(world, make_backend, kind, ordinal):
+    """The next try reports the loss. No other work is started until a user clears the task."""
+    world.hidden_for = FOREVER
+    world.faults = [Fault(Point("PutObject", ordinal), "kill_after")]
+    run = Run(world, make_backend(kind))
+    outcome = run.run()
+    assert "failed" == outcome.state
+    assert re.search(LOST, outcome.message), outcome.message
+    assert 1 == world.count(kind.start)
 
 
 def kill_at_start(backend, when):
@@ -417,6 +453,75 @@ def test_deleted_and_triggered_again(world, make_backend, kind, crash):
     outcome = second.work.finish_deferred()
     second.after_work()
     second.check(outcome)
+
+
+@pytest.mark.parametrize("kind", row("deleted_late"))
+def test_late_sigterm_of_a_deleted_run(world, make_backend, kind):
+    """A worker of a deleted run receives SIGTERM while a new run for the same date waits for the adopted work."""
+    backend = make_backend(kind)
+    backend.hold()
+    world.faults = [Fault(Point("PutObject", 3), "hang_after")]
+    first = Run(world, backend, run_id="first")
+    first.until_hung()
+    second = Run(world, backend, run_id="second", retries=1)
+    second.until_work()
+    second.work.begin()
+    backend.begun()
+    stops = world.count(*backend.stops)
+    first.terminate_hung()
+    assert stops == world.count(*backend.stops)
+    backend.release()
+    outcome = second.work.finish_deferred()
+    first.resume_all()
+    second.after_work()
+    second.check(outcome)
+
+
+@pytest.mark.parametrize("kind", row("recreated"))
+def test_killed_after_the_run_was_created_again_with_its_id(world, make_backend, kind):
+    """The numbers of its tries start from 1 again: it adopts the work of try 2, and SIGTERM stops that work."""
+    backend = make_backend(kind)
+    backend.hold()
+    first = Run(world, backend, retries=5)
+    first.until_work()
+    first.work.try_number = 2
+    first.work.begin()
+    backend.begun()
+    world.clock.skip(60)
+    second = Run(world, backend, retries=0)
+    second.until_work()
+    world.faults = [Fault(Point("ListObjectsV2", 2), "hang_after")]
+    second.until_hung()
+    second.terminate_hung()
+    second.resume_all()
+    second.after_work()
+    assert [] == second.alive()
+    backend.release()
+
+
+@pytest.mark.parametrize("kind", row("stopped_early"))
+def test_stop_request_during_the_call(world, make_backend, kind):
+    """A newer run requests the stop before AWS shows the work: the work is stopped as soon as its id is recorded."""
+    backend = make_backend(kind)
+    backend.hold()
+    run = Run(world, backend, watch=False)
+    requested = []
+
+    def request_stop(operation):
+        if operation == kind.start and not requested:
+            ledger = Ledger(backend.aws.client("s3"), backend.state)
+            for job in ("work", "shared.cluster"):
+                one = ledger.job("dag", "2026-11-20T000000Z", job)
+                for submission in one.read().open_submissions:
+                    one.request_stop(submission.number, StopRequest(reason="a newer run", by="newer run"))
+                    requested.append(job)
+
+    world.at_start = request_stop
+    next(iter(run.tasks.values())).begin()
+    assert requested
+    assert [] == run.alive()
+    assert not backend.recorded("end")
+    backend.release()
 
 
 # Outages

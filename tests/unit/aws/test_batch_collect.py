@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -53,7 +54,9 @@ def test_an_array_of_10000_that_runs_out_of_memory_is_retried_whole_and_has_a_sm
     assert [(3, "0-9999", 2)] == plans(decided(result, result, memory_sizes=3)[0])
     last, state = decided(result, result, result, memory_sizes=3)
     assert ("fail", "0-9999") == (last.action, str(last.failed))
-    assert [(4, "0-9999", 2)] == plans(decide(ArrayWork(SIZE, memory_sizes=3), state, prior_submissions=closed(state)))
+    assert [(4, "0-9999", 2)] == plans(
+        decide(ArrayWork(SIZE, memory_sizes=3), replace(state, prior_submissions=closed(state)))
+    )
 
 
 def test_a_result_lists_a_rare_failure_beside_thousands_of_another_cause():

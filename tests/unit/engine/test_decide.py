@@ -54,7 +54,7 @@ def test_all_indices_of_a_new_job_are_claimed():
 def test_the_next_try_claims_the_remaining_indices():
     """Failures before this try do not count."""
     before = state(ended(1, "0-9", "0-6", failures=[(7, None), (8, None), (9, None)]))
-    assert claims(decide(ArrayWork(10), before, prior_submissions=closed(before))) == [(2, "7-9", 0)]
+    assert claims(decide(ArrayWork(10), replace(before, prior_submissions=closed(before)))) == [(2, "7-9", 0)]
 
 
 def test_a_failure_of_this_try_fails_it():
@@ -139,7 +139,7 @@ def test_a_later_try_starts_with_the_last_memory_size():
         ended(1, "0-9", "0-5", failures=[(6, "oom"), (7, "oom"), (8, None), (9, None)]),
         ended(2, "6-7", "", failures=[(6, None), (7, "oom")]),
     )
-    assert claims(decide(ArrayWork(10, memory_sizes=2), before, prior_submissions=closed(before))) == [
+    assert claims(decide(ArrayWork(10, memory_sizes=2), replace(before, prior_submissions=closed(before)))) == [
         (3, "8-9", 0),
         (4, "6-7", 1),
     ]
@@ -154,7 +154,9 @@ def test_another_failure_with_more_memory_is_a_failure():
 def test_without_the_preamble_a_resume_runs_the_whole_array():
     """Otherwise, the programs would see wrong indices."""
     before = state(ended(1, "0-9", "0-6"))
-    assert claims(decide(ArrayWork(10, resumable=False), before, prior_submissions=closed(before))) == [(2, "0-9", 0)]
+    assert claims(decide(ArrayWork(10, resumable=False), replace(before, prior_submissions=closed(before)))) == [
+        (2, "0-9", 0)
+    ]
 
 
 def test_without_the_preamble_nothing_is_claimed_during_an_open_submission():
@@ -226,7 +228,7 @@ def test_a_run_keeps_the_array_size_that_it_started_with():
     first = ended(1, "0-9", "0-6")
     sized = replace(first, result=first.result.model_copy(update={"details": {"size": 10}}))
     found = state(sized)
-    assert claims(decide(ArrayWork(20), found, prior_submissions=closed(found))) == [(2, "7-9", 0)]
+    assert claims(decide(ArrayWork(20), replace(found, prior_submissions=closed(found)))) == [(2, "7-9", 0)]
 
 
 # Lost submissions
@@ -236,14 +238,14 @@ def test_a_submission_lost_during_this_try_has_failed():
     """It may have succeeded, so the try fails and nothing runs instead."""
     before = state(running(1, "0-9"))
     after = state(ended(1, "0-9", "0-2", "lost"))
-    decision = decide(ArrayWork(10), after, prior_submissions=ended_before_try(after, closed(before)))
+    decision = decide(ArrayWork(10), replace(after, prior_submissions=ended_before_try(after, closed(before))))
     assert (decision.action, str(decision.failed)) == ("fail", "3-9")
 
 
 def test_a_submission_lost_before_this_try_does_not_count():
     """The user has cleared the task since then; otherwise, Airflow would not have started a try."""
     found = state(ended(1, "0-9", "0-2", "lost"))
-    assert claims(decide(ArrayWork(10), found, prior_submissions=ended_before_try(found, closed(found)))) == [
+    assert claims(decide(ArrayWork(10), replace(found, prior_submissions=ended_before_try(found, closed(found))))) == [
         (2, "3-9", 0)
     ]
 
@@ -252,7 +254,7 @@ def test_a_submission_that_ended_between_two_tries_does_not_count():
     """Although this try is the first to see its failure: no try has run its indices since."""
     before = state(running(1, "0-9"))
     after = state(ended(1, "0-9", "0-2"))
-    assert claims(decide(ArrayWork(10), after, prior_submissions=ended_before_try(after, closed(before)))) == [
+    assert claims(decide(ArrayWork(10), replace(after, prior_submissions=ended_before_try(after, closed(before))))) == [
         (2, "3-9", 0)
     ]
 
@@ -279,7 +281,7 @@ def test_single_work_has_one_unit():
     assert decide(work, state(ended(1, "0", "0", "succeeded"))).action == "succeed"
     failed = state(ended(1, "0", "", failures=[(0, None)]))
     assert decide(work, failed).action == "fail"
-    assert claims(decide(work, failed, prior_submissions=closed(failed))) == [(2, "0", 0)]
+    assert claims(decide(work, replace(failed, prior_submissions=closed(failed)))) == [(2, "0", 0)]
     assert claims(decide(work, state(ended(1, "0", "", "stopped")))) == [(2, "0", 0)]
 
 
@@ -308,14 +310,21 @@ def test_steps_are_submitted_together_and_resume_at_the_failed_one():
     assert claims(decide(work, state())) == [(1, "0-2", 0)]
     failed = state(steps_ended(1, "0-2", "0", "failed", steps))
     assert decide(work, failed).action == "fail"
-    assert claims(decide(work, failed, prior_submissions=closed(failed))) == [(2, "1-2", 0)]
+    assert claims(decide(work, replace(failed, prior_submissions=closed(failed)))) == [(2, "1-2", 0)]
     assert decide(work, state(steps_ended(1, "0-2", "0-2", "succeeded", steps))).action == "succeed"
 
 
 def test_a_changed_step_runs_again_with_all_steps_after_it():
     """The later steps used its output."""
     found = state(steps_ended(1, "0-2", "0-2", "succeeded", planned("a", "b", "c")))
-    assert claims(decide(StepWork(planned=planned("a", "B", "c")), found)) == [(2, "1-2", 0)]
+    again = replace(found, prior_submissions=closed(found))
+    assert claims(decide(StepWork(planned=planned("a", "B", "c")), again)) == [(2, "1-2", 0)]
+
+
+def test_a_step_whose_template_renders_differently_within_a_try_stays_done():
+    """Airflow renders templates again after each deferral, such as {{ macros.datetime.now() }}."""
+    ran = state(steps_ended(1, "0", "0", "succeeded", planned("at 1", "b")))
+    assert claims(decide(StepWork(planned=planned("at 2", "b")), ran)) == [(2, "1", 0)]
 
 
 def test_a_step_after_a_changed_one_has_to_succeed_again():
@@ -323,9 +332,9 @@ def test_a_step_after_a_changed_one_has_to_succeed_again():
     before = steps_ended(1, "0-3", "0-2", "failed", planned("a", "b", "c", "d"))
     work = StepWork(planned=planned("a", "B", "c", "d"))
     again = state(before, steps_ended(2, "1-3", "1", "failed", work.planned))
-    decision = decide(work, again, prior_submissions=frozenset({1}))
+    decision = decide(work, replace(again, prior_submissions=frozenset({1})))
     assert (decision.action, str(decision.failed)) == ("fail", "2-3")
-    assert claims(decide(work, again, prior_submissions=closed(again))) == [(3, "2-3", 0)]
+    assert claims(decide(work, replace(again, prior_submissions=closed(again)))) == [(3, "2-3", 0)]
 
 
 def test_of_concurrent_steps_only_the_changed_one_and_later_stages_run_again():
@@ -333,9 +342,10 @@ def test_of_concurrent_steps_only_the_changed_one_and_later_stages_run_again():
     stages = [1, 1, 2]
     before = steps_ended(1, "0-2", "0-2", "succeeded", planned("a", "b", "c", stages=stages))
     work = StepWork(planned=planned("A", "b", "c", stages=stages), concurrency=2)
-    assert claims(decide(work, state(before))) == [(2, "0", 0)]
+    prior = frozenset({1})
+    assert claims(decide(work, replace(state(before), prior_submissions=prior))) == [(2, "0", 0)]
     changed = steps_ended(2, "0", "0", "succeeded", work.planned)
-    assert claims(decide(work, state(before, changed))) == [(3, "2", 0)]
+    assert claims(decide(work, replace(state(before, changed), prior_submissions=prior))) == [(3, "2", 0)]
 
 
 def test_steps_after_an_unchanged_step_that_runs_again_stay_done():
@@ -343,7 +353,7 @@ def test_steps_after_an_unchanged_step_that_runs_again_stay_done():
     steps = planned("a", "b", "c")
     work = StepWork(planned=steps)
     before = steps_ended(1, "0-2", "0,2", "failed", steps)
-    assert claims(decide(work, state(before), prior_submissions=frozenset({1}))) == [(2, "1", 0)]
+    assert claims(decide(work, replace(state(before), prior_submissions=frozenset({1})))) == [(2, "1", 0)]
     assert decide(work, state(before, steps_ended(2, "1", "1", "succeeded", steps))).action == "succeed"
 
 
@@ -372,9 +382,9 @@ def test_without_resume_a_failure_discards_the_steps_before_it():
     steps = planned("a", "b")
     work = StepWork(planned=steps, resume=False)
     failed = state(steps_ended(1, "0-1", "0", "failed", steps))
-    assert claims(decide(work, failed, prior_submissions=closed(failed))) == [(2, "0-1", 0)]
+    assert claims(decide(work, replace(failed, prior_submissions=closed(failed)))) == [(2, "0-1", 0)]
     again = state(*failed.submissions, steps_ended(2, "0", "0", "succeeded", steps))
-    assert claims(decide(work, again, prior_submissions=closed(failed))) == [(3, "1", 0)]
+    assert claims(decide(work, replace(again, prior_submissions=closed(failed)))) == [(3, "1", 0)]
 
 
 def test_without_resume_a_submission_that_never_reached_aws_discards_nothing():

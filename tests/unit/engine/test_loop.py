@@ -455,7 +455,7 @@ def test_work_of_a_late_call_is_terminated(work, s3, job, aws):
 class InTurn(ArrayWork):
     """Indices that run one after another, each in its own submission."""
 
-    def plans(self, state, left, *, failed, busy, prior_submissions):
+    def plans(self, state, left, *, failed, busy):
         if failed or busy:
             return []
         return [SubmissionPlan(state.next_number, IndexSet.of([left.lowest]))]

@@ -250,8 +250,8 @@ class Try:
     def done(self, state):
         return self.work.done(state)
 
-    def retryable_units(self, state, failed, prior_submissions):
-        return self.work.retryable_units(state, failed, prior_submissions)
+    def retryable_units(self, state, failed):
+        return self.work.retryable_units(state, failed)
 
     def plans(self, state, left, **arguments):
         return self.work.plans(state, left, **arguments)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.engine.waiters import cleared, cleared_since, has_fired, record_fired, record_waiter, still_ours
+from airflow_batchemr.engine.waiters import (
+    cleared,
+    cleared_since,
+    has_fired,
+    record_fired,
+    record_waiter,
+    still_ours,
+    undecided,
+)
 from airflow_batchemr.ledger import Submission
 
 FIRST = JobIdentity("s3://data/_batchemr", "d", "r", "j", "scheduled__1", "task", try_number=1, max_tries=2)
@@ -64,3 +73,18 @@ def test_a_fired_trigger_is_identified_by_its_wait(job):
     """Other waits have not fired."""
     record_fired(job, "abc")
     assert (True, False) == (has_fired(job, "abc"), has_fired(job, "abd"))
+
+
+@pytest.mark.parametrize(("seconds", "ours"), [(-60, False), (60, True)])
+def test_work_that_another_run_waits_for_since_this_try_began_is_not_ours(job, s3, seconds, ours):
+    """The run was deleted and triggered again, and the new run has adopted the work."""
+    record_waiter(job, replace(FIRST, run_id=OTHER_RUN), [1])
+    began = s3.clock + timedelta(seconds=seconds)
+    assert [1] * ours == [one.number for one in still_ours(job, FIRST, [Submission(1, None)], began)]
+
+
+def test_a_loss_is_undecided_until_a_user_clears_the_task(job):
+    """A try that Airflow starts after a crash must not run the units again."""
+    record_waiter(job, FIRST, [1])
+    assert [{1}, set()] == [undecided(job, who, [1]) for who in (RETRY, AFTER_CLEAR)]
+    assert set() == undecided(job, replace(RETRY, run_id=OTHER_RUN), [1])
