@@ -306,6 +306,14 @@ def test_notifications_keep_recipient_condition_and_number_of_failures():
     assert expected == translate(EVERY).file["every-field"]["notify"]
 
 
+@pytest.mark.parametrize(("name", "email"), [("Zoë", "z@example.com"), ("Zoe", "zoë@example.com")])
+def test_a_recipient_that_is_not_ascii_is_kept_as_the_address_alone(name, email):
+    """A header cannot hold the name or the address in this form."""
+    mail = {"email": {"name": name, "email": email, "notify_when": "on_failure"}}
+    made = translate({**process(task(batch(command=["true"]))), "notifications": [mail]})
+    assert [{"email": email, "when": "on_failure"}] == made.file["p"]["notify"]
+
+
 def test_a_pagerduty_key_is_not_written_to_the_file():
     """The note names the Airflow connection and the last characters of the key."""
     text = read_json("x.json", json.dumps(EVERY), translate).yaml()

@@ -219,7 +219,7 @@ def _notify(process: Process, place: ImportPosition) -> list[dict[str, Any]]:
         if mail.notify_when == "never":
             place.at("notify", source=source).note(f"{mail.email} had notify_when: never; omitted")
             continue
-        address = formataddr((mail.name, mail.email)) if mail.name.isascii() else mail.email
+        address = formataddr((mail.name, mail.email)) if f"{mail.name}{mail.email}".isascii() else mail.email
         result.append({"email": address, "when": _WHEN[mail.notify_when]})
     if any("email" in item for item in result):
         place.at("notify", source=mails[0][0]).note(
