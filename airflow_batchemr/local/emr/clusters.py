@@ -200,7 +200,8 @@ class Clusters:
                 self._runner.keep_logs(cluster, run.logs)
             if step.state not in STEP_ENDED:
                 step.ended = now()
-                step.state = "CANCELLED" if cancelled else "COMPLETED" if run.code == 0 else "FAILED"
+                # A program that exits with 0 before the signal reaches it has done its work
+                step.state = "COMPLETED" if run.code == 0 else "CANCELLED" if cancelled else "FAILED"
             if step.state == "FAILED":
                 step.failure = self._runner.failure(cluster, step, run)
                 self._step_failed(cluster, step)
