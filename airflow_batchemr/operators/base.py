@@ -210,16 +210,18 @@ class LedgerOperator(LedgerAccess, ABC):
         return self._fail(context, outcome)
 
     def _fail(self, context: Context, outcome: Outcome) -> None:
-        """Raise an error that Airflow retries only if a retry may help."""
-        text = self.report(context, outcome)
+        raise self.failure(outcome, self.report(context, outcome))
+
+    def failure(self, outcome: Outcome, text: str) -> AirflowException:
+        """Return the exception to raise for a failure, which Airflow retries only if a retry may help."""
         if outcome.lost:
-            raise AirflowFailException(
+            return AirflowFailException(
                 f"{text}\nThis work may have succeeded, so it does not run again automatically. Check its output, then "
                 "clear the task to run it again"
             )
         if any(failure.cause == REFUSED for failure in outcome.failures):
-            raise AirflowFailException(text)
-        raise (AirflowException if self.retryable(outcome) else self.program_failure)(text)
+            return AirflowFailException(text)
+        return AirflowException(text) if self.retryable(outcome) else self.program_failure(text)
 
     def retryable(self, outcome: Outcome) -> bool:
         """Return whether the platform failed, not the user's program."""

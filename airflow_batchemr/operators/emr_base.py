@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk.exceptions import AirflowException
 
 from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.failure_report import LOGS_LATE, failure_report
 from airflow_batchemr.aws.emr.start_failures import start_failure
+from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.submission_records import report_document
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
 from airflow_batchemr.links.history import HistoryLink
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_batchemr.aws.emr.job_steps import PlannedStep
-    from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import LedgerState, Result
     from airflow_batchemr.links.base import AwsLink
 
@@ -59,7 +58,11 @@ class EmrOperator(LedgerOperator):
         if event.get("status") != "logs":
             return
         text, _ = self._collect_reports(state, event["submissions"], final=True)
-        raise (AirflowException if event.get("retryable") else self.program_failure)(text)
+        # The pass that reported the failure is over, but the ledger contains what it decided on
+        outcome = Outcome("fail", state, frozenset(event["prior_submissions"]))
+        results = [one.result for one in outcome.failed_submissions if one.result is not None]
+        failures = [failure for result in results for failure in result.failures]
+        raise self.failure(replace(outcome, failures=failures), text)
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> EmrTrigger:
         """Return a trigger that waits until the steps end or, without steps, until the cluster is up."""
@@ -117,7 +120,6 @@ class EmrOperator(LedgerOperator):
         now = time.time()
         self.defer(
             trigger=EmrLogsTrigger(
-                retryable=self.retryable(outcome),
                 identity=self.identity.values(),
                 submissions=numbers,
                 prior_submissions=sorted(outcome.prior_submissions),

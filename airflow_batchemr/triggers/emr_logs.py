@@ -15,20 +15,7 @@ PAUSE = 15.0
 
 
 class EmrLogsTrigger(LedgerTrigger):
-    """Waits until the logs of failed submissions are available, at most until `wake_at`.
-
-    Args:
-        retryable: Whether the platform failed, not the user's program. Passed back to the operator.
-        **kwargs: Arguments of `LedgerTrigger`.
-    """
-
-    def __init__(self, *, retryable: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.retryable = retryable
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments that create this trigger again."""
-        return {"retryable": self.retryable, **super().arguments()}
+    """Waits until the logs of failed submissions are available, at most until `wake_at`."""
 
     async def wait(self) -> dict[str, Any]:
         """Return with the status `logs`."""
@@ -37,7 +24,7 @@ class EmrLogsTrigger(LedgerTrigger):
             if await asyncio.to_thread(self._there):
                 break
             await asyncio.sleep(min(PAUSE, self.time_left() or PAUSE))
-        return self.payload(status="logs", retryable=self.retryable)
+        return self.payload(status="logs")
 
     def _there(self) -> bool:
         clients = shared_clients(self.aws_conn_id, self.region)

@@ -8,7 +8,11 @@ from airflow.sdk.exceptions import AirflowFailException
 from botocore.config import Config
 
 from airflow_batchemr.aws.errors import AwsError
+from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.policy import Policy
+from airflow_batchemr.engine.submission_records import refused_result
+from airflow_batchemr.ledger import Request
+from airflow_batchemr.ledger.state import Submission
 from airflow_batchemr.operators.emr import EmrStepsOperator, EphemeralEmrOperator
 from tests.integration.emr_engine import Job, SharedClusterJob, eventually, existing_cluster
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
@@ -164,10 +168,12 @@ def test_steps_of_an_ended_cluster_that_are_not_visible_do_not_run_again(account
     assert 1 == account.requests()["RunJobFlow"]
 
 
-def test_trigger_reports_a_step_that_stays_invisible(aws, state, tmp_path, monkeypatch):
-    """The wait ends after the grace period, and the task fails without retries."""
+@pytest.mark.parametrize("options", [{}, {"LogUri": "s3://state/logs"}], ids=["no_logs", "late_logs"])
+def test_trigger_reports_a_step_that_stays_invisible(aws, state, tmp_path, monkeypatch, options):
+    """The wait ends after the grace period, and the task fails without retries, also if it then waits for logs."""
     monkeypatch.setenv("AIRFLOW__BATCHEMR__VISIBILITY_GRACE", "2")
-    cluster_id, steps = existing_cluster(aws), Steps(tmp_path)
+    monkeypatch.setattr("airflow_batchemr.operators.emr_base.LOGS_LATE", 1.0)
+    cluster_id, steps = existing_cluster(aws, **options), Steps(tmp_path)
 
     def operator():
         step = steps.step("a", HOLD)
@@ -184,3 +190,20 @@ def test_trigger_reports_a_step_that_stays_invisible(aws, state, tmp_path, monke
     assert 1 == aws.requests()["AddJobFlowSteps"]
     aws.faults.clear()
     (tmp_path / "go").touch()
+
+
+def test_task_that_has_waited_for_logs_does_not_retry_a_refusal(aws, state):
+    """AWS would refuse the request again."""
+    with DAG("dag", schedule=None):
+        operator = EmrStepsOperator(
+            task_id="work", cluster_id="j-1", steps=["x"], state=state, aws_conn_id=None, retries=3
+        )
+    operator.open_run(Task(None).context(operator, 1, 3))
+    ledger, one = operator.ledger, IndexSet.range(1)
+    intent = operator.identity.intent(
+        1, "steps", [Request(name="x", indices=one, request={})], one, rerun_token=None, details={}
+    )
+    ledger.claim(1, intent)
+    ledger.record_result(1, refused_result(Submission(1, None, intent=intent), "not accepted"))
+    with pytest.raises(AirflowFailException, match="not accepted"):
+        operator.on_event({"status": "logs", "submissions": [1], "prior_submissions": []}, ledger.read())
