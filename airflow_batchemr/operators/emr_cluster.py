@@ -136,15 +136,27 @@ class EmrTerminateClusterOperator(LedgerAccess):
                 return defer_until_reachable(self, error, outage=event)
 
     def _end_all(self) -> list[str]:
+        """End every cluster of the run; a failure for one of them is raised after all others have ended."""
         ended: list[str] = []
         policy, waited = settings.engine_policy(), 0.0
         while True:
-            state = self.ledger.read()
-            left = [one for one in state.submissions if one.open and self._end(one, state, ended, policy)]
+            left: list[Submission] = []
+            failures: list[Exception] = []
+            state = self.ledger.history()
+            for submission in state.submissions:
+                try:
+                    if self._end(submission, state, ended, policy):
+                        left.append(submission)
+                except (*FAILURES, AirflowException) as error:
+                    self.log.warning("Submission %s: %s", submission.number, error)
+                    failures.append(error)
+            # Another process may be making its call, or EMR may not show the cluster yet
+            late = waited > policy.abandon_after + PAUSE
+            if failures and (late or not left):
+                raise failures[0]
             if not left:
                 return ended
-            # Another process may be making its call, or EMR may not show the cluster yet
-            if waited > policy.abandon_after + PAUSE:
+            if late:
                 ids = [one.handle.cluster_id if one.handle else f"submission {one.number}" for one in left]
                 raise AirflowException(f"Cannot tell whether these clusters have ended: {', '.join(map(str, ids))}")
             time.sleep(PAUSE)
@@ -153,11 +165,12 @@ class EmrTerminateClusterOperator(LedgerAccess):
     def _end(self, submission: Submission, state: LedgerState, ended: list[str], policy: Policy) -> bool:
         """Terminate the cluster of a submission and record its end. Returns whether it has to be checked again."""
         remote = self.remote()
-        found = adopt(self.ledger, remote, submission, state, policy)
-        if not found.open:
+        lost = submission.result is not None and submission.result.outcome == "lost"  # EMR may show it again
+        found = adopt(self.ledger, remote, submission, state, policy) if submission.open else submission
+        if not found.open and not lost:
             return False
         if found.handle is None or found.handle.cluster_id is None:
-            return True
+            return found.open
         cluster_id = found.handle.cluster_id
         keep = found.intent is not None and found.intent.details.get("keep_alive") is not None
         if keep:
@@ -166,11 +179,13 @@ class EmrTerminateClusterOperator(LedgerAccess):
             remote.terminate(found, "its jobs have ended")
         observation = remote.observe(found)
         if observation.status == "not_visible":
-            return True
+            return not (lost and state.lease_ended(found, policy.abandon_after))
         brief = observation.answer.brief
         if brief.alive and not keep:
             raise AirflowException(f"Cluster {cluster_id} did not start to terminate: {brief.why}")
-        conclude(self.ledger, remote, found, observation)
-        ended.append(cluster_id)
-        self.log.info("Cluster %s: %s", cluster_id, brief.why)
+        if not lost:
+            conclude(self.ledger, remote, found, observation)
+        if cluster_id not in ended:
+            ended.append(cluster_id)
+            self.log.info("Cluster %s: %s", cluster_id, brief.why)
         return False

@@ -8,6 +8,9 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_batchemr.aws.emr import clusters
+from airflow_batchemr.aws.errors import NotAllowed
+from airflow_batchemr.ledger import Handle
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EmrStepsOperator, EmrTerminateClusterOperator
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
@@ -239,3 +242,64 @@ def test_teardown_fails_while_the_cluster_is_not_visible(aws, tasks, monkeypatch
     aws.faults.clear()
     assert [] == alive(aws, "dag-")
     assert [cluster_id] == teardown.begin(try_number=2)["ended"]
+
+
+@pytest.fixture
+def quick_loss(monkeypatch):
+    """Short times, so that a loss is noticed within a second."""
+    for name, seconds in (("VISIBILITY_GRACE", "1"), ("CLAIM_LEASE", "5"), ("CALL_MARGIN", "0")):
+        monkeypatch.setenv(f"AIRFLOW__BATCHEMR__{name}", seconds)
+    monkeypatch.setattr("airflow_batchemr.operators.emr_cluster.PAUSE", 0.2)
+
+
+def lose(aws, task):
+    """Begin a setup task whose cluster is lost. Returns the cluster's id."""
+    trigger = task.begin()
+    aws.faults.hide(trigger.cluster_id)
+    with pytest.raises(AirflowFailException, match="may have succeeded"):
+        task.try_(trigger)
+    return trigger.cluster_id
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["alone", "replaced"])
+def test_lost_cluster_that_emr_shows_again_is_terminated(aws, tasks, quick_loss, again):
+    """By the teardown, also if a clear has started another cluster in the meantime."""
+    task = Task(tasks.setup)
+    started = [lose(aws, task)]
+    aws.faults.clear()
+    if again:
+        started.append(task.try_(try_number=2, clears=1)["cluster_id"])
+    assert started == Task(tasks.teardown).begin()["ended"]
+    assert [] == alive(aws, "dag-")
+
+
+def test_teardown_waits_for_a_lost_cluster_but_not_forever(aws, tasks, quick_loss):
+    """It succeeds: the setup task has reported the loss."""
+    cluster_id = lose(aws, Task(tasks.setup))
+    assert [] == Task(tasks.teardown).begin()["ended"]
+    aws.faults.clear()
+    assert [cluster_id] == Task(tasks.teardown).begin()["ended"]
+    assert [] == alive(aws, "dag-")
+
+
+def test_teardown_terminates_the_other_clusters_if_one_cannot_be_terminated(aws, tasks, monkeypatch):
+    """The failure is raised afterwards."""
+    first = Task(tasks.setup).try_()["cluster_id"]
+    operator = tasks.setup()
+    operator.open_run(Task(None).context(operator, 1, 0))
+    intent = operator.ledger.history().submissions[0].intent
+    request = {**intent.requests[0].request, "Name": "dag-second"}
+    second = aws.client("emr").run_job_flow(**request)["JobFlowId"]
+    operator.ledger.claim(2, intent.model_copy(update={"writer": "x"}))
+    operator.ledger.record_handle(2, Handle(kind="emr", cluster_id=second))
+    terminate = clusters.terminate
+
+    def refuse_first(clients, ids):
+        if first in ids:
+            raise NotAllowed("not the first one")
+        terminate(clients, ids)
+
+    monkeypatch.setattr(clusters, "terminate", refuse_first)
+    with pytest.raises(AirflowException, match="not the first one"):
+        Task(tasks.teardown).begin()
+    assert [first] == [one["Id"] for one in alive(aws, "dag-")]
