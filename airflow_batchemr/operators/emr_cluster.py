@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException
 from airflow_batchemr import settings
 from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.options import cluster_options, owner_tag
-from airflow_batchemr.aws.emr.shared_cluster import SharedCluster, all_succeeded
+from airflow_batchemr.aws.emr.shared_cluster import SharedCluster, all_succeeded, up_document
 from airflow_batchemr.aws.outage import FAILURES, passing
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.submissions import adopt, conclude
@@ -89,7 +89,7 @@ class EmrCreateClusterOperator(EmrOperator):
         cluster_id = str(handle.cluster_id) if handle is not None else ""
         described = clusters.describe(self.clients, cluster_id) or {}
         found = {"cluster_id": cluster_id, "master": str(described.get("MasterPublicDnsName", ""))}
-        self.ledger.put_document(f"cluster/{cluster_id}.json", json.dumps(found).encode())
+        self.ledger.put_document(up_document(cluster_id), json.dumps(found).encode())
         self.log.info("Cluster %s is up; master %s", cluster_id, found["master"])
         return found
 

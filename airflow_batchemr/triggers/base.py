@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_batchemr.aws.emr.shared_cluster import up_document
 from airflow_batchemr.aws.outage import FAILURES
 from airflow_batchemr.aws.poller import shared_poller
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
@@ -172,7 +173,8 @@ class LedgerTrigger(BaseTrigger):
         Airflow calls this on clear, mark failed and mark success, but also when the trigger was handed over to another
         triggerer and the work must continue. The state of the task instance distinguishes them:
 
-        - It has ended or will start over: a user has acted.
+        - It has ended or will start over: a user has acted. Or the other triggerer has fired the trigger, and the task
+          has succeeded since: then its marker covers the work, or its cluster has been reported as up for other tasks.
         - Airflow resumes the task: either after a clear, so a user has acted; or because the other triggerer has fired
           the trigger in the meantime, which it has recorded just before. If that triggerer died before the event
           reached Airflow, and the task was cleared afterwards, the next try stops the work (`waiters.cleared`).
@@ -206,9 +208,22 @@ class LedgerTrigger(BaseTrigger):
         if state in RESUMES and has_fired(ledger, self._name()):
             self.log.info("Trigger fired normally; leaving the remote jobs running")
             return ()
+        if state == "success" and self._cluster_in_use(ledger):
+            self.log.info("The task has succeeded; leaving its cluster to the other tasks of the run")
+            return ()
         reason = f"the task was {'cleared' if state not in {'failed', 'success'} else f'marked {state}'}"
         self.log.info("Stopping submissions %s: %s", self.submissions, reason)
         return self.stop(self.clients(), reason, by=f"try {identity.try_number}")
+
+    def _cluster_in_use(self, ledger: JobLedger) -> bool:
+        """Return whether the setup task has reported the cluster that it waited for as up: it was not marked.
+
+        Only a shared cluster stays open in the ledger after the success of its task; `read` leaves out what a marker
+        covers.
+        """
+        handles = [one.handle for one in self.wanted(ledger.read().submissions)]
+        ids = [handle.cluster_id for handle in handles if handle is not None and handle.cluster_id is not None]
+        return any(ledger.get_document(up_document(cluster_id)) is not None for cluster_id in ids)
 
     def _task_state(self) -> str | None:
         return task_state(JobIdentity(**self.identity))

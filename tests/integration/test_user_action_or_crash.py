@@ -10,7 +10,7 @@ from airflow.sdk import DAG
 from botocore.config import Config
 
 from airflow_batchemr.operators.batch import BatchArrayOperator
-from airflow_batchemr.operators.emr import EphemeralEmrOperator
+from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEmrOperator
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
 from tests.integration.emr_steps import CLUSTER, Steps, alive
 from tests.integration.task_engine import Task
@@ -154,6 +154,36 @@ def test_a_task_ended_by_a_user_is_stopped_even_if_its_wait_has_fired(aws, job, 
     fired(woken)
     comes_back(woken, state_of_task)
     assert stopped(aws)
+
+
+@pytest.fixture
+def cluster(aws, state):
+    """A setup task that waits for its cluster, which takes a moment to start."""
+
+    def make():
+        with DAG("dag", schedule=None):
+            return EmrCreateClusterOperator(task_id="up", cluster=CLUSTER, state=state, aws_conn_id=None)
+
+    aws.clusters.delays.starting = 0.3
+    yield Task(make)
+    for left in alive(aws, "dag"):
+        aws.client("emr").terminate_job_flows(JobFlowIds=[left["Id"]])
+
+
+def test_a_cluster_in_use_is_not_terminated_after_its_task_has_succeeded(aws, cluster):
+    """The other triggerer has fired the trigger and the task has succeeded, while this one had lost it."""
+    trigger = cluster.begin()
+    assert cluster.try_(type(trigger)(**trigger.arguments()))["cluster_id"]
+    comes_back(trigger, "success")
+    assert 1 == len(alive(aws, "dag"))
+
+
+def test_a_cluster_is_terminated_if_its_task_is_marked_success_while_it_waits(aws, cluster):
+    """Even if the wait has fired: the event may not have reached Airflow, and nothing uses the cluster."""
+    trigger = cluster.begin()
+    fired(trigger)
+    comes_back(trigger, "success")
+    assert [] == alive(aws, "dag")
 
 
 def test_the_next_wait_of_a_try_is_stopped_by_a_clear(aws, job):

@@ -112,6 +112,11 @@ class SharedCluster(SingleWork):
         self.options.prepare(self.clients, self.ledger, request)
 
 
+def up_document(cluster_id: str) -> str:
+    """Name of the document that the setup task writes when its cluster is up: id and address of the cluster."""
+    return f"cluster/{cluster_id}.json"
+
+
 def all_succeeded(ledger: Ledger, identity: JobIdentity, used_by: Sequence[str], again: Collection[str] = ()) -> bool:
     """Whether no job needs the cluster any more: all have markers.
 
