@@ -25,7 +25,16 @@ _CREDENTIALS = {
 }
 _EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
 # 4xx errors of S3 after which the same call may succeed later
-_TRANSIENT = {"BadDigest", "IncompleteBody", "RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling"}
+_TRANSIENT = {
+    "BadDigest",
+    "ConditionalRequestConflict",
+    "IncompleteBody",
+    "OperationAborted",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "SlowDown",
+    "Throttling",
+}
 
 
 class LedgerError(Exception):

@@ -84,7 +84,7 @@ class Store:
     def _put(self, key: str, body: bytes, condition: dict[str, str]) -> bool:
         for attempt in range(_CONFLICT_TRIES):
             try:
-                with self._errors("PutObject", key):
+                with self._errors("PutObject", key, conflicts=True):
                     self.client.put_object(
                         Bucket=self.bucket,
                         Key=self.prefix + key,
@@ -112,7 +112,7 @@ class Store:
     def delete(self, key: str, etag: str) -> None:
         """Delete exactly the version `etag`. Other versions are kept."""
         try:
-            with self._errors("DeleteObject", key):
+            with self._errors("DeleteObject", key, conflicts=True):
                 self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key, IfMatch=etag)
         except (_PreconditionError, _NoSuchKeyError, _ConflictError):
             return
@@ -143,7 +143,8 @@ class Store:
             return dict(zip(wanted, pool.map(work, wanted), strict=True))
 
     @contextmanager
-    def _errors(self, operation: str, key: str) -> Iterator[None]:
+    def _errors(self, operation: str, key: str, *, conflicts: bool = False) -> Iterator[None]:
+        """Convert errors of S3. With `conflicts`, the caller handles `_ConflictError` (a 409)."""
         try:
             yield
         except ClientError as error:
@@ -153,7 +154,7 @@ class Store:
                 raise _NoSuchKeyError from error
             if code == "PreconditionFailed" or status == 412:
                 raise _PreconditionError from error
-            if code in {"ConditionalRequestConflict", "OperationAborted"} or status == 409:
+            if conflicts and (code in {"ConditionalRequestConflict", "OperationAborted"} or status == 409):
                 raise _ConflictError from error
             raise from_client_error(dict(error.response), operation, self.bucket, self.prefix + key) from error
         except (NoCredentialsError, PartialCredentialsError) as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_batchemr import settings
-from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
+from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Unknown, classify
 from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import connection_clients
 from airflow_batchemr.ledger import CredentialsError, Ledger, LedgerError, NotAllowedError
@@ -125,7 +125,7 @@ def markers_poller(clients: Clients) -> Poller[str | LedgerError]:
                 if isinstance(meaning, Expired | NotAllowed):  # a rotated access key is denied as well
                     clients.renew()
                 if error.retryable or isinstance(meaning, Expired):
-                    missed.append(meaning)
+                    missed.append(meaning if meaning.transient else Unknown(str(error)))
                 else:
                     found[id_] = error
         if len(missed) == len(ids):

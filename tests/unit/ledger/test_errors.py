@@ -60,6 +60,17 @@ def test_a_missing_permission_is_named(s3, operation, call, denied):
     assert not caught.value.retryable
 
 
+@pytest.mark.parametrize("code", ["OperationAborted", "ConditionalRequestConflict", "SlowDown"])
+@pytest.mark.parametrize(("operation", "call"), [("ListObjectsV2", "documents"), ("GetObject", "get_document")])
+def test_a_conflict_of_a_read_is_an_outage(s3, operation, call, code):
+    """Another operation on the bucket or the key is in progress: a later retry succeeds."""
+    job = Ledger(s3, "s3://data/_batchemr").job("d", "r", "j")
+    s3.refuse[operation] = (code, 503 if code == "SlowDown" else 409)
+    with pytest.raises(LedgerUnavailableError, match=f"S3 {operation} on s3://data/.*{code}") as caught:
+        getattr(job, call)("x")
+    assert caught.value.retryable
+
+
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
