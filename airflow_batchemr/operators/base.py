@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr import settings
-from airflow_batchemr.aws.options import job_options
 from airflow_batchemr.aws.outage import FAILURES, passing, settling
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine import decide
@@ -24,6 +23,7 @@ from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.ledger_access import LedgerAccess
+from airflow_batchemr.operators.options import job_option
 from airflow_batchemr.operators.outages import defer_until_reachable
 from airflow_batchemr.triggers.outage import AGAIN
 from airflow_batchemr.triggers.task_state import task_state
@@ -62,6 +62,10 @@ class LedgerOperator(LedgerAccess, ABC):
         **kwargs: Arguments of `LedgerAccess` and of Airflow's BaseOperator.
     """
 
+    template_fields: Sequence[str] = (*LedgerAccess.template_fields, "skip_if_succeeded", "deadline")
+
+    #: Arguments that are options of a job in a pipeline file; see `job_option`.
+    job_option_names: Sequence[str] = ("skip_if_succeeded", "deadline")
     #: Whether clearing a task stops the work that it waits for.
     stops_when_cleared = True
     #: Whether Airflow also retries requests that AWS refuses.
@@ -82,9 +86,8 @@ class LedgerOperator(LedgerAccess, ABC):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.skip_if_succeeded = skip_if_succeeded
-        with as_airflow_error():
-            self.deadline = job_options(deadline=deadline).deadline
+        self.skip_if_succeeded = job_option("skip_if_succeeded", skip_if_succeeded)
+        self.deadline = job_option("deadline", deadline)
         self._killed = threading.Event()
 
     # For subclasses
@@ -160,6 +163,8 @@ class LedgerOperator(LedgerAccess, ABC):
     def _advance(self, context: Context, event: Mapping[str, Any] | None) -> Any:
         self.open_run(context)
         self._began = getattr(context["ti"], "start_date", None)
+        for name in self.job_option_names:  # another task may have provided it
+            setattr(self, name, job_option(name, getattr(self, name)))
         state = self.ledger.read()
         self._open = [submission.number for submission in state.submissions if submission.open]
         if self.succeeded(state, context):  # another try may have finished it in the meantime

@@ -16,7 +16,14 @@ from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.base import LedgerOperator
 from airflow_batchemr.operators.batch_work import BatchWork
-from airflow_batchemr.operators.options import describes, takes, template_options, unresolved
+from airflow_batchemr.operators.options import (
+    check_text,
+    describes,
+    is_template,
+    job_option,
+    takes,
+    unresolved,
+)
 from airflow_batchemr.pipeline_file.models import Batch
 
 if TYPE_CHECKING:
@@ -58,8 +65,11 @@ class BatchArrayOperator(BatchWork):
         "job_queue",
         "array",
         "cluster",
-        *(name for name in template_options(Batch) if name != "queue"),
+        "explicit_success",
+        "index_of",
+        *(name for name in Batch.model_fields if name != "queue"),
     )
+    job_option_names: Sequence[str] = (*LedgerOperator.job_option_names, "explicit_success")
     template_fields_renderers = {"env": "json", "command": "json", "submit": "json"}  # noqa: RUF012 - Airflow's own form
 
     operator_extra_links = (BatchJobLink(), FailedIndexLogLink(), BatchQueueLink(), HistoryLink(), LedgerLink())
@@ -87,12 +97,13 @@ class BatchArrayOperator(BatchWork):
         super().__init__(**kwargs)
         self.array = array
         self.cluster = cluster
-        self.explicit_success = explicit_success
+        self.explicit_success = job_option("explicit_success", explicit_success)
         self.index_of = index_of
+        check_text(cluster=cluster, index_of=index_of)
         self.job_queue = job_queue or queue
         with as_airflow_error():
             self._keep({**given, "queue": self.job_queue})
-            if not unresolved(array) and not isinstance(array, str):
+            if not unresolved(array) and not is_template(array):
                 self.array_options()
 
     def _keep(self, given: dict[str, Any]) -> None:
@@ -112,7 +123,9 @@ class BatchArrayOperator(BatchWork):
             InvalidRequest: Names every invalid option.
         """
         given = {name: getattr(self, name) for name in Batch.model_fields if name != "queue"}
-        return batch_options(_with_definition({**given, "queue": self.job_queue}))
+        options = batch_options(_with_definition({**given, "queue": self.job_queue}))
+        self.runnable_timeout = options.runnable_timeout  # another task may have provided it, such as 15m
+        return options
 
     def array_options(self) -> dict[str, Any]:
         """Return the options of `array` with rendered templates. Without an array, the job has one index.

@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr import settings
 from airflow_batchemr.aws.emr import clusters
@@ -18,7 +18,7 @@ from airflow_batchemr.engine.submissions import adopt, conclude
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.ledger_access import LedgerAccess
-from airflow_batchemr.operators.options import check_when_parsed
+from airflow_batchemr.operators.options import check_when_parsed, unresolved
 from airflow_batchemr.operators.outages import defer_until_reachable
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class EmrCreateClusterOperator(EmrOperator):
         **kwargs: of `EmrOperator`; `job` is the cluster's name in the ledger.
     """
 
-    template_fields: Sequence[str] = (*EmrOperator.template_fields, "cluster", "needs")
+    template_fields: Sequence[str] = (*EmrOperator.template_fields, "cluster", "used_by", "needs")
     template_fields_renderers = {"cluster": "json", "needs": "json"}  # noqa: RUF012 - Airflow's own form
     stops_when_cleared = False  # the next try can use a cluster that is up
 
@@ -63,7 +63,9 @@ class EmrCreateClusterOperator(EmrOperator):
         check_when_parsed(cluster_options, cluster)
         self.cluster = cluster
         self.needs = needs
-        self.used_by = list(used_by)
+        if isinstance(used_by, str):
+            raise AirflowFailException(f"used_by: expected a list of names, not {used_by}: write [{used_by!r}]")
+        self.used_by = used_by if unresolved(used_by) else list(used_by)
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> SharedCluster:  # noqa: ARG002 - of the base class
         """Return the backend of a cluster, which the teardown task terminates."""

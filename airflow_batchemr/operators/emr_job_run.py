@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.job_run import JobRunBackend, job_run_target
 from airflow_batchemr.aws.emr.options import job_run_options, spark_options
-from airflow_batchemr.aws.options import job_options
-from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.operators.base import LedgerOperator
-from airflow_batchemr.operators.options import check_when_parsed, unresolved
+from airflow_batchemr.operators.options import check_when_parsed, job_option
 from airflow_batchemr.triggers.emr_job_run import JobRunTrigger
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ class EmrJobRunOperator(LedgerOperator):
     """
 
     template_fields: Sequence[str] = (*LedgerOperator.template_fields, "spark", "on", "env")
+    job_option_names: Sequence[str] = (*LedgerOperator.job_option_names, "env")
     template_fields_renderers = {"spark": "json", "on": "json", "env": "json"}  # noqa: RUF012 - Airflow's own form
 
     def __init__(
@@ -49,8 +48,7 @@ class EmrJobRunOperator(LedgerOperator):
         check_when_parsed(job_run_options, on)
         self.spark = spark
         self.on = on
-        with as_airflow_error():
-            self.env = env if unresolved(env) else job_options(env=env).env
+        self.env = job_option("env", env)
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> JobRunBackend:  # noqa: ARG002 - of the base class
         """Return the backend of a job run on the target of `on`."""

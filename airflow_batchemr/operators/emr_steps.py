@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.emr.existing_cluster import ExistingCluster
+from airflow_batchemr.aws.emr.existing_cluster import ExistingCluster, one_cluster
 from airflow_batchemr.aws.emr.job_steps import job_steps
 from airflow_batchemr.aws.emr.options import cluster_options, owner_tag, split_commands, step_options
 from airflow_batchemr.aws.emr.own_cluster import OwnCluster
-from airflow_batchemr.aws.options import job_options
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.operators.emr_base import EmrOperator
-from airflow_batchemr.operators.options import check_when_parsed, unresolved
+from airflow_batchemr.operators.options import check_text, check_when_parsed, is_template, job_option, unresolved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +34,8 @@ class StepsOperator(EmrOperator):
         **kwargs: of `EmrOperator`.
     """
 
-    template_fields: Sequence[str] = (*EmrOperator.template_fields, "steps", "env")
+    template_fields: Sequence[str] = (*EmrOperator.template_fields, "steps", "on_failure", "resume_steps", "env")
+    job_option_names: Sequence[str] = (*EmrOperator.job_option_names, "on_failure", "resume_steps", "env")
     template_fields_renderers = {"steps": "json", "env": "json"}  # noqa: RUF012 - Airflow's own form
 
     def __init__(
@@ -50,10 +50,10 @@ class StepsOperator(EmrOperator):
         super().__init__(**kwargs)
         with as_airflow_error():
             self.steps = split_commands(steps)
-            self.on_failure = job_options(on_failure=on_failure).on_failure
-            self.env = env if unresolved(env) else job_options(env=env).env
+        self.on_failure = job_option("on_failure", on_failure)
+        self.env = job_option("env", env)
+        self.resume_steps = job_option("resume_steps", True if resume_steps is None else resume_steps)
         check_when_parsed(step_options, self.steps)
-        self.resume_steps = resume_steps
 
     def streams(self) -> dict[int, list[str]]:
         """Return the CloudWatch group and stream to which the program of a step writes, by step number."""
@@ -148,6 +148,13 @@ class EmrStepsOperator(StepsOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(steps=steps, **kwargs)
+        named = {"cluster": cluster, "cluster_id": cluster_id, "cluster_name": cluster_name}
+        check_text(**named)
+        # Templates may render to nothing, so that only one of several remains when the task runs
+        late = {name for name, value in named.items() if unresolved(value) or is_template(value)}
+        known = {name: value for name, value in named.items() if name not in late}
+        if not late or sum(map(bool, known.values())) > 1:
+            check_when_parsed(one_cluster, known)
         self.cluster = cluster
         self.cluster_id = cluster_id
         self.cluster_name = cluster_name

@@ -11,6 +11,7 @@ from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.ledger.store import plain_uri
 from airflow_batchemr.operators.aws_operator import AwsOperator
+from airflow_batchemr.operators.options import check_state, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,8 @@ class LedgerAccess(AwsOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_state(state)
+        check_text(job=job)
         self.state = state
         self.job = job
 
@@ -54,7 +57,9 @@ class LedgerAccess(AwsOperator):
 
         Raises:
             LedgerError: No state URI is configured, or it is invalid.
+            AirflowFailException: The output of another task is not text.
         """
+        check_text(state=self.state, job=self.job, aws_conn_id=self.aws_conn_id, region=self.region)
         self.clients = connection_clients(self.aws_conn_id, self.region)
         state = configured_state(self.state)
         self.identity = self.identify(context, plain_uri(state))

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import XComArg
 
-from airflow_batchemr.aws.options import validated
+from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.options import job_options, validated
 from airflow_batchemr.connections import as_airflow_error
+from airflow_batchemr.ledger.store import plain_uri
+from airflow_batchemr.pipeline_file.models.base import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_batchemr.pipeline_file.models.base import Model
 
-__all__ = ["check_when_parsed", "describes", "takes", "template_options", "unresolved", "validated"]
+__all__ = [
+    "check_state",
+    "check_text",
+    "check_when_parsed",
+    "describes",
+    "is_template",
+    "job_option",
+    "takes",
+    "unresolved",
+    "validated",
+]
 
 F = TypeVar("F", bound="Callable[..., None]")
 C = TypeVar("C", bound=type)
@@ -64,15 +77,6 @@ def describes(model: type[Model]) -> Callable[[C], C]:
     return decorate
 
 
-def template_options(model: type[Model]) -> list[str]:
-    """Return the names of the fields that accept Airflow templates: text, alone or in lists or mappings."""
-    return [name for name, field in model.model_fields.items() if _takes_text(field.annotation)]
-
-
-def _takes_text(annotation: Any) -> bool:
-    return annotation in (str, Any) or any(_takes_text(part) for part in get_args(annotation))
-
-
 def unresolved(value: Any) -> bool:
     """Return whether a value contains the output of another task, which is known only when the task runs."""
     if isinstance(value, XComArg):
@@ -95,3 +99,53 @@ def check_when_parsed(check: Callable[[Any], object], value: Any) -> None:
     if not unresolved(value):
         with as_airflow_error():
             check(value)
+
+
+def is_template(value: Any) -> bool:
+    """Return whether a value is text that Airflow renders when the task runs."""
+    return isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#"))
+
+
+def job_option(name: str, value: Any) -> Any:
+    """Check an option that a job has in a pipeline file next to `batch:` or `emr:`, such as `deadline`.
+
+    Operators call it when the Dag is parsed, and again when the task runs, with the rendered value.
+
+    Returns:
+        The checked value. The output of another task is returned unchanged.
+
+    Raises:
+        AirflowFailException: Describes the error.
+    """
+    if unresolved(value):
+        return value
+    with as_airflow_error():
+        return getattr(job_options(**{name: value}), name)
+
+
+def check_text(**arguments: Any) -> None:
+    """Check that arguments are text, None, or the output of another task.
+
+    Raises:
+        AirflowFailException: Names the arguments that are not.
+    """
+    wrong = {
+        name: value
+        for name, value in arguments.items()
+        if value is not None and not isinstance(value, str) and not unresolved(value)
+    }
+    with as_airflow_error():
+        if wrong:
+            raise InvalidRequest("; ".join(f"{name}: expected text, not {shown(wrong[name])}" for name in wrong))
+
+
+def check_state(state: Any) -> None:
+    """Check a state URI when the Dag is parsed, unless it is rendered or provided by another task.
+
+    Raises:
+        AirflowFailException: It is not a valid S3 URI.
+    """
+    check_text(state=state)
+    if state and not unresolved(state) and not is_template(state):
+        with as_airflow_error():
+            plain_uri(state)

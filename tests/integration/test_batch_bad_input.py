@@ -11,7 +11,7 @@ LATE = {
     "no_queue": ({"queue": "nowhere"}, "queue: AWS Batch has no job queue 'nowhere'"),
     "no_definition": ({"image": None, "definition": "nothing:3"}, "definition: AWS Batch has no active job definition"),
     "no_state_bucket": ({"state": "s3://no-such-bucket/x"}, "the state bucket 'no-such-bucket' does not exist"),
-    "state_is_no_uri": ({"state": "/tmp/x"}, "state URI '/tmp/x'"),
+    "state_is_no_uri": ({"state": "{{ '/tmp/x' }}"}, "state URI '/tmp/x'"),
     "unknown_field": ({"submit": {"jobPriority": 1}}, 'SubmitJob: Unknown parameter in input: "jobPriority"'),
     "too_large_with_ours": ({"env": {"BIG": "x" * 8100}}, "at most 8,192 bytes"),
     "rendered_name": ({"env": {"BIG": "{{ 'x' * 9000 }}"}}, "env: the environment has 9,004 bytes"),

@@ -22,7 +22,7 @@ from airflow_batchemr import (
     S3MarkerSensor,
 )
 from airflow_batchemr.operators.aws_operator import REPLACED
-from airflow_batchemr.pipeline_file.models import Batch
+from airflow_batchemr.pipeline_file.models import Batch, Job
 from tests.integration.emr_steps import CLUSTER
 
 BATCH = {"task_id": "work", "queue": "q", "image": "etl:1", "command": "run"}
@@ -120,6 +120,60 @@ def test_output_of_another_task_is_checked_when_the_task_runs():
             BatchArrayOperator(**BATCH | {"task_id": "other", "env": environment(), "gpus": 0})
 
 
+def fields_of_the_file(operator):
+    """Arguments that are options in a pipeline file."""
+    airflow = {"retries", "retry_delay", "queue", "worker_queue"}
+    names = set(Job.model_fields) | (set(Batch.model_fields) if operator is BatchArrayOperator else set())
+    return (arguments(operator) & names) - airflow
+
+
+@pytest.mark.parametrize("operator", COMPLETE, ids=lambda operator: operator.__name__)
+def test_another_task_can_provide_every_option(operator):
+    """Text or not: the task runs after the other one, which also needs a template field for its output."""
+    with DAG("edges", schedule=None):
+        from airflow.sdk import task
+
+        @task
+        def value():
+            return 1
+
+        for number, name in enumerate(sorted(fields_of_the_file(operator))):
+            made = operator(task_id=f"work{number}", **COMPLETE[operator] | {name: value()})
+            assert len(made.upstream_task_ids) == 1, name
+
+
+def test_output_of_another_task_is_resolved_and_checked_when_the_task_runs(aws, run_dag, work):
+    """Numbers, sizes, durations and booleans; also in a mapped task. Each is checked as in a literal."""
+    with DAG("resolved", schedule=None, default_args={"retry_delay": 0}) as dag:
+        from airflow.sdk import task
+
+        @task(multiple_outputs=True)
+        def sizes():
+            options = {"vcpus": 2, "memory": ["1GiB"], "attempts": 1, "timeout": "2m", "deadline": "1h"}
+            return {**options, "runnable_timeout": "10m", "explicit_success": False, "skip_if_succeeded": "false"}
+
+        found = sizes()
+        given = {"job_queue": "default", "image": "busybox", "command": work.command("true")}
+        names = ["vcpus", "memory", "attempts", "timeout", "runnable_timeout", "deadline", "explicit_success"]
+        given |= {name: found[name] for name in names}
+        BatchArrayOperator(task_id="work", **given)
+        BatchArrayOperator.partial(task_id="mapped", **given).expand(array=[1])
+        BatchArrayOperator(task_id="wrong", **given | {"skip_if_succeeded": found["skip_if_succeeded"]})
+    finished = run_dag(dag)
+    assert {"sizes": "success", "work": "success", "mapped.0": "success", "wrong": "failed"} == finished.tasks
+    assert "skip_if_succeeded: expected true or false, not false" in finished.output
+    for job in aws.client("batch").describe_jobs(jobs=[one["jobId"] for one in listed(aws)])["jobs"]:
+        sizes = {one["type"]: one["value"] for one in job["container"]["resourceRequirements"]}
+        assert ("2", "1024") == (sizes["VCPU"], sizes["MEMORY"])
+        assert (1, 120) == (job["retryStrategy"]["attempts"], job["timeout"]["attemptDurationSeconds"])
+
+
+def listed(aws):
+    found = aws.client("batch").list_jobs(jobQueue="default", jobStatus="SUCCEEDED")["jobSummaryList"]
+    assert len(found) == 2
+    return found
+
+
 @pytest.mark.parametrize("operator", COMPLETE, ids=lambda operator: operator.__name__)
 def test_every_operator_is_exported_and_can_be_serialized(operator):
     """Airflow stores Dags in its database."""
@@ -159,6 +213,38 @@ def test_every_other_argument_of_the_provider_is_rejected(theirs, ours):
 def test_accepted_arguments_are_not_listed_as_replaced():
     """Except `tags`, which only the Batch operator accepts."""
     assert {"tags"} == {name for operator in COMPLETE for name in arguments(operator)} & set(REPLACED)
+
+
+@pytest.mark.parametrize(
+    ("operator", "given", "message"),
+    [
+        (BatchArrayOperator, {"skip_if_succeeded": "false"}, "skip_if_succeeded: expected true or false, not false"),
+        (BatchArrayOperator, {"explicit_success": "no"}, "explicit_success: expected true or false, not no"),
+        (BatchArrayOperator, {"array": "abc"}, "array: expected a number of indices"),
+        (BatchArrayOperator, {"index_of": 5}, "index_of: expected text, not 5"),
+        (BatchArrayOperator, {"cluster": 5}, "cluster: expected text, not 5"),
+        (BatchArrayOperator, {"job": 5}, "job: expected text, not 5"),
+        (BatchArrayOperator, {"state": 5}, "state: expected text, not 5"),
+        (BatchArrayOperator, {"state": "/tmp/x"}, "state URI '/tmp/x': it must start with s3://"),
+        (EphemeralEmrOperator, {"resume_steps": "false"}, "resume_steps: expected true or false, not false"),
+        (EmrCreateClusterOperator, {"used_by": "transform"}, "used_by: expected a list of names, not transform"),
+        (EmrStepsOperator, {"cluster_id": None}, "exactly one of cluster, cluster_id and cluster_name is needed"),
+        (EmrStepsOperator, {"cluster": "a"}, "exactly one of cluster, cluster_id and cluster_name is needed"),
+        (EmrStepsOperator, {"cluster_id": 5}, "cluster_id: expected text, not 5"),
+        (EmrTerminateClusterOperator, {"job": 5}, "job: expected text, not 5"),
+    ],
+)  # fmt: skip
+def test_an_argument_of_a_wrong_type_fails_when_the_dag_is_parsed(operator, given, message):
+    """Not only when the task runs, and never because a text such as `false` is true in Python."""
+    with pytest.raises(AirflowFailException) as raised:
+        operator(task_id="work", **COMPLETE[operator] | given)
+    assert str(raised.value).startswith(message)
+
+
+def test_a_template_is_checked_when_the_task_runs():
+    """An array size, and which of several clusters is named, may depend on the run."""
+    BatchArrayOperator(**BATCH, array="{{ params.n }}", state="{{ params.state }}")
+    EmrStepsOperator(task_id="x", steps=["run"], cluster="{{ params.a }}", cluster_id="{{ params.b }}")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,19 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import JobLedger, LedgerState
 
 
+def one_cluster(named: Mapping[str, str | None]) -> None:
+    """Check that exactly one of the options that name a cluster is given.
+
+    Raises:
+        InvalidRequest: none or several are.
+    """
+    given = [option for option, value in named.items() if value]
+    if len(given) != 1:
+        raise InvalidRequest(
+            f"exactly one of cluster, cluster_id and cluster_name is needed, not {' and '.join(given) or 'none'}"
+        )
+
+
 @dataclass(kw_only=True)
 class ExistingCluster(StepsBackend):
     """See the module; exactly one of cluster, cluster_id and cluster_name is given."""
@@ -57,12 +70,7 @@ class ExistingCluster(StepsBackend):
         Raises:
             InvalidRequest: names the option.
         """
-        named = {"cluster": cluster, "cluster_id": cluster_id, "cluster_name": cluster_name}
-        given = [option for option, value in named.items() if value]
-        if len(given) != 1:
-            raise InvalidRequest(
-                f"exactly one of cluster, cluster_id and cluster_name is needed, not {' and '.join(given) or 'none'}"
-            )
+        one_cluster({"cluster": cluster, "cluster_id": cluster_id, "cluster_name": cluster_name})
         if steps.installed and not cluster:
             raise InvalidRequest(
                 f"python_env: {next(iter(steps.installed))} is installed when a cluster starts, and this one is "
