@@ -47,7 +47,7 @@ class AnyRemoteWork:
         }
 
     def _of(self, submission: Submission) -> RemoteWork:
-        return self._by_kind[submission.intent.kind if submission.intent is not None else "batch"]
+        return self._by_kind[submission.kind or "batch"]
 
     def find(self, submission: Submission) -> Found | None:
         """By name."""

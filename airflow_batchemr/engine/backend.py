@@ -41,6 +41,8 @@ class Found:
     handle: Handle
     complete: bool = True
     """Whether nothing of the submission is missing. Lists lag, so the rest may appear until the lease has ended."""
+    twins: Sequence[Handle] = ()
+    """Others that run under the same name, which must not keep costing money: whoever adopts `handle` ends them."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,10 @@ class RemoteWork(Protocol):
     """Submissions on AWS. The methods raise `AwsError` and `LedgerError`."""
 
     def find(self, submission: Submission) -> Found | None:
-        """Search by name for a submission whose handle was not recorded; None where AWS shows nothing of it."""
+        """Search by name for a submission whose handle was not recorded; None where AWS shows nothing of it.
+
+        Only reads: forecasts, the history and `batchemr orphans` search, too.
+        """
 
     def observe(self, submission: Submission) -> Observation:
         """Ask AWS about a submission that has a handle."""

@@ -216,7 +216,6 @@ def _failure(submission: Submission, size: int, done: int, replay: Sequence[str]
 
 def _submission(submission: Submission, failure: str, sighting: Sighting | None) -> SubmissionHistory:
     intent, handle, result, stop = submission.intent, submission.handle, submission.result, submission.stop
-    record = result or intent
     state, ended = "running", None
     if result is not None:
         state, ended = result.outcome, sighting.ended_at if sighting else result.written_at
@@ -226,7 +225,7 @@ def _submission(submission: Submission, failure: str, sighting: Sighting | None)
         state = "not_visible"
     return SubmissionHistory(
         number=submission.number,
-        kind=record.kind if record else "",
+        kind=submission.kind or "",
         state=state,
         recorded=sighting is None or not sighting.ended,
         indices=submission.indices,
@@ -243,6 +242,8 @@ def _submission(submission: Submission, failure: str, sighting: Sighting | None)
 def _sighting_facts(sighting: Sighting) -> list[Fact]:
     if sighting.status == "not_visible":
         text = "not visible. The next try of the task waits until it appears, else reports it as lost"
+        if sighting.submission.handle is None:
+            text = "nothing has its name. The next try of the task gives it up and runs its work again"
         return [("state on AWS", text)]
     facts = [("state on AWS", sighting.aws_state)] if sighting.aws_state else []
     if result := sighting.submission.result:

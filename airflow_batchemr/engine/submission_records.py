@@ -72,7 +72,7 @@ def refused_result(submission: Submission, reason: str, ended: Result | None = N
     causes = {**causes, REFUSED: left}
     failures = [Failure(index=index, reason=reason, cause=REFUSED) for index in islice(left, MAX_FAILURES)]
     return Result(
-        kind=intent.kind if intent is not None else "batch",
+        kind=submission.kind or "batch",
         outcome="failed",
         indices=indices,
         succeeded=succeeded,

@@ -11,9 +11,17 @@ from airflow_batchemr.ledger import LedgerError, StopRequest
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from airflow_batchemr.engine.backend import Observation, RemoteWork
+    from airflow_batchemr.engine.backend import Found, Observation, RemoteWork
     from airflow_batchemr.engine.policy import Policy
     from airflow_batchemr.ledger import Handle, JobLedger, LedgerState, Submission
+
+
+def find(remote: RemoteWork, submission: Submission) -> Found | None:
+    """Search by name for a submission without a handle, and terminate its twins."""
+    found = remote.find(submission)
+    for twin in found.twins if found is not None else ():
+        remote.terminate(replace(submission, handle=twin), "another one has the same name")
+    return found
 
 
 def adopt(
@@ -29,13 +37,12 @@ def adopt(
         return submission
     given_up = state.lease_ended(submission, policy.abandon_after)
     # Without an intent there is only a stop request, written before the claim itself
-    found = remote.find(submission) if submission.intent is not None else None
+    found = find(remote, submission) if submission.intent is not None else None
     if found is not None and (found.complete or given_up):
         return replace(submission, handle=ledger.record_handle(submission.number, found.handle))
     if not given_up:
         return submission
-    kind = submission.intent.kind if submission.intent is not None else "batch"
-    return replace(submission, handle=ledger.abandon(submission, kind))
+    return replace(submission, handle=ledger.abandon(submission, submission.kind or "batch"))
 
 
 def conclude(ledger: JobLedger, remote: RemoteWork, submission: Submission, observation: Observation) -> Submission:

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_batchemr.core.errors import AwsError, NotAllowed
 from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.ledger import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_batchemr.engine.backend import RemoteWork, Status
     from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
+
+    Question = Callable[[RemoteWork, Submission], "Sighting"]
 
 #: How many runs are read, or submissions observed, at the same time.
 THREADS = 8
@@ -49,7 +52,7 @@ class Sighting:
     """An open submission as AWS reports it."""
 
     submission: Submission
-    """With the result that the next try would record, if it has ended."""
+    """With the handle and, if it has ended, the result that the next try would record."""
     status: Status | None = None
     """None if AWS was not queried, or did not answer."""
     aws_state: str = ""
@@ -93,48 +96,63 @@ def read_job(ledger: Ledger, dag_id: str, run_key: str, job: str) -> JobRecords:
 
 
 def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) -> list[dict[int, Sighting]]:
-    """Query AWS for all open submissions of some jobs that have a handle.
+    """Query AWS for all open submissions of some jobs.
 
-    DescribeJobs is called once per 100 Batch jobs, and once more for arrays that have ended. When AWS cannot be
+    DescribeJobs is called once per 100 Batch jobs, and once more for arrays that have ended. A submission without a
+    handle is searched for by its name once its owner cannot start it any more: one more call each. When AWS cannot be
     reached, the remaining submissions of that service are skipped. Without a `reader`, AWS is not queried.
 
     Returns:
         For each job, its open submissions by number.
     """
     found = [{one.number: Sighting(one) for one in job.state.submissions if one.open} for job in jobs]
-    wanted = [
-        (job, sightings, one.submission)
-        for job, sightings in zip(jobs, found, strict=True)
-        for one in sightings.values()
-        if one.submission.handle is not None and one.submission.intent is not None
-    ]
-    if reader is None or not wanted:
+    if reader is None:
         return found
-    unreachable: dict[str, str] = {}
-    try:
-        reader.prefetch([submission for _, _, submission in wanted])
-    except AwsError as error:
-        unreachable["batch"] = str(error)
+    failures: dict[tuple[Question, str], str] = {}
 
-    def observe(job: JobRecords, submission: Submission) -> Sighting:
-        kind = submission.intent.kind if submission.intent is not None else ""
-        if kind in unreachable:
-            return Sighting(submission, error=unreachable[kind])
+    def ask(question: Question, job: JobRecords, submission: Submission) -> Sighting:
+        call = question, submission.kind or ""
+        if call in failures:
+            return Sighting(submission, error=failures[call])
         try:
-            return _sighting(reader.of(job.ledger, job.identity), submission)
+            return question(reader.of(job.ledger, job.identity), submission)
         except (AwsError, LedgerError) as error:
             if isinstance(error, AwsError) and (error.transient or isinstance(error, NotAllowed)):
-                unreachable[kind] = str(error)  # it would affect other submissions of the kind as well
+                failures[call] = str(error)  # it would affect other submissions of the kind as well
             return Sighting(submission, error=str(error))
 
-    with ThreadPoolExecutor(THREADS) as threads:
-        seen = threads.map(lambda one: observe(one[0], one[2]), wanted)
-        for (_, sightings, submission), sighting in zip(wanted, seen, strict=True):
-            sightings[submission.number] = sighting
+    def ask_all(question: Question, wanted: Sequence[tuple[JobRecords, dict[int, Sighting], Submission]]) -> None:
+        with ThreadPoolExecutor(THREADS) as threads:
+            seen = threads.map(lambda one: ask(question, one[0], one[2]), wanted)
+            for (_, sightings, submission), sighting in zip(wanted, seen, strict=True):
+                sightings[submission.number] = sighting
+
+    listed = [(job, sightings, number) for job, sightings in zip(jobs, found, strict=True) for number in sightings]
+    started = [(job, sightings, sightings[number].submission) for job, sightings, number in listed]
+    ask_all(_search, [one for one in started if _to_be_searched(one[0].state, one[2])])
+    started = [(job, sightings, sightings[number].submission) for job, sightings, number in listed]
+    known = [one for one in started if one[2].handle is not None and one[2].intent is not None]
+    if known:
+        try:
+            reader.prefetch([submission for _, _, submission in known])
+        except AwsError as error:
+            failures[_observe, "batch"] = str(error)
+    ask_all(_observe, known)
     return found
 
 
-def _sighting(remote: RemoteWork, submission: Submission) -> Sighting:
+def _to_be_searched(state: LedgerState, submission: Submission) -> bool:
+    """Whether the next try would search for the submission, and give it up if AWS shows nothing of it."""
+    return submission.handle is None and state.lease_ended(submission, DEFAULT.abandon_after)
+
+
+def _search(remote: RemoteWork, submission: Submission) -> Sighting:
+    """The submission with the handle that the next try would record."""
+    found = remote.find(submission) if submission.intent is not None else None
+    return Sighting(submission, "not_visible") if found is None else Sighting(replace(submission, handle=found.handle))
+
+
+def _observe(remote: RemoteWork, submission: Submission) -> Sighting:
     observation = remote.observe(submission)
     ending = remote.result(submission, observation) if observation.status == "ended" else None
     if ending is None:

@@ -12,7 +12,7 @@ from airflow_batchemr.ledger.records import Owner
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_batchemr.ledger.records import Handle, Intent, Marker, Result, StopRequest
+    from airflow_batchemr.ledger.records import Handle, Intent, Kind, Marker, Result, StopRequest
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,12 @@ class Submission:
     handle: Handle | None = None
     result: Result | None = None
     stop: StopRequest | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """Kind of work; None if no record that was read names it, such as for a stop request before the claim."""
+        record = self.result or self.intent
+        return record.kind if record else None
 
     @property
     def rerun_token(self) -> str | None:

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_batchemr.aws.emr import step_work
 from airflow_batchemr.aws.errors import NotAllowed
-from tests.integration.emr_engine import Job, eventually, existing_cluster, killed_at, lose_master
+from tests.integration.emr_engine import Calls, Job, KilledError, eventually, existing_cluster, killed_at, lose_master
 from tests.integration.emr_steps import Steps, alive, named
 
 #: Number of calls of a try with one step on one cluster, and a few more, because waiting adds calls.
@@ -52,6 +52,36 @@ def test_lost_response_to_run_job_flow_starts_no_second_cluster(account, tmp_pat
     assert ["a"] == steps.ran()
     assert 1 == len(named(account, "pipe-"))
     assert [] == alive(account, "pipe-")
+
+
+class KilledAfterItsStart(Calls):
+    """A process that is killed when EMR has answered RunJobFlow."""
+
+    def at(self, when, operation):
+        if (when, operation) == ("after", "RunJobFlow"):
+            raise KilledError
+
+
+def test_only_a_try_terminates_the_second_cluster_of_a_submission(account, tmp_path, lease_over):
+    """Two clusters have its name, and no id is recorded. Whoever only looks, such as the history, changes nothing."""
+    job = Job(account, [Steps(tmp_path).step("a", "sleep 600")])
+    with pytest.raises(KilledError):
+        job.pass_(KilledAfterItsStart())
+    request = job.ledger().read().submissions[0].intent.requests[0].request
+    emr = account.client("emr")
+    second = emr.run_job_flow(**request)["JobFlowId"]
+    (first,) = {one["Id"] for one in alive(account, "pipe-")} - {second}
+    lease_over()
+    remote, submission = job.engine().remote, job.ledger().read().submissions[0]
+
+    found = remote.find(submission)
+    assert (first, [second]) == (found.handle.cluster_id, [one.cluster_id for one in found.twins])
+    assert {first, second} == {one["Id"] for one in alive(account, "pipe-")}
+
+    (waits,) = job.pass_(try_number=2).waits
+    assert first == waits.handle.cluster_id
+    assert [first] == [one["Id"] for one in alive(account, "pipe-")]
+    job.stop([waits])
 
 
 def test_cluster_is_terminated_if_its_next_steps_are_refused(account, tmp_path, monkeypatch):

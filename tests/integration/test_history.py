@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine import unrecorded
+from airflow_batchemr.engine.policy import Policy
 from airflow_batchemr.ledger import Handle, HandleJob, Intent, Ledger, Marker, Request
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.operators.emr import EphemeralEmrOperator
@@ -248,6 +250,34 @@ def test_a_job_that_aws_does_not_show_is_not_called_running(aws, false_failure):
     shown = batchemr("dag", KEY, "gone")
     assert "submission 1: not_visible, 0/4 done" in shown
     assert "not visible" in facts(shown)["state on AWS"]
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """The owner of every claim has lost its lease."""
+    monkeypatch.setattr(unrecorded, "DEFAULT", Policy(claim_lease=0.0, visibility_grace=-60.0))
+
+
+def test_work_without_a_recorded_id_is_searched_for_by_its_name(aws, false_failure, later):
+    """The worker was lost before it recorded the id. The history shows how the work ended, and records nothing."""
+    false_failure()
+    prefix = f"{ledger().uri.removeprefix('s3://state/')}/dag/{KEY}/work/submissions/0001/"
+    aws.client("s3").delete_object(Bucket="state", Key=f"{prefix}handle.json")
+    before = records()
+    shown = batchemr("dag", KEY, "work")
+    assert "submission 1: succeeded (not recorded) after " in shown
+    assert "(indices 0-3)" in facts(shown)["Batch job"]
+    assert before == records()
+    assert not {"SubmitJob", "TerminateJob", "PutObject"} & set(aws.requests())
+
+
+def test_work_that_was_never_started_is_not_called_running(aws, later):
+    """The worker was lost before the call: AWS has nothing of that name."""
+    request = Request(name="n", indices="0", request={"jobQueue": "default", "jobDefinition": "d"})
+    ledger().job("dag", KEY, "never").claim(1, intent().model_copy(update={"requests": [request]}))
+    shown = batchemr("dag", KEY, "never")
+    assert "submission 1: not_visible, 0/4 done" in shown
+    assert facts(shown)["state on AWS"].startswith("nothing has its name. The next try of the task gives it up")
 
 
 def test_jobs_without_submissions_are_last(aws):

@@ -66,11 +66,12 @@ class JobRunRemote(RemoteOnEmr):
 
     def terminate(self, submission: Submission, reason: str) -> None:  # noqa: ARG002 - the services record no reason
         """CancelJobRun."""
-        intent, handle = submission.intent, self.handle_of(submission)
-        if intent is None or handle is None:
+        intent = submission.intent
+        if intent is None:
             return
-        for job in handle.jobs:  # none if it has been abandoned
-            _target(intent).cancel(self._clients, job.job_id)
+        for handle in self.handles_of(submission):
+            for job in handle.jobs:  # none if it has been abandoned
+                _target(intent).cancel(self._clients, job.job_id)
 
 
 def _target(intent: Intent) -> JobRunTarget:

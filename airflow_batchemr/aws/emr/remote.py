@@ -74,12 +74,12 @@ class RemoteOnEmr(ABC):
     def find(self, submission: Submission) -> Found | None:
         """Search for a submission by name."""
 
-    def handle_of(self, submission: Submission) -> Handle | None:
-        """The recorded handle, else what a search by name finds."""
+    def handles_of(self, submission: Submission) -> list[Handle]:
+        """The recorded handle, else everything that a search by name finds."""
         if submission.handle is not None or submission.intent is None:
-            return submission.handle
+            return [] if submission.handle is None else [submission.handle]
         found = self.find(submission)
-        return None if found is None else found.handle
+        return [] if found is None else [found.handle, *found.twins]
 
     def terminate_started(self, parents: Sequence[Any]) -> None:  # noqa: B027 - for Batch jobs
         """Nothing to do: steps and job runs start no work that outlives them."""
@@ -135,10 +135,9 @@ class EmrRemote(RemoteOnEmr):
         found = clusters.find(self._clients, intent.requests[0].name, intent.written_at)
         if not found:
             return None
-        # There should not be two with one name; if there are, the second one must not keep costing money
         oldest, *others = found
-        clusters.terminate(self._clients, [one.cluster_id for one in others if one.alive])
-        return Found(Handle(kind="emr", cluster_id=oldest.cluster_id))
+        twins = [Handle(kind="emr", cluster_id=one.cluster_id) for one in others if one.alive]
+        return Found(Handle(kind="emr", cluster_id=oldest.cluster_id), twins=twins)
 
     def observe(self, submission: Submission) -> Observation:
         """DescribeCluster, and one ListSteps per ten steps."""
@@ -209,16 +208,17 @@ class EmrRemote(RemoteOnEmr):
 
     def terminate(self, submission: Submission, reason: str) -> None:  # noqa: ARG002 - EMR records no reason
         """Terminate a submission's own cluster; on another cluster, cancel the steps."""
-        intent, handle = submission.intent, self.handle_of(submission)
-        if handle is None or handle.cluster_id is None:
+        intent, handles = submission.intent, self.handles_of(submission)
+        ids = [one.cluster_id for one in handles if one.cluster_id is not None]
+        if not ids:
             return
-        if handle.kind == "emr":
-            clusters.terminate(self._clients, [handle.cluster_id])
+        if handles[0].kind == "emr":
+            clusters.terminate(self._clients, ids)
             return
-        ids = handle.step_ids or (
-            steps.find(self._clients, handle.cluster_id, _titles_of(intent)) if intent is not None else {}
+        step_ids = handles[0].step_ids or (
+            steps.find(self._clients, ids[0], _titles_of(intent)) if intent is not None else {}
         )
-        steps.cancel(self._clients, handle.cluster_id, list(ids.values()))
+        steps.cancel(self._clients, ids[0], list(step_ids.values()))
 
 
 def _titles_of(intent: Intent) -> dict[int, str]:

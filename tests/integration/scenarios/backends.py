@@ -181,7 +181,9 @@ class Emr(Backend):
         return [one["Id"] for one in self.aws.client("emr").list_clusters(ClusterStates=ALIVE)["Clusters"]]
 
     def active_steps(self, cluster_id):
-        steps = self.aws.client("emr").list_steps(ClusterId=cluster_id, StepStates=["PENDING", "RUNNING", "CANCEL_PENDING"])
+        steps = self.aws.client("emr").list_steps(
+            ClusterId=cluster_id, StepStates=["PENDING", "RUNNING", "CANCEL_PENDING"]
+        )
         return [one["Id"] for one in steps["Steps"]]
 
 

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_batchemr.aws.clients import Clients
+from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
+from airflow_batchemr.engine.history import run_histories
 from airflow_batchemr.ledger import Ledger, StopRequest
 from tests.integration.scenarios.airflow import concurrently
 from tests.integration.scenarios.backends import BACKENDS
@@ -318,6 +321,37 @@ def kill_at_start(backend, when):
     calls = points(type(backend))
     later = calls[calls.index(Point(backend.start)) + 1 :]
     return [Fault(next(one for one in later if one.operation == "PutObject"), "kill_after")]
+
+
+# The history
+
+
+@pytest.mark.parametrize("kind", row("history"))
+def test_history_of_work_whose_id_was_not_recorded(world, make_backend, kind, aws, state):
+    """The worker was killed when it had started the work, and no try followed. AWS is searched, and not changed."""
+    backend = make_backend(kind)
+    world.faults = [Fault(Point(backend.start), "kill_after")]
+    run = Run(world, backend, watch=False)
+    for task in run.tasks.values():
+        if not world.faults[0].met:
+            task.one_try()
+    run.settle()
+    clients = Clients(lambda service, config: aws.client(service, config=config))
+    ledger = Ledger(clients.s3, state)
+
+    def shown():
+        (jobs,) = run_histories(ledger, "dag", ["2026-11-20T000000Z"], AnyRemoteWorkReader(clients))
+        return [submission for job in jobs for submission in job.submissions][-1]
+
+    assert ("running", True) == (shown().state, shown().recorded)  # a worker may still make the call
+    world.clock.skip(3600)
+    before = world.count(*CHANGES)
+    found = shown()
+    assert before == world.count(*CHANGES)
+    waits = "up" in run.tasks  # a cluster that waits for steps
+    assert ("running" if waits else "succeeded", waits) == (found.state, found.recorded)
+    assert found.facts
+    run.check(run.run())
 
 
 # User actions
