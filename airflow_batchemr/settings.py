@@ -10,11 +10,7 @@ from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.engine.policy import Policy as EnginePolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_batchemr.pipeline_file import Pipeline
-
-    Policy = Callable[[Pipeline], Pipeline | None]
+    from airflow_batchemr.pipeline_file.policy import Policy
 
 SECTION = "batchemr"
 
@@ -37,7 +33,15 @@ def policy() -> Policy | None:
     Raises:
         ImportError: The configured path cannot be imported. No pipeline is built without the policy.
     """
-    path = option("policy")
+    return policy_at(option("policy"))
+
+
+def policy_at(path: str | None) -> Policy | None:
+    """Return the function at the dotted path of `[batchemr] policy`; None without a path. Does not import Airflow.
+
+    Raises:
+        ImportError: The path cannot be imported.
+    """
     return load(path, "the function of [batchemr] policy") if path else None
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.unrecorded import RemoteWorkReader
     from airflow_batchemr.ledger import JobLedger, Ledger
+    from airflow_batchemr.pipeline_file import PipelineFile
+    from airflow_batchemr.pipeline_file.policy import Policy
 
 StateOption = Annotated[
     str | None,
@@ -40,21 +42,50 @@ def new_app() -> typer.Typer:
 
 
 def state_uri(given: str | None) -> str | None:
-    """Return the state URI from the option or else from Airflow's configuration, without importing Airflow.
+    """Return the state URI from the option or else from Airflow's configuration."""
+    return given or _configured("state")
 
-    Reads ``AIRFLOW__BATCHEMR__STATE``, then ``[batchemr] state`` in the file named by ``AIRFLOW_CONFIG``, or in
+
+def _configured(name: str) -> str | None:
+    """Return an option of Airflow's configuration, without importing Airflow.
+
+    Reads ``AIRFLOW__BATCHEMR__<NAME>``, then the section ``[batchemr]`` in the file named by ``AIRFLOW_CONFIG``, or in
     ``$AIRFLOW_HOME/airflow.cfg`` (default: ``~/airflow``) if that variable is not set.
     """
-    if given or (given := os.environ.get("AIRFLOW__BATCHEMR__STATE")):
+    if given := os.environ.get(f"AIRFLOW__BATCHEMR__{name.upper()}"):
         return given
-    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
-    file = Path(os.environ.get("AIRFLOW_CONFIG", home / "airflow.cfg"))
+    file = Path(os.environ.get("AIRFLOW_CONFIG", _airflow_home() / "airflow.cfg"))
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read(file, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
         return None
-    return parser.get("batchemr", "state", fallback=None)
+    return parser.get("batchemr", name, fallback=None) or None
+
+
+def _airflow_home() -> Path:
+    return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+
+
+def load_pipelines(file: Path, environment: str | None, only: str | None = None) -> PipelineFile:
+    """Load a pipeline file and apply `[batchemr] policy`, as Airflow does."""
+    from airflow_batchemr.pipeline_file import apply_policy, load_file
+
+    spec = load_file(file, environment=environment, only=only)
+    apply_policy(spec, _policy(_configured("policy")))
+    return spec
+
+
+def _policy(path: str | None) -> Policy | None:
+    from airflow_batchemr import settings
+
+    # Where Airflow adds its own folders to the path
+    folders = [str(_airflow_home() / name) for name in ("config", "plugins")] if path else []
+    sys.path += [folder for folder in folders if folder not in sys.path]
+    try:
+        return settings.policy_at(path)
+    except ImportError as error:
+        fail(f"{error}. Add its folder to PYTHONPATH: without the policy, this would not be what Airflow runs")
 
 
 def check_environment(given: str | None, known: Iterable[str]) -> None:
@@ -151,7 +182,7 @@ def errors() -> Iterator[None]:
         fail(str(classify(error)))
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Print an error message to stderr and exit with code 1."""
     say(f"error: {message}")
     raise typer.Exit(1)

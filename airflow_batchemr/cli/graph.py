@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from airflow_batchemr.cli.common import check_environment
+from airflow_batchemr.cli.common import check_environment, load_pipelines
 
 app = typer.Typer(
     add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False
@@ -47,10 +47,9 @@ def graph(
         batchemr graph pipelines.yaml -p nightly -f svg > nightly.svg
     """
     from airflow_batchemr.pipeline_file import graph as graphs
-    from airflow_batchemr.pipeline_file import load_file
     from airflow_batchemr.pipeline_file.errors import guess
 
-    spec = load_file(file, environment=environment)
+    spec = load_pipelines(file, environment)
     check_environment(environment, spec.environments)
     errors = [error for error in spec.errors if pipeline is None or error.pipeline in (pipeline, None)]
     for error in errors:

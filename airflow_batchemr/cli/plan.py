@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from airflow_batchemr.cli.common import ProfileOption, RegionOption, StateOption, check_environment, new_app, state_uri
+from airflow_batchemr.cli.common import (
+    ProfileOption,
+    RegionOption,
+    StateOption,
+    check_environment,
+    load_pipelines,
+    new_app,
+    state_uri,
+)
 
 if TYPE_CHECKING:
     from airflow_batchemr.forecast import PipelineForecast
@@ -52,9 +60,7 @@ def plan(  # noqa: PLR0917 - all are options
 
         batchemr plan nightly.yaml --job score --requests --json
     """
-    from airflow_batchemr.pipeline_file import load_file
-
-    spec = load_file(file, environment=environment, only=pipeline)
+    spec = load_pipelines(file, environment, only=pipeline)
     check_environment(environment, spec.environments)
     for error in spec.errors:
         sys.stderr.write(f"{error}\n\n")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from airflow_batchemr.cli.common import check_environment, new_app
+from airflow_batchemr.cli.common import check_environment, load_pipelines, new_app
 
 app = new_app()
 
@@ -35,9 +35,8 @@ def render(
     """
     from airflow_batchemr.dags.plan import plan_dag
     from airflow_batchemr.dags.render import python
-    from airflow_batchemr.pipeline_file import load_file
 
-    spec = load_file(file, environment=environment, only=pipeline)
+    spec = load_pipelines(file, environment, only=pipeline)
     check_environment(environment, spec.environments)
     for error in spec.errors:
         sys.stderr.write(f"{error}\n\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airflow_batchemr.cli.common import check_environment, new_app
+from airflow_batchemr.cli.common import check_environment, load_pipelines, new_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +40,7 @@ def validate(
 
         batchemr validate --strict --json pipelines.yaml
     """
-    from airflow_batchemr.pipeline_file import PipelineFileError, find_files, load_file
+    from airflow_batchemr.pipeline_file import PipelineFileError, find_files
 
     problems: dict[tuple[object, ...], PipelineFileError] = {}
     dags: dict[str, Path] = {}
@@ -52,11 +52,11 @@ def validate(
             hint = "pipeline files end in .yaml, .yml or .json"
             _add(problems, [PipelineFileError("no pipeline files in this folder", hint, path=path)])
         for file in found:
-            spec = load_file(file, environment=environment)
+            spec = load_pipelines(file, environment)
             checked += 1
             environments += spec.environments
             pipelines += len(spec.names)
-            specs = [spec] if environment else [load_file(file, name) for name in spec.environments] or [spec]
+            specs = [spec] if environment else [load_pipelines(file, name) for name in spec.environments] or [spec]
             for each in specs:
                 _add(problems, each.errors + each.warnings)
             _add(problems, _duplicates(spec.names, file, dags))

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr import settings
 from airflow_batchemr.dags.plan import plan_dag
-from airflow_batchemr.pipeline_file import PipelineFileError, files_for, find_files, load_file
+from airflow_batchemr.pipeline_file import PipelineFileError, apply_policy, files_for, find_files, load_file
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from airflow.sdk import DAG
-
-    from airflow_batchemr.pipeline_file import PipelineFile
 
 
 def build_dags(path: str | Path) -> list[DAG]:
@@ -101,6 +99,7 @@ def _load(path: Path) -> tuple[dict[str, DAG], list[PipelineFileError]]:
     errors: list[PipelineFileError] = []
     for file in find_files(path) if requested is None else files_for(path, requested):
         spec = load_file(file, environment=environment, only=requested)
+        apply_policy(spec, policy)
         errors += spec.errors
         for name, pipeline in spec.pipelines.items():
             if requested is not None and name != requested:
@@ -109,23 +108,13 @@ def _load(path: Path) -> tuple[dict[str, DAG], list[PipelineFileError]]:
                 errors.append(PipelineFileError(f"duplicate pipeline name {name}", path=file, pipeline=name))
                 continue
             try:
-                changed = policy(pipeline) if policy else None
-                dags[name] = build_dag(plan_dag(changed or pipeline))
-            except PipelineFileError as error:
-                errors.append(_with_position(error, spec, name))
+                dags[name] = build_dag(plan_dag(pipeline))
             except DagBuildError as error:
                 errors.append(spec.error(name, str(error), error.job, error.key))
-            except Exception as error:  # noqa: BLE001 - raised by the policy; must not affect other Dags
+            except Exception as error:  # noqa: BLE001 - of what the policy has changed; must not affect other Dags
                 errors.append(spec.error(name, f"{type(error).__name__}: {error}"))
         if requested in dags:
             return dags, []  # errors of other pipelines do not matter in this process
         if requested is not None:
             errors = [error for error in errors if error.pipeline in (requested, None)]
     return dags, errors
-
-
-def _with_position(error: PipelineFileError, spec: PipelineFile, name: str) -> PipelineFileError:
-    """Add file and pipeline to an error that does not have them."""
-    error.path = error.path or spec.path
-    error.pipeline = error.pipeline or name
-    return error

@@ -6,6 +6,7 @@ from airflow_batchemr.pipeline_file.discovery import FOLDER_FILE, files_for, fin
 from airflow_batchemr.pipeline_file.errors import PipelineFileError
 from airflow_batchemr.pipeline_file.load import PipelineFile, load_file
 from airflow_batchemr.pipeline_file.models import Job, Pipeline
+from airflow_batchemr.pipeline_file.policy import apply_policy
 
 __all__ = [
     "FOLDER_FILE",
@@ -13,6 +14,7 @@ __all__ = [
     "Pipeline",
     "PipelineFile",
     "PipelineFileError",
+    "apply_policy",
     "files_for",
     "find_files",
     "load_file",

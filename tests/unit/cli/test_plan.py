@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from airflow_batchemr.cli.app import app as batchemr
 from airflow_batchemr.cli.plan import app
 
 
@@ -94,3 +96,55 @@ p:
         started["request"]["applicationId"],
         started["request"]["executionTimeoutMinutes"],
     )
+
+
+@pytest.fixture
+def house_rules(tmp_path, monkeypatch):
+    """A policy in the `config` folder of Airflow's home: every pipeline has an owner, and each job gets 4 GiB."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "house_rules_of_the_plan.py").write_text("""
+from airflow_batchemr.pipeline_file import PipelineFileError
+
+def rules(pipeline):
+    if not pipeline.owner:
+        raise PipelineFileError("every pipeline has an owner", "write `owner: your-team`")
+    job = pipeline.jobs["mine"]
+    batch = job.batch.model_copy(update={"memory": [4096]})
+    return pipeline.model_copy(update={"jobs": {"mine": job.model_copy(update={"batch": batch})}})
+""")
+    (tmp_path / "airflow.cfg").write_text("[batchemr]\npolicy = house_rules_of_the_plan.rules\n")
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    for name in ("CONFIG", "_BATCHEMR__STATE", "_BATCHEMR__POLICY"):
+        monkeypatch.delenv(f"AIRFLOW_{name}", raising=False)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    file = tmp_path / "p.yaml"
+    batch = "batch: {image: 'i:1', queue: q, command: c, memory: 512MiB}"
+    file.write_text(f"mine:\n  owner: me\n  {batch}\nnobodys:\n  {batch}\n")
+    return file
+
+
+def test_the_policy_is_applied(house_rules):
+    """As in Airflow: the plan is that of the changed pipeline, and a rejected one is an error at its position."""
+    result = CliRunner().invoke(app, [str(house_rules), "--json"])
+    (planned,) = map(json.loads, result.stdout.splitlines())
+    (_, submitted) = planned["jobs"][0]["requests"]
+    sizes = submitted["request"]["containerOverrides"]["resourceRequirements"]
+    assert {"type": "MEMORY", "value": "4096"} in sizes
+    assert 1 == result.exit_code
+    assert "p.yaml:4:1: error: every pipeline has an owner" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["validate"], ["render", "-p", "nobodys"], ["graph", "-p", "nobodys"]])
+def test_the_policy_is_applied_by_every_command_that_reads_pipelines(house_rules, command):
+    """What Airflow would reject is an error."""
+    result = CliRunner().invoke(batchemr, [*command, str(house_rules)])
+    assert 1 == result.exit_code
+    assert "p.yaml:4:1: error: every pipeline has an owner" in result.output
+
+
+def test_a_policy_that_cannot_be_imported_is_an_error(house_rules, monkeypatch):
+    """Nothing is planned without it."""
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__POLICY", "no_such_rules.rules")
+    result = CliRunner().invoke(app, [str(house_rules)])
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert "cannot import the function of [batchemr] policy, no_such_rules.rules" in result.stderr
