@@ -27,7 +27,7 @@ def render(
     """Convert a pipeline file to the Python code that an Airflow user would write by hand.
 
     The Dags are identical: same operators, tasks, arguments and edges. Put the output into the Dag folder in place of
-    the pipeline file, and continue in Python.
+    the pipeline file, and continue in Python. Relative paths (`python_env`) then count from the folder of the output.
 
     Exit codes: 0: written; 1: the file has errors, or the output file exists; 2: usage error.
 

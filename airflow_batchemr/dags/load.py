@@ -108,7 +108,7 @@ def _load(path: Path) -> tuple[dict[str, DAG], list[PipelineFileError]]:
                 errors.append(PipelineFileError(f"duplicate pipeline name {name}", path=file, pipeline=name))
                 continue
             try:
-                dags[name] = build_dag(plan_dag(pipeline))
+                dags[name] = build_dag(plan_dag(pipeline, file.parent))
             except DagBuildError as error:
                 errors.append(spec.error(name, str(error), error.job, error.key))
             except Exception as error:  # noqa: BLE001 - of what the policy has changed; must not affect other Dags

@@ -6,13 +6,15 @@ plan can be serialized as JSON.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.dags import doc, tasks
+from airflow_batchemr.dags.paths import with_absolute_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from airflow_batchemr.dags.tasks import JobTask
     from airflow_batchemr.pipeline_file import Job, Pipeline
@@ -28,6 +30,8 @@ RERUN = "rerun"
 EMPTY_OPERATOR = "airflow.providers.standard.operators.empty.EmptyOperator"
 STOP_EARLIER_RUNS = "airflow_batchemr.operators.overlap.StopEarlierRunsOperator"
 PAUSE = "airflow_batchemr.operators.pause.PauseOperator"
+#: Operators whose arguments may name local files.
+EMR = frozenset({tasks.EPHEMERAL_EMR, tasks.EMR_STEPS, tasks.CREATE_CLUSTER})
 #: Minimum retries of a task that terminates a cluster.
 TEARDOWN_RETRIES = 3
 
@@ -83,13 +87,20 @@ class DagPlan:
         return cls(values["dag_id"], values["dag_kwargs"], [TaskPlan(**task) for task in values["tasks"]])
 
 
-def plan_dag(pipeline: Pipeline) -> DagPlan:
+def plan_dag(pipeline: Pipeline, folder: Path | None = None) -> DagPlan:
     """Plan the Dag of a pipeline.
 
     Args:
         pipeline: Validated and merged with its defaults, as returned by `pipeline_file.load_file`.
+        folder: Folder of the pipeline file, for local files. None: their paths stay relative, as in rendered code.
     """
-    return DagPlan(pipeline.name, _dag_kwargs(pipeline), _Tasks(pipeline).plan())
+    planned = _Tasks(pipeline).plan()
+    if folder is not None:
+        planned = [
+            replace(task, kwargs=with_absolute_paths(task.kwargs, folder)) if task.operator in EMR else task
+            for task in planned
+        ]
+    return DagPlan(pipeline.name, _dag_kwargs(pipeline), planned)
 
 
 def _dag_kwargs(pipeline: Pipeline) -> dict[str, Any]:

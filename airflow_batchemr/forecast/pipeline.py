@@ -71,7 +71,7 @@ def forecast_pipeline(
         BotoCoreError: There is no such profile, or no region is configured.
         LedgerError: The state URI is invalid.
     """
-    dag = plan_dag(pipeline)
+    dag = plan_dag(pipeline, folder)
     run_id = run_id or f"scheduled__{date.isoformat() if date else ''}"
     params = {name: schema.get("default") for name, schema in dag.dag_kwargs["params"].items()}
     templates = Templates(date, run_id, params)

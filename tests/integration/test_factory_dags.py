@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_batchemr.dags.plan import plan_dag
+from airflow_batchemr.pipeline_file import load_file
+
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 DAG_FILE = "# a Dag file of airflow\nfrom airflow_batchemr import load_pipelines\nload_pipelines(globals(), __file__)\n"
 GOOD = "{}:\n  batch: {{image: 'etl:1', queue: data, command: run.sh}}\n"
@@ -137,6 +140,30 @@ def test_two_parses_give_the_same_bytes(tmp_path):
     ]
     assert out[0] == out[1]
     assert json.loads(out[0])[0]["dag"]["dag_id"] == "p"
+
+
+def test_local_files_are_relative_to_the_pipeline_file(bag_of, tmp_path):
+    """Not to the Dag file, which may be in another folder; `batchemr plan` finds the same file."""
+    text = """
+own:
+  emr: {type: m5.xlarge, log_uri: 's3://logs/l'}
+  steps: [{spark: {py: 's3://code/a.py', python_env: requirements.txt}}, {spark: {py: 'a.py', python_env: 's3://e/r.txt'}}]
+shared:
+  clusters: {spark: {type: m5.xlarge, log_uri: 's3://logs/l'}}
+  jobs: {work: {emr: {cluster: spark}, spark: {py: 's3://code/a.py', python_env: ../requirements.txt}}}
+"""
+    dags = bag_of({"team/p.yaml": text}).dags
+    found = [step["spark"]["python_env"] for step in dags["own"].get_task("own").steps]
+    (path, _) = found
+    assert path.endswith("/team/requirements.txt")
+    assert [path, "s3://e/r.txt"] == found
+    above = path.replace("/team/", "/")
+    assert [above] == [step["spark"]["python_env"] for step in dags["shared"].get_task("work").steps]
+    assert [above] == dags["shared"].get_task("spark.create_cluster").needs["python_env"]
+
+    file = Path(path).with_name("p.yaml")
+    plan = plan_dag(load_file(file).pipelines["own"], file.parent)
+    assert found == [step["spark"]["python_env"] for step in plan.tasks[0].kwargs["steps"]]
 
 
 def test_a_policy_may_change_or_reject_a_pipeline(bag_of, tmp_path, monkeypatch):

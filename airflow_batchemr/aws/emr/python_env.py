@@ -111,7 +111,8 @@ def _content(clients: Clients, value: str, folder: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidRequest(f"python_env: {value} cannot be read ({path}: {error.strerror})") from error
+        where = "" if str(path) == value else f"{path}: "
+        raise InvalidRequest(f"python_env: {value} cannot be read ({where}{error.strerror})") from error
 
 
 def _check_object(clients: Clients, uri: str) -> None:

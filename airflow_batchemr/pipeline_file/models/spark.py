@@ -80,7 +80,8 @@ class Spark(Model):
         None,
         description=(
             "Python environment of the driver and executors: `requirements.txt`, `environment.yml`, or a "
-            "packed environment (`s3://….tar.gz`). Default: that of the cluster"
+            "packed environment (`s3://….tar.gz`); a path is relative to the pipeline file, in Python to the Dag's "
+            "file. Default: that of the cluster"
         ),
     )
     docker_image: Word | None = Field(None, description="Image of the YARN containers; since emr-6.0")
