@@ -41,6 +41,13 @@ CASES = {
     "unknown_word": ({"type": "m5.xlarge", "instnaces": 3}, ["x"], "cluster.instnaces"),
     "unknown_override": ({"type": "m5.xlarge", "overrides": {"LogURI": "s3://x/"}}, ["x"], "LogURI"),
     "wrong_override": ({"type": "m5.xlarge", "overrides": {"ScaleDownBehavior": "NOW"}}, ["x"], "ScaleDownBehavior"),
+    "overridden_name": (
+        {"type": "m5.xlarge", "overrides": {"Name": "nightly"}},
+        ["x"],
+        "cluster.overrides.Name: `Name` cannot be overridden",
+    ),
+    "overridden_tags": ({"type": "m5.xlarge", "overrides": {"Tags": []}}, ["x"], "cluster.overrides.Tags"),
+    "overridden_steps": ({"type": "m5.xlarge", "overrides": {"Steps": []}}, ["x"], "cluster.overrides.Steps"),
     "action_with_concurrency": (
         {"type": "m5.xlarge", "step_concurrency": 2},
         [{"command": "x", "on_failure": "terminate_cluster"}],
@@ -68,6 +75,9 @@ EARLY = {
     "empty_command",
     "no_type",
     "unknown_word",
+    "overridden_name",
+    "overridden_tags",
+    "overridden_steps",
     "names_another",
 }
 

@@ -119,6 +119,9 @@ def _check_submit(submit: Mapping[str, Any]) -> None:
         if isinstance(holder, Mapping) and name in holder:
             where = name if holder is submit else f"containerOverrides.{name}"
             raise InvalidRequest(f"submit: {where} is set by batchemr, to find and resume the job: {instead}")
+    tags = submit.get("tags")
+    if isinstance(tags, Mapping) and (ours := [name for name in tags if str(name).startswith("batchemr:")]):
+        raise InvalidRequest(f"submit: the tag {ours[0]} is set by batchemr, to find the job: remove it")
 
 
 def _merged(request: dict[str, Any], submit: Mapping[str, Any]) -> dict[str, Any]:

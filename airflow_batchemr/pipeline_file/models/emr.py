@@ -12,6 +12,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     TEXT,
     Form,
     Model,
+    Names,
     Raw,
     S3Uri,
     Seconds,
@@ -106,6 +107,19 @@ def _configurations(value: object) -> object:
             {"Classification": name, "Properties": {text(key): text(item) for key, item in properties.items()}}
         )
     return result
+
+
+def _overrides(value: dict[str, Any]) -> dict[str, Any]:
+    """Reject what identifies a cluster and its steps: another job's cluster would be adopted and terminated."""
+    instead = {
+        "Name": "for a name in the AWS console, set `tags: {Name: …}`",
+        "Steps": "set `steps:` or `spark:` in the job",
+        "Tags": "set `tags:`",
+    }
+    for key, hint in instead.items():
+        if key in value:
+            raise Refusal(f"`{key}` cannot be overridden: batchemr uses it to find the cluster again", hint, [key])
+    return value
 
 
 _IDLE = Annotated[Seconds, AfterValidator(_idle_timeout)]
@@ -244,7 +258,10 @@ class Emr(Model):
             "Versions (or version prefixes) that the release must have, by application, such as `{spark: '3.5'}`"
         ),
     )
-    overrides: Raw = Field(default_factory=dict, description="Parameters that are merged into the RunJobFlow request")
+    overrides: Annotated[Raw, AfterValidator(_overrides), Names("^(?!(Name|Steps|Tags)$)")] = Field(
+        default_factory=dict,
+        description="Parameters that are merged into the RunJobFlow request, except `Name`, `Steps` and `Tags`",
+    )
     cluster: Word | None = Field(None, description="Use a cluster of the pipeline's `clusters`")
     cluster_id: Word | None = Field(None, description="Use an existing cluster with this id (`j-…`)")
     cluster_name: Word | None = Field(

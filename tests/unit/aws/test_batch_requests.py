@@ -40,6 +40,7 @@ def test_without_the_preamble_a_whole_array_is_submitted(indices, size):
         ({"arrayProperties": {"size": 3}}, "arrayProperties"),
         ({"containerOverrides": {"command": ["true"]}}, "containerOverrides.command"),
         ({"containerOverrides": {"environment": []}}, "containerOverrides.environment"),
+        ({"tags": {"batchemr:job": "other"}}, "the tag batchemr:job"),
     ],
 )
 def test_fields_that_recovery_depends_on_cannot_be_set(submit, named):
