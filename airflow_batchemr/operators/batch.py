@@ -114,7 +114,7 @@ class BatchArrayOperator(BatchWork):
         options = validated(Batch, known) if late else batch_options(known)
         for name, value in {**options.model_dump(), **late}.items():
             if name != "queue":  # Airflow's attribute
-                setattr(self, name, value)
+                self.convert(name, given.get(name), value)
 
     def options(self) -> Batch:
         """Return the options of the job with rendered templates.

@@ -48,7 +48,8 @@ class EmrJobRunOperator(LedgerOperator):
         check_when_parsed(job_run_options, on)
         self.spark = spark
         self.on = on
-        self.env = job_option("env", env)
+        self.env: Any
+        self.convert("env", env, job_option("env", env))
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> JobRunBackend:  # noqa: ARG002 - of the base class
         """Return the backend of a job run on the target of `on`."""

@@ -48,10 +48,12 @@ class StepsOperator(EmrOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.steps: Any
+        self.env: Any
         with as_airflow_error():
-            self.steps = split_commands(steps)
+            self.convert("steps", steps, split_commands(steps))
         self.on_failure = job_option("on_failure", on_failure)
-        self.env = job_option("env", env)
+        self.convert("env", env, job_option("env", env))
         self.resume_steps = job_option("resume_steps", True if resume_steps is None else resume_steps)
         check_when_parsed(step_options, self.steps)
 

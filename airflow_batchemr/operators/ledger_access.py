@@ -11,6 +11,7 @@ from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.ledger.store import plain_uri
 from airflow_batchemr.operators.aws_operator import AwsOperator
+from airflow_batchemr.operators.mapped import ConvertedArguments
 from airflow_batchemr.operators.options import check_state, check_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import JobLedger
 
 
-class LedgerAccess(AwsOperator):
+class LedgerAccess(AwsOperator, ConvertedArguments):
     """An operator that reads and writes the ledger of a job.
 
     Args:

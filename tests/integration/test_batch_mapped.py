@@ -6,7 +6,7 @@ import inspect
 from collections import Counter
 
 import pytest
-from airflow.sdk import DAG, BaseOperator
+from airflow.sdk import DAG, BaseOperator, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_batchemr import (
@@ -19,6 +19,7 @@ from airflow_batchemr import (
     S3MarkerSensor,
 )
 from airflow_batchemr.operators.retries import RetryingOperator
+from tests.integration.emr_steps import CLUSTER
 
 OPERATORS = [
     BatchArrayOperator,
@@ -162,6 +163,85 @@ def test_a_mapped_definition_can_have_the_providers_name(aws, run_dag, work):
     )
     dag = expanded("mapped_definition", work, {"queue": "default", "image": None}, job_definition=["etl", "etl:1"])
     assert {"work.0": "success", "work.1": "success"} == run_dag(dag).tasks
+
+
+SECRET = {"secret": "S3CRET"}
+#: What an upstream task read somewhere: data that is also a template.
+DATA = "{{ params.secret }}"
+
+
+def output(values):
+    """The output of a task that returns one value per map index."""
+
+    @task
+    def rows():
+        return values
+
+    return rows()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda line, script: {"command": ["sh", "-c", script, "-", line]},
+        lambda line, script: {"command": f"sh -c '{script}' - '{line}'"},
+        lambda line, script: {"command": ["sh", "-c", script.replace("$1", "$DATA")], "env": {"DATA": line}},
+    ],
+    ids=["list", "text", "env"],
+)
+def test_output_of_another_task_is_not_rendered(aws, run_dag, work, made):
+    """Only what the Dag's author wrote is a template: otherwise, data could read the run's secrets."""
+    given = made(DATA, f'echo "$1" > {work.folder}/data.txt')
+    name = list(given)[-1]
+    with DAG("mapped_data", schedule=None, params=SECRET) as dag:
+        partial = {"image": "busybox", "job_queue": "default", **given}
+        values = output([partial.pop(name)])
+        BatchArrayOperator.partial(task_id="work", **partial).expand(**{name: values})
+    assert "success" == run_dag(dag).state
+    assert DATA == (work.folder / "data.txt").read_text().strip()
+
+
+def test_templates_of_the_author_are_rendered(aws, run_dag, work):
+    """In `partial`, and in values that are written into `expand`."""
+    command = ["sh", "-c", f'echo "$1 $DATA" > {work.folder}/data.txt', "-", DATA]
+    with DAG("mapped_templates", schedule=None, params=SECRET) as dag:
+        BatchArrayOperator.partial(
+            task_id="work", image="busybox", job_queue="default", env={"DATA": "of {{ ds }}"}
+        ).expand(command=[command])
+    assert "success" == run_dag(dag).state
+    assert "S3CRET of 2026-11-20" == (work.folder / "data.txt").read_text().strip()
+
+
+def test_steps_from_another_task_are_not_rendered(aws, run_dag, work):
+    """On EMR too: neither their arguments nor `env`."""
+    script = f'echo "$1" >> {work.folder}/data.txt'
+    steps = [{"name": "a", "command": ["sh", "-c", script, "-", DATA]}, f"sh -c '{script}' - '{DATA}'"]
+    with DAG("mapped_steps", schedule=None, params=SECRET) as dag:
+        EphemeralEmrOperator.partial(task_id="work", cluster=CLUSTER).expand(steps=output([steps]))
+    assert "success" == run_dag(dag).state
+    assert [DATA, DATA] == (work.folder / "data.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("operator", "more"),
+    [
+        (EphemeralEmrOperator, {"cluster": CLUSTER, "steps": ["true"]}),
+        (
+            EmrJobRunOperator,
+            {"spark": {"py": "s3://code/a.py"}, "on": {"emr_serverless": {"application": "a", "role": "r"}}},
+        ),
+    ],
+)
+def test_env_from_another_task_is_not_rendered(operator, more):
+    """The operator stores a checked copy, which Airflow does not recognize as the output of a task."""
+    env = {"DATA": DATA}
+    with DAG("mapped_env", schedule=None):
+        made = operator(task_id="work", env=env, state="{{ params.secret }}", **more)
+    made._do_render_template_fields(
+        made, operator.template_fields, {"params": SECRET}, made.get_template_env(), {id(env)}
+    )
+    assert {"DATA": DATA} == made.env
+    assert "S3CRET" == made.state
 
 
 def own_classes(operator):
