@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +11,7 @@ from airflow.sdk import XComArg
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.options import job_options, validated
 from airflow_batchemr.connections import as_airflow_error
+from airflow_batchemr.core import units
 from airflow_batchemr.ledger.store import plain_uri
 from airflow_batchemr.pipeline_file.models.base import shown
 
@@ -23,6 +25,7 @@ __all__ = [
     "check_text",
     "check_when_parsed",
     "describes",
+    "duration",
     "is_template",
     "job_option",
     "takes",
@@ -121,6 +124,29 @@ def job_option(name: str, value: Any) -> Any:
         return value
     with as_airflow_error():
         return getattr(job_options(**{name: value}), name)
+
+
+def duration(name: str, value: Any) -> Any:
+    """Return a duration in seconds, from a notation of the pipeline file or a timedelta.
+
+    Args:
+        name: Name of the argument.
+        value: Duration. None and the output of another task are returned unchanged.
+
+    Raises:
+        AirflowFailException: Describes the error.
+    """
+    if value is None or unresolved(value):
+        return value
+    if isinstance(value, dt.timedelta):
+        value = value.total_seconds()
+    with as_airflow_error():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise InvalidRequest(f"{name}: expected a duration such as 90s, 15m or 2h, not {shown(value)}")
+        try:
+            return units.seconds(value)
+        except ValueError as error:
+            raise InvalidRequest(f"{name}: {error}") from None
 
 
 def check_text(**arguments: Any) -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
+from airflow_batchemr.aws.outage import FAILURES, passing
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.connections import as_airflow_error, configured_state, connection_clients
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.operators.aws_operator import AwsOperator
 from airflow_batchemr.operators.base import NEWER_RUN
+from airflow_batchemr.operators.options import check_state
+from airflow_batchemr.operators.outages import next_look
+from airflow_batchemr.triggers.timer import TimerTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from airflow.sdk import Context
@@ -30,7 +34,7 @@ LOOK_BACK = 50
 _DATED = re.compile(r"\d{4}-\d\d-\d\dT[\d.]+Z")
 
 
-class StopEarlierRunsOperator(BaseOperator):
+class StopEarlierRunsOperator(AwsOperator):
     """Stops the jobs of the previous run, whose tasks then fail.
 
     A task cannot change another run in Airflow. Therefore, it records stop requests for the open submissions and
@@ -39,50 +43,58 @@ class StopEarlierRunsOperator(BaseOperator):
 
     Backfill runs neither stop other runs nor are stopped, because they are for other dates.
 
+    All jobs of the run wait for this task, so it waits while AWS cannot be reached, and every error is retried.
+
     Args:
         state: state URI; `[batchemr] state` of Airflow's configuration if not given.
-        aws_conn_id: Airflow connection.
-        region: AWS region; the connection's if not given.
-        **kwargs: of Airflow's BaseOperator.
+        **kwargs: of `AwsOperator` and Airflow's BaseOperator.
     """
 
     template_fields: Sequence[str] = ("state", "aws_conn_id", "region")
     ui_color = "#f6d5d5"
 
-    def __init__(
-        self,
-        *,
-        state: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, state: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        check_state(state)
         self.state = state
-        self.aws_conn_id = aws_conn_id
-        self.region = region
 
     def execute(self, context: Context) -> dict[str, list[str]]:
         """Stop open submissions. Returns the stopped jobs by run key."""
-        run = context["dag_run"]
-        if run.run_type == "backfill":
+        return self.resume(context, {})
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Do this again after an outage."""
+        if context["dag_run"].run_type == "backfill":
             return {}
-        with as_airflow_error():
-            clients = connection_clients(self.aws_conn_id, self.region)
-            ledger = Ledger(clients.s3, configured_state(self.state))
-            own = run_key(run.logical_date, getattr(run, "partition_key", None), run.run_id)
-            before = self._before(context)
-            stopped = {}
-            for key in [*before, *self._undated(context, ledger, {own, *before})]:
-                begun = None if key in before else run.start_date
-                jobs = [
-                    job
-                    for job in ledger.jobs(run.dag_id, key)
-                    if self._stop(clients, ledger, context, key, job, begun=begun)
-                ]
-                if jobs:
-                    self.log.info("Stopped %s of run %s: this run is newer", ", ".join(jobs), key)
-                    stopped[key] = jobs
+        with as_airflow_error(retry=True):
+            try:
+                return self._stop_earlier(context)
+            except FAILURES as error:
+                if not passing(error):
+                    raise
+                wait, since, looks = next_look(self, error, event)
+                now = time.time()
+                again = TimerTrigger(wake_at=now + wait, event={"since": since, "looks": looks}, deferred_at=now)
+                self.defer(trigger=again, method_name="resume")
+                return {}  # not reached: `defer` raises
+
+    def _stop_earlier(self, context: Context) -> dict[str, list[str]]:
+        run = context["dag_run"]
+        clients = connection_clients(self.aws_conn_id, self.region)
+        ledger = Ledger(clients.s3, configured_state(self.state))
+        own = run_key(run.logical_date, getattr(run, "partition_key", None), run.run_id)
+        before = self._before(context)
+        stopped = {}
+        for key in [*before, *self._undated(context, ledger, {own, *before})]:
+            begun = None if key in before else run.start_date
+            jobs = [
+                job
+                for job in ledger.jobs(run.dag_id, key)
+                if self._stop(clients, ledger, context, key, job, begun=begun)
+            ]
+            if jobs:
+                self.log.info("Stopped %s of run %s: this run is newer", ", ".join(jobs), key)
+                stopped[key] = jobs
         return stopped
 
     def _before(self, context: Context) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
+import time
+from types import SimpleNamespace
 
 import boto3
 import pendulum
@@ -191,6 +193,48 @@ def test_a_task_that_was_stopped_by_a_newer_run_fails_without_retry(aws, state):
         operator.resume(Context(ti=TaskInstance(), dag_run=Run(), params={}), {"submissions": [1]})
 
 
+def stopping(aws, state, event=None):
+    """Run `stop_earlier_runs` of a new run of the Dag `newer`. Returns its XCom or its trigger."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    from airflow_batchemr.operators.overlap import StopEarlierRunsOperator
+
+    operator = StopEarlierRunsOperator(task_id="stop", state=state, aws_conn_id=None)
+    run = SimpleNamespace(run_type="manual", logical_date=None, run_id="new", dag_id="newer", start_date=pendulum.now())
+    try:
+        return operator.resume({"dag_run": run}, event) if event else operator.execute({"dag_run": run})
+    except TaskDeferred as deferred:
+        return deferred.trigger
+
+
+def test_an_outage_does_not_fail_the_new_run(aws, state, monkeypatch):
+    """The task waits and tries again."""
+    from botocore.config import Config
+
+    from airflow_batchemr.aws import clients
+
+    monkeypatch.setattr(clients, "IDEMPOTENT", Config(retries={"mode": "standard", "total_max_attempts": 1}))
+    running_job(aws, state, "newer", key="old", run_id="old")
+    aws.faults.error("ListObjectsV2")
+    trigger = stopping(aws, state)
+    assert trigger.event["looks"] == 1
+    assert 0 < trigger.wake_at - trigger.deferred_at < 60
+    assert {"old": ["newer"]} == stopping(aws, state, trigger.event)
+
+
+def test_a_refused_call_is_retried(aws, state, monkeypatch):
+    """With the retries of the other operators, because changes of IAM take minutes to settle."""
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    from airflow_batchemr.operators.overlap import StopEarlierRunsOperator
+
+    assert 3 == StopEarlierRunsOperator(task_id="stop").retries
+    aws.faults.refuse("ListObjectsV2")
+    with pytest.raises(AirflowException, match="missing permission: allow s3:ListBucket") as raised:
+        stopping(aws, state)
+    assert not isinstance(raised.value, AirflowFailException)
+
+
 def test_the_pause_starts_at_the_end_of_the_last_run(monkeypatch):
     """The task waits for the rest of the pause. A manually triggered run does not wait."""
     from airflow.sdk.exceptions import TaskDeferred
@@ -207,7 +251,9 @@ def test_the_pause_starts_at_the_end_of_the_last_run(monkeypatch):
 
     with pytest.raises(TaskDeferred) as deferred:
         PauseOperator(task_id="pause", seconds=160).execute({"dag_run": Run, "ti": TaskInstance()})
-    assert deferred.value.trigger.moment == Run.end_date.add(seconds=160)
+    assert deferred.value.trigger.wake_at == pytest.approx(Run.end_date.timestamp() + 160)
+    assert deferred.value.trigger.deferred_at == pytest.approx(time.time(), abs=5)
+    assert 160 == PauseOperator(task_id="pause", seconds="2m40s").seconds
     PauseOperator(task_id="pause", seconds=90).execute({"dag_run": Run, "ti": TaskInstance()})
     by_hand = type("ByHand", (Run,), {"run_type": "manual"})
     PauseOperator(task_id="pause", seconds=160).execute({"dag_run": by_hand, "ti": TaskInstance()})

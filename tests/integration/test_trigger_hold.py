@@ -14,6 +14,7 @@ from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.provider_info import get_provider_info
 from airflow_batchemr.triggers import hold
 from airflow_batchemr.triggers.marker import S3MarkerTrigger
+from airflow_batchemr.triggers.timer import TimerTrigger
 
 
 class Immediate(BaseTrigger):
@@ -71,6 +72,12 @@ def test_a_worker_clock_that_is_ahead_does_not_extend_the_delay(minimum):
 def test_events_are_not_delayed_outside_a_triggerer():
     """In `dag.test()`, there is no scheduler and no race."""
     assert seconds_until_event(Immediate(time.time())) < 0.1
+
+
+def test_the_end_of_a_pause_is_delayed(minimum):
+    """The rest of a pause may be shorter than the minimum."""
+    now = time.time()
+    assert 0.5 < seconds_until_event(in_triggerer(TimerTrigger(wake_at=now + 0.1, deferred_at=now))) < 1.5
 
 
 def test_zero_disables_the_delay(monkeypatch):
