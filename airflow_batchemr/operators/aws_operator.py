@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.operators.options import check_text
 from airflow_batchemr.operators.retries import RetryingOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from typing_extensions import Self
 
 _OVERRIDES = "give command=, env=, vcpus=, memory= or gpus=; anything else of SubmitJob goes into submit="
 _WAITING = "leave it out: the operator always waits, in the triggerer"
@@ -78,6 +81,14 @@ class AwsOperator(RetryingOperator):
         TypeError: An argument of the amazon provider is not accepted. The message names the replacement.
     """
 
+    #: Arguments of the amazon provider that the operator does not accept, and what to give instead.
+    replaced: Mapping[str, str] = REPLACED
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004 - of the constructor
+        """Explain an unknown argument, before Airflow names only the required arguments that are missing."""
+        explain(cls, kwargs)
+        return super().__new__(cls)
+
     def __init__(
         self,
         *,
@@ -86,10 +97,10 @@ class AwsOperator(RetryingOperator):
         region_name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        _reject(type(self), kwargs)
         if region and region_name and region != region_name:
             raise TypeError(f"{type(self).__name__}: region and region_name are the same argument: give one")
         super().__init__(**kwargs)
+        check_text(aws_conn_id=aws_conn_id, region=region, region_name=region_name)
         self.aws_conn_id = aws_conn_id
         self.region = region or region_name
 
@@ -100,14 +111,19 @@ class AwsOperator(RetryingOperator):
         Raises:
             TypeError: As in the constructor.
         """
-        _reject(cls, kwargs)
+        explain(cls, kwargs)
         return super().partial(**kwargs)
 
 
-def _reject(operator: type[AwsOperator], names: Iterable[str]) -> None:
-    found = [name for name in names if name in REPLACED and name not in _taken(operator)]
+def explain(operator: type[AwsOperator], names: Iterable[str]) -> None:
+    """Check that no argument is one of the amazon provider that the operator does not accept.
+
+    Raises:
+        TypeError: Names the arguments and what to give instead.
+    """
+    found = [name for name in names if name in operator.replaced and name not in _taken(operator)]
     if found:
-        instead = ", ".join(f"{name} ({REPLACED[name]})" for name in found)
+        instead = ", ".join(f"{name} ({operator.replaced[name]})" for name in found)
         raise TypeError(f"{operator.__name__} does not take {instead}")
 
 

@@ -116,6 +116,10 @@ class EmrTerminateClusterOperator(LedgerAccess):
     """
 
     template_fields: Sequence[str] = (*LedgerAccess.template_fields, "cluster")
+    replaced: Mapping[str, str] = {
+        **LedgerAccess.replaced,
+        **dict.fromkeys(("job_flow_id", "cluster_id"), "give cluster=, the `job` of the EmrCreateClusterOperator"),
+    }
 
     def __init__(self, *, cluster: str, **kwargs: Any) -> None:
         kwargs.setdefault("job", cluster)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import time
 
+import pytest
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from botocore.config import Config
 
 from airflow_batchemr.aws import clients
 from airflow_batchemr.ledger import Ledger, Marker
 from airflow_batchemr.sensors.marker import S3MarkerSensor
 from airflow_batchemr.triggers.marker import S3MarkerTrigger
+from tests.integration.task_engine import Task
 
 
 def sensor_dag(dag_id, **arguments):
@@ -47,9 +52,71 @@ def test_the_sensor_waits_for_the_marker_of_a_given_run(aws, run_dag, state):
 
 def test_the_sensor_fails_after_its_timeout(aws, run_dag):
     """The message names the job that it waited for."""
-    finished = run_dag(sensor_dag("late", timeout=0.5))
+    finished = run_dag(sensor_dag("late", timeout=1))
     assert {"wait": "failed"} == finished.tasks
-    assert "upstream.upstream did not succeed within 0.5 s" in finished.output
+    assert "upstream.upstream did not succeed within 1 s" in finished.output
+
+
+def deferred(**arguments):
+    """The seconds until the deadline of the sensor's trigger."""
+
+    def make():
+        with DAG("dag", schedule=None):
+            return S3MarkerSensor(task_id="wait", pipeline="upstream", aws_conn_id=None, **arguments)
+
+    deadline = Task(make).begin().deadline
+    return None if deadline is None else deadline - time.time()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        ({"timeout": "2h"}, 7200),
+        ({"timeout": "3600"}, 3600),
+        ({"timeout": dt.timedelta(minutes=3)}, 180),
+        ({"execution_timeout": dt.timedelta(minutes=5)}, 300),
+        ({"execution_timeout": dt.timedelta(minutes=5), "timeout": "1h"}, 300),
+        ({"execution_timeout": dt.timedelta(hours=5), "timeout": "1h"}, 3600),
+    ],
+    ids=str,
+)
+def test_the_shorter_of_timeout_and_execution_timeout_applies(aws, state, arguments, seconds):
+    """A timeout has the notations of the file, or is a timedelta. Airflow ignores execution_timeout in a deferral."""
+    assert seconds == pytest.approx(deferred(**arguments), abs=5)
+
+
+def test_without_a_timeout_the_sensor_waits_forever(aws, state):
+    assert deferred() is None
+
+
+@pytest.mark.parametrize("timeout", ["soon", -1, True, [1]])
+def test_an_invalid_timeout_fails_when_the_dag_is_parsed(timeout):
+    with pytest.raises(AirflowFailException, match=r"^timeout: "):
+        S3MarkerSensor(task_id="wait", pipeline="upstream", timeout=timeout)
+
+
+def test_only_failures_of_the_platform_are_retried():
+    """A marker that did not appear in time is none, unless `retries` is set."""
+    by_default = S3MarkerSensor(task_id="wait", pipeline="upstream", timeout=1)
+    assert 3 == by_default.retries
+    with pytest.raises(AirflowFailException, match=r"within 1 s$"):
+        by_default.resume({}, {"status": "timeout"})
+    limit = dt.timedelta(minutes=1)
+    given = S3MarkerSensor(task_id="wait", pipeline="upstream", timeout="1m", retries=1, execution_timeout=limit)
+    with pytest.raises(AirflowException, match=r"within 60 s or the execution_timeout of 0:01:00$") as raised:
+        given.resume({}, {"status": "timeout"})
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("name", ["poke_interval", "mode", "soft_fail", "deferrable"])
+def test_arguments_of_other_sensors_are_explained(name):
+    with pytest.raises(TypeError, match=rf"S3MarkerSensor does not take {name} \(leave it out"):
+        S3MarkerSensor(task_id="wait", **{name: 1})
+
+
+def test_two_different_regions_are_rejected():
+    with pytest.raises(TypeError, match="region and region_name are the same argument"):
+        S3MarkerSensor(task_id="wait", pipeline="upstream", region="eu-west-1", region_name="eu-west-2")
 
 
 def test_a_missing_bucket_fails_the_sensor(aws, run_dag):

@@ -207,6 +207,8 @@ def test_every_other_argument_of_the_provider_is_rejected(theirs, ours):
             with pytest.raises(TypeError, match=re.escape(f"{operator.__name__} does not take {name} (")):
                 operator(task_id="work", **COMPLETE[operator], **{name: None})
             with pytest.raises(TypeError, match=re.escape(f"{operator.__name__} does not take {name} (")):
+                operator(task_id="work", **{name: None})  # although a required argument is missing
+            with pytest.raises(TypeError, match=re.escape(f"{operator.__name__} does not take {name} (")):
                 operator.partial(task_id="work", **{name: None})
 
 

@@ -27,7 +27,7 @@ ALLOWED = {
     "connections": {"core", "ledger", "aws", "settings"},
     "links": {"core", "ledger", "engine", "aws", "connections", "settings"},
     "triggers": {"core", "ledger", "engine", "aws", "connections", "settings"},
-    "sensors": {"core", "ledger", "engine", "aws", "connections", "settings", "triggers", "links"},
+    "sensors": {"core", "ledger", "engine", "aws", "connections", "settings", "triggers", "links", "operators"},
     "operators": {
         "core", "pipeline_file", "ledger", "engine", "aws", "dags", "connections", "settings", "triggers", "links",
     },
