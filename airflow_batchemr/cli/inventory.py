@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.emr import clusters, steps
-from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
+from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.retry import call_again
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.emr.job_runs import JobRun, JobRunTarget
+    from airflow_batchemr.aws.emr.job_run_targets import JobRun, JobRunTarget
 
 #: States of a Batch job that has not ended. ListJobs accepts one at a time.
 WAITING_OR_RUNNING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")

@@ -10,7 +10,7 @@ from airflow_batchemr.engine.unrecorded import observe_open, read_job
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_batchemr.engine.unrecorded import JobRecords, RemoteWorkReader, Sighting
+    from airflow_batchemr.engine.unrecorded import JobRecords, RemoteStatus, RemoteWorkReader
     from airflow_batchemr.ledger import Ledger, LedgerState, Submission
 
 #: Number of newest runs of each pipeline that are searched for submissions without a recorded result. AWS deletes Batch
@@ -44,7 +44,7 @@ def _is_cluster(submission: Submission, cluster: str) -> bool:
     return "used_by" in intent.details or (handle is not None and handle.cluster_id == cluster)
 
 
-def ended_unrecorded(ledger: Ledger, reader: RemoteWorkReader) -> Iterator[tuple[JobRecords, Sighting]]:
+def ended_unrecorded(ledger: Ledger, reader: RemoteWorkReader) -> Iterator[tuple[JobRecords, RemoteStatus]]:
     """Yield the submissions of recent runs that have ended on AWS and whose result is not recorded.
 
     Takes one LIST per pipeline and run, and for each job one LIST and the calls of `JobLedger.read`.

@@ -15,7 +15,7 @@ from airflow_batchemr.engine.orphans import Verdict, judge, judge_idle
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.cli.inventory import Started
-    from airflow_batchemr.engine.unrecorded import JobRecords, Sighting
+    from airflow_batchemr.engine.unrecorded import JobRecords, RemoteStatus
     from airflow_batchemr.ledger import LedgerState
 
 app = common.new_app()
@@ -120,7 +120,7 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
 
 def _job_runs(clients: Clients) -> list[Started]:
     """Return all job runs. A service that the region lacks, or that the caller may not list, is skipped with a note."""
-    from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
+    from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
     from airflow_batchemr.aws.errors import AwsError
     from airflow_batchemr.cli.inventory import job_runs
 
@@ -201,7 +201,7 @@ def _unrecorded(clients: Clients, state: str | None) -> list[dict[str, Any]]:
     return [_unrecorded_row(job, sighting) for job, sighting in found]
 
 
-def _unrecorded_row(job: JobRecords, sighting: Sighting) -> dict[str, Any]:
+def _unrecorded_row(job: JobRecords, sighting: RemoteStatus) -> dict[str, Any]:
     submission, identity = sighting.submission, job.identity
     handle, result, claimed = submission.handle, submission.result, submission.claimed_at
     assert handle is not None  # noqa: S101 - AWS has described it

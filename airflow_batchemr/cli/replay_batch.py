@@ -87,7 +87,7 @@ class _OneIndex(SingleWork):
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
         """Call SubmitJob."""
-        return jobs.submitted(self.clients, request, sleep=sleep)
+        return jobs.submit_request(self.clients, request, sleep=sleep)
 
     def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
         """Return False, because jobs are never idle."""

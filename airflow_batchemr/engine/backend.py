@@ -88,9 +88,9 @@ class RemoteWork(Protocol):
         """Ask AWS about a submission that has a handle."""
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
-        """Collect how a submission ended, or that it is lost where it is not visible. Writes nothing.
+        """Return how a submission ended, or that it is lost where it is not visible. Writes nothing.
 
-        None: something that belongs to it still runs.
+        Batch reads exit codes in `observe`. None: something that belongs to the submission still runs.
         """
 
     def close(self, submission: Submission, observation: Observation) -> None:

@@ -1,6 +1,8 @@
 """What runs, what runs again, and what a try does next: pure decisions on one reading of the ledger.
 
 `succeeded` and `token_for_claims` decide whether finished work runs again; `decide` determines which units are left.
+What a crashed worker has started is adopted instead (`submissions.adopt`). Whether Airflow retries a failed try is
+decided in `operators/base.py` and `operators/retries.py`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from airflow_batchemr.engine.unrecorded import THREADS, merge, observe_open, rea
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow_batchemr.engine.unrecorded import JobRecords, RemoteWorkReader, Sighting
+    from airflow_batchemr.engine.unrecorded import JobRecords, RemoteStatus, RemoteWorkReader
     from airflow_batchemr.ledger import Ledger, LedgerState, Submission
 
 #: A name and its value, such as ("Batch job", "0f31…").
@@ -172,7 +172,7 @@ def job_history_of(
     state: LedgerState,
     replay: Sequence[str] = (),
     reports: Mapping[int, str] | None = None,
-    sightings: Mapping[int, Sighting] | None = None,
+    sightings: Mapping[int, RemoteStatus] | None = None,
 ) -> JobHistory:
     """The history of a job, from its records.
 
@@ -214,7 +214,7 @@ def _failure(submission: Submission, size: int, done: int, replay: Sequence[str]
     return report(result.failures, size=size, done=done, failed=failed, replay=replay)
 
 
-def _submission(submission: Submission, failure: str, sighting: Sighting | None) -> SubmissionHistory:
+def _submission(submission: Submission, failure: str, sighting: RemoteStatus | None) -> SubmissionHistory:
     intent, handle, result, stop = submission.intent, submission.handle, submission.result, submission.stop
     state, ended = "running", None
     if result is not None:
@@ -239,7 +239,7 @@ def _submission(submission: Submission, failure: str, sighting: Sighting | None)
     )
 
 
-def _sighting_facts(sighting: Sighting) -> list[Fact]:
+def _sighting_facts(sighting: RemoteStatus) -> list[Fact]:
     if sighting.status == "not_visible":
         text = "not visible. The next try of the task waits until it appears, else reports it as lost"
         if sighting.submission.handle is None:

@@ -12,7 +12,7 @@ from airflow_batchemr.engine.decide import as_rerun, closed, decide, ended_befor
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.engine.submission_records import REFUSED, difference, merged, part_of, refused_result
-from airflow_batchemr.engine.submissions import adopt, conclude, find, lost, stop
+from airflow_batchemr.engine.submissions import adopt, conclude, find_and_end_duplicates, lost, stop
 from airflow_batchemr.engine.waiters import still_ours, undecided
 from airflow_batchemr.ledger import Handle, StopRequest, Submission
 from airflow_batchemr.ledger.state import derive_state
@@ -365,7 +365,7 @@ class Engine:
             for pause in self.policy.find_pauses:
                 self.sleep(pause)
                 try:
-                    found = find(self.remote, submission)
+                    found = find_and_end_duplicates(self.remote, submission)
                 except AwsError:  # it is still unknown: a later pass searches again
                     break
                 part = part_of(found.handle, request) if found is not None else None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import Handle, JobLedger, LedgerState, Submission
 
 
-def find(remote: RemoteWork, submission: Submission) -> Found | None:
+def find_and_end_duplicates(remote: RemoteWork, submission: Submission) -> Found | None:
     """Search by name for a submission without a handle, and terminate its twins."""
     found = remote.find(submission)
     for twin in found.twins if found is not None else ():
@@ -37,7 +37,7 @@ def adopt(
         return submission
     given_up = state.lease_ended(submission, policy.abandon_after)
     # Without an intent there is only a stop request, written before the claim itself
-    found = find(remote, submission) if submission.intent is not None else None
+    found = find_and_end_duplicates(remote, submission) if submission.intent is not None else None
     if found is not None and (found.complete or given_up):
         return replace(submission, handle=ledger.record_handle(submission.number, found.handle))
     if not given_up:

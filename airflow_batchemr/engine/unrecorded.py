@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.backend import RemoteWork, Status
     from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
 
-    Question = Callable[[RemoteWork, Submission], "Sighting"]
+    Question = Callable[[RemoteWork, Submission], "RemoteStatus"]
 
 #: How many runs are read, or submissions observed, at the same time.
 THREADS = 8
@@ -48,7 +48,7 @@ class JobRecords:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class RemoteStatus:
     """An open submission as AWS reports it."""
 
     submission: Submission
@@ -95,7 +95,7 @@ def read_job(ledger: Ledger, dag_id: str, run_key: str, job: str) -> JobRecords:
     return JobRecords(found, identity, found.history())
 
 
-def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) -> list[dict[int, Sighting]]:
+def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) -> list[dict[int, RemoteStatus]]:
     """Query AWS for all open submissions of some jobs.
 
     DescribeJobs is called once per 100 Batch jobs, and once more for arrays that have ended. A submission without a
@@ -105,23 +105,23 @@ def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) ->
     Returns:
         For each job, its open submissions by number.
     """
-    found = [{one.number: Sighting(one) for one in job.state.submissions if one.open} for job in jobs]
+    found = [{one.number: RemoteStatus(one) for one in job.state.submissions if one.open} for job in jobs]
     if reader is None:
         return found
     failures: dict[tuple[Question, str], str] = {}
 
-    def ask(question: Question, job: JobRecords, submission: Submission) -> Sighting:
+    def ask(question: Question, job: JobRecords, submission: Submission) -> RemoteStatus:
         call = question, submission.kind or ""
         if call in failures:
-            return Sighting(submission, error=failures[call])
+            return RemoteStatus(submission, error=failures[call])
         try:
             return question(reader.of(job.ledger, job.identity), submission)
         except (AwsError, LedgerError) as error:
             if isinstance(error, AwsError) and (error.transient or isinstance(error, NotAllowed)):
                 failures[call] = str(error)  # it would affect other submissions of the kind as well
-            return Sighting(submission, error=str(error))
+            return RemoteStatus(submission, error=str(error))
 
-    def ask_all(question: Question, wanted: Sequence[tuple[JobRecords, dict[int, Sighting], Submission]]) -> None:
+    def ask_all(question: Question, wanted: Sequence[tuple[JobRecords, dict[int, RemoteStatus], Submission]]) -> None:
         with ThreadPoolExecutor(THREADS) as threads:
             seen = threads.map(lambda one: ask(question, one[0], one[2]), wanted)
             for (_, sightings, submission), sighting in zip(wanted, seen, strict=True):
@@ -146,23 +146,27 @@ def _to_be_searched(state: LedgerState, submission: Submission) -> bool:
     return submission.handle is None and state.lease_ended(submission, DEFAULT.abandon_after)
 
 
-def _search(remote: RemoteWork, submission: Submission) -> Sighting:
+def _search(remote: RemoteWork, submission: Submission) -> RemoteStatus:
     """The submission with the handle that the next try would record."""
     found = remote.find(submission) if submission.intent is not None else None
-    return Sighting(submission, "not_visible") if found is None else Sighting(replace(submission, handle=found.handle))
+    return (
+        RemoteStatus(submission, "not_visible")
+        if found is None
+        else RemoteStatus(replace(submission, handle=found.handle))
+    )
 
 
-def _observe(remote: RemoteWork, submission: Submission) -> Sighting:
+def _observe(remote: RemoteWork, submission: Submission) -> RemoteStatus:
     observation = remote.observe(submission)
     ending = remote.result(submission, observation) if observation.status == "ended" else None
     if ending is None:
         status: Status = "not_visible" if observation.status == "not_visible" else "running"
-        return Sighting(submission, status, observation.state)
+        return RemoteStatus(submission, status, observation.state)
     ended = replace(submission, result=ending.result)
-    return Sighting(ended, "ended", observation.state, documents=ending.documents)
+    return RemoteStatus(ended, "ended", observation.state, documents=ending.documents)
 
 
-def merge(state: LedgerState, sightings: Mapping[int, Sighting]) -> LedgerState:
+def merge(state: LedgerState, sightings: Mapping[int, RemoteStatus]) -> LedgerState:
     """The ledger as it would be if everything that has ended were recorded."""
     submissions = [sightings[one.number].submission if one.number in sightings else one for one in state.submissions]
     return replace(state, submissions=submissions)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_batchemr.aws.emr.job_runs import JobRunTarget
+    from airflow_batchemr.aws.emr.job_run_targets import JobRunTarget
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import LedgerState
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.aws.emr.job_runs import JobRun, JobRunTarget
+    from airflow_batchemr.aws.emr.job_run_targets import JobRun, JobRunTarget
 
 
 class JobRunTrigger(LedgerTrigger):

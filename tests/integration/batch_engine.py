@@ -148,7 +148,7 @@ class Prepared(SingleWork):
         return NewSubmission("batch", self.prepared)
 
     def start(self, request, sleep):
-        return jobs.submitted(self.clients, request, sleep=sleep)
+        return jobs.submit_request(self.clients, request, sleep=sleep)
 
     def stays(self, submission):
         return False

@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.job_run import job_run_target
-from airflow_batchemr.aws.emr.job_runs import token
+from airflow_batchemr.aws.emr.job_run_targets import token
 from airflow_batchemr.aws.errors import AwsError, Expired, InvalidRequest
 from airflow_batchemr.engine.loop import StoppedError
 from airflow_batchemr.engine.policy import Policy

@@ -210,8 +210,8 @@ def test_exit_code_and_logs_of_a_failed_driver(aws, runs, script):
 
 
 def test_logs_have_the_layout_that_failure_reports_read(aws, runs):
-    """The folder is the same as in `aws/emr/job_runs.py`."""
-    from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
+    """The folder is the same as in `aws/emr/job_run_targets.py`."""
+    from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 
     target = (Serverless if runs.serverless else Eks)("default", ROLE)
     assert f"{runs.logs('runs', 'r1')}/" == f"runs/{target.log_folder('r1')}"

@@ -16,7 +16,7 @@ from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.clients import Clients, boto3_clients
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.job_run import JobRunBackend
-from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
+from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.cli.app import app

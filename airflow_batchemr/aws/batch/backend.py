@@ -221,7 +221,7 @@ class BatchBackend(ArrayWork):
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
         """SubmitJob."""
-        return jobs.submitted(self.clients, request, sleep=sleep)
+        return jobs.submit_request(self.clients, request, sleep=sleep)
 
     def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - for other backends
         """Jobs are never idle."""

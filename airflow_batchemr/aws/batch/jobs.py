@@ -62,7 +62,7 @@ def submit(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float]
     return str(answer["jobId"])
 
 
-def submitted(clients: Clients, request: Request, *, sleep: Callable[[float], object] = time.sleep) -> Handle:
+def submit_request(clients: Clients, request: Request, *, sleep: Callable[[float], object] = time.sleep) -> Handle:
     """SubmitJob of a recorded request; gives the handle of its job. Raises as `submit`."""
     job_id = submit(clients, dict(request.request), sleep=sleep)
     return Handle(kind="batch", jobs=[HandleJob(job_id=job_id, name=request.name, indices=request.indices)])

@@ -9,7 +9,7 @@ from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.aws.emr.python_env import ROOT, docker_configurations
-from airflow_batchemr.aws.emr.request import Variant, plain, run_job_flow, variants
+from airflow_batchemr.aws.emr.request import Variant, plain, run_job_flow_request, variants
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.aws.emr.steps import Step
 from airflow_batchemr.pipeline_file.needs import Needs
@@ -74,7 +74,7 @@ class ClusterOptions:
             {"Name": name, "ScriptBootstrapAction": {"Path": ledger.document_uri(name), "Args": [ROOT]}}
             for name in self.scripts
         ]
-        return run_job_flow(
+        return run_job_flow_request(
             self.emr,
             name=identity.submission_name(number),
             tags={**self.tags, **identity.tags(number)},

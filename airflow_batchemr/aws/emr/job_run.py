@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.emr.job_runs import Eks, JobRun, JobRunTarget, Serverless
+from airflow_batchemr.aws.emr.job_run_targets import Eks, JobRun, JobRunTarget, Serverless
 from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.aws.emr.remote import RemoteOnEmr, ending
 from airflow_batchemr.core.indices import IndexSet

@@ -53,7 +53,7 @@ def variants(emr: Emr) -> list[Variant]:
     return [Variant(types, subnet) for types in range(instances.choices(emr)) for subnet in range(max(subnets, 1))]
 
 
-def run_job_flow(
+def run_job_flow_request(
     emr: Emr,
     *,
     name: str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import plain
-from airflow_batchemr.aws.emr.steps_backend import start
+from airflow_batchemr.aws.emr.steps_backend import start_cluster_or_steps
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
 from airflow_batchemr.engine.single_work import ONE, SingleWork
@@ -101,7 +101,7 @@ class SharedCluster(SingleWork):
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
         """RunJobFlow."""
-        return start(self.clients, request, sleep)
+        return start_cluster_or_steps(self.clients, request, sleep)
 
     def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
         """A running cluster stays for other jobs."""

@@ -33,7 +33,7 @@ class StepsBackend(StepWork):
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
         """RunJobFlow or AddJobFlowSteps."""
-        return start(self.clients, request, sleep)
+        return start_cluster_or_steps(self.clients, request, sleep)
 
     def stays(self, submission: Submission) -> bool:  # noqa: ARG002 - of the protocol
         """The job's own cluster ends with the job."""
@@ -53,7 +53,7 @@ class StepsBackend(StepWork):
         return {"steps": known, "resume": self.resume}
 
 
-def start(clients: Clients, request: Request, sleep: Callable[[float], object]) -> Handle:
+def start_cluster_or_steps(clients: Clients, request: Request, sleep: Callable[[float], object]) -> Handle:
     """RunJobFlow or AddJobFlowSteps."""
     call: dict[str, Any] = dict(request.request)
     cluster_id = call.get("JobFlowId")

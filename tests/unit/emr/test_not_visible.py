@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.emr import clusters
-from airflow_batchemr.aws.emr.job_runs import Eks, Serverless
+from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 from airflow_batchemr.aws.emr.poll import EmrPoller
 from airflow_batchemr.aws.errors import AwsError, NotFound, classify
 from airflow_batchemr.triggers.emr_job_run import runs_poller

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batchemr.aws.emr.request import Variant, run_job_flow, variants
+from airflow_batchemr.aws.emr.request import Variant, run_job_flow_request, variants
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.core.emr_releases import supports_idle_timeout
 from airflow_batchemr.pipeline_file.models import Emr
 
 
 def request(words, **arguments):
-    return run_job_flow(Emr.model_validate(words), name="n", tags={"batchemr:job": "x"}, **arguments)
+    return run_job_flow_request(Emr.model_validate(words), name="n", tags={"batchemr:job": "x"}, **arguments)
 
 
 def test_type_and_instances_are_sufficient():
@@ -213,7 +213,7 @@ def test_variants_try_each_subnet_before_the_next_type():
     """The order of attempts if EMR has no capacity."""
     words = Emr.model_validate({"type": ["m5.xlarge", "m4.xlarge"], "instances": 2, "subnets": ["a", "b"]})
     assert [Variant(0, 0), Variant(0, 1), Variant(1, 0), Variant(1, 1)] == variants(words)
-    made = run_job_flow(words, name="n", tags={}, variant=Variant(1, 1))
+    made = run_job_flow_request(words, name="n", tags={}, variant=Variant(1, 1))
     assert ("m4.xlarge", "b") == (
         made["Instances"]["InstanceGroups"][0]["InstanceType"],
         made["Instances"]["Ec2SubnetId"],
