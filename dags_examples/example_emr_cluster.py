@@ -1,6 +1,7 @@
 """EmrCreateClusterOperator and EmrTerminateClusterOperator: one cluster for several jobs of a run.
 
-If all its jobs have already succeeded, no cluster is started. It is terminated even if they fail.
+If all its jobs have already succeeded, no cluster is started. It is terminated even if they or the setup task fail.
+`as_teardown` adds a task that lets a failed teardown fail the run, so that a cluster that was left running is noticed.
 """
 
 from airflow.sdk import DAG

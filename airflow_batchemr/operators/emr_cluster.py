@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr import settings
 from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.options import cluster_options, owner_tag
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster, all_succeeded, up_document
+from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.outage import FAILURES, passing
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.submissions import adopt, conclude
@@ -22,9 +27,10 @@ from airflow_batchemr.operators.options import check_when_parsed, unresolved
 from airflow_batchemr.operators.outages import defer_until_reachable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
+    from typing_extensions import Self
 
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.engine.policy import Policy
@@ -105,13 +111,23 @@ class EmrCreateClusterOperator(EmrOperator):
         return True
 
 
+def _ledger_name(cluster: Any) -> None:
+    """Check the ledger name of a cluster: with any other text, the teardown would find nothing to terminate."""
+    if not isinstance(cluster, str) or not cluster or re.fullmatch(r"j-[A-Z0-9]+", cluster):
+        raise InvalidRequest(
+            f"cluster: expected the cluster's name in the ledger, not {cluster!r}: give the `job` of the "
+            "EmrCreateClusterOperator that starts it"
+        )
+
+
 class EmrTerminateClusterOperator(LedgerAccess):
     """Terminates a cluster that `EmrCreateClusterOperator` has started. A teardown task.
 
+    `create >> jobs >> terminate.as_teardown(setups=create)` is all that a Dag needs: see `as_teardown`.
     A cluster with `keep_alive` is not terminated; its idle timeout does it.
 
     Args:
-        cluster: the cluster's name in the ledger.
+        cluster: the cluster's name in the ledger: the `job` of the `EmrCreateClusterOperator`.
         **kwargs: of `LedgerAccess`.
     """
 
@@ -124,7 +140,36 @@ class EmrTerminateClusterOperator(LedgerAccess):
     def __init__(self, *, cluster: str, **kwargs: Any) -> None:
         kwargs.setdefault("job", cluster)
         super().__init__(**kwargs)
+        check_when_parsed(_ledger_name, cluster)
         self.cluster = cluster
+
+    def as_teardown(
+        self,
+        *,
+        setups: BaseOperator | Iterable[BaseOperator] | None = None,
+        on_failure_fail_dagrun: bool | None = None,
+    ) -> Self:
+        """Make this task a teardown that runs whatever became of its setups, and whose failure fails the run.
+
+        Airflow's default rule skips a teardown if its setup failed, even if the cluster is running. A run takes its
+        state from its leaf tasks. Jobs before an ordinary teardown are leaves, but not jobs before one with
+        `on_failure_fail_dagrun`. Therefore, an empty task `<task_id>.succeeded` follows this one, and fails with it.
+
+        Args:
+            setups: setup tasks, as in Airflow.
+            on_failure_fail_dagrun: as in Airflow. If it is given, no second task is added.
+        """
+        if isinstance(setups, Iterator):
+            setups = list(setups)
+        super().as_teardown(setups=setups, on_failure_fail_dagrun=on_failure_fail_dagrun)
+        self.trigger_rule = TriggerRule.ALL_DONE
+        if on_failure_fail_dagrun is None:
+            after = EmptyOperator(task_id=f"{self.label}.succeeded", dag=self.dag, task_group=self.task_group)
+            self >> after
+            # A teardown of the same setups, so that it is cleared whenever this one is
+            after.as_teardown(setups=setups, on_failure_fail_dagrun=True)
+            after.trigger_rule = TriggerRule.ALL_SUCCESS
+        return self
 
     def execute(self, context: Context) -> Any:
         """Terminate all clusters of the run that are open in the ledger."""
@@ -132,6 +177,7 @@ class EmrTerminateClusterOperator(LedgerAccess):
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Repeat this after an outage."""
+        check_when_parsed(_ledger_name, self.cluster)  # a template may have rendered to an id
         with as_airflow_error(retry=True):
             self.open_run(context)
             try:

@@ -6,13 +6,13 @@ import dataclasses
 import textwrap
 
 import pytest
-from airflow.sdk import BaseOperator
+from airflow.sdk import DAG, BaseOperator, TaskGroup
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_batchemr.dags.build import build_dag
 from airflow_batchemr.dags.plan import EMPTY_OPERATOR, plan_dag
-from airflow_batchemr.operators.emr import EmrCreateClusterOperator
+from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EmrTerminateClusterOperator
 from airflow_batchemr.pipeline_file import load_file
 
 ONE_JOB = """
@@ -47,6 +47,13 @@ class Scripted(BaseOperator):
         print(f"ran {self.task_id}")  # noqa: T201 - read by the test
         if self.fails:
             raise AirflowFailException("configured to fail")
+
+
+class ScriptedTeardown(EmrTerminateClusterOperator):
+    """As `Scripted`."""
+
+    fails = False
+    execute = Scripted.execute
 
 
 class WronglyFailed(EmrCreateClusterOperator):
@@ -149,3 +156,75 @@ def test_the_cluster_of_a_wrongly_failed_setup_task_is_terminated(aws, run_dag, 
     assert finished.tasks["work.terminate_cluster"] == "success"
     (cluster,) = aws.client("emr").list_clusters()["Clusters"]
     assert cluster["Status"]["State"] in {"TERMINATING", "TERMINATED"}
+
+
+def written(*failing, dag_id="written"):
+    """A Dag written in Python, as in the documentation."""
+    with DAG(dag_id, schedule=None) as dag:
+        names = ("first", "create", "load", "report")
+        first, create, load, report = (Scripted(task_id=name, fails=name in failing, retries=0) for name in names)
+        terminate = ScriptedTeardown(task_id="terminate", cluster="spark.cluster", retries=0)
+        terminate.fails = "terminate" in failing
+        first >> create.as_setup() >> load >> report >> terminate.as_teardown(setups=create)
+    return dag
+
+
+@pytest.mark.parametrize("failing", [None, "first", "create", "load", "report", "terminate"])
+def test_teardown_of_a_dag_in_python_runs_and_nothing_hides_a_failure(run_dag, failing):
+    """`as_teardown` alone is enough."""
+    finished = run_dag(written(failing), again=True)
+    assert "terminate" in ran(finished)
+    assert finished.state == ("failed" if failing else "success")
+    assert finished.tasks["terminate.succeeded"] == {
+        None: "success",
+        "load": "success",
+        "report": "success",
+    }.get(failing, "upstream_failed")
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_jobs_may_be_set_upstream_before_or_after_as_teardown(run_dag, first):
+    """And the task may be in a task group."""
+    with DAG("order", schedule=None) as dag, TaskGroup("group"):
+        create = Scripted(task_id="create")
+        work = Scripted(task_id="work", fails=True)
+        terminate = ScriptedTeardown(task_id="terminate", cluster="spark.cluster")
+        create >> work
+        if first:
+            work >> terminate
+        terminate.as_teardown(setups=(one for one in [create]))
+        if not first:
+            terminate.set_upstream(work)
+    finished = run_dag(dag, again=True)
+    assert finished.state == "failed"
+    assert finished.tasks["group.terminate.succeeded"] == "success"
+
+
+def test_clearing_a_job_of_a_dag_in_python_also_clears_setup_and_teardown():
+    dag = DagSerialization.from_dict(DagSerialization.to_dict(written()))
+    subset = dag.partial_subset("report", include_upstream=False, include_downstream=False)
+    assert set(subset.task_dict) == {"create", "report", "terminate", "terminate.succeeded"}
+
+
+def test_fail_dagrun_that_is_given_has_the_meaning_of_airflow():
+    """No task is added."""
+    with DAG("given", schedule=None) as dag:
+        terminate = EmrTerminateClusterOperator(task_id="terminate", cluster="spark.cluster")
+        terminate.as_teardown(on_failure_fail_dagrun=True)
+    assert dag.task_ids == ["terminate"]
+    assert terminate.on_failure_fail_dagrun
+    assert terminate.trigger_rule == "all_done"
+
+
+@pytest.mark.parametrize("cluster", ["j-3H6EATEXAMPLE", None, ""])
+def test_teardown_requires_the_name_of_a_cluster_in_the_ledger(cluster):
+    """With an id, it would find nothing in the ledger, and succeed."""
+    with pytest.raises(AirflowFailException, match="give the `job` of the EmrCreateClusterOperator"):
+        EmrTerminateClusterOperator(task_id="terminate", cluster=cluster)
+
+
+def test_teardown_rejects_a_template_that_renders_to_an_id():
+    terminate = EmrTerminateClusterOperator(task_id="terminate", cluster="{{ ti.xcom_pull('create') }}")
+    terminate.cluster = "j-3H6EATEXAMPLE"
+    with pytest.raises(AirflowFailException, match="not 'j-3H6EATEXAMPLE'"):
+        terminate.execute({})

@@ -42,7 +42,13 @@ def test_jobs_share_a_cluster_that_ends_after_the_last_job(aws, run_dag, steps):
     """One RunJobFlow for two jobs, and nothing left running."""
     dag = shared_dag("shared_ok", {"one": [steps.step("a"), steps.step("b")], "two": [steps.step("c")]})
     finished = run_dag(dag)
-    assert {"up": "success", "one": "success", "two": "success", "down": "success"} == finished.tasks
+    assert {
+        "up": "success",
+        "one": "success",
+        "two": "success",
+        "down": "success",
+        "down.succeeded": "success",
+    } == finished.tasks
     assert ["a", "b", "c"] == steps.ran()
     assert 1 == len(named(aws, "shared_ok-"))
     assert [] == alive(aws, "shared_ok-")
@@ -63,7 +69,7 @@ def test_the_cluster_ends_when_a_job_fails_and_the_next_step_does_not_run(aws, r
     """The teardown always runs; the step after a failed one does not."""
     dag = shared_dag("shared_fail", {"one": [steps.step("a", "[ -e fixed ] || exit 1"), steps.step("b")]})
     finished = run_dag(dag)
-    assert {"up": "success", "one": "failed", "down": "success"} == finished.tasks
+    assert {"up": "success", "one": "failed", "down": "success", "down.succeeded": "success"} == finished.tasks
     assert ["a"] == steps.ran()
     assert [] == alive(aws, "shared_fail-")
     (steps.folder / "fixed").touch()
@@ -93,7 +99,7 @@ def test_job_fails_on_a_cluster_without_its_environment(aws, run_dag, tmp_path):
     (tmp_path / "requirements.txt").write_text("")
     spark = {"py": "s3://code/x.py", "python_env": str(tmp_path / "requirements.txt")}
     finished = run_dag(shared_dag("shared_lacks", {"one": [{"spark": spark}]}))
-    assert {"up": "success", "one": "failed", "down": "success"} == finished.tasks
+    assert {"up": "success", "one": "failed", "down": "success", "down.succeeded": "success"} == finished.tasks
     assert "was started without" in finished.output
     assert 0 == aws.requests()["AddJobFlowSteps"]
 
