@@ -218,7 +218,7 @@ class _Tasks:
         task = self.job_tasks[job.name]
         after, extra = self._after(job.name), list[str]()
         if task.own_cluster:
-            kwargs = tasks.create_cluster(self.pipeline, f"{job.name}.cluster", job.emr, [job.name])
+            kwargs = tasks.create_cluster(self.pipeline, f"{job.name}.cluster", job.emr, [job.name], owner=job)
             kwargs |= tasks.cluster_tries([job])
             create = f"{job.name}.create_cluster"
             self._add(create, tasks.CREATE_CLUSTER, kwargs, after, setup=True)
@@ -227,9 +227,9 @@ class _Tasks:
             extra = [f"{task.shared_cluster}.create_cluster"]
         self._add(job.name, task.operator, task.kwargs, after, extra=extra)
         if task.own_cluster:
-            self._teardown(job.name, [job.name])
+            self._teardown(job.name, [job.name], owner=job)
 
-    def _teardown(self, name: str, users: list[str]) -> None:
+    def _teardown(self, name: str, users: list[str], *, owner: Job | None = None) -> None:
         """Terminate a cluster after its users, whatever their outcome and that of the setup task.
 
         Airflow's default trigger rule for teardowns skips them if the setup failed, even if the cluster was started.
@@ -240,7 +240,7 @@ class _Tasks:
         create, terminate = f"{name}.create_cluster", f"{name}.terminate_cluster"
         gate = f"{terminate}.after_finished"
         tries = tasks.cluster_tries(self._jobs(users), min_retries=TEARDOWN_RETRIES)
-        kwargs = {"cluster": f"{name}.cluster", **tasks.common(self.pipeline), **tries}
+        kwargs = {"cluster": f"{name}.cluster", **tasks.common(self.pipeline, owner), **tries}
         self.tasks.append(TaskPlan(gate, EMPTY_OPERATOR, {}, [create, *users], "all_done", teardown_of=create))
         self.tasks.append(
             TaskPlan(

@@ -64,7 +64,9 @@ def job_task(pipeline: Pipeline, job: Job) -> JobTask:
     return JobTask(EMR_STEPS, {**_existing(job.emr), **kwargs}, shared_cluster=shared)
 
 
-def create_cluster(pipeline: Pipeline, ledger_name: str, cluster: Emr | None, used_by: list[str]) -> dict[str, Any]:
+def create_cluster(
+    pipeline: Pipeline, ledger_name: str, cluster: Emr | None, used_by: list[str], *, owner: Job | None = None
+) -> dict[str, Any]:
     """Return the arguments of the task that creates a cluster.
 
     Args:
@@ -72,9 +74,10 @@ def create_cluster(pipeline: Pipeline, ledger_name: str, cluster: Emr | None, us
         ledger_name: Name of the cluster in the ledger.
         cluster: Definition of the cluster.
         used_by: Ledger names of the jobs that use the cluster. If all of them have markers, no cluster is created.
+        owner: The job, for a cluster of a single job.
     """
     assert cluster is not None  # noqa: S101 - callers pass jobs and entries that have a cluster
-    kwargs = {"cluster": options(cluster), "used_by": used_by, "job": ledger_name, **common(pipeline)}
+    kwargs = {"cluster": options(cluster), "used_by": used_by, "job": ledger_name, **common(pipeline, owner)}
     if needs := needs_of(pipeline.jobs[job] for job in used_by).values():
         kwargs["needs"] = needs
     if not all(pipeline.skip_if_succeeded and pipeline.jobs[job].skip_if_succeeded for job in used_by):
@@ -108,9 +111,11 @@ def cluster_tries(jobs: Sequence[Job], *, min_retries: int = 0) -> dict[str, Any
     return given
 
 
-def common(pipeline: Pipeline) -> dict[str, Any]:
-    """Return the arguments that all tasks of a pipeline share: state URI, connection and region."""
+def common(pipeline: Pipeline, job: Job | None = None) -> dict[str, Any]:
+    """Return state URI, connection and region of a pipeline. A job may have its own connection and region."""
     given = {"state": pipeline.state, "aws_conn_id": pipeline.aws_conn_id, "region": pipeline.region}
+    if job is not None:
+        given |= {name: own for name in ("aws_conn_id", "region") if (own := getattr(job, name)) is not None}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -125,10 +130,7 @@ def notify(receivers: Sequence[Notify]) -> list[dict[str, Any]]:
 
 
 def _ledger(pipeline: Pipeline, job: Job) -> dict[str, Any]:
-    kwargs = common(pipeline)
-    for name in ("aws_conn_id", "region"):
-        if getattr(job, name) is not None:
-            kwargs[name] = getattr(job, name)
+    kwargs = common(pipeline, job)
     if not (pipeline.skip_if_succeeded and job.skip_if_succeeded):
         kwargs["skip_if_succeeded"] = False
     if job.deadline is not None:

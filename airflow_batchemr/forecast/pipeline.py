@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from pathlib import Path
 
+    from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.dags.plan import TaskPlan
     from airflow_batchemr.pipeline_file import Pipeline
 
@@ -65,7 +67,7 @@ def forecast_pipeline(
         job: Forecast only this job and the tasks of its clusters.
         state: State URI if the pipeline has none. Without any, AWS is not called.
         profile: Profile of the AWS credentials.
-        region: AWS region. Defaults to that of the pipeline.
+        region: AWS region of all jobs. Defaults to that of each job.
 
     Raises:
         BotoCoreError: There is no such profile, or no region is configured.
@@ -81,8 +83,20 @@ def forecast_pipeline(
         made.notes.append(
             "no ledger: neither `state:` nor --state nor Airflow's [batchemr] state is given; everything would run"
         )
-    clients = boto3_clients(profile=profile, region=region or pipeline.region) if uri else None
-    forecaster = Forecaster(dag, made.run_key, run_id, state=uri, clients=clients, folder=folder)
+    connections = sorted({str(task.kwargs["aws_conn_id"]) for task in dag.tasks if "aws_conn_id" in task.kwargs})
+    if len(connections) > 1:
+        made.notes.append(
+            f"the jobs use several connections of Airflow ({', '.join(connections)}), but all were planned with the "
+            "same AWS credentials: plan one --job at a time, with its --profile"
+        )
+
+    @cache
+    def clients(own: str | None) -> Clients:
+        return boto3_clients(profile=profile, region=region or own)
+
+    if uri is not None:
+        clients(pipeline.region)  # raises if there is no such profile
+    forecaster = Forecaster(dag, made.run_key, run_id, state=uri, clients=clients if uri else None, folder=folder)
     for task in dag.tasks:
         if job is not None and not _belongs(task, job):
             continue

@@ -20,7 +20,7 @@ from airflow_batchemr.forecast.ledger import ForecastLedger
 from airflow_batchemr.forecast.operators import OPERATORS, Arguments, needs_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from airflow_batchemr.aws.clients import Clients
@@ -65,7 +65,7 @@ class Forecaster:
         run_key: Run key.
         run_id: Airflow's run_id.
         state: State URI. None: there is no ledger, AWS is not called, and everything runs.
-        clients: AWS clients, used only for reads. None if `state` is None.
+        clients: Returns the AWS clients of a region (None: the default), used only for reads. None if `state` is None.
         folder: Base folder of relative paths: that of the pipeline file.
 
     Raises:
@@ -73,20 +73,33 @@ class Forecaster:
     """
 
     def __init__(
-        self, plan: DagPlan, run_key: str, run_id: str, *, state: str | None, clients: Clients | None, folder: Path
+        self,
+        plan: DagPlan,
+        run_key: str,
+        run_id: str,
+        *,
+        state: str | None,
+        clients: Callable[[str | None], Clients] | None,
+        folder: Path,
     ) -> None:
         self._plan = plan
         self._run_key = run_key
         self._run_id = run_id
+        self._clients_of = clients
+        self._reading: dict[str | None, Clients] = {}
         self._online = state is not None and clients is not None
-        self._clients = reading(clients) if clients is not None and self._online else offline()
         self._uri = state or NO_STATE
         self._folder = folder
-        self._state = self._new_ledger().uri
+        self._state = ForecastLedger(None, self._uri).uri
 
-    def _new_ledger(self) -> ForecastLedger:
-        """Return a ledger for one task. It does not contain what other tasks would write."""
-        return ForecastLedger(self._clients.s3 if self._online else None, self._uri)
+    def _clients(self, kwargs: Mapping[str, Any]) -> Clients:
+        """Return the clients of a task's region."""
+        if self._clients_of is None or not self._online:
+            return offline()
+        region = kwargs.get("region")
+        if region not in self._reading:
+            self._reading[region] = reading(self._clients_of(region))
+        return self._reading[region]
 
     def task(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> TaskForecast:
         """Forecast a task.
@@ -104,7 +117,9 @@ class Forecaster:
         if task.operator not in OPERATORS:
             name = task.operator.rpartition(".")[2]
             return TaskForecast(task.task_id, "operator", note=f"{name} runs each time")
-        ledger = self._new_ledger()
+        clients = self._clients(kwargs)
+        # A ledger for this task alone: it does not contain what other tasks would write
+        ledger = ForecastLedger(clients.s3 if self._online else None, self._uri)
         identity = self._identity(task, kwargs)
         job = ledger.job(identity.dag_id, identity.run_key, identity.job)
         state = job.read()
@@ -123,10 +138,10 @@ class Forecaster:
             return TaskForecast(task.task_id, "run", note="the number of indices comes from S3 when it runs")
         token = token_for_claims(state, identity, skip_if_succeeded=skip, rerun_wanted=False)
         owner = self._plan.dag_kwargs.get("owner") or "airflow"
-        arguments = Arguments(kwargs, self._clients, job, identity, token, self._folder, owner, self._online)
+        arguments = Arguments(kwargs, clients, job, identity, token, self._folder, owner, self._online)
         backend = OPERATORS[task.operator](arguments)
         outcome, claims = forecast(
-            backend, AnyRemoteWork(self._clients, job, identity), job, identity, state=state, token=token
+            backend, AnyRemoteWork(clients, job, identity), job, identity, state=state, token=token
         )
         return _task_forecast(task, kwargs, backend, outcome, claims)
 

@@ -9,8 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from airflow_batchemr import build_dags
+from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.cli.plan import app
+from airflow_batchemr.dags.plan import plan_dag
+from airflow_batchemr.forecast import pipeline as planning
 from airflow_batchemr.ledger import Ledger
+from airflow_batchemr.pipeline_file import load_file
 from tests.integration.test_batch_kinds import KINDS
 from tests.integration.test_emr_job_runs import EKS, SERVERLESS, SPARK
 
@@ -205,3 +209,26 @@ def test_ended_work_without_a_record_is_forecast_from_aws(aws, run_dag, file, fo
     assert ("skip", "all of it is done; only the marker is missing") == (planned["does"], planned["note"])
     keys = [one["Key"].removeprefix(prefix) for one in s3.list_objects_v2(Bucket="state", Prefix=prefix)["Contents"]]
     assert {"submissions/0001/handle.json", "submissions/0001/intent.json"} == set(keys)
+
+
+def test_each_job_is_planned_in_its_own_region(aws, file, forecast, monkeypatch):
+    """As it runs: including the cluster of a job. `--region` overrides all of them."""
+    made = []
+
+    def clients(*, profile, region):
+        made.append(region)
+        return boto3_clients(profile=profile, region=region)
+
+    monkeypatch.setattr(planning, "boto3_clients", clients)
+    here = {"batch": batch("true")}
+    there = {"batch": batch("true"), "emr": {"type": "m5.xlarge", "log_uri": "s3://state/l"}, "region": "eu-west-1"}
+    path = file({"here": here, "there": there}, region="us-east-1")
+    assert {"here", "there", "there.create_cluster"} < set(forecast(path))
+    assert ["us-east-1", "eu-west-1"] == made
+    tasks = {task.task_id: task.kwargs for task in plan_dag(load_file(path).pipelines["pipeline"]).tasks}
+    of_cluster = [tasks[f"there.{name}"]["region"] for name in ("create_cluster", "terminate_cluster")]
+    assert ["eu-west-1", "eu-west-1"] == of_cluster
+
+    made.clear()
+    CliRunner().invoke(app, [str(path), "--date", "2026-11-20", "--region", "us-west-2"])
+    assert {"us-west-2"} == set(made)
