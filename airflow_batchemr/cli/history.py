@@ -139,9 +139,9 @@ def _jobs(ledger: Ledger, pipeline: str, run_key: str, reader: RemoteWorkReader 
 
 
 def _job(ledger: Ledger, who: tuple[str, str, str], reader: RemoteWorkReader | None, *, json_: bool) -> None:
-    from airflow_batchemr.engine.history import job_history
+    from airflow_batchemr.engine.history import observed_job
 
-    job = job_history(ledger, *who, reader)
+    job = observed_job(ledger, *who, reader).history()
     if json_:
         _lines([_job_json(who[0], who[1], job)])
         return
@@ -172,9 +172,9 @@ def _submission(submission: SubmissionHistory) -> list[str]:
 def _index(
     ledger: Ledger, who: tuple[str, str, str], index: int, reader: RemoteWorkReader | None, *, json_: bool
 ) -> None:
-    from airflow_batchemr.engine.history import index_history
+    from airflow_batchemr.engine.history import observed_job
 
-    found = index_history(ledger, *who, index=index, reader=reader)
+    found = observed_job(ledger, *who, reader).index_history(index)
     if not found:
         raise LookupError(f"no submission in {ledger.job(*who).uri} includes index {index}")
     if json_:

@@ -103,21 +103,50 @@ class JobHistory:
         return f"{self.done:,}/{self.size:,}" if self.size else "-"
 
 
-def job_history(ledger: Ledger, dag_id: str, run_key: str, job: str, reader: RemoteWorkReader | None) -> JobHistory:
-    """The history of one job, with a failure report for each failed submission.
+@dataclass(frozen=True)
+class ObservedJob:
+    """The records of one job of one run, and its open submissions as AWS reports them."""
 
-    Reads all records of the job, and one document for each failure on EMR. Without a `reader`, AWS is not queried.
+    records: JobRecords
+    sightings: Mapping[int, Sighting]
+
+    def history(self) -> JobHistory:
+        """The history, with a failure report for each failed submission: one document for each failure on EMR.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        records, reports = self.records, {}
+        for one in records.state.submissions:
+            if one.result is not None and one.result.failures and one.result.kind != "batch":
+                reports[one.number] = (records.ledger.get_document(report_document(one.number)) or b"").decode()
+        identity = records.identity
+        return job_history_of(identity.job, records.state, identity.replay_command(), reports, self.sightings)
+
+    def index_history(self, index: int) -> list[list[Fact]]:
+        """The facts about one index, for each submission that includes it: one document for each of them.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        state = merge(self.records.state, self.sightings)
+        children = {}
+        for number in [one.number for one in state.submissions if index in one.indices]:
+            name, sighting = children_document(number), self.sightings.get(number)
+            body = sighting.documents.get(name) if sighting else self.records.ledger.get_document(name)
+            children[number] = json.loads(body or b"[]")
+        return index_history_of(state, children, index)
+
+
+def observed_job(ledger: Ledger, dag_id: str, run_key: str, job: str, reader: RemoteWorkReader | None) -> ObservedJob:
+    """Read all records of a job, and query AWS about its open submissions. Without a `reader`, AWS is not queried.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     records = read_job(ledger, dag_id, run_key, job)
     (sightings,) = observe_open(reader, [records])
-    reports = {}
-    for one in records.state.submissions:
-        if one.result is not None and one.result.failures and one.result.kind != "batch":
-            reports[one.number] = (records.ledger.get_document(report_document(one.number)) or b"").decode()
-    return job_history_of(job, records.state, records.identity.replay_command(), reports, sightings)
+    return ObservedJob(records, sightings)
 
 
 def run_histories(
@@ -143,28 +172,6 @@ def run_histories(
         jobs = [job_history_of(one.identity.job, one.state, sightings=next(sightings)) for one in run]
         found.append(sorted(jobs, key=lambda one: one.began.timestamp() if one.began else math.inf))
     return found
-
-
-def index_history(
-    ledger: Ledger, dag_id: str, run_key: str, job: str, *, index: int, reader: RemoteWorkReader | None
-) -> list[list[Fact]]:
-    """The facts about one index, for each submission that includes it.
-
-    Reads all records of the job, and one document for each of these submissions. Without a `reader`, AWS is not
-    queried.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
-    records = read_job(ledger, dag_id, run_key, job)
-    (sightings,) = observe_open(reader, [records])
-    state = merge(records.state, sightings)
-    children = {}
-    for number in [one.number for one in state.submissions if index in one.indices]:
-        name = children_document(number)
-        body = sightings[number].documents.get(name) if number in sightings else records.ledger.get_document(name)
-        children[number] = json.loads(body or b"[]")
-    return index_history_of(state, children, index)
 
 
 def job_history_of(

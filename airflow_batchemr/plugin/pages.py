@@ -19,7 +19,7 @@ from airflow_batchemr.aws.errors import AwsError, classify
 from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
 from airflow_batchemr.aws.retry import INTERACTIVE
 from airflow_batchemr.connections import connection_clients
-from airflow_batchemr.engine.history import index_history, job_history, run_histories
+from airflow_batchemr.engine.history import observed_job, run_histories
 from airflow_batchemr.ledger import Ledger, LedgerError
 from airflow_batchemr.plugin.state_location import configured, state_location_of
 
@@ -106,8 +106,8 @@ def _jobs(ledger: Ledger, reader: RemoteWorkReader, dag_id: str, run_key: str) -
 
 
 def _job(ledger: Ledger, reader: RemoteWorkReader, who: tuple[str, str, str], index: int | None) -> dict[str, Any]:
-    job = job_history(ledger, *who, reader)
-    indices = None if index is None else index_history(ledger, *who, index=index, reader=reader)
+    observed = observed_job(ledger, *who, reader)
+    job = observed.history()
     return {
         "dag_id": who[0],
         "run_key": who[1],
@@ -115,7 +115,7 @@ def _job(ledger: Ledger, reader: RemoteWorkReader, who: tuple[str, str, str], in
         "notes": _notes([job]),
         "uri": ledger.job(*who).uri,
         "index": index,
-        "indices": indices,
+        "indices": None if index is None else observed.index_history(index),
     }
 
 

@@ -111,6 +111,13 @@ def test_a_success_that_airflow_did_not_record_is_shown(aws, server, work):
     assert "exit code 0" in shown
     assert {"DescribeJobs", "ListObjectsV2", "GetObject"} == set(aws.requests())
 
+    def calls(**options):
+        aws.reset_requests()
+        client.get("/batchemr/dag", params={**at, "job": "work", **options})
+        return dict(aws.requests())
+
+    assert calls() == calls(index=1)  # the records are read once
+
 
 def test_a_page_shows_the_ledger_if_aws_does_not_respond(aws, server, work, monkeypatch):
     """With a note, and within a short time."""
