@@ -108,7 +108,7 @@ class ObservedJob:
     """The records of one job of one run, and its open submissions as AWS reports them."""
 
     records: JobRecords
-    sightings: Mapping[int, Sighting]
+    sightings: Mapping[int, RemoteStatus]
 
     def history(self) -> JobHistory:
         """The history, with a failure report for each failed submission: one document for each failure on EMR.
