@@ -170,7 +170,9 @@ class _Ledgers:
         names = intent.details.get("used_by") if intent else None
         if not isinstance(names, list) or not names:
             return False
-        return all(self._state(uri, dag_id, run_key, str(name)).marker is not None for name in names)
+        # All of them are read: if one cannot be, nothing is known about the cluster
+        markers = [self._state(uri, dag_id, run_key, str(name)).marker for name in names]
+        return all(marker is not None for marker in markers)
 
     def _idle_for(self, one: Started) -> float | None:
         """Return the seconds for which a cluster has waited for steps, if no other work of its run is running."""

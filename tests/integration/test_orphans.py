@@ -304,6 +304,18 @@ def test_work_of_an_unreadable_ledger_is_unknown(work):
     work.wait_for(lambda: work.job_status(job), {"FAILED"})
 
 
+def test_a_cluster_is_unknown_if_the_ledger_of_one_of_its_jobs_is_unreadable(work):
+    """Also if another of its jobs has not succeeded yet."""
+    cluster = work.start_cluster("spark.cluster", ["score", "report"])
+    report = work.ledger("report")
+    report.mark(Marker(submission=0, size=1, rerun_token=None))
+    key = report.marker_uri.removeprefix("s3://data/")
+    work.clients.s3.put_object(Bucket="data", Key=key, Body=b"{")
+    verdict, why = verdicts()[0][cluster]
+    assert verdict == "unknown"
+    assert "success.json" in why
+
+
 def test_untagged_jobs_and_clusters_are_ignored(work):
     """Only work with this package's tags is listed."""
     work.clients.batch.submit_job(

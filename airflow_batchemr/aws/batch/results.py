@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.submission_records import MAX_FAILURES
 from airflow_batchemr.ledger.records import Failure, Result
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 #: Failures that are described in full, including the log stream; the others have only what ListJobs returns.
 DESCRIBED = 100
-#: Failures that a result lists one by one; it records the cause of all of them.
-MAX_FAILURES = 1_000
 #: Up to this size the ledger keeps AWS's full description of every child.
 KEPT_WHOLE = 1_000
 
