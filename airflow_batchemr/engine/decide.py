@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.engine.backend import SubmissionPlan, Work
     from airflow_batchemr.engine.job_identity import JobIdentity
-    from airflow_batchemr.ledger import Failure, LedgerState, Result, Submission
+    from airflow_batchemr.ledger import Failure, LedgerState, Result
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class Decision:
 
     action: Literal["claim", "wait", "succeed", "fail"]
     claims: list[SubmissionPlan] = field(default_factory=list)
-    waits: list[Submission] = field(default_factory=list)
     failed: IndexSet = field(default_factory=IndexSet)
     failures: list[Failure] = field(default_factory=list)
 
@@ -131,7 +130,7 @@ def decide(work: Work, state: LedgerState, *, idle: Collection[int] = ()) -> Dec
     settled = done | IndexSet.union([one.indices for one in state.open_submissions if one.number in idle])
     if settled & units == units:
         # An open submission may still run what another one has finished
-        return Decision("wait", waits=busy) if busy else Decision("succeed")
+        return Decision("wait" if busy else "succeed")
     failed, failures = _failures(state)
     failed = (failed & units) - done
     failed -= work.retryable_units(state, failed)
@@ -140,7 +139,7 @@ def decide(work: Work, state: LedgerState, *, idle: Collection[int] = ()) -> Dec
     if plans:
         return Decision("claim", claims=plans)
     if busy:
-        return Decision("wait", waits=busy)
+        return Decision("wait")
     reasons = [failure for failure in failures if failure.index is None or failure.index in failed]
     return Decision("fail", failed=failed, failures=reasons)
 
