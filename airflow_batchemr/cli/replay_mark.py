@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.ledger import Intent, Marker, Request, Result
+from airflow_batchemr.ledger import Intent, Marker, Request, Result, Submission
 
 if TYPE_CHECKING:
     from airflow_batchemr.engine.replay import Shard
@@ -54,6 +54,7 @@ def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
             job=shard.intent.job,
             run_id=shard.intent.run_id,
             task_id=shard.intent.task_id,
+            try_number=shard.intent.try_number,
             map_index=shard.intent.map_index,
             details={"replay": how},
         )
@@ -67,6 +68,7 @@ def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
             indices=one,
             succeeded=one,
             rerun_token=state.rerun_token,
+            owner=Submission(state.next_number, None, intent).owner,
             details={"replay": how},
         ),
     )

@@ -77,12 +77,33 @@ def own_command(definition: Mapping[str, Any]) -> list[str]:
     if definition.get("nodeProperties"):
         commands = [own_command(_of_range(one)) for one in definition["nodeProperties"].get("nodeRangeProperties", [])]
         return commands[0] if commands and all(one == commands[0] for one in commands) else []
+    return list(own_container(definition).get("command", []))
+
+
+def own_container(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the container of a job definition to which overrides apply, in the form of plain containers.
+
+    For a multi-node job, returns that of the first node range.
+    """
+    if definition.get("nodeProperties"):
+        ranges = definition["nodeProperties"].get("nodeRangeProperties", [])
+        return own_container(_of_range(ranges[0])) if ranges else {}
     if definition.get("ecsProperties"):
-        return list(definition["ecsProperties"]["taskProperties"][0]["containers"][0].get("command", []))
+        return dict(definition["ecsProperties"]["taskProperties"][0]["containers"][0])
     if definition.get("eksProperties"):
-        container = definition["eksProperties"]["podProperties"]["containers"][0]
-        return [*container.get("command", []), *container.get("args", [])]
-    return list(definition.get("containerProperties", {}).get("command", []))
+        return _plain(definition["eksProperties"]["podProperties"]["containers"][0])
+    return dict(definition.get("containerProperties", {}))
+
+
+def docker_image(definition: Mapping[str, Any]) -> str | None:
+    """Return the image of a job that Docker can run in the same way: a container, or an ECS task with a single one."""
+    if definition.get("nodeProperties") or definition.get("eksProperties"):
+        return None
+    tasks = definition.get("ecsProperties", {}).get("taskProperties", [])
+    if len([container for task in tasks for container in task["containers"]]) > 1:
+        return None
+    image = own_container(definition).get("image")
+    return None if image is None else str(image)
 
 
 def _of_range(nodes: Mapping[str, Any]) -> dict[str, Any]:

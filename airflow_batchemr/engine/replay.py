@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.core.container_overrides import own_command, put, recorded
+from airflow_batchemr.core.container_overrides import docker_image, own_command, own_container, put, recorded
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.preamble import RESERVED, SIZE, unwrap, wrap
 
@@ -105,13 +105,12 @@ def _shard(index: int, number: int, intent: Intent, request: dict[str, Any]) -> 
 
 def with_definition(shard: Shard, definition: Mapping[str, Any]) -> Shard:
     """Add what an entry of DescribeJobDefinitions defines: image, environment, parameters, and a missing command."""
-    container = definition.get("containerProperties", {})
-    own = {one["name"]: one.get("value", "") for one in container.get("environment", [])}
+    own = {one["name"]: one.get("value", "") for one in own_container(definition).get("environment", [])}
     return replace(
         shard,
         argv=shard.argv or own_command(definition),
         environment={**own, **shard.environment},
-        image=container.get("image"),
+        image=docker_image(definition),
         parameters={**definition.get("parameters", {}), **shard.parameters},
     )
 
@@ -135,7 +134,10 @@ def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, hos
         LookupError: the image is unknown.
     """
     if not shard.image:
-        raise LookupError("the job definition names no image: multi-node and EKS jobs cannot run again in docker")
+        raise LookupError(
+            "docker cannot run this job: multi-node jobs, EKS jobs and ECS tasks with several containers need AWS "
+            "Batch; use --batch, or --local to run the program alone"
+        )
     command = ["docker", "run", "--rm", "--env-file", env_file]
     for variable in variables:
         command += ["--env", variable]

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ ODD = 'it\'s "$(odd)"\n`x` ☃'
 class Array:
     """An array job that has run on the local AWS, and the files that its commands wrote."""
 
-    def __init__(self, folder, size, *, preamble=True):
+    def __init__(self, folder, size, *, preamble=True, kind="plain"):
         self.folder = folder
         self.clients = boto3_clients()
         self.clients.s3.create_bucket(Bucket="data")
@@ -42,15 +43,19 @@ class Array:
             f'i=${{AWS_BATCH_JOB_ARRAY_INDEX-}}; echo $i >> {folder}/ran; printf %s "$ODD|$1|$2" > {folder}/seen-$i; '
             f"[ $i != 3 ] || [ -e {folder}/fixed ] || exit 7"
         )
+        container = {
+            "image": "busybox",
+            "environment": [{"name": "OF_DEFINITION", "value": "d"}],
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}],
+        }
+        helper = {**container, "image": "log-router", "name": "helper", "essential": False}
+        tasks = {"ecs": [container], "ecs with a helper": [{**container, "name": "main"}, helper]}
         self.clients.batch.register_job_definition(
             jobDefinitionName="own",
             type="container",
             parameters={"colour": "blue"},
-            containerProperties={
-                "image": "busybox",
-                "environment": [{"name": "OF_DEFINITION", "value": "d"}],
-                "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}],
-            },
+            **({"containerProperties": container} if kind == "plain" else {}),
+            **({"ecsProperties": {"taskProperties": [{"containers": tasks[kind]}]}} if kind in tasks else {}),
         )
         self.options = Batch(
             queue="default",
@@ -153,6 +158,18 @@ def test_mark_records_a_successful_local_run(array):
     )
 
 
+@pytest.mark.parametrize("how", ["--local", "--batch"])
+def test_a_marked_run_belongs_to_the_try_of_the_recorded_submission(local_aws, tmp_path, how):
+    """However it ran."""
+    array = Array(tmp_path, 5)
+    array.identity = replace(array.identity, try_number=3)
+    array.run(IndexSet.of([3]))
+    (tmp_path / "fixed").touch()
+    assert batchemr("replay", *RUN, "--index", "3", how, "--mark").exit_code == 0
+    last = array.ledger.history().submissions[-1]
+    assert (3, 3, "score") == (last.intent.try_number, last.result.owner.try_number, last.result.owner.task_id)
+
+
 def test_mark_does_not_record_a_failed_local_run(array):
     """The next try finds the ledger unchanged."""
     assert batchemr("replay", *RUN, "--index", "3", "--local", "--mark").exit_code == 7
@@ -241,6 +258,24 @@ def test_docker_gets_the_same_image_command_and_variables(local_aws, array, dock
     )
     assert local_aws.environment()["AWS_SECRET_ACCESS_KEY"] not in " ".join(arguments)
     assert not os.path.exists(arguments[3])  # noqa: PTH110
+
+
+def test_docker_runs_the_container_of_an_ecs_task(local_aws, tmp_path, docker):
+    """With the image and the variables of its definition."""
+    Array(tmp_path, 5, kind="ecs")
+    done = batchemr("replay", *RUN, "--index", "3", "--docker", path=docker)
+    assert done.exit_code == 5, done.stderr
+    arguments = (docker / "arguments").read_text().split("\0")[:-1]
+    assert ["--memory", "256m", "--network", "host", "busybox", "sh", "-c"] == arguments[6:13]
+    assert "OF_DEFINITION=d" in (docker / "file").read_text().splitlines()
+
+
+def test_docker_does_not_run_one_of_several_containers(local_aws, tmp_path, docker):
+    """The message says what does."""
+    Array(tmp_path, 5, kind="ecs with a helper")
+    done = batchemr("replay", *RUN, "--index", "3", "--docker", path=docker)
+    assert done.exit_code == 1
+    assert "ECS tasks with several containers need AWS Batch; use --batch, or --local" in done.stderr
 
 
 def test_a_missing_docker_is_reported_with_alternatives(array, tmp_path_factory, monkeypatch):

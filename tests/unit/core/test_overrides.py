@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_batchemr.aws.validation import check_request
-from airflow_batchemr.core.container_overrides import own_command, place, put, recorded
+from airflow_batchemr.core.container_overrides import docker_image, own_command, own_container, place, put, recorded
 
 OVERRIDES = {
     "command": ["sh", "-c", "true"],
@@ -25,6 +25,11 @@ DEFINITIONS = {
         }
     },
 }
+
+
+def ecs(*containers):
+    """A job definition of an ECS task."""
+    return {"ecsProperties": {"taskProperties": [{"containers": list(containers)}]}}
 
 
 @pytest.fixture(params=DEFINITIONS)
@@ -77,3 +82,36 @@ def test_overrides_apply_to_every_node_range():
     ranges = place(OVERRIDES, DEFINITIONS["nodes"])["nodeOverrides"]["nodePropertyOverrides"]
     assert ["0", "1:"] == [one["targetNodes"] for one in ranges]
     assert [OVERRIDES, OVERRIDES] == [one["containerOverrides"] for one in ranges]
+
+
+@pytest.mark.parametrize(
+    ("definition", "image"),
+    [
+        ({"containerProperties": {"image": "a", "environment": [{"name": "A", "value": "1"}]}}, "a"),
+        (ecs({"image": "a", "environment": [{"name": "A", "value": "1"}]}), "a"),
+        (ecs({"image": "a", "environment": [{"name": "A", "value": "1"}]}, {"image": "helper"}), None),
+        (
+            {
+                "eksProperties": {
+                    "podProperties": {"containers": [{"image": "a", "env": [{"name": "A", "value": "1"}]}]}
+                }
+            },
+            None,
+        ),
+        (
+            {
+                "nodeProperties": {
+                    "nodeRangeProperties": [
+                        {"targetNodes": "0:", "container": {"image": "a", "environment": [{"name": "A", "value": "1"}]}}
+                    ]
+                }
+            },
+            None,
+        ),
+    ],
+    ids=["plain", "ecs", "several", "eks", "nodes"],
+)
+def test_variables_and_image_of_a_definition(definition, image):
+    """The variables are those of the container that gets the overrides. Docker can run only a single container."""
+    assert [{"name": "A", "value": "1"}] == own_container(definition)["environment"]
+    assert image == docker_image(definition)
