@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.operators.mapping import Partial, own_arguments
 from airflow_batchemr.operators.options import check_text
 from airflow_batchemr.operators.retries import RetryingOperator
 
@@ -112,7 +112,21 @@ class AwsOperator(RetryingOperator):
             TypeError: As in the constructor.
         """
         explain(cls, kwargs)
-        return super().partial(**kwargs)
+        return Partial.of(super().partial(**kwargs), kwargs)
+
+    @classmethod
+    def prepare_mapped(cls, kwargs: dict[str, Any], given: Mapping[str, Any], names: set[str]) -> None:  # noqa: ARG003
+        """Check or change the arguments of `partial` before the task is mapped.
+
+        Args:
+            kwargs: What Airflow stores as arguments of `partial`.
+            given: Arguments of `partial` and `default_args`.
+            names: Names of the mapped arguments, as far as they are known.
+
+        Raises:
+            TypeError: As in the constructor.
+        """
+        explain(cls, names)
 
 
 def explain(operator: type[AwsOperator], names: Iterable[str]) -> None:
@@ -121,13 +135,7 @@ def explain(operator: type[AwsOperator], names: Iterable[str]) -> None:
     Raises:
         TypeError: Names the arguments and what to give instead.
     """
-    found = [name for name in names if name in operator.replaced and name not in _taken(operator)]
+    found = [name for name in names if name in operator.replaced and name not in own_arguments(operator)]
     if found:
         instead = ", ".join(f"{name} ({operator.replaced[name]})" for name in found)
         raise TypeError(f"{operator.__name__} does not take {instead}")
-
-
-def _taken(operator: type[AwsOperator]) -> set[str]:
-    """Return the names of all arguments that an operator accepts."""
-    inits = [vars(one)["__init__"] for one in operator.mro() if "__init__" in vars(one)]
-    return {name for init in inits for name in inspect.signature(init).parameters}

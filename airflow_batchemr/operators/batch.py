@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.operator import OPERATOR_DEFAULTS
-from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
 from airflow_batchemr.aws.batch.options import array_options, batch_options
 from airflow_batchemr.aws.errors import InvalidRequest
@@ -92,8 +91,8 @@ class BatchArrayOperator(BatchWork):
         mapped = getattr(self, "_BaseOperator__from_mapped", False)
         if worker_queue is None and (mapped or job_queue is not None):
             queue, worker_queue = None, queue
-        if worker_queue is not None:
-            kwargs["queue"] = worker_queue
+        # Also if `default_args` has a `queue`, which would be Airflow's as well
+        kwargs["queue"] = worker_queue or OPERATOR_DEFAULTS["queue"]
         super().__init__(**kwargs)
         self.array = array
         self.cluster = cluster
@@ -143,32 +142,30 @@ class BatchArrayOperator(BatchWork):
             AirflowFailException: Names the invalid options.
             TypeError: An argument is unknown.
         """
-        worker_queue = kwargs.pop("worker_queue", None)
-        if "queue" in kwargs and (worker_queue is not None or "job_queue" not in kwargs):
-            kwargs.setdefault("job_queue", kwargs.pop("queue"))
-        if worker_queue is not None:
-            kwargs["queue"] = worker_queue
         options = {name: value for name, value in kwargs.items() if name in Batch.model_fields and name != "queue"}
         with as_airflow_error():
             validated(
                 Batch, {name: value for name, value in _with_definition(options).items() if not unresolved(value)}
             )
-        made = super().partial(**kwargs)
-        if made.kwargs.get("queue") is None:  # Airflow has taken the default of our `queue`
-            made.kwargs["queue"] = OPERATOR_DEFAULTS["queue"]
-        made._expand_called = True  # noqa: SLF001 - what is returned takes its place
-        return _Partial(operator_class=made.operator_class, kwargs=made.kwargs, params=made.params)
+        return super().partial(**kwargs)
 
+    @classmethod
+    def prepare_mapped(cls, kwargs: dict[str, Any], given: Mapping[str, Any], names: set[str]) -> None:
+        """Decide which of the arguments is the Batch job queue and which is Airflow's queue, as in the constructor.
 
-class _Partial(OperatorPartial):
-    """Explains arguments that Airflow cannot map."""
-
-    def expand(self, **mapped_kwargs: Any) -> Any:
-        """Map the task, as in Airflow."""
-        if "queue" in mapped_kwargs:
-            self._expand_called = True
+        Raises:
+            TypeError: An argument is unknown, or cannot be mapped.
+        """
+        super().prepare_mapped(kwargs, given, names)
+        if "queue" in names:
             raise TypeError("expand(queue=…): Airflow cannot map its own argument `queue`; give job_queue=[…]")
-        return super().expand(**mapped_kwargs)
+        job_queue, queue, worker_queue = (given.get(name) for name in ("job_queue", "queue", "worker_queue"))
+        if worker_queue is None and (job_queue is not None or "job_queue" in names):
+            worker_queue = queue
+        if job_queue is None:
+            kwargs["default_args"]["job_queue"] = queue  # for map indices without their own
+        kwargs.pop("worker_queue", None)
+        kwargs["queue"] = worker_queue or OPERATOR_DEFAULTS["queue"]
 
 
 def _with_definition(given: Mapping[str, Any]) -> dict[str, Any]:

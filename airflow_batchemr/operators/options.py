@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.models.base import Model
 
 __all__ = [
+    "LATER",
     "check_state",
     "check_text",
     "check_when_parsed",
@@ -35,6 +36,17 @@ __all__ = [
 
 F = TypeVar("F", bound="Callable[..., None]")
 C = TypeVar("C", bound=type)
+
+
+class _Later:
+    """Type of `LATER`."""
+
+    def __repr__(self) -> str:
+        return "LATER"
+
+
+#: Placeholder for an argument that is mapped, while the others are checked; see `mapping.py`.
+LATER = _Later()
 #: The line of an operator's docstring that its options replace.
 _PLACE = "        **options: "
 
@@ -82,7 +94,7 @@ def describes(model: type[Model]) -> Callable[[C], C]:
 
 def unresolved(value: Any) -> bool:
     """Return whether a value contains the output of another task, which is known only when the task runs."""
-    if isinstance(value, XComArg):
+    if isinstance(value, XComArg | _Later):
         return True
     if isinstance(value, dict):
         return any(unresolved(item) for item in value.values())

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.core.retries import PLATFORM_RETRIES, PLATFORM_RETRY_DELAY
+from airflow_batchemr.operators.mapping import default_arguments
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
@@ -55,17 +56,12 @@ class RetryingOperator(BaseOperator):
         Airflow fills in its own defaults here, which the constructor of each mapped task instance would treat as given.
         """
         partial = super().partial(**kwargs)
-        sources = [kwargs, kwargs.get("default_args")]
-        sources += [getattr(partial.kwargs.get(parent), "default_args", None) for parent in ("task_group", "dag")]
-
-        def given(name: str, default: Any) -> Any:
-            return partial.kwargs[name] if any(name in source for source in sources if source) else default
-
+        given = {**default_arguments(partial.kwargs, kwargs), **kwargs}
         partial.kwargs.update(
             _resolve(
-                given("retries", None),
-                given("retry_delay", _NO_DELAY),
-                partial.kwargs.get("retry_program_failures"),
+                partial.kwargs["retries"] if "retries" in given else None,
+                partial.kwargs["retry_delay"] if "retry_delay" in given else _NO_DELAY,
+                given.get("retry_program_failures"),
             )
         )
         return partial

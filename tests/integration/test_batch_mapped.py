@@ -6,7 +6,7 @@ import inspect
 from collections import Counter
 
 import pytest
-from airflow.sdk import DAG, BaseOperator, task
+from airflow.sdk import DAG, BaseOperator, TaskGroup, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_batchemr import (
@@ -127,6 +127,70 @@ def test_queue_in_default_args_is_the_worker_queue(aws, run_dag, work):
         BatchArrayOperator.partial(task_id="work", **given).expand(array=[1])
     assert ["workers", "workers"] == [dag.get_task(name).queue for name in ("alone", "work")]
     assert {"alone": "success", "work.0": "success"} == run_dag(dag).tasks
+
+
+def test_a_queue_in_default_args_without_a_job_queue_is_the_batch_queue(aws, run_dag, work):
+    """Mapped or not, as with the argument `queue`; Airflow's queue is the default one."""
+    with DAG("mapped_default_queue", schedule=None, default_args={"queue": "default"}) as dag:
+        given = {"image": "busybox", "command": work.command("true")}
+        BatchArrayOperator(task_id="alone", **given)
+        BatchArrayOperator.partial(task_id="work", **given).expand(array=[1])
+        BatchArrayOperator.partial(task_id="kwargs", **given).expand_kwargs([{"array": 1}, {"job_queue": "default"}])
+    with DAG("mapped_other_queue", schedule=None, default_args={"queue": "q"}):
+        plain = BatchArrayOperator(task_id="alone", **given)
+        mapped = BatchArrayOperator.partial(task_id="work", **given).expand(array=[1])
+    assert ("q", "default") == (plain.job_queue, plain.queue)
+    assert ("q", "default") == (mapped.unmap({"array": 1}).job_queue, mapped.queue)
+    assert {"alone": "success", "work.0": "success", "kwargs.0": "success", "kwargs.1": "success"} == run_dag(dag).tasks
+
+
+@pytest.mark.parametrize("level", ["dag", "group", "task"])
+def test_default_args_are_the_same_for_mapped_tasks(level):
+    """Those of the Dag, of the task group and of the task itself. A mapped argument takes precedence."""
+    defaults = {
+        "memory": "2GiB",
+        "vcpus": 2,
+        "retry_program_failures": True,
+        "deadline": "1h",
+        "region_name": "us-east-2",
+    }
+    levels = {one: {"default_args": defaults} if one == level else {} for one in ("dag", "group", "task")}
+    given = {"image": "busybox", "command": "true", "job_queue": "q", **levels["task"]}
+    with DAG("defaults", schedule=None, **levels["dag"]), TaskGroup("group", **levels["group"]):
+        plain = BatchArrayOperator(task_id="alone", **given)
+        mapped = BatchArrayOperator.partial(task_id="work", **given).expand(vcpus=[1, 4])
+    task = mapped.unmap({"vcpus": 4})
+    names = ["memory", "retry_program_failures", "deadline", "region", "queue", "job_queue", "retries"]
+    assert [getattr(plain, name) for name in names] == [getattr(task, name) for name in names]
+    assert ([2048], 3600, "us-east-2") == (task.memory, task.deadline, task.region)
+    assert (2, 4) == (plain.vcpus, task.vcpus)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: EmrStepsOperator.partial(task_id="x", steps=[{"foo": 1}]).expand(cluster_id=["j"]),
+         AirflowFailException, r"^steps\[0\].foo: unknown key"),
+        (lambda: EmrStepsOperator.partial(task_id="x", steps=["a"]).expand_kwargs([{"on_failure": "continue"}]),
+         AirflowFailException, "^exactly one of cluster, cluster_id and cluster_name is needed, not none"),
+        (lambda: EmrStepsOperator.partial(task_id="x", resume_steps="no", cluster_id="j").expand(steps=[["a"]]),
+         AirflowFailException, "^resume_steps: expected true or false"),
+        (lambda: EmrStepsOperator.partial(task_id="x").expand(steps=[["a"]]),
+         AirflowFailException, "^exactly one of cluster, cluster_id and cluster_name is needed, not none"),
+        (lambda: EmrStepsOperator.partial(task_id="x", steps=["a"]).expand(job_flow_id=["j"]),
+         TypeError, r"EmrStepsOperator does not take job_flow_id \(give cluster_id="),
+        (lambda: BatchArrayOperator.partial(task_id="x", queue="q", image="a").expand(container_overrides=[{}]),
+         TypeError, r"BatchArrayOperator does not take container_overrides \(give command="),
+        (lambda: BatchArrayOperator.partial(task_id="x", queue="q").expand_kwargs([{"container_overrides": {}}]),
+         TypeError, r"BatchArrayOperator does not take container_overrides \(give command="),
+        (lambda: EmrTerminateClusterOperator.partial(task_id="x").expand(job_flow_id=["j"]),
+         TypeError, r"EmrTerminateClusterOperator does not take job_flow_id \(give cluster="),
+    ],
+)  # fmt: skip
+def test_arguments_of_a_mapped_task_are_checked_when_the_dag_is_parsed(make, error, message):
+    """As without mapping, except for the values that are mapped."""
+    with DAG("mapped_checks", schedule=None), pytest.raises(error, match=message):
+        make()
 
 
 def test_job_queues_are_mapped(aws, run_dag, work):

@@ -59,6 +59,7 @@ def serialized(dag, task_id):
         ({"retries": 2, "retry_program_failures": False}, (2, AIRFLOW_DELAY, False)),
         ({"default_args": {"retries": 1}}, (1, AIRFLOW_DELAY, True)),
         ({"default_args": {"retries": 0}}, (0, AIRFLOW_DELAY, True)),
+        ({"default_args": {"retry_program_failures": True}}, (*PLATFORM[:2], True)),
         ({"default_args": {"retry_delay": 7}}, (PLATFORM_RETRIES, dt.timedelta(seconds=7), False)),
     ],
     ids=str,
@@ -82,6 +83,15 @@ def test_retries_in_default_args_of_dag_or_task_group_are_used():
             inner_mapped = Program.partial(task_id="inner_mapped").expand(number=[1])
     assert resolved(plain) == resolved(mapped.unmap({"number": 1})) == (0, AIRFLOW_DELAY, True)
     assert resolved(inner) == resolved(inner_mapped.unmap({"number": 1})) == (4, dt.timedelta(seconds=9), True)
+
+
+def test_retry_program_failures_in_default_args_of_the_dag_is_used():
+    with DAG("defaults", schedule=None, default_args={"retry_program_failures": True}):
+        plain = Program(task_id="plain")
+        mapped = Program.partial(task_id="mapped").expand(number=[1])
+        given = Program.partial(task_id="given", retry_program_failures=False).expand(number=[1])
+    assert resolved(plain) == resolved(mapped.unmap({"number": 1})) == (*PLATFORM[:2], True)
+    assert resolved(given.unmap({"number": 1})) == PLATFORM
 
 
 def test_configured_default_task_retries_keep_airflows_meaning(tmp_path):
