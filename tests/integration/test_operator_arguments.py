@@ -174,6 +174,17 @@ def listed(aws):
     return found
 
 
+def test_operators_and_sensors_are_exported_by_their_packages():
+    """Where Airflow's providers have them; the same classes as in `airflow_batchemr`."""
+    from airflow_batchemr import operators, sensors
+
+    exported = {getattr(package, name) for package in (operators, sensors) for name in package.__all__}
+    assert set(COMPLETE) == exported
+    assert set(operators.__all__) <= set(dir(operators))
+    with pytest.raises(AttributeError, match=r"airflow_batchemr.operators' has no attribute 'Nothing'"):
+        operators.Nothing  # noqa: B018 - raises
+
+
 @pytest.mark.parametrize("operator", COMPLETE, ids=lambda operator: operator.__name__)
 def test_every_operator_is_exported_and_can_be_serialized(operator):
     """Airflow stores Dags in its database."""

@@ -113,6 +113,8 @@ def test_only_the_command_line_imports_the_local_aws():
         "airflow_batchemr.ledger",
         "airflow_batchemr.engine",
         "airflow_batchemr.cli",
+        "airflow_batchemr.operators",
+        "airflow_batchemr.sensors",
     ],
 )
 def test_importing_the_core_loads_no_airflow_and_no_boto3(module):
