@@ -86,7 +86,7 @@ def submission_requests(
     name = identity.submission_name(number)
     names = [name] if len(parts) == 1 else [f"{name}-p{part:04d}" for part in range(len(parts))]
     others = [other for _, other in after or ()] or [None] * len(parts)
-    requests = []
+    requests: list[Request] = []
     for part_name, part, other in zip(names, parts, others, strict=True):
         command = options.command or own_command(definition)
         variables = {**options.env, **(environment or {}), **identity.environment(number)}
@@ -99,11 +99,9 @@ def submission_requests(
             request["arrayProperties"] = {"size": len(part)}
         if other is not None:
             request["dependsOn"] = [{"jobId": other, "type": "N_TO_N"} if len(part) > 1 else {"jobId": other}]
-        request = _merged(request, options.submit)
+        request = _merged(request, options.submit, check=not requests)
         _check_overrides(recorded(request))
         requests.append(Request(name=request["jobName"], indices=part, request=request))
-    for one in requests[:1]:  # they differ in names and indices only
-        check_request("batch", "SubmitJob", one.request)
     return requests
 
 
@@ -124,9 +122,18 @@ def _check_submit(submit: Mapping[str, Any]) -> None:
         raise InvalidRequest(f"submit: the tag {ours[0]} is set by batchemr, to find the job: remove it")
 
 
-def _merged(request: dict[str, Any], submit: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the user's additions into the request; they must not replace what batchemr has set."""
+def _merged(request: dict[str, Any], submit: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+    """Merge the user's additions into the request; they must not replace what batchemr has set.
+
+    Args:
+        request: to SubmitJob.
+        submit: the user's additions.
+        check: whether to check the request against AWS's model. Once per job, whose requests differ only in names and
+            indices; and before anything reads the overrides, which expects valid types.
+    """
     merged = deep_merge(request, submit)
+    if check:
+        check_request("batch", "SubmitJob", merged)
     before, after = recorded(request), recorded(merged)
     for name in ("command", "environment"):
         if before.get(name) and before[name] != after.get(name):

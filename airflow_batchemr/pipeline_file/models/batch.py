@@ -33,6 +33,30 @@ RETRY_CAUSES = ("spot", "oom", "pull")
 MAX_RETRY_CAUSES = 4
 
 
+#: Fields of SubmitJob that this package reads or merges. AWS's models cover the others, before a job is submitted.
+_SUBMIT_TEXTS = ("jobQueue", "jobDefinition")
+_SUBMIT_MAPPINGS = (
+    "containerOverrides",
+    "ecsPropertiesOverride",
+    "eksPropertiesOverride",
+    "nodeOverrides",
+    "parameters",
+    "retryStrategy",
+    "tags",
+    "timeout",
+)
+_OBJECT: dict[str, Any] = {"anyOf": [{"type": "object"}, {"type": "string", "pattern": r"\{\{"}]}
+_EKS = {"anyOf": [{"type": "object", "properties": {"podProperties": _OBJECT}}, _OBJECT["anyOf"][1]]}
+_SUBMIT_SCHEMA = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(_SUBMIT_TEXTS, TEXT),
+        **dict.fromkeys(_SUBMIT_MAPPINGS, _OBJECT),
+        "eksPropertiesOverride": _EKS,
+    },
+}
+
+
 def _memory(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
@@ -57,10 +81,22 @@ def _retry_on(value: object) -> list[str]:
 
 
 def _submit(value: dict[str, Any]) -> dict[str, Any]:
-    for name in ("jobQueue", "jobDefinition"):
+    for name in _SUBMIT_TEXTS:
         if not isinstance(value.get(name, ""), str):
             raise Refusal(f"expected text, not {shown(value[name])}", None, [name])
+    for name in _SUBMIT_MAPPINGS:
+        _mapping(value, name, [name])
+    overrides = value.get("eksPropertiesOverride")
+    if isinstance(overrides, dict):
+        _mapping(overrides, "podProperties", ["eksPropertiesOverride", "podProperties"])
     return value
+
+
+def _mapping(value: dict[str, Any], name: str, at: list[str | int]) -> None:
+    """Check that a field is a mapping, or a template, which may render to one in a Dag with native objects."""
+    given = value.get(name, {})
+    if not isinstance(given, dict) and not (isinstance(given, str) and "{{" in given):
+        raise Refusal(f"expected a mapping, not {shown(given)}", None, at)
 
 
 def _environment(value: dict[str, str]) -> dict[str, str]:
@@ -240,7 +276,7 @@ class Batch(Model):
     submit: Annotated[
         dict[str, Any],
         AfterValidator(_submit),
-        WithJsonSchema({"type": "object", "properties": {"jobQueue": TEXT, "jobDefinition": TEXT}}),
+        WithJsonSchema(_SUBMIT_SCHEMA),
     ] = Field(default_factory=dict, description="Further fields of SubmitJob, merged deeply.")
     job_definition: Annotated[Raw, NEEDS_IMAGE] = Field(
         default_factory=dict, description="Further fields of RegisterJobDefinition, merged deeply; needs `image`."

@@ -36,6 +36,28 @@ def test_without_the_preamble_a_whole_array_is_submitted(indices, size):
 @pytest.mark.parametrize(
     ("submit", "named"),
     [
+        ({"containerOverrides": "x"}, "submit.containerOverrides: expected a mapping, not x"),
+        ({"containerOverrides": "{{ x }}"}, "SubmitJob: .* containerOverrides"),
+        ({"containerOverrides": {"resourceRequirements": "x"}}, "SubmitJob: .*resourceRequirements"),
+        ({"eksPropertiesOverride": "x"}, "submit.eksPropertiesOverride: expected a mapping"),
+        ({"eksPropertiesOverride": {"podProperties": "x"}}, "submit.eksPropertiesOverride.podProperties: "),
+        ({"eksPropertiesOverride": {"podProperties": {"containers": "x"}}}, "SubmitJob: .*podProperties.containers"),
+        ({"eksPropertiesOverride": {"podProperties": {"containers": ["x"]}}}, "SubmitJob: .*containers.0."),
+        ({"ecsPropertiesOverride": {"taskProperties": "x"}}, "SubmitJob: .* ecsPropertiesOverride.taskProperties"),
+        ({"nodeOverrides": {"nodePropertyOverrides": ["x"]}}, "SubmitJob: .* nodeOverrides.nodePropertyOverrides.0."),
+        ({"tags": ["x"]}, "submit.tags: expected a mapping, not a list"),
+        ({"retryStrategy": 3}, "submit.retryStrategy: expected a mapping, not 3"),
+    ],
+)  # fmt: skip
+def test_a_wrong_type_in_submit_is_named(submit, named):
+    """Also of fields that this package reads to find the overrides of a container."""
+    with pytest.raises(InvalidRequest, match=named):
+        requests("0", 1, submit=submit)
+
+
+@pytest.mark.parametrize(
+    ("submit", "named"),
+    [
         ({"jobName": "mine"}, "jobName"),
         ({"arrayProperties": {"size": 3}}, "arrayProperties"),
         ({"containerOverrides": {"command": ["true"]}}, "containerOverrides.command"),
