@@ -23,6 +23,7 @@ from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
 from airflow_batchemr.operators.ledger_access import LedgerAccess
+from airflow_batchemr.operators.limits import NEWER_RUN, End, Limits
 from airflow_batchemr.operators.options import job_option
 from airflow_batchemr.operators.outages import defer_until_reachable
 from airflow_batchemr.triggers.outage import AGAIN
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
 
 #: Name of the Dag param (and key of a run's conf) that lists the jobs to rerun although they have succeeded.
 RERUN = "rerun"
-#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`). It ends the task; after other stops, the rest
-#: runs again.
-NEWER_RUN = "newer run"
 #: `Failure.cause` of failures that are not caused by the user's program.
 PLATFORM_CAUSES = frozenset({"spot"})
 
@@ -171,8 +169,15 @@ class LedgerOperator(LedgerAccess, ABC):
             return self.skipped(state, context)
         if event is None:
             state = self._stop_what_was_cleared(state)
-        else:
-            self._check_event(event, state)
+        limits = self._limits(context)
+        end = limits.end(event, state)
+        if end is not None and end.by == NEWER_RUN and state.open_submissions:
+            self._end(end)
+        if event is not None and event.get("status") == "denied":
+            raise AirflowFailException(
+                f"{event['message']} The work on AWS was left running. Fix the permission, then clear the task. "
+                "Finished work is kept; the rest runs again"
+            )
         if event is None and not state.open_submissions and self.unneeded(context):
             return None
         rerun_token = self.token_for_claims(state, context)
@@ -183,16 +188,19 @@ class LedgerOperator(LedgerAccess, ABC):
             self.identity,
             settings.engine_policy(),
             began=self._began,
-            stopping=self._killed.is_set,
+            stopping=lambda: self._killed.is_set() or end is not None,
             running=self.running_in_airflow,
         )
         if event is not None:
-            self._stop_when_due(event, state)
+            if event.get("status") == "deadline":
+                self._end(limits.at_deadline())
             self.on_event(event, state)
         prior_submissions, missing = (event or {}).get("prior_submissions"), (event or {}).get("missing", ())
         try:
             outcome = self.engine.run(state, rerun_token, prior_submissions, missing)
         except (StoppedError, SupersededError, NotRunningError) as error:
+            if end is not None and not self._killed.is_set():
+                self._end(end)
             raise AirflowException(str(error)) from None
         return self._conclude(context, outcome)
 
@@ -232,27 +240,24 @@ class LedgerOperator(LedgerAccess, ABC):
         """Return whether the platform failed, not the user's program."""
         return bool(outcome.failures) and all(failure.cause in PLATFORM_CAUSES for failure in outcome.failures)
 
-    def _check_event(self, event: Mapping[str, Any], state: LedgerState) -> None:
-        newer = [one.stop.reason for one in state.open_submissions if one.stop and one.stop.by == NEWER_RUN]
-        if newer:
-            raise AirflowFailException(f"Stopped: {newer[0]}. Clear the task to run what is left")
-        if event.get("status") == "denied":
-            raise AirflowFailException(
-                f"{event['message']} The work on AWS was left running. Fix the permission, then clear the task. "
-                "Finished work is kept; the rest runs again"
-            )
-
-    def _stop_when_due(self, event: Mapping[str, Any], state: LedgerState) -> None:
-        if event.get("status") != "deadline":
-            return
-        stop(self.ledger, self.remote(), state.open_submissions, "the deadline has passed", by="deadline")
-        limits = [f"deadline of {self.deadline} s from the first submission"] if self.deadline is not None else []
-        if self.execution_timeout is not None:
-            limits.append(f"execution_timeout of {self.execution_timeout}")
-        raise AirflowFailException(
-            f"The {' or '.join(limits)} has passed: stopped the remaining work. What has finished will not run again; "
-            "clear the task to run the rest"
+    def _limits(self, context: Context) -> Limits:
+        return Limits(
+            self.ledger,
+            self.identity,
+            self.deadline,
+            self.execution_timeout,
+            run_began=getattr(context["dag_run"], "start_date", None),
+            try_began=self._began,
         )
+
+    def _end(self, end: End) -> None:
+        """Stop what is left of the work and fail the task without a retry."""
+        state = self.ledger.read()
+        # So that the next try recognizes a clear, also for what no try has waited for
+        record_waiter(self.ledger, self.identity, [one.number for one in state.current])
+        ours = still_ours(self.ledger, self.identity, state.open_submissions, self._began)
+        stop(self.ledger, self.remote(), ours, end.reason, by=end.by)
+        raise AirflowFailException(end.message)
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
         prior_submissions = self.engine.prior_submissions if self.engine is not None else None
@@ -271,28 +276,10 @@ class LedgerOperator(LedgerAccess, ABC):
             "prior_submissions": sorted(outcome.prior_submissions),
             "aws_conn_id": self.aws_conn_id,
             "region": self.region,
-            "deadline": self._due(context, outcome),
+            "deadline": self._limits(context).due(outcome.state),
             "wake_at": None if outcome.wake_after is None else now + outcome.wake_after,
             "deferred_at": now,
         }
-
-    def _due(self, context: Context, outcome: Outcome) -> float | None:
-        """Return the deadline of the work, in seconds since the epoch."""
-        due = []
-        if self.deadline is not None:
-            # A clear restarts the deadline; otherwise, the remaining work would be stopped as soon as it starts
-            over = (
-                cleared(self.ledger, self.identity, sorted(outcome.prior_submissions))
-                if self.identity.try_number > 1
-                else ()
-            )
-            counted = [one.claimed_at for one in outcome.state.current if one.number not in over]
-            first = min((claimed_at for claimed_at in counted if claimed_at), default=None)
-            due.append((first.timestamp() if first else time.time()) + self.deadline)
-        if self.execution_timeout is not None:  # Airflow does not enforce it while a task is deferred
-            started = getattr(context["ti"], "start_date", None)
-            due.append((started.timestamp() if started else time.time()) + self.execution_timeout.total_seconds())
-        return min(due) if due else None
 
     def _push_links(self, context: Context, outcome: Outcome) -> None:
         addresses: dict[type[AwsLink], str] = {

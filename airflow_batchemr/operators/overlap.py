@@ -14,7 +14,7 @@ from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.aws_operator import AwsOperator
-from airflow_batchemr.operators.base import NEWER_RUN
+from airflow_batchemr.operators.limits import NEWER_RUN
 from airflow_batchemr.operators.options import check_state
 from airflow_batchemr.operators.outages import next_look
 from airflow_batchemr.triggers.timer import TimerTrigger

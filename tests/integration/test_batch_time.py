@@ -10,7 +10,6 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.waiters import record_waiter
 from airflow_batchemr.ledger import Ledger, Submission
 from airflow_batchemr.ledger.state import derive_state
@@ -109,5 +108,4 @@ def test_a_clear_restarts_the_deadline(aws, state, max_tries, counts):
     operator.ledger = Ledger(clients().s3, state).job("dag", "key", "work")
     record_waiter(operator.ledger, first, [1])
     operator.identity = replace(first, try_number=2, max_tries=max_tries)
-    outcome = Outcome("wait", found, frozenset({1}))
-    assert hours[counts].timestamp() + 60 == operator._due({"ti": None}, outcome)
+    assert hours[counts].timestamp() + 60 == operator._limits({"ti": None, "dag_run": None}).due(found)
