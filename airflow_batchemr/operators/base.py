@@ -22,6 +22,7 @@ from airflow_batchemr.ledger import LedgerState, Marker, StopRequest
 from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
+from airflow_batchemr.operators.killing import insist, terminate_known
 from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.operators.limits import NEWER_RUN, End, Limits
 from airflow_batchemr.operators.options import job_option
@@ -75,6 +76,8 @@ class LedgerOperator(LedgerAccess, ABC):
     _began: datetime | None = None
     #: Numbers of the submissions that were open when the ledger was read.
     _open: Sequence[int] = ()
+    #: Open submissions as last known, which are terminated if the ledger cannot be read when the task is killed.
+    _known: Sequence[Submission] = ()
 
     def __init__(
         self,
@@ -164,7 +167,8 @@ class LedgerOperator(LedgerAccess, ABC):
         for name in self.job_option_names:  # another task may have provided it
             setattr(self, name, job_option(name, getattr(self, name)))
         state = self.ledger.read()
-        self._open = [submission.number for submission in state.submissions if submission.open]
+        self._known = [submission for submission in state.submissions if submission.open]
+        self._open = [submission.number for submission in self._known]
         if self.succeeded(state, context):  # another try may have finished it in the meantime
             return self.skipped(state, context)
         if event is None:
@@ -205,6 +209,7 @@ class LedgerOperator(LedgerAccess, ABC):
         return self._conclude(context, outcome)
 
     def _conclude(self, context: Context, outcome: Outcome) -> Any:
+        self._known = outcome.waits
         numbers = [submission.number for submission in outcome.waits]
         record_waiter(self.ledger, self.identity, numbers)
         if outcome.action == "wait":
@@ -382,10 +387,12 @@ class LedgerOperator(LedgerAccess, ABC):
         self._killed.set()
         if not hasattr(self, "identity"):
             return
-        # In a thread, because the signal may have interrupted a call that holds locks, and Airflow does not wait long
-        thread = threading.Thread(target=self._stop_ours, name="batchemr on_kill", daemon=True)
-        thread.start()
-        thread.join(settings.engine_policy().kill_limit)
+        limit = settings.engine_policy().kill_limit
+        known = self._known
+        if not insist(self._stop_ours, limit / 2 if known else limit, self.log) and known:
+            numbers = [submission.number for submission in known]
+            self.log.warning("Killed: terminating submissions %s without the ledger", numbers)
+            insist(lambda: terminate_known(self.remote(), known, "the task was killed"), limit / 2, self.log)
 
     def _stop_ours(self) -> None:
         running = still_ours(self.ledger, self.identity, self.ledger.read().open_submissions, self._began)

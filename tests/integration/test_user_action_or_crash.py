@@ -12,6 +12,7 @@ from botocore.config import Config
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEmrOperator
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
+from tests.integration.batch_engine import eventually
 from tests.integration.emr_steps import CLUSTER, Steps, alive
 from tests.integration.task_engine import Task
 
@@ -57,6 +58,15 @@ def stopped(aws):
     return aws.requests()["TerminateJob"] > 0
 
 
+def terminated(aws):
+    (job,) = (
+        one
+        for status in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+        for one in aws.client("batch").list_jobs(jobQueue="default", jobStatus=status)["jobSummaryList"]
+    )
+    return "FAILED" == job["status"]
+
+
 # A worker that Airflow considers lost, and that is killed after another one has taken over its task
 
 
@@ -65,6 +75,28 @@ def test_a_killed_worker_stops_its_job(aws, job):
     job.begin()
     job.operator.on_kill()
     assert stopped(aws)
+
+
+@pytest.mark.parametrize("calls", [("ListObjectsV2",), ("TerminateJob",), ("ListObjectsV2", "TerminateJob")])
+def test_a_killed_worker_tries_again_if_a_call_fails(aws, impatient, job, calls):
+    """Airflow kills a task only once."""
+    job.begin()
+    for call in calls:
+        aws.faults.error(call, times=2)
+    job.operator.on_kill()
+    aws.faults.clear()
+    eventually(lambda: terminated(aws))
+
+
+def test_a_killed_worker_stops_its_job_without_the_ledger(aws, impatient, job, monkeypatch, capfd):
+    """It knows its job. What S3 answers is one line in the log, not a traceback."""
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__KILL_LIMIT", "6")
+    job.begin()
+    aws.faults.error("ListObjectsV2", times=1000)
+    job.operator.on_kill()
+    aws.faults.clear()
+    eventually(lambda: terminated(aws))
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_worker_killed_late_does_not_stop_the_job_of_the_next_try(aws, work, job):
