@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.aws.batch.backend import BatchBackend
 from airflow_batchemr.aws.batch.failure_report import failure_report, group_of
 from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.engine.submissions import stop
+from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.links.base import log_stream, push_links
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
 from airflow_batchemr.operators.base import LedgerOperator
@@ -98,22 +100,50 @@ class BatchWork(LedgerOperator):
         )
 
     def blocked(self, outcome: Outcome) -> None:  # noqa: ARG002 - for other kinds
-        """Check that the job of `index_of`, for which this one waits, has not failed.
+        """Check that the job of `index_of`, for which this one waits, can still submit something.
 
         Raises:
-            AirflowFailException: It has failed or was skipped, so this job would wait forever.
+            AirflowFailException: It cannot, so this job would wait forever.
         """
         if self.index_of is None:
             return
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
         who, job = self.identity, self.index_of
-        states = RuntimeTaskInstance.get_task_states(dag_id=who.dag_id, task_ids=[job], run_ids=[who.run_id])
-        state = states.get(who.run_id, {}).get(job)
+        task_id, map_index = self._task_of(job)
+        states = RuntimeTaskInstance.get_task_states(dag_id=who.dag_id, task_ids=[task_id], run_ids=[who.run_id])
+        found = states.get(who.run_id, {})
+        key = task_id if map_index is None else f"{task_id}_{map_index}"
+        if not found.keys() & {key, task_id}:  # Airflow lists a mapped task without an index until it has expanded it
+            raise AirflowFailException(
+                f"index_of: no task of this run has the ledger name {job!r}. Give the `job` of the task that this one "
+                "follows index by index, or its task id if it has no `job`"
+            )
+        state = found.get(key, found.get(task_id))
         if state in GIVEN_UP:
             raise AirflowFailException(
                 f"{job}, which this job follows index by index, is {state}: clear both to continue"
             )
+        if state == "success":
+            other = Ledger(self.clients.s3, who.state).job(who.dag_id, who.run_key, job).read()
+            if other.marker is None and not other.open_submissions:  # else, the next pass finds what it waits for
+                raise AirflowFailException(
+                    f"{job}, which this job follows index by index, is success, but its ledger has no success marker: "
+                    "it was marked by hand, or writes to another ledger. Clear both to continue"
+                )
+
+    def _task_of(self, job: str) -> tuple[str, int | None]:
+        """Return task id and map index of a job of this Dag by its ledger name; the name if there is no such job."""
+        dag = self.get_dag()
+        for task in dag.tasks if dag is not None else ():
+            kwargs = getattr(task, "partial_kwargs", {})  # of a mapped task
+            name = kwargs.get("job") or getattr(task, "job", None) or task.task_id
+            if name == job:
+                return task.task_id, None
+            base, _, index = job.rpartition(".")
+            if base == name and index.isdecimal() and isinstance(task, MappedOperator):
+                return task.task_id, int(index)
+        return job, None
 
     def trigger(self, outcome: Outcome, common: dict[str, Any]) -> BatchJobsTrigger:
         """Return a trigger that waits for the jobs and their children."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from tests.integration.batch_engine import Job, eventually
@@ -96,3 +96,45 @@ def test_indices_blocked_by_a_failed_job_are_reported_when_the_rest_is_done(aws,
     assert {"first": "success", "second": "success"} == run_dag(dag(), again=True).tasks
     assert Counter({0: 1, 1: 1, 2: 2, 3: 1}) == one.ran()
     assert Counter(range(4)) == two.ran()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("first", "first, which this job follows index by index, is success, but its ledger has no success marker"),
+        ("frist", "index_of: no task of this run has the ledger name 'frist'"),
+    ],
+    ids=["marked", "unknown"],
+)
+def test_a_job_does_not_wait_for_one_that_never_submits(aws, run_dag, tmp_path, name, message):
+    """The other task was marked as success, or its name is wrong."""
+
+    @task
+    def first():
+        """Succeeds without a job, like a task that a user marks."""
+
+    with DAG("never", schedule=None) as dag:
+        first() >> BatchArrayOperator(
+            task_id="second", job_queue="default", image="busybox", command="true", array=2, index_of=name
+        )
+    finished = run_dag(dag)
+    assert {"first": "success", "second": "failed"} == finished.tasks
+    assert message in finished.output
+    assert 0 == aws.requests()["SubmitJob"]
+
+
+def test_the_other_task_is_found_by_its_ledger_name():
+    """It is not always the task id; a map index has its own."""
+    options = {"job_queue": "default", "image": "busybox", "array": 2}
+    with DAG("named", schedule=None):
+        BatchArrayOperator(task_id="first", job="one", command="true", **options)
+        BatchArrayOperator.partial(task_id="mapped", job="many", **options).expand(command=["a", "b"])
+        second = BatchArrayOperator(task_id="second", command="true", **options)
+    found = {name: second._task_of(name) for name in ("one", "many.1", "second", "unknown", "one.1")}
+    assert {
+        "one": ("first", None),
+        "many.1": ("mapped", 1),
+        "second": ("second", None),
+        "unknown": ("unknown", None),
+        "one.1": ("one.1", None),
+    } == found
