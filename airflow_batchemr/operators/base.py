@@ -256,13 +256,13 @@ class LedgerOperator(LedgerAccess, ABC):
         )
 
     def _end(self, end: End) -> None:
-        """Stop what is left of the work and fail the task without a retry."""
+        """Stop the rest of the work and fail the task. As in Airflow, `retries` apply to `execution_timeout` only."""
         state = self.ledger.read()
         # So that the next try recognizes a clear, also for what no try has waited for
         record_waiter(self.ledger, self.identity, [one.number for one in state.current])
         ours = still_ours(self.ledger, self.identity, state.open_submissions, self._began)
         stop(self.ledger, self.remote(), ours, end.reason, by=end.by)
-        raise AirflowFailException(end.message)
+        raise (self.program_failure if end.retryable else AirflowFailException)(end.message)
 
     def _try_again_later(self, error: Exception, event: Mapping[str, Any] | None, outage: Mapping[str, Any]) -> None:
         prior_submissions = self.engine.prior_submissions if self.engine is not None else None

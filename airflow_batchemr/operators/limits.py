@@ -33,6 +33,8 @@ class End:
     """Reason of the stop, for AWS and the ledger."""
     by: str
     """`StopRequest.by` of the stop."""
+    retryable: bool = False
+    """Whether a retry has time of its own."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Limits:
             f"The {' or '.join(limits)} has passed: stopped the remaining work. What has finished will not run again; "
             "clear the task to run the rest"
         )
-        return End(message, "the deadline has passed", "deadline")
+        return End(message, "the deadline has passed", "deadline", retryable=self.deadline is None)
 
     def due(self, state: LedgerState) -> float | None:
         """Return the deadline of the work, in seconds since the epoch; None if there is none."""

@@ -44,6 +44,18 @@ def test_a_deferred_job_is_stopped_at_its_deadline(aws, run_dag, work):
     assert Counter({0: 1, 1: 2}) == work.ran()
 
 
+@pytest.mark.parametrize("retries", [None, 1])
+def test_a_deferred_job_is_stopped_at_its_execution_timeout(aws, run_dag, work, retries):
+    """Airflow does not enforce it while a task is deferred. As in Airflow, each of the `retries` has the whole time."""
+    options = {} if retries is None else {"retries": retries, "retry_delay": timedelta(0)}
+    script = "[ -e go ] || { touch go; sleep 300; }"
+    dag = array_dag("slow", work.command(script), array=1, execution_timeout=timedelta(seconds=5), **options)
+    finished = run_dag(dag)
+    assert {"work": "failed" if retries is None else "success"} == finished.tasks
+    assert "The execution_timeout of 0:00:05 has passed: stopped the remaining work" in finished.output
+    assert "the deadline has passed" in [reason for _, reason in statuses(aws, "slow")][0]
+
+
 @pytest.fixture
 def full(aws):
     """A queue without capacity."""
