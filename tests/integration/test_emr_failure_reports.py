@@ -12,6 +12,7 @@ import time
 
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.aws.emr.clusters import Cluster
@@ -20,10 +21,11 @@ from airflow_batchemr.aws.emr.poll import Sight
 from airflow_batchemr.aws.emr.steps import Step
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
 from airflow_batchemr.links.ledger import LedgerLink
-from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEmrOperator
+from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EmrStepsOperator, EphemeralEmrOperator
 from airflow_batchemr.triggers import emr_live
-from tests.integration.emr_engine import eventually, lose_master
+from tests.integration.emr_engine import eventually, existing_cluster, lose_master
 from tests.integration.emr_steps import CLUSTER, Steps, alive, named
+from tests.integration.task_engine import Task
 
 LOGGED = {**CLUSTER, "log_uri": "s3://logs/emr/"}
 
@@ -79,6 +81,28 @@ def test_report_without_a_log_uri_says_which_option_to_set(aws, run_dag, steps):
     finished = run_dag(own_dag("blind", [steps.step("a", "exit 1")], CLUSTER))
     assert "The cluster has no log URI" in finished.output
     assert "set `log_uri: s3://" in finished.output
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own_cluster", "existing_cluster"])
+def test_step_that_somebody_cancels_is_reported_as_cancelled(aws, logs, state, steps, own):
+    """By its name, without waiting for logs: the reason of the cluster says nothing about it."""
+    where = {"cluster": LOGGED} if own else {"cluster_id": existing_cluster(aws, LogUri="s3://logs/emr/")}
+
+    def operator():
+        kind = EphemeralEmrOperator if own else EmrStepsOperator
+        with DAG("dag", schedule=None):
+            return kind(task_id="work", steps=[steps.step("a", "sleep 60")], state=state, aws_conn_id=None, **where)
+
+    task = Task(operator)
+    trigger = task.begin()
+    eventually(steps.ran)
+    cluster_id = trigger.cluster_id
+    aws.client("emr").cancel_steps(
+        ClusterId=cluster_id, StepIds=trigger.step_ids, StepCancellationOption="TERMINATE_PROCESS"
+    )
+    expected = rf"Step 1/1 a \({trigger.step_ids[0]}\) was cancelled in EMR: .*\nCluster {cluster_id}: "
+    with pytest.raises(AirflowFailException, match=expected):
+        task.try_(trigger)
 
 
 def test_failed_bootstrap_action_is_reported_with_its_cause(aws, logs, run_dag, steps):

@@ -10,7 +10,7 @@ from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.logs import ClusterLogs
 from airflow_batchemr.aws.emr.start_failures import start_failure
-from airflow_batchemr.aws.emr.steps import Step
+from airflow_batchemr.aws.emr.steps import CANCELLED, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,10 @@ def failure_report(
         else:
             of = f"/{len(names)}" if names else ""
             title = f"Step {failure.index + 1}{of} {names.get(failure.index, '')} ({failure.job_id})"
-            text, cause, there = _step(title, failure.reason, str(failure.job_id), logs)
+            if failure.cause == CANCELLED:
+                text, cause, there = f"{title} was cancelled in EMR: {failure.reason}", None, True
+            else:
+                text, cause, there = _step(title, failure.reason, str(failure.job_id), logs)
         complete = complete and there
         lines.append(text)
         if cause is not None:

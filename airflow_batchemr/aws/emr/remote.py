@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.request import plain
-from airflow_batchemr.aws.emr.steps import Step
+from airflow_batchemr.aws.emr.steps import CANCELLED, Step
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, Observation
 from airflow_batchemr.ledger import Failure, Handle, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import Status
@@ -236,18 +236,26 @@ def _digests_of(intent: Intent) -> dict[int, str]:
 
 
 def _failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
-    """Which steps failed, with EMR's reasons; if none did, how the cluster ended."""
-    failures = []
-    for number, entry in view.steps.items():
-        step = Step.of(entry)
-        if step.state in {"FAILED", "INTERRUPTED"}:
-            failures.append(Failure(index=number, reason=step.reason or step.state, job_id=step.step_id, cause="step"))
-    if failures:
+    """Which steps failed, with EMR's reasons; if none did, which were cancelled, or how the cluster ended."""
+    if failures := _steps_in(view, {"FAILED", "INTERRUPTED"}, "step"):
         return failures
     brief = view.brief
     if brief is not None and (brief.alive or brief.ready) and view.unseen:
         gone = [(number, view.step_ids[number]) for number in view.unseen]
         reason = "EMR no longer shows it"
         return [Failure(index=n, reason=f"step {id_}: {reason}", job_id=id_, cause="lost") for n, id_ in gone]
+    # EMR also cancels the steps of a cluster that ends: then the end of the cluster is the cause
+    by_itself = brief is not None and (brief.alive or brief.code == "ALL_STEPS_COMPLETED")
+    if by_itself and (failures := _steps_in(view, {"CANCELLED"}, CANCELLED)):
+        return failures
     reason = f"cluster {cluster_id}: {brief.why if brief else 'EMR no longer shows it'}"
     return [Failure(reason=reason, job_id=cluster_id, cause="cluster" if brief else "lost")]
+
+
+def _steps_in(view: SubmissionView, states: Collection[str], cause: str) -> list[Failure]:
+    steps = {number: Step.of(entry) for number, entry in view.steps.items()}
+    return [
+        Failure(index=number, reason=step.reason or step.state, job_id=step.step_id, cause=cause)
+        for number, step in steps.items()
+        if step.state in states
+    ]

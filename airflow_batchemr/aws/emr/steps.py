@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LIST_CHUNK = 10
 #: EMR's message for a cluster that has the maximum of 256 pending or running steps.
 _FULL = "Maximum number of active steps"
+#: `Failure.cause` of a step that somebody has cancelled, or EMR because a step before it failed.
+CANCELLED = "cancelled"
 #: Final states.
 ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"})
 
