@@ -58,12 +58,16 @@ def configured_state(state: str | None) -> str | None:
 def as_airflow_error(*, retry: bool = False) -> Iterator[None]:
     """Convert errors of the ledger and AWS into Airflow exceptions. Errors that a retry cannot fix fail the task.
 
+    This includes botocore's errors, which occur when a client is created: a missing profile, a denied AssumeRole.
+
     Args:
         retry: Whether Airflow retries all errors.
     """
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    from airflow_batchemr.aws.errors import AwsError
+    from airflow_batchemr.aws.errors import AwsError, classify
+    from airflow_batchemr.aws.outage import passing
     from airflow_batchemr.ledger.errors import LedgerError
 
     try:
@@ -72,3 +76,5 @@ def as_airflow_error(*, retry: bool = False) -> Iterator[None]:
         raise (AirflowException if error.retryable or retry else AirflowFailException)(str(error)) from error
     except AwsError as error:
         raise (AirflowException if error.transient or retry else AirflowFailException)(str(error)) from error
+    except (BotoCoreError, ClientError) as error:
+        raise (AirflowException if passing(error) or retry else AirflowFailException)(str(classify(error))) from error

@@ -8,13 +8,23 @@ from typing import Any
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigNotFound,
+    ConfigParseError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    InfiniteLoopConfigError,
+    InvalidConfigError,
+    InvalidRegionError,
+    NoAuthTokenError,
     NoCredentialsError,
     NoRegionError,
     ParamValidationError,
     PartialCredentialsError,
+    ProfileNotFound,
     ProxyConnectionError,
+    SSOError,
+    UnknownCredentialError,
+    UnknownRegionError,
 )
 
 from airflow_batchemr.core.errors import (
@@ -97,7 +107,25 @@ _NO_SUCH_ID = re.compile(r"\bid '?[\w-]+'? is not valid")
 #: Failures before the request was sent: nothing was carried out.
 NOT_CONNECTED = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
 #: Failures of the local configuration.
-MISCONFIGURED = (NoCredentialsError, PartialCredentialsError, NoRegionError)
+MISCONFIGURED = (
+    ConfigNotFound,
+    ConfigParseError,
+    InfiniteLoopConfigError,
+    InvalidConfigError,
+    InvalidRegionError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    UnknownCredentialError,
+    UnknownRegionError,
+)
+#: Calls that botocore and the amazon provider make by themselves to get credentials, before any other call.
+CREDENTIAL_CALLS = frozenset(
+    {"AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "GetFederationToken", "GetSessionToken"}
+)
 
 
 def classify(error: Exception, call: str = "") -> AwsError:
@@ -135,6 +163,8 @@ def _classify_answer(error: ClientError, call: str) -> AwsError:
     message = str(answer.get("Error", {}).get("Message", "")) or str(error)
     status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) or 0)
     name = call or str(error.operation_name)
+    if error.operation_name in CREDENTIAL_CALLS:
+        name = f"sts:{error.operation_name}"
     if code in THROTTLING or status == 429:
         return Throttled(f"{name}: throttled by AWS ({code}): {message}")
     if code in EXPIRED:

@@ -33,6 +33,8 @@ _CONFLICT_TRIES = 8
 # Text of botocore's RuntimeError if refreshing the credentials of a role returned expired ones
 STILL_EXPIRED = "credentials are still expired"
 _THREADS = 8
+# Calls that botocore makes by itself to get credentials
+_CREDENTIAL_CALLS = frozenset({"AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "GetSessionToken"})
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,8 @@ class Store:
         try:
             yield
         except ClientError as error:
+            if error.operation_name in _CREDENTIAL_CALLS:
+                raise CredentialsError(str(error)) from error
             code = str(error.response.get("Error", {}).get("Code"))
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if code == "NoSuchKey":

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, NoRegionError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    NoRegionError,
+    ProfileNotFound,
+    ReadTimeoutError,
+)
 
 from airflow_batchemr.aws.errors import Expired, InvalidRequest, NotAllowed, Throttled, Unknown, classify
 from airflow_batchemr.aws.retry import call_again, call_once
@@ -29,6 +36,7 @@ def answer(code, status=400):
         (ConnectTimeoutError(endpoint_url="http://aws"), Throttled),
         (ReadTimeoutError(endpoint_url="http://aws"), Unknown),
         (NoCredentialsError(), NotAllowed),
+        (ProfileNotFound(profile="analytics"), NotAllowed),
         (ConnectionResetError(), Unknown),
         (ValueError("a fault of ours"), Unknown),
     ],
@@ -43,6 +51,12 @@ def test_a_denied_call_names_its_iam_action():
     assert "needs the IAM action batch:SubmitJob" in str(
         classify(answer("AccessDeniedException", 403), "batch:SubmitJob")
     )
+
+
+def test_a_denied_role_is_named_instead_of_the_call_that_needed_it():
+    """Botocore assumes the role when it makes the first call."""
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "No."}}, "AssumeRole")
+    assert "needs the IAM action sts:AssumeRole" in str(classify(denied, "batch:SubmitJob"))
 
 
 @pytest.mark.parametrize(
