@@ -36,6 +36,9 @@ class JobIdentity:
     nothing else changes it, not even new `retries` in the file. Different values in two tries therefore mean that the
     task was cleared between them. A clear is missed only if `retries` were lowered by exactly the number of tries that
     had run since the last one."""
+    run_began: str = ""
+    """Start of the run, in ISO format. It differs for a run that was deleted and created again with the same run_id.
+    Otherwise, only the clear of a finished run changes it. Empty if it is not known."""
 
     def values(self) -> dict[str, Any]:
         """The arguments that create it again, as plain values for a trigger."""
@@ -44,7 +47,7 @@ class JobIdentity:
     @property
     def token(self) -> str:
         """The token of a rerun that this run requests: the same for all retries between two clears."""
-        return f"{self.run_id}#{self.max_tries}"
+        return f"{self.run_id}#{self.max_tries}{f'@{self.run_began}' if self.run_began else ''}"
 
     def _digest(self) -> str:
         whole = f"{self.state}\n{self.dag_id}\n{self.run_key}\n{self.job}"

@@ -71,6 +71,7 @@ class LedgerAccess(AwsOperator, ConvertedArguments):
         """Return the identity of this task instance's work."""
         ti, run = context["ti"], context["dag_run"]
         job = self.job or self.task_id
+        began = getattr(run, "start_date", None)
         return JobIdentity(
             state=state_uri,
             dag_id=ti.dag_id,
@@ -81,6 +82,7 @@ class LedgerAccess(AwsOperator, ConvertedArguments):
             map_index=-1 if ti.map_index is None else ti.map_index,
             try_number=ti.try_number,
             max_tries=ti.max_tries or 0,
+            run_began=began.isoformat() if began is not None else "",
         )
 
     def remote(self) -> AnyRemoteWork:

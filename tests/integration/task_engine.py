@@ -18,6 +18,8 @@ class Task:
         self.make, self.run_id, self.conf = make, run_id, conf or {}
         self.started = None
         """Start of the try; None: now."""
+        self.run_began = None
+        """Start of the run; None: not known."""
 
     def context(self, operator, try_number, clears):
         ti = SimpleNamespace(
@@ -33,6 +35,7 @@ class Task:
             logical_date=datetime(2026, 11, 20, tzinfo=timezone.utc),
             run_id=self.run_id,
             conf=self.conf,
+            start_date=self.run_began,
             partition_key=None,
         )
         return {"ti": ti, "dag_run": run, "params": {}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import datetime, timezone
 
 import pytest
 from airflow.sdk import DAG
@@ -269,3 +270,15 @@ def test_a_rerun_spans_all_retries_between_two_clears(aws, state, work):
     job.arguments = {"skip_if_succeeded": False, "retries": 0}
     assert 1 == job.try_(try_number=2, clears=2)["submissions"]
     assert 2 == job.try_(try_number=3, clears=3)["submissions"]
+
+
+@pytest.mark.parametrize("how", ["always", "rerun"])
+def test_a_run_that_is_created_again_runs_its_work_again(aws, state, work, how):
+    """It has the same id, so that only its start tells it from the deleted one. A retry starts nothing."""
+    (work.folder / "go").touch()
+    job = Batch(state, work, skip_if_succeeded=how != "always")
+    job.conf = {"rerun": ["work"]} if how == "rerun" else {}
+    for day in (1, 2):
+        job.run_began = datetime(2026, 11, day, tzinfo=timezone.utc)
+        for try_number in (1, 2):
+            assert day == job.try_(try_number=try_number)["submissions"]
