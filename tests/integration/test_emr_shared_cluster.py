@@ -166,7 +166,7 @@ def test_unusable_existing_cluster_fails_the_task_before_steps_are_added(aws, ru
             ({"cluster_id": cluster_id}, f"the cluster {cluster_id} has ended"),
             ({"cluster_id": "j-NOSUCHCLUSTER"}, "EMR knows no cluster j-NOSUCHCLUSTER"),
             ({"cluster_name": "nobody"}, "no cluster named 'nobody' is alive"),
-            ({}, "exactly one of cluster, cluster_id and cluster_name"),
+            ({"cluster_id": "{{ '' }}"}, "exactly one of cluster, cluster_id and cluster_name"),
         ]
     ):
         with DAG(f"gone_{number}", schedule=None) as dag:
