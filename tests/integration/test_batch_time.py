@@ -53,7 +53,7 @@ def test_a_deferred_job_is_stopped_at_its_execution_timeout(aws, run_dag, work, 
     finished = run_dag(dag)
     assert {"work": "failed" if retries is None else "success"} == finished.tasks
     assert "The execution_timeout of 0:00:05 has passed: stopped the remaining work" in finished.output
-    assert "the deadline has passed" in [reason for _, reason in statuses(aws, "slow")][0]
+    assert "the deadline has passed" in next(reason for _, reason in statuses(aws, "slow"))
 
 
 @pytest.fixture
