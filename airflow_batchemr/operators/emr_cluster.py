@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import TriggerRule
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 
 from airflow_batchemr import settings
 from airflow_batchemr.aws.emr import clusters
-from airflow_batchemr.aws.emr.options import cluster_options, owner_tag
+from airflow_batchemr.aws.emr.options import cluster_options, needs_options, owner_tag
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster, all_succeeded, up_document
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.outage import FAILURES, passing
@@ -61,23 +61,23 @@ class EmrCreateClusterOperator(EmrOperator):
         self,
         *,
         cluster: dict[str, Any],
-        used_by: Sequence[str] = (),
+        used_by: Sequence[str] | str = (),
         needs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_when_parsed(cluster_options, cluster)
+        check_when_parsed(needs_options, needs)
         self.cluster = cluster
         self.needs = needs
-        if isinstance(used_by, str):
-            raise AirflowFailException(f"used_by: expected a list of names, not {used_by}: write [{used_by!r}]")
-        self.used_by = used_by if unresolved(used_by) else list(used_by)
+        names = [used_by] if isinstance(used_by, str) else used_by
+        self.used_by = names if unresolved(names) else list(names)
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> SharedCluster:  # noqa: ARG002 - of the base class
         """Return the backend of a cluster, which the teardown task terminates."""
         return SharedCluster.of(
             cluster_options(self.cluster),
-            self.needs or {},
+            self.needs,
             tags=owner_tag(self.owner),
             folder=self.folder(),
             used_by=self.used_by,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from airflow_batchemr.pipeline_file.models.base import Model, TextMap, Texts
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from airflow_batchemr.pipeline_file.models import Job, Step
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(Model):
     """The requirements of a job's steps; serializable as JSON.
 
     Attributes:
@@ -22,10 +24,10 @@ class Needs:
         docker_image: all values of `docker_image`.
     """
 
-    applications: list[str] = field(default_factory=list)
-    requires: dict[str, str] = field(default_factory=dict)
-    python_env: list[str] = field(default_factory=list)
-    docker_image: list[str] = field(default_factory=list)
+    applications: Texts = Field(default_factory=list)
+    requires: TextMap = Field(default_factory=dict)
+    python_env: Texts = Field(default_factory=list)
+    docker_image: Texts = Field(default_factory=list)
 
     @classmethod
     def of(cls, steps: Iterable[Step]) -> Needs:
@@ -38,14 +40,9 @@ class Needs:
             docker_image=sorted({value for each in needs for value in each.docker_image}),
         )
 
-    @classmethod
-    def of_values(cls, values: Mapping[str, Any]) -> Needs:
-        """The inverse of `values`."""
-        return cls(**values)
-
     def values(self) -> dict[str, Any]:
         """The non-empty fields, as plain values."""
-        return {name: value for name, value in asdict(self).items() if value}
+        return {name: value for name, value in self.model_dump().items() if value}
 
 
 def needs_of(jobs: Iterable[Job]) -> Needs:

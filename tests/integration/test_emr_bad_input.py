@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_batchemr.aws.emr.options import needs_options
 from airflow_batchemr.operators.emr import EmrCreateClusterOperator, EphemeralEmrOperator
 
 SPARK = {"py": "s3://code/x.py"}
@@ -48,6 +49,16 @@ CASES = {
     ),
     "overridden_tags": ({"type": "m5.xlarge", "overrides": {"Tags": []}}, ["x"], "cluster.overrides.Tags"),
     "overridden_steps": ({"type": "m5.xlarge", "overrides": {"Steps": []}}, ["x"], "cluster.overrides.Steps"),
+    "raw_action": (
+        {"type": "m5.xlarge"},
+        [{"raw": {"ActionOnFailure": 5, "HadoopJarStep": {"Jar": "x.jar"}}}],
+        "steps[0].raw.ActionOnFailure: expected one of TERMINATE_JOB_FLOW, ",
+    ),
+    "raw_action_unknown": (
+        {"type": "m5.xlarge"},
+        [{"raw": {"ActionOnFailure": "STOP", "HadoopJarStep": {"Jar": "x.jar"}}}],
+        "CONTINUE, not STOP",
+    ),
     "action_with_concurrency": (
         {"type": "m5.xlarge", "step_concurrency": 2},
         [{"command": "x", "on_failure": "terminate_cluster"}],
@@ -78,6 +89,8 @@ EARLY = {
     "overridden_name",
     "overridden_tags",
     "overridden_steps",
+    "raw_action",
+    "raw_action_unknown",
     "names_another",
 }
 
@@ -111,3 +124,30 @@ def test_shared_cluster_is_checked_before_it_starts(aws, run_dag):
     assert {"up": "failed"} == finished.tasks
     assert "EMR has no release emr-9.9.0" in finished.output
     assert 0 == aws.requests()["RunJobFlow"]
+
+
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [
+        ({"application": "Spark"}, "needs.application: .*did you mean `applications`"),
+        (["Spark"], "needs: "),
+        ({"requires": "3.5"}, "needs.requires: "),
+    ],
+)
+def test_wrong_needs_fail_when_the_dag_is_parsed(needs, message):
+    """The message names the argument."""
+    with pytest.raises(AirflowFailException, match=message):
+        EmrCreateClusterOperator(task_id="up", job="x.cluster", cluster={"type": "m5.xlarge"}, needs=needs)
+
+
+def test_a_single_text_is_a_list_of_one():
+    """It is not split into letters."""
+    operator = EmrCreateClusterOperator(
+        task_id="up",
+        job="x.cluster",
+        cluster={"type": "m5.xlarge"},
+        used_by="transform",
+        needs={"applications": "Hive"},
+    )
+    assert ["transform"] == operator.used_by
+    assert ["Hive"] == needs_options(operator.needs).applications

@@ -240,7 +240,6 @@ def test_accepted_arguments_are_not_listed_as_replaced():
         (BatchArrayOperator, {"state": 5}, "state: expected text, not 5"),
         (BatchArrayOperator, {"state": "/tmp/x"}, "state URI '/tmp/x': it must start with s3://"),
         (EphemeralEmrOperator, {"resume_steps": "false"}, "resume_steps: expected true or false, not false"),
-        (EmrCreateClusterOperator, {"used_by": "transform"}, "used_by: expected a list of names, not transform"),
         (EmrStepsOperator, {"cluster_id": None}, "exactly one of cluster, cluster_id and cluster_name is needed"),
         (EmrStepsOperator, {"cluster": "a"}, "exactly one of cluster, cluster_id and cluster_name is needed"),
         (EmrStepsOperator, {"cluster_id": 5}, "cluster_id: expected text, not 5"),

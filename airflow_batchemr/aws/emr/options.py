@@ -11,6 +11,7 @@ from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models import Emr, Spark, Step
 from airflow_batchemr.pipeline_file.models.command import split_command
 from airflow_batchemr.pipeline_file.models.job import On, as_on
+from airflow_batchemr.pipeline_file.needs import Needs
 from airflow_batchemr.pipeline_file.steps import as_steps
 
 
@@ -24,6 +25,11 @@ def cluster_options(cluster: Any) -> Emr:
     if options.existing:
         raise InvalidRequest("cluster: it names an existing cluster; describe a new one by `type` and `instances`")
     return options
+
+
+def needs_options(needs: Any) -> Needs:
+    """Validate what the steps of a cluster need; None is nothing. Raises `InvalidRequest`, which names the key."""
+    return validated(Needs, {} if needs is None else needs, "needs")
 
 
 def step_options(steps: Any) -> list[Step]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
+from airflow_batchemr.aws.emr.options import needs_options
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.emr.request import plain
 from airflow_batchemr.aws.emr.steps_backend import start_cluster_or_steps
@@ -13,7 +14,6 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
 from airflow_batchemr.engine.single_work import ONE, SingleWork
 from airflow_batchemr.ledger import Handle, Request
-from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,7 +45,7 @@ class SharedCluster(SingleWork):
     def of(
         cls,
         cluster: Emr,
-        needs: Mapping[str, Any],
+        needs: Mapping[str, Any] | None,
         *,
         tags: Mapping[str, str],
         folder: Path,
@@ -54,12 +54,12 @@ class SharedCluster(SingleWork):
         ledger: JobLedger,
         identity: JobIdentity,
     ) -> Self:
-        """The backend of a cluster, whose options are checked as a whole; `needs` are `Needs.values` of its steps.
+        """The backend of a cluster, whose options are checked as a whole; `needs` are those of its steps.
 
         Raises:
             InvalidRequest: names the option.
         """
-        wanted = Needs.of_values(needs)
+        wanted = needs_options(needs)
         pythons = environments(clients, wanted.python_env, folder)
         options = ClusterOptions(cluster, wanted, pythons, tags)
         options.request(ledger, identity, stays=True)

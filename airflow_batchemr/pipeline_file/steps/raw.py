@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from airflow_batchemr.pipeline_file.models.base import Raw
+from airflow_batchemr.pipeline_file.errors import Refusal
+from airflow_batchemr.pipeline_file.models.base import Raw, shown
 from airflow_batchemr.pipeline_file.steps.base import StepKind
 
 if TYPE_CHECKING:
@@ -16,10 +17,20 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.steps.spark import PythonEnv
 
 
+_ACTIONS = ("TERMINATE_JOB_FLOW", "TERMINATE_CLUSTER", "CANCEL_AND_WAIT", "CONTINUE")
+
+
+def _step_config(value: dict[str, Any]) -> dict[str, Any]:
+    action = value.get("ActionOnFailure", "CONTINUE")
+    if not isinstance(action, str) or ("{{" not in action and action.upper() not in _ACTIONS):
+        raise Refusal(f"expected one of {', '.join(_ACTIONS)}, not {shown(action)}", at=["ActionOnFailure"])
+    return value
+
+
 class RawStep(StepKind):
     """An EMR StepConfig."""
 
-    raw: Raw = Field(description="An EMR StepConfig, passed on unchanged")
+    raw: Annotated[Raw, AfterValidator(_step_config)] = Field(description="An EMR StepConfig, passed on unchanged")
 
     def default_name(self) -> str:
         """Return the StepConfig's name."""

@@ -234,7 +234,7 @@ def test_needs_are_the_requirements_of_steps():
         "python_env": ["r.txt"],
         "docker_image": ["ml:2"],
     } == needs.values()
-    assert needs == Needs.of_values(needs.values())
+    assert needs == Needs(**needs.values())
     assert {} == Needs.of([Step.model_validate({"command": "x"})]).values()
 
 
