@@ -61,6 +61,18 @@ def lost(submission: Submission, missing: Collection[str]) -> bool:
     return submission.handle is not None and not remote_ids(submission.handle).isdisjoint(missing)
 
 
+def describe(submission: Submission) -> str:
+    """What a submission runs and under which AWS ids, for logs."""
+    handle = submission.handle
+    if handle is None:
+        return "AWS does not show it yet"
+    ids = [*(job.job_id for job in handle.jobs), *handle.step_ids.values()]
+    listed = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+    if handle.cluster_id is not None:
+        return f"steps {listed} on cluster {handle.cluster_id}" if ids else f"cluster {handle.cluster_id}"
+    return f"indices {submission.indices} in Batch job {listed}" if handle.kind == "batch" else f"job run {listed}"
+
+
 def remote_ids(handle: Handle) -> set[str]:
     """The AWS ids of everything that a handle lists."""
     clusters = {handle.cluster_id} if handle.cluster_id else set()

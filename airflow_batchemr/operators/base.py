@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -16,7 +15,7 @@ from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine import decide
 from airflow_batchemr.engine.loop import Engine, NotRunningError, StoppedError, SupersededError
 from airflow_batchemr.engine.submission_records import REFUSED
-from airflow_batchemr.engine.submissions import stop
+from airflow_batchemr.engine.submissions import describe, stop
 from airflow_batchemr.engine.waiters import cleared, record_waiter, still_ours
 from airflow_batchemr.ledger import LedgerState, Marker, StopRequest
 from airflow_batchemr.links.base import push_links
@@ -27,6 +26,7 @@ from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.operators.limits import NEWER_RUN, End, Limits
 from airflow_batchemr.operators.options import job_option
 from airflow_batchemr.operators.outages import defer_until_reachable
+from airflow_batchemr.operators.rerun import RERUN, rerun_names
 from airflow_batchemr.triggers.outage import AGAIN
 from airflow_batchemr.triggers.task_state import task_state
 
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.links.base import AwsLink
     from airflow_batchemr.triggers.base import LedgerTrigger
 
-#: Name of the Dag param (and key of a run's conf) that lists the jobs to rerun although they have succeeded.
-RERUN = "rerun"
 #: `Failure.cause` of failures that are not caused by the user's program.
 PLATFORM_CAUSES = frozenset({"spot"})
 
@@ -220,7 +218,7 @@ class LedgerOperator(LedgerAccess, ABC):
             if not outcome.waits:
                 self.blocked(outcome)
             for submission in outcome.waits:
-                self.log.info("Waiting for submission %s: %s", submission.number, _describe(submission))
+                self.log.info("Waiting for submission %s: %s", submission.number, describe(submission))
             self._push_links(context, outcome)
             self.defer(trigger=self.trigger(outcome, self._common(context, outcome)), method_name="resume")
         if outcome.action == "succeed":
@@ -310,20 +308,9 @@ class LedgerOperator(LedgerAccess, ABC):
             self.ledger.request_stop(number, StopRequest(reason="the task was cleared", by=by))
         return self.ledger.read() if numbers else state
 
-    def rerun_names(self, context: Context) -> set[str]:
-        """Return the jobs in the run's `rerun` (param or conf)."""
-        names: set[str] = set()
-        for source in (context.get("params"), getattr(context["dag_run"], "conf", None)):
-            wanted = (source or {}).get(RERUN)
-            if isinstance(wanted, str):
-                names.add(wanted)
-            elif isinstance(wanted, Iterable):
-                names.update(str(name) for name in wanted)
-        return names
-
     def rerun_wanted(self, context: Context) -> bool:
         """Return whether the run's `rerun` contains this job or task."""
-        return bool(self.rerun_names(context) & {self.job or self.task_id, self.task_id, self.identity.job})
+        return bool(rerun_names(context) & {self.job or self.task_id, self.task_id, self.identity.job})
 
     def succeeded(self, state: LedgerState, context: Context) -> bool:
         """Whether the work is done and does not have to run again."""
@@ -398,14 +385,3 @@ class LedgerOperator(LedgerAccess, ABC):
         running = still_ours(self.ledger, self.identity, self.ledger.read().open_submissions, self._began)
         self.log.info("Killed: stopping submissions %s", [submission.number for submission in running])
         stop(self.ledger, self.remote(), running, "the task was killed", by=f"try {self.identity.try_number}")
-
-
-def _describe(submission: Submission) -> str:
-    handle = submission.handle
-    if handle is None:
-        return "AWS does not show it yet"
-    ids = [*(job.job_id for job in handle.jobs), *handle.step_ids.values()]
-    listed = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-    if handle.cluster_id is not None:
-        return f"steps {listed} on cluster {handle.cluster_id}" if ids else f"cluster {handle.cluster_id}"
-    return f"indices {submission.indices} in Batch job {listed}" if handle.kind == "batch" else f"job run {listed}"

@@ -25,6 +25,7 @@ from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.operators.options import check_when_parsed, unresolved
 from airflow_batchemr.operators.outages import defer_until_reachable
+from airflow_batchemr.operators.rerun import rerun_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -103,7 +104,7 @@ class EmrCreateClusterOperator(EmrOperator):
 
     def unneeded(self, context: Any) -> bool:
         """Return whether all jobs that use the cluster have succeeded."""
-        again = self.rerun_names(context) & set(self.used_by)
+        again = rerun_names(context) & set(self.used_by)
         ledger = Ledger(self.clients.s3, self.identity.state)
         if not self.skip_if_succeeded or not all_succeeded(ledger, self.identity, self.used_by, again):
             return False
