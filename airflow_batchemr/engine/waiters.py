@@ -95,7 +95,9 @@ def _taken_over(ledger: JobLedger, identity: JobIdentity, submission: Submission
     def later(run: str, try_number: int, at: datetime | None) -> bool:
         if run == _digest(identity.run_id) and try_number <= identity.try_number:
             return False
-        return at > began if at is not None and began is not None else run == _digest(identity.run_id)
+        if at is None or began is None:
+            return run == _digest(identity.run_id)
+        return at >= began.replace(microsecond=0)  # S3's times are whole seconds
 
     intent = submission.intent
     if (

@@ -11,7 +11,7 @@ from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.ledger.store import plain_uri
 from airflow_batchemr.operators.aws_operator import AwsOperator
-from airflow_batchemr.operators.mapped import ConvertedArguments
+from airflow_batchemr.operators.converted_arguments import ConvertedArguments
 from airflow_batchemr.operators.options import check_state, check_text
 
 if TYPE_CHECKING:
