@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Clusters", "Delays"]
 
+#: Seconds between two checks whether the killed processes of a cluster have ended.
+PROCESS_END = 0.02
 #: Seconds between SIGTERM and SIGKILL for a cancelled step.
 KILL_AFTER = 30
 
@@ -292,6 +294,9 @@ class Clusters:
     def _terminated(self, cluster: Cluster, state: str) -> None:
         with self.lock:
             if cluster.id not in self.clusters:
+                return
+            if any(owner is cluster for owner, _ in self._running.values()):  # its processes are being killed
+                self._clock.after(PROCESS_END, lambda: self._terminated(cluster, state))
                 return
             cluster.state = state
             cluster.ended = now()

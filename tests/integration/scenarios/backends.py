@@ -66,6 +66,10 @@ class Backend(ABC):
     def alive(self):
         """Ids of the job's work that AWS has not ended."""
 
+    def ending(self):
+        """Ids of work that AWS is ending, and whose programs may still run for a moment."""
+        return []
+
     def working(self):
         """Ids of the work that AWS is executing; excludes idle clusters."""
         return self.alive()
@@ -179,6 +183,9 @@ class Emr(Backend):
 
     def clusters(self):
         return [one["Id"] for one in self.aws.client("emr").list_clusters(ClusterStates=ALIVE)["Clusters"]]
+
+    def ending(self):
+        return [one["Id"] for one in self.aws.client("emr").list_clusters(ClusterStates=["TERMINATING"])["Clusters"]]
 
     def active_steps(self, cluster_id):
         steps = self.aws.client("emr").list_steps(

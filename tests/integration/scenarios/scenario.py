@@ -127,7 +127,7 @@ class Run:
     def alive(self):
         """Return the work that is still active after AWS had time to end it."""
         end = time.monotonic() + ENDING
-        while (alive := self.backend.alive()) and time.monotonic() < end:
+        while (alive := self.backend.alive() + self.backend.ending()) and time.monotonic() < end:
             time.sleep(0.02)
         return alive
 

@@ -54,7 +54,7 @@ def test_a_crash_does_not_undo_the_stop_by_a_newer_run(world, make_backend, stat
     backend.begun()
     newer = NewerRun(run, state)
     newer.stop()
-    run.settle()
+    assert [] == run.alive()
     if concluded:
         newer.conclude()
     backend.release()
