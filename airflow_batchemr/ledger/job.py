@@ -60,7 +60,7 @@ class JobLedger:
         """Read everything needed to decide what is left to do.
 
         Takes one LIST and one GET if the marker is valid and no submission is newer. Otherwise, it takes one more GET
-        per closed submission (its result) and up to three per open one, concurrently.
+        per closed submission (its result), two if its stop was requested, and up to three per open one, concurrently.
 
         Raises:
             LedgerError: The bucket, the permissions or an object are not as expected.
@@ -103,7 +103,7 @@ class JobLedger:
                 present.setdefault(int(match[1]), set()).add(match[2])
         numbers = sorted(present)
         wanted = {
-            number: names if whole or "result" not in names else {"result"}
+            number: names if whole or "result" not in names else names & {"result", "stop"}
             for number, names in present.items()
             if number > after
         }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Submission:
-    """One submission with its records. For a closed one, only the result is read, except by `JobLedger.history`."""
+    """One submission with its records. Of a closed one, only `JobLedger.history` reads more than result and stop."""
 
     number: int
     claimed_at: datetime | None

@@ -100,12 +100,9 @@ class Limits:
         return [one for one in state.current if one.open or one.number not in known]
 
     def _stop_by_newer_run(self, submissions: Iterable[Submission]) -> StopRequest | None:
-        """Return the request of a newer run, unless the user has cleared the task or the run since.
-
-        One GET for each submission that has ended, because only its result has been read.
-        """
+        """Return the request of a newer run, unless the user has cleared the task or the run since."""
         for submission in submissions:
-            request = submission.stop if submission.open else self.ledger.stop_request(submission.number)
+            request = submission.stop
             if request is None or request.by != NEWER_RUN:
                 continue
             if self.run_began is not None and request.written_at < self.run_began:

@@ -409,6 +409,7 @@ def test_faults_affect_job_run_operations(aws, script):
 def test_a_hidden_run_is_unknown_only_to_describe_and_list(aws, runs, script):
     """It becomes visible after its time, and can be cancelled while it is hidden."""
     visible = runs.start(script("exit 0"))
+    time.sleep(0.01)  # times of AWS have milliseconds
     aws.faults.hide_new(4)
     hidden = runs.start(script("sleep 600"))
     status = 404 if runs.serverless else 400

@@ -332,7 +332,8 @@ def test_a_killed_launcher_looks_like_a_lost_host(local_aws):
     define(batch, "sleep", "66")
     job = submit(batch, retryStrategy={"attempts": 1})
     wait_for(lambda: batch.describe_jobs(jobs=[job])["jobs"][0]["status"] == "RUNNING")
-    [launcher] = [each for each in psutil.Process().children() if "launcher.py" in " ".join(each.cmdline())]
+    launchers = [each for each in psutil.Process().children() if "launcher.py" in " ".join(each.cmdline())]
+    [launcher] = [each for each in launchers if any(map(sleeps, children_of(each.pid)))]  # of this local AWS
     commands = children_of(launcher.pid)
     launcher.kill()
     wait_for(lambda: batch.describe_jobs(jobs=[job])["jobs"][0]["status"] == "FAILED")
