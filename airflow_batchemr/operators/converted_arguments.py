@@ -28,8 +28,9 @@ class ConvertedArguments(BaseOperator):
             value: What to store.
         """
         setattr(self, name, value)
-        # Both are kept, because an identity is unique only among objects that exist
-        self.__dict__.setdefault("_converted", {})[name] = (given, value)
+        if given is not None and given is not value:
+            # Both are kept, because an identity is unique only among objects that exist
+            self.__dict__.setdefault("_converted", {})[name] = (given, value)
 
     def render_template(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -135,7 +136,15 @@ def job_option(name: str, value: Any) -> Any:
     if unresolved(value):
         return value
     with as_airflow_error():
+        if value is None or isinstance(value, str | bool | int | float):
+            return _checked_scalar(name, value)
         return getattr(job_options(**{name: value}), name)
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _checked_scalar(name: str, value: str | float | None) -> Any:
+    """Check an option once for all tasks that have the same value."""
+    return getattr(job_options(**{name: value}), name)
 
 
 def duration(name: str, value: Any) -> Any:
