@@ -110,9 +110,8 @@ def terminate(
         except LedgerError as error:  # terminate the work nevertheless: its status reason names us
             failures.append(error)
     parents = []
-    for submission in [
-        replace(one, handle=handles[one.number]) for one in reversed(submissions)
-    ]:  # steps before the cluster that they run on
+    known = [replace(one, handle=handles[one.number]) for one in submissions]
+    for submission in reversed(known):  # steps before the cluster that they run on
         try:
             parent = remote.terminate(submission, reason)
         except AwsError as error:  # terminate the others nevertheless
