@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.mappedoperator import MappedOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRescheduleException
 
 from airflow_batchemr.aws.batch.backend import BatchBackend
 from airflow_batchemr.aws.batch.failure_report import failure_report, group_of
@@ -43,6 +44,7 @@ class BatchWork(LedgerOperator):
     wait_for_children: bool
     runnable_timeout: int | None
     _size: int
+    _one_task_at_a_time = False
 
     @abstractmethod
     def options(self) -> Batch:
@@ -90,6 +92,7 @@ class BatchWork(LedgerOperator):
 
     def on_event(self, event: Mapping[str, Any], state: LedgerState) -> None:
         """Stop a job that stayed RUNNABLE for too long."""
+        self._one_task_at_a_time = event.get("one_task_at_a_time", False)
         if event.get("status") != "runnable":
             return
         reasons = explain(self.clients, event["job"])
@@ -104,6 +107,7 @@ class BatchWork(LedgerOperator):
 
         Raises:
             AirflowFailException: It cannot, so this job would wait forever.
+            AirflowRescheduleException: `dag.test()` has to run the other task first.
         """
         if self.index_of is None:
             return
@@ -131,6 +135,9 @@ class BatchWork(LedgerOperator):
                     f"{job}, which this job follows index by index, is success, but its ledger has no success marker: "
                     "it was marked by hand, or writes to another ledger. Clear both to continue"
                 )
+        if self._one_task_at_a_time:
+            self.log.info("Rescheduling the task: dag.test() runs one task at a time, and %s has to run first", job)
+            raise AirflowRescheduleException(datetime.now(timezone.utc))  # type: ignore[no-untyped-call]
 
     def _task_of(self, job: str) -> tuple[str, int | None]:
         """Return task id and map index of a job of this Dag by its ledger name; the name if there is no such job."""

@@ -203,3 +203,22 @@ def test_plan_shows_number_and_size_of_shards(aws, run_dag, file, work, state):
     ((submitted,),) = intents(state, "packed", "packed")
     (planned_request,) = [one["request"] for one in planned["requests"] if one["call"] == "SubmitJob"]
     assert planned_request == submitted | {"jobDefinition": planned_request["jobDefinition"]}
+
+
+def test_dag_test_runs_a_job_before_the_one_that_follows_it_index_by_index(aws, run_dag, only_dag, work):
+    """It runs one task at a time, in no particular order. The gate makes the follower come first."""
+    from airflow.providers.standard.operators.python import PythonOperator
+
+    command = json.dumps(work.command("true"))
+    dag = only_dag(f"""
+        defaults: {{batch: {{image: 'a:1', queue: default, command: {command}}}}}
+        p:
+          jobs:
+            first: {{array: 2, batch: {{}}}}
+            second: {{array: 2, after: {{first: index}}, batch: {{}}}}
+    """)
+    PythonOperator(task_id="gate", python_callable=list, dag=dag) >> dag.get_task("first")
+    finished = run_dag(dag)
+    assert {"gate": "success", "first": "success", "second": "success"} == finished.tasks
+    assert {0: 2, 1: 2} == work.ran()
+    assert "Rescheduling the task: dag.test() runs one task at a time" in finished.output
