@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, LedgerState, StopRequest, Submission
 
-#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`). It ends the task; after other stops, the rest
-#: runs again.
+#: `StopRequest.by` of a newer run of the pipeline (`overlap: terminate`). This and a passed deadline end the task;
+#: after other stops, the rest runs again.
 NEWER_RUN = "newer run"
+#: `StopRequest.by` of a task whose time is over.
+DEADLINE = "deadline"
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,13 @@ class Limits:
             event: Payload of the trigger after a deferral; None at the start of a try.
             state: State of the ledger.
         """
-        request = self._stop_by_newer_run(self._may_be_stopped(event, state))
-        if request is not None:
+        request = self._lasting_stop(self._may_be_stopped(event, state))
+        if request is not None and request.by == NEWER_RUN:
             return End(f"Stopped: {request.reason}. Clear the task to run what is left", request.reason, NEWER_RUN)
         due = self.due(state)
-        return self.at_deadline() if due is not None and time.time() >= due else None
+        # A worker whose clock is behind that of the triggerer reads the stop before the deadline
+        passed = request is not None or (due is not None and time.time() >= due)
+        return self.at_deadline() if passed else None
 
     def at_deadline(self) -> End:
         """Return the end of a task whose deadline has passed."""
@@ -74,7 +78,7 @@ class Limits:
             f"The {' or '.join(limits)} has passed: stopped the remaining work. What has finished will not run again; "
             "clear the task to run the rest"
         )
-        return End(message, "the deadline has passed", "deadline", retryable=self.deadline is None)
+        return End(message, "the deadline has passed", DEADLINE, retryable=self.deadline is None)
 
     def due(self, state: LedgerState) -> float | None:
         """Return the deadline of the work, in seconds since the epoch; None if there is none."""
@@ -99,11 +103,15 @@ class Limits:
             known = event.get("prior_submissions") or []
         return [one for one in state.current if one.open or one.number not in known]
 
-    def _stop_by_newer_run(self, submissions: Iterable[Submission]) -> StopRequest | None:
-        """Return the request of a newer run, unless the user has cleared the task or the run since."""
+    def _lasting_stop(self, submissions: Iterable[Submission]) -> StopRequest | None:
+        """Return a stop request that ends the task, unless the user has cleared the task or the run since.
+
+        After an `execution_timeout`, a retry has time of its own.
+        """
+        lasting = {NEWER_RUN, DEADLINE} if self.deadline is not None else {NEWER_RUN}
         for submission in submissions:
             request = submission.stop
-            if request is None or request.by != NEWER_RUN:
+            if request is None or request.by not in lasting:
                 continue
             if self.run_began is not None and request.written_at < self.run_began:
                 continue

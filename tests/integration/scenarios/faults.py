@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import signal
@@ -238,8 +239,10 @@ class World:
         self._kill(process)
 
     def _do_kill_after(self, process, service, operation, answer):
-        answer()
-        self._kill(process)
+        try:
+            answer()
+        finally:  # also after a response such as PreconditionFailed
+            self._kill(process)
 
     def _do_sigkill_after(self, process, service, operation, answer):
         answer()
@@ -256,9 +259,10 @@ class World:
         return answer()
 
     def _do_hang_after(self, process, service, operation, answer):
-        result = answer()
-        self._hang(process)
-        return result
+        try:
+            return answer()
+        finally:
+            self._hang(process)
 
     def _hang(self, process):
         process.hung = True
@@ -269,7 +273,8 @@ class World:
         raise ReadTimeoutError(endpoint_url="https://aws.example")
 
     def _do_lose_after(self, process, service, operation, answer):
-        answer()
+        with contextlib.suppress(ClientError):
+            answer()
         raise ReadTimeoutError(endpoint_url="https://aws.example")
 
     def _do_throttle(self, process, service, operation, answer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
@@ -77,15 +78,22 @@ class Short(BatchSingle):
         )
 
 
-@pytest.mark.parametrize("put", [5, 6], ids=["stop requested", "waiter recorded"])
-def test_nothing_starts_after_the_deadline(world, make_backend, put):
-    """The worker dies while it stops the work."""
+@pytest.mark.parametrize("ahead", [0, 5])
+@pytest.mark.parametrize("fault", [
+    Fault(Point("PutObject", 6), "kill_before"),
+    Fault(Point("PutObject", 6), "kill_after"),
+    Fault(Point("TerminateJob"), "kill_after"),
+], ids=["before the stop request", "stop requested", "terminated"])  # fmt: skip
+def test_nothing_starts_after_the_deadline(world, make_backend, fault, ahead):
+    """The worker dies while it stops the work. The clock of the next worker may be behind that of the triggerer."""
     backend = make_backend(Short)
     backend.hold()
-    world.faults = [Fault(Point("PutObject", put), "kill_after")]
+    world.faults = [replace(fault)]
     run = Run(world, backend, watch=False)
-    outcome = run.run()
-    assert world.faults[0].met
+    assert "killed" == run.work.one_try().state
+    world.clock.skip(-ahead)
+    run.work.try_number = 2
+    outcome = run.work.run()
     assert "The deadline of 300 s from the first submission has passed" in outcome.message
     assert 1 == world.count("SubmitJob")
     assert [] == run.alive()
