@@ -70,8 +70,8 @@ class BatchJobsTrigger(LedgerTrigger):
     async def wait(self) -> dict[str, Any]:
         """Return when all jobs have ended: status `ended`, `deadline`, `runnable` or `wake`."""
         ids = [*self.jobs, *self.children]
-        if not ids:  # it waits for another task
-            if self.trigger_id is None:  # no triggerer: `dag.test()` runs one task at a time
+        if not ids:  # AWS does not show the jobs yet, or another task has to submit first
+            if not self.submissions and self.trigger_id is None:  # no triggerer: `dag.test()` runs one task at a time
                 return self.payload(status="wake", one_task_at_a_time=True)
             await asyncio.sleep(self.time_left() or 0.0)
             return self.timed_out()
