@@ -60,11 +60,8 @@ def stopped(aws):
 
 
 def terminated(aws):
-    (job,) = (
-        one
-        for status in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
-        for one in aws.client("batch").list_jobs(jobQueue="default", jobStatus=status)["jobSummaryList"]
-    )
+    of_any_status = {"name": "AFTER_CREATED_AT", "values": ["0"]}
+    (job,) = aws.client("batch").list_jobs(jobQueue="default", filters=[of_any_status])["jobSummaryList"]
     return "FAILED" == job["status"]
 
 
