@@ -106,9 +106,11 @@ class Limits:
     def _lasting_stop(self, submissions: Iterable[Submission]) -> StopRequest | None:
         """Return a stop request that ends the task, unless the user has cleared the task or the run since.
 
-        After an `execution_timeout`, a retry has time of its own.
+        A deadline ends a try when it passes; this is about the try after it, if the worker was lost. After an
+        `execution_timeout`, a retry has time of its own.
         """
-        lasting = {NEWER_RUN, DEADLINE} if self.deadline is not None else {NEWER_RUN}
+        retried = self.deadline is not None and self.identity.try_number > 1
+        lasting = {NEWER_RUN, DEADLINE} if retried else {NEWER_RUN}
         for submission in submissions:
             request = submission.stop
             if request is None or request.by not in lasting:
