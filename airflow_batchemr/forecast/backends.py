@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: Placeholders for values that exist once the cluster has started.
 WHEN_UP = "(when it is up)"
 CLUSTER_ID = "(the cluster's id)"
+#: Placeholder for the command of a job definition that was not looked up.
+OWN_COMMAND = "(the job definition's command)"
 
 
 @dataclass(kw_only=True)
@@ -55,7 +57,8 @@ class ForecastBatch(BatchBackend):
                 self.notes.append(f"queue and job definition were not checked: {error}")
         if self.options.registered_definition is not None:
             self.notes.append(f"the job definition {self.options.registered_definition} was not looked up")
-            return {"jobDefinitionArn": self.options.registered_definition}
+            own_command = {"containerProperties": {"command": [OWN_COMMAND]}}
+            return {"jobDefinitionArn": self.options.registered_definition, **own_command}
         return self._registered(definition_request(self.options))
 
     def _registered(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.pipeline_file import checks
+from airflow_batchemr.pipeline_file.dag_factory import dag_factory_error
 from airflow_batchemr.pipeline_file.defaults import Defaults
 from airflow_batchemr.pipeline_file.discovery import FOLDER_FILE
 from airflow_batchemr.pipeline_file.errors import PipelineFileError
@@ -232,9 +233,12 @@ def _load(result: PipelineFile, documents: list[Document], environment: str | No
     usable = document.errors_within_pipelines and len(result.errors) == len(document.errors)
     if not result.names:
         result.names = [key for key in document.value if key not in RESERVED]
+    foreign, error = dag_factory_error(document)
+    if error is not None:
+        result.errors.append(error)
     seen = {(error.path, error.line, error.column, error.message) for error in result.errors}
     for key in document.value:
-        if key in RESERVED:
+        if key in RESERVED or key in foreign:
             continue
         names = []
         for raw in resolve(document, key, defaults):

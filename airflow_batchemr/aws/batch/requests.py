@@ -90,7 +90,8 @@ def submission_requests(
     for part_name, part, other in zip(names, parts, others, strict=True):
         command = options.command or own_command(definition)
         variables = {**options.env, **(environment or {}), **identity.environment(number)}
-        if options.preamble:
+        # Without a known command a single job is submitted without one: it runs the command of its image.
+        if options.preamble and (command or size > 1 or values or done_uri):
             command, variables = _with_preamble(command, part, variables, size=size, values=values, done_uri=done_uri)
         overrides = _overrides(options, command, variables, variant)
         request = _request(options, definition, overrides, {**options.tags, **identity.tags(number)})
@@ -194,8 +195,8 @@ def _with_preamble(
     """The command that determines the index and its value, and its environment."""
     if not command:
         raise InvalidRequest(
-            "command: a Batch job needs one, or a job definition that has one (`preamble: false` runs the image's "
-            "own entry point)"
+            "command: an array needs one, to pass each index its number, and the job definition has none: write "
+            "`command:`, or `preamble: false` to run the image's own command with AWS's array index"
         )
     if values is not None:
         command = values.command(command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 from airflow_batchemr.pipeline_file.models.base import (
@@ -132,7 +132,7 @@ def _timeout(value: int) -> int:
 
 
 def _ulimits(value: object) -> object:
-    """Convert `{nofile: 1024}` or `{nofile: {soft: 1, hard: 2}}` to AWS's list."""
+    """Convert `{nofile: 1024}` or `{nofile: {soft: 1, hard: 2}}` to AWS's list; -1 is unlimited."""
     if not isinstance(value, dict):
         return value
     made = []
@@ -145,7 +145,7 @@ def _ulimits(value: object) -> object:
     return made
 
 
-_LIMIT = {"type": "integer", "minimum": 0}
+_LIMIT = {"type": "integer", "minimum": -1}
 _BOTH = {"type": "object", "properties": {"soft": _LIMIT, "hard": _LIMIT}, "additionalProperties": False}
 _ULIMITS = {"type": "object", "additionalProperties": {"anyOf": [_LIMIT, _BOTH]}}
 _Cause = Annotated[
@@ -161,13 +161,21 @@ class Ulimit(Model):
 
     Attributes:
         name: such as `nofile`.
-        softLimit: AWS's soft limit.
-        hardLimit: AWS's hard limit.
+        softLimit: AWS's soft limit; -1 is unlimited.
+        hardLimit: AWS's hard limit; -1 is unlimited.
     """
 
     name: Word
-    softLimit: Annotated[int, Field(ge=0)]  # noqa: N815 - AWS's word
-    hardLimit: Annotated[int, Field(ge=0)]  # noqa: N815 - AWS's word
+    softLimit: Annotated[int, Field(ge=-1)]  # noqa: N815 - AWS's word
+    hardLimit: Annotated[int, Field(ge=-1)]  # noqa: N815 - AWS's word
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Ulimit:
+        soft, hard = (float("inf") if limit == -1 else limit for limit in (self.softLimit, self.hardLimit))
+        if soft > hard:
+            message = f"the soft limit of {self.name} ({self.softLimit}) is greater than its hard limit"
+            raise Refusal(f"{message} ({self.hardLimit})", "-1 is unlimited")
+        return self
 
 
 #: Environment of a container: no `AWS_BATCH*`, at most 8,192 bytes in all (limits of AWS Batch).
@@ -193,7 +201,7 @@ class Batch(Model):
     command: Command | None = Field(
         None,
         description="Program and arguments: a list, or text that is split as a shell would, without a shell and before "
-        "templates are rendered.",
+        "templates are rendered. Default: the command of the job definition; required with an image.",
     )
     vcpus: (
         Annotated[int | float, BeforeValidator(_vcpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
@@ -257,8 +265,8 @@ class Batch(Model):
     )
     ulimits: Annotated[list[Ulimit], BeforeValidator(_ulimits), Form((_ULIMITS,)), NEEDS_IMAGE] = Field(
         default_factory=list,
-        description="Limits, such as {nofile: 1024} or {nofile: {soft: 1024, hard: 4096}}, or AWS's list; needs "
-        "`image`.",
+        description="Limits, such as {nofile: 1024}, {nofile: {soft: 1024, hard: 4096}} or {memlock: -1} (unlimited), "
+        "or AWS's list; needs `image`.",
     )
     log_configuration: Annotated[Raw, NEEDS_IMAGE] = Field(
         default_factory=dict, description="Log configuration, as RegisterJobDefinition takes it; needs `image`."

@@ -28,10 +28,23 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 
+def _script(value: object) -> str:
+    if not isinstance(value, str) or not re.match(_SCRIPT, value):
+        expected = "the S3 URI of a script, or file:/… for one that is on the machines"
+        raise Refusal(f"expected {expected}, not {shown(value)}")
+    return value
+
+
+#: EMR accepts scripts on S3 and scripts of the image: `file:/usr/share/aws/emr/…`.
+_SCRIPT = r"(s3[an]?://|file:/|\{\{)"
+
+
 class Bootstrap(Model):
     """A bootstrap action."""
 
-    path: S3Uri = Field(description="S3 URI of the script")
+    path: Annotated[str, BeforeValidator(_script), WithJsonSchema({"type": "string", "pattern": f"^{_SCRIPT}"})] = (
+        Field(description="S3 URI of the script, or `file:/…` for a script that is on the machines")
+    )
     args: Texts = Field(default_factory=list, description="Arguments of the script")
     name: Word | None = Field(None, description="Name in the EMR console. Default: the file name of the script")
 
@@ -196,7 +209,10 @@ class Emr(Model):
         description="EMR configuration classifications, as `{spark-defaults: {key: value}}` or as EMR's list",
     )
     bootstrap: Annotated[list[Bootstrap], BeforeValidator(_bootstrap), Form((TEXT,), single=True, items=(TEXT,))] = (
-        Field(default_factory=list, description="Bootstrap actions, in order; each is a script's S3 URI or a mapping")
+        Field(
+            default_factory=list,
+            description="Bootstrap actions, in order; each is a script's S3 URI, `file:/…` or a mapping",
+        )
     )
     log_uri: S3Uri | None = Field(
         None, description="S3 URI for the cluster's logs. Without it, failed steps cannot be explained"

@@ -8,6 +8,7 @@ from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.preamble import unwrap
 from airflow_batchemr.engine.job_identity import JobIdentity
 
 IDENTITY = JobIdentity("s3://state", "dag", "2026-11-20T000000Z", "job", "manual", "job")
@@ -31,6 +32,29 @@ def test_without_the_preamble_a_whole_array_is_submitted(indices, size):
     """Their indices are those of AWS."""
     (request,) = requests(indices, size, preamble=False)
     assert indices == str(request.indices)
+
+
+@pytest.mark.parametrize(
+    ("definition", "expected"),
+    [
+        ({"containerProperties": {"command": ["score", "Ref::day"]}}, ["score", "Ref::day"]),
+        ({"containerProperties": {"image": "busybox"}}, None),
+    ],
+)
+def test_the_default_command_is_that_of_the_definition(definition, expected):
+    """If it has none either, the request has no command, and the image's own one runs."""
+    options = batch_options({"queue": "default", "definition": "score"})
+    (request,) = submission_requests(options, {**DEFINITION, **definition}, IDENTITY, 1, IndexSet.parse("0"), size=1)
+    overrides = request.request["containerOverrides"]
+    assert expected == (unwrap(overrides["command"]) if "command" in overrides else None)
+    assert "PIPELINE_RUN_ID" in {one["name"] for one in overrides["environment"]}
+
+
+def test_an_array_needs_a_command_that_is_known():
+    """The preamble, which passes the index, cannot run the command of an image."""
+    options = batch_options({"queue": "default", "definition": "score"})
+    with pytest.raises(InvalidRequest, match="command: an array needs one"):
+        submission_requests(options, DEFINITION, IDENTITY, 1, IndexSet.parse("0-1"), size=2)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,17 @@ p:
     assert ["spark.create_cluster", "two"] == [job["task_id"] for job in json.loads(result.stdout)["jobs"]]
 
 
+@pytest.mark.parametrize("array", ["", ", array: 3"])
+def test_the_command_of_a_definition_is_not_known_without_aws(tmp_path, monkeypatch, array):
+    """A job without `command` is planned with a placeholder, also as an array."""
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(f"p: {{batch: {{definition: score, queue: q}}{array}}}")
+    result = CliRunner().invoke(app, [str(file), "--json", "--requests"])
+    assert result.exit_code == 0, result.output
+    assert "(the job definition's command)" in result.stdout
+
+
 def test_requests_are_those_of_the_run(tmp_path, monkeypatch):
     """On a shared cluster, each step is a separate call, so that a failure prevents the next step."""
     monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)

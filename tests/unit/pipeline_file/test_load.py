@@ -49,6 +49,38 @@ def test_a_single_job_pipeline_has_one_job_of_the_same_name(load):
     assert ("a", 3, None, 7200) == (job.name, job.retries, job.description, job.deadline)
 
 
+def test_an_unlimited_ulimit_is_minus_one(load):
+    """Alone, and as one of both limits."""
+    limits = "{memlock: -1, nofile: {soft: 1024, hard: -1}}"
+    pipeline = only(load(f"a: {{batch: {{image: 'i:1', queue: q, command: c, ulimits: {limits}}}}}"))
+    assert [("memlock", -1, -1), ("nofile", 1024, -1)] == [
+        (limit.name, limit.softLimit, limit.hardLimit) for limit in pipeline.jobs["a"].batch.ulimits
+    ]
+
+
+def test_a_bootstrap_action_may_be_a_script_on_the_machines(load):
+    """EMR's own scripts are under `file:/usr/share/aws/emr/`."""
+    pipeline = only(
+        load("""
+        a:
+          emr: {type: m5.xlarge, log_uri: s3://logs/, bootstrap: ['file:/usr/share/aws/emr/x.sh', 's3://code/y.sh']}
+          steps: [hostname]
+    """)
+    )
+    assert ["file:/usr/share/aws/emr/x.sh", "s3://code/y.sh"] == [one.path for one in pipeline.jobs["a"].emr.bootstrap]
+
+
+def test_a_file_in_dag_factorys_form_hides_no_other_pipeline(load):
+    """Only the Dags in that form are left out, with one error."""
+    spec = load("""
+        theirs: {default_args: {owner: a}, tasks: {t: {operator: a.B}}}
+        also_theirs: {tasks: {t: {operator: a.B}}}
+        default: {batch: {image: 'i:1', queue: q, command: c}}
+    """)
+    assert ["default"] == list(spec.pipelines)
+    assert ["theirs"] == [error.pipeline for error in spec.errors]
+
+
 def test_jobs_inherit_from_the_pipeline(load):
     """`aws_conn_id`, `region` and `skip_if_succeeded`."""
     text = f"""
