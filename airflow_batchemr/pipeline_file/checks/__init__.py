@@ -7,5 +7,6 @@ from airflow_batchemr.pipeline_file.checks.dependencies import dependencies
 from airflow_batchemr.pipeline_file.checks.jobs import job
 from airflow_batchemr.pipeline_file.checks.names import name
 from airflow_batchemr.pipeline_file.checks.pipelines import pipeline
+from airflow_batchemr.pipeline_file.checks.templates import JOB_VALUES, PIPELINE_VALUES, templates
 
-__all__ = ["batch", "dependencies", "job", "name", "pipeline"]
+__all__ = ["JOB_VALUES", "PIPELINE_VALUES", "batch", "dependencies", "job", "name", "pipeline", "templates"]

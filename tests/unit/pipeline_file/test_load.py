@@ -81,6 +81,26 @@ def test_a_file_in_dag_factorys_form_hides_no_other_pipeline(load):
     assert ["theirs"] == [error.pipeline for error in spec.errors]
 
 
+def test_valid_templates_are_accepted(load):
+    """Statements, filters of Airflow and of plugins, `do`, and a comment; keys of mappings are not rendered."""
+    only(
+        load("""
+        a:
+          batch:
+            image: 'i:1'
+            queue: q
+            command: [run, '{% if x %}a{% endif %}', '{{ ds | own_filter }}', '{% do x.append(1) %}', '{# c #}']
+            env: {BRACES: '{ ds }}', LITERAL: "{{ '{{' }}"}
+    """)
+    )
+
+
+def test_a_template_that_is_nested_too_deeply_is_an_error(load):
+    """Loading a file never raises."""
+    spec = load("a: {batch: {image: 'i:1', queue: q, command: c, env: {A: '{{ " + "(" * 2_000 + " }}'}}}")
+    assert ["Airflow cannot render this template: it is nested too deeply"] == [error.message for error in spec.errors]
+
+
 def test_jobs_inherit_from_the_pipeline(load):
     """`aws_conn_id`, `region` and `skip_if_succeeded`."""
     text = f"""

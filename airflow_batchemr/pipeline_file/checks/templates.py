@@ -1,0 +1,73 @@
+"""Checks of Airflow templates: Jinja's syntax. What an expression yields is only known when the task runs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.pipeline_file.validation import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jinja2 import Environment
+
+    from airflow_batchemr.pipeline_file.validation import Keys
+
+#: Keys of a job whose values the operators render.
+JOB_VALUES = ("batch", "array", "emr", "spark", "steps", "load", "save", "on", "env", "aws_conn_id", "region")
+#: Keys of a pipeline whose values the operators render.
+PIPELINE_VALUES = ("state", "clusters", "aws_conn_id", "region")
+_MARKS = ("{{", "{%", "{#")
+
+
+def templates(data: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[Problem]:
+    """Check the templates of a job or pipeline.
+
+    Args:
+        data: the values as written, with variables substituted.
+        keys: keys of the values that are rendered.
+    """
+    for key in keys:
+        for at, text in _texts(data.get(key), (key,)):
+            if error := _syntax_error(text):
+                hint = "for a literal `{#`, write `{{ '{#' }}`" if "comment" in error else None
+                yield Problem(at, f"Airflow cannot render this template: {error}", hint, missing=(at,))
+    # Which arguments are rendered depends on the operator.
+    for at, text in _texts(data.get("with"), ("with",)) if "operator" in data else ():
+        if error := _syntax_error(text):
+            yield Problem(at, f"not a valid template, if the operator renders this argument: {error}", None, "warning")
+
+
+def _texts(value: Any, at: Keys) -> Iterator[tuple[Keys, str]]:
+    """All text that may be a template. Airflow does not render the keys of mappings."""
+    if isinstance(value, str):
+        if any(mark in value for mark in _MARKS):
+            yield at, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, (*at, key))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _texts(item, (*at, position))
+
+
+@lru_cache(maxsize=4096)
+def _syntax_error(text: str) -> str | None:
+    from jinja2 import TemplateSyntaxError  # noqa: PLC0415 - only files with templates need it
+
+    try:
+        _environment().parse(text)
+    except TemplateSyntaxError as error:
+        message = (error.message or "").rstrip(".")
+        return message[:1].lower() + message[1:]
+    except RecursionError:
+        return "it is nested too deeply"
+    return None
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import Environment  # noqa: PLC0415 - as above
+
+    return Environment(extensions=["jinja2.ext.do"])  # noqa: S701 - nothing is rendered; Airflow has this extension
