@@ -99,7 +99,7 @@ def _limit(older_than: str | None) -> float | None:
 def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tuple[Started, Verdict]]:
     """Compare all running work with the ledger: `state` if given, else the ledger in the tags."""
     from airflow_batchemr.cli.inventory import batch_jobs, emr_clusters
-    from airflow_batchemr.engine.job_identity import tag_value
+    from airflow_batchemr.core.tags import tag_value
 
     wanted = state and tag_value(state.rstrip("/"))
     ledgers = _Ledgers(clients)

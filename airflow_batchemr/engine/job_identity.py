@@ -7,14 +7,12 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.tags import tag_value
 from airflow_batchemr.ledger.records import Intent
 
 if TYPE_CHECKING:
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.ledger.records import Kind, Request
-
-#: AWS tags: at most 256 characters per value, other than these.
-_TAG_REFUSED = re.compile(r"[^\w\s.:/=+\-@]")
 
 
 @dataclass(frozen=True)
@@ -125,8 +123,3 @@ class JobIdentity:
 def _slug(name: str, length: int) -> str:
     """Replace what AWS Batch does not accept in a name by hyphens; cut it to `length` characters; never empty."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:length].strip("-") or "x"
-
-
-def tag_value(text: str) -> str:
-    """Convert a text to a valid value of an AWS tag: other characters become underscores, at most 256."""
-    return _TAG_REFUSED.sub("_", text)[:256]

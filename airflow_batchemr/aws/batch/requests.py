@@ -12,6 +12,7 @@ from airflow_batchemr.core.arrays import MAX_ARRAY, split
 from airflow_batchemr.core.container_overrides import own_command, place, recorded
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.preamble import wrap
+from airflow_batchemr.core.tags import tags_problem
 from airflow_batchemr.ledger.records import Request
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 #: AWS: total bytes of the container overrides of a SubmitJob.
 MAX_OVERRIDES = 8192
-#: AWS: tags on a job; five identify the run.
-MAX_TAGS = 50
 DEFAULT_ATTEMPTS = 3
 #: By default only the loss of the host is retried, which is no fault of the program.
 DEFAULT_RETRY_ON = ("spot",)
@@ -102,6 +101,7 @@ def submission_requests(
             request["dependsOn"] = [{"jobId": other, "type": "N_TO_N"} if len(part) > 1 else {"jobId": other}]
         request = _merged(request, options.submit, check=not requests)
         _check_overrides(recorded(request))
+        _check_tags(request, definition)
         requests.append(Request(name=request["jobName"], indices=part, request=request))
     return requests
 
@@ -162,14 +162,10 @@ def _check_overrides(overrides: Mapping[str, Any]) -> None:
     )
 
 
-def _check_tags(tags: Mapping[str, str]) -> None:
-    if len(tags) > MAX_TAGS:
-        raise InvalidRequest(f"tags: AWS accepts {MAX_TAGS} tags, five of which identify the run; got {len(tags)}")
-    for name, value in tags.items():
-        if not 1 <= len(name) <= 128 or name.lower().startswith("aws:"):
-            raise InvalidRequest(f"tags: {name!r}: a name has 1 to 128 characters and does not begin with aws:")
-        if len(str(value)) > 256:
-            raise InvalidRequest(f"tags: {name}: a value has at most 256 characters, this one {len(str(value))}")
+def _check_tags(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+    """Check the tags. With those of the job definition, which ECS tasks also get, they are at most 50."""
+    if problem := tags_problem(request["tags"], definition.get("tags", ()) if request["propagateTags"] else ()):
+        raise InvalidRequest(f"tags: {problem}")
 
 
 def _retry_strategy(options: Batch) -> dict[str, Any]:
@@ -223,7 +219,6 @@ def _overrides(options: Batch, command: list[str], variables: Mapping[str, str],
 def _request(
     options: Batch, definition: Mapping[str, Any], overrides: dict[str, Any], tags: dict[str, str]
 ) -> dict[str, Any]:
-    _check_tags(tags)
     request: dict[str, Any] = {
         "jobName": "",
         "jobQueue": options.job_queue,

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.options import validated
-from airflow_batchemr.engine.job_identity import tag_value
+from airflow_batchemr.core.tags import OWNER_TAG, tag_value
 from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models import Emr, Spark, Step
 from airflow_batchemr.pipeline_file.models.command import split_command
@@ -78,4 +78,4 @@ def _listed(steps: Any) -> list[Any]:
 
 def owner_tag(owner: str) -> dict[str, str]:
     """The tag that names a cluster's owner, for `batchemr clusters` and for cost reports: the owner of the task."""
-    return {"batchemr:owner": tag_value(owner)}
+    return {OWNER_TAG: tag_value(owner)}

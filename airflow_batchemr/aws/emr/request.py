@@ -12,6 +12,7 @@ from airflow_batchemr.aws.emr import instances
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.validation import check_request, deep_merge
 from airflow_batchemr.core.emr_releases import supports_idle_timeout
+from airflow_batchemr.core.tags import tags_problem
 
 if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.models import Emr
@@ -195,10 +196,8 @@ def _check(request: Mapping[str, Any]) -> None:
     steps = request.get("Steps", [])
     if len(steps) > STEPS_AT_CREATION:
         raise InvalidRequest(f"steps: RunJobFlow accepts {STEPS_AT_CREATION} steps, not {len(steps)}")
-    if len(request["Tags"]) > 50:  # EMR: tags of a cluster
-        raise InvalidRequest(
-            f"tags: EMR accepts 50 tags, six of which identify the run and the owner; got {len(request['Tags'])}"
-        )
+    if problem := tags_problem({tag["Key"]: tag["Value"] for tag in request["Tags"]}):
+        raise InvalidRequest(f"tags: {problem}")
     check_steps(steps, int(request.get("StepConcurrencyLevel", 1)))
 
 

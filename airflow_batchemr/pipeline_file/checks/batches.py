@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.core.tags import MAX_TAGS, RUN_TAGS, tag_problem
+from airflow_batchemr.pipeline_file.models.base import is_template
 from airflow_batchemr.pipeline_file.models.batch import DEFINITION_OPTIONS, MAX_ENVIRONMENT
 from airflow_batchemr.pipeline_file.validation import Problem
 
@@ -74,6 +76,7 @@ def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
     if job is not None and job.env and batch.env:
         yield from _environment({**job.env, **batch.env})
     yield from _tag(batch)
+    yield from _tags(batch)
 
 
 def _command_optional(batch: Batch) -> bool:
@@ -119,6 +122,20 @@ def _fargate(batch: Batch) -> Iterator[Problem]:
             message = f"Fargate does not support {memory} MiB of memory{vcpus}"
             hint = f"the nearest size is {near} MiB ({near / 1024:g} GiB)"
             yield Problem((*at, "memory", position), message, hint)
+
+
+def _tags(batch: Batch) -> Iterator[Problem]:
+    """ECS tasks get the tags of the job and those of its definition, at most 50 in all."""
+    names = {*RUN_TAGS, *batch.tags}
+    for option in ("submit", "job_definition"):
+        tags = getattr(batch, option).get("tags")
+        for name, value in tags.items() if isinstance(tags, dict) else ():
+            names.add(name)
+            if problem := tag_problem(str(name), "" if is_template(str(value)) else str(value)):
+                yield Problem(("batch", option, "tags", name), problem)
+    if len(names) > MAX_TAGS:
+        message = f"AWS Batch accepts {MAX_TAGS} tags, and these are {len(names)} with those that identify the run"
+        yield Problem(("batch", "tags"), message)
 
 
 def _tag(batch: Batch) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core import emr_releases as releases
+from airflow_batchemr.core.tags import MAX_TAGS, OWNER_TAG, RUN_TAGS
 from airflow_batchemr.pipeline_file.errors import guess
 from airflow_batchemr.pipeline_file.validation import Problem
 
@@ -39,6 +40,9 @@ def cluster(
         runs_steps: whether the steps are added by this package.
     """
     yield from _types(emr, at)
+    if (number := len({*RUN_TAGS, OWNER_TAG, *emr.tags})) > MAX_TAGS:
+        message = f"EMR accepts {MAX_TAGS} tags, and these are {number} with those that identify the run and the owner"
+        yield Problem((*at, "tags"), message)
     for position, name in enumerate(emr.applications or []):
         if name not in APPLICATIONS and name.lower() not in {known.lower() for known in APPLICATIONS}:
             hint = guess(name, APPLICATIONS)

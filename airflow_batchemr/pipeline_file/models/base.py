@@ -11,9 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from airflow_batchemr.core import units
+from airflow_batchemr.core.tags import tag_problem
 from airflow_batchemr.pipeline_file.errors import Refusal
 
 
@@ -149,6 +150,18 @@ def _mapping_of_text(value: object) -> object:
     return value
 
 
+def _tags(value: dict[str, str]) -> dict[str, str]:
+    for name, item in value.items():
+        if problem := tag_problem(name, "" if is_template(item) else item):
+            raise Refusal(problem, at=[name])
+    return value
+
+
+def is_template(value: str) -> bool:
+    """Whether text contains a template, so that its value is only known when the task runs."""
+    return "{{" in value or "{%" in value
+
+
 SCALAR = {"type": ["string", "number", "boolean"]}
 _TEXTS = {"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]}
 _DURATION = r"^\s*(\d{1,12}|(\d+(\.\d+)?\s*([sS]([eE][cC])?|[mM]([iI][nN])?|[hHdDwW])\s*)+)\s*$"
@@ -165,6 +178,12 @@ TextMap = Annotated[
     dict[str, str],
     BeforeValidator(_mapping_of_text),
     WithJsonSchema({"type": "object", "additionalProperties": SCALAR}),
+]
+#: Tags of a job or cluster. ASCII characters that AWS rejects are in the JSON Schema, others are not.
+Tags = Annotated[
+    TextMap,
+    AfterValidator(_tags),
+    Names(r"^(?![aA][wW][sS]:)[^!\"#$%&'()*,;<>?\[\\\]^`{|}~\x00-\x1f\x7f]{1,128}$"),
 ]
 #: A duration in seconds: `90`, `90s`, `15m`, `2h`, `1d`.
 Seconds = Annotated[
@@ -198,7 +217,7 @@ Raw = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
 
 def _number_or_text(value: object, expected: str) -> str | float:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        if isinstance(value, str) and ("{{" in value or "{%" in value):
+        if isinstance(value, str) and is_template(value):
             raise Refusal(
                 f"expected {expected}: templates are not supported here because Airflow renders them at run time",
                 "use a variable `${name}`, which is substituted when the file is read",

@@ -16,6 +16,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     Names,
     Raw,
     Seconds,
+    Tags,
     TextMap,
     Word,
     shown,
@@ -235,7 +236,11 @@ class Batch(Model):
     env: Environment = Field(
         default_factory=dict, description="Environment variables of the program; at most 8,192 bytes in all."
     )
-    tags: TextMap = Field(default_factory=dict, description="Tags of the job, besides those that identify the run.")
+    tags: Tags = Field(
+        default_factory=dict,
+        description="Tags of the job, besides those that identify the run; at most 50 in all, with those of the job "
+        "definition.",
+    )
     parameters: TextMap = Field(
         default_factory=dict, description="Values of the job definition's parameters (`Ref::name`)."
     )

@@ -16,6 +16,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     Raw,
     S3Uri,
     Seconds,
+    Tags,
     TextMap,
     Texts,
     Word,
@@ -240,8 +241,9 @@ class Emr(Model):
     security_configuration: Word | None = Field(None, description="Name of an EMR security configuration")
     key_pair: Word | None = Field(None, description="Name of an EC2 key pair for SSH access")
     custom_ami: Word | None = Field(None, description="Id of a custom AMI")
-    tags: TextMap = Field(
-        default_factory=dict, description="Tags of the cluster, in addition to those that identify the run"
+    tags: Tags = Field(
+        default_factory=dict,
+        description="Tags of the cluster, in addition to those that identify the run; at most 50 in all",
     )
     managed_scaling: ManagedScaling | None = Field(None, description="Limits of EMR managed scaling")
     termination_protection: bool = Field(

@@ -134,3 +134,18 @@ def test_a_queue_and_a_definition_in_submit_are_used():
     options = batch_options({"command": "run", "submit": submit})
     (request,) = submission_requests(options, DEFINITION, IDENTITY, 1, IndexSet.range(1), size=1)
     assert ("other", "there:1") == (request.request["jobQueue"], options.registered_definition)
+
+
+@pytest.mark.parametrize(("propagate", "accepted"), [(True, False), (False, True)])
+def test_tags_of_the_definition_count_if_they_are_propagated(propagate, accepted):
+    """AWS moves a job to FAILED if its tags and those of its definition are more than 50."""
+    options = batch_options(
+        {"queue": "default", "definition": "score", "command": "true", "submit": {"propagateTags": propagate}}
+    )
+    definition = {**DEFINITION, "tags": {f"t{number}": "" for number in range(46)}}
+    arguments = (options, definition, IDENTITY, 1, IndexSet.parse("0"))
+    if accepted:
+        submission_requests(*arguments, size=1)
+    else:
+        with pytest.raises(InvalidRequest, match="tags: AWS accepts 50 tags, and these are 51"):
+            submission_requests(*arguments, size=1)
