@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.core.preamble import PREAMBLE
 from airflow_batchemr.core.tags import MAX_TAGS, RUN_TAGS, tag_problem
-from airflow_batchemr.pipeline_file.models.base import is_template
+from airflow_batchemr.pipeline_file.models.base import is_fixed
 from airflow_batchemr.pipeline_file.models.batch import DEFINITION_OPTIONS, MAX_ENVIRONMENT
 from airflow_batchemr.pipeline_file.validation import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from airflow_batchemr.pipeline_file.models import Batch, Job
 
@@ -28,7 +31,9 @@ FARGATE = {
     4.0: _range(8, 30),
     8.0: _range(16, 60, 4),
     16.0: _range(32, 120, 8),
+    32.0: (61_440, 122_880, 249_856),
 }
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 #: Size of a job whose file gives none: RegisterJobDefinition demands one.
 DEFAULT_VCPUS, DEFAULT_MEMORY = 1, 2048
 
@@ -61,20 +66,20 @@ def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
     if batch.command is None and not _command_optional(batch):
         hint = "to run the command of the image or job definition, set `preamble: false`"
         yield Problem((*at, "command"), "`command` is required", hint, key=True, missing=((*at, "command"),))
-    if batch.platform == "fargate":
+    platform = _platform(batch)
+    if platform == "fargate":
         yield from _fargate(batch)
-    elif batch.vcpus is not None and batch.vcpus != int(batch.vcpus) and batch.platform == "ec2":
-        yield Problem(
-            (*at, "vcpus"), f"EC2 requires whole vCPUs, not {batch.vcpus:g}", "only Fargate supports fractions"
-        )
+    elif platform == "ec2" and isinstance(batch.vcpus, float):
+        message = f"EC2 requires whole vCPUs, not {batch.vcpus:g}"
+        yield Problem((*at, "vcpus"), message, "only Fargate (`platform: fargate`) supports fractions")
     if batch.memory and min(batch.memory) < 4:
         yield Problem((*at, "memory"), f"AWS Batch requires at least 4 MiB of memory, not {min(batch.memory)}")
     if batch.memory and sorted(set(batch.memory)) != batch.memory:
         yield Problem((*at, "memory"), "memory sizes must be in ascending order")
     if batch.retry_on is not None and batch.attempts == 1:
         yield Problem((*at, "attempts"), "`retry_on` requires more than 1 attempt", "set `attempts` to at least 2")
-    if job is not None and job.env and batch.env:
-        yield from _environment({**job.env, **batch.env})
+    yield from _requirements(batch)
+    yield from _overrides({**(job.env if job else {}), **batch.env}, batch)
     yield from _tag(batch)
     yield from _tags(batch)
 
@@ -90,17 +95,49 @@ def _command_optional(batch: Batch) -> bool:
     return raw or not batch.preamble
 
 
-def _environment(env: dict[str, str]) -> Iterator[Problem]:
-    size = sum(len(name.encode()) + len(value.encode()) + 1 for name, value in env.items())
-    if size > MAX_ENVIRONMENT:
-        message = f"with the job's `env`, the environment has {size:,} bytes; AWS Batch allows {MAX_ENVIRONMENT:,}"
-        yield Problem(("batch", "env"), message)
+def _platform(batch: Batch) -> str | None:
+    """Where the job runs; None if only the job definition says it, or if it runs on EKS."""
+    if batch.registered_definition is not None or "eksProperties" in batch.job_definition:
+        return None
+    capabilities = batch.job_definition.get("platformCapabilities")
+    if isinstance(capabilities, list) and capabilities:
+        return "fargate" if "FARGATE" in capabilities else "ec2"
+    return batch.platform or "ec2"
+
+
+def _requirements(batch: Batch) -> Iterator[Problem]:
+    at = ("batch",)
+    for position, argument in enumerate(batch.command or []):
+        if not argument:
+            yield Problem((*at, "command", position), "AWS Batch accepts no empty arguments", "remove it")
+    if batch.secrets and batch.execution_role is None and not batch.job_definition:
+        hint = "AWS Batch reads the secrets with this role"
+        yield Problem((*at, "execution_role"), "`secrets` requires an `execution_role`", hint, key=True)
+
+
+def _overrides(env: Mapping[str, str], batch: Batch) -> Iterator[Problem]:
+    """Check the size of what the file adds to a SubmitJob: without the values of templates and the run's variables."""
+    command = list(batch.command or ())
+    if batch.preamble and command:
+        command = ["/bin/sh", "-c", PREAMBLE, "sh", *command]
+    environment = [{"name": name, "value": value} for name, value in env.items()]
+    parts = {"command": command, "env": environment}
+    sizes = {key: len(_TEMPLATE.sub("", json.dumps(part, ensure_ascii=False)).encode()) for key, part in parts.items()}
+    if (size := sum(sizes.values())) > MAX_ENVIRONMENT:
+        largest = max(sizes, key=lambda key: sizes[key])
+        message = f"AWS Batch accepts {MAX_ENVIRONMENT:,} bytes of command and environment, and these have {size:,}"
+        yield Problem(("batch", largest), message, "put large values into an object on S3 and pass its URI")
 
 
 def _fargate(batch: Batch) -> Iterator[Problem]:
     at = ("batch",)
     if batch.gpus is not None:
         yield Problem((*at, "gpus"), "Fargate has no GPUs", key=True)
+    if batch.ulimits:
+        yield Problem((*at, "ulimits"), "Fargate does not support ulimits", "remove them", key=True)
+    for position, volume in enumerate(batch.volumes):
+        if "host" in volume:
+            yield Problem((*at, "volumes", position), "Fargate has no volumes of the host", "use an EFS volume")
     if batch.execution_role is None and batch.image is not None and not batch.job_definition:
         hint = "Fargate uses this role to pull the image and write logs"
         yield Problem((*at, "execution_role"), "Fargate requires an `execution_role`", hint, key=True)
@@ -131,7 +168,7 @@ def _tags(batch: Batch) -> Iterator[Problem]:
         tags = getattr(batch, option).get("tags")
         for name, value in tags.items() if isinstance(tags, dict) else ():
             names.add(name)
-            if problem := tag_problem(str(name), "" if is_template(str(value)) else str(value)):
+            if problem := tag_problem(str(name), str(value) if is_fixed(str(value)) else ""):
                 yield Problem(("batch", option, "tags", name), problem)
     if len(names) > MAX_TAGS:
         message = f"AWS Batch accepts {MAX_TAGS} tags, and these are {len(names)} with those that identify the run"

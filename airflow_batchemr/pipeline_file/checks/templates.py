@@ -30,7 +30,8 @@ def templates(data: Mapping[str, Any], keys: tuple[str, ...]) -> Iterator[Proble
     """
     for key in keys:
         for at, text in _texts(data.get(key), (key,)):
-            if error := _syntax_error(text):
+            error = _syntax_error(text)
+            if error and not ("${" in text and "char '$'" in error):  # an unknown variable, which has been reported
                 hint = "for a literal `{#`, write `{{ '{#' }}`" if "comment" in error else None
                 yield Problem(at, f"Airflow cannot render this template: {error}", hint, missing=(at,))
     # Which arguments are rendered depends on the operator.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import core_schema
 
 from airflow_batchemr.core import units
 from airflow_batchemr.core.tags import tag_problem
@@ -80,6 +81,34 @@ class Names:
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         """Add the pattern to the schema."""
         return {**handler(core), "propertyNames": {"pattern": self.pattern}}
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """The format of text. Templates are checked when they have been rendered.
+
+    Attributes:
+        pattern: regular expression for the whole text.
+        expected: what it describes, for messages.
+        hint: the characters that are allowed.
+    """
+
+    pattern: str
+    expected: str
+    hint: str | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Check text after its conversion."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        """Add the pattern, and templates, to the schema."""
+        return {**handler(core), "pattern": rf"^({self.pattern})$|\{{[{{%]"}
+
+    def _check(self, value: str) -> str:
+        if is_fixed(value) and not re.fullmatch(self.pattern, value):
+            raise Refusal(f"expected {self.expected}, not {shown(value)}", self.hint)
+        return value
 
 
 TEXT: dict[str, Any] = {"type": "string"}
@@ -152,7 +181,7 @@ def _mapping_of_text(value: object) -> object:
 
 def _tags(value: dict[str, str]) -> dict[str, str]:
     for name, item in value.items():
-        if problem := tag_problem(name, "" if is_template(item) else item):
+        if problem := tag_problem(name, item if is_fixed(item) else ""):
             raise Refusal(problem, at=[name])
     return value
 
@@ -160,6 +189,11 @@ def _tags(value: dict[str, str]) -> dict[str, str]:
 def is_template(value: str) -> bool:
     """Whether text contains a template, so that its value is only known when the task runs."""
     return "{{" in value or "{%" in value
+
+
+def is_fixed(value: str) -> bool:
+    """Whether text contains neither a template nor a variable, for which an error has been reported."""
+    return not is_template(value) and "${" not in value
 
 
 SCALAR = {"type": ["string", "number", "boolean"]}

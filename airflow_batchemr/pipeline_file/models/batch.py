@@ -14,6 +14,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     Mebibytes,
     Model,
     Names,
+    Pattern,
     Raw,
     Seconds,
     Tags,
@@ -34,6 +35,18 @@ RETRY_CAUSES = ("spot", "oom", "pull")
 MAX_RETRY_CAUSES = 4
 
 
+#: Formats of AWS Batch (RegisterJobDefinition, SubmitJob).
+_IMAGE = Pattern(
+    r"[A-Za-z0-9._:/#@+-]{1,255}",
+    "an image such as repository/name:tag",
+    "it has up to 255 letters, digits and . _ - + : / @ #",
+)
+_QUEUE = Pattern(
+    r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}|arn:\S+",
+    "the name or ARN of a job queue",
+    "a name has up to 128 letters, digits, - and _, and begins with a letter or digit",
+)
+_SHARE = Pattern(r"[A-Za-z0-9]{1,255}\*?", "a share identifier of up to 255 letters and digits")
 #: Fields of SubmitJob that this package reads or merges. AWS's models cover the others, before a job is submitted.
 _SUBMIT_TEXTS = ("jobQueue", "jobDefinition")
 _SUBMIT_MAPPINGS = (
@@ -194,11 +207,13 @@ class Batch(Model):
     the operator's documentation and the JSON Schema's.
     """
 
-    definition: Word | None = Field(
+    definition: Annotated[Word, _IMAGE] | None = Field(
         None, description="Job definition: name (its latest active revision), name:revision or ARN; or an image."
     )
-    image: Word | None = Field(None, description="Container image, for which a job definition is registered once.")
-    queue: Word | None = Field(None, description="Job queue, name or ARN.")
+    image: Annotated[Word, _IMAGE] | None = Field(
+        None, description="Container image, for which a job definition is registered once."
+    )
+    queue: Annotated[Word, _QUEUE] | None = Field(None, description="Job queue, name or ARN.")
     command: Command | None = Field(
         None,
         description="Program and arguments: a list, or text that is split as a shell would, without a shell and before "
@@ -244,7 +259,9 @@ class Batch(Model):
     parameters: TextMap = Field(
         default_factory=dict, description="Values of the job definition's parameters (`Ref::name`)."
     )
-    share_identifier: Word | None = Field(None, description="Share identifier, for a fair-share queue.")
+    share_identifier: Annotated[Word, _SHARE] | None = Field(
+        None, description="Share identifier, for a fair-share queue; up to 255 letters and digits."
+    )
     scheduling_priority: Annotated[int, Field(ge=0, le=9999)] | None = Field(
         None, description="Priority within the share, 0 to 9999."
     )
