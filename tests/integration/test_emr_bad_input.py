@@ -20,7 +20,7 @@ CASES = {
     "no_core_to_scale": (
         {**GROUPS, "managed_scaling": {"minimum": 1, "maximum": 2}},
         ["x"],
-        "needs a `core` group, or more than one of `instances`, to scale",
+        "`managed_scaling` requires core instances to scale",
     ),
     "task_without_core": ({**GROUPS, "task": {"type": "m5.xlarge"}}, ["x"], "a `task` group requires a `core` group"),
     "bid_no_number": (

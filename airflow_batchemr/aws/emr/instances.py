@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.errors import InvalidRequest
-
 if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.models import Emr, Fleet, Group
     from airflow_batchemr.pipeline_file.models.instances import Ebs
@@ -37,25 +35,6 @@ def choices(emr: Emr) -> int:
         return 1
     lists = [emr.type] if emr.type else [getattr(emr, role).type for role in _ROLES if getattr(emr, role)]
     return max((len(types) for types in lists), default=1)
-
-
-def check(emr: Emr) -> None:
-    """Check what EMR would refuse only after the call.
-
-    Raises:
-        InvalidRequest: names the option and what to do.
-    """
-    has_core = bool(emr.core or (emr.fleets and emr.fleets.core) or (emr.instances or 1) > 1)
-    described = bool(emr.type or emr.master or emr.fleets)
-    if emr.managed_scaling and described and not has_core:
-        raise InvalidRequest("managed_scaling: needs a `core` group, or more than one of `instances`, to scale")
-    if several_masters(emr) and not has_core:
-        raise InvalidRequest("master: a cluster with 3 masters needs a `core` group")
-
-
-def several_masters(emr: Emr) -> bool:
-    """Whether the cluster has 3 masters: EMR protects it from termination and keeps it alive after its steps."""
-    return bool((emr.master and emr.master.count > 1) or (emr.fleets and emr.fleets.master.on_demand > 1))
 
 
 def _group(role: str, options: Emr | Group, count: int, market: str, choice: int) -> dict[str, Any]:

@@ -82,7 +82,6 @@ def run_job_flow_request(
     Raises:
         InvalidRequest: names the option or field that EMR would refuse.
     """
-    instances.check(emr)
     chosen = variant or Variant()
     release = emr.release or RELEASE
     machines: dict[str, Any] = {
@@ -124,7 +123,7 @@ def run_job_flow_request(
     request.update({field: value for field, value in optional.items() if value})
     request = deep_merge(request, emr.overrides)
     label = str(request.get("ReleaseLabel", release))
-    stays = stays or instances.several_masters(emr)
+    stays = stays or emr.several_masters
     idle = emr.keep_alive or emr.idle_timeout or (IDLE_TIMEOUT_STAYING if stays else IDLE_TIMEOUT_ENDING)
     if supports_idle_timeout(label):
         request.setdefault("AutoTerminationPolicy", {"IdleTimeout": idle})
@@ -153,10 +152,6 @@ def _security(emr: Emr) -> dict[str, Any]:
     for option, names in emr.security_groups.items():
         if option.startswith("additional_"):
             made[_SECURITY_GROUPS[option]] = list(names)
-        elif len(names) > 1:
-            raise InvalidRequest(
-                f"security_groups: EMR accepts one `{option}` group; list others under additional_{option}"
-            )
         elif names:
             made[_SECURITY_GROUPS[option]] = names[0]
     return made

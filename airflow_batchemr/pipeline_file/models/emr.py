@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from airflow_batchemr.pipeline_file.errors import Refusal
+from airflow_batchemr.pipeline_file.errors import Refusal, guess
 from airflow_batchemr.pipeline_file.models.base import (
     TEXT,
     Form,
@@ -47,7 +47,9 @@ class Bootstrap(Model):
         Field(description="S3 URI of the script, or `file:/…` for a script that is on the machines")
     )
     args: Texts = Field(default_factory=list, description="Arguments of the script")
-    name: Word | None = Field(None, description="Name in the EMR console. Default: the file name of the script")
+    name: Annotated[Word, Field(max_length=256)] | None = Field(
+        None, description="Name in the EMR console, up to 256 characters. Default: the file name of the script"
+    )
 
 
 def _bootstrap(value: object) -> object:
@@ -90,13 +92,17 @@ class ManagedScaling(Model):
         return self
 
 
+#: A label has three numbers (EMR, RunJobFlow).
+_RELEASE = r"emr-\d+\.\d+\.\d+(-latest)?"
+
+
 def _release(value: object) -> str:
     label = text(value)
-    if not re.fullmatch(r"emr-\d+\.\d+(\.\d+)?(-latest)?", label):
-        fixed = re.fullmatch(r"(?:emr[-_ ]?)?(\d+\.\d+\.\d+)", label, re.IGNORECASE)
+    if not re.fullmatch(_RELEASE, label):
+        fixed = re.fullmatch(r"(?:emr[-_ ]?)?(\d+\.\d+)(\.\d+)?", label, re.IGNORECASE)
         raise Refusal(
             f"expected a release label such as emr-7.5.0, not {shown(value)}",
-            f"did you mean `emr-{fixed[1]}`?" if fixed else None,
+            f"did you mean `emr-{fixed[1]}{fixed[2] or '.0'}`?" if fixed else None,
         )
     return label
 
@@ -107,9 +113,13 @@ def _idle_timeout(value: int) -> int:
     return value
 
 
+_CONFIGURATION = ("Classification", "Properties", "Configurations")
+
+
 def _configurations(value: object) -> object:
     """Convert `{classification: {key: value}}` to EMR's list of configurations."""
     if not isinstance(value, dict):
+        _check_configurations(value, [])
         return value
     result = []
     for name, properties in value.items():
@@ -121,6 +131,24 @@ def _configurations(value: object) -> object:
             {"Classification": name, "Properties": {text(key): text(item) for key, item in properties.items()}}
         )
     return result
+
+
+def _check_configurations(value: object, at: list[str | int]) -> None:
+    """Check the names in EMR's list of configurations; EMR rejects a classification that is listed twice."""
+    names: list[object] = []
+    for position, item in enumerate(value if isinstance(value, list) else ()):
+        if not isinstance(item, dict):
+            continue  # reported by the model
+        for key in item:
+            if key not in _CONFIGURATION:
+                hint = guess(key, _CONFIGURATION) or f"known keys: {', '.join(_CONFIGURATION)}"
+                raise Refusal(f"a configuration of EMR has no `{key}`", hint, [*at, position, key])
+        if (name := item.get("Classification")) is None:
+            raise Refusal("`Classification` is missing", at=[*at, position])
+        if name in names:
+            raise Refusal(f"the classification {shown(name)} is listed twice", "merge them", [*at, position])
+        names.append(name)
+        _check_configurations(item.get("Configurations"), [*at, position, "Configurations"])
 
 
 def _overrides(value: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +196,8 @@ class Emr(Model):
     bid: Bid | None = Field(
         None,
         description=(
-            "Maximum price of the core instances in US dollars per hour, with `market: spot`. Default: the "
+            "Maximum price of the core instances in US dollars per hour with up to 3 decimals, for `market: spot`. "
+            "Default: the "
             "on-demand price"
         ),
     )
@@ -183,7 +212,7 @@ class Emr(Model):
         Annotated[
             str,
             BeforeValidator(_release),
-            WithJsonSchema({"type": "string", "pattern": r"^emr-\d+\.\d+(\.\d+)?(-latest)?$"}),
+            WithJsonSchema({"type": "string", "pattern": rf"^{_RELEASE}$"}),
         ]
         | None
     ) = Field(None, description="EMR release label. Default: `emr-7.5.0`")
@@ -209,11 +238,11 @@ class Emr(Model):
         default_factory=list,
         description="EMR configuration classifications, as `{spark-defaults: {key: value}}` or as EMR's list",
     )
-    bootstrap: Annotated[list[Bootstrap], BeforeValidator(_bootstrap), Form((TEXT,), single=True, items=(TEXT,))] = (
-        Field(
-            default_factory=list,
-            description="Bootstrap actions, in order; each is a script's S3 URI, `file:/…` or a mapping",
-        )
+    bootstrap: Annotated[
+        list[Bootstrap], BeforeValidator(_bootstrap), Field(max_length=16), Form((TEXT,), single=True, items=(TEXT,))
+    ] = Field(
+        default_factory=list,
+        description="Up to 16 bootstrap actions, in order; each is a script's S3 URI, `file:/…` or a mapping",
     )
     log_uri: S3Uri | None = Field(
         None, description="S3 URI for the cluster's logs. Without it, failed steps cannot be explained"
@@ -293,6 +322,10 @@ class Emr(Model):
 
     @model_validator(mode="after")
     def _one_form(self) -> Emr:
+        for role, groups in self.security_groups.items():
+            if len(groups) > 1 and not role.startswith("additional_"):
+                hint = f"list the others under `additional_{role}`" if role != "service" else None
+                raise Refusal(f"EMR accepts one `{role}` security group", hint, ["security_groups", role])
         existing = [key for key in _EXISTING if getattr(self, key) is not None]
         shape = [key for key in _SHAPE if getattr(self, key) is not None]
         if len(existing) > 1:
@@ -339,6 +372,7 @@ class Emr(Model):
             raise Refusal("a cluster with 3 masters requires on-demand masters", at=["master", "market"])
         if self.bid is not None and self.market != "spot":
             raise Refusal("`bid` requires `market: spot`", at=["bid"])
+        self._with_core()
         if not shape and not self.overrides.get("Instances"):
             raise Refusal(
                 "the cluster has no instances: set `type` and `instances`, or `master` and `core`, or `fleets`",
@@ -346,3 +380,23 @@ class Emr(Model):
             )
         if simple and self.type is None:
             raise Refusal(f"`{simple[0]}` requires `type`, such as m5.xlarge", at=[simple[0]])
+
+    @property
+    def several_masters(self) -> bool:
+        """Whether the cluster has 3 masters: EMR protects it from termination and keeps it alive after its steps."""
+        return bool((self.master and self.master.count > 1) or (self.fleets and self.fleets.master.on_demand > 1))
+
+    def _with_core(self) -> None:
+        """Check options that need core instances, which raw overrides may define, too."""
+        has_core = self.core or (self.fleets and self.fleets.core) or (self.instances or 1) > 1
+        if has_core or not (self.type or self.master or self.fleets):
+            return
+        if self.managed_scaling:
+            raise Refusal(
+                "`managed_scaling` requires core instances to scale",
+                "add `core`, or more than one of `instances`",
+                ["managed_scaling"],
+            )
+        if self.several_masters:
+            at = ["fleets", "master", "on_demand"] if self.fleets else ["master", "count"]
+            raise Refusal("a cluster with 3 masters requires a `core` group or fleet", at=at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Literal
 
@@ -9,9 +10,10 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from airflow_batchemr.core import units
 from airflow_batchemr.pipeline_file.errors import Refusal
-from airflow_batchemr.pipeline_file.models.base import TEXT, Form, Model, Seconds, Word, shown, text
+from airflow_batchemr.pipeline_file.models.base import TEXT, Form, Model, Pattern, Seconds, Word, shown, text
 
 Market = Literal["on_demand", "spot"]
+_TYPE_PATTERN = r"[a-z][a-z0-9-]*\.[a-z0-9-]+"
 
 
 def _bid(value: object) -> str:
@@ -22,13 +24,18 @@ def _bid(value: object) -> str:
             f"expected a price in dollars per hour such as 0.07, not {shown(value)}",
             "to pay up to the on-demand price, remove `bid`",
         )
+    if len(price.partition(".")[2]) > 3:  # as EMR answers in mrjob's tests
+        raise Refusal(
+            f"EMR accepts at most 3 digits after the decimal point of a price, not {price}",
+            f"round it, such as to {math.ceil(float(price) * 1000) / 1000:g}",
+        )
     return price
 
 
 def _types(value: object) -> list[str]:
     types = [text(item) for item in value] if isinstance(value, list) else [text(value)]
     for position, name in enumerate(types):
-        if not re.fullmatch(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", name):
+        if not re.fullmatch(_TYPE_PATTERN, name):
             raise Refusal(
                 f"expected an instance type such as m5.xlarge, not {name}",
                 None,
@@ -55,8 +62,10 @@ def _gibibytes(value: object) -> int:
 
 
 #: A price in dollars per hour, as text.
-Bid = Annotated[str, BeforeValidator(_bid), WithJsonSchema({"type": ["string", "number"], "pattern": r"^\d+(\.\d+)?$"})]
-_TYPE = {"type": "string", "pattern": r"^[a-z][a-z0-9-]*\.[a-z0-9-]+$"}
+Bid = Annotated[
+    str, BeforeValidator(_bid), WithJsonSchema({"type": ["string", "number"], "pattern": r"^\d+(\.\d{1,3})?$"})
+]
+_TYPE = {"type": "string", "pattern": rf"^{_TYPE_PATTERN}$"}
 #: One or more instance types; the next is tried if EMR cannot provide the previous one.
 InstanceTypes = Annotated[
     list[str],
@@ -69,6 +78,19 @@ _GIBIBYTES = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[gGtT]([iI]?[bB]?
 _VOLUME = {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65536}, _GIBIBYTES]}
 
 
+#: Sizes in GiB by volume type (EC2, CreateVolume).
+_SIZES = {
+    "gp2": (1, 16_384),
+    "gp3": (1, 65_536),
+    "io1": (4, 16_384),
+    "st1": (125, 16_384),
+    "sc1": (125, 16_384),
+    "standard": (1, 1024),
+}
+#: Smallest and largest IOPS, and IOPS per GiB (EC2, CreateVolume; EBS User Guide, "EBS volume types").
+_IOPS = {"gp3": (3000, 80_000, 500), "io1": (100, 64_000, 50)}
+
+
 class Ebs(Model):
     """EBS volumes of each instance."""
 
@@ -77,24 +99,42 @@ class Ebs(Model):
         BeforeValidator(_gibibytes),
         Field(ge=1, le=65536),
         WithJsonSchema(_VOLUME),
-    ] = Field(description="Size of a volume, 1 to 65,536 GiB")
+    ] = Field(description="Size of a volume, 1 to 65,536 GiB; less for other types than gp3")
     type: Literal["gp2", "gp3", "io1", "st1", "sc1", "standard"] = Field("gp3", description="EBS volume type")
     iops: Annotated[int, Field(ge=100)] | None = Field(
-        None, description="IOPS, at least 100; for gp3 and io1. Default: that of the volume type"
+        None,
+        description="IOPS; 3,000 to 80,000 for gp3 and 100 to 64,000 for io1. Default: that of the volume type",
     )
     throughput: Annotated[int, Field(ge=125, le=1000)] | None = Field(
-        None, description="Throughput in MiB/s, 125 to 1,000; for gp3. Default: that of the volume type"
+        None,
+        description="Throughput in MiB/s, 125 to 1,000, at most a quarter of the IOPS; for gp3. Default: that of the "
+        "volume type",
     )
     count: Annotated[int, Field(ge=1, le=25)] = Field(1, description="Number of volumes per instance, 1 to 25")
 
     @model_validator(mode="after")
     def _fits_the_type(self) -> Ebs:
+        smallest, largest = _SIZES[self.type]
+        if not smallest <= self.size <= largest:
+            message = f"a volume of type {self.type} has {smallest:,} to {largest:,} GiB, not {self.size:,}"
+            raise Refusal(message, at=["size"])
         if self.type == "io1" and self.iops is None:
             raise Refusal("volumes of type io1 require `iops`", at=["type"])
         if self.iops is not None and self.type not in {"gp3", "io1"}:
             raise Refusal(f"`iops` is only supported for gp3 and io1, not for {self.type}", at=["iops"])
         if self.throughput is not None and self.type != "gp3":
             raise Refusal(f"`throughput` is only supported for gp3, not for {self.type}", at=["throughput"])
+        if self.iops is not None:
+            least, most, per_gibibyte = _IOPS[self.type]
+            most = max(least, min(most, per_gibibyte * self.size))
+            if not least <= self.iops <= most:
+                size = f"{self.size:,} GiB of type {self.type}"
+                message = f"a volume of {size} has {least:,} to {most:,} IOPS, not {self.iops:,}"
+                raise Refusal(message, at=["iops"])
+        iops = self.iops or _IOPS["gp3"][0]
+        if self.throughput is not None and self.throughput * 4 > iops:
+            message = f"a gp3 volume with {iops:,} IOPS has at most {iops // 4:,} MiB/s, not {self.throughput:,}"
+            raise Refusal(message, f"set `iops` to at least {self.throughput * 4}", at=["throughput"])
         return self
 
 
@@ -112,7 +152,9 @@ class Group(Model):
     )
     market: Market = Field("on_demand", description="Purchasing option")
     bid: Bid | None = Field(
-        None, description="Maximum price in US dollars per hour, with `market: spot`. Default: the on-demand price"
+        None,
+        description="Maximum price in US dollars per hour with up to 3 decimals, for `market: spot`. Default: the "
+        "on-demand price",
     )
     ebs: EbsOrSize | None = Field(
         None, description="EBS volumes of each instance: a size in GiB, or a mapping. Default: chosen by EMR"
@@ -128,11 +170,15 @@ class Group(Model):
 class FleetType(Model):
     """An instance type of a fleet."""
 
-    type: Word = Field(description="EC2 instance type")
+    type: Annotated[Word, Pattern(_TYPE_PATTERN, "an instance type such as m5.xlarge")] = Field(
+        description="EC2 instance type"
+    )
     weight: Annotated[int, Field(ge=1, le=999)] = Field(
         1, description="Capacity units that one instance provides, 1 to 999 (EMR `WeightedCapacity`)"
     )
-    bid: Bid | None = Field(None, description="Maximum spot price in US dollars per hour. Default: the on-demand price")
+    bid: Bid | None = Field(
+        None, description="Maximum spot price in US dollars per hour, up to 3 decimals. Default: the on-demand price"
+    )
     ebs: EbsOrSize | None = Field(
         None, description="EBS volumes of each instance: a size in GiB, or a mapping. Default: chosen by EMR"
     )
@@ -176,6 +222,10 @@ class Fleet(Model):
     def _wants_something(self) -> Fleet:
         if not self.on_demand and not self.spot:
             raise Refusal("a fleet requires a target capacity: `on_demand`, `spot` or both")
+        names = [one.type for one in self.types]
+        for position, name in enumerate(names):
+            if name in names[:position]:  # as EMR answers in mrjob's tests
+                raise Refusal(f"the fleet names {name} twice", "EMR accepts each type once", ["types", position])
         if not 300 <= self.spot_timeout <= 86_400:
             raise Refusal("must be between 5 minutes and 24 hours", at=["spot_timeout"])
         if self.spot and len(self.types) > 5 and self.allocation is None:

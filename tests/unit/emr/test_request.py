@@ -226,10 +226,7 @@ def test_variants_try_each_subnet_before_the_next_type():
         ({"type": "m5.xlarge", "overrides": {"LogURI": "s3://x/"}}, "LogURI"),
         ({"type": "m5.xlarge", "overrides": {"ScaleDownBehavior": "NOW"}}, "NOW"),
         ({"type": "m5.xlarge", "overrides": {"StepConcurrencyLevel": "many"}}, "StepConcurrencyLevel"),
-        ({"type": "m5.xlarge", "security_groups": {"master": ["sg-1", "sg-2"]}}, "one `master` group"),
         ({"type": "m5.xlarge", "tags": {f"t{n}": "x" for n in range(50)}}, "50 tags"),
-        ({"master": {"type": "m5.xlarge", "count": 3}}, "3 masters"),
-        ({"fleets": {"master": {"types": ["m5.xlarge"], "on_demand": 3}}}, "3 masters"),
     ],
 )
 def test_invalid_requests_are_rejected_before_the_call(words, problem):
