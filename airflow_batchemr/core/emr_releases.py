@@ -19,6 +19,12 @@ def supports_idle_timeout(label: str) -> bool:
     return numbers is None or numbers >= (6, 1) or (5, 30) <= numbers < (6, 0)
 
 
+def is_before(label: str, major: int, minor: int) -> bool:
+    """Return whether the release is older than another one; False if the label has no numbers."""
+    numbers = _numbers(label)
+    return numbers is not None and numbers < (major, minor)
+
+
 def supports_docker(label: str) -> bool:
     """Return whether YARN of the release can run Docker containers: emr-6.0.0 and later."""
     numbers = _numbers(label)

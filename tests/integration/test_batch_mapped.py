@@ -292,7 +292,10 @@ def test_steps_from_another_task_are_not_rendered(aws, run_dag, work):
         (EphemeralEmrOperator, {"cluster": CLUSTER, "steps": ["true"]}),
         (
             EmrJobRunOperator,
-            {"spark": {"py": "s3://code/a.py"}, "on": {"emr_serverless": {"application": "a", "role": "r"}}},
+            {
+                "spark": {"py": "s3://code/a.py"},
+                "on": {"emr_serverless": {"application": "a", "role": "arn:aws:iam::123456789012:role/r"}},
+            },
         ),
     ],
 )

@@ -26,7 +26,7 @@ from airflow_batchemr.pipeline_file.models import Batch, Job
 from tests.integration.emr_steps import CLUSTER
 
 BATCH = {"task_id": "work", "queue": "q", "image": "etl:1", "command": "run"}
-SERVERLESS = {"emr_serverless": {"application": "00f", "role": "arn:aws:iam::1:role/x"}}
+SERVERLESS = {"emr_serverless": {"application": "00f", "role": "arn:aws:iam::123456789012:role/x"}}
 #: Required arguments of each operator.
 COMPLETE = {
     BatchArrayOperator: {"queue": "q", "image": "etl:1", "command": "run"},

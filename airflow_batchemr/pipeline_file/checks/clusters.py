@@ -79,6 +79,19 @@ def _release(emr: Emr, at: Keys, needs: Needs, *, waits_for_jobs: bool) -> Itera
                 "running"
             )
             yield Problem((*at, "release"), message, since, "warning")
+    if emr.managed_scaling is not None and not releases.supports_idle_timeout(emr.release):
+        message = f"{emr.release} does not support managed scaling"
+        yield Problem((*at, "managed_scaling"), message, "use emr-5.30 or later, or emr-6.1 or later", key=True)
+    for option, used, what, (major, minor) in (
+        ("step_concurrency", emr.step_concurrency > 1, "steps that run at the same time", (5, 28)),
+        ("master", emr.several_masters and emr.master, "3 masters", (5, 23)),
+        ("fleets", emr.several_masters and emr.fleets, "3 masters", (5, 23)),
+        ("fleets", emr.fleets, "instance fleets", (4, 8)),
+        ("custom_ami", emr.custom_ami, "custom AMIs", (5, 7)),
+    ):
+        if used and releases.is_before(emr.release, major, minor):
+            message = f"{emr.release} does not support {what}"
+            yield Problem((*at, option), message, f"use emr-{major}.{minor} or later", key=True)
     if needs.docker_image and not releases.supports_docker(emr.release):
         message = f"{emr.release} does not support Docker containers, which `docker_image` requires"
         yield Problem((*at, "release"), message, "use emr-6.0 or later")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from airflow_batchemr.pipeline_file.checks.batches import batch
 from airflow_batchemr.pipeline_file.checks.clusters import cluster
+from airflow_batchemr.pipeline_file.checks.steps import steps
 from airflow_batchemr.pipeline_file.errors import guess
+from airflow_batchemr.pipeline_file.models.base import is_fixed
 from airflow_batchemr.pipeline_file.needs import needs_of
 from airflow_batchemr.pipeline_file.steps.spark import SparkStep
 from airflow_batchemr.pipeline_file.validation import Problem
@@ -38,6 +40,8 @@ def job(job: Job, pipeline: Pipeline) -> Iterator[Problem]:
         yield from batch(job.batch, job)
     if job.emr is not None:
         yield from _emr(job, pipeline)
+        owned = pipeline.clusters.get(job.emr.cluster or "") if job.emr.existing else job.emr
+        yield from steps(job, owned)
     if job.on is not None:
         yield from _job_run(job)
     for keys, spark in _sparks(job):
@@ -61,25 +65,25 @@ def _operator(job: Job) -> Iterator[Problem]:
 
 def _work(job: Job) -> Iterator[Problem]:
     """A job runs exactly one kind of work."""
-    steps = [key for key in ("spark", "steps", "load", "save") if getattr(job, key)]
+    work = [key for key in ("spark", "steps", "load", "save") if getattr(job, key)]
     if job.batch is not None:
-        for key in steps:
+        for key in work:
             message = f"`batch` and `{key}` cannot be combined in one job"
             yield Problem((key,), message, "split them into two jobs", key=True)
     else:
         if job.array is not None:
             yield Problem(("array",), "`array` requires `batch`: array jobs run on AWS Batch", key=True)
-        if not steps:
+        if not work:
             hint = "add `batch:` with a command, or `emr:` with `spark:` or `steps:`, or `operator:`"
             at = ("emr",) if job.emr is not None else ()
             yield Problem(at, "the job has nothing to run", hint, missing=_WORK)
         elif job.emr is None and job.on is None:
-            message = f"`{steps[0]}` requires a cluster"
-            yield Problem((steps[0],), message, "add `emr:`", key=True, missing=(("emr",), ("on",)))
+            message = f"`{work[0]}` requires a cluster"
+            yield Problem((work[0],), message, "add `emr:`", key=True, missing=(("emr",), ("on",)))
     if job.spark is not None and job.steps is not None:
         message = "`spark` and `steps` cannot be combined: their order is undefined"
         yield Problem(("spark",), message, "move it into the list of steps as `- spark:`")
-    if job.resume_steps is not None and not steps:
+    if job.resume_steps is not None and not work:
         yield Problem(("resume_steps",), "`resume_steps` requires `steps` or `spark`", key=True)
 
 
@@ -150,9 +154,23 @@ def _job_run(job: Job) -> Iterator[Problem]:
         yield Problem(("on",), f"`on: {where}` requires `spark`")
         return
     yield from _python_env(job.spark, ("spark",), where)
+    yield from _driver(job.spark, where)
     if job.spark.docker_image is not None and where == "emr_serverless":
         message = "`docker_image` is not supported on EMR Serverless: the image is set on the application"
         yield Problem(("spark", "docker_image"), message, "set it on the application, and remove `docker_image`")
     if job.spark.deploy_mode == "client":
         message = f"`deploy_mode` is not supported with `on: {where}`: the driver always runs in its own container"
         yield Problem(("spark", "deploy_mode"), message, "remove `deploy_mode`")
+
+
+def _driver(spark: Spark, where: str) -> Iterator[Problem]:
+    """Limits of StartJobRun on the application and its arguments (botocore's models)."""
+    key = "py" if spark.py is not None else "jar"
+    uri, longest = getattr(spark, key) or "", 256 if where == "emr_eks" else 4096
+    if is_fixed(uri) and len(uri) > longest:
+        yield Problem(("spark", key), f"`on: {where}` accepts a URI of {longest:,} characters, not {len(uri):,}")
+    if where == "emr_serverless" and len(spark.args) > 1024:
+        yield Problem(("spark", "args"), f"`on: {where}` accepts 1,024 arguments, not {len(spark.args):,}")
+    for position, argument in enumerate(spark.args if where == "emr_eks" else ()):
+        if not argument.strip():
+            yield Problem(("spark", "args", position), f"`on: {where}` accepts no empty arguments", "remove it")

@@ -8,7 +8,18 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 from airflow_batchemr.pipeline_file.models.array import MAX_INDICES, Array, as_array
-from airflow_batchemr.pipeline_file.models.base import Form, Model, Raw, S3Uri, Seconds, Texts, Word, shown, text
+from airflow_batchemr.pipeline_file.models.base import (
+    Form,
+    Model,
+    Pattern,
+    Raw,
+    S3Uri,
+    Seconds,
+    Texts,
+    Word,
+    shown,
+    text,
+)
 from airflow_batchemr.pipeline_file.models.batch import Batch, Environment
 from airflow_batchemr.pipeline_file.models.emr import Emr
 from airflow_batchemr.pipeline_file.models.notify import Notify, as_notify
@@ -43,20 +54,32 @@ def as_after(value: object) -> dict[str, str]:
     raise Refusal(f"expected the name of a job, a list of names, or {{name: rule}}, not {shown(value)}")
 
 
+#: Formats of StartJobRun (botocore's models of EMR Serverless and EMR on EKS).
+_ROLE = Pattern(
+    r"arn:aws[a-zA-Z0-9-]*:iam::\d{12}:role/[!-~]+", "the ARN of a role such as arn:aws:iam::123456789012:role/name"
+)
+
+
 class Serverless(Model):
     """An EMR Serverless application."""
 
-    application: Word = Field(description="Id of the EMR Serverless application")
-    role: Word = Field(description="ARN of the job run's IAM role (`executionRoleArn`)")
+    application: Annotated[Word, Pattern(r"[0-9a-z]{1,64}", "the id of an application such as 00f1abcd2example")] = (
+        Field(description="Id of the EMR Serverless application")
+    )
+    role: Annotated[Word, _ROLE] = Field(description="ARN of the job run's IAM role (`executionRoleArn`)")
     log_uri: S3Uri | None = Field(None, description="S3 URI for the job run's logs")
 
 
 class EmrOnEks(Model):
     """A virtual cluster of EMR on EKS."""
 
-    virtual_cluster: Word = Field(description="Id of the virtual cluster")
-    role: Word = Field(description="ARN of the job run's IAM role (`executionRoleArn`)")
-    release: Word = Field(description="Release label, such as emr-7.5.0-latest")
+    virtual_cluster: Annotated[
+        Word, Pattern(r"[0-9a-z]{1,64}", "the id of a virtual cluster such as abcd1234example")
+    ] = Field(description="Id of the virtual cluster")
+    role: Annotated[Word, _ROLE] = Field(description="ARN of the job run's IAM role (`executionRoleArn`)")
+    release: Annotated[Word, Pattern(r"[._/A-Za-z0-9-]{1,64}", "a release label such as emr-7.5.0-latest")] = Field(
+        description="Release label, such as emr-7.5.0-latest"
+    )
     log_uri: S3Uri | None = Field(None, description="S3 URI for the job run's logs")
 
 

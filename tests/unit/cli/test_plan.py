@@ -90,7 +90,10 @@ p:
   clusters: {spark: {type: m5.xlarge, log_uri: s3://logs/}}
   jobs:
     one: {emr: {cluster: spark}, steps: [a, b, c]}
-    two: {on: {emr_serverless: {application: 00abc, role: r}}, spark: {py: s3://x.py}, deadline: 2h}
+    two:
+      on: {emr_serverless: {application: 00abc, role: "arn:aws:iam::123456789012:role/r"}}
+      spark: {py: s3://x.py}
+      deadline: 2h
 """
     )
     result = CliRunner().invoke(app, [str(tmp_path / "p.yaml"), "--requests", "--json"])
