@@ -15,6 +15,7 @@ from airflow_batchemr.aws.emr.logs import ClusterLogs
 from airflow_batchemr.aws.emr.request import plain
 from airflow_batchemr.aws.errors import InvalidRequest, NotFound
 from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core import emr_releases
 from airflow_batchemr.pipeline_file.steps.spark import ARCHIVE
 
@@ -99,7 +100,7 @@ class JobRunTarget(ABC):
         If the service has such a limit, the run ends itself after `deadline` seconds.
 
         Raises:
-            InvalidRequest: the service does not support an option.
+            InvalidRequest: the service does not support an option, or would refuse a value.
         """
         submit: dict[str, Any] = {"entryPoint": spark.py or spark.jar, "entryPointArguments": list(spark.args)}
         if parameters := self._parameters(spark, environment):
@@ -116,6 +117,7 @@ class JobRunTarget(ABC):
         if self.log_uri:
             monitoring = {"s3MonitoringConfiguration": {"logUri": self.log_uri}}
             made["configurationOverrides"] = {"monitoringConfiguration": monitoring}
+        check_request(self.service, "StartJobRun", made)
         return made
 
     def short(self, name: str) -> str:

@@ -200,8 +200,9 @@ def check_steps(steps: Sequence[Mapping[str, Any]], concurrency: int) -> None:
     """Check StepConfigs against the limits of EMR and the step concurrency of the cluster.
 
     Raises:
-        InvalidRequest: a step is too long, or would end the cluster or cancel others on failure while others run.
+        InvalidRequest: EMR would refuse a step, or it would end the cluster or cancel others while others run.
     """
+    check_request("emr", "AddJobFlowSteps", {"JobFlowId": "", "Steps": list(steps)})
     for step in steps:
         length = _length(step.get("HadoopJarStep"))
         if length > STEP_LENGTH:
