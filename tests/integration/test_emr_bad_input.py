@@ -80,6 +80,7 @@ CASES = {
 #: Cases that are found when the Dag is parsed.
 EARLY = {
     "groups_and_fleets",
+    "no_core_to_scale",
     "task_without_core",
     "bid_no_number",
     "no_steps",

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 from airflow_batchemr.pipeline_file.models.base import (
-    TEXT,
     Form,
     Model,
     Names,
@@ -38,13 +37,14 @@ def _script(value: object) -> str:
 
 #: EMR accepts scripts on S3 and scripts of the image: `file:/usr/share/aws/emr/…`.
 _SCRIPT = r"(s3[an]?://|file:/|\{\{)"
+_PATH = {"type": "string", "pattern": f"^{_SCRIPT}"}
 
 
 class Bootstrap(Model):
     """A bootstrap action."""
 
-    path: Annotated[str, BeforeValidator(_script), WithJsonSchema({"type": "string", "pattern": f"^{_SCRIPT}"})] = (
-        Field(description="S3 URI of the script, or `file:/…` for a script that is on the machines")
+    path: Annotated[str, BeforeValidator(_script), WithJsonSchema(_PATH)] = Field(
+        description="S3 URI of the script, or `file:/…` for a script that is on the machines"
     )
     args: Texts = Field(default_factory=list, description="Arguments of the script")
     name: Annotated[Word, Field(max_length=256)] | None = Field(
@@ -114,6 +114,12 @@ def _idle_timeout(value: int) -> int:
 
 
 _CONFIGURATION = ("Classification", "Properties", "Configurations")
+_CONFIGURATION_SCHEMA = {
+    "type": "object",
+    "properties": {key: {} for key in _CONFIGURATION},
+    "required": ["Classification"],
+    "additionalProperties": False,
+}
 
 
 def _configurations(value: object) -> object:
@@ -229,7 +235,7 @@ class Emr(Model):
         WithJsonSchema(
             {
                 "anyOf": [
-                    {"type": "array", "items": {"type": "object"}},
+                    {"type": "array", "items": _CONFIGURATION_SCHEMA},
                     {"type": "object", "additionalProperties": {"type": "object"}},
                 ]
             }
@@ -239,7 +245,7 @@ class Emr(Model):
         description="EMR configuration classifications, as `{spark-defaults: {key: value}}` or as EMR's list",
     )
     bootstrap: Annotated[
-        list[Bootstrap], BeforeValidator(_bootstrap), Field(max_length=16), Form((TEXT,), single=True, items=(TEXT,))
+        list[Bootstrap], BeforeValidator(_bootstrap), Field(max_length=16), Form((_PATH,), single=True, items=(_PATH,))
     ] = Field(
         default_factory=list,
         description="Up to 16 bootstrap actions, in order; each is a script's S3 URI, `file:/…` or a mapping",

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from airflow_batchemr.core import units
 from airflow_batchemr.pipeline_file.errors import Refusal
-from airflow_batchemr.pipeline_file.models.base import TEXT, Form, Model, Pattern, Seconds, Word, shown, text
+from airflow_batchemr.pipeline_file.models.base import Form, Model, Pattern, Seconds, Word, shown, text
 
 Market = Literal["on_demand", "spot"]
 _TYPE_PATTERN = r"[a-z][a-z0-9-]*\.[a-z0-9-]+"
@@ -167,6 +167,10 @@ class Group(Model):
         return self
 
 
+#: A template is accepted in a fleet, too.
+_FLEET_TYPE = {"type": "string", "pattern": rf"^{_TYPE_PATTERN}$|\{{[{{%]"}
+
+
 class FleetType(Model):
     """An instance type of a fleet."""
 
@@ -196,7 +200,10 @@ class Fleet(Model):
     """An instance fleet."""
 
     types: Annotated[
-        list[FleetType], BeforeValidator(_fleet_types), Field(min_length=1, max_length=30), Form((TEXT,), items=(TEXT,))
+        list[FleetType],
+        BeforeValidator(_fleet_types),
+        Field(min_length=1, max_length=30),
+        Form((_FLEET_TYPE,), items=(_FLEET_TYPE,)),
     ] = Field(description="Up to 30 instance types: names or mappings. More than 5 require `allocation`")
     on_demand: Annotated[int, Field(ge=0)] = Field(
         0, description="Target on-demand capacity in units. Default for a master fleet without a target: 1"

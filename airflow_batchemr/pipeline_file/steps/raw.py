@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 from airflow_batchemr.pipeline_file.models.base import Raw, shown
@@ -18,12 +18,22 @@ if TYPE_CHECKING:
 
 
 _ACTIONS = ("TERMINATE_JOB_FLOW", "TERMINATE_CLUSTER", "CANCEL_AND_WAIT", "CONTINUE")
+#: Members of EMR's StepConfig and HadoopJarStepConfig.
+_STEP = ("Name", "ActionOnFailure", "HadoopJarStep", "StepMonitoringConfiguration")
+_JAR_STEP = ("Jar", "MainClass", "Args", "Properties")
+_OBJECT = {"type": "object", "additionalProperties": False}
+_JAR_SCHEMA = {**_OBJECT, "properties": {key: {} for key in _JAR_STEP}, "required": ["Jar"]}
+_SCHEMA = {
+    **_OBJECT,
+    "properties": {**{key: {} for key in _STEP}, "HadoopJarStep": _JAR_SCHEMA},
+    "required": ["HadoopJarStep"],
+}
 
 
 def _step_config(value: dict[str, Any]) -> dict[str, Any]:
     for part, known, at in (
-        (value, ("Name", "ActionOnFailure", "HadoopJarStep", "StepMonitoringConfiguration"), []),
-        (value.get("HadoopJarStep"), ("Jar", "MainClass", "Args", "Properties"), ["HadoopJarStep"]),
+        (value, _STEP, []),
+        (value.get("HadoopJarStep"), _JAR_STEP, ["HadoopJarStep"]),
     ):
         if not isinstance(part, dict):
             raise Refusal(f"expected a StepConfig with `HadoopJarStep: {{Jar: …}}`, not {shown(part)}", at=at)
@@ -41,7 +51,9 @@ def _step_config(value: dict[str, Any]) -> dict[str, Any]:
 class RawStep(StepKind):
     """An EMR StepConfig."""
 
-    raw: Annotated[Raw, AfterValidator(_step_config)] = Field(description="An EMR StepConfig, passed on unchanged")
+    raw: Annotated[Raw, AfterValidator(_step_config), WithJsonSchema(_SCHEMA)] = Field(
+        description="An EMR StepConfig, passed on unchanged"
+    )
 
     def default_name(self) -> str:
         """Return the StepConfig's name."""
