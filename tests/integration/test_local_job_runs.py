@@ -338,7 +338,7 @@ def test_unknown_ids_are_errors_of_the_service(aws, runs, script):
 @pytest.mark.parametrize(
     "options",
     [
-        {"executionRoleArn": "arn:aws:iam::123456789012:role/runs", "name": "x"},
+        {"executionRoleArn": "arn:aws:iam::123:role/runs", "name": "x"},
         {"name": "x" * 257},
         {"clientToken": "x" * 65},
         {"tags": {f"k{number}": "v" for number in range(201)}},
