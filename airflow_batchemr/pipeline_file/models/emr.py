@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from airflow_batchemr.pipeline_file.errors import Refusal, guess
+from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models.base import (
     Form,
     Model,
@@ -22,6 +22,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     shown,
     text,
 )
+from airflow_batchemr.pipeline_file.models.configurations import CONFIGURATION, as_configurations
 from airflow_batchemr.pipeline_file.models.instances import Bid, EbsOrSize, Fleets, Group, InstanceTypes, Market
 
 if TYPE_CHECKING:
@@ -113,50 +114,6 @@ def _idle_timeout(value: int) -> int:
     return value
 
 
-_CONFIGURATION = ("Classification", "Properties", "Configurations")
-_CONFIGURATION_SCHEMA = {
-    "type": "object",
-    "properties": {key: {} for key in _CONFIGURATION},
-    "required": ["Classification"],
-    "additionalProperties": False,
-}
-
-
-def _configurations(value: object) -> object:
-    """Convert `{classification: {key: value}}` to EMR's list of configurations."""
-    if not isinstance(value, dict):
-        _check_configurations(value, [])
-        return value
-    result = []
-    for name, properties in value.items():
-        if not isinstance(properties, dict):
-            raise Refusal(
-                f"expected a mapping of the classification's properties, not {shown(properties)}", None, [name]
-            )
-        result.append(
-            {"Classification": name, "Properties": {text(key): text(item) for key, item in properties.items()}}
-        )
-    return result
-
-
-def _check_configurations(value: object, at: list[str | int]) -> None:
-    """Check the names in EMR's list of configurations; EMR rejects a classification that is listed twice."""
-    names: list[object] = []
-    for position, item in enumerate(value if isinstance(value, list) else ()):
-        if not isinstance(item, dict):
-            continue  # reported by the model
-        for key in item:
-            if key not in _CONFIGURATION:
-                hint = guess(key, _CONFIGURATION) or f"known keys: {', '.join(_CONFIGURATION)}"
-                raise Refusal(f"a configuration of EMR has no `{key}`", hint, [*at, position, key])
-        if (name := item.get("Classification")) is None:
-            raise Refusal("`Classification` is missing", at=[*at, position])
-        if name in names:
-            raise Refusal(f"the classification {shown(name)} is listed twice", "merge them", [*at, position])
-        names.append(name)
-        _check_configurations(item.get("Configurations"), [*at, position, "Configurations"])
-
-
 def _overrides(value: dict[str, Any]) -> dict[str, Any]:
     """Reject what identifies a cluster and its steps: another job's cluster would be adopted and terminated."""
     instead = {
@@ -231,11 +188,11 @@ class Emr(Model):
     )
     configurations: Annotated[
         list[dict[str, Any]],
-        BeforeValidator(_configurations),
+        BeforeValidator(as_configurations),
         WithJsonSchema(
             {
                 "anyOf": [
-                    {"type": "array", "items": _CONFIGURATION_SCHEMA},
+                    {"type": "array", "items": CONFIGURATION},
                     {"type": "object", "additionalProperties": {"type": "object"}},
                 ]
             }
