@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr import settings
+from airflow_batchemr.aws import s3_put_args
 from airflow_batchemr.aws.clients import Clients
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ def connection_clients(aws_conn_id: str | None, region: str | None) -> Clients:
 
     Credentials, assumed roles, endpoint URLs and `config_kwargs` come from the connection. If the connection does not
     exist, boto3's default credential chain applies, as in the amazon provider.
+
+    Raises:
+        InvalidRequest: `[batchemr] s3_put_args` is invalid.
     """
     opened: list[Any] = []  # hook and session, shared so that all clients use the same botocore models
 
@@ -36,7 +41,7 @@ def connection_clients(aws_conn_id: str | None, region: str | None) -> Clients:
             config=hook.config.merge(config),
         )
 
-    return Clients(make, opened.clear)
+    return Clients(make, opened.clear, s3_put_args.parse(settings.option("s3_put_args")))
 
 
 _triggers_clients: dict[tuple[str | None, str | None], Clients] = {}

@@ -78,6 +78,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "our_company.policies.pipeline",
                         "default": None,
                     },
+                    "s3_put_args": {
+                        "description": "Arguments of every PutObject below the state URI, as a JSON object, for "
+                        "buckets that require encryption, an ACL or a known owner: ServerSideEncryption, SSEKMSKeyId, "
+                        "SSEKMSEncryptionContext, BucketKeyEnabled, ACL, GrantFullControl, GrantRead, GrantReadACP, "
+                        "GrantWriteACP, ExpectedBucketOwner (also of reads), StorageClass, Tagging.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": '{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "alias/data"}',
+                        "default": None,
+                    },
                     **_times(),
                 },
             }

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import Expired, NotAllowed, classify
 from airflow_batchemr.aws.retry import IDEMPOTENT, ONCE, POLLING
+from airflow_batchemr.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from botocore.config import Config
 
@@ -22,11 +23,18 @@ class Clients:
         make: `(service, botocore config) -> client`. The Airflow shell passes one that reads the Airflow connection,
             the command line one that uses boto3's own chain of credentials.
         forget: called by `renew`, so that the next clients get fresh credentials.
+        put_args: `[batchemr] s3_put_args`, see `aws.s3_put_args`.
     """
 
-    def __init__(self, make: Callable[[str, Config], Any], forget: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        make: Callable[[str, Config], Any],
+        forget: Callable[[], None] = lambda: None,
+        put_args: Mapping[str, Any] | None = None,
+    ) -> None:
         self._make = make
         self._forget = forget
+        self.put_args: Mapping[str, Any] = put_args or {}
         self._made: dict[tuple[str, str], Any] = {}
         self._lock = threading.RLock()
 
@@ -57,7 +65,7 @@ class Clients:
             prepare(client)
             return client
 
-        return Clients(make, self._forget)
+        return Clients(make, self._forget, self.put_args)
 
     def with_config(self, config: Config) -> Clients:
         """Clients of the same connection with other settings, such as timeouts."""
@@ -66,7 +74,7 @@ class Clients:
             with self._lock:  # both use the same session
                 return self._make(service, base.merge(config))
 
-        return Clients(make)
+        return Clients(make, put_args=self.put_args)
 
     def renew(self) -> None:
         """Forget all clients: the next ones are made with fresh credentials."""
@@ -99,6 +107,10 @@ class Clients:
         """S3: the ledger."""
         return self.get("s3")
 
+    def ledger(self, uri: str | None) -> Ledger:
+        """The ledger at a state URI; see `Ledger` for the errors."""
+        return Ledger(self.s3, uri, self.put_args)
+
     @property
     def batch(self) -> Any:
         """AWS Batch, for idempotent calls."""
@@ -115,7 +127,13 @@ class Clients:
         return self.get("logs")
 
 
-def boto3_clients(*, profile: str | None = None, region: str | None = None, endpoint_url: str | None = None) -> Clients:
+def boto3_clients(
+    *,
+    profile: str | None = None,
+    region: str | None = None,
+    endpoint_url: str | None = None,
+    put_args: Mapping[str, Any] | None = None,
+) -> Clients:
     """Clients with boto3's default chain of credentials (environment, profile, role), for use without Airflow.
 
     Endpoint URLs come from `AWS_ENDPOINT_URL` and the profile, unless given.
@@ -123,4 +141,8 @@ def boto3_clients(*, profile: str | None = None, region: str | None = None, endp
     import boto3  # noqa: PLC0415 - 0.3 s that `batchemr validate` need not pay
 
     session: Any = boto3.Session(profile_name=profile, region_name=region)
-    return Clients(lambda service, config: session.client(service, config=config, endpoint_url=endpoint_url))
+
+    def make(service: str, config: Config) -> Any:
+        return session.client(service, config=config, endpoint_url=endpoint_url)
+
+    return Clients(make, put_args=put_args)

@@ -55,6 +55,7 @@ THROTTLING = frozenset(
     {
         "BandwidthLimitExceeded",
         "EC2ThrottledException",
+        "KMS.ThrottlingException",
         "LimitExceededException",
         "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
@@ -104,6 +105,9 @@ INTERNAL = frozenset(
 )
 #: EMR's message for a cluster or step that does not exist; its code, InvalidRequestException, has other meanings, too.
 _NO_SUCH_ID = re.compile(r"\bid '?[\w-]+'? is not valid")
+#: The action in the message of a refused call, and S3's message for an object whose KMS key the caller may not use.
+_NEEDED = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
+_UNREADABLE = "The ciphertext refers to a customer master key"
 #: Failures before the request was sent: nothing was carried out.
 NOT_CONNECTED = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
 #: Failures of the local configuration.
@@ -169,10 +173,18 @@ def _classify_answer(error: ClientError, call: str) -> AwsError:
         return Throttled(f"{name}: throttled by AWS ({code}): {message}")
     if code in EXPIRED:
         return Expired(f"{name}: the credentials have expired ({code}): {message}")
-    if code in DENIED or status in {401, 403}:
+    if code in DENIED or code.startswith("KMS.AccessDenied") or status in {401, 403}:
+        # The call may need another action, such as kms:Decrypt to read an object, or iam:PassRole
+        needed = _NEEDED.search(message)
+        action = needed[1] if needed else "kms:Decrypt" if _UNREADABLE in message else name
         return NotAllowed(
             f"{name}: not allowed ({code}): {message.rstrip('.')}. The identity behind the Airflow connection needs "
-            f"the IAM action {name} on this resource."
+            f"the IAM action {action} on this resource."
+        )
+    if code.startswith("KMS."):
+        return InvalidRequest(
+            f"{name}: the KMS key of the object cannot be used ({code}): {message.rstrip('.')}. Reading needs an "
+            "enabled key and the IAM action kms:Decrypt on it."
         )
     if code == "ResourceNotFoundException" or (code == "InvalidRequestException" and _NO_SUCH_ID.search(message)):
         return NotFound(f"{name}: refused by AWS ({code}): {message}")

@@ -14,7 +14,13 @@ from botocore.exceptions import (
 )
 
 from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Throttled, Unknown, classify
-from airflow_batchemr.ledger.errors import BucketMissingError, CredentialsError, LedgerError, NotAllowedError
+from airflow_batchemr.ledger.errors import (
+    BucketMissingError,
+    CredentialsError,
+    KeyUnusableError,
+    LedgerError,
+    NotAllowedError,
+)
 
 #: What calls to AWS raise; the last two when clients are created, such as by assuming a role.
 FAILURES = (AwsError, LedgerError, BotoCoreError, ClientError)
@@ -35,9 +41,9 @@ def passing(error: Exception) -> bool:
 
 
 def settling(error: Exception) -> bool:
-    """Whether the failure is a refusal that may last only minutes, after a change of IAM or of a bucket."""
+    """Whether the failure is a refusal that may last only minutes, after a change of IAM, of a bucket or of its key."""
     if isinstance(error, LedgerError):
-        return isinstance(error, NotAllowedError | CredentialsError | BucketMissingError)
+        return isinstance(error, NotAllowedError | CredentialsError | BucketMissingError | KeyUnusableError)
     return isinstance(error, AwsError | ClientError) and isinstance(classify(error), NotAllowed)
 
 

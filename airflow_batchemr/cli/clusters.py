@@ -73,7 +73,7 @@ def _end(aws: Clients, ids: list[str]) -> None:
     """Terminate clusters started by this package, and record stop requests for the tasks that wait for them."""
     from airflow_batchemr.aws.emr.clusters import terminate
     from airflow_batchemr.cli.inventory import emr_clusters
-    from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
+    from airflow_batchemr.ledger import LedgerError, StopRequest
 
     known = {one.id: one for one in emr_clusters(aws)}
     if unknown := [id_ for id_ in ids if id_ not in known]:
@@ -82,7 +82,7 @@ def _end(aws: Clients, ids: list[str]) -> None:
         one = known[id_]
         if one.submission is not None:
             try:
-                ledger = Ledger(aws.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
+                ledger = aws.ledger(one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
                 ledger.request_stop(one.submission, StopRequest(reason="terminated by hand", by="batchemr clusters"))
             except LedgerError as error:
                 common.say(f"note: cannot record the stop request in the ledger: {error}")

@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -105,7 +105,18 @@ def clients(profile: str | None, region: str | None) -> Clients:
     """Create AWS clients from boto3's default credential chain."""
     from airflow_batchemr.aws.clients import boto3_clients
 
-    return boto3_clients(profile=profile, region=region)
+    return boto3_clients(profile=profile, region=region, put_args=put_args())
+
+
+def put_args() -> dict[str, Any]:
+    """Return `[batchemr] s3_put_args` of Airflow's configuration.
+
+    Raises:
+        InvalidRequest: It is invalid.
+    """
+    from airflow_batchemr.aws.s3_put_args import parse
+
+    return parse(_configured("s3_put_args"))
 
 
 def remote_work_reader(aws: Clients) -> RemoteWorkReader:
@@ -122,12 +133,12 @@ def open_ledger(aws: Clients, state: str | None) -> Ledger:
     Raises:
         LedgerError: The state URI is missing or invalid.
     """
-    from airflow_batchemr.ledger import Ledger, StateUriMissingError
+    from airflow_batchemr.ledger import StateUriMissingError
 
     uri = state_uri(state)
     if not uri:
         raise StateUriMissingError
-    return Ledger(aws.s3, uri)
+    return aws.ledger(uri)
 
 
 def existing_job(ledger: Ledger, pipeline: str, run_key: str, job: str) -> JobLedger:

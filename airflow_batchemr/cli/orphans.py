@@ -157,11 +157,10 @@ class _Ledgers:
             return Verdict("unknown", f"its ledger cannot be read: {error}")
 
     def _state(self, uri: str, dag_id: str, run_key: str, job: str) -> LedgerState:
-        from airflow_batchemr.ledger import Ledger
 
         key = uri, dag_id, run_key, job
         if key not in self._read:
-            self._read[key] = Ledger(self._clients.s3, uri).job(dag_id, run_key, job).history()
+            self._read[key] = self._clients.ledger(uri).job(dag_id, run_key, job).history()
         return self._read[key]
 
     def _unused(self, uri: str, dag_id: str, run_key: str, state: LedgerState, number: int | None) -> bool:
@@ -178,11 +177,10 @@ class _Ledgers:
         """Return the seconds for which a cluster has waited for steps, if no other work of its run is running."""
         from airflow_batchemr.cli.inventory import idle_for
         from airflow_batchemr.cli.open_submissions import run_is_busy
-        from airflow_batchemr.ledger import Ledger
 
         if one.kind != "cluster" or one.state != "WAITING":
             return None
-        ledger, reader = Ledger(self._clients.s3, one.tag("state")), common.remote_work_reader(self._clients)
+        ledger, reader = self._clients.ledger(one.tag("state")), common.remote_work_reader(self._clients)
         if run_is_busy(ledger, reader, one.tag("dag_id"), one.tag("run_key"), one.id):
             return None
         return idle_for(self._clients, one)
@@ -191,12 +189,12 @@ class _Ledgers:
 def _unrecorded(clients: Clients, state: str | None) -> list[dict[str, Any]]:
     """Rows for submissions that have ended on AWS without a recorded result."""
     from airflow_batchemr.cli.open_submissions import ended_unrecorded
-    from airflow_batchemr.ledger import Ledger, LedgerError
+    from airflow_batchemr.ledger import LedgerError
 
     if not state:
         return []
     try:
-        found = list(ended_unrecorded(Ledger(clients.s3, state), common.remote_work_reader(clients)))
+        found = list(ended_unrecorded(clients.ledger(state), common.remote_work_reader(clients)))
     except LedgerError as error:
         common.say(f"note: cannot search for results that are not recorded: {error}")
         return []
@@ -253,12 +251,12 @@ def _show(rows: list[dict[str, Any]], *, json_: bool) -> None:
 
 def _request_stop(clients: Clients, one: Started) -> None:
     """Record a stop request for a task that may still wait for the work. Without a ledger, there is no such task."""
-    from airflow_batchemr.ledger import Ledger, LedgerError, StopRequest
+    from airflow_batchemr.ledger import LedgerError, StopRequest
 
     if one.submission is None:
         return
     try:
-        ledger = Ledger(clients.s3, one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
+        ledger = clients.ledger(one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
         if one.submission in ledger.read().numbers:
             ledger.request_stop(one.submission, StopRequest(reason="it is orphaned", by="batchemr orphans"))
     except LedgerError as error:

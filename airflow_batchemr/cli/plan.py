@@ -17,6 +17,7 @@ from airflow_batchemr.cli.common import (
     check_environment,
     load_pipelines,
     new_app,
+    put_args,
     state_uri,
 )
 
@@ -106,6 +107,7 @@ class _Wanted(NamedTuple):
 def _forecast(pipeline: Pipeline, wanted: _Wanted) -> PipelineForecast:
     from botocore.exceptions import BotoCoreError
 
+    from airflow_batchemr.core.errors import AwsError
     from airflow_batchemr.forecast import forecast_pipeline, run_date
     from airflow_batchemr.ledger import LedgerError
 
@@ -123,8 +125,9 @@ def _forecast(pipeline: Pipeline, wanted: _Wanted) -> PipelineForecast:
             state=pipeline.state or state_uri(wanted.state),
             profile=wanted.profile,
             region=wanted.region,
+            put_args=put_args(),
         )
-    except (LedgerError, BotoCoreError) as error:
+    except (LedgerError, AwsError, BotoCoreError) as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(1) from None
 

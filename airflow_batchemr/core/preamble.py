@@ -65,6 +65,8 @@ PREAMBLE = _FIND + 'exec "$@"'
 # The shell keeps running, forwards signals, and writes the marker of the index when the program has succeeded. Failing
 # to write the marker does not change the exit code, because the job status in AWS takes precedence while it is
 # available. A signal interrupts `wait`, so it is repeated; it then returns 127 if the program was reaped already.
+# `aws s3api put-object` takes every argument of `[batchemr] s3_put_args`; `aws s3 cp` has no option for most of them.
+# The marker has no content, because the body would have to be a file; only its existence counts.
 PREAMBLE_IN_JOB = (
     _FIND
     + """\
@@ -76,8 +78,11 @@ batchemr_signal=; wait "$batchemr_child"; set -- $?
 [ "$1" = 127 ] && [ -n "$batchemr_status" ] || batchemr_status=$1
 done
 [ "$batchemr_status" = 0 ] || exit "$batchemr_status"
+[ -n "${BATCHEMR_S3_PUT_ARGS-}" ] || BATCHEMR_S3_PUT_ARGS='{}'
+batchemr_place=${BATCHEMR_DONE_URI#s3://}$AWS_BATCH_JOB_ARRAY_INDEX
 for batchemr_pause in 1 4 16 0; do
-printf '%s' "${AWS_BATCH_JOB_ID-}" | aws s3 cp --quiet - "$BATCHEMR_DONE_URI$AWS_BATCH_JOB_ARRAY_INDEX" && exit 0
+aws s3api put-object --cli-input-json "$BATCHEMR_S3_PUT_ARGS" --bucket "${batchemr_place%%/*}" \
+--key "${batchemr_place#*/}" --metadata "job=${AWS_BATCH_JOB_ID:-unknown}" > /dev/null && exit 0
 sleep "$batchemr_pause"
 done
 echo "batchemr: could not write $BATCHEMR_DONE_URI$AWS_BATCH_JOB_ARRAY_INDEX (is aws in the image?)" >&2

@@ -18,7 +18,6 @@ from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
 from airflow_batchemr.core.arrays import split
 from airflow_batchemr.core.errors import InvalidRequest, NotAllowed
 from airflow_batchemr.forecast.clients import ForecastWriteError
-from airflow_batchemr.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,7 +135,7 @@ class ForecastExistingCluster(ExistingCluster):
             return False
         who = self.identity
         try:
-            running_cluster(self.clients, Ledger(self.clients.s3, who.state).job(who.dag_id, who.run_key, cluster))
+            running_cluster(self.clients, self.clients.ledger(who.state).job(who.dag_id, who.run_key, cluster))
         except InvalidRequest:
             return False
         return True

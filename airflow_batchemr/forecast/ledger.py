@@ -10,6 +10,8 @@ from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.ledger.store import Fetched, Listing, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_s3 import S3Client
 
 
@@ -19,11 +21,12 @@ class ForecastLedger(Ledger):
     Args:
         client: S3 client; None for an empty ledger.
         uri: State URI.
+        put_args: As for `Ledger`.
     """
 
-    def __init__(self, client: S3Client | None, uri: str | None) -> None:
+    def __init__(self, client: S3Client | None, uri: str | None, put_args: Mapping[str, Any] | None = None) -> None:
         super().__init__(client, uri)  # type: ignore[arg-type]
-        self._store = OverlayStore(client, uri)
+        self._store = OverlayStore(client, uri, put_args)
 
 
 class OverlayStore(Store):
@@ -32,10 +35,11 @@ class OverlayStore(Store):
     Args:
         client: S3 client; None for no objects.
         uri: State URI, as for `Store`.
+        put_args: As for `Store`.
     """
 
-    def __init__(self, client: S3Client | None, uri: str | None) -> None:
-        super().__init__(client, uri)  # type: ignore[arg-type]
+    def __init__(self, client: S3Client | None, uri: str | None, put_args: Mapping[str, Any] | None = None) -> None:
+        super().__init__(client, uri, put_args)  # type: ignore[arg-type]
         self._empty = client is None
         self._written: dict[str, Fetched | None] = {}  # None: deleted
         self._now = datetime.now(timezone.utc)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError
 
@@ -18,6 +18,7 @@ from airflow_batchemr.ledger import BucketMissingError, CredentialsError, Ledger
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Mapping
     from pathlib import Path
 
     from airflow_batchemr.aws.clients import Clients
@@ -56,6 +57,7 @@ def forecast_pipeline(
     state: str | None = None,
     profile: str | None = None,
     region: str | None = None,
+    put_args: Mapping[str, Any] | None = None,
 ) -> PipelineForecast:
     """Forecast a run of a pipeline.
 
@@ -68,6 +70,7 @@ def forecast_pipeline(
         state: State URI if the pipeline has none. Without any, AWS is not called.
         profile: Profile of the AWS credentials.
         region: AWS region of all jobs. Defaults to that of each job.
+        put_args: `[batchemr] s3_put_args`.
 
     Raises:
         BotoCoreError: There is no such profile, or no region is configured.
@@ -92,7 +95,7 @@ def forecast_pipeline(
 
     @cache
     def clients(own: str | None) -> Clients:
-        return boto3_clients(profile=profile, region=region or own)
+        return boto3_clients(profile=profile, region=region or own, put_args=put_args)
 
     if uri is not None:
         clients(pipeline.region)  # raises if there is no such profile

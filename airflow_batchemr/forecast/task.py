@@ -119,7 +119,7 @@ class Forecaster:
             return TaskForecast(task.task_id, "operator", note=f"{name} runs each time")
         clients = self._clients(kwargs)
         # A ledger for this task alone: it does not contain what other tasks would write
-        ledger = ForecastLedger(clients.s3 if self._online else None, self._uri)
+        ledger = ForecastLedger(clients.s3 if self._online else None, self._uri, clients.put_args)
         identity = self._identity(task, kwargs)
         job = ledger.job(identity.dag_id, identity.run_key, identity.job)
         state = job.read()

@@ -6,6 +6,7 @@ from airflow_batchemr.core.lease import CLAIM_LEASE
 from airflow_batchemr.ledger.errors import (
     BucketMissingError,
     CredentialsError,
+    KeyUnusableError,
     LedgerCorruptError,
     LedgerError,
     LedgerRefusedError,
@@ -29,6 +30,7 @@ __all__ = [
     "HandleJob",
     "Intent",
     "JobLedger",
+    "KeyUnusableError",
     "Ledger",
     "LedgerCorruptError",
     "LedgerError",

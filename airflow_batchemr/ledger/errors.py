@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ _CREDENTIALS = {
     "InvalidClientTokenId",
 }
 _EXPIRED = {"ExpiredToken", "TokenRefreshRequired"}
+# What S3 calls on the key with which an object is encrypted (user guide, "Using server-side encryption with AWS KMS")
+_KEY_ACTIONS = {"PutObject": "kms:GenerateDataKey", "GetObject": "kms:Decrypt"}
+# AWS KMS's answer, passed on by S3, if the key is not allowed: its message names the action, or only the key
+_KEY_DENIED = re.compile(r"not authorized to perform: (kms:\w+)|The ciphertext refers to a customer master key")
+_KEY_ARN = re.compile(r"arn:[\w-]+:kms:[\w:/-]+")
+_KEY_NEEDS = "Writing encrypted objects needs kms:GenerateDataKey, and reading them kms:Decrypt"
 # 4xx errors of S3 after which the same call may succeed later
 _TRANSIENT = {
     "BadDigest",
@@ -34,6 +41,8 @@ _TRANSIENT = {
     "RequestTimeTooSkewed",
     "SlowDown",
     "Throttling",
+    "ThrottlingException",
+    "KMS.ThrottlingException",
 }
 
 
@@ -74,10 +83,15 @@ class NotAllowedError(LedgerError):
     def __init__(self, action: str, resource: str, reason: str) -> None:
         self.action = action
         self.resource = resource
-        super().__init__(
-            f"missing permission: allow {action} on {resource}. The ledger needs s3:PutObject, s3:GetObject and "
-            f"s3:DeleteObject on the objects below the state URI, and s3:ListBucket on its bucket. AWS error: {reason}"
+        needs = (
+            "The ledger needs s3:PutObject, s3:GetObject and s3:DeleteObject on the objects below the state URI, and "
+            "s3:ListBucket on its bucket"
         )
+        if action.startswith("kms:"):
+            needs = f"{_KEY_NEEDS}, both in the policy of the role and in the policy of the key"
+        elif action == "s3:PutObject":
+            needs += ". If the bucket requires encryption or an ACL, set [batchemr] s3_put_args"
+        super().__init__(f"missing permission: allow {action} on {resource}. {needs}. AWS error: {reason}")
 
 
 class CredentialsError(LedgerError):
@@ -127,14 +141,34 @@ class LedgerRefusedError(LedgerError):
         )
 
 
-def from_client_error(response: Mapping[str, object], operation: str, bucket: str, key: str) -> LedgerError:
-    """Convert the `ClientError.response` of an S3 call to a LedgerError."""
+class KeyUnusableError(LedgerError):
+    """The KMS key of the bucket or of `[batchemr] s3_put_args` is disabled, does not exist, or cannot encrypt."""
+
+    def __init__(self, operation: str, uri: str, action: str, reason: str) -> None:
+        super().__init__(
+            f"S3 {operation} on {uri} failed because {action} was rejected: {reason}. Enable the KMS key, or give "
+            f"another one by SSEKMSKeyId in [batchemr] s3_put_args or in the bucket's default encryption. {_KEY_NEEDS}"
+        )
+
+
+def from_client_error(
+    response: Mapping[str, object], operation: str, bucket: str, key: str, owner: str | None = None
+) -> LedgerError:
+    """Convert the `ClientError.response` of an S3 call to a LedgerError; `owner` is its `ExpectedBucketOwner`."""
     error = response.get("Error")
     code, message = ("", "") if not isinstance(error, dict) else (str(error.get("Code")), str(error.get("Message")))
     reason = f"{code}: {message}"
     if code == "NoSuchBucket":
         return BucketMissingError(bucket)
+    key_action = _KEY_ACTIONS.get(operation, "kms:Decrypt")
+    if (denied := _KEY_DENIED.search(message)) or code.startswith("KMS.AccessDenied"):
+        named = _KEY_ARN.search(message)
+        return NotAllowedError((denied and denied[1]) or key_action, named[0] if named else "the KMS key", reason)
+    if code.startswith("KMS.") and code not in _TRANSIENT:
+        return KeyUnusableError(operation, f"s3://{bucket}/{key}", key_action, reason)
     if code in _DENIED:
+        if owner is not None:
+            reason += f" (also the answer if {bucket} does not belong to account {owner}, its ExpectedBucketOwner)"
         action = _ACTIONS.get(operation, f"s3:{operation}")
         resource = f"arn:aws:s3:::{bucket}" if action == "s3:ListBucket" else f"arn:aws:s3:::{bucket}/{key}"
         return NotAllowedError(action, resource, reason)

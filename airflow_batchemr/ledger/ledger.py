@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from airflow_batchemr.ledger.job import JobLedger
 from airflow_batchemr.ledger.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mypy_boto3_s3 import S3Client
 
 # Documents are stored next to the job folders, so that a LIST of a job's records never pages through its shards
@@ -23,14 +25,14 @@ class Ledger:
     ``<state>/<dag_id>/<run_key>/_files/<job>/…``.
     """
 
-    def __init__(self, client: S3Client, uri: str | None) -> None:
-        """Create from an S3 client and the state URI.
+    def __init__(self, client: S3Client, uri: str | None, put_args: Mapping[str, Any] | None = None) -> None:
+        """Create from an S3 client and the state URI. `put_args` are additional arguments of each PutObject.
 
         Raises:
             StateUriMissingError: `uri` is empty.
             StateUriInvalidError: `uri` is not a valid S3 URI.
         """
-        self._store = Store(client, uri)
+        self._store = Store(client, uri, put_args)
 
     @property
     def uri(self) -> str:

@@ -23,7 +23,7 @@ from airflow_batchemr.ledger.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
 
@@ -61,8 +61,11 @@ class Listing:
 class Store:
     """Objects below an S3 URI. Keys are relative to it. Thread-safe, as boto3 clients are."""
 
-    def __init__(self, client: S3Client, uri: str | None) -> None:
-        """Create from a client and a state URI.
+    def __init__(self, client: S3Client, uri: str | None, put_args: Mapping[str, Any] | None = None) -> None:
+        """Create from a client and a state URI. `put_args` are additional arguments of each PutObject.
+
+        Their `ExpectedBucketOwner` applies to reads and deletes, too: a bucket of another account may hold records
+        that claim that work is done.
 
         Raises:
             StateUriMissingError: `uri` is empty.
@@ -70,6 +73,8 @@ class Store:
         """
         self.client = client
         self.bucket, self.prefix = parse_state_uri(uri)
+        self._put_args = dict(put_args or {})
+        self._owner = {name: value for name, value in self._put_args.items() if name == "ExpectedBucketOwner"}
 
     def uri(self, key: str = "") -> str:
         """Return the s3:// URI of a key."""
@@ -92,6 +97,7 @@ class Store:
                         Key=self.prefix + key,
                         Body=body,
                         ContentType="application/json" if key.endswith(".json") else "application/octet-stream",
+                        **self._put_args,
                         **condition,  # type: ignore[arg-type]
                     )
             except _ConflictError:
@@ -106,7 +112,7 @@ class Store:
         """Read an object; None if it does not exist."""
         try:
             with self._errors("GetObject", key):
-                answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **self._owner)
                 return Fetched(answer["Body"].read(), answer["ETag"], answer["LastModified"])
         except _NoSuchKeyError:
             return None
@@ -115,13 +121,13 @@ class Store:
         """Delete exactly the version `etag`. Other versions are kept."""
         try:
             with self._errors("DeleteObject", key, conflicts=True):
-                self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key, IfMatch=etag)
+                self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key, IfMatch=etag, **self._owner)
         except (_PreconditionError, _NoSuchKeyError, _ConflictError):
             return
 
     def list(self, folder: str, *, delimiter: bool = False) -> Listing:
         """List the keys that start with `folder`, 1,000 per request. With `delimiter`, list only one level."""
-        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + folder}
+        request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + folder, **self._owner}
         if delimiter:
             request["Delimiter"] = "/"
         cut = len(self.prefix) + len(folder)
@@ -160,7 +166,8 @@ class Store:
                 raise _PreconditionError from error
             if conflicts and (code in {"ConditionalRequestConflict", "OperationAborted"} or status == 409):
                 raise _ConflictError from error
-            raise from_client_error(dict(error.response), operation, self.bucket, self.prefix + key) from error
+            owner = self._owner.get("ExpectedBucketOwner")
+            raise from_client_error(dict(error.response), operation, self.bucket, self.prefix + key, owner) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise CredentialsError(str(error)) from error
         except BotoCoreError as error:

@@ -13,7 +13,6 @@ from airflow_batchemr.aws.batch.backend import BatchBackend
 from airflow_batchemr.aws.batch.failure_report import failure_report, group_of
 from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.engine.submissions import stop
-from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.links.base import log_stream, push_links
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
 from airflow_batchemr.operators.base import LedgerOperator
@@ -129,7 +128,7 @@ class BatchWork(LedgerOperator):
                 f"{job}, which this job follows index by index, is {state}: clear both to continue"
             )
         if state == "success":
-            other = Ledger(self.clients.s3, who.state).job(who.dag_id, who.run_key, job).read()
+            other = self.clients.ledger(who.state).job(who.dag_id, who.run_key, job).read()
             if other.marker is None and not other.open_submissions:  # else, the next pass finds what it waits for
                 raise AirflowFailException(
                     f"{job}, which this job follows index by index, is success, but its ledger has no success marker: "

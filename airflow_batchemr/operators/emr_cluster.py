@@ -20,7 +20,6 @@ from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.outage import FAILURES, passing
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.engine.submissions import adopt, conclude
-from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.emr_base import EmrOperator
 from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.operators.options import check_when_parsed, unresolved
@@ -105,7 +104,7 @@ class EmrCreateClusterOperator(EmrOperator):
     def unneeded(self, context: Any) -> bool:
         """Return whether all jobs that use the cluster have succeeded."""
         again = rerun_names(context) & set(self.used_by)
-        ledger = Ledger(self.clients.s3, self.identity.state)
+        ledger = self.clients.ledger(self.identity.state)
         if not self.skip_if_succeeded or not all_succeeded(ledger, self.identity, self.used_by, again):
             return False
         self.log.info("All jobs that use this cluster have succeeded (%s): no cluster", ", ".join(self.used_by))

@@ -8,7 +8,6 @@ from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.connections import configured_state, connection_clients
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.ledger.store import plain_uri
 from airflow_batchemr.operators.aws_operator import AwsOperator
 from airflow_batchemr.operators.converted_arguments import ConvertedArguments
@@ -64,7 +63,7 @@ class LedgerAccess(AwsOperator, ConvertedArguments):
         self.clients = connection_clients(self.aws_conn_id, self.region)
         state = configured_state(self.state)
         self.identity = self.identify(context, plain_uri(state))
-        ledger = Ledger(self.clients.s3, state)
+        ledger = self.clients.ledger(state)
         self.ledger = ledger.job(self.identity.dag_id, self.identity.run_key, self.identity.job)
 
     def identify(self, context: Context, state_uri: str) -> JobIdentity:

@@ -12,7 +12,6 @@ from airflow_batchemr.connections import as_airflow_error, configured_state, con
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submissions import stop
-from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.operators.aws_operator import AwsOperator
 from airflow_batchemr.operators.limits import NEWER_RUN
 from airflow_batchemr.operators.options import check_state
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_batchemr.aws.clients import Clients
-    from airflow_batchemr.ledger import JobLedger
+    from airflow_batchemr.ledger import JobLedger, Ledger
 
 #: Maximum number of newest runs in the ledger to check, because Airflow cannot list runs without a logical date.
 LOOK_BACK = 50
@@ -81,7 +80,7 @@ class StopEarlierRunsOperator(AwsOperator):
     def _stop_earlier(self, context: Context) -> dict[str, list[str]]:
         run = context["dag_run"]
         clients = connection_clients(self.aws_conn_id, self.region)
-        ledger = Ledger(clients.s3, configured_state(self.state))
+        ledger = clients.ledger(configured_state(self.state))
         own = run_key(run.logical_date, getattr(run, "partition_key", None), run.run_id)
         before = self._before(context)
         stopped = {}

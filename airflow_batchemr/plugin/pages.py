@@ -129,7 +129,7 @@ def _page(template: str, place: StateLocation, found: Found) -> HTMLResponse:
     try:
         clients = connection_clients(place.aws_conn_id, place.region)
         reader = AnyRemoteWorkReader(clients.with_config(INTERACTIVE))
-        values = found(Ledger(clients.s3, place.state), reader)
+        values = found(clients.ledger(place.state), reader)
         status = 200
     except (LedgerError, AwsError) as error:
         template, values, status = "error.html", {"error": str(error)}, 502

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_batchemr.connections import as_airflow_error, configured_state, connection_clients
 from airflow_batchemr.core.run_key import run_key as key_of
-from airflow_batchemr.ledger import Ledger, LedgerError
+from airflow_batchemr.ledger import LedgerError
 from airflow_batchemr.operators.aws_operator import AwsOperator
 from airflow_batchemr.operators.options import check_state, check_text, duration
 from airflow_batchemr.triggers.marker import S3MarkerTrigger
@@ -85,7 +85,7 @@ class S3MarkerSensor(AwsOperator):
         wanted = self.run_key or key_of(run.logical_date, getattr(run, "partition_key", None), run.run_id)
         job = self.job or self.pipeline
         with as_airflow_error():
-            ledger = Ledger(connection_clients(self.aws_conn_id, self.region).s3, configured_state(self.state))
+            ledger = connection_clients(self.aws_conn_id, self.region).ledger(configured_state(self.state))
             job_ledger = ledger.job(self.pipeline, wanted, job)
             try:
                 if job_ledger.read().marker is not None:

@@ -20,7 +20,6 @@ from airflow_batchemr.core.errors import AwsError
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submissions import terminate
 from airflow_batchemr.engine.waiters import cleared_since, has_fired, record_fired
-from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.triggers.hold import hold_event
 from airflow_batchemr.triggers.stopping import Gathering, in_background, insist
 from airflow_batchemr.triggers.task_state import task_state
@@ -114,7 +113,7 @@ class LedgerTrigger(BaseTrigger):
     def job_ledger(self, clients: Clients) -> JobLedger:
         """The ledger of the job."""
         identity = JobIdentity(**self.identity)
-        return Ledger(clients.s3, identity.state).job(identity.dag_id, identity.run_key, identity.job)
+        return clients.ledger(identity.state).job(identity.dag_id, identity.run_key, identity.job)
 
     def payload(self, **more: Any) -> dict[str, Any]:
         """Return the payload of the event."""

@@ -13,7 +13,7 @@ from airflow_batchemr import settings
 from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Unknown, classify
 from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import connection_clients
-from airflow_batchemr.ledger import CredentialsError, Ledger, LedgerError, NotAllowedError
+from airflow_batchemr.ledger import CredentialsError, LedgerError, NotAllowedError
 from airflow_batchemr.triggers.hold import hold_event
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def markers_poller(clients: Clients) -> Poller[str | LedgerError]:
         missed: list[AwsError] = []
         for id_ in ids:
             state, dag_id, run_key, job = id_.split("\n")
-            ledger = Ledger(clients.s3, state).job(dag_id, run_key, job)
+            ledger = clients.ledger(state).job(dag_id, run_key, job)
             try:
                 if ledger.marker() is not None and ledger.read().marker is not None:
                     found[id_] = ledger.marker_uri

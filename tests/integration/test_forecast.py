@@ -215,9 +215,9 @@ def test_each_job_is_planned_in_its_own_region(aws, file, forecast, monkeypatch)
     """As it runs: including the cluster of a job. `--region` overrides all of them."""
     made = []
 
-    def clients(*, profile, region):
+    def clients(*, region, **options):
         made.append(region)
-        return boto3_clients(profile=profile, region=region)
+        return boto3_clients(region=region, **options)
 
     monkeypatch.setattr(planning, "boto3_clients", clients)
     here = {"batch": batch("true")}

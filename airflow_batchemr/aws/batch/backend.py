@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws import s3_put_args
 from airflow_batchemr.aws.batch import children, jobs
 from airflow_batchemr.aws.batch.array_work import ArrayWork
 from airflow_batchemr.aws.batch.data_arrays import data_array
@@ -17,7 +18,6 @@ from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.engine.decide import original_size
-from airflow_batchemr.ledger import Handle, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
-    from airflow_batchemr.ledger import JobLedger, LedgerState, Request, Submission
+    from airflow_batchemr.ledger import Handle, JobLedger, LedgerState, Request, Submission
     from airflow_batchemr.pipeline_file.models import Batch
 
 
@@ -131,6 +131,8 @@ class BatchBackend(ArrayWork):
         if self.explicit_success:
             folder = self.ledger.document_uri(confirmations_folder(plan.number))
             environment[SUCCESS_URI] = f"{folder}0" if self.size == 1 else folder
+        if self.explicit_success or self.in_job:
+            environment |= s3_put_args.variables(self.clients.put_args)
         requests = self._requests(self._definition, plan, environment, after)
         details: dict[str, Any] = {"size": self.size}
         if self.wait_for_children:
@@ -217,7 +219,7 @@ class BatchBackend(ArrayWork):
     def ledger_of(self, job: str) -> JobLedger:
         """The ledger of another job of this run."""
         who = self.identity
-        return Ledger(self.clients.s3, who.state).job(who.dag_id, who.run_key, job)
+        return self.clients.ledger(who.state).job(who.dag_id, who.run_key, job)
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
         """SubmitJob."""

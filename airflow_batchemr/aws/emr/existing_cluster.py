@@ -12,7 +12,6 @@ from airflow_batchemr.aws.emr.request import check_steps
 from airflow_batchemr.aws.emr.running_cluster import running_cluster
 from airflow_batchemr.aws.emr.steps_backend import StepsBackend
 from airflow_batchemr.core.errors import InvalidRequest
-from airflow_batchemr.ledger import Ledger
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ class ExistingCluster(StepsBackend):
 
     def _cluster_of_the_run(self, name: str) -> str:
         who = self.identity
-        found = running_cluster(self.clients, Ledger(self.clients.s3, who.state).job(who.dag_id, who.run_key, name))
+        found = running_cluster(self.clients, self.clients.ledger(who.state).job(who.dag_id, who.run_key, name))
         lacking = [value for value, script in self.installed.items() if script not in found.bootstrap]
         if lacking:
             raise InvalidRequest(

@@ -53,6 +53,43 @@ def test_a_denied_call_names_its_iam_action():
     )
 
 
+@pytest.mark.parametrize(
+    ("call", "message", "action"),
+    [
+        (
+            "s3:GetObject",
+            "User: arn:aws:iam::111122223333:user/a is not authorized to perform: kms:Decrypt on resource: arn:…",
+            "kms:Decrypt",
+        ),
+        (
+            "s3:GetObject",
+            (
+                "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or "
+                "you are not allowed to access."
+            ),
+            "kms:Decrypt",
+        ),
+        (
+            "elasticmapreduce:RunJobFlow",
+            "User: arn:aws:iam::111122223333:user/a is not authorized to perform: iam:PassRole on resource: arn:…",
+            "iam:PassRole",
+        ),
+    ],
+)
+def test_a_denied_call_names_the_action_that_the_service_names(call, message, action):
+    """A call may need other actions than its own: allowing its own would not help."""
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": message}}, "GetObject")
+    assert f"needs the IAM action {action} on this resource" in str(classify(denied, call))
+
+
+def test_a_key_that_cannot_be_used_is_named():
+    """Data may be encrypted with a key that is disabled."""
+    disabled = ClientError({"Error": {"Code": "KMS.DisabledException", "Message": "arn:… is disabled."}}, "GetObject")
+    found = classify(disabled, "s3:GetObject")
+    assert isinstance(found, InvalidRequest)
+    assert "the KMS key of the object cannot be used (KMS.DisabledException): arn:… is disabled. Reading" in str(found)
+
+
 def test_a_denied_role_is_named_instead_of_the_call_that_needed_it():
     """Botocore assumes the role when it makes the first call."""
     denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "No."}}, "AssumeRole")

@@ -216,24 +216,35 @@ def test_a_request_without_indices_is_rejected():
 
 @pytest.fixture
 def fake_aws(tmp_path):
-    """A program `aws` that writes its input to the path in its last argument; BROKEN makes it fail."""
+    """A program `aws` that writes the arguments of `s3api put-object` to the path in its key; BROKEN makes it fail."""
     program = tmp_path / "bin" / "aws"
     program.parent.mkdir()
-    program.write_text('#!/bin/sh\n[ "$1 $2 $3 $4" = "s3 cp --quiet -" ] || exit 9\n[ -z "$BROKEN" ] && cat > "$5"\n')
+    program.write_text(
+        '#!/bin/sh\n[ "$1 $2 $3 $5 $6 $7 $9" = "s3api put-object --cli-input-json --bucket state --key --metadata" ] '
+        '|| exit 9\n[ -z "$BROKEN" ] && printf %s "$4 ${10}" > "/$8"\n'
+    )
     program.chmod(0o755)
     return {"PATH": f"{program.parent}:{os.environ['PATH']}", "AWS_BATCH_JOB_ID": "job-1:2"}
 
 
 def in_job(shell, arguments, child, environment, folder):
-    command, extra = wrap(arguments, IndexSet.of([3, 17, 42]), {}, size=50, done_uri=f"{folder}/done-")
+    command, extra = wrap(arguments, IndexSet.of([3, 17, 42]), {}, size=50, done_uri=f"s3://state{folder}/done-")
     return run(shell, command, extra, child, environment)
 
 
 def test_a_successful_index_writes_its_marker(shell, fake_aws, tmp_path):
-    """Named by the original index, with the id of the job as content."""
+    """Named by the original index, with the id of the job as metadata."""
     done = in_job(shell, ["sh", "-c", "cat; echo $AWS_BATCH_JOB_ARRAY_INDEX"], 1, fake_aws, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "17\n", "")
-    assert (tmp_path / "done-17").read_text() == "job-1:2"
+    assert (tmp_path / "done-17").read_text() == "{} job=job-1:2"
+
+
+def test_a_marker_is_written_with_the_put_arguments(shell, fake_aws, tmp_path):
+    """Those of `[batchemr] s3_put_args`, unchanged."""
+    arguments = '{"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "a b"}'
+    done = in_job(shell, ["true"], 1, {**fake_aws, "BATCHEMR_S3_PUT_ARGS": arguments}, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "done-17").read_text() == f"{arguments} job=job-1:2"
 
 
 def test_a_failed_index_writes_no_marker(shell, fake_aws, tmp_path):
@@ -260,7 +271,9 @@ def test_an_index_that_writes_its_marker_forwards_signals(shell, fake_aws, tmp_p
         "print('up', flush=True)\n"
         "time.sleep(60)"
     )
-    command, extra = wrap([sys.executable, "-c", code], IndexSet.of([3]), {}, size=5, done_uri=f"{tmp_path}/done-")
+    command, extra = wrap(
+        [sys.executable, "-c", code], IndexSet.of([3]), {}, size=5, done_uri=f"s3://state{tmp_path}/done-"
+    )
     process = subprocess.Popen(
         [*shell, *command[1:]], env={**fake_aws, **extra}, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
     )

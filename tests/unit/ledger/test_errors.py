@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
+from airflow_batchemr.aws.outage import settling
 from airflow_batchemr.ledger import (
     BucketMissingError,
     CredentialsError,
@@ -17,6 +18,7 @@ from airflow_batchemr.ledger import (
     StateUriInvalidError,
     StateUriMissingError,
 )
+from airflow_batchemr.ledger.errors import from_client_error
 
 FOLDER = "_batchemr/nightly/2026-11-20T000000Z/score/"
 
@@ -58,6 +60,93 @@ def test_a_missing_permission_is_named(s3, operation, call, denied):
     assert denied == (caught.value.action, caught.value.resource)
     assert "missing permission: allow {} on {}".format(*denied) in str(caught.value)
     assert not caught.value.retryable
+
+
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+DENIED = "User: arn:aws:sts::111122223333:assumed-role/airflow/x is not authorized to perform: "
+
+
+@pytest.mark.parametrize(
+    ("operation", "message", "allow"),
+    [
+        (
+            "PutObject",
+            (
+                f"{DENIED}kms:GenerateDataKey on resource: {KEY} because no identity-based policy allows the "
+                "kms:GenerateDataKey action"
+            ),
+            f"allow kms:GenerateDataKey on {KEY}. ",
+        ),
+        (
+            "PutObject",
+            (
+                f"{DENIED}kms:GenerateDataKey on this resource because the resource does not exist in this Region, no "
+                "resource-based policies allow access, or a resource-based policy explicitly denies access"
+            ),
+            "allow kms:GenerateDataKey on the KMS key. ",
+        ),
+        (
+            "GetObject",
+            f"{DENIED}kms:Decrypt on resource: {KEY} with an explicit deny in a resource-based policy",
+            f"allow kms:Decrypt on {KEY}. ",
+        ),
+        (
+            "GetObject",
+            (
+                "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or "
+                "you are not allowed to access."
+            ),
+            "allow kms:Decrypt on the KMS key. ",
+        ),
+    ],
+)
+def test_a_missing_permission_of_the_key_is_named(operation, message, allow):
+    """Not that of S3, which would not help. Both policies and both actions are named."""
+    found = failed(operation, "AccessDenied", message, 403)
+    assert isinstance(found, NotAllowedError)
+    assert f"missing permission: {allow}" in str(found)
+    assert "s3:PutObject" not in str(found)
+    assert "needs kms:GenerateDataKey, and reading them kms:Decrypt, both in the policy of the role and" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "message", "action"),
+    [
+        ("PutObject", "KMS.DisabledException", f"{KEY} is disabled.", "kms:GenerateDataKey"),
+        ("PutObject", "KMS.NotFoundException", "Invalid keyId alias/none", "kms:GenerateDataKey"),
+        ("GetObject", "KMS.KMSInvalidStateException", f"{KEY} is pending deletion.", "kms:Decrypt"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_named(operation, code, message, action):
+    """A retry does not help, but work that was submitted is not given up at once."""
+    found = failed(operation, code, message, 400)
+    assert f"because {action} was rejected: {code}: {message}" in str(found)
+    assert "Enable the KMS key, or give another one by SSEKMSKeyId in [batchemr] s3_put_args" in str(found)
+    assert (found.retryable, settling(found)) == (False, True)
+
+
+def test_throttling_by_kms_is_an_outage():
+    """KMS documents the code ThrottlingException with the status 400, like a request that it rejects."""
+    found = failed("PutObject", "ThrottlingException", "You have exceeded the rate at which you may call KMS.", 400)
+    assert (type(found), found.retryable) == (LedgerUnavailableError, True)
+
+
+def test_a_denied_put_names_the_setting_for_buckets_that_require_encryption():
+    """S3 answers AccessDenied if the bucket's policy rejects a put without encryption."""
+    assert "If the bucket requires encryption or an ACL, set [batchemr] s3_put_args" in str(
+        failed("PutObject", "AccessDenied", "Access Denied", 403)
+    )
+
+
+def test_a_denied_call_names_the_expected_owner():
+    """S3's answer is the same as for a missing permission."""
+    found = failed("GetObject", "AccessDenied", "Access Denied", 403, "111122223333")
+    assert "data does not belong to account 111122223333, its ExpectedBucketOwner" in str(found)
+
+
+def failed(operation, code, message, status, owner=None):
+    answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return from_client_error(answer, operation, "data", "k", owner)
 
 
 @pytest.mark.parametrize("code", ["OperationAborted", "ConditionalRequestConflict", "SlowDown"])
