@@ -44,6 +44,9 @@ class OverlayStore(Store):
         self._written: dict[str, Fetched | None] = {}  # None: deleted
         self._now = datetime.now(timezone.utc)
 
+    def check_conditional_writes(self) -> None:
+        """Nothing is written to the store."""
+
     def create(self, key: str, body: bytes) -> bool:
         """Like `Store.create`, in memory."""
         if self.get(key) is not None:

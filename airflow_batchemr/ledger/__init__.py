@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_batchemr.core.lease import CLAIM_LEASE
 from airflow_batchemr.ledger.errors import (
     BucketMissingError,
+    ConditionalWritesError,
     CredentialsError,
     KeyUnusableError,
     LedgerCorruptError,
@@ -24,6 +25,7 @@ from airflow_batchemr.ledger.state import LedgerState, Submission
 __all__ = [
     "CLAIM_LEASE",
     "BucketMissingError",
+    "ConditionalWritesError",
     "CredentialsError",
     "Failure",
     "Handle",

@@ -141,6 +141,16 @@ class LedgerRefusedError(LedgerError):
         )
 
 
+class ConditionalWritesError(LedgerError):
+    """The S3-compatible store ignores or rejects the conditions of PutObject."""
+
+    def __init__(self, what: str, endpoint: str, uri: str) -> None:
+        super().__init__(
+            f"the S3 store at {endpoint} does not honor {what} (checked with {uri}). Two tasks could start the same "
+            "work, so nothing is submitted. Use a state URI on AWS S3, or on a store that supports conditional writes"
+        )
+
+
 class KeyUnusableError(LedgerError):
     """The KMS key of the bucket or of `[batchemr] s3_put_args` is disabled, does not exist, or cannot encrypt."""
 

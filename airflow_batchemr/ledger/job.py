@@ -137,7 +137,11 @@ class JobLedger:
 
         Returns:
             False if another process has claimed the number; read the ledger again.
+
+        Raises:
+            ConditionalWritesError: The store could give the same number to several processes.
         """
+        self._store.check_conditional_writes()
         # Kept even if the put fails without a response: it may have taken effect, which starts the lease
         self._claimed.setdefault(number, _boottime())
         if not self._create_or_own(_key(number, "intent"), intent):

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from airflow_batchemr.ledger.errors import (
+    ConditionalWritesError,
     CredentialsError,
+    LedgerRefusedError,
     LedgerUnavailableError,
     StateUriInvalidError,
     StateUriMissingError,
@@ -30,6 +33,13 @@ if TYPE_CHECKING:
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 # A 409 means that another conditional write of the same key is in progress, which takes milliseconds
 _CONFLICT_TRIES = 8
+# AWS's own S3 honors the conditions of PutObject (user guide, "Conditional requests"): no check, which would cost each
+# task two requests. A domain that is missing here only costs these requests
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws")
+_CHECK_KEY = "conditional-writes.txt"
+_CHECK_BODY = b"airflow-batchemr writes this object to check that the store honors If-None-Match and If-Match.\n"
+# Endpoints and state URIs that this process has checked
+_checked: set[tuple[str, str]] = set()
 # Text of botocore's RuntimeError if refreshing the credentials of a role returned expired ones
 STILL_EXPIRED = "credentials are still expired"
 _THREADS = 8
@@ -87,6 +97,32 @@ class Store:
     def replace(self, key: str, body: bytes, etag: str) -> bool:
         """Replace exactly the version `etag`. Returns False if that is no longer the current version."""
         return self._put(key, body, {"IfMatch": etag})
+
+    def check_conditional_writes(self) -> None:
+        """Check once per process and state URI that the store honors the conditions of `create` and `replace`.
+
+        Takes two PutObjects of one object, which has the same content for everyone and stays: three if it is new.
+        `delete` is not checked: if a store ignores its condition, a marker that is deleted is written again.
+
+        Raises:
+            ConditionalWritesError: The store ignores or rejects a condition.
+            LedgerError: As for each put.
+        """
+        endpoint = str(self.client.meta.endpoint_url)
+        place = (endpoint, self.uri())
+        if place in _checked or (urlsplit(endpoint).hostname or "").endswith(_AWS_DOMAINS):
+            return
+        try:
+            # The first one may create the object; the others succeed only if somebody has deleted it in between
+            if all(self.create(_CHECK_KEY, _CHECK_BODY) for _ in range(3)):
+                raise ConditionalWritesError("If-None-Match", endpoint, self.uri(_CHECK_KEY))
+            if self.replace(_CHECK_KEY, _CHECK_BODY, f'"{"0" * 32}"'):
+                raise ConditionalWritesError("If-Match", endpoint, self.uri(_CHECK_KEY))
+        except LedgerRefusedError as error:
+            if "NotImplemented" not in str(error):
+                raise
+            raise ConditionalWritesError("conditions of PutObject", endpoint, self.uri(_CHECK_KEY)) from error
+        _checked.add(place)
 
     def _put(self, key: str, body: bytes, condition: dict[str, str]) -> bool:
         for attempt in range(_CONFLICT_TRIES):

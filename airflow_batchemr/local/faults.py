@@ -13,7 +13,7 @@ from airflow_batchemr.local.batch.jobs import INSTANCE
 from airflow_batchemr.local.batch.state import Ending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from airflow_batchemr.local.batch.service import BatchService
     from airflow_batchemr.local.emr.clusters import Clusters
@@ -25,7 +25,7 @@ __all__ = ["START_FAILURES", "Faults", "Planned"]
 #: Methods that other processes can call over HTTP.
 BY_NAME = (
     "plan", "throttle", "error", "drop", "refuse", "limit_rate", "clear", "reclaim", "expire", "out_of_memory",
-    "unpullable", "no_capacity", "forget", "fail_start", "delay_logs", "hide", "hide_new",
+    "unpullable", "no_capacity", "forget", "fail_start", "delay_logs", "hide", "hide_new", "ignore_conditions",
 )  # fmt: skip
 
 #: Start failures of clusters by name: code and message of StateChangeReason.
@@ -94,6 +94,8 @@ class Faults:
         self._planned: list[Planned] = []
         self._rates: dict[str, int] = {}
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
+        self.ignored_headers: list[str] = []
+        """Headers that the S3 server ignores in writes."""
 
     def plan(self, operation: str, kind: str, times: int = 1, after: int = 0) -> None:
         """Make the next `times` calls of an operation fail, after `after` calls have succeeded.
@@ -168,7 +170,14 @@ class Faults:
             self._planned.clear()
             self._rates.clear()
             self._recent.clear()
+            self.ignored_headers.clear()
         self._visibility.clear()
+
+    # S3
+
+    def ignore_conditions(self, headers: Sequence[str] = ("If-None-Match", "If-Match")) -> None:
+        """Ignore these headers of writes from now on, as some S3-compatible stores do."""
+        self.ignored_headers.extend(headers)
 
     # All services that run work
 

@@ -181,6 +181,8 @@ class Gate:
         if wire.conditional(environ):
             # Read the body first, because a slow client must not hold the lock
             wire.body(environ)
+        for header in self._faults.ignored_headers:
+            environ.pop(f"HTTP_{header.upper().replace('-', '_')}", None)
         lock = self._write_locks[hash(environ.get("PATH_INFO")) % LOCKS]
         with lock:
             return [b"".join(self._upstream(environ, start_response))]

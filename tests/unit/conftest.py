@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from threading import RLock
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -19,6 +20,7 @@ class MemoryS3:
     """The S3 calls of the ledger, atomic, with a clock that the test sets."""
 
     def __init__(self):
+        self.meta = SimpleNamespace(endpoint_url="https://s3.eu-west-1.amazonaws.com")
         self.objects = {}
         self.clock = datetime(2026, 11, 20, tzinfo=timezone.utc)
         self.requests = Counter()
