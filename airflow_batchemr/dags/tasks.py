@@ -56,7 +56,11 @@ def job_task(pipeline: Pipeline, job: Job) -> JobTask:
             kwargs["cluster"] = f"{shared or job.name}.cluster"
         return JobTask(BATCH_ARRAY, {**kwargs, **airflow(job, queue="worker_queue")}, own, shared)
     if job.on is not None and job.spark is not None:
-        run = {"spark": options(job.spark), "on": options(job.on), **({"env": dict(job.env)} if job.env else {})}
+        run: dict[str, Any] = {"spark": options(job.spark), "on": options(job.on)}
+        if job.env:
+            run["env"] = dict(job.env)
+        if job.explicit_success:
+            run["explicit_success"] = True
         return JobTask(EMR_JOB_RUN, {**run, **_ledger(pipeline, job), **airflow(job, queue="queue")})
     kwargs = {**_steps(job), **_ledger(pipeline, job), **airflow(job, queue="queue")}
     if job.emr is not None and not job.emr.existing:
@@ -166,6 +170,8 @@ def _steps(job: Job) -> dict[str, Any]:
         kwargs["resume_steps"] = False
     if job.env:
         kwargs["env"] = dict(job.env)
+    if job.explicit_success:
+        kwargs["explicit_success"] = True
     return kwargs
 
 

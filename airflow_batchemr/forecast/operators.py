@@ -62,6 +62,7 @@ class Arguments:
             folder=self.folder,
             on_failure=self.kwargs.get("on_failure"),
             env=self.kwargs.get("env"),
+            explicit_success=self.kwargs.get("explicit_success", False),
         )
 
 
@@ -138,7 +139,9 @@ def _job_run(given: Arguments) -> ForecastJobRun:
         spark_options(kwargs["spark"]),
         env=kwargs.get("env"),
         deadline=kwargs.get("deadline"),
+        explicit_success=kwargs.get("explicit_success", False),
         clients=given.clients,
+        ledger=given.ledger,
         identity=given.identity,
     )
     backend.online = given.online

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.job_run import JobRunBackend, job_run_target
 from airflow_batchemr.aws.emr.options import job_run_options, spark_options
+from airflow_batchemr.aws.explicit_success import UNCONFIRMED
 from airflow_batchemr.operators.base import LedgerOperator
 from airflow_batchemr.operators.options import check_when_parsed, job_option
 from airflow_batchemr.triggers.emr_job_run import JobRunTrigger
@@ -33,15 +34,22 @@ class EmrJobRunOperator(LedgerOperator):
         on: `{emr_serverless: {application, role}}` or `{emr_eks: {virtual_cluster, role, release}}`, both with a
             `log_uri`, where the cause of a failure can be found.
         env: variables for driver and executors.
+        explicit_success: whether the program has to write an object to `BATCHEMR_SUCCESS_URI` to succeed.
         **kwargs: of `LedgerOperator`.
     """
 
-    template_fields: Sequence[str] = (*LedgerOperator.template_fields, "spark", "on", "env")
-    job_option_names: Sequence[str] = (*LedgerOperator.job_option_names, "env")
+    template_fields: Sequence[str] = (*LedgerOperator.template_fields, "spark", "on", "env", "explicit_success")
+    job_option_names: Sequence[str] = (*LedgerOperator.job_option_names, "env", "explicit_success")
     template_fields_renderers = {"spark": "json", "on": "json", "env": "json"}  # noqa: RUF012 - Airflow's own form
 
     def __init__(
-        self, *, spark: dict[str, Any], on: dict[str, Any], env: dict[str, str] | None = None, **kwargs: Any
+        self,
+        *,
+        spark: dict[str, Any],
+        on: dict[str, Any],
+        env: dict[str, str] | None = None,
+        explicit_success: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_when_parsed(spark_options, spark)
@@ -50,6 +58,7 @@ class EmrJobRunOperator(LedgerOperator):
         self.on = on
         self.env: Any
         self.convert("env", env, job_option("env", env))
+        self.explicit_success = job_option("explicit_success", explicit_success)
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> JobRunBackend:  # noqa: ARG002 - of the base class
         """Return the backend of a job run on the target of `on`."""
@@ -58,7 +67,9 @@ class EmrJobRunOperator(LedgerOperator):
             spark_options(self.spark),
             env=self.env,
             deadline=self.deadline,
+            explicit_success=self.explicit_success,
             clients=self.clients,
+            ledger=self.ledger,
             identity=self.identity,
         )
 
@@ -78,6 +89,9 @@ class EmrJobRunOperator(LedgerOperator):
         for failure in outcome.failures:
             if failure.job_id is None:
                 lines.append(failure.reason)
+                continue
+            if failure.cause == UNCONFIRMED:  # its logs are those of a success
+                lines.append(f"Job run {failure.job_id} failed: {failure.reason}")
                 continue
             lines += self._report(target, failure.job_id, failure.reason)
         return "\n".join(lines)

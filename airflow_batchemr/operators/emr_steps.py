@@ -31,11 +31,26 @@ class StepsOperator(EmrOperator):
             fails in any case, but with `continue` the later steps run.
         resume_steps: whether a later try begins at the failed step; False if steps pass data through HDFS.
         env: variables for commands, drivers and executors.
+        explicit_success: whether the program of each `spark` and `command` step has to write an object to
+            `BATCHEMR_SUCCESS_URI` to succeed; exit code 0 is then not enough.
         **kwargs: of `EmrOperator`.
     """
 
-    template_fields: Sequence[str] = (*EmrOperator.template_fields, "steps", "on_failure", "resume_steps", "env")
-    job_option_names: Sequence[str] = (*EmrOperator.job_option_names, "on_failure", "resume_steps", "env")
+    job_option_names: Sequence[str] = (
+        *EmrOperator.job_option_names,
+        "on_failure",
+        "resume_steps",
+        "env",
+        "explicit_success",
+    )
+    template_fields: Sequence[str] = (
+        *EmrOperator.template_fields,
+        "steps",
+        "on_failure",
+        "resume_steps",
+        "env",
+        "explicit_success",
+    )
     template_fields_renderers = {"steps": "json", "env": "json"}  # noqa: RUF012 - Airflow's own form
 
     def __init__(
@@ -45,6 +60,7 @@ class StepsOperator(EmrOperator):
         on_failure: str | None = None,
         resume_steps: bool = True,
         env: dict[str, str] | None = None,
+        explicit_success: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,6 +71,7 @@ class StepsOperator(EmrOperator):
         self.on_failure = job_option("on_failure", on_failure)
         self.convert("env", env, job_option("env", env))
         self.resume_steps = job_option("resume_steps", True if resume_steps is None else resume_steps)
+        self.explicit_success = job_option("explicit_success", explicit_success)
         check_when_parsed(step_options, self.steps)
 
     def streams(self) -> dict[int, list[str]]:
@@ -71,6 +88,7 @@ class StepsOperator(EmrOperator):
             folder=self.folder(),
             on_failure=self.on_failure,
             env=self.env,
+            explicit_success=self.explicit_success,
         )
         self._planned = found.planned
         return found

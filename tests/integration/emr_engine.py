@@ -210,14 +210,21 @@ class SharedClusterJob(Job):
 class JobRunJob(Job):
     """A job run of a shell script on EMR Serverless (`emr_serverless`) or EMR on EKS (`emr_eks`)."""
 
-    def __init__(self, aws, on, spark, **options):
+    def __init__(self, aws, on, spark, *, explicit_success=False, **options):
         super().__init__(aws, [], **options)
+        self.explicit_success = explicit_success
         self.on, self.spark, self.size = on, Spark.model_validate(spark), 1
 
     def backend(self, clients, ledger, identity):
         target = job_run_target(self.on)
         return JobRunBackend(
-            target=target, spark=self.spark, clients=clients, identity=identity, environment={"A": "1"}
+            target=target,
+            spark=self.spark,
+            clients=clients,
+            ledger=ledger,
+            identity=identity,
+            environment={"A": "1"},
+            explicit_success=self.explicit_success,
         )
 
 

@@ -106,6 +106,21 @@ def test_failed_job_run_fails_the_try_and_the_next_try_starts_another(job, tmp_p
     assert 2 == ran(tmp_path)
 
 
+def test_job_run_that_ends_well_without_its_object_has_failed(job, tmp_path):
+    """With `explicit_success`. The driver gets the URI; each submission has its own."""
+    say = 'echo done | aws s3 cp --quiet - "$BATCHEMR_SUCCESS_URI"'
+    work = job(f"[ ! -e fixed ] || {say}", explicit_success=True)
+    failed = work.try_()
+    assert "fail" == failed.action
+    (failure,) = failed.failures
+    uri = work.ledger().document_uri("explicit/0001/0")
+    assert f"exit 0, but no object at BATCHEMR_SUCCESS_URI ({uri})" == failure.reason
+    assert "no explicit success" == failure.cause
+    (tmp_path / "fixed").touch()
+    assert "succeed" == work.try_(try_number=2).action
+    assert (["failed", "succeeded"], 2) == (work.outcomes(), ran(tmp_path))
+
+
 #: Number of calls of a try with one job run; waiting adds more.
 POINTS = [(when, number) for number in range(10) for when in ("before", "after")]
 

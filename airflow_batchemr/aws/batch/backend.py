@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws import s3_put_args
+from airflow_batchemr.aws import explicit_success, s3_put_args
 from airflow_batchemr.aws.batch import children, jobs
 from airflow_batchemr.aws.batch.array_work import ArrayWork
 from airflow_batchemr.aws.batch.data_arrays import data_array
 from airflow_batchemr.aws.batch.definitions import definition_request, ensure_definition
-from airflow_batchemr.aws.batch.remote import IN_JOB, SUCCESS_URI, confirmations_folder, done_folder
+from airflow_batchemr.aws.batch.remote import IN_JOB, done_folder
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.emr.running_cluster import running_cluster
 from airflow_batchemr.core.arrays import split
@@ -129,8 +129,8 @@ class BatchBackend(ArrayWork):
             return None
         environment = {} if self.cluster is None else self.cluster_environment(self.cluster)
         if self.explicit_success:
-            folder = self.ledger.document_uri(confirmations_folder(plan.number))
-            environment[SUCCESS_URI] = f"{folder}0" if self.size == 1 else folder
+            index = 0 if self.size == 1 else None
+            environment |= explicit_success.environment(self.ledger, plan.number, index)
         if self.explicit_success or self.in_job:
             environment |= s3_put_args.variables(self.clients.put_args)
         requests = self._requests(self._definition, plan, environment, after)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import children, jobs
 from airflow_batchemr.aws.batch.results import collect, result_of
+from airflow_batchemr.aws.explicit_success import SUCCESS_URI, UNCONFIRMED, folder, reason, written
 from airflow_batchemr.core.container_overrides import recorded
-from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, Observation
 from airflow_batchemr.engine.submission_records import REFUSED, children_document, refused_result
 from airflow_batchemr.ledger import Failure, Handle, HandleJob
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 #: In the details of an intent: whether the job itself writes a marker for each index, in case AWS deletes its record.
 IN_JOB = "in_job"
-#: Variable with the URI of the object that a program with `explicit_success` has to write: exit code 0 is not enough.
-#: For an array it is a folder, to which the program appends its index.
-SUCCESS_URI = "BATCHEMR_SUCCESS_URI"
 
 
 @dataclass(frozen=True)
@@ -85,34 +82,30 @@ class BatchRemote:
         """
         requests = submission.intent.requests if submission.intent is not None else []
         variables = recorded(requests[0].request).get("environment", []) if requests else []
-        uri = next((str(one["value"]) for one in variables if one["name"] == SUCCESS_URI), None)
-        if uri is None or not ended.succeeded:
+        if not ended.succeeded or all(one["name"] != SUCCESS_URI for one in variables):
             return ended
-        written = ended.succeeded & self._indices_in(confirmations_folder(submission.number))
+        number = submission.number
+        confirmed = ended.succeeded & written(self.ledger, folder(number))
         unconfirmed = [
             Failure(
                 index=index,
-                reason=f"exit 0, but no object at {SUCCESS_URI} ({uri if uri[-1] != '/' else f'{uri}{index}'})",
+                reason=reason(self.ledger, number, index),
                 exit_code=0,
                 job_id=ended.job.get("jobId"),
                 log_stream=(ended.job.get("container") or {}).get("logStreamName"),
-                cause="no explicit success",
+                cause=UNCONFIRMED,
             )
-            for index in ended.succeeded - written
+            for index in ended.succeeded - confirmed
         ]
-        return replace(ended, succeeded=written, failures=[*ended.failures, *unconfirmed])
+        return replace(ended, succeeded=confirmed, failures=[*ended.failures, *unconfirmed])
 
     def _marked(self, submission: Submission, ended: list[JobEnd]) -> list[JobEnd]:
         """With `markers: in_job`, count the markers of jobs that AWS no longer knows."""
         details = submission.intent.details if submission.intent is not None else {}
         if not details.get(IN_JOB) or not any(one.lost for one in ended):
             return ended
-        marked = self._indices_in(done_folder(submission.rerun_token))
+        marked = written(self.ledger, done_folder(submission.rerun_token))
         return [replace(one, succeeded=one.succeeded | one.indices & marked) if one.lost else one for one in ended]
-
-    def _indices_in(self, folder: str) -> IndexSet:
-        names = (name.removeprefix(folder) for name in self.ledger.documents(folder))
-        return IndexSet.of(int(name) for name in names if name.isdecimal() and name.isascii())
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
         """Which indices succeeded, and why the others did not.
@@ -164,11 +157,6 @@ def done_folder(rerun_token: str | None) -> str:
     if rerun_token is None:
         return "done/"
     return f"done-{hashlib.sha256(rerun_token.encode()).hexdigest()[:12]}/"
-
-
-def confirmations_folder(number: int) -> str:
-    """Folder of the documents that programs with `explicit_success` write; a submission has its own."""
-    return f"explicit/{number:04d}/"
 
 
 def _ignored(submission: Submission) -> frozenset[str]:

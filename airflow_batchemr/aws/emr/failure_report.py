@@ -11,6 +11,7 @@ from airflow_batchemr.aws.emr.diagnosis import probable_cause
 from airflow_batchemr.aws.emr.logs import ClusterLogs
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.aws.emr.steps import CANCELLED, Step
+from airflow_batchemr.aws.explicit_success import UNCONFIRMED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,9 @@ def failure_report(
         else:
             of = f"/{len(names)}" if names else ""
             title = f"Step {failure.index + 1}{of} {names.get(failure.index, '')} ({failure.job_id})"
-            if failure.cause == CANCELLED:
+            if failure.cause == UNCONFIRMED:  # its logs are those of a success
+                text, cause, there = f"{title} failed: {failure.reason}", None, True
+            elif failure.cause == CANCELLED:
                 text, cause, there = f"{title} was cancelled in EMR: {failure.reason}", None, True
             else:
                 text, cause, there = _step(title, failure.reason, str(failure.job_id), logs)

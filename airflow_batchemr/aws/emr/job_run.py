@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.job_run_targets import Eks, JobRun, JobRunTarget, Serverless
 from airflow_batchemr.aws.emr.preflight import check_release
 from airflow_batchemr.aws.emr.remote import RemoteOnEmr, ending
+from airflow_batchemr.aws.explicit_success import UNCONFIRMED, environment, folder, reason, written
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Found, NewSubmission, Observation
 from airflow_batchemr.engine.single_work import ONE, SingleWork
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import Ending, SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
-    from airflow_batchemr.ledger import Intent, LedgerState, Submission
+    from airflow_batchemr.ledger import Intent, JobLedger, LedgerState, Submission
     from airflow_batchemr.pipeline_file.models import Spark
 
 
@@ -56,8 +57,11 @@ class JobRunRemote(RemoteOnEmr):
         """How the job run ended."""
         run: JobRun | None = observation.answer
         succeeded = ONE if run is not None and run.succeeded else IndexSet()
-        reason = "AWS no longer shows it" if run is None else f"{run.state}: {run.reason}".removesuffix(": ")
-        failure = Failure(index=0, reason=reason, job_id=_run_id(submission), cause="lost" if run is None else None)
+        why, cause = ("AWS no longer shows it", "lost") if run is None else (str(run), None)
+        explicit = submission.intent is not None and submission.intent.details.get("explicit")
+        if explicit and succeeded and not written(self._ledger, folder(submission.number)):
+            why, cause, succeeded = reason(self._ledger, submission.number, 0), UNCONFIRMED, IndexSet()
+        failure = Failure(index=0, reason=why, job_id=_run_id(submission), cause=cause)
         details = {"job_run": run.answer if run else {}}
         return ending(submission, succeeded, lost=run is None, failures=[failure], details=details)
 
@@ -96,10 +100,12 @@ class JobRunBackend(SingleWork):
     spark: Spark
     clients: Clients
     identity: JobIdentity
+    ledger: JobLedger
     environment: Mapping[str, str]
     """Variables for driver and executors."""
     deadline: int | None = None
     """Seconds after which the run ends itself, if the service has such a limit."""
+    explicit_success: bool = False
 
     @classmethod
     def of(
@@ -109,7 +115,9 @@ class JobRunBackend(SingleWork):
         *,
         env: Mapping[str, str] | None,
         deadline: int | None,
+        explicit_success: bool = False,
         clients: Clients,
+        ledger: JobLedger,
         identity: JobIdentity,
     ) -> Self:
         """The backend of a job, whose options are checked as a whole; `on` has the plain values of `on:`.
@@ -117,9 +125,15 @@ class JobRunBackend(SingleWork):
         Raises:
             InvalidRequest: the service does not support an option.
         """
-        target, environment = job_run_target(on), env or {}
         backend = cls(
-            target=target, spark=spark, clients=clients, identity=identity, environment=environment, deadline=deadline
+            target=job_run_target(on),
+            spark=spark,
+            clients=clients,
+            ledger=ledger,
+            identity=identity,
+            environment=env or {},
+            deadline=deadline,
+            explicit_success=explicit_success,
         )
         backend.request(0)
         return backend
@@ -129,11 +143,14 @@ class JobRunBackend(SingleWork):
         self.check_release()
         name = self.identity.submission_name(plan.number)
         request = Request(name=name, indices=ONE, request=self.request(plan.number))
-        return NewSubmission(self.target.kind, [request], {"where": self.target.where})
+        details = {"where": self.target.where, **({"explicit": True} if self.explicit_success else {})}
+        return NewSubmission(self.target.kind, [request], details)
 
     def request(self, number: int) -> dict[str, Any]:
         """StartJobRun's arguments for the submission with a number; see `JobRunTarget.request`."""
         variables = {**self.identity.environment(number), **self.environment}
+        if self.explicit_success:
+            variables |= environment(self.ledger, number)
         name, tags = self.identity.submission_name(number), self.identity.tags(number)
         return self.target.request(self.spark, name, tags, variables, self.deadline)
 

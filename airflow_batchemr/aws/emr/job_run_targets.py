@@ -47,6 +47,9 @@ class JobRun:
         run_id = description.get("jobRunId") or description["id"]
         return cls(run_id, description.get("name", ""), description["state"], reason, plain(description))
 
+    def __str__(self) -> str:
+        return f"{self.state}: {self.reason}".removesuffix(": ")
+
     @property
     def tags(self) -> dict[str, str]:
         """Its tags; lists of EMR Serverless have none."""

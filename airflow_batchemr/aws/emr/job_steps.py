@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.python_env import environments
+from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from airflow_batchemr.aws.clients import Clients
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.pipeline_file.models import Step
     from airflow_batchemr.pipeline_file.models.spark import OnFailure
+    from airflow_batchemr.pipeline_file.steps.base import StepKind
     from airflow_batchemr.pipeline_file.steps.spark import PythonEnv
 
 #: Environment variables of a step. The submission's number is left out, because it would change the steps of each try.
@@ -38,6 +41,7 @@ class PlannedStep:
         body: StepConfig without `Name` and `ActionOnFailure`.
         on_failure: the option of the step, or else of the job.
         stage: stages run one after another at any concurrency: copies at the beginning are 0, copies at the end 2.
+        with_environment: with `explicit_success`, the body with more variables, which differ between submissions.
     """
 
     number: int
@@ -45,6 +49,12 @@ class PlannedStep:
     body: dict[str, Any] = field(hash=False)
     on_failure: OnFailure | None
     stage: int = 1
+    with_environment: Callable[[Mapping[str, str]], dict[str, Any]] | None = field(default=None, compare=False)
+
+    @property
+    def explicit(self) -> bool:
+        """Whether its program has to write an object to succeed."""
+        return self.with_environment is not None
 
     @property
     def digest(self) -> str:
@@ -56,10 +66,19 @@ class PlannedStep:
         mark = f" [{submission}-s{self.number:04d}]"
         return self.name[: NAME_LENGTH - len(mark)] + mark
 
-    def config(self, submission: str, default: OnFailure) -> dict[str, Any]:
-        """The StepConfig in the submission of that name; `default` applies if step and job specify no `on_failure`."""
+    def config(
+        self, submission: str, default: OnFailure, environment: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """The StepConfig in the submission of that name.
+
+        Args:
+            submission: name of the submission.
+            default: applies if step and job specify no `on_failure`.
+            environment: for `with_environment`.
+        """
         action = (self.on_failure or default).upper()
-        return {"Name": self.title(submission), "ActionOnFailure": action, **self.body}
+        body = self.with_environment(environment) if self.with_environment and environment else self.body
+        return {"Name": self.title(submission), "ActionOnFailure": action, **body}
 
 
 def plan_steps(
@@ -68,17 +87,34 @@ def plan_steps(
     on_failure: OnFailure | None = None,
     environment: Mapping[str, str] | None = None,
     pythons: Mapping[str, PythonEnv] | None = None,
+    explicit_success: bool = False,
 ) -> list[PlannedStep]:
     """Number the steps of a job, in the order in which they run; see `job_steps`."""
     planned = []
+    variables = environment or {}
     kinds = [step.kind for step in steps]
     others = [number for number, kind in enumerate(kinds) if not kind.is_copy] or [len(kinds)]
     for number, (step, kind) in enumerate(zip(steps, kinds, strict=True)):
         name = step.name or kind.default_name()
-        body = kind.config(environment or {}, pythons or {})
+        body = kind.config(variables, pythons or {})
         stage = 0 if number < others[0] else 2 if number > others[-1] else 1
-        planned.append(PlannedStep(number, name, body, step.on_failure or kind.on_failure or on_failure, stage))
+        on_step_failure = step.on_failure or kind.on_failure or on_failure
+        explicit = (
+            partial(_body, kind, variables, pythons or {}) if explicit_success and kind.takes_environment else None
+        )
+        planned.append(PlannedStep(number, name, body, on_step_failure, stage, explicit))
+    if explicit_success and not any(step.explicit for step in planned):
+        raise InvalidRequest(
+            "explicit_success: only `spark` and `command` steps get environment variables, and there are none: have "
+            "the program exit with a nonzero code if it did not succeed"
+        )
     return planned
+
+
+def _body(
+    kind: StepKind, environment: Mapping[str, str], pythons: Mapping[str, PythonEnv], more: Mapping[str, str]
+) -> dict[str, Any]:
+    return kind.config({**environment, **more}, pythons)
 
 
 @dataclass(frozen=True)
@@ -103,6 +139,7 @@ def job_steps(
     folder: Path,
     on_failure: OnFailure | None = None,
     env: Mapping[str, str] | None = None,
+    explicit_success: bool = False,
 ) -> JobSteps:
     """Number the steps of a job and find out what they need.
 
@@ -113,6 +150,7 @@ def job_steps(
         folder: base of relative paths.
         on_failure: for steps without their own.
         env: variables for commands, drivers and executors.
+        explicit_success: whether the programs of `spark` and `command` steps have to write an object to succeed.
 
     Raises:
         InvalidRequest: names the step and the option.
@@ -125,6 +163,7 @@ def job_steps(
         on_failure=on_failure,
         environment={**{name: variables[name] for name in _STABLE}, **(env or {})},
         pythons={value: one.python for value, one in pythons.items()},
+        explicit_success=explicit_success,
     )
     return JobSteps(planned, needs, pythons)
 

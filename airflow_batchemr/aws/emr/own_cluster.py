@@ -84,8 +84,7 @@ class OwnCluster(StepsBackend):
         kept = self.options.kept_alive(self.clients, self.ledger, self.identity, plan)
         if kept is not None:
             return self.steps_on(plan.number, kept, batch, self.options.step_default)
-        name = self.identity.submission_name(plan.number)
-        configs = [step.config(name, default) for step in batch]
+        configs = self.configs(plan.number, batch, default)
         request = self.options.request(
             self.ledger, self.identity, plan.number, configs, stays=bool(left), variant=plan.variant
         )

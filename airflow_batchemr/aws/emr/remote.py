@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.request import plain
 from airflow_batchemr.aws.emr.steps import CANCELLED, Step
+from airflow_batchemr.aws.explicit_success import UNCONFIRMED, folder, reason, written
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, Observation
 from airflow_batchemr.ledger import Failure, Handle, Result
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import Status
-    from airflow_batchemr.ledger import Submission
+    from airflow_batchemr.ledger import JobLedger, Submission
     from airflow_batchemr.ledger.records import Intent, Outcome
 
 #: Reasons for the end of a cluster that has done its work for other jobs.
@@ -36,6 +37,8 @@ class SubmissionView:
     """Ids of the submission's steps by number, as far as they are known."""
     steps: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Entries of ListSteps by number."""
+    unconfirmed: IndexSet = field(default_factory=IndexSet)
+    """Numbers of the steps with `explicit_success` that have not written their objects."""
 
     @property
     def brief(self) -> Cluster | None:
@@ -50,6 +53,11 @@ class SubmissionView:
 
     @property
     def succeeded(self) -> IndexSet:
+        """Numbers of the steps that have completed and written their objects."""
+        return self.completed - self.unconfirmed
+
+    @property
+    def completed(self) -> IndexSet:
         """Numbers of the steps that have completed."""
         return IndexSet.of(number for number, entry in self.steps.items() if Step.of(entry).state == "COMPLETED")
 
@@ -67,8 +75,9 @@ class SubmissionView:
 class RemoteOnEmr(ABC):
     """What submissions on clusters and job runs have in common; see `engine.backend.RemoteWork`."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, ledger: JobLedger) -> None:
         self._clients = clients
+        self._ledger = ledger
 
     @abstractmethod
     def find(self, submission: Submission) -> Found | None:
@@ -140,7 +149,7 @@ class EmrRemote(RemoteOnEmr):
         return Found(Handle(kind="emr", cluster_id=oldest.cluster_id), twins=twins)
 
     def observe(self, submission: Submission) -> Observation:
-        """DescribeCluster, and one ListSteps per ten steps."""
+        """DescribeCluster, one ListSteps per ten steps, and with `explicit_success` one LIST of their objects."""
         handle, intent = submission.handle, submission.intent
         assert handle is not None  # noqa: S101 - the engine has adopted it
         cluster_id, ids = str(handle.cluster_id), dict(handle.step_ids)
@@ -152,6 +161,7 @@ class EmrRemote(RemoteOnEmr):
             ids |= steps.find(self._clients, cluster_id, titles)
         entries = steps.states(self._clients, cluster_id, list(ids.values()))
         view = SubmissionView(cluster, ids, {n: entries[id_] for n, id_ in sorted(ids.items()) if id_ in entries})
+        view = self._confirmed(submission, view)
         brief = Cluster.of(cluster)
         # Steps that EMR has accepted and does not show: it is unknown how they ended
         hidden = bool(view.unseen) if brief.alive else brief.ready and len(view.steps) < len(titles)
@@ -169,13 +179,29 @@ class EmrRemote(RemoteOnEmr):
             status = "running" if idle else "ended"
         return Observation(status, idle=idle, answer=view, state=brief.why)
 
+    def _confirmed(self, submission: Submission, view: SubmissionView) -> SubmissionView:
+        details = submission.intent.details if submission.intent is not None else {}
+        explicit = IndexSet.parse(str(details["explicit"])) & view.completed if "explicit" in details else None
+        if not explicit:
+            return view
+        return replace(view, unconfirmed=explicit - written(self._ledger, folder(submission.number)))
+
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
         """Which steps completed; for a cluster that other jobs use, whether it has been up."""
         view: SubmissionView = observation.answer
         brief, intent, handle = view.brief, submission.intent, submission.handle
         assert intent is not None  # noqa: S101 - what is open has been read whole
         cluster_id = handle.cluster_id if handle is not None else None
-        failures = _failures_of(cluster_id, view)
+        failures = [
+            Failure(
+                index=number,
+                reason=reason(self._ledger, submission.number, number),
+                exit_code=0,
+                job_id=view.step_ids.get(number),
+                cause=UNCONFIRMED,
+            )
+            for number in view.unconfirmed
+        ] + _failures_of(cluster_id, view)
         variant = intent.details.get("variant")
         details = {"cluster_id": cluster_id, "cluster": plain(view.cluster or {}), "variant": variant}
         if not _titles_of(intent):
@@ -237,7 +263,7 @@ def _digests_of(intent: Intent) -> dict[int, str]:
 
 def _failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:
     """Which steps failed, with EMR's reasons; if none did, which were cancelled, or how the cluster ended."""
-    if failures := _steps_in(view, {"FAILED", "INTERRUPTED"}, "step"):
+    if (failures := _steps_in(view, {"FAILED", "INTERRUPTED"}, "step")) or view.unconfirmed:
         return failures
     brief = view.brief
     if brief is not None and (brief.alive or brief.ready) and view.unseen:

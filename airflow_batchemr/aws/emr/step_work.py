@@ -109,6 +109,10 @@ class StepWork:
         if self.one_by_one:
             alone = next((position for position, step in enumerate(steps) if step.on_failure is None), len(steps))
             steps = steps[: alone + 1]
+        if self.concurrency == 1:
+            # EMR would run the next step although the program has not written its object
+            ends = (n for n, step in enumerate(steps) if step.explicit and step.on_failure != "continue")
+            steps = steps[: next(ends, len(steps)) + 1]
         return steps
 
     def steps(self, indices: IndexSet) -> list[PlannedStep]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws import explicit_success
 from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.request import plain
 from airflow_batchemr.aws.emr.step_work import StepWork
@@ -42,15 +43,22 @@ class StepsBackend(StepWork):
     def steps_on(self, number: int, cluster_id: str, batch: Sequence[PlannedStep], default: OnFailure) -> NewSubmission:
         """Steps to add to a cluster."""
         name = self.identity.submission_name(number)
-        configs = [step.config(name, default) for step in batch]
-        request = {"JobFlowId": cluster_id, "Steps": configs}
+        request = {"JobFlowId": cluster_id, "Steps": self.configs(number, batch, default)}
         call = Request(name=name, indices=IndexSet.of(step.number for step in batch), request=plain(request))
         return NewSubmission("steps", [call], {"cluster_id": cluster_id, **self.recorded(batch)})
+
+    def configs(self, number: int, batch: Sequence[PlannedStep], default: OnFailure) -> list[dict[str, Any]]:
+        """The StepConfigs of a submission."""
+        name = self.identity.submission_name(number)
+        return [
+            step.config(name, default, explicit_success.environment(self.ledger, number, step.number)) for step in batch
+        ]
 
     def recorded(self, batch: Sequence[PlannedStep]) -> dict[str, Any]:
         """The details of an intent about its steps."""
         known = {str(step.number): {"name": step.name, "digest": step.digest} for step in batch}
-        return {"steps": known, "resume": self.resume}
+        explicit = IndexSet.of(step.number for step in batch if step.explicit)
+        return {"steps": known, "resume": self.resume, **({"explicit": explicit.text()} if explicit else {})}
 
 
 def start_cluster_or_steps(clients: Clients, request: Request, sleep: Callable[[float], object]) -> Handle:

@@ -27,9 +27,10 @@ _WORK = tuple((key,) for key in ("batch", "emr", "spark", "steps", "load", "save
 
 def job(job: Job, pipeline: Pipeline) -> Iterator[Problem]:
     """Check a job within its pipeline."""
-    if job.explicit_success and job.batch is None:
-        hint = "have the program exit with a nonzero code if it did not succeed"
-        yield Problem(("explicit_success",), "`explicit_success` requires `batch`", hint, key=True)
+    if job.explicit_success and job.batch is None and not any(one.kind.takes_environment for one in job.all_steps()):
+        hint = "other steps get no environment variables: have the program exit with a nonzero code if it failed"
+        message = "`explicit_success` requires `batch`, `spark` or a `command` step"
+        yield Problem(("explicit_success",), message, hint, key=True)
     if job.operator is not None:
         yield from _operator(job)
         return

@@ -222,8 +222,8 @@ class Job(Model):
     explicit_success: bool = Field(
         False,
         description=(
-            "Exit code 0 is not sufficient: the program must also write an object to `BATCHEMR_SUCCESS_URI`. "
-            "Requires `batch`"
+            "Exit code 0 is not sufficient: the program must also write an object to `BATCHEMR_SUCCESS_URI`. On EMR, "
+            "this applies to each `spark` and each `command` step"
         ),
     )
     inputs: Texts = Field(

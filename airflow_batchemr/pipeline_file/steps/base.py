@@ -26,10 +26,12 @@ class StepKind(Model, ABC):
     Attributes:
         short_forms: JSON Schema of each Python type that may stand for a whole step of this kind, without the key.
         is_copy: whether the step copies data. Copies at the beginning and end of a job never overlap with other steps.
+        takes_environment: whether its program gets environment variables.
     """
 
     short_forms: ClassVar[dict[type, dict[str, Any]]] = {}
     is_copy: ClassVar[bool] = False
+    takes_environment: ClassVar[bool] = False
 
     @classmethod
     def selector(cls) -> str:

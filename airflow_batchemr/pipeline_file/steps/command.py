@@ -25,6 +25,8 @@ class CommandStep(StepKind):
         list: {"type": "array", "items": SCALAR, "minItems": 1},
     }
 
+    takes_environment: ClassVar[bool] = True
+
     command: Command = Field(
         description=(
             "Command to run on the master (with command-runner.jar): a list of arguments, or text, which is split as a "

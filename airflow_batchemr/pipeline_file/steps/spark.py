@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -24,6 +24,8 @@ _APP_MASTER, _EXECUTOR = "spark.yarn.appMasterEnv.", "spark.executorEnv."
 
 class SparkStep(StepKind):
     """A Spark application."""
+
+    takes_environment: ClassVar[bool] = True
 
     spark: Spark = Field(description="Run a Spark application")
 

@@ -100,6 +100,36 @@ def test_each_kind_of_step_becomes_what_emr_runs():
     assert ("mine", "continue", {"HadoopJarStep": {"Jar": "x.jar"}}) == (raw.name, raw.on_failure, raw.body)
 
 
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ({"command": ["x"]}, ["env", "A=1", "BATCHEMR_SUCCESS_URI=s3://b/1", "x"]),
+        ({"spark": {"py": "x.py"}}, ["--conf", "spark.yarn.appMasterEnv.BATCHEMR_SUCCESS_URI=s3://b/1"]),
+        ({"spark": {"py": "x.py", "deploy_mode": "client"}}, ["env", "A=1", "BATCHEMR_SUCCESS_URI=s3://b/1"]),
+    ],
+)
+def test_explicit_success_passes_the_uri_of_the_submission(step, words):
+    """As environment of command and driver. It differs between submissions, so it does not change the step."""
+    explicit, plain = (plan(step, environment={"A": "1"}, explicit_success=on)[0] for on in (True, False))
+    made = explicit.config("n", "continue", {"BATCHEMR_SUCCESS_URI": "s3://b/1"})["HadoopJarStep"]["Args"]
+    assert any(made[start : start + len(words)] == words for start in range(len(made)))
+    assert explicit.digest == plain.digest
+    assert (
+        plain.config("n", "continue", {"BATCHEMR_SUCCESS_URI": "s3://b/1"})["HadoopJarStep"]
+        == plain.body["HadoopJarStep"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "first"), [(None, [0, 1]), ("terminate_cluster", [0, 1]), ("continue", [0, 1, 2])]
+)
+def test_a_step_with_explicit_success_ends_its_submission(on_failure, first):
+    """EMR would run the next step before the object is checked, unless that is wanted after any failure."""
+    copy = {"copy": {"source": "s3://a/", "destination": "s3://b/"}}
+    planned = plan(copy, {"command": ["a"]}, copy, on_failure=on_failure, explicit_success=True)
+    assert first == [step.number for step in StepWork(planned=planned).batch(numbers(planned))]
+
+
 def test_names_are_readable_and_unique():
     """At most 256 characters, with the submission and the step number at the end."""
     (step,) = plan({"name": "x" * 256, "command": ["true"]})

@@ -504,12 +504,13 @@ def test_a_script_with_explicit_success_must_print_it(script, code, tmp_path):
     assert ("one\n" in done.stdout) == ("one" in script)
 
 
-def test_explicit_success_of_a_step_is_rejected():
-    """EMR only reports the exit code."""
-    data = process(task(spark(), require_explicit_success=True))
-    translation = translate(data)
-    assert [".".join(map(str, note.path)) for note in translation.notes if note.refused] == ["p.jobs.main.steps"]
-    assert "explicit_success" not in translation.file["p"]["jobs"]["main"]
+def test_explicit_success_of_spark_is_kept():
+    """The driver writes an object; a note says where, instead of to Sundial's REST API."""
+    translation = translate(process(task(spark(), require_explicit_success=True)))
+    assert [note for note in translation.notes if note.refused] == []
+    assert translation.file["p"]["jobs"]["main"]["explicit_success"] is True
+    (text,) = [text for path, text in notes(process(task(spark(), require_explicit_success=True))) if "success" in path]
+    assert "write an object to the URI in its environment variable BATCHEMR_SUCCESS_URI" in text
 
 
 def test_the_number_of_masters_is_always_one():

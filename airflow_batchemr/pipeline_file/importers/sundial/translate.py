@@ -254,13 +254,7 @@ def _job(task: Task, process: Process, jobs: dict[str, str], place: ImportPositi
     elif executable.shell_script_command is not None:
         job |= commands.shell(executable.shell_script_command, task, at)
     job |= _retries(task, place)
-    if task.require_explicit_success and executable.emr_command is not None:
-        place.at("steps", source=["require_explicit_success"]).note(
-            "Sundial required the program to report success to its REST API; an EMR step only reports its exit code: "
-            "have the program exit with a nonzero code if it did not succeed",
-            refused=True,
-        )
-    elif task.require_explicit_success and executable.shell_script_command is None:
+    if task.require_explicit_success and executable.shell_script_command is None:
         job["explicit_success"] = True
         place.at("explicit_success", source=["require_explicit_success"]).note(
             "the program reported success to Sundial's REST API (sundial.url); it must now write an object to the URI "
