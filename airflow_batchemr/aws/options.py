@@ -17,7 +17,12 @@ M = TypeVar("M", bound=Model)
 
 
 def validated(
-    model: type[M], value: Any, where: str = "", *, short_form: Callable[[object], object] | None = None
+    model: type[M],
+    value: Any,
+    where: str = "",
+    *,
+    short_form: Callable[[object], object] | None = None,
+    rendered: bool = False,
 ) -> M:
     """Validate a value against a model of the pipeline file.
 
@@ -26,13 +31,15 @@ def validated(
         value: its fields as a mapping, or an instance of the model. Tuples count as lists.
         where: name of the value in messages, such as `cluster` or `steps[2]`.
         short_form: converts other notations of the value into the mapping, such as `as_array`.
+        rendered: whether templates have been rendered; see `pipeline_file.validation.validate`.
 
     Raises:
         InvalidRequest: names every option that is wrong, what was expected and, if there is one, the fix.
     """
     value = _with_lists(value)
     try:
-        made, problems = validate(model, short_form(value) if short_form else value)  # type: ignore[arg-type]
+        fields: Any = short_form(value) if short_form else value
+        made, problems = validate(model, fields, rendered=rendered)
     except Refusal as refusal:
         raise InvalidRequest(described([Problem(refusal.at, refusal.message, refusal.hint)], where)) from None
     if problems or made is None:

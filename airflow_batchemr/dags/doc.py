@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.pipeline_file.models.base import is_template
+
 if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file import Job, Pipeline
 
@@ -38,8 +40,9 @@ def _where(job: Job) -> str:
 def _indices(job: Job) -> str:
     if job.array is None:
         return ""
-    if job.array.size is not None:
-        return f", {job.array.size:,} indices"
+    size = job.array.size
+    if size is not None:
+        return f", `{_cell(str(size))}` indices" if is_template(size) else f", {size:,} indices"
     return f", indices from {job.array.pack or job.array.per_object or job.array.rows}"
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.engine.backend import SubmissionPlan, Work
     from airflow_batchemr.engine.job_identity import JobIdentity
-    from airflow_batchemr.ledger import Failure, LedgerState, Result
+    from airflow_batchemr.ledger import Failure, LedgerState, Result, Submission
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,16 @@ def as_rerun(state: LedgerState, rerun_token: str | None) -> LedgerState:
 
 
 def original_size(state: LedgerState) -> int | None:
-    """How many units the job had when what is done or runs was submitted.
+    """How many units the job had when what is done, runs, or has failed in this try, was submitted.
 
-    None: nothing is done or runs, or the number was not recorded.
+    None: there is no such submission, or the number was not recorded.
     """
-    sizes = (one.size for one in state.current if one.open or one.succeeded)
+
+    def counts(one: Submission) -> bool:
+        failed = one.result is not None and one.number not in state.prior_submissions and failed_units(one.result)
+        return one.open or bool(one.succeeded) or bool(failed)
+
+    sizes = (one.size for one in state.current if counts(one))
     return next((size for size in sizes if size is not None), None)
 
 

@@ -42,6 +42,7 @@ class Arguments:
         folder: Base folder of relative paths.
         owner: Owner of the task in Airflow.
         online: Whether AWS may be called.
+        size_rendered: Whether the size of the array is a template.
     """
 
     kwargs: Mapping[str, Any]
@@ -52,6 +53,7 @@ class Arguments:
     folder: Path
     owner: str
     online: bool
+    size_rendered: bool
 
     def steps(self) -> JobSteps:
         """Return the steps of a job."""
@@ -69,8 +71,8 @@ class Arguments:
 def _batch(given: Arguments) -> ForecastBatch:
     kwargs = given.kwargs
     backend = ForecastBatch.of(
-        batch_options({name: kwargs[name] for name in Batch.model_fields if name in kwargs}),
-        array_options(kwargs.get("array")),
+        batch_options({name: kwargs[name] for name in Batch.model_fields if name in kwargs}, rendered=True),
+        array_options(kwargs.get("array"), rendered=True),
         clients=given.clients,
         ledger=given.ledger,
         identity=given.identity,
@@ -78,6 +80,7 @@ def _batch(given: Arguments) -> ForecastBatch:
         index_of=kwargs.get("index_of"),
         cluster=kwargs.get("cluster"),
         explicit_success=kwargs.get("explicit_success", False),
+        size_rendered=given.size_rendered,
     )
     backend.online = given.online
     return backend
@@ -85,7 +88,7 @@ def _batch(given: Arguments) -> ForecastBatch:
 
 def _own_cluster(given: Arguments) -> ForecastOwnCluster:
     backend = ForecastOwnCluster.of(
-        cluster_options(given.kwargs["cluster"]),
+        cluster_options(given.kwargs["cluster"], rendered=True),
         given.steps(),
         tags=owner_tag(given.owner),
         resume=given.kwargs.get("resume_steps", True),
@@ -119,7 +122,7 @@ def _shared_cluster(given: Arguments) -> ForecastSharedCluster:
     if not given.online:  # as for the steps: their files may be in S3
         needs.pop("python_env", None)
     backend = ForecastSharedCluster.of(
-        cluster_options(kwargs["cluster"]),
+        cluster_options(kwargs["cluster"], rendered=True),
         needs,
         tags=owner_tag(given.owner),
         folder=given.folder,
@@ -160,4 +163,4 @@ OPERATORS: dict[str, Callable[[Arguments], Backend]] = {
 
 def needs_data(kwargs: Mapping[str, Any]) -> bool:
     """Return whether the size of a job's array is derived from data."""
-    return "size" not in array_options(kwargs.get("array"))
+    return "size" not in array_options(kwargs.get("array"), rendered=True)

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.batch.options import array_options
 from airflow_batchemr.aws.emr.shared_cluster import all_succeeded
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
+from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.retries import PLATFORM_RETRIES
 from airflow_batchemr.dags import tasks
-from airflow_batchemr.engine.decide import succeeded, token_for_claims
+from airflow_batchemr.engine.decide import closed, original_size, succeeded, token_for_claims
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.forecast.backends import ForecastBatch
 from airflow_batchemr.forecast.clients import offline, reading
 from airflow_batchemr.forecast.engine import forecast
 from airflow_batchemr.forecast.ledger import ForecastLedger
 from airflow_batchemr.forecast.operators import OPERATORS, Arguments, needs_data
+from airflow_batchemr.forecast.templates import without_unknown
+from airflow_batchemr.pipeline_file.models.base import is_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -117,6 +120,7 @@ class Forecaster:
         if task.operator not in OPERATORS:
             name = task.operator.rpartition(".")[2]
             return TaskForecast(task.task_id, "operator", note=f"{name} runs each time")
+        kwargs, unknown = without_unknown(kwargs)
         clients = self._clients(kwargs)
         # A ledger for this task alone: it does not contain what other tasks would write
         ledger = ForecastLedger(clients.s3 if self._online else None, self._uri, clients.put_args)
@@ -134,16 +138,32 @@ class Forecaster:
             if all_succeeded(ledger, identity, used_by):
                 note = f"all jobs that use it have succeeded: {', '.join(used_by)}"
                 return TaskForecast(task.task_id, "no cluster", note=note)
+        note = f"not known before the run: {', '.join(f'{name} ({text})' for name, text in unknown.items())}"
+        if any(name.partition(".")[0] == "array" for name in unknown):
+            began = original_size(replace(state, prior_submissions=closed(state)))
+            if began is None:
+                return TaskForecast(task.task_id, "run", note=note)
+            kwargs["array"] = {"size": began, "markers": kwargs.get("array", {}).get("markers")}
         if not self._online and task.operator == tasks.BATCH_ARRAY and needs_data(kwargs):
             return TaskForecast(task.task_id, "run", note="the number of indices comes from S3 when it runs")
         token = token_for_claims(state, identity, skip_if_succeeded=skip, rerun_wanted=False)
         owner = self._plan.dag_kwargs.get("owner") or "airflow"
-        arguments = Arguments(kwargs, clients, job, identity, token, self._folder, owner, self._online)
-        backend = OPERATORS[task.operator](arguments)
-        outcome, claims = forecast(
-            backend, AnyRemoteWork(clients, job, identity), job, identity, state=state, token=token
+        arguments = Arguments(
+            kwargs, clients, job, identity, token, self._folder, owner, self._online, _size_rendered(task.kwargs)
         )
-        return _task_forecast(task, kwargs, backend, outcome, claims)
+        try:
+            backend = OPERATORS[task.operator](arguments)
+            outcome, claims = forecast(
+                backend, AnyRemoteWork(clients, job, identity), job, identity, state=state, token=token
+            )
+        except InvalidRequest as error:
+            if not unknown:
+                raise
+            return TaskForecast(task.task_id, "run", note=f"{note}; with the defaults it would be refused: {error}")
+        result = _task_forecast(task, kwargs, backend, outcome, claims)
+        if unknown:
+            result.note = "; ".join(filter(None, (f"{note}; the requests show the defaults", result.note)))
+        return result
 
     def _identity(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> JobIdentity:
         retries = kwargs.get("retries")
@@ -156,6 +176,12 @@ class Forecaster:
             task_id=task.task_id,
             max_tries=PLATFORM_RETRIES if retries is None else int(retries),
         )
+
+
+def _size_rendered(kwargs: Mapping[str, Any]) -> bool:
+    """Return whether the size of the array is a template."""
+    array = kwargs.get("array")
+    return is_template(array.get("size") if isinstance(array, dict) else array)
 
 
 def _skipped(task: TaskPlan, marker: Marker, kwargs: Mapping[str, Any]) -> TaskForecast:
@@ -224,7 +250,10 @@ def _fixed_size(task: TaskPlan, kwargs: Mapping[str, Any]) -> int | None:
     """Return the array size in the pipeline file; None if it is derived from data, or there is no array."""
     if task.operator != tasks.BATCH_ARRAY:
         return None
-    size = array_options(kwargs.get("array")).get("size")
+    try:
+        size = array_options(kwargs.get("array"), rendered=True).get("size")
+    except InvalidRequest:  # a template that renders to another value now
+        return None
     return None if size is None else int(size)
 
 

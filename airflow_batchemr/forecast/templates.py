@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
+from airflow_batchemr.pipeline_file.models import Array, Batch, Emr, Fleet, Group
+from airflow_batchemr.pipeline_file.models.base import is_template, templated_keys
+
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Mapping
+
+#: Options that are numbers or a release after rendering.
+_TYPED = frozenset({"array"}.union(*map(templated_keys, (Array, Batch, Emr, Group, Fleet))))
+#: Blocks that contain such options, as arguments and within them.
+_BLOCKS = frozenset({"array", "cluster", "master", "core", "task", "fleets"})
 
 
 class Templates:
@@ -44,6 +53,31 @@ class Templates:
         except (TemplateError, TypeError, ValueError, AttributeError):
             self.unknown.add(text)
             return text
+
+
+def without_unknown(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Remove the options that must be numbers or a release, but are templates that only Airflow can render.
+
+    Args:
+        kwargs: Arguments of an operator, rendered by `Templates`.
+
+    Returns:
+        The other arguments, and the templates by the name of the option, such as `array` or `cluster.instances`.
+    """
+    unknown: dict[str, str] = {}
+
+    def known(values: Mapping[str, Any], at: str) -> dict[str, Any]:
+        made = {}
+        for name, value in values.items():
+            if isinstance(value, dict) and name in _BLOCKS:
+                made[name] = known(value, f"{at}{name}.")
+            elif name in _TYPED and any(map(is_template, value if isinstance(value, list) else [value])):
+                unknown[f"{at}{name}"] = value if isinstance(value, str) else ", ".join(map(str, value))
+            else:
+                made[name] = value
+        return made
+
+    return known(kwargs, ""), unknown
 
 
 def _dates(date: dt.datetime | None) -> dict[str, Any]:

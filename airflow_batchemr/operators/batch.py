@@ -95,6 +95,9 @@ class BatchArrayOperator(BatchWork):
         kwargs["queue"] = worker_queue or OPERATOR_DEFAULTS["queue"]
         super().__init__(**kwargs)
         self.array = array
+        size = array.get("size") if isinstance(array, dict) else array
+        # Also that of a map index, which may come from another task
+        self._size_known_later = size is not None and (mapped or is_template(size) or unresolved(size))
         self.cluster = cluster
         self.explicit_success = job_option("explicit_success", explicit_success)
         self.index_of = index_of
@@ -102,8 +105,8 @@ class BatchArrayOperator(BatchWork):
         self.job_queue = job_queue or queue
         with as_airflow_error():
             self._keep({**given, "queue": self.job_queue})
-            if not unresolved(array) and not is_template(array):
-                self.array_options()
+            if not unresolved(array):
+                array_options(array)
 
     def _keep(self, given: dict[str, Any]) -> None:
         """Check the options and store each one as an attribute, where Airflow renders templates."""
@@ -122,7 +125,7 @@ class BatchArrayOperator(BatchWork):
             InvalidRequest: Names every invalid option.
         """
         given = {name: getattr(self, name) for name in Batch.model_fields if name != "queue"}
-        options = batch_options(_with_definition({**given, "queue": self.job_queue}))
+        options = batch_options(_with_definition({**given, "queue": self.job_queue}), rendered=True)
         self.runnable_timeout = options.runnable_timeout  # another task may have provided it, such as 15m
         return options
 
@@ -132,7 +135,9 @@ class BatchArrayOperator(BatchWork):
         Raises:
             InvalidRequest: Names the option.
         """
-        return array_options(self.array)
+        if self.array is None and self._size_known_later:
+            raise InvalidRequest("array: expected a number of indices, not None: it is the output of another task")
+        return array_options(self.array, rendered=True)
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow_batchemr.aws.batch.backend import BatchBackend
 from airflow_batchemr.aws.batch.failure_report import failure_report, group_of
 from airflow_batchemr.aws.batch.runnable import explain
+from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.links.base import log_stream, push_links
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
@@ -43,6 +45,7 @@ class BatchWork(LedgerOperator):
     wait_for_children: bool
     runnable_timeout: int | None
     _size: int
+    _size_known_later: bool
     _one_task_at_a_time = False
 
     @abstractmethod
@@ -65,15 +68,17 @@ class BatchWork(LedgerOperator):
             index_of=self.index_of,
             cluster=self.cluster,
             explicit_success=self.explicit_success,
+            size_rendered=self._size_known_later,
         )
         self._size = backend.size
         return backend
 
     def skipped(self, state: LedgerState, context: Context) -> Any:
         """Log that nothing is left to do, also for a run with another array size."""
-        size = self.array_options().get("size")
-        if state.marker is not None and size is not None:
-            self._note_size(state.marker.size, int(size))
+        with contextlib.suppress(InvalidRequest):  # what it renders to now does not matter any more
+            size = self.array_options().get("size")
+            if state.marker is not None and size is not None:
+                self._note_size(state.marker.size, int(size))
         return super().skipped(state, context)
 
     def _note_size(self, of_run: int, size: int) -> None:

@@ -76,7 +76,7 @@ class EmrCreateClusterOperator(EmrOperator):
     def backend(self, state: LedgerState, rerun_token: str | None) -> SharedCluster:  # noqa: ARG002 - of the base class
         """Return the backend of a cluster, which the teardown task terminates."""
         return SharedCluster.of(
-            cluster_options(self.cluster),
+            cluster_options(self.cluster, rendered=True),
             self.needs,
             tags=owner_tag(self.owner),
             folder=self.folder(),
@@ -88,7 +88,7 @@ class EmrCreateClusterOperator(EmrOperator):
 
     def log_uri(self) -> str | None:
         """Log URI in the options of the cluster."""
-        options = cluster_options(self.cluster)
+        options = cluster_options(self.cluster, rendered=True)
         return options.overrides.get("LogUri") or options.log_uri
 
     def finish(self, outcome: Outcome) -> Any:

@@ -127,13 +127,13 @@ class EphemeralEmrOperator(StepsOperator):
 
     def log_uri(self) -> str | None:
         """Log URI in the options of the cluster."""
-        options = cluster_options(self.cluster)
+        options = cluster_options(self.cluster, rendered=True)
         return options.overrides.get("LogUri") or options.log_uri
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> OwnCluster:  # noqa: ARG002 - of the base class
         """Steps on the job's own cluster."""
         return OwnCluster.of(
-            cluster_options(self.cluster),
+            cluster_options(self.cluster, rendered=True),
             self.job_steps(),
             tags=owner_tag(self.owner),
             resume=self.resume_steps,

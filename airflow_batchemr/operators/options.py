@@ -14,7 +14,7 @@ from airflow_batchemr.aws.options import job_options, validated
 from airflow_batchemr.connections import as_airflow_error
 from airflow_batchemr.core import units
 from airflow_batchemr.ledger.store import plain_uri
-from airflow_batchemr.pipeline_file.models.base import shown
+from airflow_batchemr.pipeline_file.models.base import is_template, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,11 +115,6 @@ def check_when_parsed(check: Callable[[Any], object], value: Any) -> None:
     if not unresolved(value):
         with as_airflow_error():
             check(value)
-
-
-def is_template(value: Any) -> bool:
-    """Return whether a value is text that Airflow renders when the task runs."""
-    return isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#"))
 
 
 def job_option(name: str, value: Any) -> Any:

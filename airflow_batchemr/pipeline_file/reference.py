@@ -73,7 +73,7 @@ def _default(model: type[base.Model], key: str, kind: str) -> str:
 
 def _type(schema: dict[str, Any]) -> str:
     """The type of a key, from its JSON Schema; short forms come first."""
-    long_forms = ("list", "mapping")
+    long_forms = ("list", "mapping", "template")
     names = sorted(dict.fromkeys(_types(schema)), key=lambda name: long_forms.index(name) if name in long_forms else -1)
     return " or ".join(names)
 
@@ -82,9 +82,14 @@ def _types(schema: dict[str, Any]) -> list[str]:
     schema = {key: value for key, value in schema.items() if key != "description"}
     if schema in (_VARIABLE, {"type": "null"}):
         return []
+    if schema == base.TEMPLATE:
+        return ["template"]
     for named, name in _NAMED_TYPES:
-        if schema == named or ("anyOf" in named and all(each in schema.get("anyOf", ()) for each in named["anyOf"])):
+        if schema == named:
             return [name]
+        if "anyOf" in named and all(each in schema.get("anyOf", ()) for each in named["anyOf"]):
+            others = [each for each in schema["anyOf"] if each not in named["anyOf"]]
+            return [name, *_types({"anyOf": others})]
     if "anyOf" in schema:
         return [name for each in schema["anyOf"] for name in _types(each)]
     if "enum" in schema or "const" in schema:

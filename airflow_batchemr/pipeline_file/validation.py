@@ -47,22 +47,29 @@ class Problem:
     whole_block: bool = False
 
 
-def validate(model: type[M], data: dict[str, Any]) -> tuple[M | None, list[Problem]]:
+def validate(model: type[M], data: dict[str, Any], *, rendered: bool = False) -> tuple[M | None, list[Problem]]:
     """Validate data.
+
+    Args:
+        model: the model.
+        data: its fields.
+        rendered: whether templates have been rendered. `Templated` fields then accept numbers as text, and no
+            templates.
 
     Returns:
         the model and the problems. If there are problems, the model is made from the remaining valid values, so that
         further checks can report their errors too; it must not be run. None if no model can be made.
     """
+    context = {"rendered": rendered}
     try:
-        return model.model_validate(data), []
+        return model.model_validate(data, context=context), []
     except ValidationError as error:
         problems = list(_problems(model, error, ()))
     rest = data
     for problem in problems:
         rest = _without(rest, problem.keys)
     try:
-        return model.model_validate(rest), problems
+        return model.model_validate(rest, context=context), problems
     except ValidationError:
         return None, problems
 

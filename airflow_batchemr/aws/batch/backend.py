@@ -48,6 +48,7 @@ class BatchBackend(ArrayWork):
         cluster: ledger name of the cluster whose address the program gets.
         explicit_success: whether the program has to write an object to succeed.
         wait_for_children: whether the job ends only when the jobs that its programs started have ended.
+        size_rendered: whether the size comes from a template or another task. A run that has begun keeps its size.
     """
 
     options: Batch
@@ -61,6 +62,7 @@ class BatchBackend(ArrayWork):
     cluster: str | None = None
     explicit_success: bool = False
     wait_for_children: bool = False
+    size_rendered: bool = False
     _definition: Mapping[str, Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -116,6 +118,8 @@ class BatchBackend(ArrayWork):
 
         Queue and definition are checked before the first one.
         """
+        if self.size_rendered and self.data is None:
+            self.size = original_size(state) or self.size
         self._check_same_size(state)
         if self._definition is None:
             if self.options.registered_definition is None:
@@ -196,8 +200,17 @@ class BatchBackend(ArrayWork):
 
         Returns:
             Sets for one SubmitJob each, and the job that each depends on.
+
+        Raises:
+            InvalidRequest: the other job has another number of indices.
         """
         other = self.ledger_of(job).read()
+        began = other.marker.size if other.marker is not None else original_size(other)
+        if began is not None and began != self.size:
+            raise InvalidRequest(
+                f"index_of: {job} has {began:,} indices in this run, and this job {self.size:,}. A job that follows "
+                "another one index by index has the same number of indices"
+            )
         free = indices if other.marker is not None else indices & other.done
         parts: list[tuple[IndexSet, str | None]] = [(part, None) for part in split(free)] if free else []
         left = indices - free

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def batch_options(values: Mapping[str, Any]) -> Batch:
+def batch_options(values: Mapping[str, Any], *, rendered: bool = False) -> Batch:
     """Validate the options of a Batch job, each one and together, as `batch:` in a pipeline file.
 
     Args:
         values: options by name; those that are None count as not given.
+        rendered: whether templates have been rendered.
 
     Raises:
         InvalidRequest: names every option that is wrong.
     """
-    options = validated(Batch, dict(values))
+    options = validated(Batch, dict(values), rendered=rendered)
     wrong = [
         replace(problem, keys=problem.keys[1:])  # without `batch`
         for problem in checks.batch(options)
@@ -35,16 +36,18 @@ def batch_options(values: Mapping[str, Any]) -> Batch:
     return options
 
 
-def array_options(array: Any) -> dict[str, Any]:
+def array_options(array: Any, *, rendered: bool = False) -> dict[str, Any]:
     """Validate the options of an array, as `array:` in a pipeline file; without an array a job has one index.
 
     Args:
         array: number of indices, also as text; a mapping; or None.
+        rendered: whether templates have been rendered.
 
     Raises:
         InvalidRequest: names every option that is wrong.
     """
     array = 1 if array is None else array
-    if isinstance(array, str) and array.strip().isdigit():  # rendered from a template
-        array = int(array)
-    return validated(Array, array, "array", short_form=as_array).model_dump(exclude_defaults=True, mode="json")
+    if isinstance(array, str) and (rendered or array.strip().isdigit()):
+        array, rendered = {"size": array}, True
+    options = validated(Array, array, "array", short_form=as_array, rendered=rendered)
+    return options.model_dump(exclude_defaults=True, mode="json")

@@ -15,13 +15,17 @@ from airflow_batchemr.pipeline_file.needs import Needs
 from airflow_batchemr.pipeline_file.steps import as_steps
 
 
-def cluster_options(cluster: Any) -> Emr:
+def cluster_options(cluster: Any, *, rendered: bool = False) -> Emr:
     """Validate the options of a new cluster, as `emr:` in a pipeline file.
+
+    Args:
+        cluster: the options as a mapping.
+        rendered: whether templates have been rendered.
 
     Raises:
         InvalidRequest: names every option that is wrong.
     """
-    options = validated(Emr, cluster, "cluster")
+    options = validated(Emr, cluster, "cluster", rendered=rendered)
     if options.existing:
         raise InvalidRequest("cluster: it names an existing cluster; describe a new one by `type` and `instances`")
     return options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.preamble import PREAMBLE
 from airflow_batchemr.core.tags import MAX_TAGS, RUN_TAGS, tag_problem
-from airflow_batchemr.pipeline_file.models.base import is_fixed
+from airflow_batchemr.pipeline_file.models.base import is_fixed, is_template
 from airflow_batchemr.pipeline_file.models.batch import DEFINITION_OPTIONS, MAX_ENVIRONMENT
 from airflow_batchemr.pipeline_file.validation import Problem
 
@@ -72,9 +72,10 @@ def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
     elif platform == "ec2" and isinstance(batch.vcpus, float):
         message = f"EC2 requires whole vCPUs, not {batch.vcpus:g}"
         yield Problem((*at, "vcpus"), message, "only Fargate (`platform: fargate`) supports fractions")
-    if batch.memory and min(batch.memory) < 4:
-        yield Problem((*at, "memory"), f"AWS Batch requires at least 4 MiB of memory, not {min(batch.memory)}")
-    if batch.memory and sorted(set(batch.memory)) != batch.memory:
+    memory = [size for size in batch.memory or [] if not is_template(size)]
+    if memory and min(memory) < 4:
+        yield Problem((*at, "memory"), f"AWS Batch requires at least 4 MiB of memory, not {min(memory)}")
+    if sorted(set(memory)) != memory:
         yield Problem((*at, "memory"), "memory sizes must be in ascending order")
     if batch.retry_on is not None and batch.attempts == 1:
         yield Problem((*at, "attempts"), "`retry_on` requires more than 1 attempt", "set `attempts` to at least 2")
@@ -141,11 +142,13 @@ def _fargate(batch: Batch) -> Iterator[Problem]:
     if batch.execution_role is None and batch.image is not None and not batch.job_definition:
         hint = "Fargate uses this role to pull the image and write logs"
         yield Problem((*at, "execution_role"), "Fargate requires an `execution_role`", hint, key=True)
-    if batch.vcpus is not None and batch.vcpus not in FARGATE:
+    given = batch.vcpus
+    if is_template(given):
+        return  # which memory it supports depends on the vCPUs
+    if given is not None and given not in FARGATE:
         sizes = ", ".join(f"{size:g}" for size in FARGATE)
         yield Problem((*at, "vcpus"), f"Fargate supports {sizes} vCPUs, not {batch.vcpus:g}")
         return
-    given = batch.vcpus
     if given is None and not batch.job_definition:
         given = DEFAULT_VCPUS
     supported = FARGATE[float(given)] if given is not None else sorted({m for row in FARGATE.values() for m in row})
@@ -154,7 +157,7 @@ def _fargate(batch: Batch) -> Iterator[Problem]:
         message = f"Fargate does not support the default of {DEFAULT_MEMORY} MiB of memory{vcpus}"
         yield Problem((*at, "vcpus"), message, f"set `memory: {min(supported) // 1024}GiB` or more")
     for position, memory in enumerate(batch.memory or []):
-        if memory not in supported:
+        if memory not in supported and not is_template(memory):
             near = min(supported, key=lambda size: (abs(size - memory), size))
             message = f"Fargate does not support {memory} MiB of memory{vcpus}"
             hint = f"the nearest size is {near} MiB ({near / 1024:g} GiB)"

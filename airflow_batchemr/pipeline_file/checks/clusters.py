@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_batchemr.core import emr_releases as releases
 from airflow_batchemr.core.tags import MAX_TAGS, OWNER_TAG, RUN_TAGS
 from airflow_batchemr.pipeline_file.errors import guess
+from airflow_batchemr.pipeline_file.models.base import is_template
 from airflow_batchemr.pipeline_file.validation import Problem
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def cluster(
 
 def _release(emr: Emr, at: Keys, needs: Needs, *, waits_for_jobs: bool) -> Iterator[Problem]:
     """Features that old releases do not support."""
-    if emr.release is None:
+    if emr.release is None or is_template(emr.release):
         return
     key = "keep_alive" if emr.keep_alive else "idle_timeout" if emr.idle_timeout else None
     if not releases.supports_idle_timeout(emr.release):

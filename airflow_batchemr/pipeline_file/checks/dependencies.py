@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
+from airflow_batchemr.pipeline_file.models.base import is_template
 from airflow_batchemr.pipeline_file.models.job import as_after as rules_of
 from airflow_batchemr.pipeline_file.validation import Problem
 
@@ -109,8 +110,9 @@ def _index(name: str, other: str, jobs: Mapping[str, Job | None]) -> list[Proble
         if job.array.size is None:
             message = f"`index` requires fixed array sizes, but the size of `{job.name}` is only known at run time"
             return [Problem(keys, message, "set `array` to a number, or use `succeeded`")]
-    if downstream.array and upstream.array and downstream.array.size != upstream.array.size:
-        sizes = f"`{name}` has {downstream.array.size:,} indices and `{other}` has {upstream.array.size:,}"
+    both = [job.array.size for job in (downstream, upstream) if job.array is not None]
+    if both[0] != both[1] and not any(map(is_template, both)):  # else, checked when the task runs
+        sizes = f"`{name}` has {both[0]:,} indices and `{other}` has {both[1]:,}"
         hint = "AWS Batch calls this an N_TO_N dependency"
         return [Problem(keys, f"`index` requires arrays of the same size: {sizes}", hint)]
     return []

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from airflow_batchemr.pipeline_file.errors import Refusal
-from airflow_batchemr.pipeline_file.models.base import Bytes, Model, S3Uri, shown
+from airflow_batchemr.pipeline_file.models.base import Bytes, Model, S3Uri, Templated, is_template, shown
 
 #: Maximum number of indices. Arrays of more than 10,000, the limit of AWS Batch, are split.
 MAX_INDICES = 1_000_000
@@ -17,7 +17,7 @@ _SOURCES = ("size", "pack", "per_object", "rows")
 class Array(Model):
     """The indices of a job, set by exactly one of `size`, `pack`, `per_object` and `rows`."""
 
-    size: Annotated[int, Field(ge=1, le=MAX_INDICES)] | None = Field(
+    size: Templated[Annotated[int, Field(ge=1, le=MAX_INDICES)]] | None = Field(
         None,
         description=(
             "Number of indices, 1 to 1,000,000. Arrays of more than 10,000 are submitted as several AWS "
@@ -31,7 +31,7 @@ class Array(Model):
             "exactly one of `into`, `max_bytes` and `max_objects`"
         ),
     )
-    into: Annotated[int, Field(ge=1, le=MAX_INDICES)] | None = Field(
+    into: Templated[Annotated[int, Field(ge=1, le=MAX_INDICES)]] | None = Field(
         None, description="With `pack`: number of shards, 1 to 1,000,000"
     )
     max_bytes: Bytes | None = Field(
@@ -89,10 +89,12 @@ class Array(Model):
 
 
 def as_array(value: object) -> object:
-    """Convert the short form, a number, to the fields of `Array`."""
+    """Convert the short form, a number or a template of one, to the fields of `Array`."""
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MAX_INDICES:
             raise Refusal(f"an array must have 1 to {MAX_INDICES:,} indices, not {value:,}")
+        return {"size": value}
+    if is_template(value):
         return {"size": value}
     if isinstance(value, dict | Array):
         return value

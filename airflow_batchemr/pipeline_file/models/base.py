@@ -9,14 +9,29 @@ import datetime as dt
 import functools
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import core_schema
 
 from airflow_batchemr.core import units
 from airflow_batchemr.core.tags import tag_problem
 from airflow_batchemr.pipeline_file.errors import Refusal
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
+
+T = TypeVar("T")
 
 
 class Model(BaseModel):
@@ -113,6 +128,49 @@ class Pattern:
 
 TEXT: dict[str, Any] = {"type": "string"}
 NUMBER: dict[str, Any] = {"type": "number"}
+TEMPLATE: dict[str, Any] = {"type": "string", "pattern": r"\{[{%#]"}
+
+
+def is_template(value: object) -> bool:
+    """Return whether a value is text that Airflow renders when the task runs."""
+    return isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#"))
+
+
+def _templated(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    """Keep a template; validate any other value. What a template has rendered to is text, also if it is a number."""
+    if not isinstance(value, str):
+        return validate(value)
+    if not (info.context or {}).get("rendered"):
+        return value if is_template(value) else validate(value)
+    value = value.strip()
+    if value in ("", "None"):
+        message = "the template rendered to nothing" if not value else "the template rendered to None"
+        raise Refusal(message, "give it a value, such as {{ params.n or 1 }}")
+    number = re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", value)
+    return validate((float if number[1] else int)(value) if number else value)
+
+
+#: A value that may also be a template. A model of a file has its text; a model of rendered values has the type itself.
+Templated = Annotated[
+    T,
+    WrapValidator(_templated),
+    PlainSerializer(lambda value: value),  # pydantic warns of text in a field of another type
+    Form((TEMPLATE,)),
+]
+
+
+@functools.cache
+def templated_keys(model: type[Model]) -> frozenset[str]:
+    """Return the names of the fields of a model that are `Templated`, or lists of such values."""
+    return frozenset(
+        name
+        for name, field in model.model_fields.items()
+        if any(map(_contains_templated, (*field.metadata, field.annotation)))
+    )
+
+
+def _contains_templated(part: Any) -> bool:
+    return isinstance(part, WrapValidator) or any(map(_contains_templated, get_args(part)))
 
 
 def shown(value: object) -> str:
@@ -251,7 +309,7 @@ Raw = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
 
 def _number_or_text(value: object, expected: str) -> str | float:
     if isinstance(value, str | int | float) and not isinstance(value, bool):
-        if isinstance(value, str) and is_template(value):
+        if is_template(value):
             raise Refusal(
                 f"expected {expected}: templates are not supported here because Airflow renders them at run time",
                 "use a variable `${name}`, which is substituted when the file is read",

@@ -18,6 +18,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     Raw,
     Seconds,
     Tags,
+    Templated,
     TextMap,
     Word,
     shown,
@@ -134,7 +135,7 @@ def _vcpus(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1024:
         raise Refusal(
             f"expected a number of vCPUs above 0, not {shown(value)}",
-            "remove the quotes" if isinstance(value, str) else None,
+            "remove the quotes" if isinstance(value, str) and re.fullmatch(r"[\d.]+", value) else None,
         )
     return int(value) if value == int(value) else value
 
@@ -220,16 +221,20 @@ class Batch(Model):
         "templates are rendered. Default: the command of the job definition; required with an image.",
     )
     vcpus: (
-        Annotated[int | float, BeforeValidator(_vcpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+        Templated[
+            Annotated[int | float, BeforeValidator(_vcpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+        ]
         | None
     ) = Field(None, description="Virtual CPUs; whole numbers on EC2, Fargate also takes 0.25 and 0.5.")
-    memory: Annotated[list[Mebibytes], BeforeValidator(_memory), Field(min_length=1), Form(single=True)] | None = Field(
+    memory: (
+        Annotated[list[Templated[Mebibytes]], BeforeValidator(_memory), Field(min_length=1), Form(single=True)] | None
+    ) = Field(
         None,
         description="Memory, such as 8GiB (a number is MiB); of a list, each size is tried in order for indices that "
         "ran out of memory.",
     )
-    gpus: Annotated[int, Field(ge=1)] | None = Field(None, description="Number of GPUs.")
-    attempts: Annotated[int, Field(ge=1, le=10)] | None = Field(
+    gpus: Templated[Annotated[int, Field(ge=1)]] | None = Field(None, description="Number of GPUs.")
+    attempts: Templated[Annotated[int, Field(ge=1, le=10)]] | None = Field(
         None, description="Attempts of each index by AWS Batch, 1 to 10, for the causes in `retry_on`; 3 by default."
     )
     retry_on: (
@@ -240,10 +245,10 @@ class Batch(Model):
         description="Causes for another attempt by AWS Batch: spot (host reclaimed), oom (out of memory), pull (image "
         "not pulled), exit:N; at most 4, spot by default.",
     )
-    timeout: Annotated[Seconds, AfterValidator(_timeout)] | None = Field(
+    timeout: Templated[Annotated[Seconds, AfterValidator(_timeout)]] | None = Field(
         None, description="Maximum duration of an attempt of an index, such as 2h (a number is seconds); at least 60 s."
     )
-    runnable_timeout: Seconds | None = Field(
+    runnable_timeout: Templated[Seconds] | None = Field(
         None,
         description="Maximum duration for which the job may stay RUNNABLE; then it is terminated and the task fails "
         "with the reason.",

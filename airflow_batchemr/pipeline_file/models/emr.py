@@ -16,9 +16,11 @@ from airflow_batchemr.pipeline_file.models.base import (
     S3Uri,
     Seconds,
     Tags,
+    Templated,
     TextMap,
     Texts,
     Word,
+    is_template,
     shown,
     text,
 )
@@ -149,7 +151,7 @@ class Emr(Model):
             "is set"
         ),
     )
-    instances: Annotated[int, Field(ge=1, le=4000)] | None = Field(
+    instances: Templated[Annotated[int, Field(ge=1, le=4000)]] | None = Field(
         None, description="Total number of instances, 1 to 4,000, including one master. Default: 1"
     )
     market: Market | None = Field(
@@ -172,10 +174,12 @@ class Emr(Model):
     task: Group | None = Field(None, description="Instance group of the task instances (long form); requires `core`")
     fleets: Fleets | None = Field(None, description="Instance fleets, instead of instance groups")
     release: (
-        Annotated[
-            str,
-            BeforeValidator(_release),
-            WithJsonSchema({"type": "string", "pattern": rf"^{_RELEASE}$"}),
+        Templated[
+            Annotated[
+                str,
+                BeforeValidator(_release),
+                WithJsonSchema({"type": "string", "pattern": rf"^{_RELEASE}$"}),
+            ]
         ]
         | None
     ) = Field(None, description="EMR release label. Default: `emr-7.5.0`")
@@ -329,7 +333,7 @@ class Emr(Model):
         if self.fleets and self.fleets.task and not self.fleets.core:
             message = "a `task` fleet requires a `core` fleet, because task instances do not run HDFS"
             raise Refusal(message, at=["fleets", "task"])
-        if self.master and self.master.count not in (1, 3):
+        if self.master and self.master.count not in (1, 3) and not is_template(self.master.count):
             raise Refusal(f"a cluster has 1 or 3 masters, not {self.master.count}", at=["master", "count"])
         if self.master and self.master.count == 3 and self.master.market == "spot":
             raise Refusal("a cluster with 3 masters requires on-demand masters", at=["master", "market"])

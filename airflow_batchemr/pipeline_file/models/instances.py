@@ -10,7 +10,17 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from airflow_batchemr.core import units
 from airflow_batchemr.pipeline_file.errors import Refusal
-from airflow_batchemr.pipeline_file.models.base import Form, Model, Pattern, Seconds, Word, shown, text
+from airflow_batchemr.pipeline_file.models.base import (
+    Form,
+    Model,
+    Pattern,
+    Seconds,
+    Templated,
+    Word,
+    is_template,
+    shown,
+    text,
+)
 
 Market = Literal["on_demand", "spot"]
 _TYPE_PATTERN = r"[a-z][a-z0-9-]*\.[a-z0-9-]+"
@@ -147,7 +157,7 @@ class Group(Model):
     type: InstanceTypes = Field(
         description=("EC2 instance type. With a list, the next type is tried if EMR cannot provide the previous one")
     )
-    count: Annotated[int, Field(ge=1, le=4000)] = Field(
+    count: Templated[Annotated[int, Field(ge=1, le=4000)]] = Field(
         1, description="Number of instances, 1 to 4,000; a master group has 1 or 3"
     )
     market: Market = Field("on_demand", description="Purchasing option")
@@ -205,10 +215,10 @@ class Fleet(Model):
         Field(min_length=1, max_length=30),
         Form((_FLEET_TYPE,), items=(_FLEET_TYPE,)),
     ] = Field(description="Up to 30 instance types: names or mappings. More than 5 require `allocation`")
-    on_demand: Annotated[int, Field(ge=0)] = Field(
+    on_demand: Templated[Annotated[int, Field(ge=0)]] = Field(
         0, description="Target on-demand capacity in units. Default for a master fleet without a target: 1"
     )
-    spot: Annotated[int, Field(ge=0)] = Field(0, description="Target spot capacity in units")
+    spot: Templated[Annotated[int, Field(ge=0)]] = Field(0, description="Target spot capacity in units")
     allocation: (
         Literal[
             "price-capacity-optimized",
@@ -265,7 +275,7 @@ class Fleets(Model):
     @model_validator(mode="after")
     def _one_master(self) -> Fleets:
         targets = self.master.on_demand, self.master.spot
-        if targets not in {(1, 0), (0, 1), (3, 0)}:
+        if targets not in {(1, 0), (0, 1), (3, 0)} and not any(map(is_template, targets)):
             message = "a master fleet has 1 on-demand or spot instance, or 3 on-demand instances"
             raise Refusal(message, at=["master", "spot" if self.master.spot else "on_demand"])
         return self

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 from airflow_batchemr.pipeline_file.models.array import MAX_INDICES, Array, as_array
 from airflow_batchemr.pipeline_file.models.base import (
+    TEMPLATE,
     Form,
     Model,
     Pattern,
@@ -143,7 +144,7 @@ class Job(Model):
             "`finished`, `failed` or `index`)"
         ),
     )
-    array: Annotated[Array, BeforeValidator(as_array), Form((_SIZE,))] | None = Field(
+    array: Annotated[Array, BeforeValidator(as_array), Form((_SIZE, TEMPLATE))] | None = Field(
         None, description="Run the job as an array job: its size, or a mapping. Requires `batch`"
     )
     batch: Batch | None = Field(None, description="Run a command on AWS Batch")

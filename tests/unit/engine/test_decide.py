@@ -233,6 +233,23 @@ def test_a_run_keeps_the_array_size_that_it_started_with():
 # Lost submissions
 
 
+def test_a_try_keeps_its_array_size_although_all_indices_have_failed():
+    """A template may render to more indices after a deferral: they belong to the next try."""
+    failed = ended(1, "0-3", "", failures=[(index, None) for index in range(4)])
+    result = failed.result.model_copy(update={"details": {"size": 4}})
+    now = state(replace(failed, result=result))
+    decision = decide(ArrayWork(8), now)
+    assert ("fail", IndexSet.range(4)) == (decision.action, decision.failed)
+    assert claims(decide(ArrayWork(8), replace(now, prior_submissions=closed(now)))) == [(2, "0-7", 0)]
+
+
+def test_a_stopped_submission_does_not_fix_the_array_size():
+    """Nothing of it is done, so the task that a user has cleared runs with the new size."""
+    stopped = ended(1, "0-3", "", "stopped")
+    result = stopped.result.model_copy(update={"details": {"size": 4}})
+    assert claims(decide(ArrayWork(8), state(replace(stopped, result=result)))) == [(2, "0-7", 0)]
+
+
 def test_a_submission_lost_during_this_try_has_failed():
     """It may have succeeded, so the try fails and nothing runs instead."""
     before = state(running(1, "0-9"))

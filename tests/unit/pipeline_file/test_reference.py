@@ -49,7 +49,8 @@ def test_a_table_has_a_row_for_each_key(name, keys):
 @pytest.mark.parametrize(
     ("name", "key", "kind", "default"),
     [
-        ("Job", "array", "1 to 1,000,000 or mapping", ""),
+        ("Job", "array", "1 to 1,000,000 or mapping or template", ""),
+        ("Batch", "timeout", "duration or template", ""),
         ("Job", "retries", "0 to 100", "3, only after failures of the platform"),
         (
             "Job",
