@@ -24,6 +24,7 @@ from airflow_batchemr.cli.common import (
 if TYPE_CHECKING:
     from airflow_batchemr.forecast import PipelineForecast
     from airflow_batchemr.pipeline_file import Pipeline
+    from airflow_batchemr.pipeline_file.policy import Policy
 
 app = new_app()
 
@@ -75,7 +76,7 @@ def plan(  # noqa: PLR0917 - all are options
         raise typer.Exit(1)
     bad = bool(spec.errors)
     errors: set[str] = set()
-    wanted = _Wanted(file.parent, job, date, run_id, state, profile, region)
+    wanted = _Wanted(file.parent, job, date, run_id, state, profile, region, spec.policy)
     for one in chosen.values():
         if job is not None and job not in one.jobs:
             continue
@@ -102,6 +103,7 @@ class _Wanted(NamedTuple):
     state: str | None
     profile: str | None
     region: str | None
+    policy: Policy | None
 
 
 def _forecast(pipeline: Pipeline, wanted: _Wanted) -> PipelineForecast:
@@ -126,6 +128,7 @@ def _forecast(pipeline: Pipeline, wanted: _Wanted) -> PipelineForecast:
             profile=wanted.profile,
             region=wanted.region,
             put_args=put_args(),
+            policy=wanted.policy,
         )
     except (LedgerError, AwsError, BotoCoreError) as error:
         sys.stderr.write(f"{error}\n")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr import settings
 from airflow_batchemr.dags.plan import plan_dag
+from airflow_batchemr.dags.rendered_policy import RenderedPolicy
 from airflow_batchemr.pipeline_file import PipelineFileError, apply_policy, files_for, find_files, load_file
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ def _load(path: Path) -> tuple[dict[str, DAG], list[PipelineFileError]]:
                 continue
             try:
                 dags[name] = build_dag(plan_dag(pipeline, file.parent))
+                for task in dags[name].tasks:
+                    if (rendered := RenderedPolicy.of(policy, pipeline, task.task_id)) is not None:
+                        task.rendered_policy = rendered  # type: ignore[union-attr]  # of LedgerOperator
             except DagBuildError as error:
                 errors.append(spec.error(name, str(error), error.job, error.key))
             except Exception as error:  # noqa: BLE001 - of what the policy has changed; must not affect other Dags

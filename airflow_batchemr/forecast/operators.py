@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.job_steps import JobSteps
+    from airflow_batchemr.dags.rendered_policy import RenderedPolicy
     from airflow_batchemr.engine.backend import Backend
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger
+    from airflow_batchemr.pipeline_file.models import Emr
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Arguments:
         owner: Owner of the task in Airflow.
         online: Whether AWS may be called.
         size_rendered: Whether the size of the array is a template.
+        policy: The policy for options that templates provide.
     """
 
     kwargs: Mapping[str, Any]
@@ -54,6 +57,12 @@ class Arguments:
     owner: str
     online: bool
     size_rendered: bool
+    policy: RenderedPolicy | None
+
+    def cluster(self) -> Emr:
+        """Return the options of a new cluster."""
+        options = cluster_options(self.kwargs["cluster"], rendered=True)
+        return options if self.policy is None else self.policy.cluster(options)
 
     def steps(self) -> JobSteps:
         """Return the steps of a job."""
@@ -70,9 +79,13 @@ class Arguments:
 
 def _batch(given: Arguments) -> ForecastBatch:
     kwargs = given.kwargs
+    options = batch_options({name: kwargs[name] for name in Batch.model_fields if name in kwargs}, rendered=True)
+    array = array_options(kwargs.get("array"), rendered=True)
+    if given.policy is not None:
+        options, array = given.policy.batch(options, array)
     backend = ForecastBatch.of(
-        batch_options({name: kwargs[name] for name in Batch.model_fields if name in kwargs}, rendered=True),
-        array_options(kwargs.get("array"), rendered=True),
+        options,
+        array,
         clients=given.clients,
         ledger=given.ledger,
         identity=given.identity,
@@ -88,7 +101,7 @@ def _batch(given: Arguments) -> ForecastBatch:
 
 def _own_cluster(given: Arguments) -> ForecastOwnCluster:
     backend = ForecastOwnCluster.of(
-        cluster_options(given.kwargs["cluster"], rendered=True),
+        given.cluster(),
         given.steps(),
         tags=owner_tag(given.owner),
         resume=given.kwargs.get("resume_steps", True),
@@ -122,7 +135,7 @@ def _shared_cluster(given: Arguments) -> ForecastSharedCluster:
     if not given.online:  # as for the steps: their files may be in S3
         needs.pop("python_env", None)
     backend = ForecastSharedCluster.of(
-        cluster_options(kwargs["cluster"], rendered=True),
+        given.cluster(),
         needs,
         tags=owner_tag(given.owner),
         folder=given.folder,

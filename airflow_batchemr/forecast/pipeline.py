@@ -12,6 +12,7 @@ from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.core.errors import AwsError
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.dags.plan import plan_dag
+from airflow_batchemr.dags.rendered_policy import RenderedPolicy
 from airflow_batchemr.forecast.task import Forecaster, TaskForecast
 from airflow_batchemr.forecast.templates import Templates
 from airflow_batchemr.ledger import BucketMissingError, CredentialsError, LedgerError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.dags.plan import TaskPlan
     from airflow_batchemr.pipeline_file import Pipeline
+    from airflow_batchemr.pipeline_file.policy import Policy
 
 
 @dataclass
@@ -58,6 +60,7 @@ def forecast_pipeline(
     profile: str | None = None,
     region: str | None = None,
     put_args: Mapping[str, Any] | None = None,
+    policy: Policy | None = None,
 ) -> PipelineForecast:
     """Forecast a run of a pipeline.
 
@@ -71,6 +74,7 @@ def forecast_pipeline(
         profile: Profile of the AWS credentials.
         region: AWS region of all jobs. Defaults to that of each job.
         put_args: `[batchemr] s3_put_args`.
+        policy: Policy of the organization; see `RenderedPolicy`.
 
     Raises:
         BotoCoreError: There is no such profile, or no region is configured.
@@ -99,7 +103,10 @@ def forecast_pipeline(
 
     if uri is not None:
         clients(pipeline.region)  # raises if there is no such profile
-    forecaster = Forecaster(dag, made.run_key, run_id, state=uri, clients=clients if uri else None, folder=folder)
+    forecaster = Forecaster(
+        dag, made.run_key, run_id, state=uri, clients=clients if uri else None, folder=folder,
+        policy=lambda task_id: RenderedPolicy.of(policy, pipeline, task_id),
+    )  # fmt: skip
     for task in dag.tasks:
         if job is not None and not _belongs(task, job):
             continue

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.dags.plan import DagPlan, TaskPlan
+    from airflow_batchemr.dags.rendered_policy import RenderedPolicy
     from airflow_batchemr.engine.backend import Backend
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.forecast.engine import Claim
@@ -70,6 +71,7 @@ class Forecaster:
         state: State URI. None: there is no ledger, AWS is not called, and everything runs.
         clients: Returns the AWS clients of a region (None: the default), used only for reads. None if `state` is None.
         folder: Base folder of relative paths: that of the pipeline file.
+        policy: Returns the policy of a task, by its id, for options that templates provide.
 
     Raises:
         LedgerError: The state URI is invalid.
@@ -84,8 +86,10 @@ class Forecaster:
         state: str | None,
         clients: Callable[[str | None], Clients] | None,
         folder: Path,
+        policy: Callable[[str], RenderedPolicy | None] = lambda _: None,
     ) -> None:
         self._plan = plan
+        self._policy = policy
         self._run_key = run_key
         self._run_id = run_id
         self._clients_of = clients
@@ -149,8 +153,9 @@ class Forecaster:
         token = token_for_claims(state, identity, skip_if_succeeded=skip, rerun_wanted=False)
         owner = self._plan.dag_kwargs.get("owner") or "airflow"
         arguments = Arguments(
-            kwargs, clients, job, identity, token, self._folder, owner, self._online, _size_rendered(task.kwargs)
-        )
+            kwargs, clients, job, identity, token, self._folder, owner, self._online,
+            size_rendered=_size_rendered(task.kwargs), policy=self._policy(task.task_id),
+        )  # fmt: skip
         try:
             backend = OPERATORS[task.operator](arguments)
             outcome, claims = forecast(

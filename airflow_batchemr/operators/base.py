@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_batchemr.dags.rendered_policy import RenderedPolicy
     from airflow_batchemr.engine.backend import Backend
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import Submission
@@ -68,6 +69,8 @@ class LedgerOperator(LedgerAccess, ABC):
     #: Whether Airflow also retries requests that AWS refuses.
     retry_every_failure = False
 
+    #: The organization's policy for options that templates provide; set in Dags of pipeline files.
+    rendered_policy: RenderedPolicy | None = None
     #: The engine of the pass, available once the options have been checked.
     engine: Engine | None = None
     #: When this try began, by Airflow's clock.

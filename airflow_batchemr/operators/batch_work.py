@@ -58,9 +58,12 @@ class BatchWork(LedgerOperator):
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> BatchBackend:  # noqa: ARG002 - for other kinds
         """Return the array, with the size from the options or its data."""
+        options, array = self.options(), self.array_options()
+        if self.rendered_policy is not None:
+            options, array = self.rendered_policy.batch(options, array)
         backend = BatchBackend.of(
-            self.options(),
-            self.array_options(),
+            options,
+            array,
             clients=self.clients,
             ledger=self.ledger,
             identity=self.identity,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.failure_report import LOGS_LATE, failure_report
+from airflow_batchemr.aws.emr.options import cluster_options
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.submission_records import report_document
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.emr.job_steps import PlannedStep
     from airflow_batchemr.ledger import LedgerState, Result
     from airflow_batchemr.links.base import AwsLink
+    from airflow_batchemr.pipeline_file.models import Emr
 
 
 class EmrOperator(LedgerOperator):
@@ -40,6 +42,11 @@ class EmrOperator(LedgerOperator):
     def folder(self) -> Path:
         """Base of relative paths: the folder of the Dag's file."""
         return Path(self.dag.fileloc).parent if self.dag.fileloc else Path.cwd()
+
+    def new_cluster(self, cluster: Any) -> Emr:
+        """Return the options of a new cluster with rendered templates. Raises `InvalidRequest`."""
+        options = cluster_options(cluster, rendered=True)
+        return options if self.rendered_policy is None else self.rendered_policy.cluster(options)
 
     def log_uri(self) -> str | None:
         """Log URI of the cluster, if it is known before the cluster is described."""

@@ -76,7 +76,7 @@ class EmrCreateClusterOperator(EmrOperator):
     def backend(self, state: LedgerState, rerun_token: str | None) -> SharedCluster:  # noqa: ARG002 - of the base class
         """Return the backend of a cluster, which the teardown task terminates."""
         return SharedCluster.of(
-            cluster_options(self.cluster, rendered=True),
+            self.new_cluster(self.cluster),
             self.needs,
             tags=owner_tag(self.owner),
             folder=self.folder(),

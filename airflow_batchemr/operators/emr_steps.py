@@ -133,7 +133,7 @@ class EphemeralEmrOperator(StepsOperator):
     def backend(self, state: LedgerState, rerun_token: str | None) -> OwnCluster:  # noqa: ARG002 - of the base class
         """Steps on the job's own cluster."""
         return OwnCluster.of(
-            cluster_options(self.cluster, rendered=True),
+            self.new_cluster(self.cluster),
             self.job_steps(),
             tags=owner_tag(self.owner),
             resume=self.resume_steps,

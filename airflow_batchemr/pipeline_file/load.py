@@ -26,6 +26,7 @@ from airflow_batchemr.pipeline_file.validation import Keys, Problem, validate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_batchemr.pipeline_file.policy import Policy
     from airflow_batchemr.pipeline_file.raw_pipeline import RawJob, RawPipeline
 
 #: A folder that contains one of these is a root: `defaults.yaml` files above it are ignored.
@@ -43,6 +44,7 @@ class PipelineFile:
         warnings: values that are valid but probably unintended, and notes about an imported file.
         names: names of all pipelines, including those with errors.
         environments: names of the `env` entries of the file and of its folders.
+        policy: the function that `apply_policy` has called, if any.
     """
 
     path: Path
@@ -51,6 +53,7 @@ class PipelineFile:
     warnings: list[PipelineFileError] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     environments: list[str] = field(default_factory=list)
+    policy: Policy | None = None
     _sources: dict[str, str] = field(default_factory=dict, repr=False)
     _text: str = field(default="", repr=False)
 

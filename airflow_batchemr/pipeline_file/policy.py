@@ -19,14 +19,15 @@ def apply_policy(spec: PipelineFile, policy: Policy | None) -> None:
     """Replace each pipeline of a file by what the policy returns; what it raises becomes an error of that pipeline.
 
     Args:
-        spec: as returned by `load_file`; changed in place.
+        spec: as returned by `load_file`; changed in place. `spec.policy` is set, for options that are rendered later.
         policy: the function; None if there is none.
     """
+    spec.policy = policy
     if policy is None:
         return
     for name, pipeline in list(spec.pipelines.items()):
         try:
-            spec.pipelines[name] = _changed(policy, pipeline)
+            spec.pipelines[name] = changed(policy, pipeline)
         except PipelineFileError as error:
             spec.errors.append(_with_position(error, spec, name))
             del spec.pipelines[name]
@@ -35,11 +36,20 @@ def apply_policy(spec: PipelineFile, policy: Policy | None) -> None:
             del spec.pipelines[name]
 
 
-def _changed(policy: Policy, pipeline: Pipeline) -> Pipeline:
-    changed = policy(pipeline)
-    if changed is not None and not isinstance(changed, Pipeline):
-        raise TypeError(f"[batchemr] policy must return a pipeline or None, not {type(changed).__name__}")
-    return changed or pipeline
+def changed(policy: Policy, pipeline: Pipeline) -> Pipeline:
+    """Call the policy with a pipeline.
+
+    Returns:
+        what it returns, or the pipeline if that is None.
+
+    Raises:
+        TypeError: it returns something else.
+        Exception: what the policy raises.
+    """
+    made = policy(pipeline)
+    if made is not None and not isinstance(made, Pipeline):
+        raise TypeError(f"[batchemr] policy must return a pipeline or None, not {type(made).__name__}")
+    return made or pipeline
 
 
 def _with_position(error: PipelineFileError, spec: PipelineFile, name: str) -> PipelineFileError:

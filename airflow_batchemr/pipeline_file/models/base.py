@@ -173,6 +173,18 @@ def _contains_templated(part: Any) -> bool:
     return isinstance(part, WrapValidator) or any(map(_contains_templated, get_args(part)))
 
 
+def contains_template(block: Model) -> bool:
+    """Return whether a `Templated` field of a block, or of a block within it, is a template."""
+    fields = ((name, getattr(block, name)) for name in type(block).model_fields)
+    return any(
+        contains_template(value)
+        if isinstance(value, Model)
+        else name in templated_keys(type(block))
+        and any(map(is_template, value if isinstance(value, list) else [value]))
+        for name, value in fields
+    )
+
+
 def shown(value: object) -> str:
     """Format a value for an error message, as in YAML; mappings and lists are named, long text is truncated."""
     if value is None:
@@ -242,11 +254,6 @@ def _tags(value: dict[str, str]) -> dict[str, str]:
         if problem := tag_problem(name, item if is_fixed(item) else ""):
             raise Refusal(problem, at=[name])
     return value
-
-
-def is_template(value: str) -> bool:
-    """Whether text contains a template, so that its value is only known when the task runs."""
-    return "{{" in value or "{%" in value
 
 
 def is_fixed(value: str) -> bool:
