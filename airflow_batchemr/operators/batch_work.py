@@ -14,10 +14,12 @@ from airflow_batchemr.aws.batch.backend import BatchBackend
 from airflow_batchemr.aws.batch.failure_report import failure_report, group_of
 from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.engine.decide import original_size
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.links.base import log_stream, push_links
 from airflow_batchemr.links.batch import BatchJobLink, BatchQueueLink, FailedIndexLogLink
 from airflow_batchemr.operators.base import LedgerOperator
+from airflow_batchemr.pipeline_file.models import Batch
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.outcome import Outcome
     from airflow_batchemr.ledger import HandleJob, LedgerState
     from airflow_batchemr.links.base import AwsLink
-    from airflow_batchemr.pipeline_file.models import Batch
 
 #: States of a task that does not submit anything any more.
 GIVEN_UP = frozenset({"failed", "upstream_failed", "skipped", "removed"})
@@ -56,11 +57,20 @@ class BatchWork(LedgerOperator):
     def array_options(self) -> dict[str, Any]:
         """Return the options of `array` with rendered templates. Raises `InvalidRequest`."""
 
-    def backend(self, state: LedgerState, rerun_token: str | None) -> BatchBackend:  # noqa: ARG002 - for other kinds
+    def backend(self, state: LedgerState, rerun_token: str | None) -> BatchBackend:
         """Return the array, with the size from the options or its data."""
-        options, array = self.options(), self.array_options()
-        if self.rendered_policy is not None:
-            options, array = self.rendered_policy.batch(options, array)
+        invalid = None
+        try:
+            options, array = self.options(), self.array_options()
+            if self.rendered_policy is not None:
+                options, array = self.rendered_policy.batch(options, array)
+        except InvalidRequest as error:
+            size = original_size(state)
+            if size is None or not state.open_submissions:
+                raise
+            # What runs needs a task that watches it, although nothing more can be submitted with these options
+            options, array, invalid = Batch(), {"size": size}, error
+            self.runnable_timeout = None
         backend = BatchBackend.of(
             options,
             array,
@@ -72,6 +82,7 @@ class BatchWork(LedgerOperator):
             cluster=self.cluster,
             explicit_success=self.explicit_success,
             size_rendered=self._size_known_later,
+            invalid=invalid,
         )
         self._size = backend.size
         return backend

@@ -49,6 +49,7 @@ class BatchBackend(ArrayWork):
         explicit_success: whether the program has to write an object to succeed.
         wait_for_children: whether the job ends only when the jobs that its programs started have ended.
         size_rendered: whether the size comes from a template or another task. A run that has begun keeps its size.
+        invalid: why the current options cannot be submitted, while work with earlier ones runs.
     """
 
     options: Batch
@@ -63,6 +64,7 @@ class BatchBackend(ArrayWork):
     explicit_success: bool = False
     wait_for_children: bool = False
     size_rendered: bool = False
+    invalid: InvalidRequest | None = None
     _definition: Mapping[str, Any] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +119,12 @@ class BatchBackend(ArrayWork):
         """The SubmitJobs of a plan; None if they have to wait for the job of `index_of`.
 
         Queue and definition are checked before the first one.
+
+        Raises:
+            InvalidRequest: names the option.
         """
+        if self.invalid is not None:
+            raise self.invalid
         if self.size_rendered and self.data is None:
             self.size = original_size(state) or self.size
         self._check_same_size(state)
