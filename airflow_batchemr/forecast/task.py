@@ -124,7 +124,6 @@ class Forecaster:
         if task.operator not in OPERATORS:
             name = task.operator.rpartition(".")[2]
             return TaskForecast(task.task_id, "operator", note=f"{name} runs each time")
-        kwargs, unknown = without_unknown(kwargs)
         clients = self._clients(kwargs)
         # A ledger for this task alone: it does not contain what other tasks would write
         ledger = ForecastLedger(clients.s3 if self._online else None, self._uri, clients.put_args)
@@ -142,12 +141,16 @@ class Forecaster:
             if all_succeeded(ledger, identity, used_by):
                 note = f"all jobs that use it have succeeded: {', '.join(used_by)}"
                 return TaskForecast(task.task_id, "no cluster", note=note)
-        note = f"not known before the run: {', '.join(f'{name} ({text})' for name, text in unknown.items())}"
-        if any(name.partition(".")[0] == "array" for name in unknown):
+        kwargs, unknown = without_unknown(kwargs)
+        listed = ", ".join(f"{name} ({text})" for name, text in unknown.items())
+        note = f"not known before the run: {listed}" if unknown else ""
+        if sizes := [name for name in unknown if name.partition(".")[0] == "array"]:
             began = original_size(replace(state, prior_submissions=closed(state)))
             if began is None:
                 return TaskForecast(task.task_id, "run", note=note)
             kwargs["array"] = {"size": began, "markers": kwargs.get("array", {}).get("markers")}
+            note += f"; this run has begun with {began:,} indices"
+            unknown = {name: text for name, text in unknown.items() if name not in sizes}
         if not self._online and task.operator == tasks.BATCH_ARRAY and needs_data(kwargs):
             return TaskForecast(task.task_id, "run", note="the number of indices comes from S3 when it runs")
         token = token_for_claims(state, identity, skip_if_succeeded=skip, rerun_wanted=False)
@@ -167,7 +170,8 @@ class Forecaster:
             return TaskForecast(task.task_id, "run", note=f"{note}; with the defaults it would be refused: {error}")
         result = _task_forecast(task, kwargs, backend, outcome, claims)
         if unknown:
-            result.note = "; ".join(filter(None, (f"{note}; the requests show the defaults", result.note)))
+            note += "; the requests show the defaults"
+        result.note = "; ".join(filter(None, (note, result.note)))
         return result
 
     def _identity(self, task: TaskPlan, kwargs: Mapping[str, Any]) -> JobIdentity:
@@ -257,7 +261,7 @@ def _fixed_size(task: TaskPlan, kwargs: Mapping[str, Any]) -> int | None:
         return None
     try:
         size = array_options(kwargs.get("array"), rendered=True).get("size")
-    except InvalidRequest:  # a template that renders to another value now
+    except InvalidRequest:  # a template that only Airflow can render, or that renders to another value now
         return None
     return None if size is None else int(size)
 

@@ -156,6 +156,33 @@ def test_plan_shows_params_and_what_only_a_run_knows(aws, run_dag, sized):
         code,
         *(jobs[name][key] for name in ("by_param", "by_task") for key in ("does", "of")),
     )
+    assert "new array size" not in jobs["by_task"]["note"]
+
+
+def test_plan_shows_the_rest_of_a_run_whose_size_only_airflow_knows(aws, run_dag, file, work):
+    """From the ledger: the run keeps the size that it began with."""
+    command = json.dumps(work.command("[ $i != 1 ]"))
+    path = file(f"""
+        begun:
+          jobs:
+            count:
+              operator: airflow.providers.standard.operators.bash.BashOperator
+              with: {{bash_command: echo 4}}
+            work:
+              after: count
+              array: "{{{{ ti.xcom_pull('count') }}}}"
+              batch: {{image: 'a:1', queue: default, command: {command}}}
+    """)
+    (dag,) = build_dags(path)
+    assert "failed" == run_dag(dag).tasks["work"]
+    code, jobs, _ = plan(path)
+    work = jobs["work"]
+    assert (0, "resume", "1", 4) == (code, work["does"], work["indices"], work["of"])
+    unknown = "array ({{ ti.xcom_pull('count') }})"
+    assert (
+        f"not known before the run: {unknown}; this run has begun with 4 indices; 3 of 4 indices are done"
+        == work["note"]
+    )
 
 
 def test_plan_shows_defaults_for_resources_that_only_a_run_knows(aws, file):
