@@ -123,6 +123,8 @@ def rules(pipeline):
     if not pipeline.owner:
         raise PipelineFileError("every pipeline has an owner", "write `owner: your-team`")
     job = pipeline.jobs["mine"]
+    if isinstance(job.batch.vcpus, int) and job.batch.vcpus > 16:
+        raise PipelineFileError("at most 16 vCPUs")
     batch = job.batch.model_copy(update={"memory": [4096]})
     return pipeline.model_copy(update={"jobs": {"mine": job.model_copy(update={"batch": batch})}})
 """)
@@ -146,6 +148,17 @@ def test_the_policy_is_applied(house_rules):
     assert {"type": "MEMORY", "value": "4096"} in sizes
     assert 1 == result.exit_code
     assert "p.yaml:4:1: error: every pipeline has an owner" in result.stderr
+
+
+def test_the_policy_is_applied_to_rendered_params(house_rules):
+    """A template does not get around it."""
+    text = house_rules.read_text().split("nobodys")[0].replace("command: c", "command: c, vcpus: '{{ params.n }}'")
+    for cpus, does, note in ((16, "run", ""), (17, "refused", "[batchemr] policy: at most 16 vCPUs")):
+        house_rules.write_text(f"{text}  params: {{n: {cpus}}}\n")
+        result = CliRunner().invoke(app, [str(house_rules), "--json"])
+        (job,) = json.loads(result.stdout)["jobs"]
+        assert (does, note) == (job["does"], job["note"])
+        assert result.exit_code == (does == "refused")
 
 
 @pytest.mark.parametrize("command", [["validate"], ["render", "-p", "nobodys"], ["graph", "-p", "nobodys"]])
