@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.clusters import Cluster
 from airflow_batchemr.aws.emr.failure_report import LOGS_LATE, failure_report
-from airflow_batchemr.aws.emr.options import cluster_options
+from airflow_batchemr.aws.emr.options import cluster_options, without_templated
 from airflow_batchemr.aws.emr.start_failures import start_failure
+from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.engine.outcome import Outcome
 from airflow_batchemr.engine.submission_records import report_document
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
@@ -43,10 +44,21 @@ class EmrOperator(LedgerOperator):
         """Base of relative paths: the folder of the Dag's file."""
         return Path(self.dag.fileloc).parent if self.dag.fileloc else Path.cwd()
 
-    def new_cluster(self, cluster: Any) -> Emr:
-        """Return the options of a new cluster with rendered templates. Raises `InvalidRequest`."""
-        options = cluster_options(cluster, rendered=True)
-        return options if self.rendered_policy is None else self.rendered_policy.cluster(options)
+    def new_cluster(self, cluster: Any, state: LedgerState) -> tuple[Emr, InvalidRequest | None]:
+        """Return the options of a new cluster with rendered templates, and why none can be started with them, if so.
+
+        A cluster or steps that run need a task that watches them, also if the XCom that a template reads has gone.
+
+        Raises:
+            InvalidRequest: Names the option; nothing runs.
+        """
+        try:
+            options = cluster_options(cluster, rendered=True)
+            return (options if self.rendered_policy is None else self.rendered_policy.cluster(options)), None
+        except InvalidRequest as error:
+            if not state.open_submissions:
+                raise
+            return cluster_options(without_templated(cluster), rendered=True), error
 
     def log_uri(self) -> str | None:
         """Log URI of the cluster, if it is known before the cluster is described."""

@@ -75,8 +75,9 @@ class EmrCreateClusterOperator(EmrOperator):
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> SharedCluster:  # noqa: ARG002 - of the base class
         """Return the backend of a cluster, which the teardown task terminates."""
+        cluster, invalid = self.new_cluster(self.cluster, state)
         return SharedCluster.of(
-            self.new_cluster(self.cluster),
+            cluster,
             self.needs,
             tags=owner_tag(self.owner),
             folder=self.folder(),
@@ -84,12 +85,12 @@ class EmrCreateClusterOperator(EmrOperator):
             clients=self.clients,
             ledger=self.ledger,
             identity=self.identity,
+            invalid=invalid,
         )
 
     def log_uri(self) -> str | None:
         """Log URI in the options of the cluster."""
-        options = cluster_options(self.cluster, rendered=True)
-        return options.overrides.get("LogUri") or options.log_uri
+        return (self.cluster.get("overrides") or {}).get("LogUri") or self.cluster.get("log_uri")
 
     def finish(self, outcome: Outcome) -> Any:
         """Return the id and address of the cluster. A cluster has no marker."""

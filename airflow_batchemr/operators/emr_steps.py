@@ -127,19 +127,20 @@ class EphemeralEmrOperator(StepsOperator):
 
     def log_uri(self) -> str | None:
         """Log URI in the options of the cluster."""
-        options = cluster_options(self.cluster, rendered=True)
-        return options.overrides.get("LogUri") or options.log_uri
+        return (self.cluster.get("overrides") or {}).get("LogUri") or self.cluster.get("log_uri")
 
     def backend(self, state: LedgerState, rerun_token: str | None) -> OwnCluster:  # noqa: ARG002 - of the base class
         """Steps on the job's own cluster."""
+        cluster, invalid = self.new_cluster(self.cluster, state)
         return OwnCluster.of(
-            self.new_cluster(self.cluster),
+            cluster,
             self.job_steps(),
             tags=owner_tag(self.owner),
             resume=self.resume_steps,
             clients=self.clients,
             ledger=self.ledger,
             identity=self.identity,
+            invalid=invalid,
         )
 
 

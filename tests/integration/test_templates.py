@@ -368,6 +368,51 @@ def test_the_rest_of_a_run_is_refused_if_its_size_renders_to_nothing(aws, state,
     assert 1 == aws.requests()["SubmitJob"]
 
 
+class OwnCluster(Task):
+    """Tries of a job on its own cluster, whose number of instances renders to what the test says."""
+
+    def __init__(self, state, folder):
+        self.instances = "3"
+        script = f"cd {folder}; while [ -e hold ]; do sleep 0.05; done; [ ! -e broken ]"
+
+        def make():
+            operator = EphemeralEmrOperator(
+                task_id="own",
+                cluster={"type": "m5.xlarge", "instances": "{{ rendered }}", "log_uri": "s3://state/l"},
+                steps=[["sh", "-c", script]],
+                state=state,
+                aws_conn_id=None,
+                dag=DAG("dag", schedule=None),
+            )
+            operator.cluster = {**operator.cluster, "instances": self.instances}
+            return operator
+
+        super().__init__(make)
+
+
+def test_a_running_cluster_is_watched_although_its_template_renders_to_nothing(aws, state, work):
+    """Its steps succeed; only another cluster would be refused."""
+    job = OwnCluster(state, work.folder)
+    (work.folder / "hold").touch()
+    waits = job.begin()
+    job.instances = "None"
+    (work.folder / "hold").unlink()
+    assert 1 == job.try_(waits)["steps"]
+    assert 1 == aws.requests()["RunJobFlow"]
+
+
+def test_another_cluster_is_refused_if_its_template_renders_to_nothing(aws, state, work):
+    """A retry after a failed step needs one."""
+    job = OwnCluster(state, work.folder)
+    (work.folder / "broken").touch()
+    with pytest.raises(AirflowException):
+        job.try_()
+    job.instances = "None"
+    with pytest.raises(AirflowFailException, match=r"cluster.instances: the template rendered to None"):
+        job.try_(try_number=2)
+    assert 1 == aws.requests()["RunJobFlow"]
+
+
 def test_mapped_tasks_render_their_own_numbers(aws, run_dag):
     """The templates of the author, in `partial` and in `expand`."""
     with DAG("mapped_templates", schedule=None, params={"cpus": 2, "n": 2, "gib": 1}) as dag:

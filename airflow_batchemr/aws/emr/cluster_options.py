@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.python_env import Environment
+    from airflow_batchemr.core.errors import InvalidRequest
     from airflow_batchemr.engine.backend import SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, LedgerState, Result
@@ -31,12 +32,16 @@ _OF_THE_SUBMISSION = frozenset({"Name", "Steps", "Tags"})
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """A cluster to start, with what the steps on it need; `tags` are additional to those of block and submission."""
+    """A cluster to start, with what the steps on it need; `tags` are additional to those of block and submission.
+
+    `invalid` is why no cluster can be started with the current options, while one with earlier ones runs.
+    """
 
     emr: Emr
     needs: Needs = field(default_factory=Needs)
     pythons: Mapping[str, Environment] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    invalid: InvalidRequest | None = None
 
     @property
     def scripts(self) -> dict[str, bytes]:
@@ -90,8 +95,10 @@ class ClusterOptions:
         """Check that EMR has what the request needs, and upload the scripts that the cluster runs.
 
         Raises:
-            InvalidRequest: names what EMR lacks.
+            InvalidRequest: names what EMR lacks, or the option that is invalid.
         """
+        if self.invalid is not None:
+            raise self.invalid
         applications = [str(one["Name"]) for one in request.get("Applications", [])]
         check_release(clients, str(request["ReleaseLabel"]), applications, {**self.emr.requires, **self.needs.requires})
         for name, script in self.scripts.items():

@@ -8,7 +8,8 @@ from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.options import validated
 from airflow_batchemr.core.tags import OWNER_TAG, tag_value
 from airflow_batchemr.pipeline_file.errors import Refusal
-from airflow_batchemr.pipeline_file.models import Emr, Spark, Step
+from airflow_batchemr.pipeline_file.models import Emr, Group, Spark, Step
+from airflow_batchemr.pipeline_file.models.base import templated_keys
 from airflow_batchemr.pipeline_file.models.command import split_command
 from airflow_batchemr.pipeline_file.models.job import On, as_on
 from airflow_batchemr.pipeline_file.needs import Needs
@@ -29,6 +30,19 @@ def cluster_options(cluster: Any, *, rendered: bool = False) -> Emr:
     if options.existing:
         raise InvalidRequest("cluster: it names an existing cluster; describe a new one by `type` and `instances`")
     return options
+
+
+def without_templated(cluster: Any) -> Any:
+    """Leave out the options of a cluster without fleets that templates may provide: instances and release."""
+    if not isinstance(cluster, dict):
+        return cluster
+    return {
+        name: {key: one for key, one in value.items() if key not in templated_keys(Group)}
+        if name in ("master", "core", "task") and isinstance(value, dict)
+        else value
+        for name, value in cluster.items()
+        if name not in templated_keys(Emr)
+    }
 
 
 def needs_options(needs: Any) -> Needs:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.aws.emr.job_steps import JobSteps
+    from airflow_batchemr.core.errors import InvalidRequest
     from airflow_batchemr.engine.backend import SubmissionPlan
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, LedgerState, Submission
@@ -42,13 +43,14 @@ class OwnCluster(StepsBackend):
         clients: Clients,
         ledger: JobLedger,
         identity: JobIdentity,
+        invalid: InvalidRequest | None = None,
     ) -> Self:
-        """The backend of a job, whose options are checked as a whole.
+        """The backend of a job, whose options are checked as a whole; `invalid` as in `ClusterOptions`.
 
         Raises:
             InvalidRequest: names the option.
         """
-        options = ClusterOptions(cluster, steps.needs, steps.pythons, tags)
+        options = ClusterOptions(cluster, steps.needs, steps.pythons, tags, invalid)
         configs = [step.config("check", options.step_default) for step in steps.planned[:STEPS_AT_CREATION]]
         options.request(ledger, identity, 0, configs, stays=False)
         return cls(

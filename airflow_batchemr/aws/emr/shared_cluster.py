@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.core.errors import InvalidRequest
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
     from airflow_batchemr.pipeline_file.models import Emr
@@ -53,15 +54,18 @@ class SharedCluster(SingleWork):
         clients: Clients,
         ledger: JobLedger,
         identity: JobIdentity,
+        invalid: InvalidRequest | None = None,
     ) -> Self:
         """The backend of a cluster, whose options are checked as a whole; `needs` are those of its steps.
+
+        `invalid` is as in `ClusterOptions`.
 
         Raises:
             InvalidRequest: names the option.
         """
         wanted = needs_options(needs)
         pythons = environments(clients, wanted.python_env, folder)
-        options = ClusterOptions(cluster, wanted, pythons, tags)
+        options = ClusterOptions(cluster, wanted, pythons, tags, invalid)
         options.request(ledger, identity, stays=True)
         return cls(options=options, clients=clients, ledger=ledger, identity=identity, used_by=used_by)
 
