@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 _CAUSES = {
     "oom": "out of memory",
-    "spot": "spot instance reclaimed",
+    "spot": "spot capacity reclaimed",
     "timeout": "timed out",
     "pull": "image could not be pulled",
+    "platform": "AWS could not run the container",
+    "start": "container could not be started",
     "lost": "AWS no longer knows the job",
     "refused": "not submitted",
     "runnable": "no machine was found for it in time",

@@ -199,8 +199,16 @@ class Faults:
     # Batch
 
     def reclaim(self, job_id: str) -> None:
-        """End a running attempt because its host is lost: `Host EC2 (instance i-…) terminated.`."""
-        self._end(job_id, Ending(f"Host EC2 (instance {INSTANCE}) terminated.", final=False, exit_code=False))
+        """End a running attempt because its spot capacity is lost.
+
+        On EC2, the host is gone: `Host EC2 (instance i-…) terminated.`, without an exit code. On Fargate Spot, the
+        program gets SIGTERM and, after 30 s, SIGKILL: `Your Spot Task was interrupted.`, with the exit code.
+        """
+        job = self._batch.jobs.find(job_id)
+        if job is not None and "FARGATE" in job.definition.get("platformCapabilities", []):
+            self._batch.jobs.end(job, job.command_name, Ending("Your Spot Task was interrupted.", final=False))
+        else:
+            self._end(job_id, Ending(f"Host EC2 (instance {INSTANCE}) terminated.", final=False, exit_code=False))
 
     def expire(self, job_id: str) -> None:
         """Time out a running attempt, as if attemptDurationSeconds had passed."""

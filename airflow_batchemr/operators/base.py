@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.triggers.base import LedgerTrigger
 
 #: `Failure.cause` of failures that are not caused by the user's program.
-PLATFORM_CAUSES = frozenset({"spot"})
+PLATFORM_CAUSES = frozenset({"platform", "spot"})
 
 
 class LedgerOperator(LedgerAccess, ABC):

@@ -9,6 +9,8 @@ import pytest
 from tests.integration.batch_engine import Job, eventually
 from tests.integration.test_batch_array import array_dag
 
+ROLE = "arn:aws:iam::123456789012:role/execution"
+
 
 @pytest.fixture
 def job_of(aws, work, tmp_path):
@@ -32,6 +34,33 @@ def test_a_reclaimed_spot_instance_is_retried_by_aws(aws, work, job_of):
     assert job.try_() is None
     assert Counter({0: 2}) == work.ran()
     assert 1 == aws.requests()["SubmitJob"]
+
+
+def test_an_interrupted_task_on_fargate_spot_is_retried_by_aws(aws, work, job_of):
+    """The program gets SIGTERM and ends with 143, which by itself is not retried."""
+    fargate = {"platform": "fargate", "vcpus": 0.25, "memory": [512], "execution_role": ROLE}
+    job = job_of("[ -e again ] || { touch again; exec sleep 60; }", 1, **fargate)
+    job.step()
+    eventually((work.folder / "again").exists)
+    interrupted = running_child(aws, job, 0)
+    aws.faults.reclaim(interrupted)
+    assert job.try_() is None
+    assert Counter({0: 2}) == work.ran()
+    (described,) = aws.client("batch").describe_jobs(jobs=[interrupted])["jobs"]
+    first = described["attempts"][0]
+    assert ("Your Spot Task was interrupted.", 143) == (first["statusReason"], first["container"]["exitCode"])
+
+
+def test_a_fargate_job_whose_spot_tasks_are_all_interrupted_fails_by_the_platform(aws, work, job_of):
+    """The cause is the interruption, not the exit code, so that Airflow retries it."""
+    fargate = {"platform": "fargate", "vcpus": 0.25, "memory": [512], "execution_role": ROLE}
+    job = job_of("touch here; exec sleep 60", 1, attempts=1, **fargate)
+    step = job.step()
+    eventually((work.folder / "here").exists)
+    aws.faults.reclaim(running_child(aws, job, 0))
+    while step is not None and step.action == "wait":
+        step = job.step(prior_submissions=step.prior_submissions)
+    assert [("spot", 143)] == [(one.cause, one.exit_code) for one in step.failures]
 
 
 def test_a_failure_of_the_program_is_not_retried_by_default(aws, work, job_of):

@@ -27,10 +27,15 @@ MAX_OVERRIDES = 8192
 DEFAULT_ATTEMPTS = 3
 #: By default only the loss of the host is retried, which is no fault of the program.
 DEFAULT_RETRY_ON = ("spot",)
+#: AWS: rules of `evaluateOnExit`.
+MAX_RETRY_RULES = 5
+#: Status reasons of reclaimed capacity: a host of EC2, and a task on Fargate Spot.
+_HOST_LOST = {"onStatusReason": "Host EC2*", "action": "RETRY"}
+_SPOT_TASK_INTERRUPTED = {"onStatusReason": "Your Spot Task was interrupted*", "action": "RETRY"}
 _RETRY_RULES = {
-    "spot": {"onStatusReason": "Host EC2*", "action": "RETRY"},
-    "oom": {"onReason": "OutOfMemory*", "action": "RETRY"},
-    "pull": {"onReason": "CannotPullContainer*", "action": "RETRY"},
+    "spot": [_HOST_LOST, _SPOT_TASK_INTERRUPTED],
+    "oom": [{"onReason": "OutOfMemory*", "action": "RETRY"}],
+    "pull": [{"onReason": "CannotPullContainer*", "action": "RETRY"}],
 }
 #: Batch retries what matches no rule, so the last rule matches everything else.
 _NO_RETRY = {"onReason": "*", "action": "EXIT"}
@@ -168,14 +173,19 @@ def _check_tags(request: Mapping[str, Any], definition: Mapping[str, Any]) -> No
         raise InvalidRequest(f"tags: {problem}")
 
 
-def _retry_strategy(options: Batch) -> dict[str, Any]:
+def _retry_strategy(options: Batch, definition: Mapping[str, Any]) -> dict[str, Any]:
     attempts = DEFAULT_ATTEMPTS if options.attempts is None else options.attempts
     if attempts == 1:
         return {"attempts": attempts}
     causes = DEFAULT_RETRY_ON if options.retry_on is None else options.retry_on
     rules = [
-        _RETRY_RULES.get(cause, {"onExitCode": cause.removeprefix("exit:"), "action": "RETRY"}) for cause in causes
+        rule
+        for cause in causes
+        for rule in _RETRY_RULES.get(cause, [{"onExitCode": cause.removeprefix("exit:"), "action": "RETRY"}])
     ]
+    if len(rules) == MAX_RETRY_RULES:  # one too many: leave out what cannot happen on the definition's platform
+        fargate = "FARGATE" in (definition.get("platformCapabilities") or ())
+        rules.remove(_HOST_LOST if fargate else _SPOT_TASK_INTERRUPTED)
     return {"attempts": attempts, "evaluateOnExit": [*rules, _NO_RETRY]}
 
 
@@ -224,7 +234,7 @@ def _request(
         "jobQueue": options.job_queue,
         "jobDefinition": definition["jobDefinitionArn"],
         **place(overrides, definition),
-        "retryStrategy": _retry_strategy(options),
+        "retryStrategy": _retry_strategy(options, definition),
         "tags": tags,
         "propagateTags": True,
     }

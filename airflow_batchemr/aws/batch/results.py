@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 DESCRIBED = 100
 #: Up to this size the ledger keeps AWS's full description of every child.
 KEPT_WHOLE = 1_000
+#: Patterns of the reasons that AWS Batch and ECS give, by cause. The first match counts.
+_CAUSES = {
+    "oom": "OutOfMemory",
+    "spot": r"Host EC2|Spot Task was interrupted",
+    "pull": r"CannotPull\w*Error",
+    # Docker, the ECS agent or the network of the host failed: another attempt, elsewhere, may succeed
+    "platform": (
+        r"DockerTimeoutError|Cannot(Inspect|Stop)ContainerError|InternalError|\bAGENT\b|Unexpected EC2 error|"
+        r"Timeout waiting for .*provisioning|Rate limit exceeded while preparing|Capacity is unavailable"
+    ),
+    "timeout": "exceeded timeout",
+    "dependency": "Dependent Job failed",
+    # Mostly the user's: a program, secret, log group or volume that does not exist or may not be read
+    "start": r"Cannot(Start|Create)Container|CannotCreateVolume|ResourceInitializationError|failed to start",
+}
 
 
 @dataclass
@@ -121,19 +137,12 @@ def failure_of(job: Mapping[str, Any], members: list[int]) -> Failure:
 
 
 def cause(reason: str, exit_code: int | None) -> str:
-    """The cause of a failure: `oom`, `spot`, `pull`, `timeout`, `stopped`, `dependency`, `exit N` or `other`."""
+    """The cause of a failure: `stopped`, one of `_CAUSES`, `exit N` or `other`."""
     if reason.startswith(jobs.OUR_REASON):
         return "stopped"
-    if "OutOfMemory" in reason:
-        return "oom"
-    if "Host EC2" in reason:
-        return "spot"
-    if "CannotPullContainer" in reason:
-        return "pull"
-    if "exceeded timeout" in reason:
-        return "timeout"
-    if "Dependent Job failed" in reason:
-        return "dependency"
+    for name, pattern in _CAUSES.items():
+        if re.search(pattern, reason):
+            return name
     return "other" if exit_code is None else f"exit {exit_code}"
 
 

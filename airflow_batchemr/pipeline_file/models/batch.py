@@ -242,8 +242,8 @@ class Batch(Model):
         | None
     ) = Field(
         None,
-        description="Causes for another attempt by AWS Batch: spot (host reclaimed), oom (out of memory), pull (image "
-        "not pulled), exit:N; at most 4, spot by default.",
+        description="Causes for another attempt by AWS Batch: spot (EC2 host or Fargate task reclaimed), oom (out of "
+        "memory), pull (image not pulled), exit:N; at most 4, spot by default.",
     )
     timeout: Templated[Annotated[Seconds, AfterValidator(_timeout)]] | None = Field(
         None, description="Maximum duration of an attempt of an index, such as 2h (a number is seconds); at least 60 s."

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.array_work import ArrayWork
-from airflow_batchemr.aws.batch.results import JobEnd, collect, result_of
+from airflow_batchemr.aws.batch.results import JobEnd, cause, collect, result_of
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.decide import closed, decide
 from airflow_batchemr.engine.history import index_history_of
@@ -19,6 +19,7 @@ from airflow_batchemr.ledger.state import derive_state
 NOW = datetime(2026, 11, 20, tzinfo=timezone.utc)
 #: AWS's message, with ids.
 DIED = "OutOfMemoryError: Container killed due to memory usage; Essential container in task exited"
+EXITED = "Essential container in task exited"
 SIZE = 10_000
 
 
@@ -120,7 +121,33 @@ def test_a_terminated_program_without_exit_code_0_has_not_succeeded(container):
 def test_exit_code_0_does_not_hide_a_failure_that_is_not_our_stop():
     """For example, a container that AWS could not clean up."""
     result = end_of({**terminated(exitCode=0), "statusReason": "DockerTimeoutError"})
-    assert ("failed", ["exit 0"]) == (result.outcome, list(result.causes))
+    assert ("failed", ["platform"]) == (result.outcome, list(result.causes))
+
+
+@pytest.mark.parametrize(
+    ("reason", "exit_code", "expected"),
+    [
+        ("Host EC2 (instance i-0a1b2c3d4e5f60718) terminated.", None, "spot"),
+        ("Your Spot Task was interrupted.", 143, "spot"),
+        ("Your Spot Task was interrupted.", 137, "spot"),
+        (DIED, 137, "oom"),
+        ("Task failed to start; CannotPullContainerError: Error response from daemon: denied", None, "pull"),
+        ("Task failed to start; DockerTimeoutError: Could not transition to created; timed out", None, "platform"),
+        (f"{EXITED}; CannotInspectContainerError: Could not transition to inspecting", 0, "platform"),
+        ("AGENT", None, "platform"),
+        ("Timeout waiting for network interface provisioning to complete.", None, "platform"),
+        ('Task failed to start; CannotStartContainerError: exec: "x": executable file not found', 127, "start"),
+        ("Task failed to start; ResourceInitializationError: unable to pull secrets or registry auth", None, "start"),
+        ("Task failed to start", None, "start"),
+        ("Job attempt duration exceeded timeout", 137, "timeout"),
+        ("Dependent Job failed", None, "dependency"),
+        (EXITED, 143, "exit 143"),
+        (EXITED, None, "other"),
+    ],
+)
+def test_the_cause_follows_from_the_reasons_of_batch_and_ecs(reason, exit_code, expected):
+    """Their texts are those of AWS's documentation and of public reports; an exit code alone is the program's."""
+    assert expected == cause(reason, exit_code)
 
 
 def test_a_failed_dependency_is_ignored_only_on_request():

@@ -122,6 +122,36 @@ def test_other_overrides_are_kept():
     assert "/bin/sh" == request.request["containerOverrides"]["command"][0]
 
 
+def retried(*causes, definition=DEFINITION):
+    """The rules for the causes in `retry_on`, without the last one: (condition, pattern)."""
+    options = batch_options({"queue": "default", "definition": "there:1", "command": ["true"], "retry_on": [*causes]})
+    (request,) = submission_requests(options, definition, IDENTITY, 1, IndexSet.range(1), size=1)
+    *rules, last = request.request["retryStrategy"]["evaluateOnExit"]
+    assert {"onReason": "*", "action": "EXIT"} == last
+    return [(key, value) for rule in rules for key, value in rule.items() if key != "action"]
+
+
+HOST, TASK = ("onStatusReason", "Host EC2*"), ("onStatusReason", "Your Spot Task was interrupted*")
+
+
+def test_spot_covers_hosts_of_ec2_and_tasks_of_fargate():
+    """AWS gives them different reasons; a queue may have either."""
+    assert [HOST, TASK] == retried("spot")
+    (default,) = requests("0", 1)
+    assert [HOST[1], TASK[1], None] == [
+        rule.get("onStatusReason") for rule in default.request["retryStrategy"]["evaluateOnExit"]
+    ]
+
+
+@pytest.mark.parametrize(("platform", "expected"), [("EC2", HOST), ("FARGATE", TASK)])
+def test_four_causes_with_spot_fit_into_the_five_rules_of_aws(platform, expected):
+    """The last rule is needed to retry nothing else, so spot then covers the definition's platform only."""
+    definition = {**DEFINITION, "platformCapabilities": [platform]}
+    rest = [("onReason", "OutOfMemory*"), ("onReason", "CannotPullContainer*"), ("onExitCode", "75")]
+    assert [expected, *rest] == retried("spot", "oom", "pull", "exit:75", definition=definition)
+    assert [HOST, TASK, *rest[:2]] == retried("spot", "oom", "pull", definition=definition)
+
+
 def test_a_text_command_is_split_even_without_the_preamble():
     """`preamble: false` does not change how text is split."""
     (request,) = requests("0-1", 2, command="run 'a b' c", preamble=False)
