@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import Expired, NotAllowed, classify
-from airflow_batchemr.aws.retry import IDEMPOTENT, ONCE, POLLING
+from airflow_batchemr.aws.retry import IDEMPOTENT, ONCE, OPTIONAL, POLLING
 from airflow_batchemr.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class Clients:
     def once(self, service: str) -> Any:
         """A client for calls without a client token: botocore sends them once."""
         return self._client(service, "once", ONCE)
+
+    def optional(self, service: str) -> Any:
+        """A client for checks that a start can do without: it gives up within half a minute."""
+        return self._client(service, "optional", OPTIONAL)
 
     def polling(self, service: str) -> Any:
         """A client for the poller, which does its own waiting."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import (
@@ -33,8 +35,10 @@ from airflow_batchemr.core.errors import (
     InvalidRequest,
     NotAllowed,
     NotFound,
+    NotOffered,
     Refused,
     Throttled,
+    UnexpectedAnswer,
     Unknown,
 )
 
@@ -44,10 +48,13 @@ __all__ = [
     "InvalidRequest",
     "NotAllowed",
     "NotFound",
+    "NotOffered",
     "Refused",
     "Throttled",
+    "UnexpectedAnswer",
     "Unknown",
     "classify",
+    "member",
 ]
 
 #: Codes of calls that AWS throttled; they were not carried out.
@@ -103,6 +110,12 @@ INTERNAL = frozenset(
         "ServiceUnavailableException",
     }
 )
+#: Codes of operations that the endpoint does not know, with any status.
+UNKNOWN_OPERATION = frozenset(
+    {"InvalidAction", "NotImplemented", "NotImplementedException", "UnknownOperation", "UnknownOperationException"}
+)
+#: Maximum length of an unexpected answer in an error message, in characters.
+SHOWN = 500
 #: EMR's message for a cluster or step that does not exist; its code, InvalidRequestException, has other meanings, too.
 _NO_SUCH_ID = re.compile(r"\bid '?[\w-]+'? is not valid")
 #: The action in the message of a refused call, and S3's message for an object whose KMS key the caller may not use.
@@ -188,6 +201,40 @@ def _classify_answer(error: ClientError, call: str) -> AwsError:
         )
     if code == "ResourceNotFoundException" or (code == "InvalidRequestException" and _NO_SUCH_ID.search(message)):
         return NotFound(f"{name}: refused by AWS ({code}): {message}")
+    # Every error of AWS has a code; botocore fills in the status of a page that the service did not write
+    if status == 501 or code in UNKNOWN_OPERATION or (status in {404, 405} and code in {"", str(status)}):
+        return NotOffered(
+            f"{name}: this endpoint does not offer the operation ({status} {code}): {message.rstrip('.')}. Check the "
+            "region and the endpoint URL"
+        )
     if status >= 500 or status == 408 or code in INTERNAL:
         return Unknown(f"{name}: AWS answered {status} ({code}): {message}")
     return InvalidRequest(f"{name}: refused by AWS ({code}): {message}")
+
+
+def member(answer: Any, name: str, call: str) -> Any:
+    """A member of an answer that AWS documents but does not guarantee in its model.
+
+    Args:
+        answer: as boto3 gives it, or a part of it.
+        name: of the member.
+        call: the call as IAM names it, for the error.
+
+    Raises:
+        UnexpectedAnswer: it is missing; the message shows the answer.
+    """
+    if not isinstance(answer, Mapping) or answer.get(name) is None:
+        raise unexpected(call, f"no {name}", answer)
+    return answer[name]
+
+
+def unexpected(call: str, what: str, answer: Any) -> UnexpectedAnswer:
+    """The error for an answer that has, for example, `no jobId`."""
+    shown = (
+        {key: value for key, value in answer.items() if key != "ResponseMetadata"}
+        if isinstance(answer, Mapping)
+        else answer
+    )
+    text = json.dumps(shown, default=str)
+    text = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return UnexpectedAnswer(f"{call}: AWS's answer has {what}: {text}. Check the endpoint URL, if one is set")

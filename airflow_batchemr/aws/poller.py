@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_batchemr.aws.errors import AwsError, NotAllowed, classify
+from airflow_batchemr.aws.errors import AwsError, classify
 from airflow_batchemr.engine.policy import DEFAULT
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Poller(Generic[T]):
         same: whether two descriptions count as unchanged: polls get less frequent while nothing changes.
         shortest: seconds between two rounds, and from a change to the next poll.
         longest: seconds between two polls of an id that does not change.
-        patience: seconds for which AWS may deny the calls before the waits fail.
+        patience: seconds for which AWS may refuse the calls before the waits fail.
     """
 
     def __init__(
@@ -115,10 +115,10 @@ class Poller(Generic[T]):
 
         Args:
             ids: what to poll.
-            warn: logs a message in the wait's own log when AWS begins to deny the calls.
+            warn: logs a message in the wait's own log when AWS begins to refuse the calls.
 
         Raises:
-            NotAllowed: AWS has denied the calls for minutes: a user has to act.
+            AwsError: AWS has refused the calls, or answered them unexpectedly, for minutes: a user has to act.
         """
         ids = tuple(ids)
         wait: _Wait[T] = _Wait()
@@ -218,7 +218,7 @@ class Poller(Generic[T]):
             return
         self._slowness = min(self._slowness + 1, 6)
         log.warning("Polling more slowly (next poll in about %.0f s): %s", self._pause(), failures[0])
-        denied = next((failure for failure in failures if isinstance(failure, NotAllowed)), None)
+        denied = next((failure for failure in failures if not failure.transient), None)
         if denied is not None:
             self._denied(denied)
 
@@ -243,8 +243,8 @@ class Poller(Generic[T]):
                 wait.wake()
         return None
 
-    def _denied(self, denied: NotAllowed) -> None:
-        """Warn in each wait's log at the first denial; fail the waits once they have been denied for too long."""
+    def _denied(self, denied: AwsError) -> None:
+        """Warn in each wait's log at the first refusal; fail the waits once they have been refused for too long."""
         now = time.monotonic()
         for wait in self._waits():
             if wait.denied_since is None:

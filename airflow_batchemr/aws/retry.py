@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.config import Config
 
-from airflow_batchemr.aws.errors import AwsError, classify
+from airflow_batchemr.aws.errors import AwsError, NotOffered, Throttled, Unknown, classify, member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -35,6 +38,8 @@ POLLING = Config(
 )
 #: Calls that a page or a command makes while a user waits, and whose answer is optional.
 INTERACTIVE = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=5)
+#: Checks before a start, which it can do without: at most 26 s per call, so that two of them take less than a minute.
+OPTIONAL = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=10)
 #: SubmitJob, RunJobFlow and AddJobFlowSteps have no client token: botocore must not send them twice.
 ONCE = Config(
     retries={"mode": "standard", "total_max_attempts": 1},
@@ -83,6 +88,22 @@ def call_again(call: Callable[[], T], name: str) -> T:
         raise classify(error, name) from error
 
 
+def call_optionally(call: Callable[[], T], name: str) -> T | None:
+    """Make a call that a start can do without, with a client whose configuration is `OPTIONAL`.
+
+    Returns:
+        The answer; None, with a warning in the log, if AWS cannot be reached, throttles, fails or has no such call.
+
+    Raises:
+        Refused: AWS refused the call.
+    """
+    try:
+        return call_again(call, name)
+    except (NotOffered, Throttled, Unknown) as error:
+        log.warning("A check before the start is skipped: %s", error)
+        return None
+
+
 def pages(call: Callable[..., Any], key: str, name: str) -> Iterator[dict[str, Any]]:
     """The entries of all pages of an idempotent listing call.
 
@@ -92,12 +113,12 @@ def pages(call: Callable[..., Any], key: str, name: str) -> Iterator[dict[str, A
         name: the call as IAM names it, for errors.
 
     Raises:
-        AwsError: as `call_again`.
+        AwsError: as `call_again`, or an answer without entries.
     """
     token: dict[str, str] = {}
     while True:
         page = call_again(lambda: call(**token), name)  # noqa: B023 - called at once
-        yield from page[key]
+        yield from member(page, key, name)
         if not page.get("nextToken"):
             return
         token = {"nextToken": page["nextToken"]}

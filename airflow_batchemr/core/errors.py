@@ -30,6 +30,10 @@ class NotFound(InvalidRequest):
     """The service itself says that there is no such resource."""
 
 
+class NotOffered(Refused):
+    """The endpoint does not know the operation."""
+
+
 class Throttled(AwsError):  # noqa: N818 - as above
     """Too many calls, or no connection. The call was not carried out; a later retry may succeed."""
 
@@ -45,3 +49,9 @@ class Unknown(AwsError):  # noqa: N818 - as above
     """The response was lost or was a 5xx. The call may have been carried out."""
 
     transient = True
+
+
+class UnexpectedAnswer(Unknown):
+    """The response lacks what AWS documents: the endpoint may not be AWS's. A write call may have been carried out."""
+
+    transient = False

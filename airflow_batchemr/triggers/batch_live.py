@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
-from airflow_batchemr.aws.batch.results import failure_of
+from airflow_batchemr.aws.batch.results import failure_of, position
 from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.logs import LogFollower, log_group, tail
 from airflow_batchemr.aws.poller import shared_poller
@@ -121,7 +121,7 @@ class Live:
             if child is None:
                 return None, []
             described = jobs.describe(self._clients, [child["jobId"]]).get(child["jobId"], child)
-            failure = failure_of(described, members)
+            failure = failure_of(described, members[position(child)])
             lines = tail(self._clients, log_group(described), failure.log_stream) if failure.log_stream else []
             return failure, lines
 

@@ -74,7 +74,7 @@ def running(aws):
     ("operation", "kind", "after"),
     [
         ("ListObjectsV2", "error", 0),  # reading the ledger
-        ("DescribeJobQueues", "throttle", 0),  # before the claim
+        ("DescribeJobDefinitions", "throttle", 0),  # before the claim
         ("PutObject", "error", 0),  # the claim
         ("PutObject", "drop_before", 1),  # the job runs, its handle is not recorded
         ("PutObject", "throttle", 2),  # the record of the wait

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.results import cause
-from airflow_batchemr.aws.errors import AwsError
+from airflow_batchemr.aws.errors import AwsError, member
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger.records import Failure
 
@@ -74,6 +74,11 @@ def find(clients: Clients, prefix: str) -> list[dict[str, Any]]:
     return sorted(found, key=jobs.created_at)
 
 
+def status_of(job: Mapping[str, Any]) -> str:
+    """The status of an entry of ListJobs, which AWS's model does not require; raises `UnexpectedAnswer`."""
+    return str(member(job, "status", "batch:ListJobs"))
+
+
 def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool) -> Settled:
     """Check the children of a submission whose own jobs have ended.
 
@@ -93,12 +98,12 @@ def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool)
         index = re.match(r"(\d{1,7})-", child["jobName"].removeprefix(prefix), re.ASCII)
         return IndexSet.of([int(index[1])]) if index and int(index[1]) in everything else everything
 
-    running = [child for child in found if child["status"] not in jobs.FINAL]
+    running = [child for child in found if status_of(child) not in jobs.FINAL]
     unwanted = [child["jobId"] for child in running if stopped or indices_of(child) & left]
     if running:
         return Settled([child["jobId"] for child in running], found, ended, unwanted)
     last = {child["jobName"]: child for child in found}
-    failed = [(child, indices_of(child)) for child in last.values() if child["status"] == "FAILED"]
+    failed = [(child, indices_of(child)) for child in last.values() if status_of(child) == "FAILED"]
     return Settled([], found, [_without(one, failed) for one in ended])
 
 
@@ -166,5 +171,5 @@ def _living(clients: Clients, prefixes: Sequence[str]) -> list[dict[str, Any]]:
     """Jobs that have not ended, including those with these prefixes."""
     if len(prefixes) <= FEW:
         found = [job for prefix in prefixes for job in find(clients, prefix)]
-        return [job for job in found if job["status"] not in jobs.FINAL]
+        return [job for job in found if status_of(job) not in jobs.FINAL]
     return [job for queue in jobs.queue_names(clients) for job in jobs.living(clients, queue)]

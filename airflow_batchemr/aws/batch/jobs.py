@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.errors import AwsError, InvalidRequest
-from airflow_batchemr.aws.retry import call_again, call_once, pages
+from airflow_batchemr.aws.errors import AwsError, InvalidRequest, member
+from airflow_batchemr.aws.retry import call_again, call_once, call_optionally, pages
 from airflow_batchemr.ledger import Handle, HandleJob
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def submit(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float]
     _rate.wait(sleep)
     client = clients.once("batch")
     answer = call_once(lambda: client.submit_job(**request), "batch:SubmitJob", sleep=sleep)
-    return str(answer["jobId"])
+    return str(member(answer, "jobId", "batch:SubmitJob"))
 
 
 def submit_request(clients: Clients, request: Request, *, sleep: Callable[[float], object] = time.sleep) -> Handle:
@@ -69,15 +69,19 @@ def submit_request(clients: Clients, request: Request, *, sleep: Callable[[float
 
 
 def check_queue(clients: Clients, queue: str) -> None:
-    """Check that a queue exists and accepts jobs: one DescribeJobQueues.
+    """Check that a queue exists and accepts jobs: one DescribeJobQueues. SubmitJob would refuse it, too.
 
     Raises:
         InvalidRequest: there is no such queue, or it is disabled.
     """
-    answer = call_again(lambda: clients.batch.describe_job_queues(jobQueues=[queue]), "batch:DescribeJobQueues")
-    if not answer["jobQueues"]:
+    client = clients.optional("batch")
+    answer = call_optionally(lambda: client.describe_job_queues(jobQueues=[queue]), "batch:DescribeJobQueues")
+    if answer is None:
+        return
+    found = member(answer, "jobQueues", "batch:DescribeJobQueues")
+    if not found:
         raise InvalidRequest(f"queue: AWS Batch has no job queue {queue!r} in this region. Check its name and region")
-    if answer["jobQueues"][0].get("state") == "DISABLED":
+    if found[0].get("state") == "DISABLED":
         raise InvalidRequest(f"queue: the job queue {queue!r} is disabled. Enable it or name another one")
 
 
@@ -130,12 +134,17 @@ def _listed(clients: Clients, **arguments: Any) -> Iterator[dict[str, Any]]:
 
 
 def describe(clients: Clients, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Jobs by their ids, 100 per call; those that AWS does not know are left out."""
+    """Jobs by their ids, 100 per call; those that AWS does not know are left out.
+
+    Raises:
+        AwsError: a call failed, or its answer has no jobs.
+    """
     found: dict[str, dict[str, Any]] = {}
     for start in range(0, len(ids), DESCRIBE_CHUNK):
         chunk = list(ids[start : start + DESCRIBE_CHUNK])
         answer = call_again(lambda: clients.batch.describe_jobs(jobs=chunk), "batch:DescribeJobs")  # noqa: B023
-        found.update({job["jobId"]: job for job in answer["jobs"]})
+        for job in member(answer, "jobs", "batch:DescribeJobs"):
+            found[member(job, "jobId", "batch:DescribeJobs")] = job
     return found
 
 

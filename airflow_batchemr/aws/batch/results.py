@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
+from airflow_batchemr.aws.errors import unexpected
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.submission_records import MAX_FAILURES
 from airflow_batchemr.ledger.records import Failure, Result
@@ -65,22 +66,28 @@ def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) 
         clients: for the calls.
         handle: the job, and the indices that its children run.
         job: as DescribeJobs gives it (SUCCEEDED or FAILED); None if AWS does not know it.
+
+    Raises:
+        UnexpectedAnswer: AWS describes an array of another size, or a child without its index.
     """
     members = list(handle.indices)
     if job is None:
         return JobEnd(handle.indices, IndexSet(), lost=True)
     ended = JobEnd(handle.indices, handle.indices, job=dict(job))
-    if "size" in job.get("arrayProperties", {}):
+    size = (job.get("arrayProperties") or {}).get("size", 1)
+    if size != len(members):  # it would not be known which indices have succeeded
+        raise unexpected("batch:DescribeJobs", f"an array size of {size} instead of {len(members)}", job)
+    if size > 1:
         failed = _failed_children(clients, handle, job, len(members))
         whole = len(members) <= KEPT_WHOLE
         ids = {f"{handle.job_id}:{place}": place for place in (range(len(members)) if whole else failed)}
         described = jobs.describe(clients, list(ids) if whole else list(ids)[:DESCRIBED])
         failed |= {ids[id_]: child for id_, child in described.items() if ids[id_] in failed}
-        ended.failures = [failure_of(child, members) for child in failed.values()]
+        ended.failures = [failure_of(child, members[place]) for place, child in failed.items()]
         ended.succeeded -= IndexSet.of(members[place] for place in failed)
         ended.children = [described[id_] for id_ in ids if id_ in described] if whole else []
     elif job["status"] != "SUCCEEDED":
-        ended.failures, ended.succeeded = [failure_of(job, members)], IndexSet()
+        ended.failures, ended.succeeded = [failure_of(job, members[0])], IndexSet()
     finished = [one for one in ended.failures if one.cause == "stopped" and one.exit_code == 0]
     ended.succeeded |= IndexSet.of(one.index for one in finished if one.index is not None)
     ended.failures = [one for one in ended.failures if one not in finished]
@@ -91,33 +98,32 @@ def _failed_children(
     clients: Clients, handle: HandleJob, job: Mapping[str, Any], size: int
 ) -> dict[int, dict[str, Any]]:
     """The children that did not succeed, by position in order."""
-    summary = job["arrayProperties"].get("statusSummary", {})
+    summary = job["arrayProperties"].get("statusSummary") or {}
     succeeded = int(summary.get("SUCCEEDED", 0))
     if job["status"] == "SUCCEEDED" or succeeded == size:
         return {}
-    listed = {_position(child): child for child in jobs.children(clients, handle.job_id, "FAILED")}
+    listed = {position(child): child for child in jobs.children(clients, handle.job_id, "FAILED")}
     if len(listed) == size - succeeded:
         return dict(sorted(listed.items()))
     # The counts differ: only children that are listed as SUCCEEDED count as such
-    good = {_position(child) for child in jobs.children(clients, handle.job_id, "SUCCEEDED")}
+    good = {position(child) for child in jobs.children(clients, handle.job_id, "SUCCEEDED")}
     unknown = {"statusReason": job.get("statusReason", ""), "status": "FAILED"}
-    return {
-        position: listed.get(position, {**unknown, "arrayProperties": {"index": position}})
-        for position in range(size)
-        if position not in good
-    }
+    return {place: listed.get(place, unknown) for place in range(size) if place not in good}
 
 
-def _position(child: Mapping[str, Any]) -> int:
+def position(child: Mapping[str, Any]) -> int:
+    """The position of a child in its array; raises `UnexpectedAnswer`."""
+    if "index" not in (child.get("arrayProperties") or {}):
+        raise unexpected("batch:ListJobs", "a child without its index", child)
     return int(child["arrayProperties"]["index"])
 
 
-def failure_of(job: Mapping[str, Any], members: list[int]) -> Failure:
+def failure_of(job: Mapping[str, Any], index: int) -> Failure:
     """Why a job or child failed.
 
     Args:
         job: as DescribeJobs or ListJobs gives it.
-        members: the indices that the array's children run, in order.
+        index: that it ran.
     """
     container = job.get("container") or {}
     reasons = [job.get("statusReason"), container.get("reason")]
@@ -125,9 +131,8 @@ def failure_of(job: Mapping[str, Any], members: list[int]) -> Failure:
         attempts = job.get("attempts") or [{}]
         reasons.append((attempts[-1].get("container") or {}).get("reason"))
     reason = "; ".join(dict.fromkeys(str(one) for one in reasons if one)) or "AWS gave no reason"
-    position = int((job.get("arrayProperties") or {}).get("index", 0))  # a single job has one index
     return Failure(
-        index=members[position],
+        index=index,
         reason=reason,
         exit_code=container.get("exitCode"),
         job_id=job.get("jobId"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import xform_name
 
-from airflow_batchemr.aws.errors import InvalidRequest, NotFound
+from airflow_batchemr.aws.errors import InvalidRequest, NotFound, member
 from airflow_batchemr.aws.retry import call_again, call_once
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ class Cluster:
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> Cluster:
-        """Read DescribeCluster's `Cluster` or an entry of ListClusters."""
+        """Read DescribeCluster's `Cluster` or an entry of ListClusters; raises `UnexpectedAnswer` without an id."""
         status = description.get("Status", {})
         reason, timeline = status.get("StateChangeReason", {}), status.get("Timeline", {})
         return cls(
-            description["Id"],
+            member(description, "Id", "elasticmapreduce:DescribeCluster"),
             description.get("Name", ""),
             status.get("State", ""),
             reason.get("Code", ""),
@@ -80,8 +80,8 @@ def emr_call(clients: Clients, operation: str, **arguments: Any) -> Any:
 def entries(clients: Clients, operation: str, key: str, **arguments: Any) -> Iterator[dict[str, Any]]:
     """The entries of a list of EMR, one call per page when it is needed."""
     pages = iter(clients.emr.get_paginator(xform_name(operation)).paginate(**arguments))
-    while page := call_again(lambda: next(pages, None), f"elasticmapreduce:{operation}"):
-        yield from page[key]
+    while (page := call_again(lambda: next(pages, None), f"elasticmapreduce:{operation}")) is not None:
+        yield from member(page, key, f"elasticmapreduce:{operation}")
 
 
 def create(clients: Clients, request: dict[str, Any], sleep: Callable[[float], object]) -> str:
@@ -89,11 +89,11 @@ def create(clients: Clients, request: dict[str, Any], sleep: Callable[[float], o
 
     Raises:
         Refused, Throttled: the call was not carried out.
-        Unknown: it may have been carried out: search for the cluster by its name.
+        Unknown: it may have been carried out: search for the cluster by its name. Also if the answer has no id.
     """
     client = clients.once("emr")
     answer = call_once(lambda: client.run_job_flow(**request), "elasticmapreduce:RunJobFlow", sleep=sleep)
-    return str(answer["JobFlowId"])
+    return str(member(answer, "JobFlowId", "elasticmapreduce:RunJobFlow"))
 
 
 def listed(
@@ -118,11 +118,12 @@ def in_order(entries: Iterable[Mapping[str, Any]]) -> list[Cluster]:
 
 
 def describe(clients: Clients, cluster_id: str) -> dict[str, Any] | None:
-    """DescribeCluster's answer; None if AWS does not know the id."""
+    """DescribeCluster's answer; None if AWS does not know the id. Raises `AwsError`."""
     try:
-        return dict(emr_call(clients, "DescribeCluster", ClusterId=cluster_id)["Cluster"])
+        answer = emr_call(clients, "DescribeCluster", ClusterId=cluster_id)
     except NotFound:
         return None
+    return dict(member(answer, "Cluster", "elasticmapreduce:DescribeCluster"))
 
 
 def is_alive(clients: Clients, cluster_id: str) -> bool:

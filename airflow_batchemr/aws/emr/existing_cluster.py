@@ -118,7 +118,7 @@ class ExistingCluster(StepsBackend):
         if not self.cluster_name:
             return str(self.cluster_id)
         alive = clusters.listed(self.clients, states=sorted(ALIVE))
-        named = clusters.in_order(entry for entry in alive if entry["Name"] == self.cluster_name)
+        named = clusters.in_order(entry for entry in alive if entry.get("Name") == self.cluster_name)
         if not named:
             raise InvalidRequest(f"cluster_name: no cluster named {self.cluster_name!r} is alive in this region")
         return named[-1].cluster_id

@@ -82,7 +82,7 @@ def failure_report(
 def _interrupted(result: Result) -> list[str]:
     """The steps that were running when their cluster was lost; steps that had not begun have no start time."""
     entries: list[Any] = list(result.steps)
-    steps = [Step.of(one) for one in entries if one["Status"].get("Timeline", {}).get("StartDateTime")]
+    steps = [Step.of(one) for one in entries if one.get("Status", {}).get("Timeline", {}).get("StartDateTime")]
     return [
         f"Step {one.name.partition(' [')[0]} ({one.step_id}) was interrupted: it may have done part of its work"
         for one in steps

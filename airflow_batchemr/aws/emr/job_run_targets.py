@@ -13,7 +13,7 @@ from botocore import xform_name
 from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW
 from airflow_batchemr.aws.emr.logs import ClusterLogs
 from airflow_batchemr.aws.emr.request import plain
-from airflow_batchemr.aws.errors import InvalidRequest, NotFound
+from airflow_batchemr.aws.errors import InvalidRequest, NotFound, member
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core import emr_releases
@@ -41,11 +41,12 @@ class JobRun:
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> JobRun:
-        """Read the answer of a describe call, or an entry of ListJobRuns."""
+        """Read the answer of a describe call, or an entry of ListJobRuns; raises `UnexpectedAnswer`."""
         parts = (description.get("failureReason"), description.get("stateDetails"))
         reason = ": ".join(part for part in parts if part)
-        run_id = description.get("jobRunId") or description["id"]
-        return cls(run_id, description.get("name", ""), description["state"], reason, plain(description))
+        run_id = description.get("jobRunId") or member(description, "id", "a job run")
+        state = member(description, "state", "a job run")
+        return cls(run_id, description.get("name", ""), state, reason, plain(description))
 
     def __str__(self) -> str:
         return f"{self.state}: {self.reason}".removesuffix(": ")
@@ -141,7 +142,8 @@ class JobRunTarget(ABC):
 
     def start(self, clients: Clients, request: dict[str, Any]) -> str:
         """StartJobRun; with the same client token, a second call returns the same run."""
-        return str(self._call(clients, "StartJobRun", **request)[self.run_field])
+        answer = self._call(clients, "StartJobRun", **request)
+        return str(member(answer, self.run_field, f"{self.service}:StartJobRun"))
 
     def describe(self, clients: Clients, run_id: str) -> JobRun | None:
         """One run; None if AWS does not know it."""
@@ -149,18 +151,14 @@ class JobRunTarget(ABC):
             answer = self._call(clients, self.describe_operation, **self._names(run_id))
         except NotFound:
             return None
-        return JobRun.of(answer["jobRun"])
+        return JobRun.of(member(answer, "jobRun", f"{self.service}:{self.describe_operation}"))
 
     def listed(self, clients: Clients, **arguments: Any) -> list[JobRun]:
         """Runs of the target, filtered by ListJobRuns' arguments."""
         pages = clients.get(self.service).get_paginator("list_job_runs")
-        found = call_again(
-            lambda: [
-                run for page in pages.paginate(**{self.place_field: self.where}, **arguments) for run in page["jobRuns"]
-            ],
-            f"{self.service}:ListJobRuns",
-        )
-        return [JobRun.of(run) for run in found]
+        call = f"{self.service}:ListJobRuns"
+        found = call_again(lambda: list(pages.paginate(**{self.place_field: self.where}, **arguments)), call)
+        return [JobRun.of(run) for page in found for run in member(page, "jobRuns", call)]
 
     def find(self, clients: Clients, name: str, since: datetime) -> str | None:
         """Id of the run with a name that was started after `since` (with ten minutes of clock skew allowed)."""
@@ -260,7 +258,7 @@ class Serverless(JobRunTarget):
             answer = self._call(clients, "GetApplication", applicationId=self.where)
         except InvalidRequest as error:
             raise InvalidRequest(f"on: there is no EMR Serverless application {self.where}: {error}") from error
-        return str(answer["application"]["releaseLabel"])
+        return str(member(answer, "application", "emr-serverless:GetApplication")["releaseLabel"])
 
     def log_folder(self, run_id: str) -> str:
         """The folder layout of EMR Serverless."""

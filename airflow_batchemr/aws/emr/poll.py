@@ -13,7 +13,7 @@ from botocore import xform_name
 
 from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW, Cluster
 from airflow_batchemr.aws.emr.steps import LIST_CHUNK, Step
-from airflow_batchemr.aws.errors import NotFound
+from airflow_batchemr.aws.errors import NotFound, member
 from airflow_batchemr.aws.poller import SHARE_OF_AGE, Poller
 from airflow_batchemr.engine.policy import DEFAULT
 
@@ -135,9 +135,10 @@ class EmrPoller(Poller[Sight]):
         found = self._listed(wanted) if len(wanted) > self._pages else {}
         for cluster_id in wanted - set(found):
             try:
-                found[cluster_id] = Cluster.of(self._call("DescribeCluster", ClusterId=cluster_id)["Cluster"])
+                answer = self._call("DescribeCluster", ClusterId=cluster_id)
             except NotFound:  # no such cluster
                 continue
+            found[cluster_id] = Cluster.of(member(answer, "Cluster", "elasticmapreduce:DescribeCluster"))
         return found
 
     def _listed(self, wanted: set[str]) -> dict[str, Cluster]:
@@ -148,7 +149,8 @@ class EmrPoller(Poller[Sight]):
         while pages <= len(wanted):  # beyond that, DescribeCluster for each is cheaper
             page = self._call("ListClusters", **arguments)
             pages += 1
-            found.update({one["Id"]: Cluster.of(one) for one in page["Clusters"] if one["Id"] in wanted})
+            listed = map(Cluster.of, member(page, "Clusters", "elasticmapreduce:ListClusters"))
+            found.update({one.cluster_id: one for one in listed if one.cluster_id in wanted})
             if not page.get("Marker") or len(found) == len(wanted):
                 break
             arguments["Marker"] = page["Marker"]
@@ -178,7 +180,8 @@ class EmrPoller(Poller[Sight]):
             except NotFound:
                 watched.unseen = frozenset(chunk)
                 return
-            seen = {one["Id"]: Step.of(one) for one in answer["Steps"]}
+            listed = map(Step.of, member(answer, "Steps", "elasticmapreduce:ListSteps"))
+            seen = {step.step_id: step for step in listed}
             if any(watched.steps.get(id_) != step for id_, step in seen.items()):
                 watched.changed = now
             watched.steps.update(seen)

@@ -6,8 +6,11 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
+from botocore import xform_name
+
 from airflow_batchemr.aws.emr.clusters import emr_call
 from airflow_batchemr.aws.errors import InvalidRequest, NotAllowed
+from airflow_batchemr.aws.retry import call_optionally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,22 +21,31 @@ if TYPE_CHECKING:
 def check_release(clients: Clients, release: str, applications: Sequence[str], requires: Mapping[str, str]) -> None:
     """Check that a release, such as emr-7.5.0, has the applications in the required versions: 1 DescribeReleaseLabel.
 
-    `requires` has a version or its prefix by application: `{"spark": "3.5"}`. If it is empty and the call is not
-    allowed, nothing is checked.
+    `requires` has a version or its prefix by application: `{"spark": "3.5"}`. If it is empty, the check is optional:
+    nothing is checked if the call is not allowed, or if AWS does not answer it within half a minute.
 
     Raises:
         InvalidRequest: names what the release lacks.
-        NotAllowed: the call is not allowed, and `requires` needs it.
+        AwsError: the call failed, and `requires` needs it.
     """
     try:
-        answer = emr_call(clients, "DescribeReleaseLabel", ReleaseLabel=release)
+        if requires:
+            answer = emr_call(clients, "DescribeReleaseLabel", ReleaseLabel=release)
+        else:
+            answer = _optional(clients, "DescribeReleaseLabel", ReleaseLabel=release)
     except NotAllowed:
         if requires:
             raise
         return
     except InvalidRequest:
         raise InvalidRequest(f"release: EMR has no release {release}{_near_release(clients, release)}") from None
-    check_versions(release, answer, applications, requires)
+    if answer is not None:
+        check_versions(release, answer, applications, requires)
+
+
+def _optional(clients: Clients, operation: str, **arguments: Any) -> Any:
+    call = getattr(clients.optional("emr"), xform_name(operation))
+    return call_optionally(lambda: call(**arguments), f"elasticmapreduce:{operation}")
 
 
 def check_versions(
@@ -63,7 +75,7 @@ def check_versions(
 def _near_release(clients: Clients, release: str) -> str:
     try:
         prefix = release.rsplit(".", 2)[0] if release.count(".") else release
-        found = emr_call(clients, "ListReleaseLabels", Filters={"Prefix": prefix}).get("ReleaseLabels", [])
+        found = _optional(clients, "ListReleaseLabels", Filters={"Prefix": prefix}).get("ReleaseLabels", [])
     except Exception:  # noqa: BLE001 - only for a better message
         return ""
     return f"; there are {', '.join(found[:8])}" if found else ""

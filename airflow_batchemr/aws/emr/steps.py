@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.clusters import emr_call, entries
-from airflow_batchemr.aws.errors import InvalidRequest, NotFound, Throttled
+from airflow_batchemr.aws.errors import InvalidRequest, NotFound, Throttled, member, unexpected
 from airflow_batchemr.aws.retry import call_once
 
 if TYPE_CHECKING:
@@ -36,12 +36,13 @@ class Step:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Step:
-        """Read an entry of ListSteps or DescribeStep's `Step`."""
+        """Read an entry of ListSteps or DescribeStep's `Step`; raises `UnexpectedAnswer` without an id."""
         status = entry.get("Status", {})
         details, change = status.get("FailureDetails", {}), status.get("StateChangeReason", {})
         parts = [details.get("Reason"), details.get("Message")] if details else [change.get("Message")]
         reason = ": ".join(str(part).strip() for part in parts if part)
-        return cls(entry["Id"], entry.get("Name", ""), status.get("State", ""), reason)
+        id_ = member(entry, "Id", "elasticmapreduce:ListSteps")
+        return cls(id_, entry.get("Name", ""), status.get("State", ""), reason)
 
     @property
     def ended(self) -> bool:
@@ -57,7 +58,7 @@ def add(
     Raises:
         Refused: the call was not carried out.
         Throttled: the call was not carried out; also if the cluster has 256 pending or running steps.
-        Unknown: it may have been carried out: search for the steps by their names.
+        Unknown: it may have been carried out: search for the steps by their names. Also if an id is missing.
     """
     client = clients.once("emr")
     try:
@@ -70,7 +71,10 @@ def add(
         if _FULL in str(error):
             raise Throttled(f"{error}. A later try can add them when some of these steps have ended") from error
         raise
-    return [str(step_id) for step_id in answer["StepIds"]]
+    ids = [str(step_id) for step_id in member(answer, "StepIds", "elasticmapreduce:AddJobFlowSteps")]
+    if len(ids) != len(configs):
+        raise unexpected("elasticmapreduce:AddJobFlowSteps", f"{len(ids)} ids for {len(configs)} steps", answer)
+    return ids
 
 
 def listed(clients: Clients, cluster_id: str) -> Iterator[dict[str, Any]]:
@@ -81,7 +85,8 @@ def listed(clients: Clients, cluster_id: str) -> Iterator[dict[str, Any]]:
 def find(clients: Clients, cluster_id: str, titles: Mapping[int, str]) -> dict[int, str]:
     """Ids of the steps with the given names: number -> step id; missing ones are left out."""
     by_title = {title: number for number, title in titles.items()}
-    return {by_title[step["Name"]]: step["Id"] for step in listed(clients, cluster_id) if step["Name"] in by_title}
+    known = (Step.of(entry) for entry in listed(clients, cluster_id))
+    return {by_title[step.name]: step.step_id for step in known if step.name in by_title}
 
 
 def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -92,8 +97,9 @@ def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[s
         try:
             answer = emr_call(clients, "ListSteps", ClusterId=cluster_id, StepIds=chunk)
         except NotFound:  # one unknown id fails the whole call
-            return {step["Id"]: step for step in listed(clients, cluster_id) if step["Id"] in step_ids}
-        found.update({step["Id"]: step for step in answer["Steps"]})
+            entries_ = list(listed(clients, cluster_id))
+            return {step.step_id: entry for entry in entries_ if (step := Step.of(entry)).step_id in step_ids}
+        found.update({Step.of(one).step_id: one for one in member(answer, "Steps", "elasticmapreduce:ListSteps")})
     return found
 
 

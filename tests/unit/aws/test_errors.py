@@ -12,7 +12,18 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from airflow_batchemr.aws.errors import Expired, InvalidRequest, NotAllowed, Throttled, Unknown, classify
+from airflow_batchemr.aws.errors import (
+    Expired,
+    InvalidRequest,
+    NotAllowed,
+    NotFound,
+    NotOffered,
+    Refused,
+    Throttled,
+    Unknown,
+    classify,
+)
+from airflow_batchemr.aws.outage import passing
 from airflow_batchemr.aws.retry import call_again, call_once
 
 
@@ -33,6 +44,17 @@ def answer(code, status=400):
         (answer("UnrecognizedClientException", 403), NotAllowed),
         (answer("ClientException"), InvalidRequest),
         (answer("ServerException", 500), Unknown),
+        (answer("ServiceUnavailable", 503), Unknown),
+        (answer("NotImplemented", 501), NotOffered),
+        (answer("501", 501), NotOffered),
+        (answer("UnknownOperationException"), NotOffered),
+        (answer("UnknownOperationException", 404), NotOffered),
+        (answer("InvalidAction"), NotOffered),
+        (answer("404", 404), NotOffered),
+        (answer("405", 405), NotOffered),
+        (answer("", 404), NotOffered),
+        (answer("NoSuchKey", 404), InvalidRequest),
+        (answer("ResourceNotFoundException", 404), NotFound),
         (ConnectTimeoutError(endpoint_url="http://aws"), Throttled),
         (ReadTimeoutError(endpoint_url="http://aws"), Unknown),
         (NoCredentialsError(), NotAllowed),
@@ -44,6 +66,18 @@ def answer(code, status=400):
 def test_an_error_is_classified_by_the_effect_of_the_call(error, meaning):
     """Refused, certainly not executed, or unknown."""
     assert meaning is type(classify(error, "batch:SubmitJob"))
+
+
+def test_an_operation_that_the_endpoint_does_not_offer_is_refused_and_no_outage():
+    """Repeating the call for hours does not help; the message says what to check."""
+    error = answer("NotImplemented", 501)
+    assert not passing(error)
+    refused = classify(error, "batch:TerminateJobs")
+    assert isinstance(refused, Refused)
+    assert "batch:TerminateJobs: this endpoint does not offer the operation (501 NotImplemented): said no" in str(
+        refused
+    )
+    assert "Check the region and the endpoint URL" in str(refused)
 
 
 def test_a_denied_call_names_its_iam_action():
