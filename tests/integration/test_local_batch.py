@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+import uuid
 from pathlib import Path
 
 import botocore.exceptions
@@ -435,6 +436,26 @@ def test_terminating_an_array_keeps_succeeded_children(local_aws, batch):
     summary = parent["arrayProperties"]["statusSummary"]
     assert (summary["SUCCEEDED"], summary["FAILED"]) == (1, 7)
     assert describe(batch, f"{job_id}:7")["statusReason"] == "stop"
+
+
+def test_jobs_are_terminated_and_cancelled_together(local_aws, batch):
+    """Each job has its own result in the response; an unknown job is successful, as documented."""
+    running, other = submit(batch, "sleep", "60"), submit(batch, "sleep", "0.5")
+    waiting = submit(batch, "true", dependsOn=[{"jobId": running}])
+    wait(batch, running, "RUNNING")
+    wait(batch, other, "RUNNING")
+    unknown = str(uuid.uuid4())
+    cancelled = batch.cancel_jobs(jobs=[other, waiting, unknown, "x y"], reason="not needed")
+    assert cancelled["successful"] == [other, waiting, unknown]
+    assert [(one["job"], one["code"]) for one in cancelled["errors"]] == [("x y", "ValidationException")]
+    assert batch.terminate_jobs(jobs=[running], reason="stop")["errors"] == []
+    assert [wait(batch, id_)["statusReason"] for id_ in (running, waiting)] == ["stop", "not needed"]
+    assert wait(batch, other)["status"] == "SUCCEEDED"
+
+
+def test_at_most_50_jobs_are_terminated_together(local_aws, batch):
+    """Botocore does not check the limit."""
+    assert "1 to 50" in rejected(batch.terminate_jobs, jobs=[str(uuid.uuid4())] * 51, reason="stop")
 
 
 def test_cancel_does_not_stop_running_jobs(local_aws, batch):

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.errors import AwsError, InvalidRequest, member
+from airflow_batchemr.aws.errors import AwsError, InvalidRequest, Refused, UnexpectedAnswer, member
 from airflow_batchemr.aws.retry import call_again, call_once, call_optionally, pages
 from airflow_batchemr.ledger import Handle, HandleJob
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: AWS: ids per DescribeJobs, and children per page of ListJobs.
 DESCRIBE_CHUNK = 100
+#: AWS: ids per TerminateJobs.
+TERMINATE_CHUNK = 50
 #: Half of AWS's 50 SubmitJob calls per second and account; the rest is left to others.
 SUBMITS_A_SECOND = 25.0
 FINAL = frozenset({"SUCCEEDED", "FAILED"})
@@ -160,20 +162,19 @@ def states(described: Iterable[Mapping[str, Any]]) -> str:
 
 
 def terminate(clients: Clients, ids: Sequence[str], reason: str) -> None:
-    """TerminateJob for each: ends a running job and cancels a waiting one; an array's parent ends its children.
+    """End running jobs and cancel waiting ones; an array's parent ends its children: TerminateJobs, 50 per call.
 
-    A job that has ended, or that AWS has deleted, is no error.
+    TerminateJob for a single one, and for those that TerminateJobs does not accept. A job that has ended, or that AWS
+    has deleted, is no error.
 
     Raises:
         AwsError: the first one, after all calls have been made.
     """
-    failure: AwsError | None = None
-    for id_ in ids:
+    reason = f"{OUR_REASON}{reason}"[:256]
+    left, failure = _terminate_together(clients, ids, reason)
+    for id_ in left:
         try:
-            call_again(
-                lambda: clients.batch.terminate_job(jobId=id_, reason=f"{OUR_REASON}{reason}"[:256]),  # noqa: B023
-                "batch:TerminateJob",
-            )
+            call_again(lambda: clients.batch.terminate_job(jobId=id_, reason=reason), "batch:TerminateJob")  # noqa: B023
         except InvalidRequest as error:
             job = describe(clients, [id_]).get(id_)
             if job is not None and job["status"] not in FINAL:
@@ -182,6 +183,31 @@ def terminate(clients: Clients, ids: Sequence[str], reason: str) -> None:
             failure = failure or error
     if failure is not None:
         raise failure
+
+
+def _terminate_together(clients: Clients, ids: Sequence[str], reason: str) -> tuple[list[str], AwsError | None]:
+    """TerminateJobs; returns the ids that need a TerminateJob each, and the first failure.
+
+    The operation is newer than the botocore of some installations, and than some endpoints. It needs no permission of
+    its own: IAM allows it with `batch:TerminateJob` (as documented).
+    """
+    call = getattr(clients.batch, "terminate_jobs", None)
+    if call is None or len(ids) < 2:
+        return list(ids), None
+    left: list[str] = []
+    failure: AwsError | None = None
+    for start in range(0, len(ids), TERMINATE_CHUNK):
+        chunk = list(ids[start : start + TERMINATE_CHUNK])
+        try:
+            answer = call_again(lambda: call(jobs=chunk, reason=reason), "batch:TerminateJob")  # noqa: B023
+            accepted = set(member(answer, "successful", "batch:TerminateJobs"))
+        except (Refused, UnexpectedAnswer):
+            accepted = set()
+        except AwsError as error:
+            failure = failure or error
+            continue
+        left += [id_ for id_ in chunk if id_ not in accepted]
+    return left, failure
 
 
 def plain(answer: Any) -> Any:

@@ -134,7 +134,7 @@ class BatchRemote:
             jobs.terminate(self.clients, observation.answer.unwanted, "its parent has ended")
 
     def terminate(self, submission: Submission, reason: str) -> children.Parent | None:
-        """TerminateJob for each job; for a submission without a handle, for every job with its name."""
+        """Terminate its jobs; of a submission without a handle, every job with its name."""
         ids: list[str] = []
         if submission.handle is not None:
             ids = [job.job_id for job in submission.handle.jobs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.local.batch import describe, limits
@@ -22,6 +23,11 @@ __all__ = ["BatchService"]
 
 log = logging.getLogger(__name__)
 
+#: AWS: ids per CancelJobs or TerminateJobs.
+MAX_STOPS = 50
+#: A job, or a child of an array.
+_JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+)?")
+
 
 class BatchService:
     """All operations of AWS Batch. Those on definitions, queues and compute environments are in `Resources`."""
@@ -37,6 +43,8 @@ class BatchService:
             "ListJobs": self.list_jobs,
             "CancelJob": self.cancel_job,
             "TerminateJob": self.terminate_job,
+            "CancelJobs": self.cancel_jobs,
+            "TerminateJobs": self.terminate_jobs,
             "GetJobQueueSnapshot": self.get_job_queue_snapshot,
         }
 
@@ -123,6 +131,30 @@ class BatchService:
         if job is not None:
             how(job, call.params["reason"])
         return {}
+
+    def cancel_jobs(self, call: Call) -> dict[str, Any]:
+        """CancelJobs."""
+        return self._stop_all(call, self.jobs.cancel)
+
+    def terminate_jobs(self, call: Call) -> dict[str, Any]:
+        """TerminateJobs."""
+        return self._stop_all(call, self.jobs.terminate)
+
+    def _stop_all(self, call: Call, how: Any) -> dict[str, Any]:
+        """Stop up to 50 jobs. As documented, the result of each is in the response, and unknown jobs are successful."""
+        ids = call.params["jobs"]
+        if not 1 <= len(ids) <= MAX_STOPS:
+            raise refuse(f"jobs must have 1 to {MAX_STOPS} entries, not {len(ids)}")
+        wrong = [job_id for job_id in ids if not _JOB_ID.fullmatch(job_id)]
+        for job_id in ids:
+            job = None if job_id in wrong else self.jobs.find(job_id)
+            if job is not None:
+                how(job, call.params["reason"])
+        errors = [
+            {"job": job_id, "code": "ValidationException", "message": f"Job ID {job_id} is not valid"}
+            for job_id in wrong
+        ]
+        return {"successful": [job_id for job_id in ids if job_id not in wrong], "errors": errors}
 
     def get_job_queue_snapshot(self, call: Call) -> dict[str, Any]:
         """GetJobQueueSnapshot: the first 100 RUNNABLE jobs of a queue."""
