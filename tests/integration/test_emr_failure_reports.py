@@ -47,6 +47,19 @@ def own_dag(dag_id, steps, cluster=LOGGED, **arguments):
     return dag
 
 
+def test_the_reason_in_stderr_is_reported_not_the_controllers_summary(aws, logs, run_dag):
+    """EMR's controller log says only that the step failed with an exit code."""
+    command = ["sh", "-c", "echo checking >&2; echo too few rows: 10 of at least 100 >&2; exit 3"]
+    finished = run_dag(own_dag("plain", [{"name": "check", "command": command}]))
+    assert re.search(r"failed: too few rows: 10 of at least 100\n\s+log: s3://logs/emr/\S+/stderr\.gz", finished.output)
+
+
+def test_a_step_that_writes_nothing_is_reported_with_its_exit_code(aws, logs, run_dag):
+    """It is in the controller log."""
+    finished = run_dag(own_dag("silent", [{"name": "check", "command": ["sh", "-c", "exit 3"]}]))
+    assert "Unknown Error. (exit code 3)" in finished.output
+
+
 def test_failed_step_is_reported_with_its_cause_and_log(aws, logs, run_dag, tmp_path):
     """With the innermost exception, the place in the user's code, and the URI of the log."""
     script = tmp_path / "shares.py"

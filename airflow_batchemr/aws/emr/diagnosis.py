@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.aws.emr.tracebacks import Raised, java_chains, python_chains
+from airflow_batchemr.aws.emr.tracebacks import STAMP, Raised, java_chains, python_chains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -131,10 +131,14 @@ _POINTERS = re.compile(
 )
 #: Lines of a log that are irrelevant for a failure.
 _NOISE = re.compile(
-    r"^\s*$|^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+(INFO|WARN|DEBUG)|^\s+at |^Command exiting with ret|^\+ |"
+    rf"^\s*$|{STAMP}\s+(INFO|WARN|DEBUG|TRACE)\b|^\s+at |^Command exiting with ret|^\+ |"
     r"^\[notice\]|^WARNING:|^DEPRECATION|Using Spark's default log4j|Setting default log level|To adjust logging level|"
     r"^:: |^Driver stacktrace"
 )
+#: Lines that EMR's step runner writes into the controller log about every step, with and without time stamps, and the
+#: environment of the step, which is indented. What is left is why the step could not be started.
+_CONTROLLER = re.compile(rf"(?:{STAMP}\s+|^)(INFO|WARN|DEBUG|TRACE)\b|^\s")
+_EXIT_CODE = re.compile(r"Step failed with exitCode (-?\d+)")
 #: Lines of shells and tools that report an error.
 _ERROR_LINE = re.compile(
     r"(?i)\berror\b|\bfatal\b|command not found|no such file|permission denied|cannot |can't |failed|not found|"
@@ -153,6 +157,12 @@ def probable_cause(logs: Sequence[Log]) -> Cause | None:
         return None
     best = max(rank for rank, _ in candidates)
     return next(cause for rank, cause in candidates if rank == best)
+
+
+def exit_code(logs: Sequence[Log]) -> int | None:
+    """The exit code of a step according to its controller log."""
+    found = [match for log in logs if log.name == "controller" for match in _EXIT_CODE.finditer(log.text)]
+    return int(found[-1][1]) if found else None
 
 
 def _candidates(log: Log) -> Iterable[tuple[int, Cause]]:
@@ -202,6 +212,8 @@ def _cause(raised: Raised, log: Log) -> Cause:
 def _lines(log: Log) -> Iterable[tuple[int, Cause]]:
     """Without a stack trace: the last line that reports an error, else the last relevant line."""
     relevant = [line for line in log.text.splitlines() if not _NOISE.search(line) and not _POINTERS.search(line)]
+    if log.name == "controller":
+        relevant = [line for line in relevant if not _CONTROLLER.search(line)]
     errors = [line for line in relevant if _ERROR_LINE.search(line) and "Exception" not in line]
     if errors:
         kinds = [line for line in errors if _kind(line)]
@@ -218,6 +230,6 @@ def _kind(text: str) -> str | None:
 def _plain(text: str) -> str:
     """At most six lines of a message, without log prefix and query plan."""
     message = _QUERY_PLAN.sub("", text.strip())
-    message = re.sub(r"^(\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T][\d:.,]+\s+\w+\s+[\w$.]+: ", "", message)
+    message = re.sub(rf"{STAMP}\s+\w+\s+([\w$.]+: )?", "", message)
     lines = [line.rstrip() for line in message.splitlines() if line.strip()]
     return "\n".join(lines[:6])

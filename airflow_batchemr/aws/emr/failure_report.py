@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.emr.clusters import Cluster
-from airflow_batchemr.aws.emr.diagnosis import probable_cause
+from airflow_batchemr.aws.emr.diagnosis import exit_code, probable_cause
 from airflow_batchemr.aws.emr.logs import ClusterLogs
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.aws.emr.steps import CANCELLED, Step
@@ -95,7 +95,8 @@ def _step(title: str, reason: str, step_id: str, logs: ClusterLogs | None) -> tu
         return f"{title} failed: {reason}", None, True
     found = logs.step(step_id)
     cause = probable_cause(found)
-    lines = [f"{title} failed: {cause or reason}"]
+    code = exit_code(found) if cause is None else None
+    lines = [f"{title} failed: {cause or reason}{'' if code is None else f' (exit code {code})'}"]
     lines += _where(cause, found, logs, f"steps/{step_id}/")
     return "\n".join(lines), cause, logs.complete(found)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from airflow_batchemr.local.emr import step_logs
-from airflow_batchemr.local.emr.state import Cluster, Step, now
 from airflow_batchemr.local.processes import Command, Ended, Processes
 from airflow_batchemr.local.spark.settings import spark_environment, write_settings
 from airflow_batchemr.local.upstream import Upstream, UpstreamError
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_batchemr.local.clock import Clock
+    from airflow_batchemr.local.emr.state import Cluster, Step
 
 __all__ = ["Run", "Runner"]
 
@@ -139,19 +139,15 @@ class Runner:
         home.mkdir(exist_ok=True)
         begun = time.monotonic()
         if isinstance(argv, str):
-            run = Run(None, argv, step_logs.collect(prepared, folder, f"{_stamp()} ERROR {argv}\n"))
+            run = Run(None, argv, step_logs.collect(prepared, folder, f"{step_logs.stamp()} ERROR {argv}\n"))
             # Called later, because the caller is still changing its state.
             self._clock.after(0, lambda: on_end(run))
             return
-        begin = f"{_stamp()} INFO startExec {argv!r}\n"
+        begin = step_logs.started(name, argv)
 
         def ended(end: Ended) -> None:
-            if end.error is not None:
-                result = f"ERROR Cannot run program: {end.error}"
-            else:
-                how = "INFO Step succeeded" if end.code == 0 else "WARN Step failed"
-                result = f"{how} with exitCode {end.code} and took {time.monotonic() - begun:.0f} seconds"
-            logs = step_logs.collect(prepared, folder, f"{begin}{_stamp()} {result}\n")
+            result = step_logs.ended(argv, end, time.monotonic() - begun)
+            logs = step_logs.collect(prepared, folder, f"{begin}{result}")
             stderr = logs.get(f"{folder}/stderr", b"").decode(errors="replace")
             on_end(Run(end.code, end.error, logs, stderr))
 
@@ -214,7 +210,3 @@ class Runner:
 def _executable(path: Path) -> bool:
     """Return whether a local script is executable. Scripts from S3 have no mode, so bash runs them, as on EMR."""
     return path.stat().st_mode & 0o100 != 0
-
-
-def _stamp() -> str:
-    return now().isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,20 +4,54 @@ from __future__ import annotations
 
 import gzip
 import logging
+import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.local.emr.state import now
 from airflow_batchemr.local.upstream import Upstream, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from airflow_batchemr.local.emr.state import Cluster
+    from airflow_batchemr.local.processes import Ended
 
-__all__ = ["collect", "keep"]
+__all__ = ["collect", "ended", "keep", "stamp", "started"]
 
 log = logging.getLogger(__name__)
+
+
+def stamp() -> str:
+    """Return the time in the format of EMR's own logs: `2026-11-20T01:02:34.684Z`."""
+    return now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def started(name: str, argv: Sequence[str]) -> str:
+    """Return what EMR's step runner writes into the controller log before a step, like the logs of public reports."""
+    return (
+        f"{stamp()} INFO Ensure step {name} jar file command-runner.jar\n"
+        f"{stamp()} INFO StepRunner: Created Runner for step {name}\n"
+        f"INFO startExec '{shlex.join(argv)}'\n"
+        "INFO Environment:\n  PATH=/usr/sbin:/usr/bin\n  LOG_LEVEL=error\n"
+        f"INFO redirectOutput to /mnt/var/log/hadoop/steps/{name}/stdout\n"
+        f"INFO redirectError to /mnt/var/log/hadoop/steps/{name}/stderr\n"
+        "INFO ProcessRunner started child process 1234\n"
+    )
+
+
+def ended(argv: Sequence[str], end: Ended, seconds: float) -> str:
+    """Return what it writes after the step."""
+    if end.error is not None:
+        return f"{stamp()} ERROR Cannot run program: {end.error}\n"
+    how = "INFO Step succeeded" if end.code == 0 else "WARN Step failed"
+    return (
+        f"INFO waitProcessCompletion ended with exit code {end.code} : {shlex.join(argv)[:60]}\n"
+        f"INFO total process run time: {seconds:.0f} seconds\n"
+        f"{stamp()} INFO Step created jobs:\n"
+        f"{stamp()} {how} with exitCode {end.code} and took {seconds:.0f} seconds\n"
+    )
 
 
 def collect(prepared: Path, folder: str, controller: str) -> dict[str, bytes]:
