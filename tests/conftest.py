@@ -29,3 +29,11 @@ def local_aws(local_aws_server, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     yield local_aws_server
     local_aws_server.reset()
+
+
+@pytest.fixture(autouse=True)
+def unlimited_polls(monkeypatch):
+    """The tests of a process make more polls of EMR than one account allows."""
+    from airflow_batchemr.aws.rate import Rate
+
+    monkeypatch.setattr("airflow_batchemr.aws.emr.poll.RATE", Rate(per_second=1000, burst=1000))

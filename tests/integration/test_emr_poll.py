@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import ExitStack
 from datetime import datetime, timezone
@@ -9,7 +10,9 @@ from datetime import datetime, timezone
 import pytest
 
 from airflow_batchemr.aws.clients import boto3_clients
+from airflow_batchemr.aws.emr import poll
 from airflow_batchemr.aws.emr.poll import EmrPoller, Progress
+from airflow_batchemr.aws.rate import Rate
 
 MACHINES = {"MasterInstanceType": "m5.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True}
 
@@ -55,7 +58,7 @@ def test_100_clusters_take_2_calls_and_one_per_cluster_whose_steps_are_due(local
     created = datetime.now(timezone.utc)
     ids = [cluster(emr, [("sleep", "600")] * 10) for _ in range(100)]
     until(lambda: states(emr) == {"RUNNING"})
-    poller = EmrPoller(boto3_clients())
+    poller = EmrPoller(boto3_clients(), shortest=600, longest=600)
     with ExitStack() as stack:
         for id_ in ids:
             step_ids = [one["Id"] for one in reversed(emr.list_steps(ClusterId=id_)["Steps"])]
@@ -146,3 +149,71 @@ def test_step_that_is_not_listed_is_unseen_until_it_appears(local_aws, emr):
         assert ({older, newer}, set()) == (set(sight.steps), set(sight.unseen))
     with poller.expecting(id_, None, [older]):
         assert set() == set(poller._look([id_])[id_].unseen)
+
+
+@pytest.fixture
+def rate(monkeypatch):
+    """The rate of reads: 40 calls per second."""
+    made = Rate(per_second=40)
+    monkeypatch.setattr(poll, "RATE", made)
+    return made
+
+
+def calls_in(seconds, local_aws, *pollers):
+    """How many calls the server sees in this time from pollers that poll as often as they may."""
+    local_aws.reset_requests()
+    ends = time.monotonic() + seconds
+
+    def look(poller, id_):
+        while time.monotonic() < ends:
+            poller._look([id_])
+
+    threads = [threading.Thread(target=look, args=one) for one in pollers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(local_aws.requests()[call] for call in ("DescribeCluster", "ListClusters", "ListSteps"))
+
+
+def test_pollers_of_two_connections_share_one_rate(local_aws, emr, rate):
+    """EMR throttles per account, and two connections may be of one account."""
+    id_ = cluster(emr)
+    pollers = [(EmrPoller(boto3_clients()), id_) for _ in range(2)]
+    assert calls_in(2.0, local_aws, *pollers) <= 2.0 * 40 + 3
+
+
+def test_throttling_of_list_steps_slows_down_the_other_operations(local_aws, emr, rate):
+    """Three throttled calls: an eighth of the rate. The states of clusters are still reported."""
+    created = datetime.now(timezone.utc)
+    id_ = cluster(emr, [("sleep", "60")])
+    until(lambda: states(emr) == {"RUNNING"})
+    step_ids = [one["Id"] for one in emr.list_steps(ClusterId=id_)["Steps"]]
+    poller, other = EmrPoller(boto3_clients()), EmrPoller(boto3_clients())
+    other._look([id_])
+    fast = calls_in(1.0, local_aws, (other, id_))
+    local_aws.faults.throttle("ListSteps", times=3)
+    with poller.expecting(id_, created, step_ids):
+        for _ in range(3):
+            assert {} == poller._look([id_])[id_].steps
+        slow = calls_in(1.0, local_aws, (other, id_))
+        assert "RUNNING" == poller._look([id_])[id_].steps[step_ids[0]].state
+    assert slow <= 9 < fast
+
+
+def test_throttled_steps_are_polled_in_the_next_round(local_aws, emr, rate):
+    """What was polled before the throttling is kept."""
+    created = datetime.now(timezone.utc)
+    ids = [cluster(emr, [("sleep", "60")]) for _ in range(4)]
+    until(lambda: states(emr) == {"RUNNING"})
+    poller = EmrPoller(boto3_clients())
+    with ExitStack() as stack:
+        for id_ in ids:
+            step_ids = [one["Id"] for one in emr.list_steps(ClusterId=id_)["Steps"]]
+            stack.enter_context(poller.expecting(id_, created, step_ids))
+        local_aws.faults.plan("ListSteps", "throttle", after=2)
+        first = poller._look(ids)
+        assert [0, 0, 1, 1] == sorted(len(sight.steps) for sight in first.values())
+        local_aws.reset_requests()
+        assert [1, 1, 1, 1] == [len(sight.steps) for sight in poller._look(ids).values()]
+        assert 2 == local_aws.requests()["ListSteps"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import AwsError, InvalidRequest, Refused, UnexpectedAnswer, member
+from airflow_batchemr.aws.rate import Rate
 from airflow_batchemr.aws.retry import call_again, call_once, call_optionally, pages
 from airflow_batchemr.ledger import Handle, HandleJob
 
@@ -31,24 +31,7 @@ LIVING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 OUR_REASON = "airflow-batchemr: "
 
 
-class SubmitRate:
-    """Spaces the SubmitJobs of this process: AWS accepts 50 per second and account."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self, sleep: Callable[[float], object] = time.sleep) -> None:
-        """Wait for this call's turn."""
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + 1.0 / SUBMITS_A_SECOND
-        if turn > now:
-            sleep(turn - now)
-
-
-_rate = SubmitRate()
+_rate = Rate(SUBMITS_A_SECOND)
 
 
 def submit(clients: Clients, request: dict[str, Any], *, sleep: Callable[[float], object] = time.sleep) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -13,14 +14,22 @@ from botocore import xform_name
 
 from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW, Cluster
 from airflow_batchemr.aws.emr.steps import LIST_CHUNK, Step
-from airflow_batchemr.aws.errors import NotFound, member
+from airflow_batchemr.aws.errors import NotFound, Throttled, member
 from airflow_batchemr.aws.poller import SHARE_OF_AGE, Poller
+from airflow_batchemr.aws.rate import Rate
 from airflow_batchemr.engine.policy import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_batchemr.aws.clients import Clients
+
+log = logging.getLogger(__name__)
+
+#: Half of what EMR allows an account for all operations: 5 calls per second, 25 at once (defaults in Service Quotas).
+#: All polls of this process share it, whatever their connection. ListClusters and ListSteps by themselves are allowed
+#: 0.5 per second after 20 or 10 at once; if EMR throttles one operation, all get slower.
+RATE = Rate(per_second=2.5, burst=10)
 
 #: Seconds between two polls of the steps of a cluster that runs only the job's own steps. When the last step ends, or
 #: one that ends the cluster, the state of the cluster changes; polls in between only show progress.
@@ -114,21 +123,30 @@ class EmrPoller(Poller[Sight]):
                 self._watched.pop(cluster_id, None)
 
     def _look(self, ids: Sequence[str]) -> dict[str, Sight]:
-        """Poll AWS; runs in a thread."""
+        """Poll AWS; runs in a thread.
+
+        A round lists steps for at most the longest interval between two polls, and only until EMR throttles, so that
+        the states of clusters do not get old. The other steps come first in the next round.
+        """
         found = self._states(set(ids))
-        sights = {}
-        for cluster_id, cluster in found.items():
-            watched = self._watched.get(cluster_id)
-            if watched is None:
-                sights[cluster_id] = Sight(cluster)
-            else:
-                self._steps(watched, cluster)
-                sights[cluster_id] = Sight(cluster, dict(watched.steps), watched.unseen)
-        return sights
+        watched = {id_: self._watched[id_] for id_ in found if id_ in self._watched}
+        ends = time.monotonic() + self._pace[1]
+        for cluster_id, one in sorted(watched.items(), key=lambda item: item[1].listed):
+            try:
+                self._steps(one, found[cluster_id])
+            except Throttled as error:
+                one.listed = float("-inf")
+                log.warning("Polling steps more slowly: %s", error)
+                break
+            if time.monotonic() > ends:
+                break
+        nothing = _Watched(_LONG_AGO)
+        known = {id_: watched.get(id_, nothing) for id_ in found}
+        return {id_: Sight(found[id_], dict(one.steps), one.unseen) for id_, one in known.items()}
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         call = getattr(self._clients.polling("emr"), xform_name(operation))
-        with self._clients.renewing(f"elasticmapreduce:{operation}"):
+        with RATE.turn(), self._clients.renewing(f"elasticmapreduce:{operation}"):
             return call(**arguments)
 
     def _states(self, wanted: set[str]) -> dict[str, Cluster]:
@@ -168,11 +186,11 @@ class EmrPoller(Poller[Sight]):
         if cluster.state in _NO_STEP_RUNS or now - watched.listed < pace * 0.8:
             return
         watched.listed = now
-        watched.unseen = frozenset()
         while True:
             # Steps run in the order in which they were added, so only the first ones can change
             live = [id_ for id_ in list(watched.step_ids) if not (id_ in watched.steps and watched.steps[id_].ended)]
             if not live:
+                watched.unseen = frozenset()
                 return
             chunk = live[:LIST_CHUNK]
             try:
