@@ -42,8 +42,8 @@ def orphans(  # noqa: PLR0917 (all are options)
 
     Everything with this package's tags is compared with the ledger:
 
-    orphaned: according to the ledger it has ended, was replaced by a rerun or by another job of the same name, or was
-    requested to stop; or all jobs that use the cluster have succeeded. --terminate ends it.
+    orphaned: according to the ledger it has ended, was replaced by a rerun, is a duplicate of the recorded one with the
+    same name, or was requested to stop; or all jobs that use the cluster have succeeded. --terminate ends it.
 
     probably orphaned: a cluster that has been idle for 15 minutes while nothing else of its run was running. The task
     that should have ended it may have been skipped because Airflow failed another one. --terminate ends it only if

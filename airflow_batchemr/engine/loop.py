@@ -174,7 +174,7 @@ class Engine:
         stale = {submission.number for submission in state.stale_submissions}
         # A submission that owns a cluster comes before those that add steps to it, and is concluded after them
         for submission in reversed([one for one in state.submissions if one.open and one.number not in skip]):
-            found = adopt(self.ledger, self.remote, submission, state, self.policy)
+            found = adopt(self.ledger, self.remote, submission, state, self.policy, sleep=self.sleep)
             if found.open and found.handle is not None:
                 found = self._observe(found, missing, unwanted=submission.number in stale)
             observed[submission.number] = found

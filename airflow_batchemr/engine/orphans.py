@@ -53,8 +53,11 @@ def judge(
         return Verdict("orphaned", "a later rerun has replaced it")
     if submission.result is not None:
         return Verdict("orphaned", f"submission {number} has ended: {submission.result.outcome}")
-    if handle is not None and remote_id not in {handle.cluster_id, *(job.job_id for job in handle.jobs)}:
-        return Verdict("orphaned", f"submission {number} continued without it")
+    recorded = {handle.cluster_id, *(job.job_id for job in handle.jobs)} if handle is not None else set()
+    if handle is not None and remote_id not in recorded:
+        twin = next((id_ for id_ in twins if id_ in recorded), None)
+        reason = f"submission {number} continued without it" if twin is None else f"it is a duplicate of {twin}"
+        return Verdict("orphaned", reason)
     if submission.stop is not None:
         return Verdict("orphaned", f"a stop was requested: {submission.stop.reason}")
     if unused:

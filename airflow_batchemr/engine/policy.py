@@ -26,10 +26,16 @@ class Policy:
     )
     claim_lease: float = _seconds(
         CLAIM_LEASE,
-        "How long after a claim its owner may make the call. Must be the same on all workers.",
+        "How long after a claim its owner may make the call: longer than a call and its repetitions take. Must be the "
+        "same on all workers.",
     )
     call_margin: float = _seconds(
         15.0, "Part of the lease reserved for the call and for recording its answer; no call starts later."
+    )
+    search_pause: float = _seconds(
+        5.0,
+        "Pause between the last two searches by name for work whose answer was lost. Only if both find nothing, it is "
+        "submitted again; a list may be old once.",
     )
     resubmit_pause: float = _seconds(
         30.0, "Pause before the retry of a submission that AWS throttled for over a minute."

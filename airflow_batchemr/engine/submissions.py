@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from airflow_batchemr.core.errors import AwsError
 from airflow_batchemr.ledger import LedgerError, StopRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from airflow_batchemr.engine.backend import Found, Observation, RemoteWork
     from airflow_batchemr.engine.policy import Policy
@@ -25,9 +26,17 @@ def find_and_end_duplicates(remote: RemoteWork, submission: Submission) -> Found
 
 
 def adopt(
-    ledger: JobLedger, remote: RemoteWork, submission: Submission, state: LedgerState, policy: Policy
+    ledger: JobLedger,
+    remote: RemoteWork,
+    submission: Submission,
+    state: LedgerState,
+    policy: Policy,
+    *,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Submission:
     """Find what an open submission started on AWS, and record its handle.
+
+    Before it is abandoned, and so submitted again, two searches have to find nothing.
 
     Returns:
         The submission with its handle, which is marked as abandoned if nothing reached AWS; without a handle while its
@@ -38,6 +47,9 @@ def adopt(
     given_up = state.lease_ended(submission, policy.abandon_after)
     # Without an intent there is only a stop request, written before the claim itself
     found = find_and_end_duplicates(remote, submission) if submission.intent is not None else None
+    if given_up and submission.intent is not None and (found is None or not found.complete):
+        sleep(policy.search_pause)
+        found = find_and_end_duplicates(remote, submission)
     if found is not None and (found.complete or given_up):
         return replace(submission, handle=ledger.record_handle(submission.number, found.handle))
     if not given_up:

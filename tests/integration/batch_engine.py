@@ -16,8 +16,12 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.loop import Engine
+from airflow_batchemr.engine.policy import Policy
 from airflow_batchemr.engine.single_work import SingleWork
 from airflow_batchemr.ledger import Ledger, Marker
+
+#: Pauses are as short as the local AWS is fast.
+POLICY = Policy(search_pause=0.05)
 
 
 class KilledError(BaseException):
@@ -100,7 +104,7 @@ class Job:
         through = clients(killer)
         backend = self.backend(through, rerun_token=rerun_token, try_number=try_number)
         remote = AnyRemoteWork(through, backend.ledger, backend.identity)
-        return Engine(backend, remote, backend.ledger, backend.identity)
+        return Engine(backend, remote, backend.ledger, backend.identity, POLICY)
 
     def step(self, killer=None, *, prior_submissions=None, rerun_token=None, try_number=1, missing=()):
         """Run one pass of the engine, as a worker does before it defers. Returns None if the job has its marker."""
@@ -156,7 +160,7 @@ class Prepared(SingleWork):
 
 def submit(clients, ledger, identity, requests):
     """Claim and submit requests as the next submission of a job."""
-    engine = Engine(Prepared(clients, requests), AnyRemoteWork(clients, ledger, identity), ledger, identity)
+    engine = Engine(Prepared(clients, requests), AnyRemoteWork(clients, ledger, identity), ledger, identity, POLICY)
     state = ledger.read()
     prior_submissions = {submission.number for submission in state.submissions}
     return engine.run(state, state.rerun_token, prior_submissions).waits[-1]

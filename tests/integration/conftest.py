@@ -21,6 +21,7 @@ os.environ |= {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
     "AIRFLOW__SECRETS__USE_CACHE": "False",
+    "AIRFLOW__BATCHEMR__SEARCH_PAUSE": "0.05",
 }
 (_HOME / "dags").mkdir()
 

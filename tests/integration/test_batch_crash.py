@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from airflow_batchemr.engine.policy import Policy
+from airflow_batchemr.engine.policy import DEFAULT, Policy
 from tests.integration.batch_engine import Job, KilledError, Killer, eventually
 
 
@@ -55,6 +55,60 @@ def test_a_job_with_a_lost_response_is_found_by_its_name(aws, job, work, kind):
     job.try_()
     assert Counter(range(3)) == work.ran()
     assert 1 == aws.requests()["SubmitJob"]
+
+
+def test_duplicates_of_a_job_with_a_lost_response_are_terminated(aws, tmp_path, work, monkeypatch):
+    """Several jobs have its name: the oldest is adopted, the others are the same submission once more."""
+    job = Job(f"s3://state/{tmp_path.name}", work.command("while [ ! -e go ]; do sleep 0.05; done"), 3)
+    batch = aws.client("batch")
+    engine = job.engine()
+
+    def submit_twice_more(seconds):
+        (claimed,) = job.ledger().read().submissions
+        if seconds == DEFAULT.find_pauses[0]:
+            for _ in range(2):
+                batch.submit_job(**claimed.intent.requests[0].request)
+
+    engine.sleep = submit_twice_more
+    aws.faults.drop("SubmitJob")
+    with monkeypatch.context() as once:
+        once.setattr(job, "engine", lambda *_, **__: engine)
+        (waits,) = job.step().waits
+    (adopted,) = waits.handle.jobs
+    first, *others = sorted(jobs_of(aws, job), key=lambda one: one["createdAt"])
+    assert first["jobId"] == adopted.job_id
+    assert 2 == len(others)
+    eventually(lambda: {"FAILED"} == {one["status"] for one in described(batch, others)})
+    assert all("another one has the same name" in one["statusReason"] for one in described(batch, others))
+    (work.folder / "go").touch()
+    assert job.try_() is None
+    assert {"SUCCEEDED"} == {one["status"] for one in described(batch, [first])}
+
+
+def described(batch, listed):
+    return batch.describe_jobs(jobs=[one["jobId"] for one in listed])["jobs"]
+
+
+def test_all_jobs_with_the_name_of_a_submission_are_stopped(aws, tmp_path, work):
+    """No id is recorded, and a stop is requested: none of them may go on."""
+    job = Job(f"s3://state/{tmp_path.name}", work.command("sleep 300"), 1)
+    batch = aws.client("batch")
+
+    class AfterSubmit(Killer):
+        def around(self, name, call):
+            if name == "submit_job":
+                self.at, self.after = len(self.calls), True
+            return super().around(name, call)
+
+    with pytest.raises(KilledError):
+        job.step(AfterSubmit())
+    (claimed,) = job.ledger().read().submissions
+    assert claimed.handle is None
+    batch.submit_job(**claimed.intent.requests[0].request)
+    job.engine().remote.terminate(claimed, "cleared")
+    both = jobs_of(aws, job)
+    assert 2 == len(both)
+    eventually(lambda: {"FAILED"} == {one["status"] for one in described(batch, both)})
 
 
 @pytest.mark.parametrize("kind", ["throttle", "error", "drop_before"])

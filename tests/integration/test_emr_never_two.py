@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.aws.emr import step_work
+from airflow_batchemr.aws.emr.remote import EmrRemote
 from airflow_batchemr.aws.errors import NotAllowed
+from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.submissions import find_and_end_duplicates
+from airflow_batchemr.ledger import Intent, Request, Submission
 from tests.integration.emr_engine import Calls, Job, KilledError, eventually, existing_cluster, killed_at, lose_master
 from tests.integration.emr_steps import Steps, alive, named
 
@@ -82,6 +87,36 @@ def test_only_a_try_terminates_the_second_cluster_of_a_submission(account, tmp_p
     assert first == waits.handle.cluster_id
     assert [first] == [one["Id"] for one in alive(account, "pipe-")]
     job.stop([waits])
+
+
+def test_duplicates_of_a_step_with_a_lost_response_are_cancelled(account, tmp_path):
+    """On an existing cluster, two steps have the name of one submission: the older one counts."""
+    emr = account.client("emr")
+    cluster_id = existing_cluster(account)
+    held = {"Jar": "command-runner.jar", "Args": ["sleep", "600"]}
+    intent = intent_of_steps(cluster_id, held)
+    first, second = [
+        emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=intent.requests[0].request["Steps"])["StepIds"][0]
+        for _ in range(2)
+    ]
+    remote, submission = EmrRemote(boto3_clients()), Submission(1, None, intent=intent)
+    found = find_and_end_duplicates(remote, submission)
+    assert {0: first} == found.handle.step_ids
+    states = {one["Id"]: one["Status"]["State"] for one in emr.list_steps(ClusterId=cluster_id)["Steps"]}
+    assert "CANCELLED" == states[second]
+    assert states[first] in {"PENDING", "RUNNING"}
+    remote.terminate(submission, "cleared")
+    emr.terminate_job_flows(JobFlowIds=[cluster_id])
+
+
+def intent_of_steps(cluster_id, jar):
+    config = {"Name": "work-a0001", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
+    one = IndexSet.of([0])
+    request = Request(name="work-a0001", indices=one, request={"JobFlowId": cluster_id, "Steps": [config]})
+    return Intent(
+        kind="steps", name="work-a0001", requests=[request], indices=one, rerun_token=None, dag_id="d", run_key="k",
+        job="j", details={"cluster_id": cluster_id},
+    )  # fmt: skip
 
 
 def test_cluster_is_terminated_if_its_next_steps_are_refused(account, tmp_path, monkeypatch):

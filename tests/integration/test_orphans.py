@@ -27,6 +27,7 @@ from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.loop import Engine
 from airflow_batchemr.ledger import Ledger, Marker, Result, StopRequest
 from airflow_batchemr.pipeline_file.models import Emr, Spark
+from tests.integration.batch_engine import POLICY, eventually
 
 STATE = "s3://data/_batchemr"
 
@@ -55,7 +56,7 @@ class Work:
     def engine(self, backend, job):
         """The engine of one try."""
         ledger, identity = self.ledger(job), self.identity(job)
-        return Engine(backend, AnyRemoteWork(self.clients, ledger, identity), ledger, identity)
+        return Engine(backend, AnyRemoteWork(self.clients, ledger, identity), ledger, identity, POLICY)
 
     def batch_engine(self, job, command="sleep 300"):
         """Of an array of 2."""
@@ -171,15 +172,18 @@ def test_the_table_names_the_work_and_the_reason(work):
     )
 
 
-def test_a_job_that_is_not_in_the_handle_is_orphaned(work):
-    """Its owner hung beyond its lease, and died before it could terminate its job."""
+def test_a_duplicate_of_the_recorded_job_is_orphaned(work):
+    """For example, its owner hung beyond its lease, and died before it could terminate its job."""
     kept = work.start_job("score")
     request = work.ledger("score").history().submissions[0].intent.requests[0].request
     lost = work.clients.batch.submit_job(**request)["jobId"]
     assert {
         kept: ("in use", "submission 1 is open"),
-        lost: ("orphaned", "submission 1 continued without it"),
+        lost: ("orphaned", f"it is a duplicate of {kept}"),
     } == verdicts()[0]
+    assert batchemr("orphans", "--terminate").exit_code == 0
+    eventually(lambda: work.job_status(lost) == "FAILED")
+    assert work.job_status(kept) != "FAILED"
 
 
 def test_a_cluster_whose_jobs_have_all_succeeded_is_terminated(work):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import children, jobs
+from airflow_batchemr.aws.batch.children import status_of
 from airflow_batchemr.aws.batch.results import collect, result_of
 from airflow_batchemr.aws.explicit_success import SUCCESS_URI, UNCONFIRMED, folder, reason, written
 from airflow_batchemr.core.container_overrides import recorded
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.batch.results import JobEnd
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.job_identity import JobIdentity
-    from airflow_batchemr.ledger import JobLedger, Submission
+    from airflow_batchemr.ledger import Intent, JobLedger, Submission
 
 #: In the details of an intent: whether the job itself writes a marker for each index, in case AWS deletes its record.
 IN_JOB = "in_job"
@@ -38,23 +39,35 @@ class BatchRemote:
     """The answer of DescribeJobs to all jobs of the submissions to observe, by id; None: it is called."""
 
     def find(self, submission: Submission) -> Found | None:
-        """ListJobs by the name of the submission, which is the prefix of the names of its arrays."""
+        """ListJobs by the name of the submission, which is the prefix of the names of its arrays.
+
+        Of several jobs with one name the oldest counts: the others are its twins.
+        """
         intent = submission.intent
         if intent is None:
             return None
-        found = self._named(str(intent.requests[0].request["jobQueue"]), intent.name)
-        started = [
-            HandleJob(job_id=found[request.name], name=request.name, indices=request.indices)
-            for request in intent.requests
-            if request.name in found
-        ]
+        started: list[HandleJob] = []
+        twins: list[Handle] = []
+        named = self._named(intent)
+        for request in intent.requests:
+            found = named.get(request.name, [])
+            handles = [HandleJob(job_id=job["jobId"], name=request.name, indices=request.indices) for job in found]
+            started += handles[:1]
+            others = zip(found[1:], handles[1:], strict=True)
+            twins += [Handle(kind="batch", jobs=[one]) for job, one in others if status_of(job) not in jobs.FINAL]
         if not started:
             return None
-        return Found(Handle(kind="batch", jobs=started), complete=len(started) == len(intent.requests))
+        complete = len(started) == len(intent.requests)
+        return Found(Handle(kind="batch", jobs=started), complete=complete, twins=twins)
 
-    def _named(self, queue: str, prefix: str) -> dict[str, str]:
-        """Job ids by name; of several with one name the oldest."""
-        return {job["jobName"]: job["jobId"] for job in reversed(jobs.find(self.clients, queue, prefix))}
+    def _named(self, intent: Intent) -> dict[str, list[dict[str, Any]]]:
+        """Jobs with the names of a submission, oldest first: ListJobs."""
+        names = {request.name for request in intent.requests}
+        found: dict[str, list[dict[str, Any]]] = {}
+        for job in jobs.find(self.clients, str(intent.requests[0].request["jobQueue"]), intent.name):
+            if job["jobName"] in names:
+                found.setdefault(job["jobName"], []).append(job)
+        return found
 
     def observe(self, submission: Submission) -> Observation:
         """DescribeJobs, 100 jobs per call; for ended jobs also their results and what their programs started."""
@@ -139,8 +152,7 @@ class BatchRemote:
         if submission.handle is not None:
             ids = [job.job_id for job in submission.handle.jobs]
         elif submission.intent is not None:
-            queue = str(submission.intent.requests[0].request["jobQueue"])
-            ids = list(self._named(queue, submission.intent.name).values())
+            ids = [job["jobId"] for found in self._named(submission.intent).values() for job in found]
         jobs.terminate(self.clients, ids, reason)
         if submission.intent is None:
             return None

@@ -42,8 +42,11 @@ class JobRunRemote(RemoteOnEmr):
         intent = submission.intent
         if intent is None:
             return None
-        run_id = _target(intent).find(self._clients, intent.name, intent.written_at)
-        return Found(_handle(intent.kind, run_id, intent.name)) if run_id is not None else None
+        found = _target(intent).find(self._clients, intent.name, intent.written_at)
+        if not found:
+            return None
+        twins = [_handle(intent.kind, run.run_id, intent.name) for run in found[1:] if not run.ended]
+        return Found(_handle(intent.kind, found[0].run_id, intent.name), twins=twins)
 
     def observe(self, submission: Submission) -> Observation:
         """GetJobRun or DescribeJobRun."""

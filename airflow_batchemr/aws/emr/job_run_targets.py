@@ -160,11 +160,10 @@ class JobRunTarget(ABC):
         found = call_again(lambda: list(pages.paginate(**{self.place_field: self.where}, **arguments)), call)
         return [JobRun.of(run) for page in found for run in member(page, "jobRuns", call)]
 
-    def find(self, clients: Clients, name: str, since: datetime) -> str | None:
-        """Id of the run with a name that was started after `since` (with ten minutes of clock skew allowed)."""
+    def find(self, clients: Clients, name: str, since: datetime) -> list[JobRun]:
+        """Runs with a name that were started after `since` (ten minutes of clock skew allowed), oldest first."""
         runs = self.listed(clients, **{self.since_field: since - CLOCK_SKEW})
-        found = [run.run_id for run in runs if run.name == self.short(name)]
-        return found[-1] if found else None
+        return [run for run in reversed(runs) if run.name == self.short(name)]
 
     def cancel(self, clients: Clients, run_id: str) -> None:
         """CancelJobRun; a run that has ended is no error."""

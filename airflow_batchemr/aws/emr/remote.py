@@ -137,8 +137,13 @@ class EmrRemote(RemoteOnEmr):
         cluster_id = str(intent.details["cluster_id"])
         if intent.kind == "emr":  # taken over, not started
             return Found(Handle(kind="emr", cluster_id=cluster_id))
-        known = steps.find(self._clients, cluster_id, _titles_of(intent))
-        return Found(Handle(kind="steps", cluster_id=cluster_id, step_ids=known)) if known else None
+        known = steps.find_all(self._clients, cluster_id, _titles_of(intent))
+        if not known:
+            return None
+        oldest = {number: found[0].step_id for number, found in known.items()}
+        others = [(number, step) for number, found in known.items() for step in found[1:] if not step.ended]
+        twins = [Handle(kind="steps", cluster_id=cluster_id, step_ids={n: step.step_id}) for n, step in others]
+        return Found(Handle(kind="steps", cluster_id=cluster_id, step_ids=oldest), twins=twins)
 
     def _find_cluster(self, intent: Intent) -> Found | None:
         found = clusters.find(self._clients, intent.requests[0].name, intent.written_at)
@@ -241,10 +246,10 @@ class EmrRemote(RemoteOnEmr):
         if handles[0].kind == "emr":
             clusters.terminate(self._clients, ids)
             return
-        step_ids = handles[0].step_ids or (
-            steps.find(self._clients, ids[0], _titles_of(intent)) if intent is not None else {}
-        )
-        steps.cancel(self._clients, ids[0], list(step_ids.values()))
+        step_ids = [id_ for one in handles for id_ in one.step_ids.values()]
+        if not step_ids and intent is not None:
+            step_ids = list(steps.find(self._clients, ids[0], _titles_of(intent)).values())
+        steps.cancel(self._clients, ids[0], step_ids)
 
 
 def _titles_of(intent: Intent) -> dict[int, str]:

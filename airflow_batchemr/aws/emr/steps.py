@@ -83,10 +83,19 @@ def listed(clients: Clients, cluster_id: str) -> Iterator[dict[str, Any]]:
 
 
 def find(clients: Clients, cluster_id: str, titles: Mapping[int, str]) -> dict[int, str]:
-    """Ids of the steps with the given names: number -> step id; missing ones are left out."""
+    """Ids of the oldest steps with the given names: number -> step id; missing ones are left out."""
+    return {number: found[0].step_id for number, found in find_all(clients, cluster_id, titles).items()}
+
+
+def find_all(clients: Clients, cluster_id: str, titles: Mapping[int, str]) -> dict[int, list[Step]]:
+    """The steps with the given names by number, oldest first; missing ones are left out."""
     by_title = {title: number for number, title in titles.items()}
-    known = (Step.of(entry) for entry in listed(clients, cluster_id))
-    return {by_title[step.name]: step.step_id for step in known if step.name in by_title}
+    found: dict[int, list[Step]] = {}
+    for entry in reversed(list(listed(clients, cluster_id))):
+        step = Step.of(entry)
+        if step.name in by_title:
+            found.setdefault(by_title[step.name], []).append(step)
+    return found
 
 
 def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[str, dict[str, Any]]:

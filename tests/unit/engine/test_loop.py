@@ -420,6 +420,24 @@ def test_missing_work_with_a_lost_response_is_resubmitted_after_lease_and_grace(
     assert (["2-0"], ["abandoned", "open"]) == (started(aws), outcomes(job))
 
 
+def test_work_is_submitted_again_only_after_two_searches_that_find_nothing(work, s3, job, aws):
+    """The first list after the grace period is old; the second one shows the work."""
+    one = work()
+    one.starts = [(Unknown("no answer"), True)]
+    aws.hidden.add(AWS_ID)
+    outcome = one.run()
+    s3.tick(DEFAULT.abandon_after + 5)
+    pauses = []
+
+    def appear(seconds):
+        pauses.append(seconds)
+        aws.hidden.clear()
+
+    (waits,) = one.run(prior_submissions=outcome.prior_submissions, sleep=appear).waits
+    assert ([DEFAULT.search_pause], AWS_ID) == (pauses, waits.handle.jobs[0].job_id)
+    assert (["1-0"], ["open"]) == (started(aws), outcomes(job))
+
+
 def test_work_that_appears_after_a_lost_response_is_adopted(work, s3, job, aws):
     """Lists are eventually consistent."""
     one = work()

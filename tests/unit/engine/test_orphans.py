@@ -30,7 +30,8 @@ def handle(job_id):
 def test_of_two_jobs_with_one_name_the_recorded_one_is_in_use():
     """The other one is orphaned. Without a record, either may be the one that counts."""
     assert judge(state(handle("a")), 1, "a", twins=["b"]) == OPEN
-    assert judge(state(handle("a")), 1, "b", twins=["a"]).finding == "orphaned"
+    assert judge(state(handle("a")), 1, "b", twins=["a"]) == Verdict("orphaned", "it is a duplicate of a")
+    assert judge(state(handle("a")), 1, "b").reason == "submission 1 continued without it"
     assert {judge(state(), 1, one, twins=[other]).finding for one, other in ("ab", "ba")} == {"duplicate"}
 
 
