@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_batchemr.aws.errors import member
 from airflow_batchemr.aws.poller import Poller
 
 if TYPE_CHECKING:
@@ -49,7 +50,11 @@ def tail(clients: Clients, group: str, stream: str, lines: int = 20) -> list[str
         answer = clients.logs.get_log_events(logGroupName=group, logStreamName=stream, limit=lines, startFromHead=False)
     except Exception:  # noqa: BLE001 - missing logs must not hide what failed
         return []
-    return [str(event["message"]).rstrip() for event in answer["events"]][-lines:]
+    return [str(event.get("message", "")).rstrip() for event in answer.get("events", ())][-lines:]
+
+
+#: Members without which an event cannot be assigned; AWS's model does not require them.
+_EVENT = frozenset({"eventId", "logStreamName", "timestamp"})
 
 
 @dataclass(eq=False)
@@ -73,7 +78,7 @@ class _Stream:
         if at < self.since - OVERLAP or id_ in self.seen:
             return
         self.seen[id_] = at
-        self.lines.append(str(event["message"]).rstrip())
+        self.lines.append(str(event.get("message", "")).rstrip())
         self.count += 1
 
     def looked_at(self, now: int) -> None:
@@ -170,8 +175,9 @@ class LogFollower:
                     return False
                 raise
             with self._lock:
-                for event in answer["events"]:
-                    named[event["logStreamName"]].add(event)
+                for event in member(answer, "events", "logs:FilterLogEvents"):
+                    if event.keys() >= _EVENT and event["logStreamName"] in named:
+                        named[event["logStreamName"]].add(event)
             if not answer.get("nextToken"):
                 break
             token = {"nextToken": answer["nextToken"]}

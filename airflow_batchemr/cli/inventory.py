@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
-from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.errors import InvalidRequest, member
 from airflow_batchemr.aws.retry import call_again
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 #: States of a Batch job that has not ended. ListJobs accepts one at a time.
 WAITING_OR_RUNNING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 PREFIX = "batchemr:"
+_DESCRIBE_JOBS = "batch:DescribeJobs"
 #: Suffix of the names of submissions. Lists of EMR Serverless have no tags, and GetJobRun is one call per run.
 _OURS = re.compile(r"-[0-9a-f]{12}-a\d{4,}$")
 
@@ -80,22 +81,22 @@ def batch_jobs(clients: Clients) -> Iterator[Started]:
             seen.update(ids)
             for job in jobs.describe(clients, ids).values():
                 if f"{PREFIX}dag_id" in job.get("tags", {}) and job["status"] not in jobs.FINAL:
-                    created = datetime.fromtimestamp(job["createdAt"] / 1000, timezone.utc)
+                    created = datetime.fromtimestamp(member(job, "createdAt", _DESCRIBE_JOBS) / 1000, timezone.utc)
                     yield Started("job", job["jobId"], job["jobName"], job["status"], created, None, job["tags"])
 
 
 def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters.ALIVE))) -> Iterator[Started]:
     """Find clusters in some states (empty: in any): ListClusters, and DescribeCluster for each, which has the tags."""
     for entry in list(clusters.listed(clients, states=states)):
-        cluster = clusters.describe(clients, entry["Id"])
-        tags = {tag["Key"]: tag.get("Value", "") for tag in (cluster or {}).get("Tags", [])}
+        cluster = clusters.describe(clients, clusters.Cluster.of(entry).cluster_id)
+        tags = {tag.get("Key", ""): tag.get("Value", "") for tag in (cluster or {}).get("Tags", [])}
         if cluster is None or f"{PREFIX}dag_id" not in tags:
             continue
-        status = cluster["Status"]
+        brief, status = clusters.Cluster.of(cluster), cluster.get("Status", {})
         timeline = status.get("Timeline", {})
         created = timeline.get("CreationDateTime") or datetime.now(timezone.utc)
         yield Started(
-            "cluster", cluster["Id"], cluster["Name"], status["State"], created, timeline.get("EndDateTime"), tags,
+            "cluster", brief.cluster_id, brief.name, brief.state, created, timeline.get("EndDateTime"), tags,
             ready=timeline.get("ReadyDateTime"),
         )  # fmt: skip
 
@@ -122,7 +123,7 @@ def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Star
                 run = target.describe(clients, listed.run_id) if _OURS.search(listed.name) else None
             if run is None or f"{PREFIX}dag_id" not in run.tags or run.ended:
                 continue
-            created = datetime.fromisoformat(str(run.answer["createdAt"]))
+            created = datetime.fromisoformat(str(member(run.answer, "createdAt", f"{target.service}:DescribeJobRun")))
             yield Started("run", run.run_id, run.name, run.state, created, None, run.tags, target)
 
 
@@ -132,7 +133,7 @@ def _targets(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTa
         return [Serverless(one["id"], "") for one in pages(call, "applications", "emr-serverless:ListApplications")]
     call = clients.get("emr-containers").list_virtual_clusters
     found = pages(call, "virtualClusters", "emr-containers:ListVirtualClusters", states=["RUNNING"])
-    return [Eks(one["id"], "") for one in found]
+    return [Eks(member(one, "id", "emr-containers:ListVirtualClusters"), "") for one in found]
 
 
 def instance_hours(clients: Clients, cluster: Started) -> float | None:
@@ -159,7 +160,7 @@ def pages(call: Any, key: str, name: str, token: str = "nextToken", **arguments:
     more: dict[str, str] = {}
     while True:
         page = call_again(lambda: call(**arguments, **more), name)  # noqa: B023 - called at once
-        found += page[key]
+        found += member(page, key, name)
         if not page.get(token):
             return found
         more = {token: page[token]}

@@ -94,7 +94,7 @@ def replay(  # noqa: PLR0917 (all are options)
 
 def _complete(aws: Clients, shard: Shard, *, needed: bool) -> Shard:
     """Add values from the job definition, which is required for the image and for a command that only it defines."""
-    from airflow_batchemr.aws.errors import AwsError
+    from airflow_batchemr.aws.errors import AwsError, member
     from airflow_batchemr.aws.retry import call_again
 
     name = str(shard.request["jobDefinition"])
@@ -102,7 +102,7 @@ def _complete(aws: Clients, shard: Shard, *, needed: bool) -> Shard:
         answer = call_again(
             lambda: aws.batch.describe_job_definitions(jobDefinitions=[name]), "batch:DescribeJobDefinitions"
         )
-        found = answer["jobDefinitions"]
+        found = member(answer, "jobDefinitions", "batch:DescribeJobDefinitions")
     except AwsError as error:
         if needed or not shard.argv:
             raise

@@ -187,4 +187,4 @@ def _log(clients: Clients, container: dict[str, Any]) -> list[str]:
         )
     except AwsError as error:
         return [f"(log {group} {stream}: {error})"]
-    return [str(event["message"]) for event in answer["events"]]
+    return [str(event.get("message", "")) for event in answer.get("events", ())]

@@ -85,7 +85,8 @@ def _about_size(clients: Clients, job: Mapping[str, Any], environments: list[dic
         lambda: clients.get("ec2").describe_instance_types(Filters=[{"Name": "instance-type", "Values": pattern}]), {}
     )
     sizes = [
-        (one["VCpuInfo"]["DefaultVCpus"], one["MemoryInfo"]["SizeInMiB"]) for one in answer.get("InstanceTypes", ())
+        (one.get("VCpuInfo", {}).get("DefaultVCpus", 0), one.get("MemoryInfo", {}).get("SizeInMiB", 0))
+        for one in answer.get("InstanceTypes", ())
     ]
     if sizes and not any(vcpus <= cores and memory < mebibytes for cores, mebibytes in sizes):
         yield (
@@ -97,8 +98,8 @@ def _about_size(clients: Clients, job: Mapping[str, Any], environments: list[dic
 
 def _about_place(clients: Clients, job: Mapping[str, Any], queue: Mapping[str, Any]) -> Iterator[str]:
     snapshot = _try(lambda: clients.batch.get_job_queue_snapshot(jobQueue=queue["jobQueueArn"]), {})
-    front = [one["jobArn"] for one in (snapshot.get("frontOfQueue") or {}).get("jobs", ())]
-    places = [place for place, arn in enumerate(front, 1) if job["jobArn"] in {arn, arn.rsplit(":", 1)[0]}]
+    front = [str(one.get("jobArn")) for one in (snapshot.get("frontOfQueue") or {}).get("jobs", ())]
+    places = [place for place, arn in enumerate(front, 1) if job.get("jobArn") in {arn, arn.rsplit(":", 1)[0]}]
     if places:
         yield f"it is number {places[0]} in its queue"
     elif front:

@@ -56,7 +56,7 @@ def check_versions(
     Raises:
         InvalidRequest: names what is missing.
     """
-    versions = {str(one["Name"]): str(one.get("Version", "")) for one in description.get("Applications", [])}
+    versions = {str(one.get("Name", "")): str(one.get("Version", "")) for one in description.get("Applications", [])}
     known = {name.lower(): name for name in versions}
     for name in applications if versions else ():
         if name.lower() not in known:

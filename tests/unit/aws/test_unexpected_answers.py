@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 
 import boto3
@@ -11,11 +12,13 @@ from botocore.stub import Stubber
 
 from airflow_batchemr.aws.batch import children, jobs
 from airflow_batchemr.aws.batch.results import collect
+from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.job_run_targets import Eks
 from airflow_batchemr.aws.emr.poll import EmrPoller
 from airflow_batchemr.aws.errors import UnexpectedAnswer, Unknown
+from airflow_batchemr.aws.logs import LogFollower, tail
 from airflow_batchemr.aws.outage import passing
 from airflow_batchemr.aws.poller import Poller
 from airflow_batchemr.core.indices import IndexSet
@@ -161,6 +164,28 @@ QUEUE = {
     "priority": 1,
     "computeEnvironmentOrder": [],
 }
+
+
+def test_missing_members_do_not_break_what_is_only_shown():
+    """The last lines of a log, and why a job stays RUNNABLE, are best effort."""
+    assert [] == tail(answering("logs", ("get_log_events", {})), "group", "stream")
+    assert [""] == tail(answering("logs", ("get_log_events", {"events": [{}]})), "group", "stream")
+    runnable = {**JOB, "status": "RUNNABLE"}
+    clients = answering(
+        "batch",
+        ("describe_jobs", {"jobs": [runnable]}),
+        ("describe_job_queues", {"jobQueues": [QUEUE]}),
+        ("describe_compute_environments", {}),
+        ("get_job_queue_snapshot", {"frontOfQueue": {"jobs": [{}]}}),
+    )
+    assert "at least 1 jobs are ahead of it in its queue" in explain(clients, "j-1")
+
+
+def test_a_log_event_without_its_stream_is_left_out():
+    """The others of the page are kept."""
+    event = {"eventId": "1", "logStreamName": "s", "timestamp": int(time.time() * 1000), "message": "hello"}
+    follower = LogFollower(answering("logs", ("filter_log_events", {"events": [{"message": "?"}, event]})))
+    assert ["hello"] == follower.look_again(follower.id_of("group", "s"))
 
 
 def test_a_long_answer_is_shortened():
