@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from airflow_batchemr.aws.errors import member
 from airflow_batchemr.aws.poller import Poller
+from airflow_batchemr.core.job_container import container_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ FORGOTTEN = 900.0
 
 def log_group(job: Mapping[str, Any]) -> str:
     """The log group of a job as DescribeJobs gives it."""
-    configuration = (job.get("container") or {}).get("logConfiguration") or {}
+    configuration = container_of(job).get("logConfiguration") or {}
     return str((configuration.get("options") or {}).get("awslogs-group") or BATCH_GROUP)
 
 

@@ -14,6 +14,7 @@ from airflow_batchemr.cli import common
 from airflow_batchemr.cli.inventory import pages
 from airflow_batchemr.cli.replay_mark import identity_of, marked
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.job_container import container_of
 from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
 from airflow_batchemr.engine.loop import Engine
 from airflow_batchemr.engine.policy import DEFAULT
@@ -160,7 +161,7 @@ def _follow(clients: Clients, job_id: str) -> int:
 
 
 def _ended(clients: Clients, job: dict[str, Any]) -> int:
-    container = job.get("container", {})
+    container = container_of(job)
     for line in _log(clients, container):
         common.say(f"  | {line}")
     if job["status"] == "SUCCEEDED":

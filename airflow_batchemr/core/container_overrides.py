@@ -9,38 +9,79 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: Kubernetes' names for what Batch calls VCPU, MEMORY and GPU.
 _KUBERNETES = {"VCPU": "cpu", "MEMORY": "memory", "GPU": "nvidia.com/gpu"}
 
 
-def place(overrides: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
+def place(overrides: Mapping[str, Any], definition: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
     """Return the part of a SubmitJob request that contains the overrides.
 
-    They apply to the first container of an ECS task or pod with several containers, and to all nodes of a multi-node
-    job.
+    They apply to one container of an ECS task or pod, see `main_container`, and to all nodes of a multi-node job.
 
     Args:
         overrides: In the form of plain containers.
         definition: Job definition as returned by DescribeJobDefinitions.
+        name: Name of the container; None: the first essential one.
     """
     if definition.get("nodeProperties"):
-        ranges = definition["nodeProperties"].get("nodeRangeProperties", [])
-        nodes = [{"targetNodes": one["targetNodes"], **place(overrides, _of_range(one))} for one in ranges]
+        nodes = [
+            {"targetNodes": one["targetNodes"], **place(overrides, _of_range(one), name)} for one in _ranges(definition)
+        ]
         return {"nodeOverrides": {"nodePropertyOverrides": nodes}}
+    container = main_container(containers(definition), name)
     if definition.get("ecsProperties"):
-        container = definition["ecsProperties"]["taskProperties"][0]["containers"][0]
         named = {"name": container["name"]} if "name" in container else {}
         return {"ecsPropertiesOverride": {"taskProperties": [{"containers": [{**named, **overrides}]}]}}
     if definition.get("eksProperties"):
-        container = definition["eksProperties"]["podProperties"]["containers"][0]
         return {"eksPropertiesOverride": {"podProperties": {"containers": [_pod(overrides, container)]}}}
     return {"containerOverrides": dict(overrides)}
 
 
+def containers(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the containers of an ECS task or pod, as in the job definition or job; empty for other kinds."""
+    tasks = (definition.get("ecsProperties") or {}).get("taskProperties") or []
+    pod = (definition.get("eksProperties") or {}).get("podProperties") or {}
+    return [one for part in (*tasks, pod) for one in part.get("containers") or []]
+
+
+def container_names(definition: Mapping[str, Any]) -> list[str]:
+    """Return the names of the containers that overrides can apply to, of all nodes; empty for a plain container."""
+    parts = _ranges(definition) or [dict(definition)]
+    return list(dict.fromkeys(str(one["name"]) for part in parts for one in containers(part) if "name" in one))
+
+
+def main_container(several: Sequence[Mapping[str, Any]], name: str | None = None) -> Mapping[str, Any]:
+    """Return the container that runs the job's command: the named one, else the first essential one.
+
+    A container is essential unless it has `essential: false` (AWS: TaskContainerProperties). A FireLens log router
+    often is essential, too, and often the first one; it is only chosen if there is no other container.
+    """
+    named = [one for one in several if name is not None and one.get("name") == name]
+    essential = [one for one in several if one.get("essential", True)]
+    programs = [one for one in essential if not one.get("firelensConfiguration")]
+    return next(iter([*named, *programs, *essential, *several]), {})
+
+
+def main_node(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the range of the main node in `nodeProperties`, in the form of a job definition.
+
+    Ranges may be nested; the properties of the inner one apply (AWS: NodeRangeProperty).
+    """
+    main, last = int(properties.get("mainNode", 0)), int(properties.get("numNodes", 1)) - 1
+    found: list[tuple[int, int, dict[str, Any]]] = []
+    for one in properties.get("nodeRangeProperties") or []:
+        start, colon, end = str(one["targetNodes"]).partition(":")
+        first = int(start or 0)
+        final = int(end or last) if colon else first
+        if first <= main <= final:
+            found.append((final - first, len(found), one))
+    return _of_range(min(found)[2]) if found else {}
+
+
 def recorded(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the overrides of a SubmitJob request in the form of plain containers.
+    """Return the overrides of a SubmitJob request in the form of plain containers, and the `name` of the container.
 
     For a multi-node job, returns those of the first node range.
     """
@@ -52,7 +93,7 @@ def recorded(request: Mapping[str, Any]) -> dict[str, Any]:
         return dict((tasks[0].get("containers") or [{}])[0])
     pods = request.get("eksPropertiesOverride", {}).get("podProperties", {}).get("containers", [])
     if pods:
-        return _plain(pods[0])
+        return plain(pods[0])
     return dict(request.get("containerOverrides", {}))
 
 
@@ -72,38 +113,45 @@ def put(request: dict[str, Any], command: list[str] | None, environment: list[di
         request.setdefault("containerOverrides", {}).update(changes)
 
 
-def own_command(definition: Mapping[str, Any]) -> list[str]:
-    """Return the command of a job definition; empty if it has none or its nodes have different commands."""
-    if definition.get("nodeProperties"):
-        commands = [own_command(_of_range(one)) for one in definition["nodeProperties"].get("nodeRangeProperties", [])]
-        return commands[0] if commands and all(one == commands[0] for one in commands) else []
-    return list(own_container(definition).get("command", []))
+def own_command(definition: Mapping[str, Any], name: str | None = None) -> list[str]:
+    """Return the command of a job definition; empty if it has none or its nodes have different commands.
 
-
-def own_container(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the container of a job definition to which overrides apply, in the form of plain containers.
-
-    For a multi-node job, returns that of the first node range.
+    Args:
+        definition: Job definition as returned by DescribeJobDefinitions.
+        name: Name of the container; None: the first essential one.
     """
     if definition.get("nodeProperties"):
-        ranges = definition["nodeProperties"].get("nodeRangeProperties", [])
-        return own_container(_of_range(ranges[0])) if ranges else {}
+        commands = [own_command(_of_range(one), name) for one in _ranges(definition)]
+        return commands[0] if commands and all(one == commands[0] for one in commands) else []
+    return list(own_container(definition, name).get("command", []))
+
+
+def own_container(definition: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
+    """Return the container of a job definition to which overrides apply, in the form of plain containers.
+
+    Args:
+        definition: Job definition as returned by DescribeJobDefinitions; for a multi-node job, its main node counts.
+        name: Name of the container; None: the first essential one.
+    """
+    if definition.get("nodeProperties"):
+        return own_container(main_node(definition["nodeProperties"]), name)
     if definition.get("ecsProperties"):
-        return dict(definition["ecsProperties"]["taskProperties"][0]["containers"][0])
+        return dict(main_container(containers(definition), name))
     if definition.get("eksProperties"):
-        return _plain(definition["eksProperties"]["podProperties"]["containers"][0])
-    return dict(definition.get("containerProperties", {}))
+        return plain(main_container(containers(definition), name))
+    return dict(definition.get("containerProperties") or {})
 
 
 def docker_image(definition: Mapping[str, Any]) -> str | None:
     """Return the image of a job that Docker can run in the same way: a container, or an ECS task with a single one."""
-    if definition.get("nodeProperties") or definition.get("eksProperties"):
-        return None
-    tasks = definition.get("ecsProperties", {}).get("taskProperties", [])
-    if len([container for task in tasks for container in task["containers"]]) > 1:
+    if definition.get("nodeProperties") or definition.get("eksProperties") or len(containers(definition)) > 1:
         return None
     image = own_container(definition).get("image")
     return None if image is None else str(image)
+
+
+def _ranges(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list((definition.get("nodeProperties") or {}).get("nodeRangeProperties") or [])
 
 
 def _of_range(nodes: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,30 +162,35 @@ def _of_range(nodes: Mapping[str, Any]) -> dict[str, Any]:
 def _pod(overrides: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:
     pod: dict[str, Any] = {"name": container["name"]} if "name" in container else {}
     if overrides.get("command"):
-        pod |= {
-            "command": overrides["command"],
-            "args": [],
-        }  # the command already includes the arguments of the definition
-
+        pod |= {"command": overrides["command"], "args": []}  # the command includes the arguments of the definition
     if overrides.get("environment"):
         pod["env"] = overrides["environment"]
-    sizes = {
-        _KUBERNETES[one["type"]]: f"{one['value']}Mi" if one["type"] == "MEMORY" else one["value"]
-        for one in overrides.get("resourceRequirements", [])
-    }
-    if sizes:
-        pod["resources"] = {"limits": sizes, "requests": sizes}
+    if overrides.get("resourceRequirements"):
+        pod["resources"] = resources_of_pod(overrides["resourceRequirements"])
     return pod
 
 
-def _plain(pod: Mapping[str, Any]) -> dict[str, Any]:
-    limits = pod.get("resources", {}).get("limits", {})
+def resources_of_pod(requirements: Sequence[Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Return `resourceRequirements` in the form of a pod's `resources`."""
+    sizes = {
+        _KUBERNETES[one["type"]]: f"{one['value']}Mi" if one["type"] == "MEMORY" else one["value"]
+        for one in requirements
+    }
+    return {"limits": sizes, "requests": sizes}
+
+
+def plain(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a container of a pod, of a job definition, job or request, in the form of plain containers."""
+    resources = pod.get("resources") or {}
+    sizes = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
+    shared = ("name", "image", "exitCode", "reason")
     return {
-        "command": [*pod.get("command", []), *pod.get("args", [])],
-        "environment": list(pod.get("env", [])),
+        **{key: pod[key] for key in shared if key in pod},
+        "command": [*(pod.get("command") or []), *(pod.get("args") or [])],
+        "environment": list(pod.get("env") or []),
         "resourceRequirements": [
-            {"type": kind, "value": str(limits[name]).removesuffix("Mi")}
+            {"type": kind, "value": str(sizes[name]).removesuffix("Mi")}
             for kind, name in _KUBERNETES.items()
-            if name in limits
+            if name in sizes
         ],
     }

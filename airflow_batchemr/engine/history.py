@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.container_overrides import recorded
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.job_container import attempts_of, container_of
 from airflow_batchemr.core.preamble import unwrap
 from airflow_batchemr.engine.failure_report import report
 from airflow_batchemr.engine.submission_records import children_document, report_document
@@ -285,7 +286,7 @@ def _batch_facts(request: Mapping[str, Any], details: Mapping[str, Any]) -> list
     facts = {
         "queue": str(request["jobQueue"]).rpartition("/")[2],
         "definition": str(request["jobDefinition"]).rpartition("/")[2],
-        "image": (jobs[0].get("container") or {}).get("image"),
+        "image": container_of(jobs[0]).get("image"),
         "resources": ", ".join(f"{kind} {value}" for kind, value in resources.items()),
         "command": " ".join(unwrap(overrides.get("command", []))),
     }
@@ -318,7 +319,7 @@ def _index_facts(submission: Submission, children: Sequence[Mapping[str, Any]], 
         outcome = "failed"
     failure = next((one.model_dump() for one in result.failures if one.index == index), {}) if result else {}
     child = _child(submission, children, index)
-    container = child.get("container") or {}
+    container = container_of(child)
     facts = {
         "submission": submission.number,
         "outcome": outcome,
@@ -327,8 +328,9 @@ def _index_facts(submission: Submission, children: Sequence[Mapping[str, Any]], 
         "Batch job": child.get("jobId") or failure.get("job_id"),
         "started": _moment(child.get("startedAt")),
         "stopped": _moment(child.get("stoppedAt")),
-        "attempts by Batch": len(child.get("attempts") or ()) or None,
-        "machine": container.get("containerInstanceArn"),
+        "attempts by Batch": len(attempts_of(child)) or None,
+        "machine": container.get("containerInstanceArn") or container.get("nodeName"),
+        "pod": container.get("podName"),
         "log stream": container.get("logStreamName") or failure.get("log_stream"),
     }
     return [(name, str(value)) for name, value in facts.items() if value is not None]

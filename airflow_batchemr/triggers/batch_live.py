@@ -7,9 +7,10 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
+from airflow_batchemr.aws.batch.progress import summary_of
 from airflow_batchemr.aws.batch.results import failure_of, position
 from airflow_batchemr.aws.batch.runnable import explain
-from airflow_batchemr.aws.logs import LogFollower, log_group, tail
+from airflow_batchemr.aws.logs import SHORTEST, LogFollower, log_group, tail
 from airflow_batchemr.aws.poller import shared_poller
 from airflow_batchemr.core.indices import IndexSet
 
@@ -45,7 +46,7 @@ class Live:
         self._tasks: set[asyncio.Task[None]] = set()
         self._follower: LogFollower | None = None
         self._stream: tuple[str, str] | None = None
-        self._logged_failure = self._logged_stuck = False
+        self._logged_failure = self._logged_stuck = self._looked = False
 
     async def __aenter__(self) -> Live:  # noqa: PYI034 - Self is Python 3.11's
         return self
@@ -76,6 +77,11 @@ class Live:
                     self._stream = (job.log_group, job.log_stream)
                     if job.status not in jobs.FINAL:
                         self._in_background(self._follow, *self._stream)
+                elif job.main_node is not None and job.status == "RUNNING" and not self._looked:
+                    self._looked = True
+                    self._in_background(self._follow_node, job.main_node)
+                elif job.status != "RUNNING":
+                    self._looked = False
             elif job.count("FAILED") and not self._logged_failure:
                 self._logged_failure = True
                 self._in_background(self._first_failure, id_)
@@ -106,6 +112,17 @@ class Live:
         async with aclosing(follower.poller.watch([id_])) as looks:
             async for _ in looks:
                 self._log_lines(follower.take(id_))
+
+    async def _follow_node(self, node: str) -> None:
+        while True:
+            described = await asyncio.to_thread(jobs.describe, self._clients, [node])
+            for job in map(summary_of, described.values()):
+                if job.log_stream:
+                    self._stream = (job.log_group, job.log_stream)
+                    return await self._follow(*self._stream)
+                if job.status in jobs.FINAL:
+                    return None
+            await asyncio.sleep(SHORTEST)
 
     def _log_lines(self, lines: list[str]) -> None:
         for line in lines[-MAX_LINES:]:

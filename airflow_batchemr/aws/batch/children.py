@@ -16,6 +16,7 @@ from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.results import cause
 from airflow_batchemr.aws.errors import AwsError, member
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.job_container import container_of
 from airflow_batchemr.ledger.records import Failure
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool)
         return Settled([child["jobId"] for child in running], found, ended, unwanted)
     last = {child["jobName"]: child for child in found}
     failed = [(child, indices_of(child)) for child in last.values() if status_of(child) == "FAILED"]
+    known = jobs.describe(clients, [child["jobId"] for child, _ in failed if not child.get("container")])
+    failed = [({**child, **known.get(child["jobId"], {})}, indices) for child, indices in failed]
     return Settled([], found, [_without(one, failed) for one in ended])
 
 
@@ -119,7 +122,7 @@ def _without(one: JobEnd, failed: Sequence[tuple[Mapping[str, Any], IndexSet]]) 
             Failure(
                 index=index,
                 reason=f"the job {child['jobName']} that it had started has failed: {status_reason}",
-                exit_code=(child.get("container") or {}).get("exitCode"),
+                exit_code=container_of(child).get("exitCode"),
                 job_id=child["jobId"],
                 cause="stopped" if cause(status_reason, None) == "stopped" else CAUSE,
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.logs import log_group
+from airflow_batchemr.core.job_container import container_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,8 @@ class JobSummary:
     """Number of children by status; empty for a single job."""
     log_stream: str | None
     log_group: str
+    main_node: str | None
+    """Id of the main node of a multi-node job, which shows the log stream while the job is running."""
     created_at: int
     """Milliseconds since the epoch, by AWS's clock."""
 
@@ -46,14 +49,16 @@ class JobSummary:
 def summary_of(job: Mapping[str, Any]) -> JobSummary:
     """The summary of a job as DescribeJobs gives it."""
     counts = (job.get("arrayProperties") or {}).get("statusSummary") or {}
+    nodes = job.get("nodeProperties")
     return JobSummary(
         job_id=job["jobId"],
         name=job["jobName"],
         status=job["status"],
         reason=job.get("statusReason"),
         children=tuple(sorted((status, int(count)) for status, count in counts.items() if count)),
-        log_stream=(job.get("container") or {}).get("logStreamName"),
+        log_stream=container_of(job).get("logStreamName"),
         log_group=sys.intern(log_group(job)),
+        main_node=f"{job['jobId']}#{nodes['mainNode']}" if nodes else None,
         created_at=int(job.get("createdAt", 0)),
     )
 

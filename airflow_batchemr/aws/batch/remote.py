@@ -11,6 +11,7 @@ from airflow_batchemr.aws.batch.children import status_of
 from airflow_batchemr.aws.batch.results import collect, result_of
 from airflow_batchemr.aws.explicit_success import SUCCESS_URI, UNCONFIRMED, folder, reason, written
 from airflow_batchemr.core.container_overrides import recorded
+from airflow_batchemr.core.job_container import container_of
 from airflow_batchemr.engine.backend import Ending, Found, Observation
 from airflow_batchemr.engine.submission_records import REFUSED, children_document, refused_result
 from airflow_batchemr.ledger import Failure, Handle, HandleJob
@@ -105,7 +106,7 @@ class BatchRemote:
                 reason=reason(self.ledger, number, index),
                 exit_code=0,
                 job_id=ended.job.get("jobId"),
-                log_stream=(ended.job.get("container") or {}).get("logStreamName"),
+                log_stream=container_of(ended.job).get("logStreamName"),
                 cause=UNCONFIRMED,
             )
             for index in ended.succeeded - confirmed

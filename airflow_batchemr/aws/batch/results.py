@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.errors import unexpected
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.job_container import container_of
 from airflow_batchemr.engine.submission_records import MAX_FAILURES
 from airflow_batchemr.ledger.records import Failure, Result
 
@@ -25,9 +26,9 @@ DESCRIBED = 100
 KEPT_WHOLE = 1_000
 #: Patterns of the reasons that AWS Batch and ECS give, by cause. The first match counts.
 _CAUSES = {
-    "oom": "OutOfMemory",
+    "oom": "OutOfMemory|OOMKilled",  # of ECS, of Kubernetes
     "spot": r"Host EC2|Spot Task was interrupted",
-    "pull": r"CannotPull\w*Error",
+    "pull": r"CannotPull\w*Error|ImagePullBackOff|ErrImagePull",
     # Docker, the ECS agent or the network of the host failed: another attempt, elsewhere, may succeed
     "platform": (
         r"DockerTimeoutError|Cannot(Inspect|Stop)ContainerError|InternalError|\bAGENT\b|Unexpected EC2 error|"
@@ -60,7 +61,8 @@ def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) 
     therefore reports it as failed.
 
     An array whose children all succeeded needs no further call; else ListJobs of the failed ones, 100 per call, and one
-    DescribeJobs for up to 100 of them. Arrays of up to 1,000 children are described in full.
+    DescribeJobs for up to 100 of them; for all of them if ListJobs has no exit codes, as for ECS tasks and pods. Arrays
+    of up to 1,000 children are described in full.
 
     Args:
         clients: for the calls.
@@ -81,7 +83,8 @@ def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) 
         failed = _failed_children(clients, handle, job, len(members))
         whole = len(members) <= KEPT_WHOLE
         ids = {f"{handle.job_id}:{place}": place for place in (range(len(members)) if whole else failed)}
-        described = jobs.describe(clients, list(ids) if whole else list(ids)[:DESCRIBED])
+        everything = whole or not all(child.get("container") for child in failed.values())
+        described = jobs.describe(clients, list(ids) if everything else list(ids)[:DESCRIBED])
         failed |= {ids[id_]: child for id_, child in described.items() if ids[id_] in failed}
         ended.failures = [failure_of(child, members[place]) for place, child in failed.items()]
         ended.succeeded -= IndexSet.of(members[place] for place in failed)
@@ -125,11 +128,8 @@ def failure_of(job: Mapping[str, Any], index: int) -> Failure:
         job: as DescribeJobs or ListJobs gives it.
         index: that it ran.
     """
-    container = job.get("container") or {}
-    reasons = [job.get("statusReason"), container.get("reason")]
-    if not container.get("reason"):
-        attempts = job.get("attempts") or [{}]
-        reasons.append((attempts[-1].get("container") or {}).get("reason"))
+    container = container_of(job)
+    reasons = (job.get("statusReason"), container.get("reason"))
     reason = "; ".join(dict.fromkeys(str(one) for one in reasons if one)) or "AWS gave no reason"
     return Failure(
         index=index,

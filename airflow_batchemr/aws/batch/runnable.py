@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.core.job_container import containers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,10 +68,11 @@ def _about_environment(environment: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _about_size(clients: Clients, job: Mapping[str, Any], environments: list[dict[str, Any]]) -> Iterator[str]:
-    container = job.get("container") or {}
-    wanted = {one["type"]: one["value"] for one in container.get("resourceRequirements", ())}
-    vcpus = float(wanted.get("VCPU", container.get("vcpus", 0)))
-    memory = int(wanted.get("MEMORY", container.get("memory", 0)))
+    vcpus, memory = 0.0, 0
+    for container in containers_of(job):
+        wanted = {one["type"]: one["value"] for one in container.get("resourceRequirements", ())}
+        vcpus += float(wanted.get("VCPU", container.get("vcpus", 0)))
+        memory += int(wanted.get("MEMORY", container.get("memory", 0)))
     resources = {one["computeEnvironmentName"]: one.get("computeResources") or {} for one in environments}
     maxima = {name: one.get("maxvCpus") for name, one in resources.items()}
     if maxima and all(limit is not None and vcpus > limit for limit in maxima.values()):

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from airflow_batchemr.aws.validation import check_request
-from airflow_batchemr.core.container_overrides import docker_image, own_command, own_container, place, put, recorded
+from airflow_batchemr.core.container_overrides import (
+    container_names,
+    docker_image,
+    own_command,
+    own_container,
+    place,
+    put,
+    recorded,
+)
 
 OVERRIDES = {
     "command": ["sh", "-c", "true"],
@@ -115,3 +123,44 @@ def test_variables_and_image_of_a_definition(definition, image):
     """The variables are those of the container that gets the overrides. Docker can run only a single container."""
     assert [{"name": "A", "value": "1"}] == own_container(definition)["environment"]
     assert image == docker_image(definition)
+
+
+ROUTER = {"name": "router", "firelensConfiguration": {"type": "fluentbit"}}
+SIDE = {"name": "side", "essential": False}
+
+
+def named(*names):
+    return [{"name": name} for name in names]
+
+
+@pytest.mark.parametrize(
+    ("containers", "name", "chosen"),
+    [
+        (named("a", "b"), None, "a"),
+        ([SIDE, *named("a")], None, "a"),
+        ([ROUTER, *named("a")], None, "a"),
+        ([{**ROUTER, "essential": True}, SIDE, *named("a", "b")], None, "a"),
+        (named("a", "b"), "b", "b"),
+        ([SIDE, *named("a")], "side", "side"),
+        ([ROUTER], None, "router"),
+    ],
+)
+@pytest.mark.parametrize("nodes", [False, True])
+def test_overrides_apply_to_the_essential_or_named_container(containers, name, chosen, nodes):
+    """A log router or sidecar that comes first does not get the command, also not on the nodes of a multi-node job."""
+    definition = ecs(*({**one, "command": [one["name"]]} for one in containers))
+    if nodes:
+        definition = {"nodeProperties": {"nodeRangeProperties": [{"targetNodes": "0:", **definition}]}}
+    request = {"jobName": "n", "jobQueue": "q", "jobDefinition": "d", **place(OVERRIDES, definition, name)}
+    check_request("batch", "SubmitJob", request)
+    assert chosen == recorded(request)["name"]
+    assert [chosen] == own_command(definition, name) == own_container(definition, name)["command"]
+
+
+def test_every_container_of_a_pod_is_essential():
+    """Pods have no `essential`; the name of the chosen container can be read from the request."""
+    definition = {"eksProperties": {"podProperties": {"containers": named("a", "b")}}}
+    chosen = [recorded(place(OVERRIDES, definition, name))["name"] for name in (None, "b")]
+    assert ["a", "b"] == chosen
+    assert ["a", "b"] == container_names(definition)
+    assert [] == container_names(DEFINITIONS["plain"])
