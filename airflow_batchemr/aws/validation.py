@@ -23,11 +23,19 @@ _CASELESS = frozenset({"RetryAction"})
 
 
 def deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge `above` into `below`: mappings are merged recursively, all other values (including lists) are replaced."""
+    """Merge `above` into `below`: mappings are merged recursively, all other values (including lists) are replaced.
+
+    None removes a value: AWS's requests have no nulls.
+    """
     merged = dict(below)
     for name, value in above.items():
-        under = merged.get(name)
-        merged[name] = deep_merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        if value is None:
+            merged.pop(name, None)
+        elif isinstance(value, Mapping):
+            under = merged.get(name)
+            merged[name] = deep_merge(under if isinstance(under, Mapping) else {}, value)
+        else:
+            merged[name] = value
     return merged
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airflow_batchemr.cli import common
-from airflow_batchemr.core.container_overrides import own_container
+from airflow_batchemr.core.container_overrides import own_container, recorded
 from airflow_batchemr.engine.replay import docker_command, recorded_shard, shell_text, with_definition
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _complete(aws: Clients, shard: Shard, *, needed: bool) -> Shard:
         if needed or not shard.argv:
             raise LookupError(f"AWS Batch no longer has the job definition {name}")
         return shard
-    if own_container(found[0]).get("secrets"):
+    if own_container(found[0], recorded(shard.request).get("name")).get("secrets"):
         common.say("note: the job definition has secrets, which only AWS Batch can resolve")
     return with_definition(shard, found[0])
 

@@ -105,10 +105,11 @@ def _shard(index: int, number: int, intent: Intent, request: dict[str, Any]) -> 
 
 def with_definition(shard: Shard, definition: Mapping[str, Any]) -> Shard:
     """Add what an entry of DescribeJobDefinitions defines: image, environment, parameters, and a missing command."""
-    own = {one["name"]: one.get("value", "") for one in own_container(definition).get("environment", [])}
+    name = recorded(shard.request).get("name")
+    own = {one["name"]: one.get("value", "") for one in own_container(definition, name).get("environment", [])}
     return replace(
         shard,
-        argv=shard.argv or own_command(definition),
+        argv=shard.argv or own_command(definition, name),
         environment={**own, **shard.environment},
         image=docker_image(definition),
         parameters={**definition.get("parameters", {}), **shard.parameters},

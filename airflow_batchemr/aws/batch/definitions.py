@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.retry import call_again, pages
 from airflow_batchemr.aws.validation import check_request, deep_merge
+from airflow_batchemr.core.container_overrides import containers, main_container, resources_of_pod
 from airflow_batchemr.pipeline_file.checks.batches import DEFAULT_MEMORY, DEFAULT_VCPUS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.pipeline_file.models import Batch
 
+#: What a plain container has, and an ECS task has for all its containers, by its name there.
+_OF_TASK = {"jobRoleArn": "taskRoleArn", "executionRoleArn": "executionRoleArn", "volumes": "volumes"}
+
 
 def definition_request(options: Batch) -> dict[str, Any]:
-    """The RegisterJobDefinition that a job with an `image` needs, named by a hash of its content.
+    """The RegisterJobDefinition that a job with an `image` or `job_definition` needs, named by a hash of its content.
 
     It contains no command, environment, vcpus, memory, retries or timeout: each SubmitJob sets them, so that one image
     needs only one definition.
+
+    Raises:
+        InvalidRequest: names the field.
     """
     sizes: dict[str, float] = {"VCPU": DEFAULT_VCPUS, "MEMORY": DEFAULT_MEMORY}
     if options.platform == "fargate":  # EC2 allows any override, so the size does not have to be part of the content
         sizes = {"VCPU": options.vcpus or DEFAULT_VCPUS, "MEMORY": (options.memory or [DEFAULT_MEMORY])[0]}
-    container: dict[str, Any] = {
-        "image": options.container_image,
-        "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in sizes.items()],
-    }
     optional = {
         "jobRoleArn": options.job_role,
         "executionRoleArn": options.execution_role,
@@ -38,19 +44,75 @@ def definition_request(options: Batch) -> dict[str, Any]:
         "ulimits": [limit.model_dump() for limit in options.ulimits],
         "logConfiguration": options.log_configuration,
     }
-    container |= {name: value for name, value in optional.items() if value}
-    request: dict[str, Any] = {"type": "container"}
+    container = {name: value for name, value in optional.items() if value}
     if options.container_image is not None:
-        request["containerProperties"] = container
+        container["image"] = options.container_image
+        container["resourceRequirements"] = [{"type": kind, "value": str(value)} for kind, value in sizes.items()]
+    given = options.job_definition
+    request: dict[str, Any] = {"type": "multinode" if given.get("nodeProperties") else "container"}
     if options.platform:
         request["platformCapabilities"] = [options.platform.upper()]
-    request = deep_merge(request, options.job_definition)
+    other_kind = any(given.get(kind) for kind in ("ecsProperties", "eksProperties", "nodeProperties"))
+    if container and not other_kind:
+        request["containerProperties"] = container
+    request = deep_merge(request, given)
+    if container and other_kind:
+        with suppress(AttributeError, KeyError, TypeError):  # check_request names what has a wrong type
+            if options.image is not None and all("image" in one for one in _mains(request, options.container)):
+                raise InvalidRequest("image: the container in `job_definition` has an image of its own: remove one")
+            request = _with_container(request, container, options.container)
     own_name = request.pop("jobDefinitionName", None)
     content = json.dumps(request, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     request["jobDefinitionName"] = f"{own_name or 'batchemr'}-{digest}"
     check_request("batch", "RegisterJobDefinition", request)
     return request
+
+
+def _mains(definition: Mapping[str, Any], name: str | None) -> list[Mapping[str, Any]]:
+    """Return the container that runs the command, for each range of nodes."""
+    parts = (definition.get("nodeProperties") or {}).get("nodeRangeProperties") or [definition]
+    return [main_container(containers(part), name) or part.get("container") or {} for part in parts]
+
+
+def _with_container(definition: Mapping[str, Any], built: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    """Put the options of the container into the one of the ECS task, pod or nodes that runs the command.
+
+    What that container has itself takes precedence.
+
+    Raises:
+        InvalidRequest: a pod has no such option.
+    """
+    if nodes := definition.get("nodeProperties"):
+        ranges = [
+            _with_container(one, built, name)
+            if one.get("ecsProperties") or one.get("eksProperties")
+            else {**one, "container": deep_merge(built, one.get("container") or {})}
+            for one in nodes["nodeRangeProperties"]
+        ]
+        return {**definition, "nodeProperties": {**nodes, "nodeRangeProperties": ranges}}
+    main = main_container(containers(definition), name)
+    if tasks := (definition.get("ecsProperties") or {}).get("taskProperties"):
+        of_task = {to: built[of] for of, to in _OF_TASK.items() if of in built}
+        of_container = {key: value for key, value in built.items() if key not in _OF_TASK}
+        tasks = [
+            {
+                **of_task,
+                **task,
+                "containers": [{**of_container, **one} if one is main else one for one in task["containers"]],
+            }
+            for task in tasks
+        ]
+        return {**definition, "ecsProperties": {"taskProperties": tasks}}
+    if built.keys() - {"image", "resourceRequirements"}:
+        raise InvalidRequest(
+            "job_definition: a pod takes no job_role, execution_role, secrets, volumes, mount_points, ulimits and "
+            "log_configuration: write what you need of them into its podProperties"
+        )
+    pod = definition["eksProperties"]["podProperties"]
+    defaults = {"image": built["image"], "resources": resources_of_pod(built["resourceRequirements"])}
+    several = [{**defaults, **one} if one is main else one for one in pod["containers"]]
+    return {**definition, "eksProperties": {"podProperties": {**pod, "containers": several}}}
 
 
 def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:

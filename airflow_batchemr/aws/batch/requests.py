@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.validation import check_request, deep_merge
 from airflow_batchemr.core.arrays import MAX_ARRAY, split
-from airflow_batchemr.core.container_overrides import own_command, place, recorded
+from airflow_batchemr.core.container_overrides import container_names, main_node, own_command, place, recorded
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.preamble import wrap
 from airflow_batchemr.core.tags import tags_problem
 from airflow_batchemr.ledger.records import Request
+from airflow_batchemr.pipeline_file.errors import guess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,8 @@ _RETRY_RULES = {
     "oom": [{"onReason": "OutOfMemory*", "action": "RETRY"}],
     "pull": [{"onReason": "CannotPullContainer*", "action": "RETRY"}],
 }
+#: Kubernetes' reason, which is that of a pod's container (AWS: EksContainerDetail).
+_OOM_OF_PODS = {"onReason": "OOMKilled*", "action": "RETRY"}
 #: Batch retries what matches no rule, so the last rule matches everything else.
 _NO_RETRY = {"onReason": "*", "action": "EXIT"}
 
@@ -87,12 +90,13 @@ def submission_requests(
             "use an image with a shell, or an array of a fixed size"
         )
     _check_submit(options.submit)
+    _check_container(options.container, definition)
     name = identity.submission_name(number)
     names = [name] if len(parts) == 1 else [f"{name}-p{part:04d}" for part in range(len(parts))]
     others = [other for _, other in after or ()] or [None] * len(parts)
     requests: list[Request] = []
     for part_name, part, other in zip(names, parts, others, strict=True):
-        command = options.command or own_command(definition)
+        command = options.command or own_command(definition, options.container)
         variables = {**options.env, **(environment or {}), **identity.environment(number)}
         # Without a known command a single job is submitted without one: it runs the command of its image.
         if options.preamble and (command or size > 1 or values or done_uri):
@@ -126,6 +130,20 @@ def _check_submit(submit: Mapping[str, Any]) -> None:
     tags = submit.get("tags")
     if isinstance(tags, Mapping) and (ours := [name for name in tags if str(name).startswith("batchemr:")]):
         raise InvalidRequest(f"submit: the tag {ours[0]} is set by batchemr, to find the job: remove it")
+
+
+def _check_container(name: str | None, definition: Mapping[str, Any]) -> None:
+    """Check that the container that is to run the command exists."""
+    if name is None or name in (known := container_names(definition)):
+        return
+    arn = definition["jobDefinitionArn"]
+    what = f"the job definition {arn}" if str(arn).startswith("arn:") else "`job_definition`"
+    if not known:
+        raise InvalidRequest(f"container: {what} has no containers with names: remove `container`")
+    meant = guess(name, known)
+    raise InvalidRequest(
+        f"container: {what} has no container {name!r}, only {', '.join(known)}{f'; {meant}' if meant else ''}"
+    )
 
 
 def _merged(request: dict[str, Any], submit: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
@@ -178,10 +196,13 @@ def _retry_strategy(options: Batch, definition: Mapping[str, Any]) -> dict[str, 
     if attempts == 1:
         return {"attempts": attempts}
     causes = DEFAULT_RETRY_ON if options.retry_on is None else options.retry_on
+    nodes = definition.get("nodeProperties")
+    pods = (main_node(nodes) if nodes else definition).get("eksProperties")
+    known = {**_RETRY_RULES, "oom": [_OOM_OF_PODS]} if pods else _RETRY_RULES
     rules = [
         rule
         for cause in causes
-        for rule in _RETRY_RULES.get(cause, [{"onExitCode": cause.removeprefix("exit:"), "action": "RETRY"}])
+        for rule in known.get(cause, [{"onExitCode": cause.removeprefix("exit:"), "action": "RETRY"}])
     ]
     if len(rules) == MAX_RETRY_RULES:  # one too many: leave out what cannot happen on the definition's platform
         fargate = "FARGATE" in (definition.get("platformCapabilities") or ())
@@ -233,7 +254,7 @@ def _request(
         "jobName": "",
         "jobQueue": options.job_queue,
         "jobDefinition": definition["jobDefinitionArn"],
-        **place(overrides, definition),
+        **place(overrides, definition, options.container),
         "retryStrategy": _retry_strategy(options, definition),
         "tags": tags,
         "propagateTags": True,

@@ -220,6 +220,11 @@ class Batch(Model):
         description="Program and arguments: a list, or text that is split as a shell would, without a shell and before "
         "templates are rendered. Default: the command of the job definition; required with an image.",
     )
+    container: Word | None = Field(
+        None,
+        description="Name of the container that runs the command, in job definitions with several containers; the "
+        "first essential one by default.",
+    )
     vcpus: (
         Templated[
             Annotated[int | float, BeforeValidator(_vcpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
@@ -314,7 +319,8 @@ class Batch(Model):
         WithJsonSchema(_SUBMIT_SCHEMA),
     ] = Field(default_factory=dict, description="Further fields of SubmitJob, merged deeply.")
     job_definition: Annotated[Raw, NEEDS_IMAGE] = Field(
-        default_factory=dict, description="Further fields of RegisterJobDefinition, merged deeply; needs `image`."
+        default_factory=dict,
+        description="Further fields of RegisterJobDefinition, merged deeply; null removes a field; needs `image`.",
     )
 
     @property

@@ -15,9 +15,9 @@ IDENTITY = JobIdentity("s3://state", "dag", "2026-11-20T000000Z", "job", "manual
 DEFINITION = {"jobDefinitionArn": "there:1"}
 
 
-def requests(indices, size, **options):
+def requests(indices, size, definition=DEFINITION, **options):
     options = batch_options({"queue": "default", "image": "busybox", "command": ["true"], **options})
-    return submission_requests(options, DEFINITION, IDENTITY, 1, IndexSet.parse(indices), size=size)
+    return submission_requests(options, definition, IDENTITY, 1, IndexSet.parse(indices), size=size)
 
 
 @pytest.mark.parametrize(("indices", "size"), [("0-8", 10), ("3", 10), ("0-10000", 10_001)])
@@ -179,3 +179,45 @@ def test_tags_of_the_definition_count_if_they_are_propagated(propagate, accepted
     else:
         with pytest.raises(InvalidRequest, match="tags: AWS accepts 50 tags, and these are 51"):
             submission_requests(*arguments, size=1)
+
+
+TASK = {"ecsProperties": {"taskProperties": [{"containers": [{"name": "router"}, {"name": "worker"}]}]}}
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        (
+            {"jobDefinitionArn": "arn:x", **TASK},
+            "container: the job definition arn:x has no container 'wrker', only router, worker; did you mean `worker`?",
+        ),
+        (
+            {"jobDefinitionArn": "own", **TASK},
+            "container: `job_definition` has no container 'wrker', only router, worker; did you mean `worker`?",
+        ),
+        (
+            {"jobDefinitionArn": "own", "containerProperties": {"image": "x"}},
+            "container: `job_definition` has no containers with names: remove `container`",
+        ),
+    ],
+)
+def test_a_container_that_the_definition_does_not_have_is_an_error(definition, message):
+    """The similar name is suggested."""
+    with pytest.raises(InvalidRequest) as caught:
+        requests("0", 1, definition, container="wrker")
+    assert message == str(caught.value)
+
+
+@pytest.mark.parametrize("nodes", [False, True])
+def test_pods_are_retried_by_the_reason_of_kubernetes(nodes):
+    """Pods that run out of memory are OOMKilled; ECS says OutOfMemoryError."""
+    pod = {"eksProperties": {"podProperties": {"containers": [{"image": "x"}]}}}
+    if nodes:
+        pod = {"nodeProperties": {"numNodes": 1, "nodeRangeProperties": [{"targetNodes": "0:", **pod}]}}
+    reasons = [
+        requests("0", 1, {"jobDefinitionArn": "there:1", **kind}, retry_on="oom")[0].request["retryStrategy"][
+            "evaluateOnExit"
+        ][0]["onReason"]
+        for kind in ({}, TASK, pod)
+    ]
+    assert ["OutOfMemory*", "OutOfMemory*", "OOMKilled*"] == reasons
