@@ -133,8 +133,9 @@ def _check_submit(submit: Mapping[str, Any]) -> None:
 
 
 def _check_container(name: str | None, definition: Mapping[str, Any]) -> None:
-    """Check that the container that is to run the command exists."""
-    if name is None or name in (known := container_names(definition)):
+    """Check that the container that is to run the command exists, unless the definition has not been looked up."""
+    looked_up = any(key.endswith("Properties") for key in definition)
+    if name is None or not looked_up or name in (known := container_names(definition)):
         return
     arn = definition["jobDefinitionArn"]
     what = f"the job definition {arn}" if str(arn).startswith("arn:") else "`job_definition`"

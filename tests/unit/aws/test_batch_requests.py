@@ -208,6 +208,12 @@ def test_a_container_that_the_definition_does_not_have_is_an_error(definition, m
     assert message == str(caught.value)
 
 
+def test_the_container_of_a_definition_that_was_not_looked_up_is_not_checked():
+    """`batchemr plan` without AWS knows only its name."""
+    (request,) = requests("0", 1, container="worker")
+    assert "there:1" == request.request["jobDefinition"]
+
+
 @pytest.mark.parametrize("nodes", [False, True])
 def test_pods_are_retried_by_the_reason_of_kubernetes(nodes):
     """Pods that run out of memory are OOMKilled; ECS says OutOfMemoryError."""
