@@ -9,8 +9,7 @@ from collections import defaultdict, deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.local.batch.jobs import INSTANCE
-from airflow_batchemr.local.batch.state import Ending
+from airflow_batchemr.local.batch.state import INSTANCE, Ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -227,7 +226,7 @@ class Faults:
 
     def unpullable(self, image: str) -> None:
         """Make pulls of the image fail from now on: `CannotPullContainerError: …`."""
-        self._batch.jobs.unpullable.add(image)
+        self._batch.jobs.commands.unpullable.add(image)
 
     def no_capacity(self, queue: str, *, capacity: bool = False) -> None:
         """Keep jobs of the queue RUNNABLE because there are no instances. `capacity=True` restores them."""

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.local.batch.commands import Commands
 from airflow_batchemr.local.batch.jobs import Jobs
 from airflow_batchemr.local.batch.resources import Resources
 from airflow_batchemr.local.batch.service import BatchService
@@ -118,10 +119,9 @@ class LocalAWS:
         self._events = Events(upstream)
         self._jobs = Jobs(
             processes=self._processes,
-            upstream=upstream,
+            commands=Commands(upstream, self._logs, self.root),
             clock=self.clock,
             logs=self._logs,
-            root=self.root,
             slots=self._slots,
             changed=self._events.job_changed,
         )

@@ -1,119 +1,182 @@
-"""The container of a job: its definition merged with the overrides of the request."""
+"""The containers of a job: those of its definition merged with the overrides of the request."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from airflow_batchemr.local.batch.limits import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_batchemr.local.batch.state import Job
 
-__all__ = ["arguments", "container", "memory_bytes", "vcpus"]
+__all__ = ["check_overrides", "is_pod", "merged", "node_parts", "plain", "runs", "vcpus"]
+
+#: The overrides of SubmitJob for each kind of definition.
+_OVERRIDES = {
+    "containerProperties": "containerOverrides",
+    "ecsProperties": "ecsPropertiesOverride",
+    "eksProperties": "eksPropertiesOverride",
+    "nodeProperties": "nodeOverrides",
+}
+#: Name of a pod's container without a name (AWS: EksContainer).
+DEFAULT_NAME = "Default"
 
 
-def container(job: Job) -> dict[str, Any]:
-    """Return the container as shown by DescribeJobs, without the array index of children.
+def check_overrides(request: Mapping[str, Any], definition: Mapping[str, Any]) -> None:
+    """Check that overrides fit the kind of the definition and name existing containers.
 
-    For ECS, EKS and multi-node definitions, this is the first container (of the main node); only that one runs here.
+    Raises:
+        AwsError: ClientException that names the override.
     """
-    base = _properties(job.definition)
-    overrides = _overrides(job.request)
-    merged = {
-        **base,
-        "command": overrides.get("command") or base.get("command", []),
-        "environment": _merge(base.get("environment", []), overrides.get("environment", []), "name"),
-        "resourceRequirements": _merge(
-            base.get("resourceRequirements", []), overrides.get("resourceRequirements", []), "type"
-        ),
+    for kind, overrides in _OVERRIDES.items():
+        if overrides in request and kind not in definition:
+            raise refuse(f"{overrides} cannot be used with a job definition without {kind}")
+    for part, overridden in node_parts(definition, request):
+        names = [_name(one) for one in _containers(part)]
+        for one in _named(overridden):
+            if _name(one) not in names and not (len(names) == 1 and "name" not in one):
+                raise refuse(f"container {_name(one)} does not exist in the job definition, which has {names}")
+
+
+def is_pod(job: Job) -> bool:
+    """Return whether the job runs as a pod on EKS."""
+    return "eksProperties" in job.definition
+
+
+def merged(job: Job) -> list[dict[str, Any]]:
+    """Return the containers of a job that is not multi-node, in the form of its kind, without what happens to them."""
+    if "containerProperties" in job.definition:
+        found = _merge_container(job.definition["containerProperties"], job.request.get("containerOverrides", {}))
+        for key in ("volumes", "mountPoints", "ulimits", "secrets"):
+            found.setdefault(key, [])
+        found["networkInterfaces"] = []
+        return [_with_parameters(job, found)]
+    several = _containers(job.definition)
+    overrides = _named(job.request)
+    alone = overrides[0] if len(several) == len(overrides) == 1 else {}
+    by_name = {_name(one): one for one in overrides}
+    merge = _merge_pod if is_pod(job) else _merge_container
+    return [_with_parameters(job, merge(one, by_name.get(_name(one), alone))) for one in several]
+
+
+def plain(job: Job, one: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one of `merged` in the form of a plain container."""
+    if not is_pod(job):
+        return dict(one)
+    sizes = {**one.get("resources", {}).get("requests", {}), **one.get("resources", {}).get("limits", {})}
+    kinds = {"cpu": "VCPU", "memory": "MEMORY"}
+    return {
+        "name": _name(one),
+        "image": one["image"],
+        "command": [*one.get("command", []), *one.get("args", [])],
+        "environment": [{"name": item["name"], "value": item.get("value", "")} for item in one.get("env", [])],
+        "resourceRequirements": [
+            {"type": kind, "value": sizes[key].removesuffix("Mi")} for key, kind in kinds.items() if key in sizes
+        ],
     }
-    for key in ("vcpus", "memory", "instanceType"):
-        if key in overrides:
-            merged[key] = overrides[key]
-    for key in ("volumes", "mountPoints", "ulimits", "secrets"):
-        merged.setdefault(key, [])
-    merged["networkInterfaces"] = []
-    return merged
 
 
-def arguments(job: Job, described: Mapping[str, Any]) -> list[str]:
-    """Return the command with `Ref::name` arguments replaced by the parameters of the job."""
-    parameters = {**job.definition.get("parameters", {}), **job.request.get("parameters", {})}
-    return [
-        parameters.get(argument[len("Ref::") :], argument) if argument.startswith("Ref::") else argument
-        for argument in described["command"]
-    ]
+def runs(container: Mapping[str, Any]) -> bool:
+    """Return whether a plain container runs here: log routers do not, nor do sidecars that have only an image."""
+    return not container.get("firelensConfiguration") and bool(
+        container.get("essential", True) or container.get("command")
+    )
 
 
-def vcpus(described: Mapping[str, Any]) -> float:
-    """Return the vCPUs that the container requests; 1 by default."""
-    return float(_requirement(described, "VCPU") or described.get("vcpus") or 1)
+def vcpus(job: Job) -> float:
+    """Return the vCPUs that a job requests in total; 1 by default for each of its nodes."""
+    if job.nodes is not None:
+        return sum(vcpus(node) for node in job.nodes)
+    wanted = [plain(job, one) for one in merged(job)]
+    return sum(float(_requirement(one, "VCPU") or one.get("vcpus") or 0) for one in wanted) or 1.0
 
 
-def memory_bytes(described: Mapping[str, Any]) -> int | None:
-    """Return the memory limit of the container in bytes, or None."""
-    mebibytes = _requirement(described, "MEMORY") or described.get("memory")
+def memory_bytes(container: Mapping[str, Any]) -> int | None:
+    """Return the memory limit of a plain container in bytes, or None."""
+    mebibytes = _requirement(container, "MEMORY") or container.get("memory")
     return int(float(mebibytes)) << 20 if mebibytes else None
 
 
-def _requirement(described: Mapping[str, Any], kind: str) -> str | None:
-    return next((item["value"] for item in described.get("resourceRequirements", []) if item["type"] == kind), None)
+def node_parts(
+    definition: Mapping[str, Any], request: Mapping[str, Any]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return definition and request of each node of a multi-node job; of another job its own.
+
+    Later ranges override earlier ones. Retries and timeouts are those of the whole job.
+    """
+    if "nodeProperties" not in definition:
+        return [(dict(definition), dict(request))]
+    nodes, overrides = definition["nodeProperties"], request.get("nodeOverrides", {})
+    count = overrides.get("numNodes") or nodes["numNodes"]
+    whole = ("nodeProperties", "nodeOverrides", "retryStrategy", "timeout")
+    parts = []
+    for index in range(count):
+        part = {key: value for key, value in definition.items() if key not in whole}
+        wanted = {key: value for key, value in request.items() if key not in whole}
+        for one in nodes["nodeRangeProperties"]:
+            if _in_range(index, one["targetNodes"]):
+                part = {key: value for key, value in part.items() if key not in _OVERRIDES}
+                part |= {key: value for key, value in one.items() if key in _OVERRIDES}
+                if "container" in one:
+                    part["containerProperties"] = one["container"]
+        for one in overrides.get("nodePropertyOverrides", []):
+            if _in_range(index, one["targetNodes"]):
+                wanted |= {key: value for key, value in one.items() if key in _OVERRIDES.values()}
+        parts.append((part, wanted))
+    return parts
 
 
-def _properties(definition: Mapping[str, Any]) -> dict[str, Any]:
-    if "containerProperties" in definition:
-        return dict(definition["containerProperties"])
-    if "ecsProperties" in definition:
-        return _ecs(definition["ecsProperties"]["taskProperties"][0]["containers"][0])
-    if "eksProperties" in definition:
-        pod = definition["eksProperties"]["podProperties"]["containers"][0]
-        limits = {**pod.get("resources", {}).get("requests", {}), **pod.get("resources", {}).get("limits", {})}
-        requirements = [
-            {"type": kind, "value": limits[key].removesuffix("Mi")}
-            for key, kind in (("cpu", "VCPU"), ("memory", "MEMORY"))
-            if key in limits
-        ]
-        return {
-            "image": pod["image"],
-            "command": [*pod.get("command", []), *pod.get("args", [])],
-            "environment": [{"name": item["name"], "value": item.get("value", "")} for item in pod.get("env", [])],
-            "resourceRequirements": requirements,
-        }
-    nodes = definition["nodeProperties"]
-    main = next(
-        (node for node in nodes["nodeRangeProperties"] if _in_range(nodes["mainNode"], node["targetNodes"])),
-        nodes["nodeRangeProperties"][0],
-    )
-    return _properties(
-        {key: value for key, value in main.items() if key.endswith("Properties") or key == "container"}
-        | ({"containerProperties": main["container"]} if "container" in main else {})
-    )
+def _containers(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    tasks = definition.get("ecsProperties", {}).get("taskProperties", [])
+    pod = definition.get("eksProperties", {}).get("podProperties", {})
+    return [one for part in (*tasks, pod) for one in part.get("containers", [])]
 
 
-def _overrides(request: Mapping[str, Any]) -> dict[str, Any]:
-    if "containerOverrides" in request:
-        return dict(request["containerOverrides"])
+def _named(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     tasks = request.get("ecsPropertiesOverride", {}).get("taskProperties", [])
-    if tasks and tasks[0].get("containers"):
-        return _ecs(tasks[0]["containers"][0])
-    pods = request.get("eksPropertiesOverride", {}).get("podProperties", {}).get("containers", [])
-    if pods:
-        pod = pods[0]
-        environment = [{"name": item["name"], "value": item.get("value", "")} for item in pod.get("env", [])]
-        return {"command": [*pod.get("command", []), *pod.get("args", [])], "environment": environment}
-    nodes = request.get("nodeOverrides", {}).get("nodePropertyOverrides", [])
-    return dict(nodes[0].get("containerOverrides", {})) if nodes else {}
+    pod = request.get("eksPropertiesOverride", {}).get("podProperties", {})
+    return [one for part in (*tasks, pod) for one in part.get("containers", [])]
 
 
-def _ecs(task_container: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that an ECS task container shares with a plain container."""
-    shared = ("image", "command", "environment", "resourceRequirements", "logConfiguration", "secrets", "user")
-    return {key: task_container[key] for key in shared if key in task_container}
+def _name(container: Mapping[str, Any]) -> str:
+    return str(container.get("name", DEFAULT_NAME))
+
+
+def _merge_container(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    lists = {"environment": "name", "resourceRequirements": "type"}
+    return {
+        **base,
+        "command": overrides.get("command") or base.get("command", []),
+        **{name: _merge(base.get(name, []), overrides.get(name, []), key) for name, key in lists.items()},
+        **{key: overrides[key] for key in ("vcpus", "memory", "instanceType") if key in overrides},
+    }
+
+
+def _merge_pod(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    given = {key: overrides[key] for key in ("image", "command", "args", "resources") if key in overrides}
+    return {**base, **given, "env": _merge(base.get("env", []), overrides.get("env", []), "name")}
+
+
+def _with_parameters(job: Job, container: dict[str, Any]) -> dict[str, Any]:
+    """Replace `Ref::name` in the command by the parameters of the job."""
+    parameters = {**job.definition.get("parameters", {}), **job.request.get("parameters", {})}
+    for key in ("command", "args"):
+        if key in container:
+            container[key] = [
+                parameters.get(one[len("Ref::") :], one) if one.startswith("Ref::") else one for one in container[key]
+            ]
+    return container
+
+
+def _requirement(container: Mapping[str, Any], kind: str) -> str | None:
+    return next((item["value"] for item in container.get("resourceRequirements", []) if item["type"] == kind), None)
 
 
 def _in_range(node: int, text: str) -> bool:
-    first, _, last = text.partition(":")
-    if not _:
+    first, colon, last = text.partition(":")
+    if not colon:
         return node == int(first)
     return int(first or 0) <= node and (not last or node <= int(last))
 

@@ -7,29 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.local.batch import containers
 from airflow_batchemr.local.batch.limits import refuse
-from airflow_batchemr.local.batch.state import Job, arn
+from airflow_batchemr.local.batch.state import ACCOUNT, INSTANCE, arn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from airflow_batchemr.local.batch.state import Attempt, Job, Run
+
 __all__ = ["JOB_STATUSES", "detail", "page"]
 
+_NO_NETWORK: dict[str, Any] = {"networkInterfaces": []}
 JOB_STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 
 
 def detail(job: Job) -> dict[str, Any]:
     """Return the JobDetail of a job."""
-    container = containers.container(job)
-    container["command"] = containers.arguments(job, container)
-    if job.attempts:
-        container |= job.attempts[-1]["container"]
-    elif job.stream and job.status == "RUNNING":
-        container["logStreamName"] = job.stream
     described = {
         **_common(job),
         "jobQueue": job.queue.detail["jobQueueArn"],
         "jobDefinition": job.definition["jobDefinitionArn"],
-        "attempts": list(job.attempts),
         "dependsOn": job.request.get("dependsOn", []),
         "parameters": {**job.definition.get("parameters", {}), **job.request.get("parameters", {})},
         "tags": dict(job.tags),
@@ -37,7 +33,7 @@ def detail(job: Job) -> dict[str, Any]:
         "platformCapabilities": job.definition.get("platformCapabilities", ["EC2"]),
         "isCancelled": job.cancelled,
         "isTerminated": job.terminated,
-        "container": container,
+        **_properties(job),
     }
     if job.retry_strategy:
         described["retryStrategy"] = {"attempts": 1, "evaluateOnExit": [], **job.retry_strategy}
@@ -53,6 +49,95 @@ def detail(job: Job) -> dict[str, Any]:
     elif job.parent is not None and job.parent.children is not None:
         described["arrayProperties"] = {"size": len(job.parent.children), "index": job.index, "statusSummary": {}}
     return described
+
+
+def _properties(job: Job) -> dict[str, Any]:
+    """Return the members that depend on the kind of the job definition."""
+    if job.main_node is not None and job.nodes is not None:
+        ended = _properties(job.main_node)
+        return {
+            "nodeProperties": {**job.definition["nodeProperties"], "numNodes": len(job.nodes)},
+            **{key: ended[key][: len(job.attempts)] for key in ("attempts", "eksAttempts") if key in ended},
+        }
+    found: dict[str, Any] = {}
+    if job.whole is not None:
+        found["nodeDetails"] = {"nodeIndex": job.node_index, "isMainNode": job is job.whole.main_node}
+    runs = job.runs or (job.attempts[-1].runs if job.attempts else [])
+    several = containers.merged(job)
+    if runs:
+        several = [{**one, **_shown(run)} for one, run in zip(several, runs, strict=True)]
+    name = job.attempts[-1].task if job.attempts and not job.runs else job.command_name
+    begun = bool(runs)
+    if "ecsProperties" in job.definition:
+        (task,) = job.definition["ecsProperties"]["taskProperties"]
+        described = {**task, "containers": several} | (_task(job, name) if begun else {})
+        return found | {
+            "ecsProperties": {"taskProperties": [described]},
+            "attempts": [
+                {
+                    "taskProperties": [
+                        {
+                            **_task(job, one.task),
+                            "containers": [{**_named(run), **_shown(run), **_NO_NETWORK} for run in one.runs],
+                        }
+                    ],
+                    **_times(one),
+                }
+                for one in job.attempts
+            ],
+        }
+    if containers.is_pod(job):
+        pod = {**job.definition["eksProperties"]["podProperties"], "containers": several}
+        return found | {
+            "eksProperties": {"podProperties": pod | (_pod(name) if begun else {})},
+            "eksAttempts": [
+                {
+                    "containers": [{**_named(run), **_shown(run)} for run in one.runs],
+                    "podNamespace": "local",
+                    **_pod(one.task),
+                    **_times(one),
+                }
+                for one in job.attempts
+            ],
+        }
+    (container,) = several
+    return found | {
+        "container": container | (_task(job, name) if begun else {}),
+        "attempts": [
+            {"container": {**_task(job, one.task), **_shown(one.decisive), **_NO_NETWORK}, **_times(one)}
+            for one in job.attempts
+        ],
+    }
+
+
+def _shown(run: Run) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if run.exit_code is not None:
+        shown["exitCode"] = run.exit_code
+    if run.reason is not None:
+        shown["reason"] = run.reason
+    if run.started and run.shown:
+        shown["logStreamName"] = run.stream
+    return shown
+
+
+def _named(run: Run) -> dict[str, Any]:
+    return {} if run.name is None else {"name": run.name}
+
+
+def _times(attempt: Attempt) -> dict[str, Any]:
+    return {"startedAt": attempt.started_at, "stoppedAt": attempt.stopped_at, "statusReason": attempt.reason}
+
+
+def _task(job: Job, name: str) -> dict[str, Any]:
+    return {
+        "containerInstanceArn": f"arn:aws:ecs:{job.region}:{ACCOUNT}:container-instance/local/{INSTANCE}",
+        "taskArn": f"arn:aws:ecs:{job.region}:{ACCOUNT}:task/local/{name}",
+    }
+
+
+def _pod(name: str) -> dict[str, str]:
+    return {"podName": f"aws-batch.{name}", "nodeName": "ip-127-0-0-1.ec2.internal"}
 
 
 def page(
@@ -90,7 +175,10 @@ def page(
 def _positions(jobs: Iterable[Job]) -> Iterator[tuple[int, Job]]:
     """Yield a position for each job that does not change when other jobs are added or removed."""
     for job in jobs:
-        yield (job.number if job.index is None else job.index + 1), job
+        if job.whole is not None:
+            yield job.node_index + 1, job
+        else:
+            yield (job.number if job.index is None else job.index + 1), job
 
 
 def _matches(job: Job, name: str, values: list[str]) -> bool:
@@ -129,9 +217,17 @@ def _common(job: Job) -> dict[str, Any]:
 
 def _list_entry(job: Job) -> dict[str, Any]:
     entry = {**_common(job), "jobDefinition": job.definition["jobDefinitionArn"]}
-    if job.attempts:
-        last = job.attempts[-1]["container"]
+    if job.attempts and "containerProperties" in job.definition:  # for other kinds, there is no container
+        last = _shown(job.attempts[-1].decisive)
         entry["container"] = {key: last[key] for key in ("exitCode", "reason") if key in last}
+    if job.nodes is not None:
+        entry["nodeProperties"] = {"numNodes": len(job.nodes)}
+    elif job.whole is not None:
+        entry["nodeProperties"] = {
+            "numNodes": len(job.whole.nodes or ()),
+            "nodeIndex": job.node_index,
+            "isMainNode": job is job.whole.main_node,
+        }
     if job.children is not None:
         entry["arrayProperties"] = {"size": len(job.children), "statusSummary": _summary(job)}
     elif job.index is not None:

@@ -6,26 +6,24 @@ import itertools
 import signal
 import threading
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.local.batch import containers, retry, secrets
-from airflow_batchemr.local.batch.secrets import SecretError
-from airflow_batchemr.local.batch.state import STARTED, Ending, Job, Queue, new_id
+from airflow_batchemr.local.batch import containers, retry
+from airflow_batchemr.local.batch.commands import CannotStartError, Commands
+from airflow_batchemr.local.batch.state import INSTANCE, STARTED, Attempt, Ending, Job, Queue, Run, new_id
 from airflow_batchemr.local.clock import Clock, milliseconds
-from airflow_batchemr.local.processes import Command, Ended, Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from airflow_batchemr.local.logs import Logs
-    from airflow_batchemr.local.upstream import Upstream
+    from airflow_batchemr.local.processes import Command, Ended, Processes
 
 __all__ = ["KILL_AFTER", "Jobs"]
 
 #: Seconds between SIGTERM and SIGKILL, as in ECS.
 KILL_AFTER = 30
-INSTANCE = "i-0a1b2c3d4e5f60718"
 TASK_EXITED = "Essential container in task exited"
 NOT_STARTED = "Task failed to start"
 
@@ -35,10 +33,9 @@ class Jobs:
 
     Args:
         processes: Runs the commands.
-        upstream: moto, for secrets.
+        commands: The commands of containers.
         clock: Times out attempts.
         logs: Stores the output.
-        root: Parent folder of the working folders.
         slots: Maximum number of concurrent commands.
         changed: Called for every status change while the lock is held.
     """
@@ -47,22 +44,19 @@ class Jobs:
         self,
         *,
         processes: Processes,
-        upstream: Upstream,
+        commands: Commands,
         clock: Clock,
         logs: Logs,
-        root: Path,
         slots: int,
         changed: Callable[[Job], None],
     ) -> None:
         self.lock = threading.RLock()
         self.queues: dict[str, Queue] = {}
         self.jobs: dict[str, Job] = {}
-        self.unpullable: set[str] = set()
+        self.commands = commands
         self._processes = processes
-        self._upstream = upstream
         self._clock = clock
         self._logs = logs
-        self._root = root
         self._slots = slots
         self._changed = changed
         self._numbers = itertools.count(1)
@@ -70,14 +64,13 @@ class Jobs:
         self._ended: deque[Job] = deque()
 
     def find(self, job_id: str) -> Job | None:
-        """Return a job by id: a single job, an array parent, or a child as `<parent>:<index>`."""
-        parent_id, colon, index = job_id.partition(":")
+        """Return a job by id: a single job, an array parent or its child `<parent>:<index>`, a node `<job>#<index>`."""
+        parent_id, sign, index = job_id.partition("#" if "#" in job_id else ":")
         job = self.jobs.get(parent_id)
-        if not colon or job is None:
+        if not sign or job is None:
             return job
-        if job.children is None or not index.isdecimal() or int(index) >= len(job.children):
-            return None
-        return job.children[int(index)]
+        members = (job.nodes if sign == "#" else job.children) or []
+        return members[int(index)] if index.isdecimal() and int(index) < len(members) else None
 
     def add(
         self, request: dict[str, Any], definition: dict[str, Any], queue: Queue, region: str, tags: dict[str, str]
@@ -87,22 +80,16 @@ class Jobs:
             job = Job(next(self._numbers), new_id(), region, queue, definition, request, tags)
             size = request.get("arrayProperties", {}).get("size")
             if size:
+                shared = (region, queue, definition, request, tags, job.created_at)
                 job.children = [
-                    Job(
-                        job.number,
-                        f"{job.id}:{index}",
-                        region,
-                        queue,
-                        definition,
-                        request,
-                        tags,
-                        job.created_at,
-                        parent=job,
-                        index=index,
-                    )
-                    for index in range(size)
+                    Job(job.number, f"{job.id}:{index}", *shared, parent=job, index=index) for index in range(size)
                 ]
                 job.counts["SUBMITTED"] = size
+            elif "nodeProperties" in definition:
+                job.nodes = [
+                    Job(job.number, f"{job.id}#{index}", region, queue, part, wanted, tags, job.created_at, whole=job)
+                    for index, (part, wanted) in enumerate(containers.node_parts(definition, request))
+                ]
             self.jobs[job.id] = job
             self._changed(job)
             for child in job.children or []:
@@ -198,11 +185,10 @@ class Jobs:
         while queue.waiting and len(self._running) < self._slots:
             job = queue.waiting[0]
             if job.status == "RUNNABLE":
-                described = containers.container(job)
-                job.reason = queue.refusal(containers.vcpus(described))
+                job.reason = queue.refusal(containers.vcpus(job))
                 if job.reason is not None:
                     return
-                self._start(job, described)
+                self._start(job)
             queue.waiting.popleft()
 
     def wake(self) -> None:
@@ -210,129 +196,150 @@ class Jobs:
         with self.lock:
             self._settle()
 
-    def _start(self, job: Job, described: dict[str, Any]) -> None:
-        job.stream = self._logs.stream_name(job.definition["jobDefinitionName"], described)
+    def _start(self, job: Job) -> None:
+        """Start the containers of a job; of a multi-node job those of the main node, and the others when it runs."""
         self._change(job, "STARTING")
-        argv = containers.arguments(job, described)
-        image = described.get("image", "")
-        if image in self.unpullable:
-            text = f"CannotPullContainerError: Error response from daemon: pull access denied for {image}"
-            self._end_attempt(job, NOT_STARTED, None, text, started=False)
+        if job.main_node is not None:
+            for node in job.nodes or ():
+                node.status, node.reason, node.started_at, node.stopped_at = "SUBMITTED", None, None, None
+            self._start(job.main_node)
             return
-        if not argv:
-            text = "CannotStartContainerError: no command in job or definition (the local AWS does not read images)"
-            self._end_attempt(job, NOT_STARTED, None, text, started=False)
-            return
-        try:
-            environment = self._environment(job, described)
-        except SecretError as error:
-            self._end_attempt(job, NOT_STARTED, None, str(error), started=False)
-            return
-        name = job.command_name
-        self._running[name] = job
-        self._processes.start(
-            Command(
-                name,
-                argv,
-                environment,
-                self._root / "jobs",
-                self._logs.open(job.region, job.stream, described),
-                None,
-                containers.memory_bytes(described),
-                lambda _pid: self._on_start(job, name),
-                lambda ended: self._on_end(job, name, ended),
-            )
-        )
+        several = [containers.plain(job, one) for one in containers.merged(job)]
+        job.runs = [Run(one.get("name"), one.get("essential", True)) for one in several]
+        commands: list[Command] = []
+        for run, one in zip(job.runs, several, strict=True):
+            if not containers.runs(one):
+                continue
+            run.command = f"{job.command_name}-{len(commands)}" if commands else job.command_name
+            run.stream = self._logs.stream_name(job.definition["jobDefinitionName"], one)
+            # DescribeJobs has no log streams of pods, and of what a log router gets
+            run.shown = not containers.is_pod(job) and one.get("logConfiguration", {}).get("logDriver") != "awsfirelens"
+            try:
+                on_start, on_end = partial(self._on_start, job, run), partial(self._on_end, job, run)
+                commands.append(self.commands.command(job, run, one, on_start, on_end))
+            except CannotStartError as error:
+                run.reason = str(error)
+                for each in job.runs:
+                    self._logs.close(each.stream)
+                self._end_attempt(job, NOT_STARTED, run)
+                return
+            run.alive = True
+        if not commands:
+            run.reason = "CannotStartContainerError: the local AWS does not run log routers"
+            self._end_attempt(job, NOT_STARTED, run)
+        for command in commands:
+            self._running[command.name] = job
+            self._processes.start(command)
 
-    def _environment(self, job: Job, described: dict[str, Any]) -> dict[str, str]:
-        environment = {item["name"]: item.get("value", "") for item in described["environment"]}
-        environment |= secrets.resolve(self._upstream, job.region, described)
-        environment |= {
-            "AWS_BATCH_JOB_ID": job.id,
-            "AWS_BATCH_JOB_ATTEMPT": str(len(job.attempts) + 1),
-            "AWS_BATCH_JQ_NAME": job.queue.name,
-            "AWS_BATCH_CE_NAME": job.queue.environments[0].name,
-        }
-        if job.parent is not None and job.parent.children is not None:
-            environment["AWS_BATCH_JOB_ARRAY_INDEX"] = str(job.index)
-            environment["AWS_BATCH_JOB_ARRAY_SIZE"] = str(len(job.parent.children))
-        return environment
-
-    def _on_start(self, job: Job, name: str) -> None:
+    def _on_start(self, job: Job, run: Run, _pid: int) -> None:
         with self.lock:
-            if self._running.get(name) is not job:
+            run.started = True
+            if run not in job.runs or job.status == "RUNNING":
                 return
             job.started_at = milliseconds()
             self._change(job, "RUNNING")
-            if job.timeout is not None:
-                timed_out = Ending("Job attempt duration exceeded timeout")
-                job.timers.append(self._clock.after_aws(job.timeout, lambda: self.end(job, name, timed_out)))
+            whole = job.whole or job
+            if whole.main_node is job:
+                whole.started_at = job.started_at
+                self._change(whole, "RUNNING")
+                for node in whole.nodes or ():
+                    if node is not job:
+                        self._start(node)
+            if whole.timeout is not None and whole.main_node in (None, job):
+                timed_out, name = Ending("Job attempt duration exceeded timeout"), whole.command_name
+                whole.timers.append(self._clock.after_aws(whole.timeout, lambda: self.end(whole, name, timed_out)))
 
-    def _on_end(self, job: Job, name: str, ended: Ended) -> None:
+    def _on_end(self, job: Job, run: Run, ended: Ended) -> None:
         with self.lock:
-            if self._running.pop(name, None) is not job:
+            if self._running.pop(str(run.command), None) is not job:
                 return
+            self._logs.close(run.stream)
+            run.alive = False
             if ended.lost:
                 job.ending = job.ending or Ending(f"Host EC2 (instance {INSTANCE}) terminated.", final=False)
-            ending = job.ending
+            run.exit_code = ended.code if job.ending is None or job.ending.exit_code else None
+            pod = containers.is_pod(job)
             if ended.error is not None:
-                self._end_attempt(job, NOT_STARTED, None, f"CannotStartContainerError: {ended.error}", started=False)
-            else:
-                reason = "OutOfMemoryError: Container killed due to memory usage" if ended.out_of_memory else None
-                code = None if ending is not None and not ending.exit_code else ended.code
-                self._end_attempt(job, ending.reason if ending else TASK_EXITED, code, reason)
+                run.reason = f"CannotStartContainerError: {ended.error}"
+            elif pod:  # Kubernetes' reasons of terminated containers
+                run.reason = "OOMKilled" if ended.out_of_memory else "Error" if ended.code else "Completed"
+            elif ended.out_of_memory:
+                run.reason = "OutOfMemoryError: Container killed due to memory usage"
+            # A task ends with the first essential container, a pod with its last one
+            if run.essential and (job.decisive is None or (pod and not job.decisive.exit_code)):
+                job.decisive = run
+            if run.essential and not pod:
+                self._stop_runs(job)
+            if job.decisive is not None and not any(each.alive for each in job.runs):
+                exited = NOT_STARTED if ended.error is not None else TASK_EXITED
+                self._end_attempt(job, job.ending.reason if job.ending else exited, job.decisive)
             self._settle()
 
-    def _end_attempt(
-        self, job: Job, status_reason: str, exit_code: int | None, reason: str | None, *, started: bool = True
-    ) -> None:
+    def _stop_runs(self, job: Job, *, at_once: bool = False) -> None:
+        """Stop the containers of an attempt: SIGTERM, then SIGKILL; or SIGKILL immediately (`at_once`)."""
+        names = [str(run.command) for run in job.runs if run.alive]
+
+        def send(number: int) -> None:
+            for name in names:
+                self._processes.signal(name, number)
+
+        send(signal.SIGKILL if at_once else signal.SIGTERM)
+        if names and not at_once:
+            job.timers.append(self._clock.after(KILL_AFTER, lambda: send(signal.SIGKILL)))
+
+    def _end_attempt(self, job: Job, status_reason: str, decisive: Run) -> None:
         """Record the attempt and decide what follows: success, another attempt, or failure."""
-        for timer in job.timers:
-            timer.cancel()
-        job.timers.clear()
-        ending, job.ending = job.ending, None
-        if job.stream:
-            self._logs.close(job.stream)
-        container: dict[str, Any] = {
-            "containerInstanceArn": f"arn:aws:ecs:{job.region}:123456789012:container-instance/local/{INSTANCE}",
-            "taskArn": f"arn:aws:ecs:{job.region}:123456789012:task/local/{job.command_name}",
-            "networkInterfaces": [],
-        }
-        if exit_code is not None:
-            container["exitCode"] = exit_code
-        if reason is not None:
-            container["reason"] = reason
-        if started:
-            container["logStreamName"] = job.stream
         now = milliseconds()
-        attempt = {
-            "container": container,
-            "startedAt": job.started_at or now,
-            "stoppedAt": now,
-            "statusReason": status_reason,
-        }
+        runs, job.runs, job.decisive = job.runs, [], None
+        attempt = Attempt(job.command_name, job.started_at or now, now, status_reason, runs, decisive)
+        if job.whole is None:
+            self._decide(job, attempt)
+            return
+        whole, main = job.whole, job.whole.main_node
         job.attempts.append(attempt)
-        if exit_code == 0 and ending is None:
-            self._change(job, "SUCCEEDED", TASK_EXITED)
-        elif (
-            (ending is None or not ending.final)
+        self._finish(job, attempt)
+        if job is main:
+            for node in whole.nodes or ():
+                self.end(node, node.command_name, Ending("The main node has exited"))
+        if main is not None and main.ended and not any(node.status in STARTED for node in whole.nodes or ()):
+            self._decide(whole, main.attempts[-1])
+
+    def _decide(self, job: Job, attempt: Attempt) -> None:
+        code, reason = attempt.decisive.exit_code, attempt.decisive.reason
+        job.attempts.append(attempt)
+        if (
+            (code != 0 or job.ending is not None)
+            and (job.ending is None or not job.ending.final)
             and len(job.attempts) < job.attempts_allowed
-            and retry.again(job.retry_strategy.get("evaluateOnExit", []), status_reason, reason, exit_code)
+            and retry.again(job.retry_strategy.get("evaluateOnExit", []), attempt.reason, reason, code)
         ):
+            self._reset(job)
             job.started_at = None
             self._make_runnable(job)
         else:
-            self._change(job, "FAILED", status_reason)
+            self._finish(job, attempt)
+
+    def _finish(self, job: Job, attempt: Attempt) -> None:
+        succeeded = attempt.decisive.exit_code == 0 and job.ending is None
+        self._reset(job)
+        self._change(job, "SUCCEEDED" if succeeded else "FAILED", attempt.reason)
+
+    @staticmethod
+    def _reset(job: Job) -> None:
+        for timer in job.timers:
+            timer.cancel()
+        job.timers.clear()
+        job.ending = None
 
     def end(self, job: Job, name: str, ending: Ending, *, at_once: bool = False) -> None:
         """Stop attempt `name` of a job if it is running: SIGTERM, then SIGKILL; or SIGKILL immediately (`at_once`)."""
         with self.lock:
-            if self._running.get(name) is not job or job.ending is not None:
+            if job.command_name != name or job.status not in STARTED or job.ending is not None:
                 return
             job.ending = ending
-            self._processes.signal(name, signal.SIGKILL if at_once else signal.SIGTERM)
-            if not at_once:
-                job.timers.append(self._clock.after(KILL_AFTER, lambda: self._processes.signal(name, signal.SIGKILL)))
+            if job.main_node is not None:
+                self.end(job.main_node, job.main_node.command_name, ending, at_once=at_once)
+            self._stop_runs(job, at_once=at_once)
 
     def terminate(self, job: Job, reason: str) -> None:
         """TerminateJob: kill running jobs and fail waiting ones, including all children of an array."""
@@ -368,9 +375,10 @@ class Jobs:
             self._settle()
 
     def kill_for_memory(self, job: Job) -> None:
-        """Kill a running job as if it had exceeded its memory limit."""
+        """Kill the first essential container of a running job as if it had exceeded its memory limit."""
         with self.lock:
-            self._processes.kill_for_memory(job.command_name)
+            alive = [run for run in (job.main_node or job).runs if run.alive and run.essential]
+            self._processes.kill_for_memory(str(alive[0].command) if alive else "")
 
     def forget(self, job_id: str) -> None:
         """Delete a finished job, as AWS does a day or more after its end."""
@@ -381,11 +389,12 @@ class Jobs:
         """Kill running jobs and remove all jobs and queues."""
         with self.lock:
             for name, job in self._running.items():
-                for timer in job.timers:
-                    timer.cancel()
+                for each in (job, job.whole or job):
+                    for timer in each.timers:
+                        timer.cancel()
                 self._processes.signal(name, signal.SIGKILL)
             self._running.clear()
             self.jobs.clear()
-            self.unpullable.clear()
+            self.commands.unpullable.clear()
             self._ended.clear()
             self.queues.clear()

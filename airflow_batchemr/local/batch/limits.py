@@ -59,6 +59,9 @@ def check_definition(request: dict[str, Any]) -> None:
     _check_retries(request.get("retryStrategy", {}))
     _check_timeout(request.get("timeout", {}))
     _check_tags(request.get("tags", {}))
+    for task in request.get("ecsProperties", {}).get("taskProperties", []):
+        if not any(one.get("essential", True) for one in task["containers"]):
+            raise refuse("a job definition must have at least one essential container")
     container = request.get("containerProperties")
     if container is not None:
         _check_container(container, fargate="FARGATE" in request.get("platformCapabilities", []))

@@ -6,7 +6,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.local.batch import describe, limits
+from airflow_batchemr.local.batch import containers, describe, limits
 from airflow_batchemr.local.batch.limits import refuse
 from airflow_batchemr.local.batch.state import Job, arn
 from airflow_batchemr.local.clock import milliseconds
@@ -63,6 +63,7 @@ class BatchService:
                     f"shareIdentifier {must} be given: {queue.name} has {'a' if fair_share else 'no'} scheduling policy"
                 )
             definition = self.resources.definition(request["jobDefinition"])
+            containers.check_overrides(request, definition)
             self._check_dependencies(request)
             tags = {**definition.get("tags", {}), **request.get("tags", {})} if request.get("propagateTags") else {}
             job = self.jobs.add(request, definition, queue, call.region, {**tags, **request.get("tags", {})})
@@ -111,7 +112,7 @@ class BatchService:
                 jobs = [job for job in self.jobs.jobs.values() if job.queue is queue]
             else:
                 parent = self._existing(params[given[0]])
-                jobs = parent.children or []
+                jobs = parent.children or parent.nodes or []
             visible = [job for job in jobs if self._visible(job)]
             return describe.page(visible, status, filters, limit, params.get("nextToken"))
 

@@ -12,9 +12,24 @@ from airflow_batchemr.local.clock import Timer, milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ACCOUNT", "ENDED", "STARTED", "ComputeEnvironment", "Job", "Queue", "arn"]
+__all__ = [
+    "ACCOUNT",
+    "ENDED",
+    "INSTANCE",
+    "STARTED",
+    "Attempt",
+    "ComputeEnvironment",
+    "Ending",
+    "Job",
+    "Queue",
+    "Run",
+    "arn",
+    "new_id",
+]
 
 ACCOUNT = "123456789012"
+#: Id of the instance that all containers run on.
+INSTANCE = "i-0a1b2c3d4e5f60718"
 ENDED = frozenset({"SUCCEEDED", "FAILED"})
 STARTED = frozenset({"STARTING", "RUNNING"})
 
@@ -77,9 +92,13 @@ class Job:
         counts: Number of children by status, for an array parent.
         blockers: Number of dependencies that have not ended.
         dependants: Jobs that wait for this one.
-        attempts: AttemptDetail of each ended attempt.
+        attempts: Each ended attempt.
         ending: Why the running attempt is being stopped, if it is.
         timers: Timers that time out the attempt.
+        nodes: Nodes of a multi-node job, which are jobs `<id>#<index>`; None for other jobs.
+        whole: The multi-node job of a node.
+        runs: The containers of the current attempt.
+        decisive: The one whose exit code and reason are those of the attempt, as far as known.
     """
 
     number: int
@@ -98,14 +117,17 @@ class Job:
     counts: Counter[str] = field(default_factory=Counter)
     blockers: int = 0
     dependants: list[Job] = field(default_factory=list)
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
     started_at: int | None = None
     stopped_at: int | None = None
     cancelled: bool = False
     terminated: bool = False
     ending: Ending | None = None
-    stream: str | None = None
     timers: list[Timer] = field(default_factory=list)
+    nodes: list[Job] | None = None
+    whole: Job | None = None
+    runs: list[Run] = field(default_factory=list)
+    decisive: Run | None = None
 
     @property
     def name(self) -> str:
@@ -120,7 +142,17 @@ class Job:
     @property
     def command_name(self) -> str:
         """Name of the running attempt, used by the launcher and for folders."""
-        return f"{self.id.replace(':', '-')}-{len(self.attempts) + 1}"
+        return f"{self.id.replace(':', '-').replace('#', '-')}-{len(self.attempts) + 1}"
+
+    @property
+    def node_index(self) -> int:
+        """Index of a node of a multi-node job."""
+        return int(self.id.rpartition("#")[2])
+
+    @property
+    def main_node(self) -> Job | None:
+        """Node that decides how a multi-node job ends; None for other jobs."""
+        return None if self.nodes is None else self.nodes[self.definition["nodeProperties"]["mainNode"]]
 
     @property
     def attempts_allowed(self) -> int:
@@ -142,6 +174,54 @@ class Job:
     def family(self) -> Iterator[Job]:
         """Yield the jobs that run: the children of an array, else the job itself."""
         yield from (self.children if self.children is not None else [self])
+
+
+@dataclass(eq=False)
+class Run:
+    """A container of an attempt.
+
+    Attributes:
+        name: Name of the container, None for a plain one.
+        essential: Whether its end ends the attempt.
+        command: Name of its command, used by the launcher and for folders; None if it does not run here.
+        stream: Log stream of its output.
+        shown: Whether DescribeJobs has the log stream.
+        exit_code: Exit code, if it has ended and the code is known.
+        reason: Why it ended or did not start, if there is more to say than the exit code.
+        alive: Whether its command is running or starting.
+        started: Whether its command has started.
+    """
+
+    name: str | None
+    essential: bool = True
+    command: str | None = None
+    stream: str = ""
+    shown: bool = True
+    exit_code: int | None = None
+    reason: str | None = None
+    alive: bool = False
+    started: bool = False
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt that has ended.
+
+    Attributes:
+        task: Name of its ECS task or pod.
+        started_at: Milliseconds since the epoch.
+        stopped_at: Milliseconds since the epoch.
+        reason: Its statusReason.
+        runs: Its containers.
+        decisive: The one whose exit code and reason are those of the attempt.
+    """
+
+    task: str
+    started_at: int
+    stopped_at: int
+    reason: str
+    runs: list[Run]
+    decisive: Run
 
 
 @dataclass(frozen=True)
