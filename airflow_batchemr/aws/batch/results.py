@@ -83,8 +83,8 @@ def collect(clients: Clients, handle: HandleJob, job: Mapping[str, Any] | None) 
         failed = _failed_children(clients, handle, job, len(members))
         whole = len(members) <= KEPT_WHOLE
         ids = {f"{handle.job_id}:{place}": place for place in (range(len(members)) if whole else failed)}
-        everything = whole or not all(child.get("container") for child in failed.values())
-        described = jobs.describe(clients, list(ids) if everything else list(ids)[:DESCRIBED])
+        needed = list(ids) if whole or not job.get("container") else list(ids)[:DESCRIBED]
+        described = jobs.describe(clients, needed)
         failed |= {ids[id_]: child for id_, child in described.items() if ids[id_] in failed}
         ended.failures = [failure_of(child, members[place]) for place, child in failed.items()]
         ended.succeeded -= IndexSet.of(members[place] for place in failed)

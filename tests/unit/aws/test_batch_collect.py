@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 
@@ -157,3 +158,29 @@ def test_a_failed_dependency_is_ignored_only_on_request():
     assert "failed" == result_of([ended], rerun_token=None, ignored={"stopped"}).outcome
     ignored = result_of([ended], rerun_token=None, ignored={"stopped", "dependency"})
     assert ("stopped", []) == (ignored.outcome, ignored.failures)
+
+
+class BatchClient:
+    """Has an array whose children all failed before they had a container; counts the described ones."""
+
+    described = 0
+
+    def list_jobs(self, *, jobStatus, **_):  # noqa: N803 - AWS's name
+        listed = [{"jobId": f"j-1:{i}", "status": "FAILED", "arrayProperties": {"index": i}} for i in range(1_200)]
+        return {"jobSummaryList": listed if jobStatus == "FAILED" else []}
+
+    def describe_jobs(self, jobs):
+        self.described += len(jobs)
+        return {"jobs": []}
+
+
+@pytest.mark.parametrize(
+    ("kind", "described"), [({"container": {"image": "x"}}, 100), ({"ecsProperties": {}}, 1_200), ({}, 1_200)]
+)
+def test_all_failed_children_are_described_only_if_list_jobs_cannot_have_exit_codes(kind, described):
+    """That is 100 calls for 10,000 children. The array itself shows the kind."""
+    batch = BatchClient()
+    one = HandleJob(job_id="j-1", name="x", indices=IndexSet.range(1_200))
+    parent = {"jobId": "j-1", "status": "FAILED", "arrayProperties": {"size": 1_200, "statusSummary": {}}, **kind}
+    assert 1_200 == len(collect(SimpleNamespace(batch=batch), one, parent).failures)
+    assert described == batch.described
