@@ -254,3 +254,16 @@ def test_an_array_of_tasks_has_tasks_as_children(batch):
     assert "container" not in wait(batch, job_id)
     found = batch.describe_jobs(jobs=[f"{job_id}:0", f"{job_id}:1"])["jobs"]
     assert [0, 1] == [of_task(one)["app"]["exitCode"] for one in found]
+
+
+@pytest.mark.parametrize("part", [plain("echo hello"), task(sh("app", "echo hello"))])
+def test_the_amazon_provider_finds_the_log_of_a_multi_node_job(local_aws, batch, monkeypatch, part):
+    """In the attempts of the job, which it reads for both kinds of nodes."""
+    from airflow.providers.amazon.aws.hooks.batch_client import BatchClientHook
+
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
+    job_id = submit(batch, nodes(1, ("0:", part)))
+    wait(batch, job_id)
+    (found,) = BatchClientHook().get_job_all_awslogs_info(job_id)
+    assert "/aws/batch/job" == found["awslogs_group"]
+    assert ["hello"] == lines(local_aws, {"logStreamName": found["awslogs_stream_name"]})

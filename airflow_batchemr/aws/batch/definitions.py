@@ -103,16 +103,17 @@ def _with_container(definition: Mapping[str, Any], built: Mapping[str, Any], nam
             }
             for task in tasks
         ]
-        return {**definition, "ecsProperties": {"taskProperties": tasks}}
+        return {**definition, "ecsProperties": {**definition["ecsProperties"], "taskProperties": tasks}}
     if built.keys() - {"image", "resourceRequirements"}:
         raise InvalidRequest(
             "job_definition: a pod takes no job_role, execution_role, secrets, volumes, mount_points, ulimits and "
             "log_configuration: write what you need of them into its podProperties"
         )
-    pod = definition["eksProperties"]["podProperties"]
+    properties = definition["eksProperties"]
+    pod = properties["podProperties"]
     defaults = {"image": built["image"], "resources": resources_of_pod(built["resourceRequirements"])}
     several = [{**defaults, **one} if one is main else one for one in pod["containers"]]
-    return {**definition, "eksProperties": {"podProperties": {**pod, "containers": several}}}
+    return {**definition, "eksProperties": {**properties, "podProperties": {**pod, "containers": several}}}
 
 
 def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def test_null_removes_a_block(image):
         (ecs({"name": "app", "image": "own:1"}), {}, "^image: .* image of its own"),
         ({"eksProperties": {"podProperties": {"containers": [{}]}}}, {"job_role": "r"}, "pod takes no job_role"),
         ({"ecsProperties": "x"}, {}, "RegisterJobDefinition: .*ecsProperties"),
+        ({"ecsProperties": {**ecs({"name": "app"})["ecsProperties"], "odd": 1}}, {}, "RegisterJobDefinition: .*odd"),
         ({"ecsProperties": {"taskProperties": [{"containers": ["x"]}]}}, {}, "RegisterJobDefinition: .*containers"),
         ({"nodeProperties": {"nodeRangeProperties": [3]}}, {}, "RegisterJobDefinition: .*nodeRangeProperties"),
         (ecs({"name": "app"}, {"name": "b"}), {}, "RegisterJobDefinition: .*image"),
