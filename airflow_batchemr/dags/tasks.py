@@ -164,6 +164,8 @@ def _steps(job: Job) -> dict[str, Any]:
     kwargs: dict[str, Any] = {"steps": [options(step) for step in job.all_steps()]}
     if job.on_failure is not None:
         kwargs["on_failure"] = job.on_failure
+    if job.execution_role is not None:
+        kwargs["execution_role"] = job.execution_role
     # Steps that pass data through HDFS cannot resume on a new cluster, because its HDFS is empty.
     resume = job.resume_steps if job.resume_steps is not None else not (job.load or job.save)
     if not resume:

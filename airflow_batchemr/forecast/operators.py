@@ -74,6 +74,7 @@ class Arguments:
             on_failure=self.kwargs.get("on_failure"),
             env=self.kwargs.get("env"),
             explicit_success=self.kwargs.get("explicit_success", False),
+            execution_role=self.kwargs.get("execution_role"),
         )
 
 

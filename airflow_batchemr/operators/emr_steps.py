@@ -33,6 +33,7 @@ class StepsOperator(EmrOperator):
         env: variables for commands, drivers and executors.
         explicit_success: whether the program of each `spark` and `command` step has to write an object to
             `BATCHEMR_SUCCESS_URI` to succeed; exit code 0 is then not enough.
+        execution_role: ARN of the IAM role that the steps run with, their runtime role.
         **kwargs: of `EmrOperator`.
     """
 
@@ -42,6 +43,7 @@ class StepsOperator(EmrOperator):
         "resume_steps",
         "env",
         "explicit_success",
+        "execution_role",
     )
     template_fields: Sequence[str] = (
         *EmrOperator.template_fields,
@@ -50,6 +52,7 @@ class StepsOperator(EmrOperator):
         "resume_steps",
         "env",
         "explicit_success",
+        "execution_role",
     )
     template_fields_renderers = {"steps": "json", "env": "json"}  # noqa: RUF012 - Airflow's own form
 
@@ -61,6 +64,7 @@ class StepsOperator(EmrOperator):
         resume_steps: bool = True,
         env: dict[str, str] | None = None,
         explicit_success: bool = False,
+        execution_role: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -70,6 +74,7 @@ class StepsOperator(EmrOperator):
             self.convert("steps", steps, split_commands(steps))
         self.on_failure = job_option("on_failure", on_failure)
         self.convert("env", env, job_option("env", env))
+        self.execution_role = job_option("execution_role", execution_role)
         self.resume_steps = job_option("resume_steps", True if resume_steps is None else resume_steps)
         self.explicit_success = job_option("explicit_success", explicit_success)
         check_when_parsed(step_options, self.steps)
@@ -89,6 +94,7 @@ class StepsOperator(EmrOperator):
             on_failure=self.on_failure,
             env=self.env,
             explicit_success=self.explicit_success,
+            execution_role=self.execution_role,
         )
         self._planned = found.planned
         return found

@@ -38,4 +38,4 @@ JOB_DEFAULTS = frozenset(DEFAULTS_KEYS) & frozenset(JOB_KEYS) - frozenset(SHARED
 #: Blocks of `defaults` that are merged only into jobs that have the same block.
 BLOCKS = ("batch", "emr", "spark", "array")
 #: Keys of `defaults` that are merged only into jobs that run on EMR.
-EMR_KEYS = ("steps", "load", "save", "on", "on_failure", "resume_steps")
+EMR_KEYS = ("steps", "load", "save", "on", "on_failure", "execution_role", "resume_steps")

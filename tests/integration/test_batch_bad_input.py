@@ -12,7 +12,6 @@ LATE = {
     "no_definition": ({"image": None, "definition": "nothing:3"}, "definition: AWS Batch has no active job definition"),
     "no_state_bucket": ({"state": "s3://no-such-bucket/x"}, "the state bucket 'no-such-bucket' does not exist"),
     "state_is_no_uri": ({"state": "{{ '/tmp/x' }}"}, "state URI '/tmp/x'"),
-    "unknown_field": ({"submit": {"jobPriority": 1}}, 'SubmitJob: Unknown parameter in input: "jobPriority"'),
     "too_large_with_ours": ({"env": {"BIG": "x" * 6500}}, "at most 8,192 bytes"),
     "rendered_name": ({"env": {"BIG": "{{ 'x' * 9000 }}"}}, "env: the environment has 9,004 bytes"),
     "rendered_image": ({"image": "{{ '' }}"}, "image: must not be empty"),
@@ -56,6 +55,7 @@ EARLY = {
         {"image": None, "definition": "there:1", "job_role": "r"},
         "job_role: `job_role` has no effect on the job definition there:1",
     ),
+    "unknown_field": ({"submit": {"jobPriority": 1}}, "submit.jobPriority: unknown parameter `jobPriority`"),
     "several": ({"gpus": 0, "attempts": 0}, "gpus: must be at least 1, not 0; attempts: must be at least 1, not 0"),
 }
 

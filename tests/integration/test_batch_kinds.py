@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 from typer.testing import CliRunner
 
 from airflow_batchemr.aws.batch import jobs
@@ -164,13 +165,11 @@ def test_the_definitions_command_is_used_if_the_job_has_none(aws, run_dag, work)
     assert Counter(range(3)) == work.ran()
 
 
-def test_an_unknown_field_is_rejected_before_anything_runs(aws, run_dag, work):
-    """By botocore's model. Nothing is registered."""
+def test_an_unknown_field_is_rejected_when_the_dag_is_parsed(work):
+    """By botocore's model."""
     wrong = {"ecsProperties": {"taskProperties": [{"containers": [{"name": "main", **PLAIN, "imagePullPolicy": "x"}]}]}}
-    finished = run_dag(array_dag("wrong_kind", work.command("true"), image=None, job_definition=wrong))
-    assert {"work": "failed"} == finished.tasks
-    assert "imagePullPolicy" in finished.output
-    assert 0 == aws.requests()["RegisterJobDefinition"]
+    with pytest.raises(AirflowFailException, match="imagePullPolicy: unknown parameter"):
+        array_dag("wrong_kind", work.command("true"), image=None, job_definition=wrong)
 
 
 class Log:

@@ -87,6 +87,8 @@ EARLY = {
     "empty_command",
     "no_type",
     "unknown_word",
+    "unknown_override",
+    "wrong_override",
     "overridden_name",
     "overridden_tags",
     "overridden_steps",

@@ -161,6 +161,24 @@ def test_a_shared_cluster_is_started_and_used_as_forecast(aws, run_dag, file, fo
     assert ["no cluster", "skip", "terminate"] == [again[one]["does"] for one in ids]
 
 
+def test_steps_run_with_their_role_as_forecast(aws, run_dag, file, forecast, recorded, work):
+    """On the job's own cluster with its start, on another one when they are added."""
+    role = {"execution_role": "arn:aws:iam::123456789012:role/Steps"}
+    path = file(
+        {
+            "own": {"emr": CLUSTER, "steps": [work.command("true")], **role},
+            "shared": {"emr": {"cluster": "spark"}, "steps": [work.command("true")], **role},
+        },
+        clusters={"spark": CLUSTER},
+    )
+    planned = forecast(path)
+    (own,), (added,) = calls(planned["own"], "RunJobFlow"), calls(planned["shared"], "AddJobFlowSteps")
+    assert [role["execution_role"]] * 2 == [own["StepExecutionRoleArn"], added["ExecutionRoleArn"]]
+    assert "success" == run(run_dag, path).state
+    assert [own] == recorded("own")
+    assert [{**one, "JobFlowId": added["JobFlowId"]} for one in recorded("shared")] == [added]
+
+
 def test_a_job_that_follows_another_index_by_index_depends_on_it_in_the_forecast(
     aws, run_dag, file, forecast, recorded, work
 ):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
-from airflow_batchemr.aws.validation import check_request, deep_merge
+from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core.arrays import MAX_ARRAY, split
 from airflow_batchemr.core.container_overrides import container_names, main_node, own_command, place, recorded
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.merge_overrides import merge_overrides
 from airflow_batchemr.core.preamble import wrap
 from airflow_batchemr.core.tags import tags_problem
 from airflow_batchemr.ledger.records import Request
 from airflow_batchemr.pipeline_file.errors import guess
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_batchemr.aws.batch.index_inputs import Values
     from airflow_batchemr.engine.job_identity import JobIdentity
@@ -89,14 +89,17 @@ def submission_requests(
             "preamble: an array from data needs the preamble, which passes each index its value with `sh`: "
             "use an image with a shell, or an array of a fixed size"
         )
-    _check_submit(options.submit)
     _check_container(options.container, definition)
     name = identity.submission_name(number)
     names = [name] if len(parts) == 1 else [f"{name}-p{part:04d}" for part in range(len(parts))]
     others = [other for _, other in after or ()] or [None] * len(parts)
+    # What follows expects valid types; the rest of the requests has been checked with the options.
+    required = {"jobName": name, "jobQueue": "", "jobDefinition": ""}
+    check_request("batch", "SubmitJob", merge_overrides(required, options.submit))
+    own = _command(options, definition)
     requests: list[Request] = []
     for part_name, part, other in zip(names, parts, others, strict=True):
-        command = options.command or own_command(definition, options.container)
+        command = own
         variables = {**options.env, **(environment or {}), **identity.environment(number)}
         # Without a known command a single job is submitted without one: it runs the command of its image.
         if options.preamble and (command or size > 1 or values or done_uri):
@@ -108,28 +111,11 @@ def submission_requests(
             request["arrayProperties"] = {"size": len(part)}
         if other is not None:
             request["dependsOn"] = [{"jobId": other, "type": "N_TO_N"} if len(part) > 1 else {"jobId": other}]
-        request = _merged(request, options.submit, check=not requests)
+        request = _merged(request, options.submit)
         _check_overrides(recorded(request))
         _check_tags(request, definition)
         requests.append(Request(name=request["jobName"], indices=part, request=request))
     return requests
-
-
-def _check_submit(submit: Mapping[str, Any]) -> None:
-    """Check that `submit:` does not replace what identifies a job, or what passes the index to its children."""
-    overrides = submit.get("containerOverrides")
-    for name, holder, instead in (
-        ("jobName", submit, "it contains the job's name in the file"),
-        ("arrayProperties", submit, "write `array:`"),
-        ("command", overrides, "write `command:`"),
-        ("environment", overrides, "write `env:`"),
-    ):
-        if isinstance(holder, Mapping) and name in holder:
-            where = name if holder is submit else f"containerOverrides.{name}"
-            raise InvalidRequest(f"submit: {where} is set by batchemr, to find and resume the job: {instead}")
-    tags = submit.get("tags")
-    if isinstance(tags, Mapping) and (ours := [name for name in tags if str(name).startswith("batchemr:")]):
-        raise InvalidRequest(f"submit: the tag {ours[0]} is set by batchemr, to find the job: remove it")
 
 
 def _check_container(name: str | None, definition: Mapping[str, Any]) -> None:
@@ -147,28 +133,34 @@ def _check_container(name: str | None, definition: Mapping[str, Any]) -> None:
     )
 
 
-def _merged(request: dict[str, Any], submit: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
-    """Merge the user's additions into the request; they must not replace what batchemr has set.
-
-    Args:
-        request: to SubmitJob.
-        submit: the user's additions.
-        check: whether to check the request against AWS's model. Once per job, whose requests differ only in names and
-            indices; and before anything reads the overrides, which expects valid types.
-    """
-    merged = deep_merge(request, submit)
-    if check:
-        check_request("batch", "SubmitJob", merged)
-    before, after = recorded(request), recorded(merged)
-    for name in ("command", "environment"):
-        if before.get(name) and before[name] != after.get(name):
-            raise InvalidRequest(
-                f"submit: it replaces the {name} that batchemr sets to pass each index its own number: remove the "
-                "lists of containers, pods and nodes from `submit:` and give `command:` and `env:`"
-            )
-    if "dependsOn" in request and merged["dependsOn"] != request["dependsOn"]:
+def _merged(request: dict[str, Any], submit: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the user's additions into the request."""
+    merged = merge_overrides(request, submit)
+    if "dependsOn" in request and merged.get("dependsOn") != request["dependsOn"]:
         raise InvalidRequest("submit: batchemr sets dependsOn from `after: {…: index}`; remove it")
     return merged
+
+
+def _command(options: Batch, definition: Mapping[str, Any]) -> list[str]:
+    """The command of the container that gets the overrides; empty if each node keeps its own.
+
+    It is that of the job, of a container, pod or node in `submit:`, or of the job definition.
+    """
+    merged = merge_overrides(place({}, definition, options.container), options.submit)
+    nodes = merged.get("nodeOverrides", {}).get("nodePropertyOverrides", [])
+    found = [recorded(one).get("command") or [] for one in nodes or [merged]]
+    theirs = [command for command in found if command]
+    if not theirs:
+        return options.command or own_command(definition, options.container)
+    if options.command:
+        raise InvalidRequest("submit: it sets a command that `command:` sets as well: remove one of them")
+    if not options.preamble:
+        return []
+    if any(command != theirs[0] for command in found):
+        raise InvalidRequest(
+            "submit: nodes with different commands need `preamble: false`, because the preamble replaces the command"
+        )
+    return list(theirs[0])
 
 
 def _check_overrides(overrides: Mapping[str, Any]) -> None:

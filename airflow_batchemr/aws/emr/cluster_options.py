@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.models.spark import OnFailure
 
 #: Fields of RunJobFlow that differ between submissions with the same options.
-_OF_THE_SUBMISSION = frozenset({"Name", "Steps", "Tags"})
+_OF_THE_SUBMISSION = frozenset({"Name", "StepExecutionRoleArn", "Steps", "Tags"})
 
 
 @dataclass(frozen=True)

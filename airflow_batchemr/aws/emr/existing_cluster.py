@@ -79,6 +79,7 @@ class ExistingCluster(StepsBackend):
             planned=steps.planned,
             resume=resume,
             one_by_one=True,
+            execution_role=steps.execution_role,
             clients=clients,
             ledger=ledger,
             identity=identity,

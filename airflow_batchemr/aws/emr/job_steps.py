@@ -119,11 +119,12 @@ def _body(
 
 @dataclass(frozen=True)
 class JobSteps:
-    """The steps of a job, what they need from their cluster, and the environment of each `python_env`."""
+    """The steps of a job, what they need from their cluster, the environment of each `python_env`, and their role."""
 
     planned: Sequence[PlannedStep]
     needs: Needs = field(default_factory=Needs)
     pythons: Mapping[str, Environment] = field(default_factory=dict)
+    execution_role: str | None = None
 
     @property
     def installed(self) -> dict[str, str]:
@@ -140,6 +141,7 @@ def job_steps(
     on_failure: OnFailure | None = None,
     env: Mapping[str, str] | None = None,
     explicit_success: bool = False,
+    execution_role: str | None = None,
 ) -> JobSteps:
     """Number the steps of a job and find out what they need.
 
@@ -151,6 +153,7 @@ def job_steps(
         on_failure: for steps without their own.
         env: variables for commands, drivers and executors.
         explicit_success: whether the programs of `spark` and `command` steps have to write an object to succeed.
+        execution_role: ARN of their IAM role.
 
     Raises:
         InvalidRequest: names the step and the option.
@@ -165,7 +168,7 @@ def job_steps(
         pythons={value: one.python for value, one in pythons.items()},
         explicit_success=explicit_success,
     )
-    return JobSteps(planned, needs, pythons)
+    return JobSteps(planned, needs, pythons, execution_role)
 
 
 def remaining(planned: Sequence[PlannedStep], done: Mapping[int, str], *, ordered: bool = True) -> list[PlannedStep]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.cluster_options import ClusterOptions
 from airflow_batchemr.aws.emr.request import STEPS_AT_CREATION, plain
 from airflow_batchemr.aws.emr.steps_backend import StepsBackend
+from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import NewSubmission
 from airflow_batchemr.ledger import Request
@@ -57,6 +58,7 @@ class OwnCluster(StepsBackend):
             planned=steps.planned,
             resume=resume,
             concurrency=cluster.step_concurrency,
+            execution_role=steps.execution_role,
             clients=clients,
             ledger=ledger,
             identity=identity,
@@ -90,6 +92,9 @@ class OwnCluster(StepsBackend):
         request = self.options.request(
             self.ledger, self.identity, plan.number, configs, stays=bool(left), variant=plan.variant
         )
+        if self.execution_role:
+            request["StepExecutionRoleArn"] = self.execution_role
+            check_request("emr", "RunJobFlow", request)
         self.prepare(request)
         call = Request(name=request["Name"], indices=plan.indices, request=plain(request))
         details = {"variant": plan.variant, "keep_alive": self.options.emr.keep_alive, **self.recorded(batch)}

@@ -50,10 +50,8 @@ class Step:
         return self.state in ENDED
 
 
-def add(
-    clients: Clients, cluster_id: str, configs: Sequence[Mapping[str, Any]], sleep: Callable[[float], object]
-) -> list[str]:
-    """Call AddJobFlowSteps; returns the step ids in the order of `configs`.
+def add(clients: Clients, request: Mapping[str, Any], sleep: Callable[[float], object]) -> list[str]:
+    """Call AddJobFlowSteps; returns the step ids in the order of the request's `Steps`.
 
     Raises:
         Refused: the call was not carried out.
@@ -63,7 +61,7 @@ def add(
     client = clients.once("emr")
     try:
         answer = call_once(
-            lambda: client.add_job_flow_steps(JobFlowId=cluster_id, Steps=list(configs)),
+            lambda: client.add_job_flow_steps(**request),
             "elasticmapreduce:AddJobFlowSteps",
             sleep=sleep,
         )
@@ -72,8 +70,8 @@ def add(
             raise Throttled(f"{error}. A later try can add them when some of these steps have ended") from error
         raise
     ids = [str(step_id) for step_id in member(answer, "StepIds", "elasticmapreduce:AddJobFlowSteps")]
-    if len(ids) != len(configs):
-        raise unexpected("elasticmapreduce:AddJobFlowSteps", f"{len(ids)} ids for {len(configs)} steps", answer)
+    if len(ids) != len(request["Steps"]):
+        raise unexpected("elasticmapreduce:AddJobFlowSteps", f"{len(ids)} ids for {len(request['Steps')} steps", answer)
     return ids
 
 

@@ -31,6 +31,8 @@ class StepsBackend(StepWork):
     clients: Clients
     ledger: JobLedger
     identity: JobIdentity
+    execution_role: str | None = None
+    """ARN of the IAM role of the steps."""
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:
         """RunJobFlow or AddJobFlowSteps."""
@@ -43,7 +45,8 @@ class StepsBackend(StepWork):
     def steps_on(self, number: int, cluster_id: str, batch: Sequence[PlannedStep], default: OnFailure) -> NewSubmission:
         """Steps to add to a cluster."""
         name = self.identity.submission_name(number)
-        request = {"JobFlowId": cluster_id, "Steps": self.configs(number, batch, default)}
+        role = {"ExecutionRoleArn": self.execution_role} if self.execution_role else {}
+        request = {"JobFlowId": cluster_id, "Steps": self.configs(number, batch, default), **role}
         call = Request(name=name, indices=IndexSet.of(step.number for step in batch), request=plain(request))
         return NewSubmission("steps", [call], {"cluster_id": cluster_id, **self.recorded(batch)})
 
@@ -70,7 +73,7 @@ def start_cluster_or_steps(clients: Clients, request: Request, sleep: Callable[[
         titles = dict(zip(request.indices, (step["Name"] for step in call.get("Steps", ())), strict=False))
         return Handle(kind="emr", cluster_id=cluster_id, step_ids=_step_ids(clients, cluster_id, titles))
     try:
-        ids = steps.add(clients, cluster_id, call["Steps"], sleep)
+        ids = steps.add(clients, call, sleep)
     except InvalidRequest as error:
         if clusters.is_alive(clients, cluster_id):
             raise

@@ -25,8 +25,9 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from airflow_batchemr.core import units
+from airflow_batchemr.core.service_models import wrong_parts
 from airflow_batchemr.core.tags import tag_problem
-from airflow_batchemr.pipeline_file.errors import Refusal
+from airflow_batchemr.pipeline_file.errors import Refusal, guess
 
 if TYPE_CHECKING:
     from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
@@ -208,6 +209,20 @@ def text(value: object) -> str:
     if isinstance(value, int | float):
         return str(value)
     raise Refusal(f"expected text, not {shown(value)}")
+
+
+def check_aws(service: str, path: str, value: object) -> None:
+    """Check a value that is passed to AWS against botocore's model, see `wrong_parts`.
+
+    Raises:
+        Refusal: at the first part that the service would refuse.
+    """
+    for wrong in wrong_parts(service, path, value):
+        hint = guess(wrong.unknown, wrong.known) if wrong.unknown else None
+        if wrong.unknown and hint is None and len(wrong.known) <= 16:
+            hint = f"known parameters: {', '.join(wrong.known)}"
+        got = f", not {shown(wrong.value)}" if wrong.message.startswith(("expected", "must")) else ""
+        raise Refusal(wrong.message + got, hint, wrong.keys)
 
 
 def texts(value: object) -> list[str]:

@@ -21,6 +21,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     Templated,
     TextMap,
     Word,
+    check_aws,
     shown,
     text,
 )
@@ -48,7 +49,7 @@ _QUEUE = Pattern(
     "a name has up to 128 letters, digits, - and _, and begins with a letter or digit",
 )
 _SHARE = Pattern(r"[A-Za-z0-9]{1,255}\*?", "a share identifier of up to 255 letters and digits")
-#: Fields of SubmitJob that this package reads or merges. AWS's models cover the others, before a job is submitted.
+#: Fields of SubmitJob in the JSON Schema; botocore's model covers all of them when the file is read.
 _SUBMIT_TEXTS = ("jobQueue", "jobDefinition")
 _SUBMIT_MAPPINGS = (
     "containerOverrides",
@@ -96,22 +97,38 @@ def _retry_on(value: object) -> list[str]:
 
 
 def _submit(value: dict[str, Any]) -> dict[str, Any]:
-    for name in _SUBMIT_TEXTS:
-        if not isinstance(value.get(name, ""), str):
-            raise Refusal(f"expected text, not {shown(value[name])}", None, [name])
-    for name in _SUBMIT_MAPPINGS:
-        _mapping(value, name, [name])
-    overrides = value.get("eksPropertiesOverride")
-    if isinstance(overrides, dict):
-        _mapping(overrides, "podProperties", ["eksPropertiesOverride", "podProperties"])
+    _not_ours(value)
+    check_aws("batch", "SubmitJob", value)
     return value
 
 
-def _mapping(value: dict[str, Any], name: str, at: list[str | int]) -> None:
-    """Check that a field is a mapping, or a template, which may render to one in a Dag with native objects."""
-    given = value.get(name, {})
-    if not isinstance(given, dict) and not (isinstance(given, str) and "{{" in given):
-        raise Refusal(f"expected a mapping, not {shown(given)}", None, at)
+def _not_ours(submit: dict[str, Any]) -> None:
+    """Reject what identifies a job, and what passes the index to the children of an array."""
+    container = submit.get("containerOverrides")
+    for name, holder, instead in (
+        ("jobName", submit, "it contains the job's name in the file"),
+        ("arrayProperties", submit, "write `array:` in the job"),
+        ("command", container, "write `command:`"),
+        ("environment", container, "write `env:`"),
+    ):
+        if isinstance(holder, dict) and name in holder:
+            at = [name] if holder is submit else ["containerOverrides", name]
+            raise Refusal(f"{name} is set by batchemr, to find and resume the job", instead, at)
+    tags = submit.get("tags")
+    if isinstance(tags, dict) and (ours := [name for name in tags if str(name).startswith("batchemr:")]):
+        raise Refusal(f"the tag {ours[0]} is set by batchemr, to find the job", "remove it", ["tags", ours[0]])
+
+
+def _as_member(name: str | None = None) -> AfterValidator:
+    """Check a value as RegisterJobDefinition's input, or as a member of its `containerProperties`."""
+    path = "RegisterJobDefinition" + (f".containerProperties.{name}" if name else "")
+
+    def check(value: Any) -> Any:
+        if value:
+            check_aws("batch", path, value)
+        return value
+
+    return AfterValidator(check)
 
 
 def _environment(value: dict[str, str]) -> dict[str, str]:
@@ -289,10 +306,10 @@ class Batch(Model):
         description="Environment variables and the ARNs of their Secrets Manager secrets or SSM parameters; needs "
         "`image`.",
     )
-    volumes: Annotated[list[dict[str, Any]], NEEDS_IMAGE] = Field(
+    volumes: Annotated[list[dict[str, Any]], _as_member("volumes"), NEEDS_IMAGE] = Field(
         default_factory=list, description="Volumes, as RegisterJobDefinition takes them; needs `image`."
     )
-    mount_points: Annotated[list[dict[str, Any]], NEEDS_IMAGE] = Field(
+    mount_points: Annotated[list[dict[str, Any]], _as_member("mountPoints"), NEEDS_IMAGE] = Field(
         default_factory=list, description="Mount points, as RegisterJobDefinition takes them; needs `image`."
     )
     ulimits: Annotated[list[Ulimit], BeforeValidator(_ulimits), Form((_ULIMITS,)), NEEDS_IMAGE] = Field(
@@ -300,7 +317,7 @@ class Batch(Model):
         description="Limits, such as {nofile: 1024}, {nofile: {soft: 1024, hard: 4096}} or {memlock: -1} (unlimited), "
         "or AWS's list; needs `image`.",
     )
-    log_configuration: Annotated[Raw, NEEDS_IMAGE] = Field(
+    log_configuration: Annotated[Raw, _as_member("logConfiguration"), NEEDS_IMAGE] = Field(
         default_factory=dict, description="Log configuration, as RegisterJobDefinition takes it; needs `image`."
     )
     preamble: bool = Field(
@@ -317,8 +334,11 @@ class Batch(Model):
         dict[str, Any],
         AfterValidator(_submit),
         WithJsonSchema(_SUBMIT_SCHEMA),
-    ] = Field(default_factory=dict, description="Further fields of SubmitJob, merged deeply.")
-    job_definition: Annotated[Raw, NEEDS_IMAGE] = Field(
+    ] = Field(
+        default_factory=dict,
+        description="Further fields of SubmitJob, merged deeply; containers, nodes, variables and resources by name.",
+    )
+    job_definition: Annotated[Raw, _as_member(), NEEDS_IMAGE] = Field(
         default_factory=dict,
         description="Further fields of RegisterJobDefinition, merged deeply; null removes a field; needs `image`.",
     )
@@ -329,7 +349,9 @@ class Batch(Model):
         definition: str | None = self.definition or self.submit.get("jobDefinition")
         if definition is None or self.image is not None:
             return None
-        return definition if definition.startswith("arn:") or _DEFINITION.match(definition) else None
+        # A variable without a value yet, from an import, is no image
+        named = definition.startswith(("arn:", "${")) or _DEFINITION.match(definition)
+        return definition if named else None
 
     @property
     def container_image(self) -> str | None:

@@ -20,6 +20,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     TextMap,
     Texts,
     Word,
+    check_aws,
     is_template,
     shown,
     text,
@@ -116,6 +117,12 @@ def _idle_timeout(value: int) -> int:
     return value
 
 
+def _known_configurations(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if value:
+        check_aws("emr", "RunJobFlow.Configurations", value)
+    return value
+
+
 def _overrides(value: dict[str, Any]) -> dict[str, Any]:
     """Reject what identifies a cluster and its steps: another job's cluster would be adopted and terminated."""
     instead = {
@@ -126,6 +133,7 @@ def _overrides(value: dict[str, Any]) -> dict[str, Any]:
     for key, hint in instead.items():
         if key in value:
             raise Refusal(f"`{key}` cannot be overridden: batchemr uses it to find the cluster again", hint, [key])
+    check_aws("emr", "RunJobFlow", value)
     return value
 
 
@@ -193,6 +201,7 @@ class Emr(Model):
     configurations: Annotated[
         list[dict[str, Any]],
         BeforeValidator(as_configurations),
+        AfterValidator(_known_configurations),
         WithJsonSchema(
             {
                 "anyOf": [

@@ -169,6 +169,13 @@ class Job(Model):
         None,
         description=("What EMR does if a step fails (EMR `ActionOnFailure`). Default: depends on the cluster"),
     )
+    execution_role: Word | None = Field(
+        None,
+        description=(
+            "ARN of the IAM role that the steps run with, their runtime role (EMR `ExecutionRoleArn`, "
+            "`StepExecutionRoleArn`). Default: the cluster's instance role"
+        ),
+    )
     resume_steps: bool | None = Field(
         None,
         description=(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from airflow_batchemr.pipeline_file.errors import Refusal, guess
-from airflow_batchemr.pipeline_file.models.base import Raw, shown
+from airflow_batchemr.pipeline_file.errors import Refusal
+from airflow_batchemr.pipeline_file.models.base import Raw, check_aws, shown
 from airflow_batchemr.pipeline_file.steps.base import StepKind
 
 if TYPE_CHECKING:
@@ -31,20 +31,14 @@ _SCHEMA = {
 
 
 def _step_config(value: dict[str, Any]) -> dict[str, Any]:
-    for part, known, at in (
-        (value, _STEP, []),
-        (value.get("HadoopJarStep"), _JAR_STEP, ["HadoopJarStep"]),
-    ):
-        if not isinstance(part, dict):
-            raise Refusal(f"expected a StepConfig with `HadoopJarStep: {{Jar: …}}`, not {shown(part)}", at=at)
-        if unknown := [key for key in part if key not in known]:
-            hint = guess(unknown[0], known) or f"known keys: {', '.join(known)}"
-            raise Refusal(f"EMR's StepConfig has no `{unknown[0]}` here", hint, [*at, unknown[0]])
-    if "Jar" not in value["HadoopJarStep"]:
-        raise Refusal("`Jar` is missing", at=["HadoopJarStep"])
     action = value.get("ActionOnFailure", "CONTINUE")
     if not isinstance(action, str) or ("{{" not in action and action.upper() not in _ACTIONS):
         raise Refusal(f"expected one of {', '.join(_ACTIONS)}, not {shown(action)}", at=["ActionOnFailure"])
+    check_aws("emr", "RunJobFlow.Steps[]", {key: part for key, part in value.items() if key != "ActionOnFailure"})
+    if "HadoopJarStep" not in value:
+        raise Refusal("`HadoopJarStep` is missing")
+    if isinstance(value["HadoopJarStep"], dict) and "Jar" not in value["HadoopJarStep"]:
+        raise Refusal("`Jar` is missing", at=["HadoopJarStep"])
     return value
 
 

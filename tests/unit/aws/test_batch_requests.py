@@ -7,6 +7,7 @@ import pytest
 from airflow_batchemr.aws.batch.options import batch_options
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.preamble import unwrap
 from airflow_batchemr.engine.job_identity import JobIdentity
@@ -62,13 +63,13 @@ def test_an_array_needs_a_command_that_is_known():
     [
         ({"containerOverrides": "x"}, "submit.containerOverrides: expected a mapping, not x"),
         ({"containerOverrides": "{{ x }}"}, "SubmitJob: .* containerOverrides"),
-        ({"containerOverrides": {"resourceRequirements": "x"}}, "SubmitJob: .*resourceRequirements"),
+        ({"containerOverrides": {"resourceRequirements": "x"}}, "resourceRequirements: expected a list"),
         ({"eksPropertiesOverride": "x"}, "submit.eksPropertiesOverride: expected a mapping"),
         ({"eksPropertiesOverride": {"podProperties": "x"}}, "submit.eksPropertiesOverride.podProperties: "),
-        ({"eksPropertiesOverride": {"podProperties": {"containers": "x"}}}, "SubmitJob: .*podProperties.containers"),
-        ({"eksPropertiesOverride": {"podProperties": {"containers": ["x"]}}}, "SubmitJob: .*containers.0."),
-        ({"ecsPropertiesOverride": {"taskProperties": "x"}}, "SubmitJob: .* ecsPropertiesOverride.taskProperties"),
-        ({"nodeOverrides": {"nodePropertyOverrides": ["x"]}}, "SubmitJob: .* nodeOverrides.nodePropertyOverrides.0."),
+        ({"eksPropertiesOverride": {"podProperties": {"containers": "x"}}}, "containers: expected a list"),
+        ({"eksPropertiesOverride": {"podProperties": {"containers": ["x"]}}}, "containers.0.: expected a mapping"),
+        ({"ecsPropertiesOverride": {"taskProperties": "x"}}, "submit.ecsPropertiesOverride.taskProperties: "),
+        ({"nodeOverrides": {"nodePropertyOverrides": ["x"]}}, "submit.nodeOverrides.nodePropertyOverrides.0.: "),
         ({"tags": ["x"]}, "submit.tags: expected a mapping, not a list"),
         ({"retryStrategy": 3}, "submit.retryStrategy: expected a mapping, not 3"),
     ],
@@ -86,31 +87,78 @@ def test_a_wrong_type_in_submit_is_named(submit, named):
         ({"arrayProperties": {"size": 3}}, "arrayProperties"),
         ({"containerOverrides": {"command": ["true"]}}, "containerOverrides.command"),
         ({"containerOverrides": {"environment": []}}, "containerOverrides.environment"),
-        ({"tags": {"batchemr:job": "other"}}, "the tag batchemr:job"),
+        ({"tags": {"batchemr:job": "other"}}, "tags.batchemr:job"),
     ],
 )
 def test_fields_that_recovery_depends_on_cannot_be_set(submit, named):
     """A job with another name would run twice after a crash; without our variables, a resume runs wrong indices."""
-    with pytest.raises(InvalidRequest, match=f"submit: {named} "):
+    with pytest.raises(InvalidRequest, match=f"submit.{named}: "):
         requests("0-9", 10, submit=submit)
 
 
 ECS = {"jobDefinitionArn": "there:1", "ecsProperties": {"taskProperties": [{"containers": [{"name": "main"}]}]}}
 
 
-def test_a_list_of_containers_that_replaces_the_command_is_rejected():
-    """Lists are replaced, not merged: the children would silently lose their index set."""
-    containers = [{"name": "main", "command": ["x"]}]
-    options = batch_options(
-        {
-            "queue": "default",
-            "definition": "there:1",
-            "command": ["true"],
-            "submit": {"ecsPropertiesOverride": {"taskProperties": [{"containers": containers}]}},
-        }
-    )
-    with pytest.raises(InvalidRequest, match="submit: it replaces the command"):
-        submission_requests(options, ECS, IDENTITY, 1, IndexSet.range(10), size=10)
+def of_container(definition, overrides, **options):
+    """The request of a job with overrides of containers, pods or nodes."""
+    given = {"queue": "default", "definition": "there:1", "submit": overrides, **options}
+    (request,) = submission_requests(batch_options(given), definition, IDENTITY, 1, IndexSet.range(10), size=10)
+    assert check_request("batch", "SubmitJob", request.request) is None
+    return request.request
+
+
+def test_a_command_in_the_overrides_of_a_container_gets_the_preamble():
+    """Its variables are kept beside ours, and so are those of other containers."""
+    main = {"name": "main", "command": ["run", "x"], "environment": [{"name": "A", "value": "1"}]}
+    other = {"name": "log", "environment": [{"name": "B", "value": "2"}]}
+    overrides = {"ecsPropertiesOverride": {"taskProperties": [{"containers": [other, main]}]}}
+    made = of_container(ECS, overrides, env={"C": "3"})
+    ours, theirs = made["ecsPropertiesOverride"]["taskProperties"][0]["containers"]
+    assert "/bin/sh" == ours["command"][0]
+    assert ["run", "x"] == ours["command"][-2:]
+    variables = {one["name"]: one["value"] for one in ours["environment"]}
+    assert {"A": "1", "C": "3", "PIPELINE_RUN_ID": variables["PIPELINE_RUN_ID"]}.items() <= variables.items()
+    assert other == theirs
+
+
+def test_a_pod_keeps_its_overrides():
+    """Command, variables, resources and labels, without the preamble."""
+    definition = {"jobDefinitionArn": "a:1", "eksProperties": {"podProperties": {"containers": [{"name": "main"}]}}}
+    pod = {"name": "main", "args": ["x"], "env": [{"name": "A", "value": "1"}], "resources": {"limits": {"cpu": "2"}}}
+    properties = {"containers": [pod], "metadata": {"labels": {"Team": "data"}}}
+    made = of_container(definition, {"eksPropertiesOverride": {"podProperties": properties}}, preamble=False)
+    found = made["eksPropertiesOverride"]["podProperties"]
+    (container,) = found["containers"]
+    assert (["x"], {"limits": {"cpu": "2"}}) == (container["args"], container["resources"])
+    assert "command" not in container
+    assert {"A", "PIPELINE_RUN_ID"} <= {one["name"] for one in container["env"]}
+    assert {"labels": {"Team": "data"}} == found["metadata"]
+
+
+NODES = [{"targetNodes": "0", "container": {"command": ["own"]}}, {"targetNodes": "1:", "container": {}}]
+BY_NODE = [
+    {"targetNodes": "1:", "containerOverrides": {"command": ["worker"]}},
+    {"targetNodes": "0", "containerOverrides": {"command": ["main"]}},
+]
+
+
+def test_nodes_keep_their_commands_without_the_preamble():
+    """Each range gets our variables."""
+    definition = {"jobDefinitionArn": "a:1", "nodeProperties": {"nodeRangeProperties": NODES}}
+    overrides = {"nodeOverrides": {"numNodes": 4, "nodePropertyOverrides": BY_NODE}}
+    made = of_container(definition, overrides, preamble=False)["nodeOverrides"]
+    ranges = made["nodePropertyOverrides"]
+    assert (4, ["main"], ["worker"]) == (made["numNodes"], *(one["containerOverrides"]["command"] for one in ranges))
+    assert all(one["containerOverrides"]["environment"] for one in ranges)
+    with pytest.raises(InvalidRequest, match="nodes with different commands need `preamble: false`"):
+        of_container(definition, overrides)
+
+
+def test_two_commands_for_one_container_are_rejected():
+    """Only one of them could run."""
+    overrides = {"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "main", "command": ["x"]}]}]}}
+    with pytest.raises(InvalidRequest, match="sets a command that `command:` sets as well"):
+        of_container(ECS, overrides, command=["true"])
 
 
 def test_other_overrides_are_kept():

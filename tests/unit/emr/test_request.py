@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_batchemr.aws.emr.options import cluster_options
 from airflow_batchemr.aws.emr.request import Variant, run_job_flow_request, variants
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.core.emr_releases import supports_idle_timeout
@@ -11,7 +12,7 @@ from airflow_batchemr.pipeline_file.models import Emr
 
 
 def request(words, **arguments):
-    return run_job_flow_request(Emr.model_validate(words), name="n", tags={"batchemr:job": "x"}, **arguments)
+    return run_job_flow_request(cluster_options(words), name="n", tags={"batchemr:job": "x"}, **arguments)
 
 
 def test_type_and_instances_are_sufficient():

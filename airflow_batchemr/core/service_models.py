@@ -1,0 +1,105 @@
+"""Check parts of requests against botocore's own service models, before a request is complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from botocore.model import Shape
+
+#: Python types of a shape, and their name in messages.
+_TYPES: dict[str, tuple[Any, str]] = {
+    "structure": ((dict,), "a mapping"),
+    "map": ((dict,), "a mapping"),
+    "list": ((list, tuple), "a list"),
+    "string": ((str,), "text"),
+    "integer": ((int,), "a whole number"),
+    "long": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "double": ((int, float), "a number"),
+    "boolean": ((bool,), "true or false"),
+}
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A value that the service would refuse.
+
+    Attributes:
+        keys: path of the value.
+        message: what is wrong.
+        value: the value.
+        unknown: the name of an unknown parameter.
+        known: the parameters that are known at its place.
+    """
+
+    keys: tuple[str | int, ...]
+    message: str
+    value: Any = None
+    unknown: str | None = None
+    known: Sequence[str] = ()
+
+
+def wrong_parts(service: str, path: str, value: Any) -> Iterator[Wrong]:
+    """Find what the service would refuse: unknown names, types, values of enums, missing names in lists.
+
+    Outside of lists, names may be missing and values may be null, because the value is merged into a request. Text with
+    an Airflow template is accepted for any type.
+
+    Args:
+        service: botocore's name of the service, such as `batch`.
+        path: operation and members that the value belongs to, such as `RegisterJobDefinition.containerProperties`.
+        value: the value.
+    """
+    yield from _wrong(shape(service, path), value, (), complete=False)
+
+
+@lru_cache(maxsize=32)
+def shape(service: str, path: str) -> Shape:
+    """The shape of an operation's input, or of a part of it; `[]` after a name selects the items of a list."""
+    operation, *names = path.replace("[]", ".[]").split(".")
+    found: Any = _model(service).operation_model(operation).input_shape
+    for name in names:
+        found = found.member if name == "[]" else found.members[name]
+    result: Shape = found
+    return result
+
+
+@lru_cache(maxsize=4)
+def _model(service: str) -> Any:
+    # Imported when needed, because most files have no such parts.
+    from botocore.loaders import Loader  # noqa: PLC0415
+    from botocore.model import ServiceModel  # noqa: PLC0415
+
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+
+
+def _wrong(shape: Any, value: Any, keys: tuple[str | int, ...], *, complete: bool) -> Iterator[Wrong]:
+    if (value is None and not complete) or (isinstance(value, str) and ("{{" in value or "{%" in value)):
+        return
+    types, expected = _TYPES.get(shape.type_name, (None, ""))
+    if types and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+        yield Wrong(keys, f"expected {expected}", value)
+    elif shape.type_name == "structure":
+        for name, part in value.items():
+            if name in shape.members:
+                yield from _wrong(shape.members[name], part, (*keys, name), complete=complete)
+            else:
+                yield Wrong((*keys, str(name)), f"unknown parameter `{name}`", part, str(name), tuple(shape.members))
+        if complete:
+            missing = [name for name in shape.required_members if name not in value]
+            yield from (Wrong(keys, f"`{name}` is missing", value) for name in missing)
+    elif shape.type_name == "map":
+        for name, part in value.items():
+            yield from _wrong(shape.value, part, (*keys, str(name)), complete=True)
+    elif shape.type_name == "list":
+        for number, part in enumerate(value):
+            yield from _wrong(shape.member, part, (*keys, number), complete=True)
+    elif getattr(shape, "enum", None) and value not in shape.enum:
+        yield Wrong(keys, f"expected one of {', '.join(shape.enum)}", value)
+    elif shape.type_name in {"integer", "long"} and value < shape.metadata.get("min", value):
+        yield Wrong(keys, f"must be at least {shape.metadata['min']}", value)
