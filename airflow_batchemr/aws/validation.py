@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-from botocore.loaders import Loader
-from botocore.model import ServiceModel
-from botocore.validate import ParamValidator
+from typing import Any
 
 from airflow_batchemr.aws.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from botocore.model import Shape
-
-#: The models have Java's patterns, which write characters above U+FFFF as two surrogates.
-_SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF", "\U00010000-\U0010ffff"
-#: Enums whose values are not case-sensitive (AWS Batch, EvaluateOnExit).
-_CASELESS = frozenset({"RetryAction"})
+from airflow_batchemr.core.service_models import wrong_in_request
 
 
 def deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,41 +29,15 @@ def deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 def check_request(service: str, operation: str, request: Mapping[str, Any]) -> None:
     """Check a request against botocore's model: unknown names, missing ones, types, enums, lengths, and patterns.
 
+    botocore itself leaves enums, lengths and patterns to the service, which would refuse them only after a claim.
+
     Raises:
         InvalidRequest: names every field that is wrong.
     """
-    shape = _model(service).operation_model(operation).input_shape
-    if shape is None:
-        return
-    report = ParamValidator().validate(request, shape)
-    problems = [report.generate_report()] if report.has_errors() else _limit_problems(request, shape, "")
+    problems = []
+    for wrong in wrong_in_request(service, operation, request):
+        path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in wrong.keys)
+        got = f", not {wrong.value}" if isinstance(wrong.value, str | int | float) and not wrong.unknown else ""
+        problems.append(f"{path}: {wrong.message}{got}".lstrip(".: "))
     if problems:
-        raise InvalidRequest(f"{operation}: {'; '.join(' '.join(problem.split()) for problem in problems)}")
-
-
-def _limit_problems(value: Any, shape: Shape, path: str) -> list[str]:
-    """Check enums, lengths and patterns, which botocore leaves to the service: it would refuse them after a claim."""
-    limits, members = shape.metadata, getattr(shape, "members", {})
-    if isinstance(value, dict):
-        inner = [(f"{path}.{name}" if path else name, part, members.get(name)) for name, part in value.items()]
-        if shape.type_name == "map":
-            inner = [(where, part, shape.value) for where, part, _ in inner]  # type: ignore[attr-defined]
-        return [problem for where, part, kind in inner if kind for problem in _limit_problems(part, kind, where)]
-    if isinstance(value, list):
-        member = shape.member  # type: ignore[attr-defined]
-        return [p for number, part in enumerate(value) for p in _limit_problems(part, member, f"{path}[{number}]")]
-    if not isinstance(value, str):
-        return []
-    allowed, most, pattern = limits.get("enum"), limits.get("max"), limits.get("pattern")
-    if allowed and value not in allowed and not (shape.name in _CASELESS and value.upper() in allowed):
-        return [f"{path}: {value!r} is none of {', '.join(allowed)}"]
-    if most is not None and len(value) > most:
-        return [f"{path}: at most {most:,} characters, not {len(value):,}"]
-    if pattern and not re.fullmatch(pattern.replace(*_SURROGATES), value, re.DOTALL):
-        return [f"{path}: {value[:60]!r} does not match {pattern}"]
-    return []
-
-
-@lru_cache(maxsize=4)
-def _model(service: str) -> ServiceModel:
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+        raise InvalidRequest(f"{operation}: {'; '.join(problems)}")

@@ -1,7 +1,8 @@
-"""Check parts of requests against botocore's own service models, before a request is complete."""
+"""Check requests and parts of them against botocore's own service models."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "double": ((int, float), "a number"),
     "boolean": ((bool,), "true or false"),
 }
+#: The models have Java's patterns, which write characters above U+FFFF as two surrogates.
+_SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF", "\U00010000-\U0010ffff"
+#: Enums whose values are not case-sensitive (AWS Batch, EvaluateOnExit).
+_CASELESS = frozenset({"RetryAction"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Wrong:
 
 
 def wrong_parts(service: str, path: str, value: Any) -> Iterator[Wrong]:
-    """Find what the service would refuse: unknown names, types, values of enums, missing names in lists.
+    """Find what the service would refuse: unknown names, types, enums, lengths, patterns, missing names in lists.
 
     Outside of lists, names may be missing and values may be null, because the value is merged into a request. Text with
     an Airflow template is accepted for any type.
@@ -55,7 +60,12 @@ def wrong_parts(service: str, path: str, value: Any) -> Iterator[Wrong]:
         path: operation and members that the value belongs to, such as `RegisterJobDefinition.containerProperties`.
         value: the value.
     """
-    yield from _wrong(shape(service, path), value, (), complete=False)
+    yield from _wrong(shape(service, path), value, (), complete=False, templates=True)
+
+
+def wrong_in_request(service: str, operation: str, request: Any) -> Iterator[Wrong]:
+    """Find what the service would refuse in a complete request: also missing names, null and templates."""
+    yield from _wrong(shape(service, operation), request, (), complete=True, templates=False)
 
 
 @lru_cache(maxsize=32)
@@ -78,8 +88,10 @@ def _model(service: str) -> Any:
     return ServiceModel(Loader().load_service_model(service, "service-2"), service)
 
 
-def _wrong(shape: Any, value: Any, keys: tuple[str | int, ...], *, complete: bool) -> Iterator[Wrong]:
-    if (value is None and not complete) or (isinstance(value, str) and ("{{" in value or "{%" in value)):
+def _wrong(shape: Any, value: Any, keys: tuple[str | int, ...], *, complete: bool, templates: bool) -> Iterator[Wrong]:
+    if value is None and not complete:
+        return
+    if templates and isinstance(value, str) and ("{{" in value or "{%" in value):
         return
     types, expected = _TYPES.get(shape.type_name, (None, ""))
     if types and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
@@ -87,7 +99,7 @@ def _wrong(shape: Any, value: Any, keys: tuple[str | int, ...], *, complete: boo
     elif shape.type_name == "structure":
         for name, part in value.items():
             if name in shape.members:
-                yield from _wrong(shape.members[name], part, (*keys, name), complete=complete)
+                yield from _wrong(shape.members[name], part, (*keys, name), complete=complete, templates=templates)
             else:
                 yield Wrong((*keys, str(name)), f"unknown parameter `{name}`", part, str(name), tuple(shape.members))
         if complete:
@@ -95,11 +107,24 @@ def _wrong(shape: Any, value: Any, keys: tuple[str | int, ...], *, complete: boo
             yield from (Wrong(keys, f"`{name}` is missing", value) for name in missing)
     elif shape.type_name == "map":
         for name, part in value.items():
-            yield from _wrong(shape.value, part, (*keys, str(name)), complete=True)
+            yield from _wrong(shape.value, part, (*keys, str(name)), complete=True, templates=templates)
     elif shape.type_name == "list":
         for number, part in enumerate(value):
-            yield from _wrong(shape.member, part, (*keys, number), complete=True)
-    elif getattr(shape, "enum", None) and value not in shape.enum:
-        yield Wrong(keys, f"expected one of {', '.join(shape.enum)}", value)
+            yield from _wrong(shape.member, part, (*keys, number), complete=True, templates=templates)
+    elif shape.type_name == "string":
+        if problem := _wrong_text(shape, value):
+            yield Wrong(keys, problem, value)
     elif shape.type_name in {"integer", "long"} and value < shape.metadata.get("min", value):
         yield Wrong(keys, f"must be at least {shape.metadata['min']}", value)
+
+
+def _wrong_text(shape: Any, value: str) -> str | None:
+    allowed, limits = shape.enum, shape.metadata
+    most, pattern = limits.get("max"), limits.get("pattern")
+    if allowed and value not in allowed and not (shape.name in _CASELESS and value.upper() in allowed):
+        return f"expected one of {', '.join(allowed)}"
+    if most is not None and len(value) > most:
+        return f"expected at most {most:,} characters instead of {len(value):,}"
+    if pattern and not re.fullmatch(pattern.replace(*_SURROGATES), value, re.DOTALL):
+        return f"expected text that matches {pattern}"
+    return None

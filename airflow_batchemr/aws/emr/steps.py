@@ -71,7 +71,8 @@ def add(clients: Clients, request: Mapping[str, Any], sleep: Callable[[float], o
         raise
     ids = [str(step_id) for step_id in member(answer, "StepIds", "elasticmapreduce:AddJobFlowSteps")]
     if len(ids) != len(request["Steps"]):
-        raise unexpected("elasticmapreduce:AddJobFlowSteps", f"{len(ids)} ids for {len(request['Steps')} steps", answer)
+        problem = f"{len(ids)} ids for {len(request['Steps'])} steps"
+        raise unexpected("elasticmapreduce:AddJobFlowSteps", problem, answer)
     return ids
 
 

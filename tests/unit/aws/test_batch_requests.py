@@ -62,7 +62,7 @@ def test_an_array_needs_a_command_that_is_known():
     ("submit", "named"),
     [
         ({"containerOverrides": "x"}, "submit.containerOverrides: expected a mapping, not x"),
-        ({"containerOverrides": "{{ x }}"}, "SubmitJob: .* containerOverrides"),
+        ({"containerOverrides": "{{ x }}"}, "SubmitJob: containerOverrides: expected a mapping, not {{ x }}"),
         ({"containerOverrides": {"resourceRequirements": "x"}}, "resourceRequirements: expected a list"),
         ({"eksPropertiesOverride": "x"}, "submit.eksPropertiesOverride: expected a mapping"),
         ({"eksPropertiesOverride": {"podProperties": "x"}}, "submit.eksPropertiesOverride.podProperties: "),
