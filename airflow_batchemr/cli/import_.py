@@ -66,5 +66,5 @@ def step_functions(files: _Files, output: _Output = None, json_: _Json = False) 
     from airflow_batchemr.cli.importing import import_files
     from airflow_batchemr.pipeline_file.importers.step_functions import translate
 
-    sound = import_files(files, "AWS Step Functions", translate, output, json_=json_)
+    sound = import_files(files, "AWS Step Functions", translate, output, json_=json_, keep_invalid=False)
     raise typer.Exit(0 if sound else 1)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.pipeline_file import PipelineFileError, load_file
 from airflow_batchemr.pipeline_file.importers.document import ImportedDocument, read_json
 from airflow_batchemr.pipeline_file.importers.translation import Note, Translation, json_path
+from airflow_batchemr.pipeline_file.load import check_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,6 +41,7 @@ def import_files(
     output: Path | None,
     *,
     json_: bool,
+    keep_invalid: bool = True,
 ) -> bool:
     """Convert files to pipeline files and print a report.
 
@@ -49,6 +51,7 @@ def import_files(
         translate: Converts the data of a file to pipelines. Its second argument is the file name without extensions.
         output: Folder for the pipeline files; None prints them.
         json_: Whether to print the report as JSON.
+        keep_invalid: Whether to write a file that does not load yet, because the user has to complete it.
 
     Returns:
         Whether everything was converted without errors.
@@ -56,6 +59,9 @@ def import_files(
     results = [_translated(file, system, translate) for file in files]
     _check_duplicates(results)
     for result in results:
+        if not keep_invalid and result.document.value and (errors := check_document(result.document, output)):
+            result.errors += errors
+            result.document.value = {}
         if output is not None and result.document.value:
             result.output = output / f"{_stem(result.source)}.yaml"
             _write(result)

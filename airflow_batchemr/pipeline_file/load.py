@@ -101,6 +101,19 @@ def load_file(
         return _load_file(path, environment, only, root)
 
 
+def check_document(document: Document, folder: Path | None) -> list[PipelineFileError]:
+    """Return the errors of a document that is not a file yet, besides its own.
+
+    Args:
+        document: the document.
+        folder: the folder whose `defaults.yaml` files will apply; None: none do.
+    """
+    result = PipelineFile(Path(document.path))
+    files = _folder_files(folder / "pipeline.yaml", None) if folder is not None else []
+    _load(result, [*(_folder_document(found, result) for found in files), document], None)
+    return [error for error in result.errors if error not in document.errors]
+
+
 @contextlib.contextmanager
 def _gc_disabled() -> Iterator[None]:
     """Disable the cyclic garbage collector: loading creates no cycles, and collecting would slow it down."""

@@ -72,7 +72,8 @@ def read_json(path: pathlib.Path | str, text: str, translate: Callable[[Any], Tr
         json.dumps(data, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         message = f"invalid JSON: {error.msg[0].lower()}{error.msg[1:]}"
-        document.errors.append(document.error(message, None, SourcePosition(error.lineno, error.colno)))
+        hint = "replace the substitutions outside of text first" if text.startswith("${", error.pos) else None
+        document.errors.append(document.error(message, hint, SourcePosition(error.lineno, error.colno)))
         return document
     except (ValueError, RecursionError) as error:
         document.errors.append(document.error(f"invalid JSON: {_reason(error)}"))

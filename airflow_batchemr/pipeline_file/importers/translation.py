@@ -114,6 +114,11 @@ def literal(text: str) -> str:
     return "".join(pieces).replace("${", "$${")
 
 
+def plain(text: str) -> str:
+    """Escape a text that Airflow does not render, so that the loader leaves it unchanged."""
+    return text.replace("${", "$${")
+
+
 def _escape(piece: str) -> str:
     return "{{ " + {"\r": r"'\r'", "\n": r"'\n'"}.get(piece, f"'{piece}'") + " }}"
 

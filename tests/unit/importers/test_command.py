@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from airflow_batchemr.cli.import_ import app
 from airflow_batchemr.pipeline_file import load_file
+from tests.unit.importers.state_machines import batch, machine
 
 DATA = Path(__file__).parents[2] / "data"
 EVERY = DATA / "sundial" / "every_field.json"
@@ -154,3 +155,21 @@ def test_a_folder_that_is_not_writable_is_an_error(tmp_path):
     code, _, report = run("sundial", EVERY, "-o", tmp_path / "file" / "out")
     assert code == 1
     assert "cannot be written: Not a directory" in report
+
+
+def test_a_state_machine_whose_pipeline_does_not_load_is_not_written(tmp_path):
+    """The errors are reported; a timeout of less than 60 seconds is rejected by AWS as well."""
+    source = tmp_path / "short.json"
+    source.write_text(json.dumps(machine(batch({"Timeout": {"AttemptDurationSeconds": 5}}))))
+    code, _, report = run("step-functions", source, "-o", tmp_path / "out")
+    assert (code, (tmp_path / "out").exists()) == (1, False)
+    assert f"{source}:1:34: error: AWS Batch takes a timeout of at least 60 seconds, not 5" in report
+
+
+def test_the_defaults_of_the_folder_apply_to_an_imported_state_machine(tmp_path):
+    """They may contain errors, or what the pipeline needs."""
+    source = tmp_path / "m.json"
+    source.write_text(json.dumps(machine(batch())))
+    (tmp_path / "defaults.yaml").write_text("defaults: {retries: many}\n")
+    assert run("step-functions", source, "-o", tmp_path)[0] == 1
+    assert not (tmp_path / "m.yaml").exists()

@@ -11,56 +11,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_batchemr.core.service_models import shape
 from airflow_batchemr.dags.plan import plan_dag
-from airflow_batchemr.pipeline_file import load_file
 from airflow_batchemr.pipeline_file.importers.document import read_json
 from airflow_batchemr.pipeline_file.importers.step_functions import translate
+from tests.unit.importers.model_documents import capitalized, sample
+from tests.unit.importers.state_machines import EMR, batch, cluster, jobs, load, machine, notes, problems, step
 
 NIGHTLY = Path(__file__).parents[2] / "data" / "step_functions" / "nightly.asl.json"
-BATCH = "arn:aws:states:::batch:submitJob.sync"
-EMR = "arn:aws:states:::elasticmapreduce:"
-
-
-def batch(parameters=None, **fields):
-    """A task that submits a Batch job."""
-    given = {"JobName": "j", "JobDefinition": "etl:1", "JobQueue": "data"} | (parameters or {})
-    return {"Type": "Task", "Resource": BATCH, "Parameters": given} | fields
-
-
-def machine(*states, **fields):
-    """A sequence of states named A, B, C …, and additional states by name."""
-    names = [chr(65 + number) for number in range(len(states))]
-    made = {}
-    for number, (name, state) in enumerate(zip(names, states, strict=True)):
-        following = {"Next": names[number + 1]} if number + 1 < len(names) else {"End": True}
-        ends = state.get("Type") in {"Succeed", "Fail", "Choice"} or "Next" in state
-        made[name] = dict(state) if ends else following | state
-    return {"StartAt": "A", "States": made | fields}
-
-
-def jobs(data):
-    """The jobs of a translation without problems."""
-    translation = translate(data, "p")
-    assert [str(problem) for problem in translation.problems] == []
-    return translation.file["p"]["jobs"]
-
-
-def problems(data):
-    """Path and message of each problem."""
-    return [(".".join(map(str, problem.keys)), problem.message) for problem in translate(data, "p").problems]
-
-
-def notes(data):
-    """Messages of the notes."""
-    return [note.message for note in translate(data, "p").notes]
-
-
-def load(tmp_path, data, name="p"):
-    """Write the translated pipeline file and load it."""
-    document = read_json("x.json", json.dumps(data), lambda found: translate(found, name))
-    path = tmp_path / "imported.yaml"
-    path.write_text(document.yaml("header"))
-    return load_file(path)
 
 
 def test_a_machine_of_all_kinds_of_states_loads_and_compiles(tmp_path):
@@ -150,16 +108,18 @@ def test_the_order_of_states_is_the_order_of_jobs():
     [
         ({"Value": "x"}, "x"),
         ({"Value": "{{ x }}"}, "{% raw %}{{ x }}{% endraw %}"),
-        ({"Value": "${X}"}, "$${X}"),
-        ({"Value.$": "$.date"}, "{{ params.date }}"),
-        ({"Value.$": "$.a.b[0]['c d']"}, "{{ params.a.b[0]['c d'] }}"),
-        ({"Value.$": "$['my-date']"}, "{{ params.my_date }}"),
+        ({"Value": "${X}"}, "${X}"),
+        ({"Value": "${X:-1} $${Y}"}, "$${X:-1} $$${Y}"),
+        ({"Value.$": "$.date"}, "{{ params['date'] }}"),
+        ({"Value.$": "$.values"}, "{{ params['values'] }}"),
+        ({"Value.$": "$.a.items[0]['c d']"}, "{{ params['a']['items'][0]['c d'] }}"),
+        ({"Value.$": "$['my-date']"}, "{{ params['my_date'] }}"),
         ({"Value.$": "$$.Execution.Name"}, "{{ run_id }}"),
-        ({"Value.$": "$$.Execution.Input.date"}, "{{ params.date }}"),
+        ({"Value.$": "$$.Execution.Input.date"}, "{{ params['date'] }}"),
         ({"Value.$": "$$.State.Name"}, "B"),
         ({"Value.$": "$.set.inner"}, "constant"),
         ({"Value.$": "$.set.list[1]"}, "2"),
-        ({"Value.$": "States.Format('s3://{}/{}', $.set.inner, $.date)"}, "s3://constant/{{ params.date }}"),
+        ({"Value.$": "States.Format('s3://{}/{}', $.set.inner, $.date)"}, "s3://constant/{{ params['date'] }}"),
         ({"Value.$": "States.Format('it\\'s \\{\\} {}', 7)"}, "it's $${} 7".replace("$$", "")),
         ({"Value.$": "States.Format('{}', States.Format('{}!', 'x'))"}, "x!"),
     ],
@@ -174,7 +134,7 @@ def test_paths_and_formats_are_evaluated(template, expected):
 def test_states_array_becomes_a_command():
     """With constants and fields of the input."""
     data = machine(batch({"ContainerOverrides": {"Command.$": "States.Array('run', $.date, 7, 'it\\'s')"}}))
-    assert jobs(data)["A"]["batch"]["command"] == ["run", "{{ params.date }}", "7", "it's"]
+    assert jobs(data)["A"]["batch"]["command"] == ["run", "{{ params['date'] }}", "7", "it's"]
 
 
 def test_fields_of_the_input_become_params(tmp_path):
@@ -200,17 +160,17 @@ def test_fields_of_the_input_become_params(tmp_path):
             [{"Type": "Task", "Resource": EMR + "terminateCluster", "Parameters": {"ClusterId": "j-1"}}],
             "has not created",
         ),
-        ([batch({"JobDefinition": None})], "JobDefinition has an unexpected value"),
-        ([batch({"Nonsense": 1})], "submitJob has no parameter Nonsense"),
+        ([batch(Resource="arn:aws:states:::batch:submitJob.waitForTaskToken")], "submitJob.waitForTaskToken is not"),
+        ([batch({"JobDefinition": None})], "JobDefinition: expected text, not null"),
+        ([batch({"Nonsense": 1})], "AWS has no parameter Nonsense"),
         ([batch({"DependsOn": [{"JobId": "x"}]})], "DependsOn"),
-        ([batch({"JobQueue.$": "$.queue", "JobQueue": None})], "JobQueue is only known at run time"),
         ([batch({"ArrayProperties": {"Size.$": "$.n"}})], "ArrayProperties.Size is only known at run time"),
         ([batch({"ContainerOverrides": {"Command.$": "$.command"}})], "Command is only known at run time"),
         ([batch({"ContainerOverrides": {"Command.$": "States.UUID()"}})], "States.UUID is evaluated at run time"),
         ([batch({"ContainerOverrides": {"Command": [{"a": 1}]}})], "expected text"),
         ([batch({"Parameters": {"a.$": "$..b"}})], "depends on data"),
         ([batch({"Parameters": {"a.$": "$.b[?(@.c)]"}})], "depends on data"),
-        ([batch({"Parameters": {"a.$": 7}})], "requires a path"),
+        ([batch({"Parameters": {"a.$": 7}})], "a path or an intrinsic function has an unexpected value: 7"),
         ([batch({"Parameters": {"a.$": "$"}})], "the whole input"),
         ([batch({"Parameters": {"a.$": "States.Format('{}')"}})], "too few arguments"),
         ([batch({"Parameters": {"a.$": "States.Format('x', 1)"}})], "too many arguments"),
@@ -383,24 +343,6 @@ def test_a_handler_that_rejoins_the_main_path_is_rejected():
     assert expected == [(path, "other states lead to" in text) for path, text in problems(data)]
 
 
-def cluster(**fields):
-    """A task that creates a cluster."""
-    parameters = {
-        "Name": "c",
-        "ReleaseLabel": "emr-7.5.0",
-        "LogUri": "s3://logs/",
-        "Instances": {"MasterInstanceType": "m5.xlarge", "SlaveInstanceType": "m5.2xlarge", "InstanceCount": 4},
-    } | fields
-    return {"Type": "Task", "Resource": EMR + "createCluster.sync", "Parameters": parameters, "ResultPath": "$.c"}
-
-
-def step(path="$.c.ClusterId", **fields):
-    """A task that adds a step."""
-    made = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["spark-submit", "s3://a.py"]}} | fields
-    parameters = {"ClusterId.$": path, "Step": made} if path.startswith("$") else {"ClusterId": path, "Step": made}
-    return {"Type": "Task", "Resource": EMR + "addStep.sync", "Parameters": parameters, "ResultPath": None}
-
-
 @pytest.mark.parametrize("path", ["$.c.ClusterId", "$.c.Cluster.Id", "$['c']['ClusterId']"])
 def test_steps_run_on_the_cluster_that_the_state_machine_created(path):
     """It becomes a shared cluster; terminateCluster is omitted."""
@@ -418,7 +360,7 @@ def test_steps_run_on_the_cluster_that_the_state_machine_created(path):
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("j-123ABC", {"cluster_id": "j-123ABC"}), ("$.cluster", {"cluster_id": "{{ params.cluster }}"})],
+    [("j-123ABC", {"cluster_id": "j-123ABC"}), ("$.cluster", {"cluster_id": "{{ params['cluster'] }}"})],
 )
 def test_steps_on_an_existing_cluster(path, expected):
     """Its id is a constant or a field of the input."""
@@ -464,12 +406,6 @@ def test_steps_of_create_cluster_become_a_job(tmp_path):
     assert list(spec.pipelines["p"].jobs) == ["A-steps"]
 
 
-def test_a_cluster_that_depends_on_the_run_is_rejected():
-    """Its parameters must be constant."""
-    data = machine(cluster(**{"ReleaseLabel.$": "$.release", "ReleaseLabel": None}), step())
-    assert any("a cluster definition must be constant" in text for _, text in problems(data))
-
-
 def test_a_note_is_added_for_a_task_without_sync():
     """Step Functions did not wait for it, but downstream jobs do."""
     data = machine(batch(Resource="arn:aws:states:::batch:submitJob"))
@@ -500,19 +436,51 @@ def places(value, path=()):
         yield from places(inner, (*path, key))
 
 
+def every_member():
+    """A state machine with every member of each request and of each kind of state."""
+    task = {"Type": "Task", "Resource": "arn:aws:states:::batch:submitJob.sync"}
+    submit = sample(shape("batch", "SubmitJob"))
+    del submit["dependsOn"][0]["jobId"]
+    run, add = sample(shape("emr", "RunJobFlow")), sample(shape("emr", "AddJobFlowSteps"))
+    del run["AmiVersion"]
+    inner = {"StartAt": "X", "States": {"X": batch(Retry=[{"ErrorEquals": ["States.ALL"]}], End=True)}}
+    states = [
+        {"Type": "Pass", "Result": {"items": [1, 2], "x": "y"}, "ResultPath": "$.set"},
+        task | {"Parameters": capitalized(submit, shape("batch", "SubmitJob")), "ResultPath": None},
+        cluster(**run),
+        step(more={"ExecutionRoleArn": add["ExecutionRoleArn"]}, **add["Steps"][0]),
+        {"Type": "Map", "ItemsPath": "$.set.items", "ItemProcessor": inner, "MaxConcurrency": 1, "ResultPath": None},
+        {"Type": "Wait", "Seconds": 5},
+    ]
+    return machine(*states)
+
+
+def test_every_member_is_translated(tmp_path):
+    """All of them at once."""
+    assert [] == [str(error) for error in load(tmp_path, every_member()).errors]
+
+
+SOURCES = [json.loads(NIGHTLY.read_text()), every_member()]
+
+
 @settings(max_examples=300, deadline=None)
-@given(data=st.data(), put=JSON, delete=st.booleans())
-def test_any_mutation_is_translated_or_rejected(data, put, delete):
-    """With valid YAML or a problem, never a traceback."""
-    changed = copy.deepcopy(json.loads(NIGHTLY.read_text()))
-    path = data.draw(st.sampled_from([place for place in places(changed) if place]))
-    parent = changed
-    for key in path[:-1]:
-        parent = parent[key]
-    if delete:
-        del parent[path[-1]]
-    else:
-        parent[path[-1]] = put
+@given(data=st.data(), source=st.sampled_from(SOURCES), put=JSON, delete=st.booleans(), count=st.integers(1, 3))
+def test_any_mutation_is_translated_or_rejected(data, source, put, delete, count):
+    """With valid YAML or a problem that names a state, never a traceback."""
+    changed = copy.deepcopy(source)
+    for _ in range(count):
+        path = data.draw(st.sampled_from([place for place in places(changed) if place] or [()]))
+        if not path:
+            break
+        parent = changed
+        for key in path[:-1]:
+            parent = parent[key]
+        if delete:
+            del parent[path[-1]]
+        elif isinstance(parent, dict) and data.draw(st.booleans()):
+            parent[f"{path[-1]}.$"] = parent.pop(path[-1]) if data.draw(st.booleans()) else copy.deepcopy(put)
+        else:
+            parent[path[-1]] = copy.deepcopy(put)
     document = read_json("x.json", json.dumps(changed), lambda found: translate(found, "nightly"))
     assert document.value == (yaml.safe_load(document.yaml("header")) or {})
     assert document.value or document.errors

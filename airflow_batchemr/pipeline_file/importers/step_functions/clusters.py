@@ -2,122 +2,200 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.pipeline_file.importers.step_functions.values import UntranslatableError, constant
-from airflow_batchemr.pipeline_file.importers.translation import literal
+from airflow_batchemr.core.emr_releases import supports_idle_timeout
+from airflow_batchemr.pipeline_file.importers.step_functions.api import copied, map_key
+from airflow_batchemr.pipeline_file.importers.step_functions.values import UntranslatableError
 
 if TYPE_CHECKING:
+    from airflow_batchemr.pipeline_file.importers.step_functions.members import Members
+    from airflow_batchemr.pipeline_file.importers.step_functions.values import Writer
     from airflow_batchemr.pipeline_file.importers.translation import ImportPosition
 
-#: Key and type of the parameters that have a direct equivalent.
+#: Keys of the parameters that have a direct equivalent.
 _KEYS = {
-    "ReleaseLabel": ("release", str),
-    "LogUri": ("log_uri", str),
-    "ServiceRole": ("service_role", str),
-    "JobFlowRole": ("instance_role", str),
-    "SecurityConfiguration": ("security_configuration", str),
-    "CustomAmiId": ("custom_ami", str),
-    "StepConcurrencyLevel": ("step_concurrency", int),
+    "ServiceRole": "service_role",
+    "JobFlowRole": "instance_role",
+    "SecurityConfiguration": "security_configuration",
+    "CustomAmiId": "custom_ami",
 }
-_INSTANCE_KEYS = {"Ec2KeyName": "key_pair", "Ec2SubnetId": "subnets", "Ec2SubnetIds": "subnets"}
 _ROLES = {"MASTER": "master", "CORE": "core", "TASK": "task"}
+#: Roles of the groups that an `emr` block can have.
+_COMPLETE = ({"MASTER"}, {"MASTER", "CORE"}, {"MASTER", "CORE", "TASK"})
+_GROUP_KEYS = {"InstanceRole", "InstanceType", "InstanceCount", "Market", "BidPrice", "Name"}
+_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 
 
-def cluster(parameters: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
-    """Translate a cluster; parameters without an equivalent are copied to `overrides`.
+class ClusterImport:
+    """Translates one createCluster.
 
-    Raises:
-        UntranslatableError: if a parameter is only known at run time.
+    Args:
+        given: its parameters.
+        write: writes the text.
+        place: position of the cluster.
     """
-    given: dict[str, Any] = _known(parameters, "createCluster")
-    given.pop("Steps", None)
-    result: dict[str, Any] = {}
-    for field, (key, kind) in _KEYS.items():
-        if field in given:
-            result[key] = constant(given.pop(field), kind, field)
-    if "Applications" in given:
-        result["applications"] = [item["Name"] for item in given.pop("Applications")]
-    result |= _instances(dict(given.pop("Instances", {})), given, place)
-    if given.get("Configurations"):
-        result["configurations"] = given.pop("Configurations")
-    if "VisibleToAllUsers" in given and not given.pop("VisibleToAllUsers"):
-        result["visible"] = False
-    if "BootstrapActions" in given:
-        result["bootstrap"] = [
-            {"path": item["ScriptBootstrapAction"]["Path"], "name": item["Name"]}
-            | ({"args": item["ScriptBootstrapAction"]["Args"]} if item["ScriptBootstrapAction"].get("Args") else {})
-            for item in given.pop("BootstrapActions")
-        ]
-    tags = {item["Key"]: literal(str(item.get("Value", ""))) for item in given.pop("Tags", [])}
-    if "Name" in given:
-        tags = {"Name": literal(given.pop("Name"))} | tags
-        place.at("tags", "Name", source=["Parameters"]).note(
+
+    def __init__(self, given: Members, write: Writer, place: ImportPosition) -> None:
+        self.given = given
+        self.write = write
+        self.place = place
+
+    def cluster(self) -> dict[str, Any]:
+        """Translate the cluster; parameters without an equivalent are copied to `overrides`.
+
+        Raises:
+            UntranslatableError: if a parameter is unknown, or only known at run time.
+        """
+        given, result = self.given, dict[str, Any]()
+        given.skip("Steps", "StepExecutionRoleArn")  # of the job that runs them
+        if "AmiVersion" in given or "ReleaseLabel" not in given:
+            raise UntranslatableError("ReleaseLabel is required: EMR no longer starts clusters of an AmiVersion")
+        result["release"] = self._format(
+            "ReleaseLabel", r"emr-\d+\.\d+(\.\d+)?(-latest)?", "a release such as emr-7.5.0"
+        )
+        if "LogUri" in given:
+            result["log_uri"] = self._format("LogUri", r"s3[an]?://.+", "an S3 URI")
+        for field, key in _KEYS.items():
+            if field in given:
+                result[key] = self._text(field)
+        result |= self._applications()
+        result |= self._instances(given.members("Instances"))
+        if "idle_timeout" not in result and supports_idle_timeout(result["release"]):
+            self.place.note("the cluster terminates itself if it is idle for 4 hours; `idle_timeout` sets another time")
+        if "Configurations" in given and given.get("Configurations"):
+            result["configurations"] = copied(
+                given.get("Configurations"), "emr", "RunJobFlow.Configurations", "Configurations", self.write
+            )
+        if not given.constant("VisibleToAllUsers", bool, default=True):
+            result["visible"] = False
+        if given.constant("StepConcurrencyLevel", int, 1) != 1:
+            result["step_concurrency"] = given.constant("StepConcurrencyLevel", int)
+        if actions := given.items("BootstrapActions"):
+            result["bootstrap"] = [self._bootstrap(action) for action in actions]
+        if tags := self._tags():
+            result["tags"] = tags
+        rest = copied(given.rest(), "emr", "RunJobFlow", "", self.write)
+        overrides = {**result.pop("overrides", {}), **rest}
+        return {**result, "overrides": overrides} if overrides else result
+
+    def _text(self, name: str) -> str:
+        return self.write.text(self.given.get(name), name)
+
+    def _format(self, name: str, pattern: str, expected: str) -> str:
+        """A parameter whose format is checked when the file is loaded: a substitution has no valid value yet."""
+        text = self._text(name)
+        if not re.fullmatch(pattern, text) and "{{" not in text:
+            raise UntranslatableError(f"{name} is not {expected}: {text}. Replace it and import again")
+        return text
+
+    def _applications(self) -> dict[str, Any]:
+        """The applications; none if there are none, instead of those that a pipeline file installs by default."""
+        given = self.given.items("Applications")
+        names = [self.write.text(item.get("Name"), item.path("Name")) for item in given]
+        if not any(item.rest() for item in given):
+            return {"applications": names}
+        applications = self.given.get("Applications")
+        return {
+            "overrides": {
+                "Applications": copied(applications, "emr", "RunJobFlow.Applications", "Applications", self.write)
+            }
+        }
+
+    def _bootstrap(self, action: Members) -> dict[str, Any]:
+        script = action.members("ScriptBootstrapAction")
+        result: dict[str, Any] = {"path": self.write.text(script.get("Path"), script.path("Path"))}
+        if not re.match(r"s3[an]?://|file:/|\{\{", result["path"]):
+            raise UntranslatableError(
+                f"{script.path('Path')} is neither an S3 URI nor a file: URI: {result['path']}. Replace it and import "
+                "again"
+            )
+        result["name"] = self.write.text(action.get("Name"), action.path("Name"))
+        if args := script.constant("Args", list, []):
+            result["args"] = [self.write.text(argument, script.path("Args")) for argument in args]
+        return result
+
+    def _tags(self) -> dict[str, str]:
+        tags = {
+            map_key(item.constant("Key", str), "Tags"): self.write.text(item.get("Value", ""), item.path("Value"))
+            for item in self.given.items("Tags")
+        }
+        if "Name" not in self.given:
+            return tags
+        try:
+            tags = {"Name": self._text("Name")} | tags
+        except UntranslatableError:
+            self.place.at(source=["Parameters"]).note("the cluster's Name is omitted: it is only known at run time")
+            return tags
+        self.place.at("tags", "Name", source=["Parameters"]).note(
             "was the cluster's name. Clusters are now named after their run, so that they are found again after a "
             "crash; the old name is kept as a tag"
         )
-    if tags:
-        result["tags"] = tags
-    if given:
-        result["overrides"] = _merged(result.pop("overrides", {}), given)
-    return result
+        return tags
 
-
-def _instances(given: dict[str, Any], above: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    if given.pop("KeepJobFlowAliveWhenNoSteps", False):
-        idle = above.get("AutoTerminationPolicy", {}).get("IdleTimeout")
-        place.note(
-            "the cluster is created before its first job and terminated after its last one"
-            + ("" if idle is None else f"; its idle timeout of {idle} seconds is kept")
+    def _instances(self, given: Members) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        given.constant("KeepJobFlowAliveWhenNoSteps", bool, default=False)
+        self.place.note(
+            "the cluster is created before its first job and terminated after its last one, as with "
+            "KeepJobFlowAliveWhenNoSteps and terminateCluster"
         )
-    if "AutoTerminationPolicy" in above:
-        result["idle_timeout"] = f"{above.pop('AutoTerminationPolicy')['IdleTimeout']}s"
-    for field, key in _INSTANCE_KEYS.items():
-        if field in given:
-            result[key] = given.pop(field)
-    if given.pop("TerminationProtected", False):
-        result["termination_protection"] = True
-    groups = given.get("InstanceGroups", [])
-    simple = [_group(group) for group in groups]
-    roles = [group.get("InstanceRole") for group in groups]
-    if groups and None not in simple and len(set(roles)) == len(roles):
-        given.pop("InstanceGroups")
-        result |= {_ROLES[role]: group for role, group in zip(roles, simple, strict=True)}
-    elif set(given) >= {"MasterInstanceType"} and not groups:
-        count = given.pop("InstanceCount", 1)
-        result["master"] = {"type": given.pop("MasterInstanceType"), "count": 1}
-        slave = given.pop("SlaveInstanceType", result["master"]["type"])
+        policy = self.given.members("AutoTerminationPolicy")
+        if "IdleTimeout" in policy:
+            result["idle_timeout"] = f"{policy.constant('IdleTimeout', int)}s"
+        for field, key in (("Ec2KeyName", "key_pair"), ("Ec2SubnetId", "subnets")):
+            if field in given:
+                result[key] = self.write.text(given.get(field), given.path(field))
+        if given.constant("TerminationProtected", bool, default=False):
+            result["termination_protection"] = True
+        result |= self._groups(given)
+        if rest := copied(given.rest(), "emr", "RunJobFlow.Instances", "Instances", self.write):
+            result["overrides"] = {"Instances": rest}
+        return result
+
+    def _groups(self, given: Members) -> dict[str, Any]:
+        """Instance groups with an equivalent; others are left for `overrides`."""
+        groups = given.constant("InstanceGroups", list, [])
+        simple = [_group(group) for group in groups]
+        roles = [str(group["InstanceRole"]) if made else "" for group, made in zip(groups, simple, strict=True)]
+        if groups and all(simple) and len(set(roles)) == len(roles) and set(roles) in _COMPLETE:
+            given.skip("InstanceGroups")
+            names = [group["Name"] for group in groups if "Name" in group]
+            if names:
+                self.place.note(
+                    f"the instance groups have the Names master, core and task, instead of {', '.join(names)}"
+                )
+            return {_ROLES[role]: made for role, made in zip(roles, simple, strict=True)}
+        given.forget("InstanceGroups")
+        master, slave = (given.constant(f"{name}InstanceType", str, "") for name in ("Master", "Slave"))
+        count = given.constant("InstanceCount", int, 1)
+        if groups or not _TYPE.fullmatch(master) or not _TYPE.fullmatch(slave or master) or not 1 <= count <= 4000:
+            given.forget("MasterInstanceType", "SlaveInstanceType", "InstanceCount")
+            return {}
+        self.place.note("MasterInstanceType, SlaveInstanceType and InstanceCount are written as instance groups")
+        result: dict[str, Any] = {"master": {"type": master, "count": 1}}
         if count > 1:
-            result["core"] = {"type": slave, "count": count - 1}
-    if given:
-        result["overrides"] = {"Instances": given}
-    return result
+            result["core"] = {"type": slave or master, "count": count - 1}
+        return result
 
 
-def _group(given: dict[str, Any]) -> dict[str, Any] | None:
+def _group(given: Any) -> dict[str, Any] | None:
     """Translate an instance group; None if it has parameters without an equivalent."""
-    known = {"InstanceRole", "InstanceType", "InstanceCount", "Market", "BidPrice", "Name"}
-    if set(given) - known or given.get("InstanceRole") not in _ROLES:
+    if not isinstance(given, dict) or set(given) - _GROUP_KEYS or given.get("InstanceRole") not in list(_ROLES):
         return None
-    result = {"type": given.get("InstanceType"), "count": given.get("InstanceCount", 1)}
-    if given.get("Market") == "SPOT":
-        result["market"] = "spot"
-        if "BidPrice" in given:
-            result["bid"] = given["BidPrice"]
-    return result
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    return {**below, **above}
-
-
-def _known(value: Any, what: str) -> Any:
-    """Copy a value whose parts are all constants."""
-    if isinstance(value, dict):
-        return {key: _known(item, f"{what}.{key}") for key, item in value.items()}
-    if isinstance(value, list):
-        return [_known(item, what) for item in value]
-    if isinstance(value, str | bool | int | float) or value is None:
-        return value
-    raise UntranslatableError(f"{what} is only known at run time, but a cluster definition must be constant")
+    kind, count, name = given.get("InstanceType"), given.get("InstanceCount", 1), given.get("Name", "")
+    market, bid = given.get("Market", "ON_DEMAND"), given.get("BidPrice")
+    if not isinstance(kind, str) or not _TYPE.fullmatch(kind) or not isinstance(name, str):
+        return None
+    if type(count) is not int or not 1 <= count <= 4000 or (given["InstanceRole"] == "MASTER" and count not in {1, 3}):
+        return None
+    result: dict[str, Any] = {"type": kind, "count": count}
+    if market == "ON_DEMAND" and bid is None:
+        return result
+    if market != "SPOT":
+        return None
+    if bid is None:
+        return {**result, "market": "spot"}
+    priced = isinstance(bid, str) and re.fullmatch(r"\d+(\.\d+)?", bid) and float(bid)
+    return {**result, "market": "spot", "bid": bid} if priced else None

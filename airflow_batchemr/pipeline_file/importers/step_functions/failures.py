@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.pipeline_file.importers.step_functions.values import Given, UntranslatableError, constant
+from airflow_batchemr.pipeline_file.importers.step_functions.members import Members
+from airflow_batchemr.pipeline_file.importers.step_functions.values import (
+    Unknown,
+    UntranslatableError,
+    overlay,
+    path_steps,
+)
 from airflow_batchemr.pipeline_file.importers.translation import ImportPosition, Path, duration
 
 if TYPE_CHECKING:
@@ -18,48 +24,83 @@ _TERMINATE = ":elasticmapreduce:terminateCluster"
 _MAX_RETRIES, _MAX_FACTOR = 100, 10
 
 
-def retries(state: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
+def retries(state: Members, place: ImportPosition) -> dict[str, Any]:
     """Translate Retry and TimeoutSeconds to a job's retries, delays and deadline.
 
     Raises:
         UntranslatableError: if a value is only known at run time.
     """
-    result: dict[str, Any] = {}
-    rules = state.get("Retry", [])
-    chosen = next((rule for rule in rules if _ANY & set(rule.get("ErrorEquals", []))), rules[0] if rules else None)
-    if chosen is not None:
-        result = _retry(chosen, place)
-        if not _ANY & set(chosen.get("ErrorEquals", [])) or len(rules) > 1:
-            place.at("retries", source=["Retry"]).note(
-                "Step Functions retried only some errors, or each error differently; Airflow retries any failure"
-            )
-    limit = state.get("TimeoutSeconds")
+    result = retry(state, place)
     if "TimeoutSecondsPath" in state:
         raise UntranslatableError("TimeoutSecondsPath is only known at run time, but the deadline must be constant")
-    if limit is not None:
-        seconds = constant(limit, int, "TimeoutSeconds")
+    if "TimeoutSeconds" in state:
+        seconds = _seconds(state, "TimeoutSeconds")
         tries = result.get("retries", 0) + 1
         result["deadline"] = duration(seconds * tries)
         if tries > 1:
             place.at("deadline", source=["TimeoutSeconds"]).note(
                 f"each of {tries} attempts was limited to {duration(seconds)}; the deadline covers all of them"
             )
-    if "HeartbeatSeconds" in state:
-        place.at(source=["HeartbeatSeconds"]).note("HeartbeatSeconds is omitted: jobs do not send heartbeats")
+    heartbeat(state, place)
     return result
 
 
-def _retry(rule: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
-    tries = constant(rule.get("MaxAttempts", 3), int, "MaxAttempts")
+def heartbeat(state: Members, place: ImportPosition) -> None:
+    """Omit HeartbeatSeconds."""
+    for name in ("HeartbeatSeconds", "HeartbeatSecondsPath"):
+        if name in state:
+            state.skip(name)
+            place.at(source=[name]).note(f"{name} is omitted: jobs do not send heartbeats")
+
+
+def retry(state: Members, place: ImportPosition) -> dict[str, Any]:
+    """Translate Retry to a job's retries and delays.
+
+    Raises:
+        UntranslatableError: if a value is only known at run time.
+    """
+    rules = state.items("Retry")
+    matches = [_matches_any(rule) for rule in rules]
+    if not rules:
+        return {}
+    chosen = matches.index(True) if True in matches else 0
+    result = _retry(rules[chosen], place)
+    if not matches[chosen] or len(rules) > 1:
+        place.at("retries", source=["Retry"]).note(
+            "Step Functions retried only some errors, or each error differently; Airflow retries any failure"
+        )
+        for rule in rules[:chosen] + rules[chosen + 1 :]:
+            rule.whole()
+    return result
+
+
+def _matches_any(rule: Members) -> bool:
+    return any(str(name) in _ANY for name in rule.constant("ErrorEquals", list, []))
+
+
+def _seconds(given: Members, name: str, default: int = 0) -> int:
+    seconds: int = given.constant(name, int, default)
+    if not 0 <= seconds <= 99_999_999:  # the limit of Amazon States Language
+        raise UntranslatableError(f"{given.path(name)} must be 0 to 99,999,999 seconds, not {seconds}")
+    return seconds
+
+
+def _retry(rule: Members, place: ImportPosition) -> dict[str, Any]:
+    rule.skip("Comment")
+    tries = rule.constant("MaxAttempts", int, 3)
+    delay, longest = _seconds(rule, "IntervalSeconds", 1), _seconds(rule, "MaxDelaySeconds")
+    factor = rule.constant("BackoffRate", (int, float), 2.0)
+    jitter = rule.constant("JitterStrategy", str, "NONE")
+    if tries < 0:
+        raise UntranslatableError(f"{rule.path('MaxAttempts')} must be at least 0, not {tries}")
     result: dict[str, Any] = {"retries": min(tries, _MAX_RETRIES)}
     if not tries:
         return result
-    result["retry_delay"] = duration(constant(rule.get("IntervalSeconds", 1), int, "IntervalSeconds"))
-    factor = constant(rule.get("BackoffRate", 2.0), (int, float), "BackoffRate")
+    result["retry_delay"] = duration(delay)
     kept = min(max(factor, 1), _MAX_FACTOR)
     if kept != 1:
         result["retry_backoff"] = int(kept) if kept == int(kept) else kept
-        if rule.get("JitterStrategy") != "FULL":
+        if jitter != "FULL":
             place.at("retry_backoff", source=["Retry"]).note(
                 "Airflow adds random jitter of up to the same length to each delay"
             )
@@ -68,8 +109,8 @@ def _retry(rule: dict[str, Any], place: ImportPosition) -> dict[str, Any]:
             f"was {tries} retries with a factor of {factor:g}; limited to {_MAX_RETRIES} retries and a factor of 1 to "
             f"{_MAX_FACTOR}"
         )
-    if "MaxDelaySeconds" in rule:
-        result["max_retry_delay"] = duration(constant(rule["MaxDelaySeconds"], int, "MaxDelaySeconds"))
+    if longest:
+        result["max_retry_delay"] = duration(longest)
     return result
 
 
@@ -86,54 +127,81 @@ class Handlers:
         self.machine = machine
         self.states = states
         self.at = at
-        self.open: list[tuple[str, str, Path]] = []
+        self.open: list[tuple[str, str, Path, Any]] = []
 
-    def after(self, visit: Visit, ends: Upstream) -> Upstream:
-        """The dependencies of the next state, taking into account this state's Catch."""
-        for number, rule in enumerate(visit.state.get("Catch", [])):
+    def after(self, visit: Visit, ends: Upstream, *, of_jobs: bool = True) -> Upstream:
+        """The dependencies of the next state, taking into account this state's Catch.
+
+        Args:
+            visit: the state.
+            ends: the jobs that the next state depends on.
+            of_jobs: whether the state consists of these jobs, so that their failure is that of the state.
+        """
+        after = ends
+        following = None if visit.state.get("End") else visit.state.get("Next")
+        for number, rule in enumerate(visit.state.items("Catch")):
             where = (*visit.source, "Catch", number)
-            target = rule.get("Next")
-            if not _ANY & set(rule.get("ErrorEquals", [])):
-                self._note(ends, where, f"{visit.name}: Catch handled only some errors, and now handles any failure")
-            if target == visit.state.get("Next"):
-                return dict.fromkeys(ends, "finished")
-            if self._only_ends(target):
+            rule.skip("Comment")
+            target = rule.constant("Next", str)
+            data = visit.input
+            if (path := rule.get("ResultPath", "$")) is not None:
+                error = Unknown(f"the error of {visit.name} is not available to other jobs")
+                data = overlay(data, path_steps(str(path)), error)
+            if not _matches_any(rule):
+                self._note(visit, ends, where, "Catch handled only some errors, and now handles any failure")
+            end = self._end(target)
+            if end == "fails":
                 continue  # a failed job fails the run, and its cluster is terminated anyway
-            if len(ends) != 1:
+            ignored = target == following or (end == "succeeds" and self._end(following) == "succeeds")
+            if of_jobs and ends and ignored:
+                after = dict.fromkeys(ends, "finished")
+            elif end == "succeeds":
+                self._note(
+                    visit, ends, where, "after its failure the execution succeeded; the run is now marked failed"
+                )
+            elif not of_jobs or not ends:
+                self.machine.problem(
+                    where, f"the Catch of {visit.name} handles the failure of a cluster, and `after` only names jobs"
+                )
+            elif len(ends) != 1:
                 self.machine.problem(
                     where,
                     f"the Catch of {visit.name} covers several jobs, and a pipeline cannot depend on any of them "
                     "failing",
                 )
-                continue
-            self.open.append((next(iter(ends)), str(target), where))
-        return ends
+            else:
+                self.open.append((next(iter(ends)), target, where, data))
+        return after
 
-    def _note(self, ends: Upstream, source: Path, message: str) -> None:
-        for job in list(ends)[:1]:
-            ImportPosition(self.machine.top.translation, (*self.machine.top.path, "jobs", job), source).note(message)
+    def _note(self, visit: Visit, ends: Upstream, source: Path, message: str) -> None:
+        at = ("jobs", next(iter(ends))) if ends else ()
+        top = self.machine.top
+        ImportPosition(top.translation, (*top.path, *at), source).note(f"{visit.name}: {message}")
 
-    def _only_ends(self, name: Any) -> bool:
-        """Whether a handler only terminates clusters and fails."""
-        seen: set[Any] = set()
-        while name not in seen:
-            seen.add(name)
-            state = self.states.get(name)
+    def _end(self, name: Any) -> str | None:
+        """How the execution ends if no job follows: it `succeeds` or `fails`; None if one does.
+
+        Args:
+            name: the next state; None at the end.
+        """
+        seen: set[str] = set()
+        while name is not None and str(name) not in seen:
+            seen.add(str(name))
+            state = self.states.get(str(name))
             if not isinstance(state, dict):
-                return False
-            if state.get("Type") == "Fail":
-                return True
-            if _TERMINATE not in str(state.get("Resource")) and state.get("Type") != "Pass":
-                return False
-            if state.get("End"):
-                return _TERMINATE in str(state.get("Resource"))
-            name = state.get("Next")
-        return False
+                return None
+            kind = state.get("Type")
+            if kind in ("Fail", "Succeed"):
+                return "fails" if kind == "Fail" else "succeeds"
+            if kind != "Pass" and _TERMINATE not in str(state.get("Resource")):
+                return None
+            name = None if state.get("End") else state.get("Next")
+        return "succeeds" if name is None else None
 
     def walk_all(self, main: set[str], start: Visit) -> None:
         """Translate the handlers, after the states of the path without failures."""
-        for job, name, source in self.open:
-            visit = replace(start, name=name, upstream={job: "failed"}, data=Given(("Error",)))
+        for job, name, source, data in self.open:
+            visit = replace(start, name=name, upstream={job: "failed"}, data=data)
             succeeds = self._walk(job, source, main, visit)
             if succeeds is not None:
                 ImportPosition(self.machine.top.translation, (*self.machine.top.path, "jobs", job), source).note(
@@ -159,7 +227,8 @@ class Handlers:
             seen.add(visit.name)
             if state.get("Type") == "Fail":
                 return False
-            upstream, data = self.machine.handle(replace(visit, state=state, source=(*self.at, visit.name)), self)
+            here = replace(visit, state=Members(state), source=(*self.at, visit.name))
+            upstream, data = self.machine.handle(here, self)
             if state.get("End") or str(state.get("Type")) in {"Succeed", "Choice"}:
                 return True
             visit = replace(visit, name=str(state.get("Next")), upstream=upstream, data=data)

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from airflow_batchemr.pipeline_file.importers.step_functions import clusters, tasks
-from airflow_batchemr.pipeline_file.importers.step_functions.failures import Handlers, retries
+from airflow_batchemr.pipeline_file.importers.step_functions.failures import Handlers, retry
+from airflow_batchemr.pipeline_file.importers.step_functions.integrations import Integrations
+from airflow_batchemr.pipeline_file.importers.step_functions.members import Members
 from airflow_batchemr.pipeline_file.importers.step_functions.values import (
-    Cluster,
-    ClusterId,
+    FollowUpError,
     Given,
+    Refused,
     Result,
     Template,
+    Unknown,
     UntranslatableError,
     Writer,
     constant,
-    expression,
+    lazy_expression,
     look_up,
     overlay,
     path_steps,
     payload,
 )
-from airflow_batchemr.pipeline_file.importers.translation import ImportPosition, Path, free_name
+from airflow_batchemr.pipeline_file.importers.translation import ImportPosition, Path, free_name, plain
 from airflow_batchemr.pipeline_file.models.base import shown
 from airflow_batchemr.pipeline_file.validation import Problem
 
-_RESOURCE = re.compile(r"arn:aws[\w-]*:states:[\w-]*:\d*:(?P<service>[\w-]+):(?P<call>\w+)(?P<wait>\.[\w:.]+)?")
-_BATCH, _EMR = "batch", "elasticmapreduce"
 #: Maximum number of Map items that become separate jobs; more items should be an array job.
 _MAX_ITEMS = 100
 _SLEEP = "airflow.providers.standard.operators.bash.BashOperator"
+_EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
+#: What to do about members that have no equivalent.
+_INSTEAD = {
+    "Assign": "use the state's result or the execution's input instead",
+    "ItemBatcher": "use an array job: `array: {rows: s3://…, pack: …}`",
+    "ResultWriter": "have the program write its results to S3",
+}
 
 #: Upstream jobs and their rules.
 Upstream = dict[str, str]
@@ -46,18 +52,20 @@ class Visit:
         state: its definition.
         source: its path in the file.
         upstream: the jobs that it depends on.
-        data: its input.
+        data: its input, or its parameters.
         suffix: suffix of its jobs' names, for an item of a Map.
         context: additional entries of the context object (`$$`).
+        input: its input.
     """
 
     name: str
-    state: dict[str, Any]
+    state: Members
     source: Path
     upstream: Upstream
     data: Any
     suffix: str = ""
     context: dict[str, Any] = field(default_factory=dict)
+    input: Any = None
 
 
 def _choice_targets(choice: dict[str, Any]) -> list[str]:
@@ -84,15 +92,38 @@ class Machine:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.clusters: dict[str, dict[str, Any]] = {}
         self.write = Writer()
+        self._integrations = Integrations(self)
 
-    def problem(self, source: Path, message: str) -> None:
+    def problem(self, source: Path, message: str, hint: str | None = None) -> None:
         """Add an error for a state that has no equivalent in a pipeline."""
-        self.top.translation.problems.append(Problem(source, message))
+        problem = Problem(source, message, hint)
+        if problem not in self.top.translation.problems:  # an item of a Map repeats those of the first one
+            self.top.translation.problems.append(problem)
 
-    def finish(self, pipeline: dict[str, Any]) -> None:
-        """Add params, clusters and jobs to the pipeline."""
+    def unread(self, members: Members, source: Path) -> None:
+        """Add an error for each member that has not been translated."""
+        for path in members.unread():
+            name = str(path[-1])
+            message = f"`{name}` has no equivalent in a pipeline file and is not translated"
+            self.problem((*source, *path), message, _INSTEAD.get(name, "remove it if it does not matter"))
+
+    def finish(self, pipeline: dict[str, Any], ends: Upstream) -> None:
+        """Add params, clusters and jobs to the pipeline.
+
+        Args:
+            pipeline: the pipeline.
+            ends: the jobs at the end of the execution, and their rules.
+        """
+        if "finished" in ends.values():
+            job = free_name("Succeed", {*self.jobs, *self.clusters})
+            self.jobs[job] = {"operator": _EMPTY, "after": dict(ends)}
+            self.top.at("jobs", job).note(
+                "the execution succeeded although the jobs before this one failed, and so does the run, because the "
+                "state of a run is that of its last tasks"
+            )
+        self._integrations.finish(pipeline)
         if self.write.params:
-            pipeline["params"] = {name: {"title": title} for name, title in self.write.params.items()}
+            pipeline["params"] = {name: {"title": plain(title)} for name, title in self.write.params.items()}
             self.top.at("params").note("the fields of the execution's input that the states use")
         if self.clusters:
             pipeline["clusters"] = self.clusters
@@ -101,7 +132,7 @@ class Machine:
                 self.top.at("clusters", name).note("no step uses this cluster", refused=True)
         pipeline["jobs"] = self.jobs
 
-    def walk(self, machine: dict[str, Any], start: Visit) -> tuple[Upstream, Any]:
+    def walk(self, machine: Members, start: Visit) -> tuple[Upstream, Any]:
         """Translate the states from `StartAt` to the end.
 
         Args:
@@ -111,6 +142,7 @@ class Machine:
         Returns:
             the jobs that the next state depends on, and the output.
         """
+        machine.skip("Comment")
         states, name = machine.get("States"), str(machine.get("StartAt"))
         at = (*start.source, "States")
         if not isinstance(states, dict):
@@ -118,7 +150,7 @@ class Machine:
             return start.upstream, start.data
         handlers = Handlers(self, states, at)
         seen: set[str] = set()
-        targets: list[str] = []
+        targets: list[tuple[str, Upstream, Any]] = []
         after_choice = False
         upstream, data = start.upstream, start.data
         while True:
@@ -130,7 +162,7 @@ class Machine:
                     self.problem(source, "the states form a cycle, which a Dag cannot contain")
             else:
                 seen.add(name)
-                visit = replace(start, name=name, state=state, source=source, upstream=upstream, data=data)
+                visit = replace(start, name=name, state=Members(state), source=source, upstream=upstream, data=data)
                 upstream, data = self.handle(visit, handlers)
                 if not (state.get("End") or str(state.get("Type")) in {"Succeed", "Fail", "Choice"}):
                     if "Next" not in state:
@@ -140,12 +172,12 @@ class Machine:
                     continue
                 if state.get("Type") == "Choice":  # an error; continue in order to report the errors after it too
                     after_choice = True
-                    targets += _choice_targets(state)
-            targets = [target for target in targets if target not in seen]
+                    targets += [(target, upstream, data) for target in _choice_targets(state)]
+            targets = [target for target in targets if target[0] not in seen]
             if not targets:
                 handlers.walk_all(seen, start)
                 return upstream, data
-            name = targets.pop(0)
+            name, upstream, data = targets.pop(0)
 
     def handle(self, visit: Visit, handlers: Handlers) -> tuple[Upstream, Any]:
         """Translate a state, and add an error if that is not possible.
@@ -154,35 +186,56 @@ class Machine:
             the jobs that the next state depends on, and the state's output.
         """
         try:
-            return self._translate(visit, handlers)
+            result = self._translate(visit, handlers)
+            self.unread(visit.state, visit.source)
+        except FollowUpError:
+            pass  # the error is that of the state whose result is missing
         except UntranslatableError as error:
             self.problem(visit.source, str(error))
-        except (TypeError, AttributeError, KeyError, ValueError, IndexError) as error:
-            self.problem(visit.source, f"invalid state definition ({type(error).__name__}: {error})")
-        return visit.upstream, visit.data if visit.state.get("Type") == "Choice" else Result(visit.name)
+        else:
+            return result
+        return visit.upstream, self._lost(visit)
+
+    def _lost(self, visit: Visit) -> Any:
+        """The output of a state with an error, so that the errors of the states after it are true."""
+        state = visit.state
+        if state.get("Type") == "Choice":
+            return visit.data
+        # The result of a task is not available in any case, except that of createCluster
+        known = state.get("Type") != "Task" or "createCluster" in str(state.get("Resource"))
+        result = Refused() if known else Result(visit.name)
+        try:
+            path = state.get("ResultPath", "$")
+            return visit.data if path is None else overlay(visit.data, path_steps(str(path)), result)
+        except UntranslatableError:
+            return result
 
     def _translate(self, visit: Visit, handlers: Handlers) -> tuple[Upstream, Any]:
         """Translate a state and its data flow: InputPath, Parameters, ResultSelector, ResultPath and OutputPath."""
         state, data = visit.state, visit.data
+        state.skip("Type", "Comment", "Next", "End")
         context = {**self._context(visit.name), **visit.context}
         if state.get("QueryLanguage", "JSONPath") != "JSONPath":
-            raise UntranslatableError(f"the query language {state['QueryLanguage']} is not supported, only JSONPath")
+            raise UntranslatableError(
+                f"the query language {state.get('QueryLanguage')} is not supported, only JSONPath"
+            )
         given = self._path(state, "InputPath", data, context)
         if state.get("Type") != "Map" and "Parameters" in state:
-            given = payload(state["Parameters"], given, context)
-        upstream, result = self._run(replace(visit, data=given), context, handlers)
+            given = payload(state.get("Parameters"), given, context)
+        upstream, result = self._run(replace(visit, data=given, input=data), context, handlers)
         if state.get("Type") in {"Wait", "Succeed"}:
+            state.skip("OutputPath")
             return upstream, data
-        if state.get("ResultSelector"):
-            result = payload(state["ResultSelector"], result, context)
+        if selector := state.get("ResultSelector"):
+            result = payload(selector, result, context)
         path = state.get("ResultPath", "$")
-        out = data if path is None else overlay(data, path_steps(path), result)
+        out = data if path is None else overlay(data, path_steps(constant(path, str, "ResultPath")), result)
         return upstream, self._path(state, "OutputPath", out, context)
 
     def _run(self, visit: Visit, context: dict[str, Any], handlers: Handlers) -> tuple[Upstream, Any]:
         kind = visit.state.get("Type")
         if kind == "Task":
-            return self._task(visit, handlers)
+            return self._integrations.task(visit, handlers)
         if kind == "Pass":
             return visit.upstream, visit.state.get("Result", visit.data)
         if kind == "Parallel":
@@ -209,14 +262,14 @@ class Machine:
             "StartTime": Template("dag_run.start_date | ts"),
             "Input": Given(),
         }
-        machine = {"Name": self.top.path[0], "Id": self.top.path[0]}
+        machine = {"Name": self.top.path[0], "Id": Unknown("a pipeline is no state machine with an ARN")}
         return {"Execution": execution, "State": {"Name": name}, "StateMachine": machine}
 
-    def _path(self, state: dict[str, Any], field: str, value: Any, context: dict[str, Any]) -> Any:
+    def _path(self, state: Members, field: str, value: Any, context: dict[str, Any]) -> Any:
         path = state.get(field, "$")
-        return {} if path is None else expression(str(path), value, context)
+        return {} if path is None else lazy_expression(path, value, context)
 
-    def _new_job(self, visit: Visit, suffix: str = "") -> tuple[str, ImportPosition, dict[str, Any]]:
+    def new_job(self, visit: Visit, suffix: str = "") -> tuple[str, ImportPosition, dict[str, Any]]:
         """A job for a state: its name, its position, and its keys `description` and `after`."""
         name = f"{visit.name}{suffix}{visit.suffix}"
         job = free_name(name, {*self.jobs, *self.clusters})
@@ -225,8 +278,8 @@ class Machine:
         if job != name:
             place.note(f"was the state {visit.name!r}; a name may contain letters, digits, - and _")
         keys: dict[str, Any] = {}
-        if isinstance(visit.state.get("Comment"), str):
-            keys["description"] = visit.state["Comment"]
+        if isinstance(comment := visit.state.get("Comment"), str):
+            keys["description"] = plain(comment)
         if visit.upstream:
             names = list(visit.upstream)
             keys["after"] = dict(visit.upstream)
@@ -234,60 +287,13 @@ class Machine:
                 keys["after"] = names[0] if len(names) == 1 else names
         return job, place, keys
 
-    def _task(self, visit: Visit, handlers: Handlers) -> tuple[Upstream, Any]:
-        resource = _RESOURCE.fullmatch(str(visit.state.get("Resource", "")))
-        service, call = (resource["service"], resource["call"]) if resource else ("", "")
-        if service not in {_BATCH, _EMR}:
-            raise UntranslatableError(
-                f"{visit.state.get('Resource')} is not supported, only AWS Batch (batch:submitJob) and EMR "
-                "(elasticmapreduce); write this task as a job with `operator:`"
-            )
-        given = constant(visit.data, dict, "Parameters")
-        if (service, call) == (_EMR, "terminateCluster"):
-            if not isinstance(given.get("ClusterId"), ClusterId):
-                raise UntranslatableError(
-                    "terminateCluster refers to a cluster that this state machine has not created"
-                )
-            return visit.upstream, {}
-        if (service, call) == (_EMR, "createCluster"):
-            return self._cluster(visit, given, handlers)
-        job, place, keys = self._new_job(visit)
-        if (service, call) == (_BATCH, "submitJob"):
-            keys |= tasks.batch(given, self.write, place)
-        elif (service, call) == (_EMR, "addStep"):
-            emr = tasks.cluster_of(given.get("ClusterId"), self.write)
-            step = constant(given.get("Step"), dict, "Step")
-            keys |= {"emr": emr, "steps": tasks.steps([step], self.write, place, shared="cluster" in emr)}
-        else:
-            raise UntranslatableError(f"{service}:{call} is not supported in a pipeline file")
-        if resource and resource["wait"] != ".sync":
-            place.note(
-                "Step Functions did not wait for this task (no .sync); downstream jobs now wait until it has finished"
-            )
-        keys |= retries(visit.state, place)
-        self.jobs[job] = keys
-        return handlers.after(visit, {job: "succeeded"}), Result(visit.name)
-
-    def _cluster(self, visit: Visit, given: dict[str, Any], handlers: Handlers) -> tuple[Upstream, Any]:
-        cluster = free_name(visit.name + visit.suffix, {*self.jobs, *self.clusters})
-        place = ImportPosition(self.top.translation, (*self.top.path, "clusters", cluster), visit.source)
-        place.mark()
-        self.clusters[cluster] = clusters.cluster(given, place)
-        upstream = handlers.after(visit, visit.upstream)
-        if steps := constant(given.get("Steps", []), list, "Steps"):
-            job, at, keys = self._new_job(visit, "-steps")
-            keys |= {"emr": {"cluster": cluster}, "steps": tasks.steps(steps, self.write, at, shared=True)}
-            self.jobs[job] = keys
-            upstream = {job: "succeeded"}
-        return upstream, Cluster(cluster)
-
     def _wait(self, visit: Visit) -> Upstream:
         if "Seconds" not in visit.state:
             raise UntranslatableError(
                 "Wait is only supported with Seconds, not until a time that is only known at run time"
             )
-        seconds = constant(visit.state["Seconds"], int, "Seconds")
-        job, place, keys = self._new_job(visit)
+        seconds = visit.state.constant("Seconds", int)
+        job, place, keys = self.new_job(visit)
         place.note("the job occupies an Airflow worker slot while it sleeps")
         self.jobs[job] = keys | {"operator": _SLEEP, "with": {"bash_command": f"sleep {seconds}"}}
         return {job: "succeeded"}
@@ -296,10 +302,12 @@ class Machine:
         after: Upstream = {}
         known = set(self.jobs)
         outputs = []
-        for number, branch in enumerate(constant(visit.state.get("Branches"), list, "Branches")):
+        for number, branch in enumerate(visit.state.items("Branches")):
             ends, output = self.walk(branch, replace(visit, source=(*visit.source, "Branches", number)))
             after |= ends
             outputs.append(output)
+        if not outputs:
+            raise UntranslatableError("Branches is empty")
         self._retry_all(visit, known)
         return handlers.after(visit, after), outputs
 
@@ -307,29 +315,38 @@ class Machine:
         """Translate the Retry of a Parallel or a Map to retries of its jobs."""
         if "Retry" not in visit.state:
             return
-        for job in [job for job in self.jobs if job not in known and "retries" not in self.jobs[job]]:
+        open_ = [job for job in self.jobs if job not in known and "retries" not in self.jobs[job]]
+        if not open_:
+            visit.state.skip("Retry")
+            self.top.at(source=(*visit.source, "Retry")).note(
+                f"the Retry of {visit.name} is omitted: its jobs have their own retries, or it has none"
+            )
+        for job in open_:
             place = ImportPosition(self.top.translation, (*self.top.path, "jobs", job), visit.source)
             place.note(f"the Retry of {visit.name} repeated all of its states; now only failed jobs are retried")
-            self.jobs[job] |= retries({"Retry": visit.state["Retry"]}, place)
+            self.jobs[job] |= retry(visit.state, place)
 
     def _map(self, visit: Visit, context: dict[str, Any], handlers: Handlers) -> tuple[Upstream, Any]:
         state = visit.state
+        state.skip("Label")
         items = self._items(state, visit.data)
         where = "ItemProcessor" if "ItemProcessor" in state else "Iterator"
-        processor = constant(state.get(where), dict, where)
-        at_once = constant(state.get("MaxConcurrency", 0), int, "MaxConcurrency")
+        at_once = state.constant("MaxConcurrency", int, 0)
         if 1 < at_once < len(items):
             self.top.at("jobs", source=visit.source).note(
-                f"{visit.name} limited concurrency to {at_once} items; to keep that, set a `pool:` with {at_once} "
+                f"{visit.name} limited MaxConcurrency to {at_once} items; to keep that, set a `pool:` with {at_once} "
                 "slots on the jobs"
             )
         after: Upstream = {}
         known = set(self.jobs)
         outputs = []
+        state.skip(where)
+        selector = state.get("ItemSelector", state.get("Parameters"))
         for number, item in enumerate(items):
             here = {**visit.context, "Map": {"Item": {"Value": item, "Index": number}}}
-            selector = state.get("ItemSelector", state.get("Parameters"))
             given = item if selector is None else payload(selector, visit.data, {**context, **here})
+            processor = state.members(where)
+            processor.members("ProcessorConfig").skip("Mode", "ExecutionType")
             ends, output = self.walk(
                 processor,
                 replace(
@@ -344,9 +361,24 @@ class Machine:
             after = ends if at_once == 1 else {**after, **ends}
             outputs.append(output)
         self._retry_all(visit, known)
-        return handlers.after(visit, after or visit.upstream), outputs
+        after = self._tolerate(visit, after, len(items))
+        return handlers.after(visit, after or visit.upstream, of_jobs=bool(after)), outputs
 
-    def _items(self, state: dict[str, Any], data: Any) -> list[Any]:
+    def _tolerate(self, visit: Visit, ends: Upstream, items: int) -> Upstream:
+        """Translate the number of items that may fail, if it is none or all."""
+        state = visit.state
+        count = state.constant("ToleratedFailureCount", int, 0)
+        percent = state.constant("ToleratedFailurePercentage", (int, float), 0)
+        if not count and not percent:
+            return ends
+        if count < items and percent < 100:
+            raise UntranslatableError(
+                "a pipeline cannot continue after the failure of some items (ToleratedFailureCount and "
+                "ToleratedFailurePercentage): set 0 or all, or have the program tolerate the failure"
+            )
+        return dict.fromkeys(ends, "finished")
+
+    def _items(self, state: Members, data: Any) -> list[Any]:
         if "ItemReader" in state:
             raise UntranslatableError(
                 "write a Map over objects or rows in S3 as an array job: `array: {per_object: s3://…}` (the object is "
@@ -354,7 +386,10 @@ class Machine:
             )
         items = state.get("Items")
         if items is None:
-            items = look_up(data, path_steps(state.get("ItemsPath", "$")), "ItemsPath")
+            path = state.constant("ItemsPath", str, "$")
+            items = look_up(data, path_steps(path), path)
+        if isinstance(items, Refused):
+            raise FollowUpError
         if not isinstance(items, list):
             raise UntranslatableError(
                 "the items are only known at run time. Write them to S3, one per line, and use an array job: "

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_batchemr.pipeline_file.importers.step_functions.machine import Machine, Visit
-from airflow_batchemr.pipeline_file.importers.step_functions.values import Given
-from airflow_batchemr.pipeline_file.importers.translation import ImportPosition, Translation, duration, free_name
+from airflow_batchemr.pipeline_file.importers.step_functions.machine import Machine, Upstream, Visit
+from airflow_batchemr.pipeline_file.importers.step_functions.members import Members
+from airflow_batchemr.pipeline_file.importers.step_functions.values import Given, variable_value
+from airflow_batchemr.pipeline_file.importers.translation import (
+    ImportPosition,
+    Translation,
+    duration,
+    free_name,
+    plain,
+)
 from airflow_batchemr.pipeline_file.known_keys import RESERVED
 from airflow_batchemr.pipeline_file.validation import Problem
 
@@ -31,25 +38,35 @@ def translate(data: Any, name: str) -> Translation:
     top = ImportPosition(translation, (name,), ())
     top.mark()
     machine = Machine(top)
+    given = Members(data)
     pipeline: dict[str, Any] = {}
-    if isinstance(data.get("Comment"), str):
-        pipeline["description"] = data["Comment"]
+    if isinstance(given.get("Comment"), str):
+        pipeline["description"] = plain(data["Comment"])
     pipeline["schedule"] = None
     top.at("schedule").note("a state machine has no schedule: set the schedule that started its executions")
-    if isinstance(data.get("TimeoutSeconds"), int):
+    given.skip("Version")
+    if isinstance(given.get("TimeoutSeconds"), int) and data["TimeoutSeconds"] > 0:
         pipeline["deadline"] = duration(data["TimeoutSeconds"])
         top.at("deadline", source=["TimeoutSeconds"]).note(
             "Step Functions stopped the execution after this time; a pipeline's deadline only sends an alert, while a "
             "job's `deadline` stops the job"
         )
-    if data.get("QueryLanguage", "JSONPath") != "JSONPath":
+    ends: Upstream = {}
+    if given.get("QueryLanguage", "JSONPath") != "JSONPath":
         machine.problem(
             ("QueryLanguage",), f"the query language {data['QueryLanguage']} is not supported, only JSONPath"
         )
     else:
-        machine.walk(data, Visit("", data, (), {}, Given()))
+        try:
+            ends, _ = machine.walk(given, Visit("", given, (), {}, Given()))
+        except RecursionError:
+            machine.problem((), "the state machine is nested too deeply")
+        machine.unread(given, ())
     if not machine.jobs and not translation.problems:
-        machine.problem(("States",), "the state machine has no AWS Batch or EMR task")
+        what = "runs no step on its clusters" if machine.clusters else "has no AWS Batch or EMR task"
+        machine.problem(("States",), f"the state machine {what}")
+    if not translation.problems:
+        machine.finish(pipeline, ends)
     if translation.problems:
         if machine.jobs:
             top.note(
@@ -58,7 +75,13 @@ def translate(data: Any, name: str) -> Translation:
                 "state machine, and so a separate pipeline)"
             )
         return translation
-    machine.finish(pipeline)
+    if variables := machine.write.variables:
+        translation.file["vars"] = {key: variable_value(text) for key, text in variables.items()}
+        for key, text in variables.items():
+            ImportPosition(translation, ("vars", key), ()).note(
+                f"was ${{{text}}}: if SAM, CloudFormation, the CDK or Terraform replaced it in the state machine, set "
+                "its value; if not (a variable of a shell, for example), leave it"
+            )
     translation.file[name] = pipeline
     if any("batch" in job for job in machine.jobs.values()):
         translation.file = {"defaults": {"batch": {"preamble": False, "attempts": 1}}, **translation.file}

@@ -22,8 +22,17 @@ _TOKEN = re.compile(
 _CONSTANTS = {"true": True, "false": False, "null": None}
 
 
+#: Substitutions of CloudFormation, SAM, the CDK and Terraform, which they make when they deploy a state machine.
+_SUBSTITUTION = re.compile(r"(?<!\$)\$\{(Token\[[\w.]+\]|[A-Za-z_][\w.-]*(?:::\w+)?)\}")
+_SUBSTITUTED = {"AWS::Partition": "aws"}
+
+
 class UntranslatableError(Exception):
     """Raised for a state that has no equivalent in a pipeline file."""
+
+
+class FollowUpError(UntranslatableError):
+    """Raised for a state that uses the result of a state with an error, which has been reported."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,22 @@ class Result:
     """The result of a state."""
 
     state: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The result of a state that has no equivalent; its error has been reported."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A value that cannot be known before the run, which is an error if it is used.
+
+    Attributes:
+        reason: why.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +133,7 @@ def look_up(value: Any, steps: list[str | int], path: str) -> Any:
         elif isinstance(value, Cluster):
             rest = tuple(steps[number:])
             return ClusterId(value.name) if rest in {("ClusterId",), ("Cluster", "Id")} else Result(value.name)
-        elif isinstance(value, Result):
+        elif isinstance(value, Result | Refused | Unknown):
             return value
         elif isinstance(value, dict) and step in value:
             value = value[str(step)]
@@ -140,7 +165,7 @@ def overlay(value: Any, steps: list[str | int], inner: Any) -> Any:
 
 
 def payload(template: Any, value: Any, context: dict[str, Any]) -> Any:
-    """Evaluate the paths and intrinsic functions of a payload template.
+    """Evaluate the paths and intrinsic functions of a payload template; those that cannot be known become `Unknown`.
 
     Args:
         template: the value of `Parameters`, `ItemSelector` or `ResultSelector`.
@@ -151,13 +176,19 @@ def payload(template: Any, value: Any, context: dict[str, Any]) -> Any:
         result = {}
         for key, item in template.items():
             if key.endswith(".$"):
-                if not isinstance(item, str):
-                    raise UntranslatableError(f"`{key}` requires a path or an intrinsic function")
-                result[key[:-2]] = expression(item, value, context)
+                result[key[:-2]] = lazy_expression(item, value, context)
             else:
                 result[key] = payload(item, value, context)
         return result
     return [payload(item, value, context) for item in template] if isinstance(template, list) else template
+
+
+def lazy_expression(text: Any, value: Any, context: dict[str, Any]) -> Any:
+    """Evaluate a path or an intrinsic function; `Unknown` if that is not possible."""
+    try:
+        return expression(constant(text, str, "a path or an intrinsic function"), value, context)
+    except UntranslatableError as error:
+        return Unknown(str(error))
 
 
 def expression(text: str, value: Any, context: dict[str, Any]) -> Any:
@@ -235,10 +266,12 @@ class Writer:
 
     Attributes:
         params: the params that the texts use, with their names in the execution's input.
+        variables: the variables that the texts use, with the substitutions that they replace.
     """
 
     def __init__(self) -> None:
         self.params: dict[str, str] = {}
+        self.variables: dict[str, str] = {}
 
     def text(self, value: Any, what: str) -> str:
         """Write a value as text; values that are only known at run time become Airflow templates.
@@ -247,15 +280,16 @@ class Writer:
             UntranslatableError: if Airflow does not know the value.
         """
         if isinstance(value, str):
-            return literal(value)
-        if isinstance(value, bool | int | float) or value is None:
+            return self.literal(value)
+        if isinstance(value, bool | int | float):
             return json.dumps(value)
         if isinstance(value, Joined):
-            return "".join(self.text(part, what) for part in value.parts)
+            return "".join("null" if part is None else self.text(part, what) for part in value.parts)
         if isinstance(value, Given):
             return f"{{{{ {self._param(value, what)} }}}}"
         if isinstance(value, Template):
             return f"{{{{ {value.expression} }}}}"
+        _check_known(value, what)
         if isinstance(value, ClusterId):
             raise UntranslatableError(
                 f"{what}: a cluster id cannot be inserted into text; jobs find it in EMR_CLUSTER_ID"
@@ -267,6 +301,25 @@ class Writer:
             )
         raise UntranslatableError(f"{what}: expected text, not {json.dumps(value, default=str)[:60]}")
 
+    def literal(self, text: str) -> str:
+        """Write text that is passed on unchanged, with a variable for each substitution.
+
+        Raises:
+            UntranslatableError: if it is a list of the CDK, which has no place in a text.
+        """
+        if "#{Token[" in text:
+            raise UntranslatableError(f"{text} is a token of the CDK: synthesize the state machine and import that")
+        parts = _SUBSTITUTION.split(text)
+        return "".join(
+            f"${{{self._variable(part)}}}" if number % 2 else literal(part) for number, part in enumerate(parts)
+        )
+
+    def _variable(self, substitution: str) -> str:
+        name = re.sub(r"\W+", "_", substitution).strip("_")
+        name = _unique(f"_{name}" if name[:1].isdigit() else name, substitution, self.variables)
+        self.variables[name] = substitution
+        return name
+
     def _param(self, value: Given, what: str) -> str:
         if not value.path:
             raise UntranslatableError(f"{what}: the whole input cannot be inserted into text")
@@ -274,9 +327,23 @@ class Writer:
         name = re.sub(r"\W", "_", str(first))
         if not name.isidentifier() or name == "rerun":
             name = f"input_{name}"
+        name = _unique(name, str(first), self.params)
         self.params[name] = str(first)
-        steps = "".join(f".{step}" if str(step).isidentifier() else f"[{step!r}]" for step in rest)
-        return f"params.{name}{steps}"
+        # Item access: `params.values` is a method in Jinja, and so are items, keys, get, …
+        return f"params{''.join(f'[{step!r}]' for step in (name, *rest))}"
+
+
+def _unique(name: str, source: str, known: dict[str, str]) -> str:
+    """The name for a source; with a number if another source has the name."""
+    unique, number = name, 2
+    while known.get(unique, source) != source:
+        unique, number = f"{name}_{number}", number + 1
+    return unique
+
+
+def variable_value(substitution: str) -> str:
+    """The value of a variable until the user sets it: the substitution itself, as in the state machine."""
+    return _SUBSTITUTED.get(substitution, f"$${{{substitution}}}")
 
 
 def constant(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
@@ -285,8 +352,16 @@ def constant(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
     Raises:
         UntranslatableError: if it is not.
     """
+    _check_known(value, what)
     if isinstance(value, Given | Result | Cluster | ClusterId | Template | Joined | Overlay):
         raise UntranslatableError(f"{what} is only known at run time, but must be constant")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UntranslatableError(f"{what} has an unexpected value: {json.dumps(value, default=str)[:60]}")
     return value
+
+
+def _check_known(value: Any, what: str) -> None:
+    if isinstance(value, Refused):
+        raise FollowUpError
+    if isinstance(value, Unknown):
+        raise UntranslatableError(f"{what}: {value.reason}")
