@@ -20,7 +20,20 @@ def local_aws_server(tmp_path_factory):
 
 
 @pytest.fixture
-def local_aws(local_aws_server, monkeypatch):
+def valid_responses(monkeypatch):
+    """Fail the test if a local AWS in this process sends a response that AWS's service model does not allow.
+
+    The value is the list of problems so far.
+    """
+    from tests.wire import watch
+
+    problems = watch(monkeypatch)
+    yield problems
+    assert problems == []
+
+
+@pytest.fixture
+def local_aws(local_aws_server, valid_responses, monkeypatch):
     """The local AWS, reset, with only the queue `default`. boto3 uses it by default."""
     local_aws_server.reset()
     for name, value in local_aws_server.environment().items():

@@ -46,6 +46,9 @@ class Events:
         """Put an event for a job whose status has changed."""
         if self._wanted:
             described = describe.detail(job)
+            if not described["startedAt"]:
+                # As in the example of "AWS Batch Events" in the user guide
+                del described["startedAt"]
             entry = {
                 "Source": "aws.batch",
                 "DetailType": "Batch Job State Change",

@@ -32,7 +32,7 @@ Environ = dict[str, Any]
 Start = Callable[..., Any]
 #: Number of locks for writes. Writes of one object exclude each other; writes of different objects mostly do not.
 LOCKS = 64
-#: Code and status of throttling and failures, by service.
+#: Code and status of throttling, by service.
 THROTTLED = {
     "batch": ("TooManyRequestsException", 429),
     "elasticmapreduce": ("ThrottlingException", 400),
@@ -40,13 +40,8 @@ THROTTLED = {
     "emr-containers": ("ThrottlingException", 429),
     "s3": ("SlowDown", 503),
 }
-FAILED = {
-    "batch": ("ServerException", 500),
-    "elasticmapreduce": ("InternalServerException", 500),
-    "emr-serverless": ("InternalServerException", 500),
-    "emr-containers": ("InternalServerException", 500),
-    "s3": ("InternalError", 500),
-}
+#: Beginning of the message of a failure that is a fault of the local AWS.
+BROKEN = "the local AWS failed"
 #: The response to a request without the access key.
 REFUSAL = AwsError(
     "UnrecognizedClientException",
@@ -108,7 +103,7 @@ class Gate:
         if asked_home is not None:
             return _send(asked_home, start_response)
         if from_browser or not any(hmac.compare_digest(given.encode(), key.encode()) for key in self._keys):
-            return _send(_error(scope.service if scope else "", REFUSAL), start_response)
+            return _send(self._refusal(scope), start_response)
         if environ.get("PATH_INFO", "").startswith("/_local/"):
             return _send(self._local(environ), start_response)
         if scope is None and environ.get("PATH_INFO", "").startswith(PREFIX):
@@ -118,6 +113,11 @@ class Gate:
         if scope.service in self._apis:
             return self._ours(environ, start_response, scope)
         return self._moto(environ, start_response, scope)
+
+    def _refusal(self, scope: wire.Scope | None) -> Reply:
+        if scope is not None and scope.service in self._apis:
+            return self._apis[scope.service].error(REFUSAL)
+        return _error(scope.service if scope else "", REFUSAL)
 
     # Batch and EMR, EMR Serverless, EMR on EKS
 
@@ -130,9 +130,9 @@ class Gate:
             call = api.read(environ["REQUEST_METHOD"], path, query, headers, scope.region)
             self._count(call.operation)
             fault = self._faults.take(call.operation)
-            self._before(fault, environ, scope.service)
+            self._before(fault, environ, scope.service, api.failure(call.operation))
             reply = self._run(api, call, content)
-            self._after(fault, environ, scope.service)
+            self._after(fault, environ, api.failure(call.operation))
         except AwsError as error:
             reply = api.error(error)
         return _send(reply, start_response)
@@ -144,8 +144,9 @@ class Gate:
         except AwsError:
             raise
         except Exception as error:
-            log.exception("the local AWS failed in %s", call.operation)
-            raise AwsError("ServerException", f"{type(error).__name__}: {error}", 500) from error
+            log.exception("%s in %s", BROKEN, call.operation)
+            message = f"{BROKEN}: {type(error).__name__}: {error}"
+            raise AwsError(api.failure(call.operation), message, 500) from error
 
     # moto
 
@@ -153,8 +154,9 @@ class Gate:
         operation = wire.operation(environ, scope.service)
         self._count(operation)
         fault = self._faults.take(operation)
+        failed = "InternalError" if scope.service == "s3" else "InternalFailure"
         try:
-            self._before(fault, environ, scope.service)
+            self._before(fault, environ, scope.service, failed)
         except AwsError as error:
             return _send(_error(scope.service, error), start_response)
         if scope.service == "logs":
@@ -166,13 +168,13 @@ class Gate:
         if fault in ("drop", "error_after"):
             b"".join(serve(environ, _discard))
             try:
-                self._after(fault, environ, scope.service)
+                self._after(fault, environ, failed)
             except AwsError as error:
                 return _send(_error(scope.service, error), start_response)
         if operation in ISSUING or fault == "slow":
             content = b"".join(serve(environ, start_response))
             self._keys |= {found.decode() for found in ISSUED.findall(content)} if operation in ISSUING else set()
-            self._after(fault, environ, scope.service)
+            self._after(fault, environ, failed)
             return [content]
         return serve(environ, start_response)
 
@@ -203,13 +205,12 @@ class Gate:
             self._counts[operation] += 1
 
     @staticmethod
-    def _before(fault: str | None, environ: Environ, service: str) -> None:
+    def _before(fault: str | None, environ: Environ, service: str, failed: str) -> None:
         if fault == "throttle":
             code, status = THROTTLED.get(service, ("ThrottlingException", 400))
             raise AwsError(code, "Too Many Requests", status)
         if fault == "error":
-            code, status = FAILED.get(service, ("InternalFailure", 500))
-            raise AwsError(code, "an internal error, as planned", status)
+            raise AwsError(failed, "an internal error, as planned", 500)
         if fault == "refuse":
             code, status = DENIED.get(service, ("AccessDeniedException", 403))
             raise AwsError(code, "User: arn:aws:iam::123456789012:user/local is not authorized, as planned", status)
@@ -217,14 +218,13 @@ class Gate:
             _hang_up(environ)
 
     @staticmethod
-    def _after(fault: str | None, environ: Environ, service: str) -> None:
+    def _after(fault: str | None, environ: Environ, failed: str) -> None:
         if fault == "slow":
             time.sleep(SLOW)
         if fault == "drop":
             _hang_up(environ)
         if fault == "error_after":
-            code, status = FAILED.get(service, ("InternalFailure", 500))
-            raise AwsError(code, "an internal error after the call was carried out, as planned", status)
+            raise AwsError(failed, "an internal error after the call was carried out, as planned", 500)
 
     # For other processes
 

@@ -15,17 +15,20 @@ import botocore.loaders
 import botocore.model
 import botocore.validate
 
+from airflow_batchemr.local.constraints import mismatches, violations
+
 __all__ = ["Api", "AwsError", "Call", "Reply"]
 
 
 class AwsError(Exception):
-    """An error response of AWS: code, message and HTTP status."""
+    """An error response of AWS: code, message, HTTP status, and other members of the error's structure."""
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    def __init__(self, code: str, message: str, status: int = 400, members: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
+        self.members = members or {}
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,18 @@ class Api:
             name = headers.get("X-Amz-Target", "").rpartition(".")[2]
             if name in self.model.operation_names:
                 return Call(name, {}, region)
-            raise AwsError("UnknownOperationException", f"no operation {name!r}")
+            raise self._unknown(f"no operation {name!r}")
         for route_method, pattern, name in self._routes:
             match = pattern.fullmatch(path)
             if method == route_method and match:
                 operation = self.model.operation_model(name)
                 params = {**_path_params(operation, match), **_query_params(operation, query)}
                 return Call(name, params, region)
-        raise AwsError("UnknownOperationException", f"no operation for {method} {path}", 404)
+        raise self._unknown(f"no operation for {method} {path}")
+
+    def _unknown(self, message: str) -> AwsError:
+        # The status is that of the protocols' specification for rest-json, and what AWS's JSON services answer
+        return AwsError("UnknownOperationException", message, 400 if self.json_rpc else 404)
 
     def fill(self, call: Call, body: bytes) -> Call:
         """Return the call with the parameters in the body, checked against the model.
@@ -102,13 +109,20 @@ class Api:
             report = botocore.validate.ParamValidator().validate(params, shape)
             if report.has_errors():
                 raise AwsError(self.invalid, f"Error executing request, Exception : {report.generate_report()}")
+            if found := list(violations(shape, params)):
+                detected = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
+                raise AwsError(self.invalid, f"{detected}: {'; '.join(found)}")
         return Call(call.operation, params, call.region)
 
     def run(self, call: Call) -> Reply:
-        """Execute the call. An unsupported operation returns an error."""
+        """Execute the call.
+
+        Raises:
+            AwsError: The local AWS does not serve the operation: the error is that for one that AWS does not have.
+        """
         function = self.operations.get(call.operation)
         if function is None:
-            raise AwsError(self.invalid, f"{call.operation} is not served by the local AWS")
+            raise self._unknown(f"{call.operation} is not served by the local AWS")
         return self.answer(call.operation, function(call))
 
     def answer(self, operation: str, result: Mapping[str, Any]) -> Reply:
@@ -117,18 +131,38 @@ class Api:
         Raises:
             TypeError: The response does not match the operation's output.
         """
+        body = json.dumps(result, default=_plain).encode()
+        if problems := self.problems(operation, json.loads(body)):
+            raise TypeError(f"the local AWS's answer to {operation} is invalid: {'; '.join(problems[:10])}")
+        return Reply(200, body, (("Content-Type", self._content_type()),))
+
+    def problems(self, operation: str, content: Any) -> list[str]:
+        """Return where the parsed JSON of a successful response does not match the operation's output."""
         shape = self.model.operation_model(operation).output_shape
-        if shape is not None:
-            report = botocore.validate.ParamValidator().validate(dict(result), shape)
-            if report.has_errors():
-                raise TypeError(f"the local AWS's answer to {operation} is invalid: {report.generate_report()}")
-        return Reply(200, json.dumps(result, default=_plain).encode(), (("Content-Type", self._content_type()),))
+        if shape is None:
+            return [] if content == {} else [f"{operation} has no output"]
+        return list(mismatches(shape, content)) or list(violations(shape, content))
+
+    def failure(self, operation: str) -> str:
+        """Return the code of an internal failure of an operation."""
+        errors = self.model.operation_model(operation).error_shapes
+        return next((each.name for each in errors if each.name.startswith(("Internal", "Server"))), "InternalFailure")
 
     def error(self, error: AwsError) -> Reply:
-        """Return an error in the protocol of the service."""
-        body = {"__type": error.code, "message": error.message, "Message": error.message}
-        headers = (("Content-Type", self._content_type()), ("x-amzn-ErrorType", error.code))
-        return Reply(error.status, json.dumps(body).encode(), headers)
+        """Return an error in the protocol of the service.
+
+        The code is in a header (rest-json) or in the body (json). An error of the model has its name of the message.
+        """
+        shape = next((each for each in self.model.error_shapes if each.name == error.code), None)
+        name = "Message" if "Message" in getattr(shape, "members", ()) else "message"
+        # Modeled messages have at most 1024 characters
+        body = {name: error.message[:1024], **error.members}
+        headers = [("Content-Type", self._content_type())]
+        if self.json_rpc:
+            body = {"__type": error.code, **body}
+        else:
+            headers.append(("x-amzn-ErrorType", error.code))
+        return Reply(error.status, json.dumps(body).encode(), tuple(headers))
 
     def _content_type(self) -> str:
         return f"application/x-amz-json-{self.model.metadata['jsonVersion']}" if self.json_rpc else "application/json"
@@ -138,9 +172,6 @@ class Api:
 def load(service: str) -> botocore.model.ServiceModel:
     """Return botocore's model of a service."""
     model = botocore.loaders.Loader().load_service_model(service, "service-2")
-    if service == "batch":
-        # The model requires it, but AWS omits it until the job has started
-        model["shapes"]["JobDetail"]["required"].remove("startedAt")
     return botocore.model.ServiceModel(model, service)
 
 

@@ -28,6 +28,11 @@ os.environ |= {
 START = "2026-11-20"
 
 
+@pytest.fixture(autouse=True)
+def _valid_responses(valid_responses):
+    """Also of a local AWS that a test starts itself."""
+
+
 def pytest_sessionfinish(session, exitstatus):
     """Remove the temporary folder."""
     shutil.rmtree(_HOME, ignore_errors=True)

@@ -459,15 +459,60 @@ def test_at_most_50_jobs_are_terminated_together(local_aws, batch):
 
 
 def test_cancel_does_not_stop_running_jobs(local_aws, batch):
-    """A running job continues; a waiting job fails with the reason."""
+    """A running job continues; one in RUNNABLE fails with the reason."""
     running = submit(batch, "sleep", "0.5")
-    waiting = submit(batch, "true", dependsOn=[{"jobId": running}])
     wait(batch, running, "RUNNING")
+    local_aws.faults.no_capacity("default")
+    waiting = submit(batch, "true")
     for job_id in (running, waiting):
         batch.cancel_job(jobId=job_id, reason="not needed")
+    job = describe(batch, waiting)
+    assert (job["status"], job["statusReason"], job["isCancelled"]) == ("FAILED", "not needed", True)
     assert wait(batch, running)["status"] == "SUCCEEDED"
-    job = wait(batch, waiting)
+
+
+@pytest.mark.parametrize("operation", ["cancel_job", "terminate_job"])
+@pytest.mark.parametrize("end", ["true", "false"])
+def test_a_pending_job_is_cancelled_when_its_dependencies_have_ended(local_aws, batch, tmp_path, operation, end):
+    """It stays PENDING until then, does not run, and fails with the reason of the request."""
+    hold = f"until [ -e {tmp_path}/go ]; do sleep 0.02; done; {end}"
+    first = submit(batch, "sh", "-c", hold)
+    then = submit(batch, "touch", f"{tmp_path}/ran", dependsOn=[{"jobId": first}])
+    getattr(batch, operation)(jobId=then, reason="not needed")
+    flag = "isCancelled" if operation == "cancel_job" else "isTerminated"
+    job = describe(batch, then)
+    assert (job["status"], job[flag]) == ("PENDING", True)
+    (tmp_path / "go").touch()
+    job = wait(batch, then)
     assert (job["status"], job["statusReason"]) == ("FAILED", "not needed")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_cancelled_array_ends_when_all_dependencies_of_its_children_have_ended(local_aws, batch, tmp_path):
+    """Index 0 of the first array has succeeded, so index 0 of the second runs; the others wait for theirs."""
+    hold = f"[ $AWS_BATCH_JOB_ARRAY_INDEX = 0 ] || until [ -e {tmp_path}/go ]; do sleep 0.02; done"
+    size = {"size": 3}
+    first = submit(batch, "sh", "-c", hold, arrayProperties=size)
+    then = submit(batch, "true", arrayProperties=size, dependsOn=[{"jobId": first, "type": "N_TO_N"}])
+    wait(batch, f"{then}:0", "SUCCEEDED")
+    batch.terminate_job(jobId=then, reason="stop")
+    assert describe(batch, then)["arrayProperties"]["statusSummary"]["PENDING"] == 2
+    (tmp_path / "go").touch()
+    parent = wait(batch, then)
+    summary = parent["arrayProperties"]["statusSummary"]
+    assert (parent["statusReason"], summary["SUCCEEDED"], summary["FAILED"]) == ("stop", 1, 2)
+    assert describe(batch, f"{then}:2")["statusReason"] == "stop"
+
+
+def test_a_job_that_has_not_started_has_no_start_time(local_aws, batch):
+    """DescribeJobs returns 0, because the model requires the member. ListJobs leaves it out."""
+    local_aws.faults.no_capacity("default")
+    job_id = submit(batch, "true")
+    (listed,) = batch.list_jobs(jobQueue="default", jobStatus="RUNNABLE")["jobSummaryList"]
+    assert (describe(batch, job_id)["startedAt"], "startedAt" in listed) == (0, False)
+    local_aws.faults.no_capacity("default", capacity=True)
+    job = wait(batch, job_id)
+    assert job["createdAt"] <= job["startedAt"] <= job["stoppedAt"]
 
 
 # Blocked queues
@@ -503,20 +548,101 @@ def test_no_job_starts_with_max_vcpus_0(local_aws, batch):
 # Lists
 
 
-def test_list_jobs_pages_and_filters(local_aws, batch):
-    """A name filter matches all statuses; without filter and status, only RUNNING jobs are listed; 100 per page."""
-    parent = submit(batch, "true", jobName="night-a", arrayProperties={"size": 150})
+def listed(batch, name=None, value=None, **options):
+    """Ids of the jobs of the queue, over all pages of two jobs."""
+    filters = {"filters": [{"name": name, "values": [value]}]} if name else {}
+    pages = batch.get_paginator("list_jobs").paginate(
+        jobQueue="default", **filters, **options, PaginationConfig={"PageSize": 2}
+    )
+    return [job["jobId"] for page in pages for job in page["jobSummaryList"]]
+
+
+def test_list_jobs_has_running_jobs_by_default(local_aws, batch):
+    """Children are listed by index, up to 1,000 per page."""
+    parent = submit(batch, "true", jobName="night-a", arrayProperties={"size": 1100})
     wait(batch, parent)
-    other = submit(batch, "sleep", "60", jobName="night-b")
+    other = submit(batch, "sleep", "60")
     wait(batch, other, "RUNNING")
-    by_name = batch.list_jobs(jobQueue="default", filters=[{"name": "JOB_NAME", "values": ["night*"]}])
-    assert [job["jobName"] for job in by_name["jobSummaryList"]] == ["night-a", "night-b"]
     assert [other] == [job["jobId"] for job in batch.list_jobs(jobQueue="default")["jobSummaryList"]]
     pages = [
         [job["arrayProperties"]["index"] for job in page["jobSummaryList"]]
         for page in batch.get_paginator("list_jobs").paginate(arrayJobId=parent, jobStatus="SUCCEEDED")
     ]
-    assert [list(range(100)), list(range(100, 150))] == pages
+    assert [list(range(1000)), list(range(1000, 1100))] == pages
+
+
+def test_filters_of_list_jobs_are_those_of_aws(local_aws, batch):
+    """Names ignore case, definitions do not. The newest job is first; with a name filter, names are grouped."""
+    batch.register_job_definition(
+        jobDefinitionName="other", type="container", containerProperties={"image": "b", "vcpus": 1, "memory": 64}
+    )
+    names = ["night-a", "Night-b", "day", "night-a"]
+    ids = [submit(batch, "true", jobName=name) for name in names]
+    ids.append(submit(batch, "true", jobDefinition="other"))
+    for job_id in ids:
+        wait(batch, job_id)
+    a, b, day, a2, other = ids
+    arn = describe(batch, a)["jobDefinition"]
+    assert [other, a2, day, b, a] == listed(batch, jobStatus="SUCCEEDED")
+    assert [b, a2, a] == listed(batch, "JOB_NAME", "NIGHT-*")
+    assert [b] == listed(batch, "JOB_NAME", "night-B")
+    assert [] == listed(batch, "JOB_NAME", "*-b")
+    assert [a2, day, b, a] == listed(batch, "JOB_DEFINITION", "sh") == listed(batch, "JOB_DEFINITION", "s*")
+    assert [a2, day, b, a] == listed(batch, "JOB_DEFINITION", arn)
+    assert [] == listed(batch, "JOB_DEFINITION", "SH") == listed(batch, "JOB_DEFINITION", arn[:-1] + "*")
+    created = describe(batch, b)["createdAt"]
+    assert a in listed(batch, "BEFORE_CREATED_AT", str(created + 1))
+    assert [other, a2, day, b, a] == listed(batch, "AFTER_CREATED_AT", "0")
+    assert [] == listed(batch, "SHARE_IDENTIFIER", "x")
+    # jobStatus is ignored
+    assert [day] == listed(batch, "JOB_NAME", "day", jobStatus="FAILED")
+
+
+def test_job_status_applies_with_the_filter_share_identifier(local_aws, batch):
+    """It is the only filter with which it does."""
+    policy = batch.create_scheduling_policy(name="fair")["arn"]
+    order = [{"order": 1, "computeEnvironment": "local"}]
+    batch.create_job_queue(
+        jobQueueName="fair", priority=1, computeEnvironmentOrder=order, schedulingPolicyArn=policy
+    )  # fmt: skip
+    ids = [submit(batch, command, jobQueue="fair", shareIdentifier="team") for command in ("true", "false")]
+    for job_id in ids:
+        wait(batch, job_id)
+    share = [{"name": "SHARE_IDENTIFIER", "values": ["team"]}]
+
+    def found(**options):
+        return [job["jobId"] for job in batch.list_jobs(jobQueue="fair", filters=share, **options)["jobSummaryList"]]
+
+    assert (ids[::-1], ids[1:]) == (found(), found(jobStatus="FAILED"))
+
+
+def test_a_filtered_list_has_no_reasons_and_no_times(local_aws, batch):
+    """As reported for AWS; a list by status has them."""
+    wait(batch, submit(batch, "false"))
+    (by_status,) = batch.list_jobs(jobQueue="default", jobStatus="FAILED")["jobSummaryList"]
+    (by_name,) = batch.list_jobs(jobQueue="default", filters=[{"name": "JOB_NAME", "values": ["job"]}])[
+        "jobSummaryList"
+    ]
+    assert {"statusReason", "startedAt", "stoppedAt", "container"} == by_status.keys() - by_name.keys()
+    assert by_status["container"]["exitCode"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"filters": [{"name": "JOB_NAME", "values": ["a"]}] * 2}, "Only one filter key-value pair can be specified."),
+        ({"filters": [{"name": "JOB_NAME", "values": ["a", "b"]}]}, "Only one filter key-value pair"),
+        ({"filters": [{"name": "job_name", "values": ["a"]}]}, "filter job_name"),
+        ({"filters": [{"name": "AFTER_CREATED_AT", "values": ["now"]}]}, "filter AFTER_CREATED_AT"),
+        ({"jobStatus": "ENDED"}, "Member must be one of SUBMITTED"),
+        ({"maxResults": 0}, "maxResults must be at least 1"),
+        ({"nextToken": "3"}, "nextToken is not valid"),
+    ],
+)
+def test_invalid_lists_are_rejected(local_aws, batch, options, message):
+    """Several filters, unknown ones, and invalid values."""
+    wait(batch, submit(batch, "true"))
+    assert message in rejected(batch.list_jobs, jobQueue="default", **options)
 
 
 def test_unknown_jobs_are_omitted_from_descriptions(local_aws, batch):
@@ -547,7 +673,11 @@ def test_unknown_jobs_are_omitted_from_descriptions(local_aws, batch):
         ({"dependsOn": [{"jobId": "none"}]}, "does not exist"),
         ({"dependsOn": [{"type": "SEQUENTIAL"}]}, "array job"),
         ({"shareIdentifier": "a"}, "shareIdentifier must not be given"),
-        ({"tags": {str(number): "" for number in range(51)}}, "at most 50 tags"),
+        ({"tags": {str(number): "" for number in range(51)}}, "Value at 'tags'"),
+        (
+            {"containerOverrides": {"resourceRequirements": [{"type": "VCPU", "value": "0.25"}]}},
+            "VCPU must be a whole number of at least 1 on EC2, not 0.25",
+        ),
     ],
 )
 def test_limits_are_those_of_aws(local_aws, batch, options, message):

@@ -327,7 +327,10 @@ def test_unknown_ids_are_errors_of_the_service(aws, runs, script):
     """ResourceNotFoundException if the operation has it, with the status of the service model."""
     status = 404 if runs.serverless else 400
     rejected(runs.describe, "ResourceNotFoundException", status, "00none")
-    rejected(runs.cancel, "ResourceNotFoundException", status, "00none")
+    if runs.serverless:
+        rejected(runs.cancel, "ResourceNotFoundException", status, "00none")
+    else:
+        rejected(runs.cancel, "ValidationException", 400, "00none")
     run_id = runs.start(script("exit 0"))
     runs.place = "00none"
     rejected(runs.start, "ResourceNotFoundException", status, "s3://code/x.py")

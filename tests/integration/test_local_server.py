@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from airflow_batchemr.local import LocalAWS, faults
+from airflow_batchemr.local.batch import describe
 
 #: No retries, so that a test sees the response to its call.
 NO_RETRIES = botocore.config.Config(retries={"total_max_attempts": 1})
@@ -151,6 +152,42 @@ def test_requests_are_counted_by_operation(local_aws):
     assert local_aws.requests() == {}
 
 
+# Responses
+
+
+def test_a_response_outside_of_the_model_is_not_sent_and_fails_the_test(local_aws, valid_responses, monkeypatch):
+    """It is an internal error, which the check of all tests finds in the bytes."""
+    batch = local_aws.client("batch", config=NO_RETRIES)
+    monkeypatch.setattr(describe, "page", lambda *_: {"jobSummaryList": [], "colour": "green", "nextToken": None})
+    with pytest.raises(botocore.exceptions.ClientError, match="ServerException"):
+        batch.list_jobs(jobQueue="default")
+    (problem,) = valid_responses
+    assert "batch ListJobs: " in problem
+    assert all(text in problem for text in ("'colour' is unknown", "'nextToken' is null"))
+    valid_responses.clear()
+
+
+# Operations that are not served
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "params", "status"),
+    [
+        ("batch", "list_service_jobs", {"jobQueue": "default"}, 404),
+        ("emr", "list_studios", {}, 400),
+        ("emr-serverless", "get_dashboard_for_job_run", {"applicationId": "default", "jobRunId": "00f"}, 404),
+        ("emr-containers", "list_job_templates", {}, 404),
+    ],
+)
+def test_an_operation_that_is_not_served_is_unknown_to_the_service(local_aws, service, call, params, status):
+    """It is not an invalid request, and botocore does not repeat the call."""
+    with pytest.raises(botocore.exceptions.ClientError, match="is not served by the local AWS") as caught:
+        getattr(local_aws.client(service), call)(**params)
+    answer = caught.value.response
+    assert "UnknownOperationException" == answer["Error"]["Code"]
+    assert (status, 0) == (answer["ResponseMetadata"]["HTTPStatusCode"], answer["ResponseMetadata"]["RetryAttempts"])
+
+
 # Conditional writes
 
 
@@ -240,6 +277,19 @@ def test_a_put_with_a_dropped_response_has_written(local_aws):
     assert caught.value.response["Error"]["Code"] == "PreconditionFailed"
     assert s3.get_object(Bucket="data", Key="a")["Body"].read() == b"mine"
     assert local_aws.requests()["PutObject"] == 2
+
+
+def test_internal_failures_of_emr_have_the_code_of_the_operation(local_aws):
+    """InternalServerError or InternalServerException."""
+    emr = local_aws.client("emr", config=NO_RETRIES)
+    for call, operation, code in (
+        (lambda: emr.terminate_job_flows(JobFlowIds=[]), "TerminateJobFlows", "InternalServerError"),
+        (emr.list_clusters, "ListClusters", "InternalServerException"),
+    ):
+        local_aws.faults.error(operation)
+        with pytest.raises(botocore.exceptions.ClientError) as caught:
+            call()
+        assert caught.value.response["Error"]["Code"] == code
 
 
 def test_s3_and_emr_are_throttled_with_their_own_codes(local_aws):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import fnmatch
+import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.local.batch import containers
 from airflow_batchemr.local.batch.limits import refuse
-from airflow_batchemr.local.batch.state import ACCOUNT, INSTANCE, arn
+from airflow_batchemr.local.batch.state import ACCOUNT, INSTANCE, arn, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from airflow_batchemr.local.batch.state import Attempt, Job, Run
 
@@ -18,6 +19,9 @@ __all__ = ["JOB_STATUSES", "detail", "page"]
 
 _NO_NETWORK: dict[str, Any] = {"networkInterfaces": []}
 JOB_STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+#: Members that AWS leaves out of summaries in a list with a filter. Source: github.com/boto/boto3/issues/3315 and
+#: github.com/aws/aws-sdk-js/issues/4587.
+UNFILTERED = ("container", "startedAt", "statusReason", "stoppedAt")
 
 
 def detail(job: Job) -> dict[str, Any]:
@@ -26,6 +30,8 @@ def detail(job: Job) -> dict[str, Any]:
         **_common(job),
         "jobQueue": job.queue.detail["jobQueueArn"],
         "jobDefinition": job.definition["jobDefinitionArn"],
+        # Required by the model. AWS leaves it out before the job has started (github.com/getmoto/moto/pull/2202)
+        "startedAt": job.started_at or 0,
         "dependsOn": job.request.get("dependsOn", []),
         "parameters": {**job.definition.get("parameters", {}), **job.request.get("parameters", {})},
         "tags": dict(job.tags),
@@ -48,7 +54,7 @@ def detail(job: Job) -> dict[str, Any]:
         described["arrayProperties"] = {"size": len(job.children), "statusSummary": _summary(job)}
     elif job.parent is not None and job.parent.children is not None:
         described["arrayProperties"] = {"size": len(job.parent.children), "index": job.index, "statusSummary": {}}
-    return described
+    return shown(described)
 
 
 def _properties(job: Job) -> dict[str, Any]:
@@ -141,61 +147,80 @@ def _pod(name: str) -> dict[str, str]:
 
 
 def page(
-    jobs: Iterable[Job], status: str | None, filters: list[dict[str, Any]], limit: int, token: str | None
+    jobs: Iterable[Job], status: str | None, only: tuple[str, str] | None, limit: int, token: str | None
 ) -> dict[str, Any]:
     """Return a page of ListJobs.
 
+    The newest job is first, as documented for filters. With JOB_NAME, jobs of one name and definition are together.
+    Children are in the order of their indices.
+
     Args:
-        jobs: Candidate jobs in order.
-        status: Status filter. Defaults to RUNNING without `filters`; ignored for JOB_NAME.
-        filters: Filters of the request, such as JOB_NAME; all must match.
+        jobs: Candidate jobs.
+        status: Status filter. Defaults to RUNNING without a filter; ignored with a filter other than SHARE_IDENTIFIER.
+        only: Name and value of the filter, such as JOB_NAME.
         limit: Maximum number of summaries per page.
         token: `nextToken` of the previous page.
     """
-    if any(each["name"] == "JOB_NAME" for each in filters):
-        status = None
-    elif not filters:
+    if only is None:
         status = status or "RUNNING"
-    if token is not None and not token.isdecimal():
-        raise refuse("nextToken is not valid")
+    elif only[0] != "SHARE_IDENTIFIER":
+        status = None
+    by_name = only is not None and only[0] == "JOB_NAME"
+    start = _key(token, [str, str, int] if by_name else [int]) if token else None
+    chosen = [(_place(job, by_name=by_name), job) for job in jobs if only is None or _matches(job, *only)]
     chosen = [
-        (position, job)
-        for position, job in _positions(jobs)
-        if position > int(token or 0)
-        and (status is None or job.status == status)
-        and all(_matches(job, each["name"], each["values"]) for each in filters)
+        (place, job)
+        for place, job in sorted(chosen, key=lambda each: each[0])
+        if (status is None or job.status == status) and (start is None or place > start)
     ]
     listed = chosen[:limit]
-    answer: dict[str, Any] = {"jobSummaryList": [_list_entry(job) for _, job in listed]}
+    left_out = () if only is None else UNFILTERED
+    answer: dict[str, Any] = {
+        "jobSummaryList": [
+            {key: value for key, value in _list_entry(job).items() if key not in left_out} for _, job in listed
+        ]
+    }
     if len(chosen) > limit:
-        answer["nextToken"] = str(listed[-1][0])
+        answer["nextToken"] = base64.urlsafe_b64encode(json.dumps(listed[-1][0]).encode()).decode()
     return answer
 
 
-def _positions(jobs: Iterable[Job]) -> Iterator[tuple[int, Job]]:
-    """Yield a position for each job that does not change when other jobs are added or removed."""
-    for job in jobs:
-        if job.whole is not None:
-            yield job.node_index + 1, job
-        else:
-            yield (job.number if job.index is None else job.index + 1), job
+def _place(job: Job, *, by_name: bool) -> list[Any]:
+    """Return the sort key of a job, which does not change when other jobs are added or removed."""
+    if job.index is not None:
+        return [job.index]
+    if job.whole is not None:
+        return [job.node_index]
+    return [job.name, job.definition["jobDefinitionArn"], -job.number] if by_name else [-job.number]
 
 
-def _matches(job: Job, name: str, values: list[str]) -> bool:
+def _key(token: str, kinds: list[type]) -> list[Any]:
+    """Return the place in a `nextToken`, which is one of a list with the same kind of places."""
+    try:
+        key = list(json.loads(base64.urlsafe_b64decode(token)))
+    except (TypeError, ValueError):
+        key = []
+    if [type(part) for part in key] != kinds:
+        raise refuse("nextToken is not valid")
+    return key
+
+
+def _matches(job: Job, name: str, value: str) -> bool:
     if name == "JOB_NAME":
-        return any(fnmatch.fnmatchcase(job.name.lower(), value.lower()) for value in values)
+        return _like(job.name.lower(), value.lower())
     if name == "JOB_DEFINITION":
-        known = (job.definition["jobDefinitionName"], job.definition["jobDefinitionArn"].rpartition("/")[2])
-        return any(
-            fnmatch.fnmatchcase(each.lower(), value.rpartition("/")[2].lower()) for value in values for each in known
-        )
-    if name == "BEFORE_CREATED_AT":
-        return job.created_at < int(values[0])
-    if name == "AFTER_CREATED_AT":
-        return job.created_at > int(values[0])
+        if value.startswith("arn:"):
+            return bool(job.definition["jobDefinitionArn"] == value)
+        return _like(job.definition["jobDefinitionName"], value)
     if name == "SHARE_IDENTIFIER":
-        return job.request.get("shareIdentifier") in values
-    raise refuse(f"unknown filter {name}")
+        return bool(job.request.get("shareIdentifier") == value)
+    if name not in ("BEFORE_CREATED_AT", "AFTER_CREATED_AT") or not value.isdecimal():
+        raise refuse(f"filter {name} with the value {value} is not valid")
+    return job.created_at < int(value) if name == "BEFORE_CREATED_AT" else job.created_at > int(value)
+
+
+def _like(text: str, pattern: str) -> bool:
+    return text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern
 
 
 def _common(job: Job) -> dict[str, Any]:
@@ -232,9 +257,9 @@ def _list_entry(job: Job) -> dict[str, Any]:
         entry["arrayProperties"] = {"size": len(job.children), "statusSummary": _summary(job)}
     elif job.index is not None:
         entry["arrayProperties"] = {"index": job.index}
-    if job.cancelled or job.terminated:
-        entry |= {"isCancelled": job.cancelled, "isTerminated": job.terminated}
-    return entry
+    # Only present when they are true
+    requested = {"isCancelled": job.cancelled, "isTerminated": job.terminated}
+    return entry | {name: value for name, value in requested.items() if value}
 
 
 def _summary(parent: Job) -> dict[str, int]:

@@ -172,12 +172,11 @@ class Jobs:
         for dependant in ended.dependants:
             if dependant.ended:
                 continue
-            if ended.status == "FAILED":
-                self._change(dependant, "FAILED", "Dependent Job failed")
-            else:
-                dependant.blockers -= 1
-                if not dependant.blockers:
-                    self._make_runnable(dependant)
+            dependant.blockers -= 1
+            if ended.status == "FAILED" or (dependant.cancel_reason and not dependant.blockers):
+                self._change(dependant, "FAILED", dependant.cancel_reason or "Dependent Job failed")
+            elif not dependant.blockers:
+                self._make_runnable(dependant)
         ended.dependants.clear()
 
     def _fill(self, queue: Queue) -> None:
@@ -342,7 +341,7 @@ class Jobs:
             self._stop_runs(job, at_once=at_once)
 
     def terminate(self, job: Job, reason: str) -> None:
-        """TerminateJob: kill running jobs and fail waiting ones, including all children of an array."""
+        """TerminateJob: kill running jobs and cancel the others, including all children of an array."""
         with self.lock:
             if job.ended:
                 return
@@ -356,11 +355,11 @@ class Jobs:
                 if each.status in STARTED:
                     self.end(each, each.command_name, Ending(reason))
                 else:
-                    self._change(each, "FAILED", reason)
+                    self._cancel(each, reason)
             self._settle()
 
     def cancel(self, job: Job, reason: str) -> None:
-        """CancelJob: fail jobs that have not started; running jobs continue."""
+        """CancelJob: cancel jobs that have not started; running jobs continue."""
         with self.lock:
             if job.ended:
                 return
@@ -371,8 +370,18 @@ class Jobs:
                     job.ending = Ending(reason)
             for each in waiting:
                 each.cancelled = True
-                self._change(each, "FAILED", reason)
+                self._cancel(each, reason)
             self._settle()
+
+    def _cancel(self, job: Job, reason: str) -> None:
+        """Fail a job that has not started; one in PENDING only once its dependencies have ended.
+
+        Source: CancelJob in the API reference. TerminateJob cancels jobs that have not started.
+        """
+        if not job.blockers:
+            self._change(job, "FAILED", reason)
+        elif job.cancel_reason is None:
+            job.cancel_reason = reason
 
     def kill_for_memory(self, job: Job) -> None:
         """Kill the first essential container of a running job as if it had exceeded its memory limit."""

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.local.protocol import AwsError
 
-__all__ = ["check_definition", "check_submit", "refuse"]
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+__all__ = ["check_definition", "check_reason", "check_resources", "check_submit", "refuse"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+#: Maximum sizes in bytes of the requests of SubmitJob and RegisterJobDefinition. Source: "AWS Batch service quotas".
+MAX_SUBMIT, MAX_DEFINITION = 30 << 10, 24 << 10
+#: Characters of tags. Source: "Tag your AWS Batch resources" in the user guide.
+TAG = re.compile(r"[\w\s+=.:/@-]*")
+#: Memory in MiB that Fargate supports by vCPUs. Source: ResourceRequirement in the API reference.
+FARGATE_MEMORY: dict[str, Collection[int]] = {
+    "0.25": (512, 1024, 2048),
+    "0.5": range(1024, 4097, 1024),
+    "1": range(2048, 8193, 1024),
+    "2": range(4096, 16_385, 1024),
+    "4": range(8192, 30_721, 1024),
+    "8": range(16_384, 61_441, 4096),
+    "16": range(32_768, 122_881, 8192),
+    "32": (61_440, 122_880, 249_856),
+}
 
 
 def refuse(message: str) -> AwsError:
@@ -38,9 +56,11 @@ def check_submit(request: dict[str, Any]) -> None:
     length = len(json.dumps(overrides, separators=(",", ":")).encode())
     if length > 8192:
         raise refuse(f"Container Overrides length must be at most 8192, not {length}")
-    priority = request.get("schedulingPriorityOverride")
-    if priority is not None and not 0 <= priority <= 9999:
-        raise refuse(f"schedulingPriorityOverride must be between 0 and 9999, not {priority}")
+    _check_priority("schedulingPriorityOverride", request)
+    _check_size("SubmitJob", request, MAX_SUBMIT)
+    share = request.get("shareIdentifier")
+    if share is not None and not re.fullmatch(r"[A-Za-z0-9]{1,255}\*?", share):
+        raise refuse(f"shareIdentifier must be at most 255 letters and digits, not {share}")
 
 
 def check_definition(request: dict[str, Any]) -> None:
@@ -51,11 +71,13 @@ def check_definition(request: dict[str, Any]) -> None:
     """
     if not NAME.fullmatch(request["jobDefinitionName"]):
         raise refuse("jobDefinitionName must be letters, digits, hyphens, underscores, at most 128")
-    if request["type"] not in ("container", "multinode"):
-        raise refuse(f"type must be container or multinode, not {request['type']}")
     kinds = ("containerProperties", "nodeProperties", "ecsProperties", "eksProperties")
     if sum(kind in request for kind in kinds) != 1:
         raise refuse(f"a job definition must have exactly one of {', '.join(kinds)}")
+    if (request["type"] == "multinode") != ("nodeProperties" in request):
+        raise refuse(f"a job definition of the type {request['type']} is not valid with these properties")
+    _check_priority("schedulingPriority", request)
+    _check_size("RegisterJobDefinition", request, MAX_DEFINITION)
     _check_retries(request.get("retryStrategy", {}))
     _check_timeout(request.get("timeout", {}))
     _check_tags(request.get("tags", {}))
@@ -77,7 +99,54 @@ def _check_container(container: dict[str, Any], *, fargate: bool) -> None:
         raise refuse("Container properties vcpus must be set: resourceRequirements of type VCPU")
     if fargate and not container.get("executionRoleArn"):
         raise refuse("Fargate jobs must have an executionRoleArn")
+    check_resources(container.get("resourceRequirements", []), fargate=fargate)
     _check_environment(container.get("environment", []))
+
+
+def check_resources(requirements: Iterable[dict[str, str]], *, fargate: bool) -> None:
+    """Check the `resourceRequirements` of a container.
+
+    Raises:
+        AwsError: ClientException that names the resource.
+    """
+    values = {each["type"]: each["value"] for each in requirements}
+    vcpus, memory = values.get("VCPU", "1"), values.get("MEMORY", "4")
+    if not memory.isdecimal() or int(memory) < 4:
+        raise refuse(f"MEMORY must be a whole number of MiB, at least 4, not {memory}")
+    if fargate:
+        if "GPU" in values:
+            raise refuse("GPU is not supported on Fargate")
+        supported = next((sizes for count, sizes in FARGATE_MEMORY.items() if _number(vcpus) == float(count)), ())
+        if int(memory) not in supported:
+            raise refuse(f"Fargate resource requirements (VCPU {vcpus}, MEMORY {memory}) are not valid")
+    elif _number(vcpus) < 1 or not _number(vcpus).is_integer():
+        raise refuse(f"VCPU must be a whole number of at least 1 on EC2, not {vcpus}")
+
+
+def _number(text: str) -> float:
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else 0.0
+
+
+def check_reason(reason: str) -> None:
+    """Check the reason of CancelJob or TerminateJob.
+
+    Raises:
+        AwsError: ClientException.
+    """
+    if len(reason) > 1024:
+        raise refuse(f"reason must have at most 1024 characters, not {len(reason)}")
+
+
+def _check_priority(name: str, request: dict[str, Any]) -> None:
+    priority = request.get(name)
+    if priority is not None and not 0 <= priority <= 9999:
+        raise refuse(f"{name} must be between 0 and 9999, not {priority}")
+
+
+def _check_size(operation: str, request: dict[str, Any], most: int) -> None:
+    size = len(json.dumps(request, separators=(",", ":")).encode())
+    if size > most:
+        raise refuse(f"the request of {operation} must have at most {most} bytes, not {size}")
 
 
 def _check_dependencies(request: dict[str, Any], size: int | None) -> None:
@@ -128,10 +197,8 @@ def _check_environment(environment: list[dict[str, str]]) -> None:
 
 
 def _check_tags(tags: dict[str, str]) -> None:
-    if len(tags) > 50:
-        raise refuse(f"at most 50 tags, not {len(tags)}")
     for key, value in tags.items():
-        if not 1 <= len(key) <= 128 or len(value) > 256 or key.lower().startswith("aws:"):
-            raise refuse(
-                f"a tag's key has 1 to 128 characters, not beginning with aws:, its value at most 256: {key!r}"
-            )
+        if key.lower().startswith("aws:"):
+            raise refuse(f"a tag's key must not begin with aws:, not {key}")
+        if not TAG.fullmatch(key) or not TAG.fullmatch(value):
+            raise refuse(f"a tag has only letters, digits, spaces and + - = . _ : / @, not {key}={value}")

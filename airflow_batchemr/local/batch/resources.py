@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.local.batch import limits
 from airflow_batchemr.local.batch.limits import NAME, refuse
-from airflow_batchemr.local.batch.state import ComputeEnvironment, Queue, arn
+from airflow_batchemr.local.batch.state import ComputeEnvironment, Queue, arn, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -267,13 +267,12 @@ class Resources:
     def describe_scheduling_policies(self, call: Call) -> dict[str, Any]:
         """DescribeSchedulingPolicies."""
         with self.jobs.lock:
-            return {
-                "schedulingPolicies": [each for each in self.policies.values() if each["arn"] in call.params["arns"]]
-            }
+            found = [each for each in self.policies.values() if each["arn"] in call.params["arns"]]
+            return {"schedulingPolicies": [shown(each) for each in found]}
 
     def list_tags_for_resource(self, call: Call) -> dict[str, Any]:
         """ListTagsForResource."""
-        return {"tags": dict(self._tags(call.params["resourceArn"]))}
+        return shown({"tags": dict(self._tags(call.params["resourceArn"]))})
 
     def tag_resource(self, call: Call) -> dict[str, Any]:
         """TagResource."""
@@ -330,7 +329,7 @@ def _page(params: Mapping[str, Any], key: str, found: list[dict[str, Any]]) -> d
     if not 1 <= limit <= 100 or not token.isdecimal():
         raise refuse(f"maxResults must be between 1 and 100, and nextToken must be valid: {limit}, {token}")
     start = int(token)
-    answer: dict[str, Any] = {key: found[start : start + limit]}
+    answer: dict[str, Any] = {key: [shown(each) for each in found[start : start + limit]]}
     if start + limit < len(found):
         answer["nextToken"] = str(start + limit)
     return answer

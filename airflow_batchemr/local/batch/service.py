@@ -65,10 +65,19 @@ class BatchService:
             definition = self.resources.definition(request["jobDefinition"])
             containers.check_overrides(request, definition)
             self._check_dependencies(request)
+            self._check_resources(request, definition)
             tags = {**definition.get("tags", {}), **request.get("tags", {})} if request.get("propagateTags") else {}
             job = self.jobs.add(request, definition, queue, call.region, {**tags, **request.get("tags", {})})
         log.info("submitted %s %s", job.name, job.id)
         return {"jobArn": arn(call.region, "job", job.id), "jobName": job.name, "jobId": job.id}
+
+    @staticmethod
+    def _check_resources(request: dict[str, Any], definition: dict[str, Any]) -> None:
+        """Check what the definition and the overrides of the request require together."""
+        if "containerProperties" in definition:
+            overridden = request.get("containerOverrides", {}).get("resourceRequirements", [])
+            both = [*definition["containerProperties"].get("resourceRequirements", []), *overridden]
+            limits.check_resources(both, fargate="FARGATE" in definition["platformCapabilities"])
 
     def _check_dependencies(self, request: dict[str, Any]) -> None:
         size = request.get("arrayProperties", {}).get("size")
@@ -97,15 +106,16 @@ class BatchService:
         given = [key for key in ("jobQueue", "arrayJobId", "multiNodeJobId") if params.get(key)]
         if len(given) != 1:
             raise refuse("exactly one of jobQueue, arrayJobId and multiNodeJobId must be given")
-        limit = params.get("maxResults", 100)
-        if not 1 <= limit <= 100:
-            raise refuse(f"maxResults must be between 1 and 100, not {limit}")
-        status = params.get("jobStatus")
-        if status is not None and status not in describe.JOB_STATUSES:
-            raise refuse(f"jobStatus must be one of {', '.join(describe.JOB_STATUSES)}, not {status}")
-        filters = params.get("filters", [])
+        status, filters = params.get("jobStatus"), params.get("filters", [])
+        most = 100 if filters else 1000
+        limit = params.get("maxResults", most)
+        if limit < 1:
+            raise refuse(f"maxResults must be at least 1, not {limit}")
+        if len(filters) > 1 or any(len(each.get("values", [])) != 1 for each in filters):
+            raise refuse("Only one filter key-value pair can be specified.")
         if filters and "jobQueue" not in params:
             raise refuse("filters need a jobQueue")
+        only = (filters[0].get("name", ""), filters[0]["values"][0]) if filters else None
         with self.jobs.lock:
             if "jobQueue" in params:
                 queue = self.resources.queue(params["jobQueue"])
@@ -114,7 +124,7 @@ class BatchService:
                 parent = self._existing(params[given[0]])
                 jobs = parent.children or parent.nodes or []
             visible = [job for job in jobs if self._visible(job)]
-            return describe.page(visible, status, filters, limit, params.get("nextToken"))
+            return describe.page(visible, status, only, min(limit, most), params.get("nextToken"))
 
     def _visible(self, job: Job) -> bool:
         return not self._visibility.hides(job.id, job.created_at / 1000)
@@ -128,6 +138,7 @@ class BatchService:
         return self._stop(call, self.jobs.terminate)
 
     def _stop(self, call: Call, how: Any) -> dict[str, Any]:
+        limits.check_reason(call.params["reason"])
         job = self.jobs.find(call.params["jobId"])
         if job is not None:
             how(job, call.params["reason"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.local.clock import Timer, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = [
     "ACCOUNT",
@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "arn",
     "new_id",
+    "shown",
 ]
 
 ACCOUNT = "123456789012"
@@ -37,6 +38,11 @@ STARTED = frozenset({"STARTING", "RUNNING"})
 def arn(region: str, kind: str, name: str) -> str:
     """Return the ARN of a Batch resource."""
     return f"arn:aws:batch:{region}:{ACCOUNT}:{kind}/{name}"
+
+
+def shown(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resource for a response: without tags if there are none, because the model requires at least one."""
+    return {key: value for key, value in detail.items() if key != "tags" or value}
 
 
 @dataclass(eq=False)
@@ -92,6 +98,7 @@ class Job:
         counts: Number of children by status, for an array parent.
         blockers: Number of dependencies that have not ended.
         dependants: Jobs that wait for this one.
+        cancel_reason: Reason of a cancellation that waits for the dependencies to end.
         attempts: Each ended attempt.
         ending: Why the running attempt is being stopped, if it is.
         timers: Timers that time out the attempt.
@@ -117,6 +124,7 @@ class Job:
     counts: Counter[str] = field(default_factory=Counter)
     blockers: int = 0
     dependants: list[Job] = field(default_factory=list)
+    cancel_reason: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
     started_at: int | None = None
     stopped_at: int | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.local.emr_containers import describe
 from airflow_batchemr.local.emr_containers.virtual_clusters import VirtualCluster
 from airflow_batchemr.local.job_runs.command import spark_command
-from airflow_batchemr.local.job_runs.requests import between, check_release, checked, invalid, page, spark_defaults
+from airflow_batchemr.local.job_runs.requests import between, check_release, invalid, page, spark_defaults
 from airflow_batchemr.local.job_runs.runs import JobRun, JobRuns, States, new_id
 from airflow_batchemr.local.job_runs.tokens import ClientTokens
 from airflow_batchemr.local.protocol import AwsError, Call
@@ -47,7 +47,7 @@ class EmrContainersService:
         self._visibility = visibility
         # The service has no ConflictException.
         self._tokens: ClientTokens[Any] = ClientTokens(invalid)
-        operations: Mapping[str, Operation] = {
+        self.operations: Mapping[str, Operation] = {
             "CreateVirtualCluster": self.create_virtual_cluster,
             "DescribeVirtualCluster": self.describe_virtual_cluster,
             "ListVirtualClusters": self.list_virtual_clusters,
@@ -60,7 +60,6 @@ class EmrContainersService:
             "UntagResource": self.untag_resource,
             "ListTagsForResource": self.list_tags_for_resource,
         }
-        self.operations = {name: checked("emr-containers", name, each) for name, each in operations.items()}
 
     def clear(self) -> None:
         """Delete everything. The drivers are killed by `Drivers.clear`."""
@@ -97,9 +96,9 @@ class EmrContainersService:
     def describe_virtual_cluster(self, call: Call) -> dict[str, Any]:
         """DescribeVirtualCluster."""
         with self.runs.lock:
-            cluster = self._cluster(call.params["id"])
+            cluster = self._cluster(call, "id")
             if self._visibility.hides(cluster.id, cluster.created.timestamp()):
-                raise _missing(f"Virtual cluster {cluster.id} doesn't exist.")
+                raise _missing(call, f"Virtual cluster {cluster.id} doesn't exist.")
             return {"virtualCluster": describe.virtual_cluster(cluster)}
 
     def list_virtual_clusters(self, call: Call) -> dict[str, Any]:
@@ -122,16 +121,16 @@ class EmrContainersService:
     def delete_virtual_cluster(self, call: Call) -> dict[str, Any]:
         """DeleteVirtualCluster; its job runs must have ended. It can still be described."""
         with self.runs.lock:
-            cluster = self._cluster(call.params["id"])
+            cluster = self._cluster(call, "id")
             if self.runs.active(cluster.id):
                 raise invalid(f"Virtual cluster {cluster.id} has job runs that have not ended")
             cluster.state = "TERMINATED"
         return {"id": cluster.id}
 
-    def _cluster(self, cluster_id: str) -> VirtualCluster:
-        cluster = self.clusters.get(cluster_id)
+    def _cluster(self, call: Call, member: str = "virtualClusterId") -> VirtualCluster:
+        cluster = self.clusters.get(call.params[member])
         if cluster is None:
-            raise _missing(f"Virtual cluster {cluster_id} doesn't exist.")
+            raise _missing(call, f"Virtual cluster {call.params[member]} doesn't exist.")
         return cluster
 
     # Job runs
@@ -140,7 +139,7 @@ class EmrContainersService:
         """StartJobRun."""
         params = call.params
         with self.runs.lock:
-            cluster = self._cluster(params["virtualClusterId"])
+            cluster = self._cluster(call)
             run = self._tokens.find(cluster.id, params)
             if run is None:
                 run = self._new_run(cluster, params)
@@ -190,7 +189,7 @@ class EmrContainersService:
         with self.runs.lock:
             run = self._run(call)
             if self._visibility.hides(run.id, run.created.timestamp()):
-                raise _missing(f"Job run {run.id} doesn't exist.")
+                raise _missing(call, f"Job run {run.id} doesn't exist.")
             return {"jobRun": describe.job_run(run)}
 
     def list_job_runs(self, call: Call) -> dict[str, Any]:
@@ -221,10 +220,10 @@ class EmrContainersService:
         return {"id": run.id, "virtualClusterId": run.place}
 
     def _run(self, call: Call) -> JobRun:
-        self._cluster(call.params["virtualClusterId"])
+        self._cluster(call)
         run = self.runs.find(call.params["virtualClusterId"], call.params["id"])
         if run is None:
-            raise _missing(f"Job run {call.params['id']} doesn't exist.")
+            raise _missing(call, f"Job run {call.params['id']} doesn't exist.")
         return run
 
     # Tags
@@ -253,7 +252,7 @@ class EmrContainersService:
         cluster_id, _, run_id = arn.rpartition("/virtualclusters/")[2].partition("/jobruns/")
         found = self.runs.find(cluster_id, run_id) if run_id else self.clusters.get(cluster_id)
         if found is None:
-            raise _missing(f"Resource {arn} doesn't exist.")
+            raise _missing(call, f"Resource {arn} doesn't exist.")
         return found.tags
 
 
@@ -267,6 +266,8 @@ def failure(outcome: DriverEnd) -> str:
     )
 
 
-def _missing(message: str) -> AwsError:
-    # The service model defines status 400.
+def _missing(call: Call, message: str) -> AwsError:
+    # The service model defines status 400, and no such error of these operations.
+    if call.operation in ("CancelJobRun", "DeleteVirtualCluster"):
+        return invalid(message)
     return AwsError("ResourceNotFoundException", message, 400)

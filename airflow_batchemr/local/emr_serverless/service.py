@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.local.emr_serverless import describe
 from airflow_batchemr.local.emr_serverless.applications import AT_REST, SETTINGS, Application, Applications
 from airflow_batchemr.local.job_runs.command import spark_command
-from airflow_batchemr.local.job_runs.requests import between, check_release, checked, invalid, page, spark_defaults
+from airflow_batchemr.local.job_runs.requests import between, check_release, invalid, page, spark_defaults
 from airflow_batchemr.local.job_runs.runs import JobRun, JobRuns, States, new_id
 from airflow_batchemr.local.job_runs.tokens import ClientTokens
 from airflow_batchemr.local.protocol import AwsError, Call
@@ -51,7 +51,7 @@ class EmrServerlessService:
         )
         self._visibility = visibility
         self._tokens: ClientTokens[Any] = ClientTokens(lambda message: AwsError("ConflictException", message, 409))
-        operations: Mapping[str, Operation] = {
+        self.operations: Mapping[str, Operation] = {
             "CreateApplication": self.create_application,
             "GetApplication": self.get_application,
             "ListApplications": self.list_applications,
@@ -67,7 +67,6 @@ class EmrServerlessService:
             "UntagResource": self.untag_resource,
             "ListTagsForResource": self.list_tags_for_resource,
         }
-        self.operations = {name: checked("emr-serverless", name, each) for name, each in operations.items()}
 
     def clear(self) -> None:
         """Delete everything. The drivers are killed by `Drivers.clear`."""

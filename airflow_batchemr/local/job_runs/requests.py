@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.utils import parse_timestamp
 
-from airflow_batchemr.local.constraints import violations
 from airflow_batchemr.local.emr.releases import RELEASES
-from airflow_batchemr.local.protocol import AwsError, load
+from airflow_batchemr.local.protocol import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from airflow_batchemr.local.protocol import Call, Operation
-
-__all__ = ["between", "check_release", "checked", "invalid", "page", "spark_defaults"]
+__all__ = ["between", "check_release", "invalid", "page", "spark_defaults"]
 
 #: Default page size.
 PAGE = 50
@@ -27,20 +24,6 @@ Item = TypeVar("Item")
 def invalid(message: str) -> AwsError:
     """Return a ValidationException."""
     return AwsError("ValidationException", message)
-
-
-def checked(service: str, operation: str, function: Operation) -> Operation:
-    """Wrap an operation to check its input against the constraints of the service model."""
-    shape = load(service).operation_model(operation).input_shape
-
-    def run(call: Call) -> Mapping[str, Any]:
-        found = list(violations(shape, call.params)) if shape is not None else []
-        if found:
-            detected = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
-            raise invalid(f"{detected}: {'; '.join(found)}")
-        return function(call)
-
-    return run
 
 
 def check_release(label: str, pattern: str = r"(emr-\d+\.\d+\.\d+)") -> None:

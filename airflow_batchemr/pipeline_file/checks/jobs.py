@@ -86,7 +86,7 @@ def _work(job: Job) -> Iterator[Problem]:
         yield Problem(("spark",), message, "move it into the list of steps as `- spark:`")
     if job.resume_steps is not None and not work:
         yield Problem(("resume_steps",), "`resume_steps` requires `steps` or `spark`", key=True)
-    if job.execution_role is not None and (not steps or job.on is not None):
+    if job.execution_role is not None and (not work or job.on is not None):
         message = "`execution_role` is the role of EMR steps"
         hint = "set `role` in `on:`" if job.on else "for the role that pulls the image, set it in `batch:`"
         yield Problem(("execution_role",), message, hint, key=True)

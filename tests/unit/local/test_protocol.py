@@ -78,7 +78,60 @@ def test_times_are_epoch_seconds():
     assert json.loads(reply.body)["Cluster"]["Status"]["Timeline"]["CreationDateTime"] == when.timestamp()
 
 
-def test_an_unsupported_operation_is_reported():
-    """With the service's error code."""
-    with pytest.raises(AwsError, match="ListServiceJobs is not served by the local AWS"):
-        api().run(Call("ListServiceJobs"))
+@pytest.mark.parametrize(
+    ("service", "operation", "status"),
+    [
+        ("batch", "ListServiceJobs", 404),
+        ("emr", "ListStudios", 400),
+        ("emr-serverless", "GetDashboardForJobRun", 404),
+        ("emr-containers", "ListJobTemplates", 404),
+    ],
+)
+def test_an_operation_that_is_not_served_is_unknown(service, operation, status):
+    """A client can distinguish it from an invalid request."""
+    with pytest.raises(AwsError, match=f"{operation} is not served by the local AWS") as caught:
+        api(service).run(Call(operation))
+    assert ("UnknownOperationException", status) == (caught.value.code, caught.value.status)
+
+
+@pytest.mark.parametrize(
+    ("service", "error", "headers", "body"),
+    [
+        (
+            "batch",
+            AwsError("ClientException", "m"),
+            {"Content-Type": "application/json", "x-amzn-ErrorType": "ClientException"},
+            {"message": "m"},
+        ),
+        (
+            "emr",
+            AwsError("ValidationException", "m"),
+            {"Content-Type": "application/x-amz-json-1.1"},
+            {"__type": "ValidationException", "message": "m"},
+        ),
+        (
+            "emr",
+            AwsError("InvalidRequestException", "m", members={"ErrorCode": "NoSuchCluster"}),
+            {"Content-Type": "application/x-amz-json-1.1"},
+            {"__type": "InvalidRequestException", "Message": "m", "ErrorCode": "NoSuchCluster"},
+        ),
+    ],
+)
+def test_errors_have_the_form_of_the_protocol(service, error, headers, body):
+    """The code is in a header or in the body; the model names the members."""
+    reply = api(service).error(error)
+    assert (headers, body, 400) == (dict(reply.headers), json.loads(reply.body), reply.status)
+
+
+def test_internal_failures_have_the_code_of_the_operation():
+    """EMR has two names for them."""
+    emr = api("emr")
+    codes = [emr.failure(name) for name in ("RunJobFlow", "DescribeCluster", "GetManagedScalingPolicy")]
+    assert ["InternalServerError", "InternalServerException", "InternalFailure"] == codes
+    assert "ServerException" == api().failure("ListJobs")
+
+
+def test_a_null_in_a_response_is_an_internal_error():
+    """It is not sent."""
+    with pytest.raises(TypeError, match="'nextToken' is null"):
+        api(ListJobs=lambda _: {"jobSummaryList": [], "nextToken": None}).run(Call("ListJobs"))
