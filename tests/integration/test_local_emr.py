@@ -424,9 +424,12 @@ FLEETS = [{"InstanceFleetType": "MASTER", "TargetOnDemandCapacity": 1}]
     [
         ({"ReleaseLabel": "emr-99.0.0"}, "release label is invalid"),
         ({"Applications": [{"Name": "Sparc"}]}, "Specified application: Sparc is invalid"),
-        ({"Instances": {"InstanceGroups": GROUPS, "InstanceFleets": FLEETS}}, "exactly one of"),
-        ({"Instances": {"InstanceGroups": TASKS}}, "TASK groups require one"),
-        ({"Instances": {"InstanceGroups": [{**GROUPS[0], "BidPrice": "cheap"}]}}, "BidPrice is not a number"),
+        ({"Instances": {"InstanceGroups": GROUPS, "InstanceFleets": FLEETS}}, "one and only one of"),
+        ({"Instances": {"InstanceGroups": TASKS}}, "the role TASK requires one"),
+        ({"Instances": {"InstanceGroups": GROUPS * 2}}, "exactly one instance group with the role MASTER, not 2"),
+        ({"Instances": {"InstanceGroups": [{**GROUPS[0], "BidPrice": "cheap"}]}}, "The bid price is invalid"),
+        ({"Instances": {"InstanceGroups": [{**GROUPS[0], "Market": "FREE"}]}}, "must be one of ON_DEMAND, SPOT"),
+        ({"Name": "x" * 257}, "Member must have at most 256, not 257"),
         ({"AutoTerminationPolicy": {"IdleTimeout": 59}}, "between 60 and 604800"),
         ({"Steps": [step("true")] * 257}, "256"),
         ({"Steps": [step("true", on_failure="TERMINATE_CLUSTER")], "StepConcurrencyLevel": 2}, "is not valid with"),
@@ -440,13 +443,34 @@ def test_limits_are_those_of_aws(local_aws, emr, options, message):
     assert emr.list_clusters()["Clusters"] == []
 
 
+def test_a_cluster_with_three_masters_is_protected_and_kept_alive(local_aws, emr):
+    """Whatever the request says. It can be terminated once its protection is lifted."""
+    three = [{**GROUPS[0], "InstanceCount": 3}, {**GROUPS[0], "InstanceRole": "CORE"}]
+    instances = {"InstanceGroups": three, "KeepJobFlowAliveWhenNoSteps": False, "TerminationProtected": False}
+    cluster = emr.run_job_flow(
+        Name="x", ReleaseLabel="emr-7.5.0", Instances=instances, Steps=[step("true")], **ROLES
+    )["JobFlowId"]  # fmt: skip
+    wait(emr, cluster, "WAITING")
+    described = emr.describe_cluster(ClusterId=cluster)["Cluster"]
+    assert (True, False) == (described["TerminationProtected"], described["AutoTerminate"])
+    message = rejected(emr.terminate_job_flows, "ValidationException", JobFlowIds=[cluster])
+    assert "termination protected" in message
+    emr.set_termination_protection(JobFlowIds=[cluster], TerminationProtected=False)
+    emr.terminate_job_flows(JobFlowIds=[cluster])
+    assert wait(emr, cluster)["State"] == "TERMINATED"
+
+
 def test_unknown_ids_are_rejected(local_aws, emr):
     """The messages are those of EMR."""
     message = rejected(emr.describe_cluster, "InvalidRequestException", ClusterId="j-NONE")
     assert message == "Cluster id 'j-NONE' is not valid."
+    message = rejected(emr.add_job_flow_steps, "ValidationException", JobFlowId="j-NONE", Steps=[step("true")])
+    assert message == "Specified job flow ID does not exist."
+    assert message == rejected(emr.terminate_job_flows, "ValidationException", JobFlowIds=["j-NONE"])
     cluster = run(emr, step("true"))
     rejected(emr.describe_step, "InvalidRequestException", ClusterId=cluster, StepId="s-NONE")
     wait(emr, cluster)
     rejected(emr.add_job_flow_steps, "ValidationException", JobFlowId=cluster, Steps=[step("true")])
+    rejected(emr.terminate_job_flows, "ValidationException", JobFlowIds=[cluster] * 11)
     too_many = [f"s-{number}" for number in range(11)]
     rejected(emr.list_steps, "ValidationException", ClusterId=cluster, StepIds=too_many)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.local.emr.instances import instance_fleets, instance_groups, instances
+from airflow_batchemr.local.emr.limits import several_masters
 from airflow_batchemr.local.emr.state import CLUSTER_ENDED, STEP_ENDED, Cluster, Step, new_id, now
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Clusters:
         """Add a cluster for a validated request."""
         config = request["Instances"]
         groups, fleets = instance_groups(config), instance_fleets(config)
+        several = several_masters(config)
         with self.lock:
             cluster = Cluster(
                 next(self._numbers),
@@ -82,8 +84,8 @@ class Clusters:
                 groups,
                 fleets,
                 instances(groups, fleets),
-                keep_alive=config.get("KeepJobFlowAliveWhenNoSteps", False),
-                protected=config.get("TerminationProtected", False),
+                keep_alive=several or config.get("KeepJobFlowAliveWhenNoSteps", False),
+                protected=several or config.get("TerminationProtected", False),
                 concurrency=request.get("StepConcurrencyLevel", 1),
                 auto_termination=request.get("AutoTerminationPolicy"),
                 managed_scaling=request.get("ManagedScalingPolicy"),

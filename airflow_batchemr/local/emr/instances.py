@@ -28,7 +28,8 @@ def _group(group: dict[str, Any]) -> dict[str, Any]:
     described = {
         "Id": new_id("ig-"),
         "Name": group.get("Name", group["InstanceRole"].title()),
-        "Market": group.get("Market", "ON_DEMAND"),
+        # A bid alone requests Spot Instances
+        "Market": group.get("Market", "SPOT" if "BidPrice" in group else "ON_DEMAND"),
         "InstanceGroupType": group["InstanceRole"],
         "InstanceType": group["InstanceType"],
         "RequestedInstanceCount": group["InstanceCount"],

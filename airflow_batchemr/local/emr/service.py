@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from airflow_batchemr.local.emr.clusters import Clusters
-    from airflow_batchemr.local.protocol import Call, Operation
+    from airflow_batchemr.local.protocol import AwsError, Call, Operation
     from airflow_batchemr.local.visibility import Visibility
 
 __all__ = ["EmrService"]
@@ -67,23 +67,34 @@ class EmrService:
         """
         cluster = self.clusters.clusters.get(cluster_id)
         if cluster is None:
-            raise limits.invalid(f"Cluster id '{cluster_id}' is not valid.")
+            raise _no_cluster(cluster_id)
         return cluster
 
     def _visible_cluster(self, cluster_id: str) -> Cluster:
         cluster = self.cluster(cluster_id)
         if self._hidden(cluster):
-            raise limits.invalid(f"Cluster id '{cluster_id}' is not valid.")
+            raise _no_cluster(cluster_id)
+        return cluster
+
+    def _job_flow(self, cluster_id: str) -> Cluster:
+        """Return a cluster for the older operations, which have no InvalidRequestException.
+
+        Raises:
+            AwsError: The cluster does not exist. Message: github.com/raster-foundry/raster-foundry/issues/352.
+        """
+        cluster = self.clusters.clusters.get(cluster_id)
+        if cluster is None:
+            raise limits.refuse("Specified job flow ID does not exist.")
         return cluster
 
     def _hidden(self, resource: Cluster | Step) -> bool:
         return self._visibility.hides(resource.id, resource.created.timestamp())
 
-    def _live(self, cluster_id: str) -> Cluster:
-        cluster = self.cluster(cluster_id)
+    @staticmethod
+    def _live(cluster: Cluster) -> Cluster:
         if cluster.state in CLUSTER_ENDED:
             raise limits.refuse(
-                f"A job flow that is shutting down, terminated, or finished may not be modified: {cluster_id}"
+                f"A job flow that is shutting down, terminated, or finished may not be modified: {cluster.id}"
             )
         return cluster
 
@@ -120,18 +131,19 @@ class EmrService:
     def modify_cluster(self, call: Call) -> dict[str, Any]:
         """ModifyCluster: the step concurrency."""
         with self.clusters.lock:
-            cluster = self._live(call.params["ClusterId"])
+            cluster = self._live(self.cluster(call.params["ClusterId"]))
             level = call.params.get("StepConcurrencyLevel", cluster.concurrency)
-            if not 1 <= level <= 256:
-                raise limits.refuse(f"StepConcurrencyLevel must be between 1 and 256, not {level}")
+            limits.check_concurrency(level, cluster.release)
             cluster.concurrency = level
             self.clusters.advance(cluster)
         return {"StepConcurrencyLevel": level}
 
     def terminate_job_flows(self, call: Call) -> dict[str, Any]:
         """TerminateJobFlows; protected clusters refuse."""
+        if len(call.params["JobFlowIds"]) > 10:
+            raise limits.refuse(f"JobFlowIds must have at most 10 entries, not {len(call.params['JobFlowIds'])}")
         with self.clusters.lock:
-            clusters = [self.cluster(cluster_id) for cluster_id in call.params["JobFlowIds"]]
+            clusters = [self._job_flow(cluster_id) for cluster_id in call.params["JobFlowIds"]]
             if any(cluster.protected and cluster.state not in CLUSTER_ENDED for cluster in clusters):
                 raise limits.refuse("Could not shut down one or more job flows since they are termination protected.")
             for cluster in clusters:
@@ -142,7 +154,7 @@ class EmrService:
         """SetTerminationProtection."""
         with self.clusters.lock:
             for cluster_id in call.params["JobFlowIds"]:
-                cluster = self._live(cluster_id)
+                cluster = self._live(self._job_flow(cluster_id))
                 cluster.protected = call.params["TerminationProtected"]
                 self.clusters.advance(cluster)
         return {}
@@ -151,14 +163,14 @@ class EmrService:
         """SetVisibleToAllUsers."""
         with self.clusters.lock:
             for cluster_id in call.params["JobFlowIds"]:
-                self._live(cluster_id).visible = call.params["VisibleToAllUsers"]
+                self._live(self._job_flow(cluster_id)).visible = call.params["VisibleToAllUsers"]
         return {}
 
     def set_keep_job_flow_alive_when_no_steps(self, call: Call) -> dict[str, Any]:
         """SetKeepJobFlowAliveWhenNoSteps."""
         with self.clusters.lock:
             for cluster_id in call.params["JobFlowIds"]:
-                cluster = self._live(cluster_id)
+                cluster = self._live(self._job_flow(cluster_id))
                 cluster.keep_alive = call.params["KeepJobFlowAliveWhenNoSteps"]
                 self.clusters.advance(cluster)
         return {}
@@ -168,7 +180,7 @@ class EmrService:
     def add_job_flow_steps(self, call: Call) -> dict[str, Any]:
         """AddJobFlowSteps."""
         with self.clusters.lock:
-            cluster = self.cluster(call.params["JobFlowId"])
+            cluster = self._job_flow(call.params["JobFlowId"])
             limits.check_room_for_steps(cluster, len(call.params["Steps"]))
             limits.check_steps(call.params["Steps"], cluster.concurrency)
             return {"StepIds": self.clusters.add_steps(cluster, call.params["Steps"])}
@@ -226,7 +238,9 @@ class EmrService:
         """AddTags."""
         with self.clusters.lock:
             tags = self.cluster(call.params["ResourceId"]).tags
-            tags.update({tag["Key"]: tag.get("Value", "") for tag in call.params["Tags"]})
+            new = call.params["Tags"]
+            limits.check_tags(new, len(tags.keys() - {tag.get("Key") for tag in new}))
+            tags.update({tag["Key"]: tag.get("Value", "") for tag in new})
         return {}
 
     def remove_tags(self, call: Call) -> dict[str, Any]:
@@ -323,8 +337,9 @@ class EmrService:
 
     def put_auto_termination_policy(self, call: Call) -> dict[str, Any]:
         """PutAutoTerminationPolicy."""
-        limits.check_auto_termination(call.params.get("AutoTerminationPolicy"))
-        return self._set_policy(call, "auto_termination", call.params.get("AutoTerminationPolicy"))
+        policy = call.params.get("AutoTerminationPolicy")
+        limits.check_auto_termination(policy, self._live(self.cluster(call.params["ClusterId"])).release)
+        return self._set_policy(call, "auto_termination", policy)
 
     def get_auto_termination_policy(self, call: Call) -> dict[str, Any]:
         """GetAutoTerminationPolicy."""
@@ -337,7 +352,9 @@ class EmrService:
 
     def put_managed_scaling_policy(self, call: Call) -> dict[str, Any]:
         """PutManagedScalingPolicy. The policy is stored, but nothing scales here."""
-        return self._set_policy(call, "managed_scaling", call.params["ManagedScalingPolicy"])
+        cluster, policy = self._live(self.cluster(call.params["ClusterId"])), call.params["ManagedScalingPolicy"]
+        limits.check_managed_scaling(policy, cluster.release, fleets=bool(cluster.fleets))
+        return self._set_policy(call, "managed_scaling", policy)
 
     def get_managed_scaling_policy(self, call: Call) -> dict[str, Any]:
         """GetManagedScalingPolicy."""
@@ -350,10 +367,14 @@ class EmrService:
 
     def _set_policy(self, call: Call, name: str, policy: dict[str, Any] | None) -> dict[str, Any]:
         with self.clusters.lock:
-            cluster = self._live(call.params["ClusterId"])
+            cluster = self._live(self.cluster(call.params["ClusterId"]))
             setattr(cluster, name, policy)
             self.clusters.advance(cluster)
         return {}
+
+
+def _no_cluster(cluster_id: str) -> AwsError:
+    return limits.invalid(f"Cluster id '{cluster_id}' is not valid.", {"ErrorCode": "NoSuchCluster"})
 
 
 def _when(value: Any) -> datetime | None:

@@ -13,7 +13,7 @@ from airflow_batchemr.local.clock import milliseconds
 if TYPE_CHECKING:
     from airflow_batchemr.local.clock import Timer
 
-__all__ = ["ACCOUNT", "CLUSTER_ENDED", "STEP_ENDED", "Cluster", "Step", "now"]
+__all__ = ["ACCOUNT", "CLUSTER_ENDED", "STEP_ENDED", "Cluster", "Step", "now", "numbers"]
 
 ACCOUNT = "123456789012"
 CLUSTER_ENDED = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
@@ -23,6 +23,11 @@ STEP_ENDED = frozenset({"COMPLETED", "CANCELLED", "FAILED", "INTERRUPTED"})
 def now() -> datetime:
     """Return the current time in milliseconds resolution, like EMR."""
     return datetime.fromtimestamp(milliseconds() / 1000, timezone.utc)
+
+
+def numbers(label: str) -> tuple[int, ...]:
+    """Return a release label as numbers for comparisons."""
+    return tuple(int(part) for part in label.removeprefix("emr-").split(".") if part.isdecimal())
 
 
 def new_id(prefix: str) -> str:
@@ -91,8 +96,7 @@ class Cluster:
     @property
     def release(self) -> tuple[int, ...]:
         """Release as numbers for comparisons."""
-        label = str(self.request.get("ReleaseLabel", "emr-5.0.0")).removeprefix("emr-")
-        return tuple(int(part) for part in label.split(".") if part.isdecimal())
+        return numbers(str(self.request["ReleaseLabel"]))
 
     @property
     def log_folder(self) -> tuple[str, str] | None:
