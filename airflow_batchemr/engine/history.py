@@ -348,7 +348,7 @@ def _child(submission: Submission, children: Sequence[Mapping[str, Any]], index:
 
 
 def _moment(milliseconds: int | None) -> str | None:
-    """A time in milliseconds, as Batch gives it, in UTC."""
-    if milliseconds is None:
+    """A time in milliseconds, as Batch gives it, in UTC; None if it is missing or 0: the job has not started."""
+    if not milliseconds:
         return None
     return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -73,16 +73,35 @@ def lost(submission: Submission, missing: Collection[str]) -> bool:
     return submission.handle is not None and not remote_ids(submission.handle).isdisjoint(missing)
 
 
-def describe(submission: Submission) -> str:
-    """What a submission runs and under which AWS ids, for logs."""
+def describe(submission: Submission, state: str = "") -> str:
+    """What a submission runs and under which AWS ids, and why its stop takes long, for logs.
+
+    Args:
+        submission: to describe.
+        state: AWS's own state, see `Observation`.
+    """
     handle = submission.handle
     if handle is None:
         return "AWS does not show it yet"
     ids = [*(job.job_id for job in handle.jobs), *handle.step_ids.values()]
     listed = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
     if handle.cluster_id is not None:
-        return f"steps {listed} on cluster {handle.cluster_id}" if ids else f"cluster {handle.cluster_id}"
-    return f"indices {submission.indices} in Batch job {listed}" if handle.kind == "batch" else f"job run {listed}"
+        text = f"steps {listed} on cluster {handle.cluster_id}" if ids else f"cluster {handle.cluster_id}"
+    else:
+        text = f"indices {submission.indices} in Batch job {listed}" if handle.kind == "batch" else f"job run {listed}"
+    return text if submission.stop is None else f"{text}. {_stopping(submission, submission.stop, state)}"
+
+
+def _stopping(submission: Submission, stop: StopRequest, state: str) -> str:
+    text = f"It is being stopped: {stop.reason}"
+    requests: list[Any] = [one.request for one in submission.intent.requests] if submission.intent is not None else []
+    others = [str(one["jobId"]) for request in requests for one in request.get("dependsOn", ()) if "jobId" in one]
+    if not others or "PENDING" not in state:
+        return text
+    return (
+        f"{text}. AWS Batch cancels a job in PENDING only once the jobs that it depends on have ended: "
+        f"{', '.join(dict.fromkeys(others))}"
+    )
 
 
 def remote_ids(handle: Handle) -> set[str]:

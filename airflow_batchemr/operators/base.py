@@ -221,7 +221,9 @@ class LedgerOperator(LedgerAccess, ABC):
             if not outcome.waits:
                 self.blocked(outcome)
             for submission in outcome.waits:
-                self.log.info("Waiting for submission %s: %s", submission.number, describe(submission))
+                seen = outcome.observations.get(submission.number)
+                text = describe(submission, seen.state if seen is not None else "")
+                self.log.info("Waiting for submission %s: %s", submission.number, text)
             self._push_links(context, outcome)
             self.defer(trigger=self.trigger(outcome, self._common(context, outcome)), method_name="resume")
         if outcome.action == "succeed":

@@ -99,7 +99,7 @@ def test_a_failed_child_fails_its_driver(aws, run_dag, work, definition):
     dag = array_dag("failing", work.command(script), wait_for_children=True)
     failed = run_dag(dag)
     assert {"work": "failed"} == failed.tasks
-    assert "that it had started has failed" in failed.output
+    assert "that it had started has failed: Essential container in task exited" in failed.output
     (work.folder / "fixed").touch()
     assert {"work": "success"} == run_dag(dag).tasks
     assert {0: 2} == work.ran()
@@ -110,7 +110,7 @@ def test_a_failed_child_of_an_array_fails_the_index_in_its_name(aws, work, tmp_p
     script = f"[ $i != 2 ] || [ -e {work.folder}/fixed ] || " + starting("2-x", then="false")
     job = Job(f"s3://state/{tmp_path.name}", work.command(script), 4, waits_for_children=True)
     step = job.try_()
-    assert [(2, "child")] == [(failure.index, failure.cause) for failure in step.failures]
+    assert [(2, "child", 1)] == [(failure.index, failure.cause, failure.exit_code) for failure in step.failures]
     (work.folder / "fixed").touch()
     assert job.try_(try_number=2) is None
     assert {0: 1, 1: 1, 2: 2, 3: 1} == work.ran()

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from airflow.sdk import DAG, task
 
+from airflow_batchemr.engine.submissions import describe, stop
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from tests.integration.batch_engine import Job, eventually
 from tests.integration.conftest import Work
@@ -69,6 +70,27 @@ def test_a_failed_index_blocks_only_its_successor(aws, pair):
     assert first.try_(try_number=2) is None
     assert Counter({0: 1, 1: 1, 2: 2, 3: 1}) == one.ran()
     assert Counter(range(4)) == two.ran()
+
+
+def test_a_cleared_job_waits_until_aws_cancels_its_pending_indices(aws, pair):
+    """The log says for which job it waits. Then the rest runs, and nothing runs twice."""
+    first, second, one, two = pair
+    (waited,) = first.step().waits
+    (stopped,) = second.step().waits
+    eventually(lambda: Counter([0, 1, 3]) == two.ran())
+    stop(second.ledger(), second.engine().remote, [stopped], "the task was cleared", by="try 2")
+    step = second.step(try_number=2)
+    (submission,) = step.waits
+    text = describe(submission, step.observations[submission.number].state)
+    assert text.startswith("indices 0-3 in Batch job ")
+    assert text.endswith(
+        "It is being stopped: the task was cleared. AWS Batch cancels a job in PENDING only once the jobs that it "
+        f"depends on have ended: {waited.handle.jobs[0].job_id}"
+    )
+    (one.folder / "go").touch()
+    assert first.try_() is None
+    assert second.try_(try_number=2) is None
+    assert Counter(range(4)) == two.ran() == one.ran()
 
 
 def test_indices_blocked_by_a_failed_job_are_reported_when_the_rest_is_done(aws, run_dag, tmp_path):

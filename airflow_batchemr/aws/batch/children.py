@@ -43,7 +43,7 @@ class Settled:
     running: list[str]
     """Ids of those that have not ended: then the submission has not ended, either."""
     found: list[dict[str, Any]]
-    """All of them, as ListJobs gives them, oldest first."""
+    """All of them, oldest first: as ListJobs gives them, failed ones as DescribeJobs does."""
     ended: list[JobEnd]
     """The submission's jobs; an index whose child failed has failed."""
     unwanted: list[str] = field(default_factory=list)
@@ -103,10 +103,11 @@ def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool)
     unwanted = [child["jobId"] for child in running if stopped or indices_of(child) & left]
     if running:
         return Settled([child["jobId"] for child in running], found, ended, unwanted)
+    # ListJobs leaves reasons out of lists by name
+    described = jobs.describe(clients, [child["jobId"] for child in found if status_of(child) == "FAILED"])
+    found = [described.get(child["jobId"], child) for child in found]
     last = {child["jobName"]: child for child in found}
     failed = [(child, indices_of(child)) for child in last.values() if status_of(child) == "FAILED"]
-    known = jobs.describe(clients, [child["jobId"] for child, _ in failed if not child.get("container")])
-    failed = [({**child, **known.get(child["jobId"], {})}, indices) for child, indices in failed]
     return Settled([], found, [_without(one, failed) for one in ended])
 
 

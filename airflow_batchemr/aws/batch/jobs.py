@@ -84,7 +84,7 @@ def queue_names(clients: Clients) -> list[str]:
 def find(clients: Clients, queue: str, prefix: str) -> list[dict[str, Any]]:
     """Jobs of a queue in any status whose names begin with `prefix`, oldest first: ListJobs, 100 per page.
 
-    Returns summaries: jobId, jobName, status, createdAt, arrayProperties for parents.
+    Returns summaries: jobId, jobName, status, createdAt. With a filter, AWS leaves out reasons and other times.
     """
     # A filter by name returns all statuses; children of arrays are listed with arrayJobId only
     found = _listed(clients, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}])
@@ -147,8 +147,9 @@ def states(described: Iterable[Mapping[str, Any]]) -> str:
 def terminate(clients: Clients, ids: Sequence[str], reason: str) -> None:
     """End running jobs and cancel waiting ones; an array's parent ends its children: TerminateJobs, 50 per call.
 
-    TerminateJob for a single one, and for those that TerminateJobs does not accept. A job that has ended, or that AWS
-    has deleted, is no error.
+    TerminateJob for a single one, and for those that TerminateJobs does not accept. A job in PENDING ends only once the
+    jobs that it depends on have ended (CancelJob in the API reference). A job that has ended, or that AWS has deleted, is
+    no error.
 
     Raises:
         AwsError: the first one, after all calls have been made.

@@ -100,8 +100,10 @@ def _about_size(clients: Clients, job: Mapping[str, Any], environments: list[dic
 
 def _about_place(clients: Clients, job: Mapping[str, Any], queue: Mapping[str, Any]) -> Iterator[str]:
     snapshot = _try(lambda: clients.batch.get_job_queue_snapshot(jobQueue=queue["jobQueueArn"]), {})
-    front = [str(one.get("jobArn")) for one in (snapshot.get("frontOfQueue") or {}).get("jobs", ())]
-    places = [place for place, arn in enumerate(front, 1) if job.get("jobArn") in {arn, arn.rsplit(":", 1)[0]}]
+    front = [
+        str(one.get("jobArn", "")).rpartition("/")[2] for one in (snapshot.get("frontOfQueue") or {}).get("jobs", ())
+    ]
+    places = [place for place, id_ in enumerate(front, 1) if job.get("jobId") in {id_, id_.partition(":")[0]}]
     if places:
         yield f"it is number {places[0]} in its queue"
     elif front:

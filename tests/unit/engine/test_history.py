@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
 from airflow_batchemr.core.errors import InvalidRequest, Throttled
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Observation
@@ -138,7 +140,7 @@ def test_a_failure_is_reported_with_the_successes_so_far():
 def test_an_index_of_a_resumed_array_is_mapped_to_its_child():
     """Child 1 of the second submission's array ran index 7."""
     failure = Failure(index=7, reason="gone", exit_code=1, job_id="job-1:7", log_stream="s")
-    children = {2: [{"jobId": "job-2:0"}, {"jobId": "job-2:1", "startedAt": 0, "container": {"exitCode": 0}}]}
+    children = {2: [{"jobId": "job-2:0"}, {"jobId": "job-2:1", "startedAt": 1000, "container": {"exitCode": 0}}]}
     whole = state(submission(1, "0-9", "0-2", failures=[failure]), submission(2, "3,7", "3,7", outcome="succeeded"))
     first, second = index_history_of(whole, children, 7)
     assert [
@@ -150,8 +152,17 @@ def test_an_index_of_a_resumed_array_is_mapped_to_its_child():
         ("log stream", "s"),
     ] == first
     assert ("Batch job", "job-2:1") in second
-    assert ("started", "1970-01-01 00:00:00 UTC") in second
+    assert ("started", "1970-01-01 00:00:01 UTC") in second
     assert [] == index_history_of(whole, children, 10)
+
+
+@pytest.mark.parametrize("times", [{}, {"startedAt": 0}])
+def test_an_index_that_never_started_has_no_start_time(times):
+    """AWS's model requires a start time; the example event of a job in RUNNABLE has none."""
+    children = {1: [{"jobId": "job-1:7", "stoppedAt": 1000, **times}]}
+    (facts,) = index_history_of(state(submission(1, "0-9", "0-2")), children, 7)
+    assert ("stopped", "1970-01-01 00:00:01 UTC") in facts
+    assert "started" not in dict(facts)
 
 
 def test_an_index_without_its_own_failure_has_the_outcome_of_its_submission():
