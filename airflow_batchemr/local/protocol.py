@@ -109,7 +109,9 @@ class Api:
             report = botocore.validate.ParamValidator().validate(params, shape)
             if report.has_errors():
                 raise AwsError(self.invalid, f"Error executing request, Exception : {report.generate_report()}")
-            if found := list(violations(shape, params)):
+            # AWS accepts empty tags, which the amazon provider's BatchOperator sends by default
+            given = {name: value for name, value in params.items() if name != "tags" or value}
+            if found := list(violations(shape, given)):
                 detected = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
                 raise AwsError(self.invalid, f"{detected}: {'; '.join(found)}")
         return Call(call.operation, params, call.region)

@@ -64,6 +64,12 @@ def test_an_invalid_body_is_rejected(body, code):
     assert code == caught.value.code
 
 
+def test_empty_tags_are_accepted():
+    """The model requires at least one, but the amazon provider's BatchOperator sends none by default."""
+    request = {"jobName": "j", "jobQueue": "q", "jobDefinition": "d", "tags": {}}
+    assert request == api().fill(Call("SubmitJob"), json.dumps(request).encode()).params
+
+
 def test_an_invalid_response_is_an_internal_error():
     """It is not sent."""
     with pytest.raises(TypeError, match="is invalid"):
