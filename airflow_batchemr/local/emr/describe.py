@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.local.emr.releases import RELEASES
+from airflow_batchemr.local.emr.releases import applications
 
 if TYPE_CHECKING:
     from airflow_batchemr.local.emr.state import Cluster, Step
@@ -39,8 +39,8 @@ def cluster_detail(cluster: Cluster) -> dict[str, Any]:
         "AdditionalMasterSecurityGroups": config.get("AdditionalMasterSecurityGroups", []),
         "AdditionalSlaveSecurityGroups": config.get("AdditionalSlaveSecurityGroups", []),
     }
-    versions = {name.lower(): (name, version) for name, version in RELEASES[request["ReleaseLabel"]].items()}
-    applications = [versions[each["Name"].lower()] for each in request.get("Applications", [])]
+    # Without a choice, EMR installs Hadoop
+    installed = [each["Name"] for each in request.get("Applications", [])] or ["Hadoop"]
     detail = {
         **cluster_entry(cluster),
         "Ec2InstanceAttributes": {key: value for key, value in ec2.items() if value is not None},
@@ -49,7 +49,7 @@ def cluster_detail(cluster: Cluster) -> dict[str, Any]:
         "AutoTerminate": not cluster.keep_alive,
         "TerminationProtected": cluster.protected,
         "VisibleToAllUsers": cluster.visible,
-        "Applications": [{"Name": name, "Version": version} for name, version in applications],
+        "Applications": applications(request["ReleaseLabel"], installed),
         "Tags": [{"Key": key, "Value": value} for key, value in cluster.tags.items()],
         "Configurations": request.get("Configurations", []),
         "StepConcurrencyLevel": cluster.concurrency,

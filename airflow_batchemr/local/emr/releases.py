@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["RELEASES"]
+import csv
+from pathlib import Path
+
+__all__ = ["RELEASES", "applications"]
 
 
-def _release(spark: str, hadoop: str, hive: str, **more: str) -> dict[str, str]:
-    return {"Hadoop": hadoop, "Hive": hive, "Spark": spark, **more}
+def _read() -> dict[str, dict[str, str]]:
+    with Path(__file__).with_name("releases.csv").open(newline="") as file:
+        rows = csv.DictReader(file)
+        return {row.pop("release"): {name: version for name, version in row.items() if version} for row in rows}
 
 
-#: A selection of releases, newest first. Source: "About Amazon EMR releases" in the EMR release guide.
-RELEASES: dict[str, dict[str, str]] = {
-    "emr-7.10.0": _release("3.5.5", "3.4.1", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.9.0": _release("3.5.5", "3.4.1", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.8.0": _release("3.5.4", "3.4.1", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.7.0": _release("3.5.3", "3.4.0", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.6.0": _release("3.5.3", "3.4.0", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.5.0": _release("3.5.2", "3.4.0", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.4.0": _release("3.5.2", "3.4.0", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.3.0": _release("3.5.1", "3.3.6", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.2.0": _release("3.5.1", "3.3.6", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.1.0": _release("3.5.0", "3.3.6", "3.1.3", Livy="0.8.0", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-7.0.0": _release("3.5.0", "3.3.6", "3.1.3", Livy="0.7.1", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-6.15.0": _release("3.4.1", "3.3.6", "3.1.3", Livy="0.7.1", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-6.10.0": _release("3.3.1", "3.3.3", "3.1.3", Livy="0.7.1", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-6.9.0": _release("3.3.0", "3.3.3", "3.1.3", Livy="0.7.1", Tez="0.10.2", JupyterEnterpriseGateway="2.6.0"),
-    "emr-6.5.0": _release("3.1.2", "3.2.1", "3.1.2", Livy="0.7.1", Tez="0.9.2", JupyterEnterpriseGateway="2.1.0"),
-    "emr-6.2.0": _release("3.0.1", "3.2.1", "3.1.2", Livy="0.7.0", Tez="0.9.2", JupyterEnterpriseGateway="2.1.0"),
-    "emr-5.36.0": _release("2.4.8", "2.10.1", "2.3.9", Livy="0.7.1", Tez="0.9.2", JupyterEnterpriseGateway="2.1.0"),
-    "emr-5.30.0": _release("2.4.5", "2.8.5", "2.3.6", Livy="0.7.0", Tez="0.9.2", Ganglia="3.7.2"),
-    "emr-5.29.0": _release("2.4.4", "2.8.5", "2.3.6", Livy="0.6.0", Tez="0.9.2", Ganglia="3.7.2"),
-    "emr-5.27.0": _release("2.4.4", "2.8.5", "2.3.5", Livy="0.6.0", Tez="0.9.2", Ganglia="3.7.2"),
-    "emr-5.20.0": _release("2.4.0", "2.8.5", "2.3.4", Livy="0.5.0", Tez="0.9.1", Ganglia="3.7.2"),
-}
+#: Versions by application and release, newest release first; "yes" if this package has no record of the version.
+#: Source: "Application versions in Amazon EMR 4.x, 5.x, 6.x and 7.x releases" in the EMR release guide.
+RELEASES = _read()
+
+
+def applications(label: str, names: list[str] | None = None) -> list[dict[str, str]]:
+    """Return applications of a release in the form of the API: those of the given names, or all."""
+    versions = {name.lower(): (name, version) for name, version in RELEASES[label].items()}
+    found = versions.values() if names is None else [versions[name.lower()] for name in names]
+    return [{"Name": name, **({} if version == "yes" else {"Version": version})} for name, version in found]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_batchemr.local.emr import describe, limits
 from airflow_batchemr.local.emr.instances import status_of
-from airflow_batchemr.local.emr.releases import RELEASES
+from airflow_batchemr.local.emr.releases import RELEASES, applications
 from airflow_batchemr.local.emr.state import CLUSTER_ENDED, Cluster, Step
 
 if TYPE_CHECKING:
@@ -258,8 +258,7 @@ class EmrService:
         label = call.params.get("ReleaseLabel", next(iter(RELEASES)))
         if label not in RELEASES:
             raise limits.invalid(f"The supplied release label is invalid: {label}.")
-        applications = [{"Name": name, "Version": version} for name, version in RELEASES[label].items()]
-        return {"ReleaseLabel": label, "Applications": applications}
+        return {"ReleaseLabel": label, "Applications": applications(label)}
 
     def list_release_labels(self, call: Call) -> dict[str, Any]:
         """ListReleaseLabels, newest first."""
@@ -269,7 +268,9 @@ class EmrService:
             label
             for label, versions in RELEASES.items()
             if label.startswith(filters.get("Prefix", ""))
-            and (not name or (versions.get(name.title(), "").startswith(version) and name.title() in versions))
+            and (
+                not name or any(each.lower() == name.lower() for each in versions if versions[each].startswith(version))
+            )
         ]
         return {"ReleaseLabels": found}
 
