@@ -16,8 +16,35 @@ __all__ = ["job_environment"]
 #: Variables that commands inherit from this process. All others, including credentials, are hidden as in a container.
 INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "JAVA_HOME", "LD_LIBRARY_PATH", "PYENV_ROOT", "PYTHONPATH")
 
-#: EMR commands and the scripts that implement them.
-COMMANDS = {"s3-dist-cp": "s3_dist_cp.py", "spark-submit": "spark/submit.py", "hadoop": "spark/hadoop.py"}
+#: EMR commands and the Python scripts that implement them.
+COMMANDS = {
+    "s3-dist-cp": "s3_dist_cp.py",
+    "hadoop-streaming": "hadoop_streaming.py",
+    "spark-submit": "spark/submit.py",
+    "hadoop": "spark/hadoop.py",
+}
+#: `sudo` without more rights: skips its options and assignments, and runs the command as this user.
+SUDO = r"""
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -u | -g | -p | -C | -h | -D | -R | -T) shift 2 ;;
+        --) shift; break ;;
+        -*) shift ;;
+        *=*) export "$1"; shift ;;
+        *) break ;;
+    esac
+done
+[ $# -eq 0 ] || exec "$@"
+"""
+#: Shell scripts for commands that have another effect, or none, on this machine than on a node of EMR.
+SCRIPTS = {
+    # The step that enables debugging in the console
+    "state-pusher-script": "exit 0",
+    # Nodes grant it without a password; a bootstrap action must not change this machine
+    "sudo": SUDO,
+    # Bootstrap actions of mrjob end idle clusters in this way
+    "shutdown": "echo 'shutdown: the local EMR does not shut down this machine' >&2; exit 1",
+}
 
 
 def job_environment(aws: Mapping[str, str], path: Sequence[str], root: Path) -> dict[str, str]:
@@ -49,10 +76,16 @@ def job_environment(aws: Mapping[str, str], path: Sequence[str], root: Path) -> 
 
 
 def _own_commands(folder: Path) -> Path:
-    """Create a folder with the EMR commands that are part of this package, each run by this Python."""
+    """Create a folder with the commands of EMR's nodes that are part of this package."""
     folder.mkdir(exist_ok=True)
     for name, script in COMMANDS.items():
         command = shlex.join([sys.executable, str(Path(__file__).parent / script)])
-        (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        (folder / name).chmod(0o755)
+        _write_command(folder / name, f'exec {command} "$@"')
+    for name, script in SCRIPTS.items():
+        _write_command(folder / name, script)
     return folder
+
+
+def _write_command(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)

@@ -129,7 +129,7 @@ class LocalAWS:
         visibility = Visibility()
         batch = BatchService(self._jobs, self._resources, visibility)
         gateway = f"webhdfs://{HOST}:{self._port}/{self._access_key}"
-        runner = Runner(self._processes, upstream, self.clock, self.root / "emr", gateway)
+        runner = Runner(self._processes, upstream, self.clock, self.root / "emr", gateway=gateway, path=base["PATH"])
         self.clusters = Clusters(self.clock, runner, self.root / "emr", self._slots)
         emr = EmrService(self.clusters, visibility)
         self._drivers = Drivers(

@@ -148,8 +148,8 @@ def terminate(clients: Clients, ids: Sequence[str], reason: str) -> None:
     """End running jobs and cancel waiting ones; an array's parent ends its children: TerminateJobs, 50 per call.
 
     TerminateJob for a single one, and for those that TerminateJobs does not accept. A job in PENDING ends only once the
-    jobs that it depends on have ended (CancelJob in the API reference). A job that has ended, or that AWS has deleted, is
-    no error.
+    jobs that it depends on have ended (CancelJob in the API reference). A job that has ended, or that AWS has deleted,
+    is no error.
 
     Raises:
         AwsError: the first one, after all calls have been made.

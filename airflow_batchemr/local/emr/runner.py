@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from airflow_batchemr.local.emr import step_logs
+from airflow_batchemr.local.emr import node_python, step_logs
+from airflow_batchemr.local.emr.state import Cluster, Step
 from airflow_batchemr.local.processes import Command, Ended, Processes
 from airflow_batchemr.local.spark.settings import spark_environment, write_settings
 from airflow_batchemr.local.upstream import Upstream, UpstreamError
@@ -23,6 +25,10 @@ __all__ = ["Run", "Runner"]
 
 #: Seconds between uploads of the logs of a running step on AWS.
 LOG_INTERVAL = 300
+#: File names of Hadoop's streaming jar, on a node or in S3.
+STREAMING_JAR = re.compile(r"hadoop-streaming[\w.-]*\.jar")
+#: Script in AWS's bucket that enables debugging; `state-pusher-script` in later releases.
+STATE_PUSHER = "/libs/state-pusher/0.1/fetch"
 #: Number of Spark threads; more do not help with small local data.
 SPARK_CORES = 2
 
@@ -53,14 +59,18 @@ class Runner:
         clock: Triggers periodic uploads of logs.
         root: Parent folder of the clusters' folders.
         gateway: URL of S3 for Hadoop.
+        path: PATH of all commands.
     """
 
-    def __init__(self, processes: Processes, upstream: Upstream, clock: Clock, root: Path, gateway: str) -> None:
+    def __init__(
+        self, processes: Processes, upstream: Upstream, clock: Clock, root: Path, *, gateway: str, path: str
+    ) -> None:
         self._processes = processes
         self._upstream = upstream
         self._clock = clock
         self._root = root
         self._gateway = gateway
+        self._path = path
         self._spark = spark_environment()
 
     def step(self, cluster: Cluster, step: Step, on_end: Callable[[Run], None]) -> None:
@@ -73,6 +83,8 @@ class Runner:
             argv = arguments or "command-runner.jar needs arguments"
         elif jar["Jar"].rpartition("/")[2] == "script-runner.jar":
             argv = self._script(prepared, arguments) if arguments else "script-runner.jar needs the URI of a script"
+        elif STREAMING_JAR.fullmatch(jar["Jar"].rpartition("/")[2]):
+            argv = ["hadoop-streaming", *arguments]
         else:
             path = self._fetch(prepared, jar["Jar"])
             main_class = [jar["MainClass"]] if "MainClass" in jar else []
@@ -151,12 +163,24 @@ class Runner:
             stderr = logs.get(f"{folder}/stderr", b"").decode(errors="replace")
             on_end(Run(end.code, end.error, logs, stderr))
 
-        base = {"HOME": str(home), "EMR_CLUSTER_ID": cluster.id, "EMR_HDFS": str(self._hdfs(cluster))}
+        python = self._root / cluster.id / "python"
+        if not python.exists():
+            node_python.create(python)
+        base = {
+            "PATH": node_python.path_with(python, self._path),
+            "PYSPARK_PYTHON": str(python / "bin" / "python3"),
+            "HOME": str(home),
+            "EMR_CLUSTER_ID": cluster.id,
+            "EMR_HDFS": str(self._hdfs(cluster)),
+            "EMR_CONTAINER_LOGS": str(prepared / "containers"),
+            "EMR_SYSLOG": str(prepared / "syslog"),
+            "EMR_JOB_HISTORY": str(prepared / "hadoop-mapreduce" / "history"),
+        }
         self._processes.start(
             Command(
                 name,
                 argv,
-                {**base, "EMR_CONTAINER_LOGS": str(prepared / "containers"), **environment},
+                {**environment, **base},
                 self._root / "work",
                 prepared / "stdout",
                 prepared / "stderr",
@@ -185,6 +209,8 @@ class Runner:
     def _script(self, prepared: Path, script: list[str]) -> list[str] | str:
         """Return the command that runs a local script or one in S3; an error message if it is missing."""
         address, *arguments = script
+        if address.endswith(STATE_PUSHER):
+            return ["state-pusher-script"]
         path = self._fetch(prepared, address)
         if isinstance(path, str):
             return path

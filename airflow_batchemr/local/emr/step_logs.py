@@ -58,17 +58,19 @@ def collect(prepared: Path, folder: str, controller: str) -> dict[str, bytes]:
     """Return the current output of a command by path relative to the cluster's log folder.
 
     Args:
-        prepared: Folder of its files: `stdout`, `stderr`, and `containers/…` of Spark's cluster mode.
+        prepared: Folder of its files: `stdout`, `stderr`, Hadoop's `syslog`, `containers/…` of its YARN containers, and
+            `hadoop-mapreduce/…` with the history of its jobs.
         folder: Path of its logs, such as `steps/s-…`.
         controller: EMR's controller log for it.
     """
     logs = {f"{folder}/controller": controller.encode()}
-    for kind in ("stdout", "stderr"):
+    for kind in ("stdout", "stderr", "syslog"):
         with suppress(OSError):
             logs[f"{folder}/{kind}"] = (prepared / kind).read_bytes()
-    for path in sorted((prepared / "containers").rglob("*")):
-        if path.is_file():
-            logs[str(path.relative_to(prepared))] = path.read_bytes()
+    for name in ("containers", "hadoop-mapreduce"):
+        for path in sorted((prepared / name).rglob("*")):
+            if path.is_file():
+                logs[str(path.relative_to(prepared))] = path.read_bytes()
     return logs
 
 

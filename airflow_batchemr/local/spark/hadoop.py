@@ -17,6 +17,8 @@ def main() -> int:
     Returns:
         The exit code of Java.
     """
+    if len(sys.argv) > 2 and Path(sys.argv[2]).name.startswith("hadoop-streaming"):
+        return subprocess.call(["hadoop-streaming", *sys.argv[3:]])
     home = os.environ.get("SPARK_HOME")
     if not home:
         sys.stderr.write(MISSING + "\n")
