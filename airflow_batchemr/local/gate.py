@@ -161,6 +161,8 @@ class Gate:
             return _send(_error(scope.service, error), start_response)
         if scope.service == "logs":
             self._flush_logs(operation, environ)
+        elif scope.service == "iam":
+            self._upstream.load_managed_policies()
         elif operation == "PutRule":
             self._rules_made()
         writes = scope.service == "s3" and environ["REQUEST_METHOD"] in ("PUT", "POST", "DELETE")

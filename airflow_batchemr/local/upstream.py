@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,8 @@ class Upstream:
         except ImportError as error:
             raise ImportError("the local AWS needs moto: pip install 'airflow-batchemr[local]'") from error
         self.app = DomainDispatcherApplication(create_backend_app)
+        self._policies = threading.Lock()
+        self._policies_loaded = False
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Call the WSGI application."""
@@ -149,6 +152,21 @@ class Upstream:
         """
         self.s3("PUT", f"/{bucket}/{quote(key)}", content)
 
+    def load_managed_policies(self) -> None:
+        """Add AWS's managed policies to IAM before its first use. They take half a second, so `reset` drops them."""
+        from moto.core.config import default_user_config
+        from moto.core.models import DEFAULT_ACCOUNT_ID
+        from moto.iam.models import iam_backends
+
+        with self._policies:
+            if not self._policies_loaded:
+                default_user_config["iam"]["load_aws_managed_policies"] = True
+                iam_backends[DEFAULT_ACCOUNT_ID]["aws"].reset()
+                default_user_config["iam"]["load_aws_managed_policies"] = False
+                self._policies_loaded = True
+
     def reset(self) -> None:
         """Reset the state of moto."""
+        with self._policies:
+            self._policies_loaded = False
         self.request("moto_api", "us-east-1", "POST", "/moto-api/reset")
