@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_SPARK := $(VENV)/.ready-spark
+READY_CLIENTS := $(VENV)/.ready-clients
 
 export UV_CACHE_DIR := $(CURDIR)/$(VENV)/cache/uv
 export PIP_CACHE_DIR := $(CURDIR)/$(VENV)/cache/pip
@@ -34,7 +35,7 @@ up: $(READY)
 	@$(GUARDED) $(BIN)/python -m demo up $(ARGS)
 
 # The end-to-end tests share one Airflow and one pytest worker. The other tests use the second worker, then both.
-test: $(READY_SPARK)
+test: $(READY_SPARK) $(READY_CLIENTS)
 	@$(GUARDED) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 lint: $(READY)
@@ -51,4 +52,9 @@ $(READY): requirements.lock pyproject.toml
 
 $(READY_SPARK): $(READY) requirements-spark.lock
 	@$(call INSTALL,--requirement requirements-spark.lock)
+	@touch $@
+
+$(READY_CLIENTS): $(READY) requirements-clients.lock
+	@rm -rf $(VENV)/clients
+	@$(call INSTALL,--no-deps --target $(VENV)/clients --requirement requirements-clients.lock)
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from datetime import timedelta
@@ -47,6 +48,16 @@ def airflow_db():
     initdb()
     DagBundlesManager().sync_bundles_to_db()
     return _HOME
+
+
+@pytest.fixture(scope="session")
+def clients():
+    """Environment of a program that uses the packages of requirements-clients.lock. `make test` installs them."""
+    packages = Path(sys.prefix) / "clients"
+    if not packages.is_dir():
+        pytest.skip(f"{packages} is missing: run `make test`")
+    root = Path(__file__).parents[2]
+    return {"PYTHONPATH": os.pathsep.join([str(packages), str(root)])}
 
 
 class Finished:
@@ -152,6 +163,34 @@ def account(local_aws):
     """The local AWS with a state bucket, for tests without Airflow."""
     local_aws.client("s3").create_bucket(Bucket="state")
     return local_aws
+
+
+#: Runs the shell script among its arguments.
+SUBMIT = '#!/bin/sh\nwhile [ "${1%.sh}" = "$1" ]; do shift; done\nexec sh "$@"\n'
+
+
+@pytest.fixture(scope="module")
+def program_server(tmp_path_factory):
+    """A local AWS whose spark-submit runs shell scripts. Tests use `program_aws` instead."""
+    from airflow_batchemr.local import LocalAWS
+
+    programs = tmp_path_factory.mktemp("programs")
+    (programs / "spark-submit").write_text(SUBMIT)
+    (programs / "spark-submit").chmod(0o755)
+    with LocalAWS(root=tmp_path_factory.mktemp("aws"), slots=2, path=[programs]) as aws:
+        yield aws
+
+
+@pytest.fixture
+def program_aws(program_server, monkeypatch, tmp_path):
+    """That local AWS, with a bucket `logs`, for clients. `run.sh <name>` in `tmp_path` creates a file there."""
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
+    for name, value in program_server.environment().items():
+        monkeypatch.setenv(name, value)
+    program_server.client("s3").create_bucket(Bucket="logs")
+    (tmp_path / "run.sh").write_text(f"touch {tmp_path}/$1\n")
+    yield program_server
+    program_server.reset()
 
 
 @pytest.fixture
