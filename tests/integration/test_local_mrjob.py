@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,8 @@ def job(local_aws, clients, tmp_path):
 
     yield run
     local_aws.clusters.delays.starting = 0.2
+    for lock in Path("/tmp").glob("wrapper.lock.words.*"):  # made by mrjob's setup script
+        lock.unlink(missing_ok=True)
 
 
 def test_a_job_runs_at_its_defaults(local_aws, job):
