@@ -28,10 +28,14 @@ def made(folder):
     return {path.name for path in folder.iterdir()} - {"run.sh"}
 
 
-def test_the_operators_succeed(aws, run_dag, tmp_path):
+def test_the_operators_succeed(aws, run_dag, monkeypatch, tmp_path):
     """Compute environments, jobs, arrays, clusters, steps, applications and job runs."""
+    from airflow.providers.amazon.aws.hooks.batch_client import BatchClientHook
+
     from tests.integration.provider_dag import provider_dag
 
+    monkeypatch.setattr(BatchClientHook, "DEFAULT_DELAY_MIN", 0)
+    monkeypatch.setattr(BatchClientHook, "DEFAULT_DELAY_MAX", 0.5)
     finished = run_dag(provider_dag(tmp_path, deferrable=False))
     assert set(finished.tasks.values()) == {"success"}, finished.tasks
     assert made(tmp_path) == FILES
