@@ -159,5 +159,7 @@ def test_a_late_submit_of_an_abandoned_claim_is_terminated(aws, work, tmp_path, 
 def jobs_of(aws, job):
     """All jobs on AWS with the prefix of the job, by name."""
     named = [{"name": "JOB_NAME", "values": [f"{job.identity.work_name()}*"]}]
-    found = aws.client("batch").list_jobs(jobQueue="default", filters=named)["jobSummaryList"]
+    batch = aws.client("batch")
+    ids = [one["jobId"] for one in batch.list_jobs(jobQueue="default", filters=named)["jobSummaryList"]]
+    found = batch.describe_jobs(jobs=ids)["jobs"] if ids else []
     return sorted(found, key=lambda one: one["jobName"])

@@ -20,10 +20,11 @@ from tests.integration.test_batch_array import array_dag
 
 
 def statuses(aws, name):
-    found = aws.client("batch").list_jobs(jobQueue="default", filters=[{"name": "JOB_NAME", "values": [f"{name}-*"]}])[
-        "jobSummaryList"
-    ]
-    return [(job["status"], job.get("statusReason")) for job in found]
+    batch = aws.client("batch")
+    found = batch.list_jobs(jobQueue="default", filters=[{"name": "JOB_NAME", "values": [f"{name}-*"]}])
+    described = batch.describe_jobs(jobs=[job["jobId"] for job in found["jobSummaryList"]])["jobs"]
+    described.sort(key=lambda job: job["createdAt"])
+    return [(job["status"], job.get("statusReason")) for job in described]
 
 
 def ended(aws, job_id):
