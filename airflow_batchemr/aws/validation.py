@@ -37,7 +37,8 @@ def check_request(service: str, operation: str, request: Mapping[str, Any]) -> N
     problems = []
     for wrong in wrong_in_request(service, operation, request):
         path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in wrong.keys)
-        got = f", not {wrong.value}" if isinstance(wrong.value, str | int | float) and not wrong.unknown else ""
+        shown = wrong.message.startswith(("expected", "must")) and isinstance(wrong.value, str | int | float)
+        got = f", not {str(wrong.value)[:60]!r}" if shown else ""
         problems.append(f"{path}: {wrong.message}{got}".lstrip(".: "))
     if problems:
         raise InvalidRequest(f"{operation}: {'; '.join(problems)}")

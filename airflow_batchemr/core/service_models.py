@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from botocore.model import Shape
 
@@ -40,6 +40,7 @@ class Wrong:
         value: the value.
         unknown: the name of an unknown parameter.
         known: the parameters that are known at its place.
+        missing: the name of a missing parameter.
     """
 
     keys: tuple[str | int, ...]
@@ -47,9 +48,10 @@ class Wrong:
     value: Any = None
     unknown: str | None = None
     known: Sequence[str] = ()
+    missing: str | None = None
 
 
-def wrong_parts(service: str, path: str, value: Any) -> Iterator[Wrong]:
+def wrong_parts(service: str, path: str, value: Any, added: Collection[str] = ()) -> Iterator[Wrong]:
     """Find what the service would refuse: unknown names, types, enums, lengths, patterns, missing names in lists.
 
     Outside of lists, names may be missing and values may be null, because the value is merged into a request. Text with
@@ -59,8 +61,11 @@ def wrong_parts(service: str, path: str, value: Any) -> Iterator[Wrong]:
         service: botocore's name of the service, such as `batch`.
         path: operation and members that the value belongs to, such as `RegisterJobDefinition.containerProperties`.
         value: the value.
+        added: names that may be missing anywhere, because they are added to the request.
     """
-    yield from _wrong(shape(service, path), value, (), complete=False, templates=True)
+    for wrong in _wrong(shape(service, path), value, (), complete=False, templates=True):
+        if wrong.missing not in added:
+            yield wrong
 
 
 def wrong_in_request(service: str, operation: str, request: Any) -> Iterator[Wrong]:
@@ -104,7 +109,7 @@ def _wrong(shape: Any, value: Any, keys: tuple[str | int, ...], *, complete: boo
                 yield Wrong((*keys, str(name)), f"unknown parameter `{name}`", part, str(name), tuple(shape.members))
         if complete:
             missing = [name for name in shape.required_members if name not in value]
-            yield from (Wrong(keys, f"`{name}` is missing", value) for name in missing)
+            yield from (Wrong(keys, f"`{name}` is missing", value, missing=name) for name in missing)
     elif shape.type_name == "map":
         for name, part in value.items():
             yield from _wrong(shape.value, part, (*keys, str(name)), complete=True, templates=templates)
@@ -124,7 +129,7 @@ def _wrong_text(shape: Any, value: str) -> str | None:
     if allowed and value not in allowed and not (shape.name in _CASELESS and value.upper() in allowed):
         return f"expected one of {', '.join(allowed)}"
     if most is not None and len(value) > most:
-        return f"expected at most {most:,} characters instead of {len(value):,}"
+        return f"at most {most:,} characters, not {len(value):,}"
     if pattern and not re.fullmatch(pattern.replace(*_SURROGATES), value, re.DOTALL):
         return f"expected text that matches {pattern}"
     return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.results import cause
-from airflow_batchemr.aws.errors import AwsError, member
+from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.job_container import container_of
 from airflow_batchemr.ledger.records import Failure
@@ -76,8 +76,8 @@ def find(clients: Clients, prefix: str) -> list[dict[str, Any]]:
 
 
 def status_of(job: Mapping[str, Any]) -> str:
-    """The status of an entry of ListJobs, which AWS's model does not require; raises `UnexpectedAnswer`."""
-    return str(member(job, "status", "batch:ListJobs"))
+    """The status of an entry of ListJobs; empty if AWS left it out, as in botocore's example: it has not ended."""
+    return str(job.get("status", ""))
 
 
 def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool) -> Settled:
@@ -103,8 +103,9 @@ def settle(clients: Clients, prefix: str, ended: list[JobEnd], *, stopped: bool)
     unwanted = [child["jobId"] for child in running if stopped or indices_of(child) & left]
     if running:
         return Settled([child["jobId"] for child in running], found, ended, unwanted)
-    # ListJobs leaves reasons out of lists by name
-    described = jobs.describe(clients, [child["jobId"] for child in found if status_of(child) == "FAILED"])
+    # ListJobs leaves reasons and exit codes out of lists by name
+    bare = [child["jobId"] for child in found if status_of(child) == "FAILED" and not child.get("container")]
+    described = jobs.describe(clients, bare)
     found = [described.get(child["jobId"], child) for child in found]
     last = {child["jobName"]: child for child in found}
     failed = [(child, indices_of(child)) for child in last.values() if status_of(child) == "FAILED"]

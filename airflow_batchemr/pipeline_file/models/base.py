@@ -30,6 +30,8 @@ from airflow_batchemr.core.tags import tag_problem
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydantic import ValidationInfo, ValidatorFunctionWrapHandler
 
 T = TypeVar("T")
@@ -211,13 +213,13 @@ def text(value: object) -> str:
     raise Refusal(f"expected text, not {shown(value)}")
 
 
-def check_aws(service: str, path: str, value: object) -> None:
+def check_aws(service: str, path: str, value: object, added: Collection[str] = ()) -> None:
     """Check a value that is passed to AWS against botocore's model, see `wrong_parts`.
 
     Raises:
         Refusal: at the first part that the service would refuse.
     """
-    for wrong in wrong_parts(service, path, value):
+    for wrong in wrong_parts(service, path, value, added):
         hint = guess(wrong.unknown, wrong.known) if wrong.unknown else None
         if wrong.unknown and hint is None and len(wrong.known) <= 16:
             hint = f"known parameters: {', '.join(wrong.known)}"

@@ -125,7 +125,7 @@ def _as_member(name: str | None = None) -> AfterValidator:
 
     def check(value: Any) -> Any:
         if value:
-            check_aws("batch", path, value)
+            check_aws("batch", path, value, added=("image",))  # see `ensure_definition`
         return value
 
     return AfterValidator(check)

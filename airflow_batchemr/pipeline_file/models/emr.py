@@ -360,11 +360,11 @@ class Emr(Model):
     @property
     def several_masters(self) -> bool:
         """Whether the cluster has 3 masters: EMR protects it from termination and keeps it alive after its steps."""
-        return bool((self.master and self.master.count > 1) or (self.fleets and self.fleets.master.on_demand > 1))
+        return 3 in (self.master and self.master.count, self.fleets and self.fleets.master.on_demand)
 
     def _with_core(self) -> None:
         """Check options that need core instances, which raw overrides may define, too."""
-        has_core = self.core or (self.fleets and self.fleets.core) or (self.instances or 1) > 1
+        has_core = self.core or (self.fleets and self.fleets.core) or self.instances not in (None, 1)
         if has_core or not (self.type or self.master or self.fleets):
             return
         if self.managed_scaling:

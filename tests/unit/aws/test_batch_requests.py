@@ -62,7 +62,7 @@ def test_an_array_needs_a_command_that_is_known():
     ("submit", "named"),
     [
         ({"containerOverrides": "x"}, "submit.containerOverrides: expected a mapping, not x"),
-        ({"containerOverrides": "{{ x }}"}, "SubmitJob: containerOverrides: expected a mapping, not {{ x }}"),
+        ({"containerOverrides": "{{ x }}"}, "SubmitJob: containerOverrides: expected a mapping, not '{{ x }}'"),
         ({"containerOverrides": {"resourceRequirements": "x"}}, "resourceRequirements: expected a list"),
         ({"eksPropertiesOverride": "x"}, "submit.eksPropertiesOverride: expected a mapping"),
         ({"eksPropertiesOverride": {"podProperties": "x"}}, "submit.eksPropertiesOverride.podProperties: "),
@@ -229,18 +229,18 @@ def test_tags_of_the_definition_count_if_they_are_propagated(propagate, accepted
             submission_requests(*arguments, size=1)
 
 
-TASK = {"ecsProperties": {"taskProperties": [{"containers": [{"name": "router"}, {"name": "worker"}]}]}}
+ECS_TASK = {"ecsProperties": {"taskProperties": [{"containers": [{"name": "router"}, {"name": "worker"}]}]}}
 
 
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
         (
-            {"jobDefinitionArn": "arn:x", **TASK},
+            {"jobDefinitionArn": "arn:x", **ECS_TASK},
             "container: the job definition arn:x has no container 'wrker', only router, worker; did you mean `worker`?",
         ),
         (
-            {"jobDefinitionArn": "own", **TASK},
+            {"jobDefinitionArn": "own", **ECS_TASK},
             "container: `job_definition` has no container 'wrker', only router, worker; did you mean `worker`?",
         ),
         (
@@ -272,6 +272,6 @@ def test_pods_are_retried_by_the_reason_of_kubernetes(nodes):
         requests("0", 1, {"jobDefinitionArn": "there:1", **kind}, retry_on="oom")[0].request["retryStrategy"][
             "evaluateOnExit"
         ][0]["onReason"]
-        for kind in ({}, TASK, pod)
+        for kind in ({}, ECS_TASK, pod)
     ]
     assert ["OutOfMemory*", "OutOfMemory*", "OOMKilled*"] == reasons

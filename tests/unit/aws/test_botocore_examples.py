@@ -84,7 +84,9 @@ def test_describe_jobs_is_a_success_of_the_index():
     assert [("DescribeJobs", EXAMPLES["DescribeJobs"][0]["input"])] == account.asked
     job = described[JOB]
     assert "SUCCEEDED" == jobs.states([job])
-    assert JobSummary(JOB, "example", "SUCCEEDED", None, (), None, "/aws/batch/job", 1480460782010) == summary_of(job)
+    assert JobSummary(JOB, "example", "SUCCEEDED", None, (), None, "/aws/batch/job", None, 1480460782010) == summary_of(
+        job
+    )
     ended = collect(account.clients, HandleJob(job_id=JOB, name="example", indices=IndexSet.of([7])), job)
     assert (IndexSet.of([7]), []) == (ended.succeeded, ended.failures)
 

@@ -95,10 +95,14 @@ def test_null_removes_a_block(image):
     [
         (ecs({"name": "app", "image": "own:1"}), {}, "^image: .* image of its own"),
         ({"eksProperties": {"podProperties": {"containers": [{}]}}}, {"job_role": "r"}, "pod takes no job_role"),
-        ({"ecsProperties": "x"}, {}, "RegisterJobDefinition: .*ecsProperties"),
-        ({"ecsProperties": {**ecs({"name": "app"})["ecsProperties"], "odd": 1}}, {}, "RegisterJobDefinition: .*odd"),
-        ({"ecsProperties": {"taskProperties": [{"containers": ["x"]}]}}, {}, "RegisterJobDefinition: .*containers"),
-        ({"nodeProperties": {"nodeRangeProperties": [3]}}, {}, "RegisterJobDefinition: .*nodeRangeProperties"),
+        ({"ecsProperties": "x"}, {}, r"job_definition\.ecsProperties: expected a mapping"),
+        (
+            {"ecsProperties": {**ecs({"name": "app"})["ecsProperties"], "odd": 1}},
+            {},
+            r"job_definition\.ecsProperties.odd: unknown parameter",
+        ),
+        ({"ecsProperties": {"taskProperties": [{"containers": ["x"]}]}}, {}, r"containers\[0\]: expected a mapping"),
+        ({"nodeProperties": {"nodeRangeProperties": [3]}}, {}, r"nodeRangeProperties\[0\]: expected a mapping"),
         (ecs({"name": "app"}, {"name": "b"}), {}, "RegisterJobDefinition: .*image"),
     ],
 )

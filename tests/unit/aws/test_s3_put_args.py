@@ -54,9 +54,9 @@ def test_all_other_arguments_are_rejected(name):
     [
         ("ServerSideEncryption=aws:kms", "it is not JSON"),
         ('["aws:kms"]', "expected a JSON object such as"),
-        ('{"ServerSideEncryption": "kms"}', "ServerSideEncryption: 'kms' is none of AES256, "),
+        ('{"ServerSideEncryption": "kms"}', "ServerSideEncryption: expected one of AES256, "),
         ('{"BucketKeyEnabled": "yes"}', "BucketKeyEnabled"),
-        ('{"ACL": "bucket-owner"}', "ACL: 'bucket-owner' is none of private, "),
+        ('{"ACL": "bucket-owner"}', "ACL: expected one of private, "),
         ('{"StorageClass": "DEEP_ARCHIVE"}', "StorageClass DEEP_ARCHIVE: its objects cannot be read without a restore"),
         ('{"SSEKMSKeyId": "alias/data"}', 'SSEKMSKeyId requires "ServerSideEncryption": "aws:kms"'),
         ('{"ServerSideEncryption": "AES256", "SSEKMSEncryptionContext": "e30="}', "SSEKMSEncryptionContext requires"),

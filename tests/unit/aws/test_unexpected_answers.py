@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from airflow_batchemr.aws.batch import children, jobs
+from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.results import collect
 from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.clients import Clients
@@ -89,7 +89,11 @@ def run_job_flow(answer):
 
 def add_steps(answer):
     config = {"Name": "x", "HadoopJarStep": {"Jar": "x"}}
-    return steps.add(answering("emr", ("add_job_flow_steps", answer)), "j-1", [config, config], lambda _: None)
+    return steps.add(
+        answering("emr", ("add_job_flow_steps", answer)),
+        {"JobFlowId": "j-1", "Steps": [config, config]},
+        lambda _: None,
+    )
 
 
 def start_on_eks(answer):
@@ -144,17 +148,6 @@ def test_an_answer_without_its_content_is_an_error_that_shows_it(service, operat
     with pytest.raises(UnexpectedAnswer, match=shown) as caught:
         call(answering(service, (operation, answer)))
     assert not passing(caught.value)
-
-
-def test_a_child_without_a_status_is_an_error():
-    """It would be unknown whether it has ended."""
-    clients = answering(
-        "batch",
-        ("describe_job_queues", {"jobQueues": [QUEUE]}),
-        ("list_jobs", {"jobSummaryList": [{"jobId": "j-2", "jobName": "p-1"}]}),
-    )
-    with pytest.raises(UnexpectedAnswer, match=r'no status: \{"jobId": "j-2"'):
-        children.settle(clients, "p-", [], stopped=False)
 
 
 QUEUE = {

@@ -34,21 +34,26 @@ def test_what_the_model_allows_is_accepted(service, operation, request_):
     ("service", "operation", "request_", "named"),
     [
         ("batch", "SubmitJob", JOB | {"tags": {"a": "x" * 257}}, "tags.a: at most 256 characters, not 257"),
-        ("batch", "SubmitJob", JOB | {"retryStrategy": {"evaluateOnExit": [{"action": "STOP"}]}}, "'STOP' is none of"),
+        (
+            "batch",
+            "SubmitJob",
+            JOB | {"retryStrategy": {"evaluateOnExit": [{"action": "STOP"}]}},
+            "expected one of RETRY, EXIT, not 'STOP'",
+        ),
         ("emr", "RunJobFlow", CLUSTER | {"Name": "x" * 257}, "Name: at most 256 characters, not 257"),
-        ("emr", "RunJobFlow", CLUSTER | {"LogUri": "s3://a/\x00"}, "LogUri: .* does not match"),
+        ("emr", "RunJobFlow", CLUSTER | {"LogUri": "s3://a/\x00"}, "LogUri: expected text that matches"),
         (
             "emr-serverless",
             "StartJobRun",
             RUN | {"executionRoleArn": "r" * 30},
-            "executionRoleArn: 'r+' does not match",
+            "executionRoleArn: expected text that matches .*, not 'r+'",
         ),
-        ("emr-serverless", "StartJobRun", RUN | {"tags": {"a": "é"}}, "tags.a: 'é' does not match"),
+        ("emr-serverless", "StartJobRun", RUN | {"tags": {"a": "é"}}, "tags.a: expected text that matches .*, not 'é'"),
         (
             "emr-containers",
             "StartJobRun",
             EKS | {"jobDriver": {"sparkSubmitJobDriver": {"entryPoint": "s3://c/x.py", "entryPointArguments": [" "]}}},
-            r"jobDriver.sparkSubmitJobDriver.entryPointArguments\[0\]: ' ' does not match",
+            r"jobDriver.sparkSubmitJobDriver.entryPointArguments\[0\]: expected text that matches .*, not ' '",
         ),
     ],
 )

@@ -21,7 +21,6 @@ EXAMPLES = sorted((ROOT / "dags_examples").rglob("*.yaml")) + sorted(
 
 #: Errors that a schema cannot express: references to other parts, values from defaults, AWS's rules, calendars.
 ONLY_LOADER_REJECTS = """
-aws_unknown_parameters
 after_another_pipeline after_beside_flat after_cycle after_index_no_array after_index_sizes after_index_unknown_size
 after_itself after_unknown after_unknown_in_list array_pack_without_limit array_two_stars batch_beside_a_cluster_name
 catchup_without_start_date command_empty_argument command_missing emr_application emr_applications_without_hive

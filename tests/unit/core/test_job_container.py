@@ -191,14 +191,14 @@ def test_the_responses_have_only_documented_members(described):
 @pytest.mark.parametrize(("described", "expected"), FAILED.values(), ids=FAILED)
 def test_a_failure_has_the_exit_code_cause_and_log_stream_of_its_container(described, expected):
     """Memory steps depend on the cause, the failure report on all of them."""
-    failure = failure_of(described, [0])
+    failure = failure_of(described, 0)
     assert expected == (failure.exit_code, failure.cause, failure.log_stream)
 
 
 def test_the_reason_of_a_pods_container_is_reported():
     """It follows the reason of the job."""
     described = {**FAILED["eks, in the attempt only"][0], "statusReason": "Pod failed"}
-    assert "Pod failed; OOMKilled" == failure_of(described, [0]).reason
+    assert "Pod failed; OOMKilled" == failure_of(described, 0).reason
 
 
 def test_the_container_of_a_pod_has_the_names_of_pod_and_node():

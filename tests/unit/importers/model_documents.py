@@ -44,7 +44,7 @@ def sample(shape: Any, name: str = "", above: frozenset[str] = frozenset()) -> A
     if kind == "map":
         return {f"Key-{name}": sample(shape.value, "", above)}
     if kind == "string":
-        return shape.enum[0] if getattr(shape, "enum", None) else f"{name or 'value'}-1"
+        return shape.enum[0] if getattr(shape, "enum", None) else f"{name or 'value'}1"
     return {"boolean": True, "float": 1.5, "double": 1.5}.get(kind, max(1, shape.metadata.get("min", 1)))
 
 

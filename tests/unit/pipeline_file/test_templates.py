@@ -77,7 +77,7 @@ OPTIONS = {
     "Batch.vcpus": (
         batch("vcpus"),
         rendered_batch("vcpus"),
-        {"2": 2, "0.25": 0.25, "2.0": 2},
+        {"2": 2, "2.0": 2},
         {"0": "vcpus: expected a number of vCPUs above 0, not 0", "two": "vcpus: expected a number of vCPUs above 0"},
     ),
     "Batch.memory": (
@@ -239,7 +239,7 @@ FARGATE = {"platform": "fargate", "execution_role": "r", "memory": "9GiB"}
     ("options", "key", "value", "message"),
     [
         (FARGATE, "vcpus", "1", "Fargate does not support 9216 MiB of memory with 1 vCPU"),
-        (FARGATE, "vcpus", "3", "Fargate supports 0.25, 0.5, 1, 2, 4, 8, 16 vCPUs, not 3"),
+        (FARGATE, "vcpus", "3", "Fargate supports 0.25, 0.5, 1, 2, 4, 8, 16, 32 vCPUs, not 3"),
         ({**FARGATE, "vcpus": 1}, "memory", "10GiB", "Fargate does not support 10240 MiB of memory with 1 vCPU"),
         ({"platform": "ec2"}, "vcpus", "0.5", "EC2 requires whole vCPUs, not 0.5"),
         ({}, "memory", ["8GiB", "4GiB"], "memory sizes must be in ascending order"),
