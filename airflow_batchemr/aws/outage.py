@@ -13,7 +13,7 @@ from botocore.exceptions import (
     MetadataRetrievalError,
 )
 
-from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, classify
+from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Throttled, Unknown, classify
 from airflow_batchemr.ledger.errors import (
     BucketMissingError,
     CredentialsError,
@@ -31,14 +31,15 @@ def passing(error: Exception) -> bool:
     """Whether one of `FAILURES` is temporary.
 
     Throttling, 5xx, lost connections and expired credentials are; refused calls, operations that the endpoint does not
-    offer and unexpected answers are not. Neither is data that has not
-    arrived yet, which is no outage: Airflow's retries handle it.
+    offer and unexpected answers are not. Neither is data that has not arrived yet, which is no outage: Airflow's
+    retries handle it.
     """
     if isinstance(error, LedgerError):
         return error.retryable
     if isinstance(error, BotoCoreError) and not isinstance(error, _UNREACHED):  # a profile that does not exist, …
         return False
-    return classify(error).transient
+    kind = classify(error)
+    return isinstance(kind, Throttled | Unknown) and kind.transient
 
 
 def settling(error: Exception) -> bool:

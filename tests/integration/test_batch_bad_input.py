@@ -15,7 +15,8 @@ LATE = {
     "too_large_with_ours": ({"env": {"BIG": "x" * 6500}}, "at most 8,192 bytes"),
     "rendered_name": ({"env": {"BIG": "{{ 'x' * 9000 }}"}}, "env: the environment has 9,004 bytes"),
     "rendered_image": ({"image": "{{ '' }}"}, "image: must not be empty"),
-    "rendered_array": ({"array": "{{ 2000000 }}"}, "array: an array must have 1 to 1,000,000 indices, not 2,000,000"),
+    "rendered_array": ({"array": "{{ 2000000 }}"}, "array.size: must be at most 1,000,000, not 2000000"),
+    "rendered_memory": ({"memory": "{{ '8GB' }}"}, "memory[0]: 8GB is 7629.4 MiB, but AWS requires whole MiB"),
 }
 
 #: Errors that are found when the Dag is parsed.
@@ -35,7 +36,6 @@ EARLY = {
     "timeout_too_short": ({"timeout": 59}, "timeout: AWS Batch takes a timeout of at least 60 seconds, not 59"),
     "deadline": ({"deadline": "soon"}, "deadline: expected a duration like 90s, 15m or 2h"),
     "memory": ({"memory": "8GB"}, "memory[0]: 8GB is 7629.4 MiB, but AWS requires whole MiB; did you mean 8GiB?"),
-    "memory_template": ({"memory": "{{ params.memory }}"}, "memory[0]: expected a size such as 8GiB or 512MiB"),
     "vcpus": ({"vcpus": "2"}, "vcpus: expected a number of vCPUs above 0, not 2 (remove the quotes)"),
     "gpus": ({"gpus": -1}, "gpus: must be at least 1, not -1"),
     "too_many_attempts": ({"attempts": 11}, "attempts: must be at most 10, not 11"),

@@ -11,6 +11,7 @@ import time
 
 import airflow_batchemr.local.clock
 from airflow_batchemr.aws.batch import jobs
+from airflow_batchemr.aws.rate import Rate
 
 #: Seconds of this clock that pass per real second during a sleep.
 RATE = 100.0
@@ -101,7 +102,9 @@ class _Selector(selectors.DefaultSelector):
 def install(monkeypatch, clock):
     """Make the product and the local AWS use this clock. All uses of the real time are replaced here."""
     monkeypatch.setattr(airflow_batchemr.local.clock, "time", _AwsClock(clock))
-    monkeypatch.setattr(jobs, "_rate", jobs.SubmitRate())  # it stores the time of the process's last submission
+    monkeypatch.setattr(
+        jobs, "_rate", Rate(jobs.SUBMITS_A_SECOND)
+    )  # it stores the time of the process's last submission
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] != PACKAGE or name.startswith(f"{PACKAGE}.local"):
             continue
