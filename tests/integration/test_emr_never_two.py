@@ -99,7 +99,9 @@ def test_duplicates_of_a_step_with_a_lost_response_are_cancelled(account, tmp_pa
         emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=intent.requests[0].request["Steps"])["StepIds"][0]
         for _ in range(2)
     ]
-    remote, submission = EmrRemote(boto3_clients()), Submission(1, None, intent=intent)
+    clients = boto3_clients()
+    remote = EmrRemote(clients, clients.ledger(f"s3://state/{tmp_path.name}").job("d", "k", "j"))
+    submission = Submission(1, None, intent=intent)
     found = find_and_end_duplicates(remote, submission)
     assert {0: first} == found.handle.step_ids
     states = {one["Id"]: one["Status"]["State"] for one in emr.list_steps(ClusterId=cluster_id)["Steps"]}

@@ -386,6 +386,7 @@ def eks(work):
             target=target,
             spark=Spark.model_validate({"py": "s3://code/x.py"}),
             clients=work.clients,
+            ledger=work.ledger(job),
             identity=work.identity(job),
             environment={},
         )

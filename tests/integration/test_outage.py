@@ -21,6 +21,7 @@ from airflow_batchemr.aws import outage as outages
 from airflow_batchemr.aws.errors import Expired
 from airflow_batchemr.engine.policy import Policy
 from airflow_batchemr.ledger import LedgerRefusedError
+from airflow_batchemr.ledger.errors import KeyUnusableError
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from airflow_batchemr.operators.emr import EphemeralEmrOperator
 from airflow_batchemr.triggers import stopping
@@ -312,6 +313,8 @@ def test_s3_denials_are_distinguished_from_outages():
     from airflow_batchemr.ledger.errors import from_client_error
 
     answer = {"Error": {"Code": "KMS.DisabledException", "Message": "x"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    assert isinstance(from_client_error(answer, "PutObject", "b", "k"), KeyUnusableError)
+    answer["Error"]["Code"] = "PermanentRedirect"
     assert isinstance(from_client_error(answer, "PutObject", "b", "k"), LedgerRefusedError)
     answer["Error"]["Code"] = "RequestTimeout"
     assert from_client_error(answer, "PutObject", "b", "k").retryable

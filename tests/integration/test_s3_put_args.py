@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk import DAG
 from typer.testing import CliRunner
 
+from airflow_batchemr import connections
 from airflow_batchemr.aws.batch import index_inputs
 from airflow_batchemr.cli.plan import app
 from airflow_batchemr.operators.batch import BatchArrayOperator
@@ -31,7 +32,8 @@ CONFIRM = (
 
 @pytest.fixture
 def put_args(monkeypatch):
-    """The setting."""
+    """The setting. The clients of earlier tests do not have it."""
+    monkeypatch.setattr(connections, "_triggers_clients", {})
     monkeypatch.setenv("AIRFLOW__BATCHEMR__S3_PUT_ARGS", json.dumps(ARGUMENTS))
 
 
