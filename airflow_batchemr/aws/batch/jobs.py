@@ -184,7 +184,7 @@ def _terminate_together(clients: Clients, ids: Sequence[str], reason: str) -> tu
         chunk = list(ids[start : start + TERMINATE_CHUNK])
         try:
             answer = call_again(lambda: call(jobs=chunk, reason=reason), "batch:TerminateJob")  # noqa: B023
-            accepted = set(member(answer, "successful", "batch:TerminateJobs"))
+            accepted = set(member(answer, "successful", "batch:TerminateJob"))
         except (Refused, UnexpectedAnswer):
             accepted = set()
         except AwsError as error:
