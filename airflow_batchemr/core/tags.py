@@ -55,5 +55,5 @@ def tags_problem(tags: Mapping[str, str], others: Iterable[str] = ()) -> str | N
     """
     number = len({*others, *tags})
     if number > MAX_TAGS:
-        return f"AWS accepts {MAX_TAGS} tags, and these are {number} with those of batchemr"
+        return f"AWS accepts {MAX_TAGS} tags, not {number}, including those that identify the run"
     return next(filter(None, map(tag_problem, tags, tags.values())), None)

@@ -56,6 +56,8 @@ def update(document: str) -> str:
 def _row(model: type[base.Model], key: str, schema: dict[str, Any]) -> str:
     kind = _type(schema)
     description, _, default = schema.get("description", "").replace("|", r"\|").partition(". Default: ")
+    if default.endswith("."):  # descriptions that are whole sentences, of `Batch`
+        description, default = f"{description}.", default[:-1]
     return f"| `{key}` | {kind} | {default or _default(model, key, kind)} | {description} |"
 
 

@@ -15,6 +15,7 @@ from airflow_batchemr.core.preamble import wrap
 from airflow_batchemr.core.tags import tags_problem
 from airflow_batchemr.ledger.records import Request
 from airflow_batchemr.pipeline_file.errors import guess
+from airflow_batchemr.pipeline_file.models.batch import MAX_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.pipeline_file.models import Batch
 
-#: AWS: total bytes of the container overrides of a SubmitJob.
-MAX_OVERRIDES = 8192
 DEFAULT_ATTEMPTS = 3
 #: By default only the loss of the host is retried, which is no fault of the program.
 DEFAULT_RETRY_ON = ("spot",)
@@ -166,13 +165,13 @@ def _command(options: Batch, definition: Mapping[str, Any]) -> list[str]:
 def _check_overrides(overrides: Mapping[str, Any]) -> None:
     """Check the total size of the container overrides, at most 8 KiB; the message names the largest parts."""
     size = len(json.dumps(overrides, ensure_ascii=False, separators=(",", ":")).encode())
-    if size <= MAX_OVERRIDES:
+    if size <= MAX_ENVIRONMENT:
         return
     command = sum(len(part.encode()) for part in overrides.get("command", ()))
     lengths = {one["name"]: len(str(one["value"]).encode()) for one in overrides.get("environment", ())}
     largest = sorted(lengths, key=lambda name: (lengths[name], name), reverse=True)[:3]
     raise InvalidRequest(
-        f"env and command: AWS Batch accepts at most {MAX_OVERRIDES:,} bytes of container overrides, got {size:,} "
+        f"env and command: AWS Batch accepts at most {MAX_ENVIRONMENT:,} bytes of container overrides, got {size:,} "
         f"(command {command:,}; the largest variables: {', '.join(f'{name} {lengths[name]:,}' for name in largest)}). "
         "Store large values in S3 and pass their URI"
     )

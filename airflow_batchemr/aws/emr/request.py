@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,11 @@ from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.validation import check_request, deep_merge
 from airflow_batchemr.core.emr_releases import supports_idle_timeout
 from airflow_batchemr.core.tags import tags_problem
+from airflow_batchemr.pipeline_file.checks.steps import STEP_LENGTH, total_length
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflow_batchemr.pipeline_file.models import Emr
 
 #: Release of a cluster that names none: Spark 3.5, Hadoop 3.4.
@@ -25,8 +27,6 @@ SERVICE_ROLE, INSTANCE_ROLE = "EMR_DefaultRole", "EMR_EC2_DefaultRole"
 #: steps from the start. The latter ends with its steps; its timeout is only a safeguard, and long, because EMR
 #: considers a cluster idle while a step outside YARN runs.
 IDLE_TIMEOUT_STAYING, IDLE_TIMEOUT_ENDING = 4 * 3600, 24 * 3600
-#: EMR: total characters of all strings of a step's HadoopJarStep.
-STEP_LENGTH = 10_240
 #: EMR: steps per RunJobFlow.
 STEPS_AT_CREATION = 256
 _SECURITY_GROUPS = {
@@ -204,11 +204,11 @@ def check_steps(steps: Sequence[Mapping[str, Any]], concurrency: int) -> None:
     """
     check_request("emr", "AddJobFlowSteps", {"JobFlowId": "", "Steps": list(steps)})
     for step in steps:
-        length = _length(step.get("HadoopJarStep"))
+        length = total_length(step.get("HadoopJarStep"))
         if length > STEP_LENGTH:
             raise InvalidRequest(
-                f"steps: step {step['Name']!r} has {length:,} characters in its arguments, and EMR accepts "
-                f"{STEP_LENGTH:,}: store long lists in a file in S3"
+                f"steps: EMR accepts {STEP_LENGTH:,} characters in the arguments of a step, not {length:,} (step "
+                f"{step['Name']!r}): store long lists in a file on S3"
             )
         action = step.get("ActionOnFailure", "CONTINUE")
         if concurrency > 1 and action != "CONTINUE":
@@ -222,12 +222,3 @@ def plain(value: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a request or an answer of boto3 to plain JSON values: times become ISO strings."""
     made: dict[str, Any] = json.loads(json.dumps(value, default=lambda item: item.isoformat()))
     return made
-
-
-def _length(value: object) -> int:
-    """Total length of all strings in a part of a request, except field names."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(map(_length, value.values()))
-    return sum(map(_length, value)) if isinstance(value, Sequence) else 0

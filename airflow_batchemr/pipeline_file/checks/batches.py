@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.preamble import PREAMBLE
 from airflow_batchemr.core.tags import MAX_TAGS, RUN_TAGS, tag_problem
-from airflow_batchemr.pipeline_file.models.base import is_fixed, is_template
+from airflow_batchemr.pipeline_file.models.base import is_fixed, is_template, without_templates
 from airflow_batchemr.pipeline_file.models.batch import DEFINITION_OPTIONS, MAX_ENVIRONMENT
 from airflow_batchemr.pipeline_file.validation import Problem
 
@@ -33,7 +32,6 @@ FARGATE = {
     16.0: _range(32, 120, 8),
     32.0: (61_440, 122_880, 249_856),
 }
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 #: Size of a job whose file gives none: RegisterJobDefinition demands one.
 DEFAULT_VCPUS, DEFAULT_MEMORY = 1, 2048
 
@@ -123,10 +121,10 @@ def _overrides(env: Mapping[str, str], batch: Batch) -> Iterator[Problem]:
         command = ["/bin/sh", "-c", PREAMBLE, "sh", *command]
     environment = [{"name": name, "value": value} for name, value in env.items()]
     parts = {"command": command, "env": environment}
-    sizes = {key: len(_TEMPLATE.sub("", json.dumps(part, ensure_ascii=False)).encode()) for key, part in parts.items()}
+    sizes = {key: len(without_templates(json.dumps(part, ensure_ascii=False)).encode()) for key, part in parts.items()}
     if (size := sum(sizes.values())) > MAX_ENVIRONMENT:
         largest = max(sizes, key=lambda key: sizes[key])
-        message = f"AWS Batch accepts {MAX_ENVIRONMENT:,} bytes of command and environment, and these have {size:,}"
+        message = f"AWS Batch accepts {MAX_ENVIRONMENT:,} bytes of command and environment, not {size:,}"
         yield Problem(("batch", largest), message, "put large values into an object on S3 and pass its URI")
 
 
@@ -138,7 +136,7 @@ def _fargate(batch: Batch) -> Iterator[Problem]:
         yield Problem((*at, "ulimits"), "Fargate does not support ulimits", "remove them", key=True)
     for position, volume in enumerate(batch.volumes):
         if "host" in volume:
-            yield Problem((*at, "volumes", position), "Fargate has no volumes of the host", "use an EFS volume")
+            yield Problem((*at, "volumes", position), "Fargate does not support host volumes", "use an EFS volume")
     if batch.execution_role is None and batch.image is not None and not batch.job_definition:
         hint = "Fargate uses this role to pull the image and write logs"
         yield Problem((*at, "execution_role"), "Fargate requires an `execution_role`", hint, key=True)
@@ -174,7 +172,7 @@ def _tags(batch: Batch) -> Iterator[Problem]:
             if problem := tag_problem(str(name), str(value) if is_fixed(str(value)) else ""):
                 yield Problem(("batch", option, "tags", name), problem)
     if len(names) > MAX_TAGS:
-        message = f"AWS Batch accepts {MAX_TAGS} tags, and these are {len(names)} with those that identify the run"
+        message = f"AWS Batch accepts {MAX_TAGS} tags, not {len(names)}, including those that identify the run"
         yield Problem(("batch", "tags"), message)
 
 

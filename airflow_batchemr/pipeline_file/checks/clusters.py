@@ -42,7 +42,7 @@ def cluster(
     """
     yield from _types(emr, at)
     if (number := len({*RUN_TAGS, OWNER_TAG, *emr.tags})) > MAX_TAGS:
-        message = f"EMR accepts {MAX_TAGS} tags, and these are {number} with those that identify the run and the owner"
+        message = f"EMR accepts {MAX_TAGS} tags, not {number}, including those that identify the run and the owner"
         yield Problem((*at, "tags"), message)
     for position, name in enumerate(emr.applications or []):
         if name not in APPLICATIONS and name.lower() not in {known.lower() for known in APPLICATIONS}:

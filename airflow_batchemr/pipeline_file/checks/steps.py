@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.pipeline_file.models.base import without_templates
 from airflow_batchemr.pipeline_file.steps.step import Step
 from airflow_batchemr.pipeline_file.validation import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow_batchemr.pipeline_file.models import Emr, Job
     from airflow_batchemr.pipeline_file.validation import Keys
 
 #: EMR: total characters of all strings of a step's HadoopJarStep.
 STEP_LENGTH = 10_240
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
 def steps(job: Job, cluster: Emr | None) -> Iterator[Problem]:
@@ -30,9 +30,10 @@ def steps(job: Job, cluster: Emr | None) -> Iterator[Problem]:
     if job.spark is not None:
         found.append((("spark",), Step.model_validate({"spark": job.spark})))
     for at, step in found:
-        length = _length(step.kind.config({}, {}).get("HadoopJarStep"))
+        # What a template renders to is only known when the task runs
+        length = total_length(step.kind.config({}, {}).get("HadoopJarStep"), lambda text: len(without_templates(text)))
         if length > STEP_LENGTH:
-            message = f"the step has {length:,} characters in its arguments, and EMR accepts {STEP_LENGTH:,}"
+            message = f"EMR accepts {STEP_LENGTH:,} characters in the arguments of a step, not {length:,}"
             yield Problem(at, message, "store long lists in a file on S3")
     if cluster is None or cluster.step_concurrency == 1:
         return
@@ -45,10 +46,10 @@ def steps(job: Job, cluster: Emr | None) -> Iterator[Problem]:
             yield Problem(at, message, "EMR accepts only `continue` for steps that run at the same time")
 
 
-def _length(value: Any) -> int:
-    """Total length of all strings, without templates, whose values are only known when the task runs."""
+def total_length(value: Any, length: Callable[[str], int] = len) -> int:
+    """Total length of all strings in a part of a request, except field names."""
     if isinstance(value, str):
-        return len(_TEMPLATE.sub("", value))
-    if isinstance(value, dict):
-        return sum(map(_length, value.values()))
-    return sum(map(_length, value)) if isinstance(value, list) else 0
+        return length(value)
+    if isinstance(value, Mapping):
+        return sum(total_length(item, length) for item in value.values())
+    return sum(total_length(item, length) for item in value) if isinstance(value, Sequence) else 0

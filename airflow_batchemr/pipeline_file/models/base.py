@@ -139,6 +139,11 @@ def is_template(value: object) -> bool:
     return isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#"))
 
 
+def without_templates(value: str) -> str:
+    """Remove templates from text: what they render to is only known when the task runs."""
+    return re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", value, flags=re.DOTALL)
+
+
 def _templated(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
     """Keep a template; validate any other value. What a template has rendered to is text, also if it is a number."""
     if not isinstance(value, str):

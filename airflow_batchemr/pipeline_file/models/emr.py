@@ -170,8 +170,7 @@ class Emr(Model):
         None,
         description=(
             "Maximum price of the core instances in US dollars per hour with up to 3 decimals, for `market: spot`. "
-            "Default: the "
-            "on-demand price"
+            "Default: the on-demand price"
         ),
     )
     ebs: EbsOrSize | None = Field(

@@ -225,7 +225,7 @@ def test_tags_of_the_definition_count_if_they_are_propagated(propagate, accepted
     if accepted:
         submission_requests(*arguments, size=1)
     else:
-        with pytest.raises(InvalidRequest, match="tags: AWS accepts 50 tags, and these are 51"):
+        with pytest.raises(InvalidRequest, match="tags: AWS accepts 50 tags, not 51"):
             submission_requests(*arguments, size=1)
 
 

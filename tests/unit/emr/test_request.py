@@ -192,7 +192,7 @@ def test_a_step_above_emrs_size_limit_is_rejected():
     step = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": ["x" * 5000] * 2}}
     request({"type": "m5.xlarge"}, steps=[step])
     step["HadoopJarStep"]["Args"].append("y" * 250)
-    with pytest.raises(InvalidRequest, match="step 's' has 10,268 characters"):
+    with pytest.raises(InvalidRequest, match=r"10,240 characters .*, not 10,268 \(step 's'\)"):
         request({"type": "m5.xlarge"}, steps=[step])
 
 
