@@ -249,7 +249,8 @@ class Poller(Generic[T]):
         for wait in self._waits():
             if wait.denied_since is None:
                 wait.denied_since = now
-                wait.warning = f"{denied} Retrying for {self._patience / 60:.0f} minutes before the task fails"
+                text = str(denied).rstrip(".")
+                wait.warning = f"{text}. Retrying for {self._patience / 60:.0f} minutes before the task fails"
                 wait.wake()
             elif now - wait.denied_since >= self._patience:
                 wait.failure = denied

@@ -180,8 +180,8 @@ class LedgerOperator(LedgerAccess, ABC):
             self._end(end)
         if event is not None and event.get("status") == "denied":
             raise AirflowFailException(
-                f"{event['message']} The work on AWS was left running. Fix the cause, then clear the task. "
-                "Finished work is kept; the rest runs again"
+                f"{event['message'].rstrip('.')}. The work on AWS was left running. Fix the cause, then clear the "
+                "task. Finished work is kept; the rest runs again"
             )
         if event is None and not state.open_submissions and self.unneeded(context):
             return None

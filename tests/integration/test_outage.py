@@ -188,12 +188,13 @@ def test_a_deadline_that_passed_during_an_outage_applies_afterwards(aws, state, 
     eventually(lambda: running(aws) == 0)
 
 
-def test_a_denied_describe_call_leaves_the_work_running(aws, state, work):
+@pytest.mark.parametrize("message", ["not allowed: batch:DescribeJobs", "not allowed: batch:DescribeJobs."])
+def test_a_denied_describe_call_leaves_the_work_running(aws, state, work, message):
     """The error of the task names the permission."""
     job = task(state, work, HOLD)
     trigger = job.begin()
     with pytest.raises(AirflowFailException, match=r"batch:DescribeJobs\. The work on AWS was left running"):
-        job.begin(trigger.payload(status="denied", message="not allowed: batch:DescribeJobs."))
+        job.begin(trigger.payload(status="denied", message=message))
     assert 1 == running(aws)
     (work.folder / "go").touch()
     assert 1 == job.try_(try_number=2)["submissions"]

@@ -192,16 +192,19 @@ LONG = {"jobRun": {"id": "r", "stateDetails": "x" * 5_000}}
 
 
 def test_a_wait_fails_if_answers_stay_unexpected():
-    """Polling forever would show nothing but warnings."""
+    """Polling forever would show nothing but warnings. The first one says how long the calls are repeated."""
+    warned = []
 
     def describe(ids):
         raise UnexpectedAnswer("batch:DescribeJobs: AWS's answer has no jobs: {}")
 
     async def wait():
         poller = Poller(describe, shortest=0.01, longest=0.05, patience=0.1)
-        async with aclosing(poller.watch(["x"], lambda _: None)) as looks:
+        async with aclosing(poller.watch(["x"], warned.append)) as looks:
             async for _ in looks:
                 pass
 
     with pytest.raises(UnexpectedAnswer, match="no jobs"):
         asyncio.run(asyncio.wait_for(wait(), 10))
+    (warning,) = warned
+    assert warning.startswith("batch:DescribeJobs: AWS's answer has no jobs: {}. Retrying for ")
