@@ -312,7 +312,7 @@ class Jobs:
             and len(job.attempts) < job.attempts_allowed
             and retry.again(job.retry_strategy.get("evaluateOnExit", []), attempt.reason, reason, code)
         ):
-            self._reset(job)
+            job.clear_attempt()
             job.started_at = None
             self._make_runnable(job)
         else:
@@ -320,15 +320,8 @@ class Jobs:
 
     def _finish(self, job: Job, attempt: Attempt) -> None:
         succeeded = attempt.decisive.exit_code == 0 and job.ending is None
-        self._reset(job)
+        job.clear_attempt()
         self._change(job, "SUCCEEDED" if succeeded else "FAILED", attempt.reason)
-
-    @staticmethod
-    def _reset(job: Job) -> None:
-        for timer in job.timers:
-            timer.cancel()
-        job.timers.clear()
-        job.ending = None
 
     def end(self, job: Job, name: str, ending: Ending, *, at_once: bool = False) -> None:
         """Stop attempt `name` of a job if it is running: SIGTERM, then SIGKILL; or SIGKILL immediately (`at_once`)."""
@@ -374,10 +367,7 @@ class Jobs:
             self._settle()
 
     def _cancel(self, job: Job, reason: str) -> None:
-        """Fail a job that has not started; one in PENDING only once its dependencies have ended.
-
-        Source: CancelJob in the API reference. TerminateJob cancels jobs that have not started.
-        """
+        """Fail a job that has not started; one in PENDING once its dependencies have ended (AWS: CancelJob)."""
         if not job.blockers:
             self._change(job, "FAILED", reason)
         elif job.cancel_reason is None:
@@ -399,8 +389,7 @@ class Jobs:
         with self.lock:
             for name, job in self._running.items():
                 for each in (job, job.whole or job):
-                    for timer in each.timers:
-                        timer.cancel()
+                    each.clear_attempt()
                 self._processes.signal(name, signal.SIGKILL)
             self._running.clear()
             self.jobs.clear()

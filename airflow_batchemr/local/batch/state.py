@@ -179,6 +179,13 @@ class Job:
         seconds = chosen.get("attemptDurationSeconds")
         return int(seconds) if seconds else None
 
+    def clear_attempt(self) -> None:
+        """Cancel what would end the current attempt, and forget why it is being stopped."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        self.ending = None
+
     def family(self) -> Iterator[Job]:
         """Yield the jobs that run: the children of an array, else the job itself."""
         yield from (self.children if self.children is not None else [self])
