@@ -73,19 +73,13 @@ def _end(aws: Clients, ids: list[str]) -> None:
     """Terminate clusters started by this package, and record stop requests for the tasks that wait for them."""
     from airflow_batchemr.aws.emr.clusters import terminate
     from airflow_batchemr.cli.inventory import emr_clusters
-    from airflow_batchemr.ledger import LedgerError, StopRequest
+    from airflow_batchemr.cli.open_submissions import request_stop
 
     known = {one.id: one for one in emr_clusters(aws)}
     if unknown := [id_ for id_ in ids if id_ not in known]:
         raise LookupError(f"{', '.join(unknown)}: not a running cluster started by this package")
     for id_ in ids:
-        one = known[id_]
-        if one.submission is not None:
-            try:
-                ledger = aws.ledger(one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
-                ledger.request_stop(one.submission, StopRequest(reason="terminated by hand", by="batchemr clusters"))
-            except LedgerError as error:
-                common.say(f"note: cannot record the stop request in the ledger: {error}")
+        request_stop(aws, known[id_], "terminated by hand", by="batchemr clusters")
     terminate(aws, ids)
     for id_ in ids:
         common.say(f"terminating {id_}")

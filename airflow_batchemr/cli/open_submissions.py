@@ -1,15 +1,20 @@
-"""Open submissions for `batchemr orphans`: records of the ledger, and their state on AWS."""
+"""Open submissions for `batchemr orphans` and `batchemr clusters`: their state on AWS, and requests to stop them."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.cli import common
+from airflow_batchemr.engine.submissions import remote_ids
 from airflow_batchemr.engine.unrecorded import observe_open, read_job
+from airflow_batchemr.ledger import LedgerError, StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.cli.inventory import Started
     from airflow_batchemr.engine.unrecorded import JobRecords, RemoteStatus, RemoteWorkReader
     from airflow_batchemr.ledger import Ledger, LedgerState, Submission
 
@@ -67,3 +72,20 @@ def ended_unrecorded(ledger: Ledger, reader: RemoteWorkReader) -> Iterator[tuple
 
 def _open(state: LedgerState) -> bool:
     return any(one.open for one in state.submissions)
+
+
+def request_stop(clients: Clients, one: Started, reason: str, *, by: str) -> None:
+    """Record a stop request for a task that may still wait for work which a user terminates.
+
+    There is no such task without a ledger, or for a duplicate: a request would stop the work that is recorded instead.
+    """
+    if one.submission is None:
+        return
+    try:
+        ledger = clients.ledger(one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
+        handle = ledger.handle(one.submission)
+        duplicate = handle is not None and one.id not in remote_ids(handle)
+        if not duplicate and one.submission in ledger.read().numbers:
+            ledger.request_stop(one.submission, StopRequest(reason=reason, by=by))
+    except LedgerError as error:
+        common.say(f"note: cannot record the stop request in the ledger: {error}")

@@ -249,26 +249,13 @@ def _show(rows: list[dict[str, Any]], *, json_: bool) -> None:
     common.table(["", "what", "id", "state", "age", "pipeline run job", "reason"], cells)
 
 
-def _request_stop(clients: Clients, one: Started) -> None:
-    """Record a stop request for a task that may still wait for the work. Without a ledger, there is no such task."""
-    from airflow_batchemr.ledger import LedgerError, StopRequest
-
-    if one.submission is None:
-        return
-    try:
-        ledger = clients.ledger(one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
-        if one.submission in ledger.read().numbers:
-            ledger.request_stop(one.submission, StopRequest(reason="it is orphaned", by="batchemr orphans"))
-    except LedgerError as error:
-        common.say(f"note: cannot record the stop request in the ledger: {error}")
-
-
 def _end(clients: Clients, orphaned: list[Started]) -> None:
     from airflow_batchemr.aws.batch import jobs
     from airflow_batchemr.aws.emr import clusters
+    from airflow_batchemr.cli.open_submissions import request_stop
 
     for one in orphaned:
-        _request_stop(clients, one)
+        request_stop(clients, one, "it is orphaned", by="batchemr orphans")
     jobs.terminate(clients, [one.id for one in orphaned if one.kind == "job"], "it is orphaned")
     clusters.terminate(clients, [one.id for one in orphaned if one.kind == "cluster"])
     for one in orphaned:

@@ -63,7 +63,8 @@ def judge(
     if unused:
         return Verdict("orphaned", "all jobs that use it have succeeded")
     if twins and handle is None:
-        return Verdict("duplicate", f"submission {number} has no recorded id, and {', '.join(twins)} has the same name")
+        same = f"submission {number} has no recorded id, and {', '.join(twins)} has the same name"
+        return Verdict("duplicate", f"{same}: the next try of the task keeps the oldest one and ends the others")
     return Verdict("in use", f"submission {number} is open")
 
 

@@ -183,7 +183,9 @@ def test_a_duplicate_of_the_recorded_job_is_orphaned(work):
     } == verdicts()[0]
     assert batchemr("orphans", "--terminate").exit_code == 0
     eventually(lambda: work.job_status(lost) == "FAILED")
-    assert work.job_status(kept) != "FAILED"
+    assert work.batch_engine("score").run(work.ledger("score").read(), None).action == "wait"
+    assert work.job_status(kept) != "FAILED"  # its task was not requested to stop it
+    assert work.ledger("score").stop_request(1) is None
 
 
 def test_a_cluster_whose_jobs_have_all_succeeded_is_terminated(work):
@@ -266,6 +268,9 @@ def test_work_that_has_ended_without_being_recorded_is_listed(work):
     assert batchemr("orphans", "--json", "--state", STATE).stdout == ""
 
 
+TO_DO = "the next try of the task keeps the oldest one and ends the others"
+
+
 def test_two_jobs_of_one_submission_are_reported(work):
     """The response to the first call was lost, and no id is recorded yet, so it is undecided which one counts."""
     first = work.start_job("score")
@@ -276,8 +281,8 @@ def test_two_jobs_of_one_submission_are_reported(work):
     second = work.clients.batch.submit_job(**records.intent.requests[0].request)["jobId"]
     assert verdicts() == (
         {
-            first: ("duplicate", f"submission 1 has no recorded id, and {second} has the same name"),
-            second: ("duplicate", f"submission 1 has no recorded id, and {first} has the same name"),
+            first: ("duplicate", f"submission 1 has no recorded id, and {second} has the same name: {TO_DO}"),
+            second: ("duplicate", f"submission 1 has no recorded id, and {first} has the same name: {TO_DO}"),
         },
         1,
     )
@@ -369,6 +374,18 @@ def test_a_cluster_can_be_terminated_manually(work):
     assert batchemr("clusters").stdout == ""
     work.wait_for(lambda: work.cluster_state(cluster), {"TERMINATED"})
     assert cluster in batchemr("clusters", "--all").stdout
+
+
+def test_a_duplicate_cluster_can_be_terminated_without_a_stop_of_the_recorded_one(work):
+    """Its task goes on with the recorded cluster."""
+    kept = work.start_cluster("spark.cluster")
+    request = work.ledger("spark.cluster").history().submissions[0].intent.requests[0].request
+    lost = work.clients.emr.run_job_flow(**request)["JobFlowId"]
+    assert batchemr("clusters", "--end", lost).exit_code == 0
+    assert work.ledger("spark.cluster").stop_request(1) is None
+    assert work.cluster_state(lost) in {"TERMINATING", "TERMINATED"}
+    assert batchemr("clusters", "--end", kept).exit_code == 0
+    assert work.ledger("spark.cluster").stop_request(1) is not None
 
 
 @pytest.fixture
