@@ -10,6 +10,8 @@ from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.engine.policy import Policy as EnginePolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_batchemr.pipeline_file.policy import Policy
 
 SECTION = "batchemr"
@@ -45,15 +47,18 @@ def policy_at(path: str | None) -> Policy | None:
     return load(path, "the function of [batchemr] policy") if path else None
 
 
-def engine_policy() -> EnginePolicy:
+def engine_policy(read: Callable[[str], str | None] = option) -> EnginePolicy:
     """Return the grace periods and limits of the engine: the defaults, overridden by `[batchemr]`.
+
+    Args:
+        read: Returns an option of `[batchemr]`, or None if it is not set.
 
     Raises:
         ValueError: A setting is not a number of seconds.
     """
     values: dict[str, Any] = {}
     for field in fields(EnginePolicy):
-        text = option(field.name) if "description" in field.metadata else None
+        text = read(field.name) if "description" in field.metadata else None
         if text is not None:
             values[field.name] = _seconds(field.name, text)
     policy = replace(DEFAULT, **values)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import Ending, Found, Observation, RemoteWork
     from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.engine.policy import Policy
     from airflow_batchemr.ledger import JobLedger, Submission
 
 
@@ -79,10 +80,12 @@ class AnyRemoteWorkReader:
 
     Args:
         clients: AWS, with the configuration `aws.retry.INTERACTIVE`, because a user waits for the answers.
+        policy: of the tasks.
     """
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, policy: Policy) -> None:
         self._clients = clients
+        self.policy = policy
         self._described: dict[str, dict[str, Any]] = {}
 
     def prefetch(self, submissions: Sequence[Submission]) -> None:

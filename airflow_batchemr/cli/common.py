@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from airflow_batchemr.aws.clients import Clients
+    from airflow_batchemr.engine.policy import Policy as EnginePolicy
     from airflow_batchemr.engine.unrecorded import RemoteWorkReader
     from airflow_batchemr.ledger import JobLedger, Ledger
     from airflow_batchemr.pipeline_file import PipelineFile
@@ -119,12 +120,22 @@ def put_args() -> dict[str, Any]:
     return parse(_configured("s3_put_args"))
 
 
+def engine_policy() -> EnginePolicy:
+    """Return the grace periods and limits of the tasks, from Airflow's configuration."""
+    from airflow_batchemr import settings
+
+    try:
+        return settings.engine_policy(_configured)
+    except ValueError as error:
+        fail(str(error))
+
+
 def remote_work_reader(aws: Clients) -> RemoteWorkReader:
     """Return a reader that asks AWS about open submissions."""
     from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
     from airflow_batchemr.aws.retry import INTERACTIVE
 
-    return AnyRemoteWorkReader(aws.with_config(INTERACTIVE))
+    return AnyRemoteWorkReader(aws.with_config(INTERACTIVE), engine_policy())
 
 
 def open_ledger(aws: Clients, state: str | None) -> Ledger:

@@ -15,6 +15,7 @@ from airflow_batchemr.cli.common import (
     RegionOption,
     StateOption,
     check_environment,
+    engine_policy,
     load_pipelines,
     new_app,
     put_args,
@@ -129,6 +130,7 @@ def _forecast(pipeline: Pipeline, wanted: _Wanted) -> PipelineForecast:
             region=wanted.region,
             put_args=put_args(),
             policy=wanted.policy,
+            engine_policy=engine_policy(),
         )
     except (LedgerError, AwsError, BotoCoreError) as error:
         sys.stderr.write(f"{error}\n")

@@ -17,7 +17,6 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.job_container import container_of
 from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
 from airflow_batchemr.engine.loop import Engine
-from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.engine.replay import single_request
 from airflow_batchemr.engine.single_work import SingleWork
 from airflow_batchemr.engine.submissions import adopt, conclude
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.job_identity import JobIdentity
+    from airflow_batchemr.engine.policy import Policy
     from airflow_batchemr.engine.replay import Shard
     from airflow_batchemr.ledger import Handle, JobLedger, LedgerState, Submission
 
@@ -60,10 +60,11 @@ def run_on_batch(
     backend = _OneIndex(clients, identity, shard, queue)
     state = ledger.read()
     plan = SubmissionPlan(state.next_number, IndexSet.of([shard.index]))
-    submission = Engine(backend, remote, ledger, identity).submit(plan, state, state.rerun_token)
+    policy = common.engine_policy()
+    submission = Engine(backend, remote, ledger, identity, policy).submit(plan, state, state.rerun_token)
     if submission is None:
         raise LookupError("another process has claimed a submission of this job at the same time: try again")
-    submission = _submitted(ledger, remote, submission)
+    submission = _submitted(ledger, remote, submission, policy)
     code = _follow(clients, submission.handle.jobs[0].job_id) if submission.handle else 1
     result = _concluded(ledger, remote, submission).result
     if result is not None and result.succeeded:
@@ -95,11 +96,11 @@ class _OneIndex(SingleWork):
         return False
 
 
-def _submitted(ledger: JobLedger, remote: BatchRemote, submission: Submission) -> Submission:
+def _submitted(ledger: JobLedger, remote: BatchRemote, submission: Submission, policy: Policy) -> Submission:
     """Wait until the outcome of a SubmitJob call whose response was lost is known."""
     while submission.handle is None:
         time.sleep(INTERVAL)
-        submission = adopt(ledger, remote, submission, ledger.read(), DEFAULT)
+        submission = adopt(ledger, remote, submission, ledger.read(), policy)
     if submission.handle.abandoned:
         raise LookupError("the job was not submitted: try again")
     return submission

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_batchemr.core.errors import AwsError, NotAllowed
 from airflow_batchemr.engine.job_identity import JobIdentity
-from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.ledger import LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow_batchemr.engine.backend import RemoteWork, Status
+    from airflow_batchemr.engine.policy import Policy
     from airflow_batchemr.ledger import JobLedger, Ledger, LedgerState, Submission
 
     Question = Callable[[RemoteWork, Submission], "RemoteStatus"]
@@ -30,6 +30,9 @@ THREADS = 8
 
 class RemoteWorkReader(Protocol):
     """Remote work of many jobs, for reading."""
+
+    policy: Policy
+    """That of the tasks: it decides when they give up a submission that AWS does not show."""
 
     def prefetch(self, submissions: Sequence[Submission]) -> None:
         """Describe in as few calls as possible what `observe` will need. Raises `AwsError`."""
@@ -129,7 +132,7 @@ def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) ->
 
     listed = [(job, sightings, number) for job, sightings in zip(jobs, found, strict=True) for number in sightings]
     started = [(job, sightings, sightings[number].submission) for job, sightings, number in listed]
-    ask_all(_search, [one for one in started if _to_be_searched(one[0].state, one[2])])
+    ask_all(_search, [one for one in started if _to_be_searched(one[0].state, one[2], reader.policy)])
     started = [(job, sightings, sightings[number].submission) for job, sightings, number in listed]
     known = [one for one in started if one[2].handle is not None and one[2].intent is not None]
     if known:
@@ -141,9 +144,9 @@ def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) ->
     return found
 
 
-def _to_be_searched(state: LedgerState, submission: Submission) -> bool:
+def _to_be_searched(state: LedgerState, submission: Submission, policy: Policy) -> bool:
     """Whether the next try would search for the submission, and give it up if AWS shows nothing of it."""
-    return submission.handle is None and state.lease_ended(submission, DEFAULT.abandon_after)
+    return submission.handle is None and state.lease_ended(submission, policy.abandon_after)
 
 
 def _search(remote: RemoteWork, submission: Submission) -> RemoteStatus:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.loop import Engine
+from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.ledger import Handle, HandleJob
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.engine.outcome import Outcome
+    from airflow_batchemr.engine.policy import Policy
     from airflow_batchemr.ledger import JobLedger, LedgerState, Request, Submission
 
 #: Placeholder id of work that a forecast has not started.
@@ -59,6 +61,7 @@ def forecast(
     *,
     state: LedgerState,
     token: str | None,
+    policy: Policy = DEFAULT,
 ) -> tuple[Outcome, list[Claim]]:
     """Run the engine until it would wait, succeed or fail.
 
@@ -69,6 +72,7 @@ def forecast(
         identity: Identity of the job.
         state: State of the ledger, just read.
         token: Rerun token for claims.
+        policy: Grace periods and limits of the tasks.
 
     Returns:
         The outcome as if every call had succeeded, and the claims in order.
@@ -78,7 +82,7 @@ def forecast(
         AwsError, LedgerError: A call failed.
     """
     recorder = Recorder(backend)
-    engine = Engine(recorder, Observer(remote), ledger, identity, sleep=lambda _: None)
+    engine = Engine(recorder, Observer(remote), ledger, identity, policy, sleep=lambda _: None)
     return engine.run(state, token), recorder.claims
 
 

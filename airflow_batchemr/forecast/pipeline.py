@@ -13,6 +13,7 @@ from airflow_batchemr.core.errors import AwsError
 from airflow_batchemr.core.run_key import run_key
 from airflow_batchemr.dags.plan import plan_dag
 from airflow_batchemr.dags.rendered_policy import RenderedPolicy
+from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.forecast.task import Forecaster, TaskForecast
 from airflow_batchemr.forecast.templates import Templates
 from airflow_batchemr.ledger import BucketMissingError, CredentialsError, LedgerError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.dags.plan import TaskPlan
+    from airflow_batchemr.engine.policy import Policy as EnginePolicy
     from airflow_batchemr.pipeline_file import Pipeline
     from airflow_batchemr.pipeline_file.policy import Policy
 
@@ -61,6 +63,7 @@ def forecast_pipeline(
     region: str | None = None,
     put_args: Mapping[str, Any] | None = None,
     policy: Policy | None = None,
+    engine_policy: EnginePolicy = DEFAULT,
 ) -> PipelineForecast:
     """Forecast a run of a pipeline.
 
@@ -75,6 +78,7 @@ def forecast_pipeline(
         region: AWS region of all jobs. Defaults to that of each job.
         put_args: `[batchemr] s3_put_args`.
         policy: Policy of the organization; see `RenderedPolicy`.
+        engine_policy: Grace periods and limits of the tasks.
 
     Raises:
         BotoCoreError: There is no such profile, or no region is configured.
@@ -105,7 +109,7 @@ def forecast_pipeline(
         clients(pipeline.region)  # raises if there is no such profile
     forecaster = Forecaster(
         dag, made.run_key, run_id, state=uri, clients=clients if uri else None, folder=folder,
-        policy=lambda task_id: RenderedPolicy.of(policy, pipeline, task_id),
+        policy=lambda task_id: RenderedPolicy.of(policy, pipeline, task_id), engine_policy=engine_policy,
     )  # fmt: skip
     for task in dag.tasks:
         if job is not None and not _belongs(task, job):

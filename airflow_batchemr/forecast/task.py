@@ -14,6 +14,7 @@ from airflow_batchemr.core.retries import PLATFORM_RETRIES
 from airflow_batchemr.dags import tasks
 from airflow_batchemr.engine.decide import closed, original_size, succeeded, token_for_claims
 from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.forecast.backends import ForecastBatch
 from airflow_batchemr.forecast.clients import offline, reading
 from airflow_batchemr.forecast.engine import forecast
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.dags.rendered_policy import RenderedPolicy
     from airflow_batchemr.engine.backend import Backend
     from airflow_batchemr.engine.outcome import Outcome
+    from airflow_batchemr.engine.policy import Policy as EnginePolicy
     from airflow_batchemr.forecast.engine import Claim
     from airflow_batchemr.ledger import Marker, Submission
 
@@ -72,6 +74,7 @@ class Forecaster:
         clients: Returns the AWS clients of a region (None: the default), used only for reads. None if `state` is None.
         folder: Base folder of relative paths: that of the pipeline file.
         policy: Returns the policy of a task, by its id, for options that templates provide.
+        engine_policy: Grace periods and limits of the tasks.
 
     Raises:
         LedgerError: The state URI is invalid.
@@ -87,7 +90,9 @@ class Forecaster:
         clients: Callable[[str | None], Clients] | None,
         folder: Path,
         policy: Callable[[str], RenderedPolicy | None] = lambda _: None,
+        engine_policy: EnginePolicy = DEFAULT,
     ) -> None:
+        self._engine_policy = engine_policy
         self._plan = plan
         self._policy = policy
         self._run_key = run_key
@@ -162,8 +167,9 @@ class Forecaster:
         try:
             backend = OPERATORS[task.operator](arguments)
             outcome, claims = forecast(
-                backend, AnyRemoteWork(clients, job, identity), job, identity, state=state, token=token
-            )
+                backend, AnyRemoteWork(clients, job, identity), job, identity, state=state, token=token,
+                policy=self._engine_policy,
+            )  # fmt: skip
         except InvalidRequest as error:
             if not unknown:
                 raise

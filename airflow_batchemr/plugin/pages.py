@@ -15,6 +15,7 @@ from fastapi import Depends, FastAPI, Query
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from airflow_batchemr import settings
 from airflow_batchemr.aws.errors import AwsError, classify
 from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
 from airflow_batchemr.aws.retry import INTERACTIVE
@@ -128,7 +129,7 @@ def _page(template: str, place: StateLocation, found: Found) -> HTMLResponse:
     values: dict[str, Any]
     try:
         clients = connection_clients(place.aws_conn_id, place.region)
-        reader = AnyRemoteWorkReader(clients.with_config(INTERACTIVE))
+        reader = AnyRemoteWorkReader(clients.with_config(INTERACTIVE), settings.engine_policy())
         values = found(clients.ledger(place.state), reader)
         status = 200
     except (LedgerError, AwsError) as error:

@@ -11,9 +11,9 @@ import pytest
 from airflow.sdk import DAG
 from typer.testing import CliRunner
 
+from airflow_batchemr.cli import common
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
-from airflow_batchemr.engine import unrecorded
 from airflow_batchemr.engine.policy import Policy
 from airflow_batchemr.ledger import Handle, HandleJob, Intent, Ledger, Marker, Request
 from airflow_batchemr.operators.batch import BatchArrayOperator
@@ -255,7 +255,7 @@ def test_a_job_that_aws_does_not_show_is_not_called_running(aws, false_failure):
 @pytest.fixture
 def later(monkeypatch):
     """The owner of every claim has lost its lease."""
-    monkeypatch.setattr(unrecorded, "DEFAULT", Policy(claim_lease=0.0, visibility_grace=-60.0))
+    monkeypatch.setattr(common, "engine_policy", lambda: Policy(claim_lease=0.0, visibility_grace=-60.0))
 
 
 def test_work_without_a_recorded_id_is_searched_for_by_its_name(aws, false_failure, later):

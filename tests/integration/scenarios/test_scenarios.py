@@ -17,6 +17,7 @@ import pytest
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
 from airflow_batchemr.engine.history import run_histories
+from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.ledger import Ledger, StopRequest
 from tests.integration.scenarios.airflow import concurrently
 from tests.integration.scenarios.backends import BACKENDS
@@ -340,7 +341,7 @@ def test_history_of_work_whose_id_was_not_recorded(world, make_backend, kind, aw
     ledger = Ledger(clients.s3, state)
 
     def shown():
-        (jobs,) = run_histories(ledger, "dag", ["2026-11-20T000000Z"], AnyRemoteWorkReader(clients))
+        (jobs,) = run_histories(ledger, "dag", ["2026-11-20T000000Z"], AnyRemoteWorkReader(clients, DEFAULT))
         return [submission for job in jobs for submission in job.submissions][-1]
 
     assert ("running", True) == (shown().state, shown().recorded)  # a worker may still make the call

@@ -12,6 +12,7 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Observation
 from airflow_batchemr.engine.history import index_history_of, job_history_of
 from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.policy import DEFAULT, Policy
 from airflow_batchemr.engine.unrecorded import JobRecords, observe_open
 from airflow_batchemr.ledger import (
     Failure,
@@ -174,6 +175,8 @@ def test_an_index_without_its_own_failure_has_the_outcome_of_its_submission():
 class FakeAws:
     """Remote work with a configured observation or error per job id."""
 
+    policy = DEFAULT
+
     def __init__(self, answers, result=None, prefetch=None):
         self.answers, self.ending, self.error = answers, result, prefetch
         self.prefetched, self.observed = [], []
@@ -276,3 +279,12 @@ def test_a_job_with_a_marker_is_recorded():
     marker = Marker(submission=1, size=4, rerun_token=None, finished_at=NOW)
     aws = FakeAws({"job-1": Observation("ended")}, ended("0-3", "failed"))
     assert "succeeded" == seen(aws, submission(1, "0-3"), marker=marker).label
+
+
+@pytest.mark.parametrize(("lease", "status"), [(60.0, "not_visible"), (600.0, "running")])
+def test_work_without_an_id_is_given_up_after_the_configured_lease(lease, status):
+    """As the next try of the task would. Until then, its owner may still make the call."""
+    claimed = replace(submission(1, "0-3"), handle=None, claimed_at=NOW - timedelta(minutes=5))
+    aws = FakeAws({})
+    aws.policy, aws.find = Policy(claim_lease=lease), lambda _: None
+    assert status == seen(aws, claimed).label
