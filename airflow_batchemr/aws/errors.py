@@ -154,7 +154,8 @@ def classify(error: Exception, call: str = "") -> AwsError:
 
     Returns:
         A `Refused` (`NotAllowed`, `InvalidRequest`), `Throttled` (`Expired`) or `Unknown`, to be raised `from` the
-        error. An error that is not AWS's becomes `Unknown`, since the call may have been carried out.
+        error. An error that is not AWS's becomes `Unknown`, since the call may have been carried out; of what reads an
+        answer, `UnexpectedAnswer`.
     """
     if isinstance(error, AwsError):
         return error
@@ -171,7 +172,10 @@ def classify(error: Exception, call: str = "") -> AwsError:
         return Throttled(f"{call or 'AWS call'}: no connection to AWS: {error}")
     if isinstance(error, BotoCoreError | OSError):
         return Unknown(f"{call or 'AWS call'}: the answer was lost: {error}")
-    return Unknown(f"{call or 'AWS call'}: {type(error).__name__}: {error}")
+    text = f"{call or 'AWS call'}: {type(error).__name__}: {error}"
+    if isinstance(error, LookupError | TypeError | AttributeError):
+        return UnexpectedAnswer(f"{text}. AWS's answer may not have the documented form")
+    return Unknown(text)
 
 
 def _classify_answer(error: ClientError, call: str) -> AwsError:
@@ -200,6 +204,8 @@ def _classify_answer(error: ClientError, call: str) -> AwsError:
             "enabled key and the IAM action kms:Decrypt on it."
         )
     if code == "ResourceNotFoundException" or (code == "InvalidRequestException" and _NO_SUCH_ID.search(message)):
+        return NotFound(f"{name}: refused by AWS ({code}): {message}")
+    if status == 404 and str(error.operation_name).startswith("Head"):  # its answers have no body, so no code
         return NotFound(f"{name}: refused by AWS ({code}): {message}")
     # Every error of AWS has a code; botocore fills in the status of a page that the service did not write
     if status == 501 or code in UNKNOWN_OPERATION or (status in {404, 405} and code in {"", str(status)}):

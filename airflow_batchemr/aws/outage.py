@@ -13,7 +13,7 @@ from botocore.exceptions import (
     MetadataRetrievalError,
 )
 
-from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Throttled, Unknown, classify
+from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Throttled, UnexpectedAnswer, Unknown, classify
 from airflow_batchemr.ledger.errors import (
     BucketMissingError,
     CredentialsError,
@@ -43,10 +43,10 @@ def passing(error: Exception) -> bool:
 
 
 def settling(error: Exception) -> bool:
-    """Whether the failure is a refusal that may last only minutes, after a change of IAM, of a bucket or of its key."""
+    """Whether the failure may last only minutes: a refusal after a change of IAM, or an answer that a proxy has cut."""
     if isinstance(error, LedgerError):
         return isinstance(error, NotAllowedError | CredentialsError | BucketMissingError | KeyUnusableError)
-    return isinstance(error, AwsError | ClientError) and isinstance(classify(error), NotAllowed)
+    return isinstance(error, AwsError | ClientError) and isinstance(classify(error), NotAllowed | UnexpectedAnswer)
 
 
 def stale(error: Exception) -> bool:

@@ -38,8 +38,9 @@ POLLING = Config(
 )
 #: Calls that a page or a command makes while a user waits, and whose answer is optional.
 INTERACTIVE = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=5)
-#: Checks before a start, which it can do without: at most 26 s per call, so that two of them take less than a minute.
-OPTIONAL = Config(retries={"mode": "standard", "total_max_attempts": 2}, connect_timeout=2, read_timeout=10)
+#: Checks before a start, which it can do without: at most 15 s per call, so that four of them (a queue or a release,
+#: and archives of `python_env`) take at most a minute.
+OPTIONAL = INTERACTIVE
 #: SubmitJob, RunJobFlow and AddJobFlowSteps have no client token: botocore must not send them twice.
 ONCE = Config(
     retries={"mode": "standard", "total_max_attempts": 1},
@@ -104,21 +105,25 @@ def call_optionally(call: Callable[[], T], name: str) -> T | None:
         return None
 
 
-def pages(call: Callable[..., Any], key: str, name: str) -> Iterator[dict[str, Any]]:
+def pages(call: Callable[..., Any], key: str, name: str, *required: str) -> Iterator[dict[str, Any]]:
     """The entries of all pages of an idempotent listing call.
 
     Args:
         call: makes the call; takes `nextToken` as a keyword, except for the first page.
         key: of the entries in an answer.
         name: the call as IAM names it, for errors.
+        required: members that each entry must have.
 
     Raises:
-        AwsError: as `call_again`, or an answer without entries.
+        AwsError: as `call_again`, or an answer without entries, or an entry without a required member.
     """
-    token: dict[str, str] = {}
+    more: dict[str, str] = {}
     while True:
-        page = call_again(lambda: call(**token), name)  # noqa: B023 - called at once
-        yield from member(page, key, name)
+        page = call_again(lambda: call(**more), name)  # noqa: B023 - called at once
+        for entry in member(page, key, name):
+            for one in required:
+                member(entry, one, name)
+            yield entry
         if not page.get("nextToken"):
             return
-        token = {"nextToken": page["nextToken"]}
+        more = {"nextToken": page["nextToken"]}

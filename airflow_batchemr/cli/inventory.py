@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 from airflow_batchemr.aws.errors import InvalidRequest, member
-from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.aws.retry import pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -68,15 +69,10 @@ class Started:
 def batch_jobs(clients: Clients) -> Iterator[Started]:
     """Find the jobs of all queues that have not ended: ListJobs per queue and state, DescribeJobs per 100 jobs."""
     seen: set[str] = set()  # a job may move to the next state between two lists
-    for queue in pages(clients.batch.describe_job_queues, "jobQueues", "batch:DescribeJobQueues"):
+    for queue in pages(clients.batch.describe_job_queues, "jobQueues", "batch:DescribeJobQueues", "jobQueueArn"):
         for status in WAITING_OR_RUNNING:
-            found = pages(
-                clients.batch.list_jobs,
-                "jobSummaryList",
-                "batch:ListJobs",
-                jobQueue=queue["jobQueueArn"],
-                jobStatus=status,
-            )
+            call = partial(clients.batch.list_jobs, jobQueue=queue["jobQueueArn"], jobStatus=status)
+            found = pages(call, "jobSummaryList", "batch:ListJobs", "jobId")
             ids = [one["jobId"] for one in found if one["jobId"] not in seen]
             seen.update(ids)
             for job in jobs.describe(clients, ids).values():
@@ -130,18 +126,18 @@ def job_runs(clients: Clients, service: type[Serverless | Eks]) -> Iterator[Star
 def _targets(clients: Clients, service: type[Serverless | Eks]) -> list[JobRunTarget]:
     if service is Serverless:
         call = clients.get("emr-serverless").list_applications
-        return [Serverless(one["id"], "") for one in pages(call, "applications", "emr-serverless:ListApplications")]
-    call = clients.get("emr-containers").list_virtual_clusters
-    found = pages(call, "virtualClusters", "emr-containers:ListVirtualClusters", states=["RUNNING"])
-    return [Eks(member(one, "id", "emr-containers:ListVirtualClusters"), "") for one in found]
+        return [
+            Serverless(one["id"], "") for one in pages(call, "applications", "emr-serverless:ListApplications", "id")
+        ]
+    call = partial(clients.get("emr-containers").list_virtual_clusters, states=["RUNNING"])
+    found = pages(call, "virtualClusters", "emr-containers:ListVirtualClusters", "id")
+    return [Eks(one["id"], "") for one in found]
 
 
 def instance_hours(clients: Clients, cluster: Started) -> float | None:
     """Return the instance-hours of a cluster, including terminated instances; None if AWS no longer lists them."""
     try:
-        machines = pages(
-            clients.emr.list_instances, "Instances", "elasticmapreduce:ListInstances", "Marker", ClusterId=cluster.id
-        )
+        machines = list(clusters.entries(clients, "ListInstances", "Instances", ClusterId=cluster.id))
     except InvalidRequest:
         return None
     until = cluster.ended or datetime.now(timezone.utc)
@@ -152,15 +148,3 @@ def instance_hours(clients: Clients, cluster: Started) -> float | None:
         end = timeline.get("EndDateTime") or until
         hours += max((end - begin).total_seconds(), 0.0) / 3600
     return hours
-
-
-def pages(call: Any, key: str, name: str, token: str = "nextToken", **arguments: Any) -> list[dict[str, Any]]:  # noqa: S107 - no secret
-    """Collect all pages of a list call. `name` is the IAM action of the call."""
-    found: list[dict[str, Any]] = []
-    more: dict[str, str] = {}
-    while True:
-        page = call_again(lambda: call(**arguments, **more), name)  # noqa: B023 - called at once
-        found += member(page, key, name)
-        if not page.get(token):
-            return found
-        more = {token: page[token]}

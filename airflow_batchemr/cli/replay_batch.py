@@ -9,9 +9,8 @@ from uuid import uuid4
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.remote import BatchRemote
-from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.aws.retry import call_again, pages
 from airflow_batchemr.cli import common
-from airflow_batchemr.cli.inventory import pages
 from airflow_batchemr.cli.replay_mark import identity_of, marked
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.job_container import container_of
@@ -121,11 +120,16 @@ def queue_of(clients: Clients, wanted: str, instance_type: str) -> str:
     Raises:
         LookupError: No enabled queue qualifies.
     """
-    queues = pages(clients.batch.describe_job_queues, "jobQueues", "batch:DescribeJobQueues")
-    queues = [queue for queue in queues if queue.get("state", "ENABLED") == "ENABLED"]
+    found = pages(
+        clients.batch.describe_job_queues, "jobQueues", "batch:DescribeJobQueues", "jobQueueName", "jobQueueArn"
+    )
+    queues = [queue for queue in found if queue.get("state", "ENABLED") == "ENABLED"]
     queues.sort(key=lambda queue: wanted not in {queue["jobQueueName"], queue["jobQueueArn"]})
     found = pages(
-        clients.batch.describe_compute_environments, "computeEnvironments", "batch:DescribeComputeEnvironments"
+        clients.batch.describe_compute_environments,
+        "computeEnvironments",
+        "batch:DescribeComputeEnvironments",
+        *_ENVIRONMENT_KEYS,
     )
     environments = {one[key]: one for one in found for key in _ENVIRONMENT_KEYS}
     partly = []

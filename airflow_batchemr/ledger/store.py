@@ -172,11 +172,11 @@ class Store:
         while True:
             with self._errors("ListObjectsV2", folder):
                 page = self.client.list_objects_v2(**request)
-            modified |= {entry["Key"][cut:]: entry["LastModified"] for entry in page.get("Contents", [])}
-            folders += [entry["Prefix"][cut:].rstrip("/") for entry in page.get("CommonPrefixes", [])]
-            if not page.get("IsTruncated"):
-                return Listing(modified, folders, _clock(page))
-            request["ContinuationToken"] = page["NextContinuationToken"]
+                modified |= {entry["Key"][cut:]: entry["LastModified"] for entry in page.get("Contents", [])}
+                folders += [entry["Prefix"][cut:].rstrip("/") for entry in page.get("CommonPrefixes", [])]
+                if not page.get("IsTruncated"):
+                    return Listing(modified, folders, _clock(page))
+                request["ContinuationToken"] = page["NextContinuationToken"]
 
     def each(self, work: Callable[[str], Any], keys: Iterable[str], threads: int = _THREADS) -> dict[str, Any]:
         """Call `work` for each key, in threads if there are several, and raise the first error."""
@@ -206,6 +206,8 @@ class Store:
             raise from_client_error(dict(error.response), operation, self.bucket, self.prefix + key, owner) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise CredentialsError(str(error)) from error
+        except KeyError as error:  # of a store that is not AWS's
+            raise LedgerRefusedError(operation, self.uri(key), f"the answer has no {error.args[0]}") from error
         except BotoCoreError as error:
             raise LedgerUnavailableError(operation, self.uri(key), str(error)) from error
         except RuntimeError as error:

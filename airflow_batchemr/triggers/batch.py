@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr import settings
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.progress import Progress, Stuck, summary_of
-from airflow_batchemr.aws.errors import member
 from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import shared_clients
 from airflow_batchemr.ledger import LedgerError
@@ -125,7 +124,7 @@ def jobs_poller(clients: Clients) -> Poller[JobSummary]:
     def describe(ids: Sequence[str]) -> dict[str, JobSummary]:
         with clients.renewing("batch:DescribeJobs"):
             answer = clients.polling("batch").describe_jobs(jobs=list(ids))
-        return {job["jobId"]: summary_of(job) for job in member(answer, "jobs", "batch:DescribeJobs")}
+        return {id_: summary_of(job) for id_, job in jobs.described(answer).items()}
 
     def same(before: JobSummary | None, after: JobSummary | None) -> bool:
         return (before and before.status) == (after and after.status)

@@ -7,7 +7,7 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.errors import InvalidRequest
+from airflow_batchemr.aws.errors import InvalidRequest, member
 from airflow_batchemr.aws.retry import call_again, pages
 from airflow_batchemr.aws.validation import check_request, deep_merge
 from airflow_batchemr.core.container_overrides import containers, main_container, resources_of_pod
@@ -139,6 +139,7 @@ def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:
         lambda **token: clients.batch.describe_job_definitions(**query, **token),
         "jobDefinitions",
         "batch:DescribeJobDefinitions",
+        "jobDefinitionArn",
     )
     active = [one for one in found if one.get("status", "ACTIVE") == "ACTIVE"]
     if active:
@@ -149,4 +150,5 @@ def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:
             "revision; for an image, write `image:`"
         )
     answer = call_again(lambda: clients.batch.register_job_definition(**request), "batch:RegisterJobDefinition")
-    return {**request, "jobDefinitionArn": answer["jobDefinitionArn"], "revision": answer.get("revision", 1)}
+    arn = member(answer, "jobDefinitionArn", "batch:RegisterJobDefinition")
+    return {**request, "jobDefinitionArn": arn, "revision": answer.get("revision", 1)}

@@ -76,6 +76,7 @@ def queue_names(clients: Clients) -> list[str]:
         lambda **token: clients.batch.describe_job_queues(maxResults=100, **token),
         "jobQueues",
         "batch:DescribeJobQueues",
+        "jobQueueName",
     )
     # SageMaker's queues hold service jobs, which ListJobs does not list
     return [one["jobQueueName"] for one in found if one.get("jobQueueType") != "SAGEMAKER_TRAINING"]
@@ -115,7 +116,19 @@ def _listed(clients: Clients, **arguments: Any) -> Iterator[dict[str, Any]]:
         lambda **token: clients.batch.list_jobs(**arguments, **token, maxResults=100),
         "jobSummaryList",
         "batch:ListJobs",
+        "jobId",
+        "jobName",
     )
+
+
+def described(answer: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The jobs in an answer of DescribeJobs by their ids; raises `UnexpectedAnswer`."""
+    found = {}
+    for job in member(answer, "jobs", "batch:DescribeJobs"):
+        for name in ("jobName", "status"):
+            member(job, name, "batch:DescribeJobs")
+        found[member(job, "jobId", "batch:DescribeJobs")] = job
+    return found
 
 
 def describe(clients: Clients, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -128,15 +141,14 @@ def describe(clients: Clients, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     for start in range(0, len(ids), DESCRIBE_CHUNK):
         chunk = list(ids[start : start + DESCRIBE_CHUNK])
         answer = call_again(lambda: clients.batch.describe_jobs(jobs=chunk), "batch:DescribeJobs")  # noqa: B023
-        for job in member(answer, "jobs", "batch:DescribeJobs"):
-            found[member(job, "jobId", "batch:DescribeJobs")] = job
+        found |= described(answer)
     return found
 
 
-def states(described: Iterable[Mapping[str, Any]]) -> str:
+def states(found: Iterable[Mapping[str, Any]]) -> str:
     """The statuses of jobs for display, with children counted: `RUNNING`, or `RUNNABLE 40, SUCCEEDED 60`."""
     counts: Counter[str] = Counter()
-    for job in described:
+    for job in found:
         children_ = (job.get("arrayProperties") or {}).get("statusSummary") or {job["status"]: 1}
         counts.update({status: int(count) for status, count in children_.items() if count})
     if counts.total() == 1:

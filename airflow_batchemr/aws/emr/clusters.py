@@ -41,13 +41,17 @@ class Cluster:
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> Cluster:
-        """Read DescribeCluster's `Cluster` or an entry of ListClusters; raises `UnexpectedAnswer` without an id."""
-        status = description.get("Status", {})
+        """Read DescribeCluster's `Cluster` or an entry of ListClusters; raises `UnexpectedAnswer`.
+
+        Without its state it would count as ended.
+        """
+        call = "elasticmapreduce:DescribeCluster"
+        status = member(description, "Status", call)
         reason, timeline = status.get("StateChangeReason", {}), status.get("Timeline", {})
         return cls(
-            member(description, "Id", "elasticmapreduce:DescribeCluster"),
+            member(description, "Id", call),
             description.get("Name", ""),
-            status.get("State", ""),
+            member(status, "State", call),
             reason.get("Code", ""),
             reason.get("Message", ""),
             timeline.get("CreationDateTime"),

@@ -257,7 +257,8 @@ class Serverless(JobRunTarget):
             answer = self._call(clients, "GetApplication", applicationId=self.where)
         except InvalidRequest as error:
             raise InvalidRequest(f"on: there is no EMR Serverless application {self.where}: {error}") from error
-        return str(member(answer, "application", "emr-serverless:GetApplication")["releaseLabel"])
+        call = "emr-serverless:GetApplication"
+        return str(member(member(answer, "application", call), "releaseLabel", call))
 
     def log_folder(self, run_id: str) -> str:
         """The folder layout of EMR Serverless."""

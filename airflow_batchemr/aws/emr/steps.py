@@ -36,13 +36,16 @@ class Step:
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Step:
-        """Read an entry of ListSteps or DescribeStep's `Step`; raises `UnexpectedAnswer` without an id."""
-        status = entry.get("Status", {})
+        """Read an entry of ListSteps or DescribeStep's `Step`; raises `UnexpectedAnswer`.
+
+        Without its state it would count as running.
+        """
+        id_ = member(entry, "Id", "elasticmapreduce:ListSteps")
+        status = member(entry, "Status", "elasticmapreduce:ListSteps")
         details, change = status.get("FailureDetails", {}), status.get("StateChangeReason", {})
         parts = [details.get("Reason"), details.get("Message")] if details else [change.get("Message")]
         reason = ": ".join(str(part).strip() for part in parts if part)
-        id_ = member(entry, "Id", "elasticmapreduce:ListSteps")
-        return cls(id_, entry.get("Name", ""), status.get("State", ""), reason)
+        return cls(id_, entry.get("Name", ""), member(status, "State", "elasticmapreduce:ListSteps"), reason)
 
     @property
     def ended(self) -> bool:

@@ -166,7 +166,8 @@ class BatchClient:
     described = 0
 
     def list_jobs(self, *, jobStatus, **_):  # noqa: N803 - AWS's name
-        listed = [{"jobId": f"j-1:{i}", "status": "FAILED", "arrayProperties": {"index": i}} for i in range(1_200)]
+        child = {"jobName": "n", "status": "FAILED"}
+        listed = [{**child, "jobId": f"j-1:{i}", "arrayProperties": {"index": i}} for i in range(1_200)]
         return {"jobSummaryList": listed if jobStatus == "FAILED" else []}
 
     def describe_jobs(self, jobs):

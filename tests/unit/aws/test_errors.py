@@ -20,6 +20,7 @@ from airflow_batchemr.aws.errors import (
     NotOffered,
     Refused,
     Throttled,
+    UnexpectedAnswer,
     Unknown,
     classify,
 )
@@ -61,11 +62,22 @@ def answer(code, status=400):
         (ProfileNotFound(profile="analytics"), NotAllowed),
         (ConnectionResetError(), Unknown),
         (ValueError("a fault of ours"), Unknown),
+        (KeyError("status"), UnexpectedAnswer),
+        (TypeError("'NoneType' object is not iterable"), UnexpectedAnswer),
     ],
 )
 def test_an_error_is_classified_by_the_effect_of_the_call(error, meaning):
     """Refused, certainly not executed, or unknown."""
     assert meaning is type(classify(error, "batch:SubmitJob"))
+
+
+def test_an_object_that_does_not_exist_is_not_an_operation_that_is_not_offered():
+    """The answer to HeadObject has no body, so the code is the status."""
+    missing = ClientError(
+        {"Error": {"Code": "404", "Message": "Not Found"}, "ResponseMetadata": {"HTTPStatusCode": 404}}, "HeadObject"
+    )
+    found = classify(missing, "s3:GetObject")
+    assert (NotFound, "s3:GetObject: refused by AWS (404): Not Found") == (type(found), str(found))
 
 
 def test_an_operation_that_the_endpoint_does_not_offer_is_refused_and_no_outage():

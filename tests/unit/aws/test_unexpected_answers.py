@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -19,7 +20,7 @@ from airflow_batchemr.aws.emr.job_run_targets import Eks
 from airflow_batchemr.aws.emr.poll import EmrPoller
 from airflow_batchemr.aws.errors import UnexpectedAnswer, Unknown
 from airflow_batchemr.aws.logs import LogFollower, tail
-from airflow_batchemr.aws.outage import passing
+from airflow_batchemr.aws.outage import passing, settling
 from airflow_batchemr.aws.poller import Poller
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger import HandleJob
@@ -131,6 +132,22 @@ def test_a_start_without_an_id_may_have_been_carried_out(start, answer, shown):
         ("emr", "list_steps", {}, lambda c: list(steps.listed(c, "j-1")), "ListSteps: .* no Steps"),
         ("emr", "list_steps", {}, lambda c: steps.states(c, "j-1", ["s-1"]), "ListSteps: .* no Steps"),
         ("emr", "list_steps", {"Steps": [{}]}, lambda c: steps.find(c, "j-1", {}), "ListSteps: .* no Id"),
+        ("emr", "list_steps", {"Steps": [{"Id": "s"}]}, lambda c: steps.find(c, "j-1", {}), "ListSteps: .* no Status"),
+        (
+            "emr",
+            "list_steps",
+            {"Steps": [{"Id": "s", "Status": {}}]},
+            lambda c: steps.find(c, "j-1", {}),
+            "ListSteps: .* no State",
+        ),
+        ("emr", "list_clusters", {"Clusters": [{"Id": "j"}]}, lambda c: EmrPoller(c)._listed({"j"}), "no Status"),
+        (
+            "emr",
+            "describe_cluster",
+            {"Cluster": {"Id": "j-1", "Status": {}}},
+            lambda c: clusters.is_alive(c, "j-1"),
+            "no State",
+        ),
         ("emr", "describe_cluster", {}, lambda c: EmrPoller(c)._look(["j-1"]), "DescribeCluster: .* no Cluster"),
         ("emr-containers", "describe_job_run", {}, lambda c: Eks("vc", ROLE).describe(c, "r"), "no jobRun"),
         ("emr-containers", "list_job_runs", {}, lambda c: Eks("vc", ROLE).listed(c), "ListJobRuns: .* no jobRuns"),
@@ -148,6 +165,34 @@ def test_an_answer_without_its_content_is_an_error_that_shows_it(service, operat
     with pytest.raises(UnexpectedAnswer, match=shown) as caught:
         call(answering(service, (operation, answer)))
     assert not passing(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("jobs_", "lacking"),
+    [
+        ([{"jobId": "j-1", "jobName": "x"}], "status"),
+        ([{"jobName": "x", "status": "RUNNING"}], "jobId"),
+        (None, "jobs"),
+    ],
+)
+def test_jobs_without_the_members_of_the_model_are_an_error_that_shows_them(jobs_, lacking):
+    """Servers that are not AWS's may leave out what AWS's model requires. The wait and the engine read the same."""
+    answer = {} if jobs_ is None else {"jobs": jobs_}
+    with pytest.raises(UnexpectedAnswer, match=f"DescribeJobs: AWS's answer has no {lacking}: "):
+        jobs.described(answer)
+
+
+def test_entries_of_lists_without_the_members_of_the_model_are_an_error_that_shows_them():
+    """A job without a name would not be found by its name, and would be submitted again."""
+    listed = SimpleNamespace(batch=SimpleNamespace(list_jobs=lambda **_: {"jobSummaryList": [{"jobId": "j-1"}]}))
+    with pytest.raises(UnexpectedAnswer, match=r'ListJobs: AWS\'s answer has no jobName: \{"jobId": "j-1"\}'):
+        jobs.find(listed, "q", "x")
+
+
+def test_an_unexpected_answer_about_running_work_is_tolerated_for_minutes():
+    """As the wait does: a proxy may have cut it. Work that runs needs a task that watches it."""
+    assert settling(UnexpectedAnswer("batch:DescribeJobs: AWS's answer has no jobs: {}"))
+    assert not settling(Unknown("x"))
 
 
 QUEUE = {
@@ -186,6 +231,22 @@ def test_a_long_answer_is_shortened():
     with pytest.raises(UnexpectedAnswer) as caught:
         Eks("vc", ROLE).describe(answering("emr-containers", ("describe_job_run", LONG)), "r")
     assert len(str(caught.value)) < 700
+
+
+def test_a_wait_fails_if_answers_stay_unreadable():
+    """Whatever member is missing."""
+
+    def describe(ids):
+        return {id_: {}["status"] for id_ in ids}
+
+    async def wait():
+        poller = Poller(describe, shortest=0.01, longest=0.05, patience=0.1)
+        async with aclosing(poller.watch(["x"], lambda _: None)) as looks:
+            async for _ in looks:
+                pass
+
+    with pytest.raises(UnexpectedAnswer, match="KeyError: 'status'"):
+        asyncio.run(asyncio.wait_for(wait(), 10))
 
 
 LONG = {"jobRun": {"id": "r", "stateDetails": "x" * 5_000}}

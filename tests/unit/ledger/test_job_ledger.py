@@ -12,6 +12,7 @@ from airflow_batchemr.ledger import (
     Handle,
     HandleJob,
     Ledger,
+    LedgerRefusedError,
     LedgerUnavailableError,
     Marker,
     Result,
@@ -335,6 +336,13 @@ def test_documents_are_listed_by_prefix(job):
     """For example, the markers that jobs write themselves."""
     job.put_documents({"done/0001/3": b"", "done/0001/17": b"", "packing.json": b"{}"})
     assert sorted(job.documents("done/0001/")) == ["done/0001/17", "done/0001/3"]
+
+
+def test_a_store_that_leaves_out_members_of_its_answers_is_refused(ledger, s3, monkeypatch):
+    """It is not AWS's. The message names the member."""
+    monkeypatch.setattr(s3, "list_objects_v2", lambda **_: {"IsTruncated": True})
+    with pytest.raises(LedgerRefusedError, match="the answer has no NextContinuationToken"):
+        ledger.pipelines()
 
 
 def test_listing_goes_through_all_pages(job, s3, new_intent):
