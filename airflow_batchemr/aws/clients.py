@@ -54,7 +54,7 @@ class Clients:
         return self._client(service, "once", ONCE)
 
     def optional(self, service: str) -> Any:
-        """A client for checks that a start can do without: it gives up within half a minute."""
+        """A client for checks that a start can do without: it gives up within 15 seconds."""
         return self._client(service, "optional", OPTIONAL)
 
     def polling(self, service: str) -> Any:

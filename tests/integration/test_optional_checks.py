@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from pathlib import Path
 
 import pytest
 from botocore.config import Config
@@ -14,19 +15,23 @@ from airflow_batchemr.aws import clients as clients_module
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.aws.emr.preflight import check_release
+from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.aws.errors import InvalidRequest, Throttled
 from airflow_batchemr.aws.retry import OPTIONAL
 
 CHECKS = [
     ("DescribeJobQueues", lambda clients: jobs.check_queue(clients, "default")),
     ("DescribeReleaseLabel", lambda clients: check_release(clients, "emr-7.5.0", ["Spark"], {})),
+    ("HeadObject", lambda clients: environments(clients, ["s3://data/env.tar.gz"], Path())),
 ]
 
 
 @pytest.fixture
 def clients(local_aws):
     local_aws.reset_requests()
-    return boto3_clients()
+    found = boto3_clients()
+    found.s3.create_bucket(Bucket="data")
+    return found
 
 
 @pytest.mark.parametrize(("operation", "check"), CHECKS)
@@ -39,7 +44,7 @@ def test_a_check_that_aws_does_not_answer_is_skipped(local_aws, clients, caplog,
         check(clients)
     assert time.monotonic() - began < 10
     assert 2 == local_aws.requests()[operation]
-    assert re.search(rf"A check before the start is skipped: \w+:{operation}: ", caplog.text)
+    assert re.search(r"A check before the start is skipped: \w+:(Describe|GetObject)\w*: ", caplog.text)
 
 
 @pytest.mark.parametrize(("operation", "check"), CHECKS)
@@ -52,10 +57,10 @@ def test_a_check_that_hangs_is_skipped(local_aws, clients, monkeypatch, operatio
     assert time.monotonic() - began < 8
 
 
-def test_two_optional_calls_take_less_than_a_minute():
+def test_four_optional_calls_take_at_most_a_minute():
     """The longest backoff before the second call is a second."""
     calls = OPTIONAL.retries["total_max_attempts"]
-    assert 2 * (calls * (OPTIONAL.connect_timeout + OPTIONAL.read_timeout) + 1) < 60
+    assert 4 * (calls * (OPTIONAL.connect_timeout + OPTIONAL.read_timeout) + 1) <= 60
 
 
 def test_a_check_that_the_endpoint_does_not_offer_is_skipped(clients, caplog):
@@ -83,3 +88,5 @@ def test_answers_still_count(clients):
         check_release(clients, "emr-7.5", [], {})
     with pytest.raises(InvalidRequest, match="no application Sparc; did you mean Spark"):
         check_release(clients, "emr-7.5.0", ["Sparc"], {})
+    with pytest.raises(InvalidRequest, match=r"there is no s3://data/env\.tar\.gz: .*\(404\): Not Found"):
+        environments(clients, ["s3://data/env.tar.gz"], Path())

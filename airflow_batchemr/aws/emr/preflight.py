@@ -22,7 +22,7 @@ def check_release(clients: Clients, release: str, applications: Sequence[str], r
     """Check that a release, such as emr-7.5.0, has the applications in the required versions: 1 DescribeReleaseLabel.
 
     `requires` has a version or its prefix by application: `{"spark": "3.5"}`. If it is empty, the check is optional:
-    nothing is checked if the call is not allowed, or if AWS does not answer it within half a minute.
+    nothing is checked if the call is not allowed, or if AWS does not answer it within 15 seconds.
 
     Raises:
         InvalidRequest: names what the release lacks.

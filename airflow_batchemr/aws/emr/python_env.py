@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.aws.errors import InvalidRequest, Refused
-from airflow_batchemr.aws.retry import call_again
+from airflow_batchemr.aws.errors import InvalidRequest, NotAllowed, Refused
+from airflow_batchemr.aws.retry import call_again, call_optionally
 from airflow_batchemr.pipeline_file.steps.spark import PythonEnv
 
 if TYPE_CHECKING:
@@ -117,11 +117,12 @@ def _content(clients: Clients, value: str, folder: Path) -> bytes:
 
 def _check_object(clients: Clients, uri: str) -> None:
     bucket, key = _place(uri)
+    client = clients.optional("s3")
     try:
-        call_again(lambda: clients.s3.head_object(Bucket=bucket, Key=key), "s3:GetObject")
+        call_optionally(lambda: client.head_object(Bucket=bucket, Key=key), "s3:GetObject")
+    except NotAllowed:  # the cluster's role may be allowed to read it
+        return
     except Refused as error:
-        if "403" in str(error):  # the cluster's role may be allowed to read it
-            return
         raise InvalidRequest(f"python_env: there is no {uri}: {error}") from error
 
 
