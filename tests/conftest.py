@@ -49,4 +49,4 @@ def unlimited_polls(monkeypatch):
     """The tests of a process make more polls of EMR than one account allows."""
     from airflow_batchemr.aws.rate import Rate
 
-    monkeypatch.setattr("airflow_batchemr.aws.emr.poll.RATE", Rate(per_second=1000, burst=1000))
+    monkeypatch.setattr("airflow_batchemr.aws.emr.clusters.RATE", Rate(per_second=1000, burst=1000))

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 import pytest
 
 from airflow_batchemr.aws.clients import boto3_clients
-from airflow_batchemr.aws.emr import poll
+from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.poll import EmrPoller, Progress
 from airflow_batchemr.aws.rate import Rate
 
@@ -155,7 +155,7 @@ def test_step_that_is_not_listed_is_unseen_until_it_appears(local_aws, emr):
 def rate(monkeypatch):
     """The rate of reads: 40 calls per second."""
     made = Rate(per_second=40)
-    monkeypatch.setattr(poll, "RATE", made)
+    monkeypatch.setattr(clusters, "RATE", made)
     return made
 
 
@@ -174,6 +174,21 @@ def calls_in(seconds, local_aws, *pollers):
     for thread in threads:
         thread.join()
     return sum(local_aws.requests()[call] for call in ("DescribeCluster", "ListClusters", "ListSteps"))
+
+
+def test_other_reads_share_the_rate_of_the_polls(local_aws, emr, rate, monkeypatch):
+    """Searches after a lost answer, failure reports and `batchemr orphans` count for the account as well."""
+    id_ = cluster(emr, [("true",)])
+    turns = []
+    monkeypatch.setattr(rate, "wait", lambda: turns.append(1))
+    clients = boto3_clients()
+    clusters.describe(clients, id_)
+    assert [id_] == [one["Id"] for one in clusters.listed(clients)]
+    assert [] != list(steps.listed(clients, id_))
+    steps.states(clients, id_, [one["Id"] for one in emr.list_steps(ClusterId=id_)["Steps"]][:1])
+    assert 4 == len(turns)
+    clusters.terminate(clients, [id_])
+    assert 4 == len(turns)
 
 
 def test_pollers_of_two_connections_share_one_rate(local_aws, emr, rate):

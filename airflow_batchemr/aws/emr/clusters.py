@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore import xform_name
 
 from airflow_batchemr.aws.errors import InvalidRequest, NotFound, member
+from airflow_batchemr.aws.rate import Rate
 from airflow_batchemr.aws.retry import call_again, call_once
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 #: States in which a cluster accepts steps, now or later.
 ALIVE = frozenset({"STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"})
+#: Half of what EMR allows an account for all operations: 5 calls per second, 25 at once (defaults in Service Quotas).
+#: All reads of this process share it, whatever their connection. ListClusters and ListSteps by themselves are allowed
+#: 0.5 per second after 20 or 10 at once; if EMR throttles one operation, all get slower.
+RATE = Rate(per_second=2.5, burst=10)
 #: AWS: clusters per TerminateJobFlows or SetTerminationProtection.
 TERMINATE_CHUNK = 10
 #: Searches by creation time begin this much earlier, because clocks differ.
@@ -76,16 +82,21 @@ class Cluster:
 
 
 def emr_call(clients: Clients, operation: str, **arguments: Any) -> Any:
-    """Make a call of EMR that may be repeated, by its name in AWS's documentation."""
+    """Make a call of EMR that may be repeated, by its name in AWS's documentation. Reads share `RATE`."""
     call = getattr(clients.emr, xform_name(operation))
-    return call_again(lambda: call(**arguments), f"elasticmapreduce:{operation}")
+    with RATE.turn() if operation.startswith(("Describe", "List")) else nullcontext():
+        return call_again(lambda: call(**arguments), f"elasticmapreduce:{operation}")
 
 
 def entries(clients: Clients, operation: str, key: str, **arguments: Any) -> Iterator[dict[str, Any]]:
     """The entries of a list of EMR, one call per page when it is needed."""
-    pages = iter(clients.emr.get_paginator(xform_name(operation)).paginate(**arguments))
-    while (page := call_again(lambda: next(pages, None), f"elasticmapreduce:{operation}")) is not None:
+    token: dict[str, Any] = {}
+    while True:
+        page = emr_call(clients, operation, **arguments, **token)
         yield from member(page, key, f"elasticmapreduce:{operation}")
+        if not page.get("Marker"):
+            return
+        token = {"Marker": page["Marker"]}
 
 
 def create(clients: Clients, request: dict[str, Any], sleep: Callable[[float], object]) -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import xform_name
 
+from airflow_batchemr.aws.emr import clusters
 from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW, Cluster
 from airflow_batchemr.aws.emr.steps import LIST_CHUNK, Step
 from airflow_batchemr.aws.errors import NotFound, Throttled, member
 from airflow_batchemr.aws.poller import SHARE_OF_AGE, Poller
-from airflow_batchemr.aws.rate import Rate
 from airflow_batchemr.engine.policy import DEFAULT
 
 if TYPE_CHECKING:
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
 
 log = logging.getLogger(__name__)
-
-#: Half of what EMR allows an account for all operations: 5 calls per second, 25 at once (defaults in Service Quotas).
-#: All polls of this process share it, whatever their connection. ListClusters and ListSteps by themselves are allowed
-#: 0.5 per second after 20 or 10 at once; if EMR throttles one operation, all get slower.
-RATE = Rate(per_second=2.5, burst=10)
 
 #: Seconds between two polls of the steps of a cluster that runs only the job's own steps. When the last step ends, or
 #: one that ends the cluster, the state of the cluster changes; polls in between only show progress.
@@ -146,7 +141,7 @@ class EmrPoller(Poller[Sight]):
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         call = getattr(self._clients.polling("emr"), xform_name(operation))
-        with RATE.turn(), self._clients.renewing(f"elasticmapreduce:{operation}"):
+        with clusters.RATE.turn(), self._clients.renewing(f"elasticmapreduce:{operation}"):
             return call(**arguments)
 
     def _states(self, wanted: set[str]) -> dict[str, Cluster]:
