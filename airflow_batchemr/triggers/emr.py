@@ -125,4 +125,9 @@ class EmrTrigger(LedgerTrigger):
 def emr_poller(clients: Clients) -> EmrPoller:
     """Return a poll loop over clusters and their steps, with the configured intervals."""
     policy = settings.engine_policy()
-    return EmrPoller(clients, shortest=policy.emr_poll_shortest, longest=policy.emr_poll_longest)
+    return EmrPoller(
+        clients,
+        shortest=policy.emr_poll_shortest,
+        longest=policy.emr_poll_longest,
+        patience=policy.refusal_limit,
+    )

@@ -81,4 +81,10 @@ def runs_poller(clients: Clients, target: JobRunTarget) -> Poller[JobRun]:
         return found
 
     policy = settings.engine_policy()
-    return Poller(describe, chunk=100_000, shortest=policy.emr_poll_shortest, longest=policy.emr_poll_longest)
+    return Poller(
+        describe,
+        chunk=100_000,
+        shortest=policy.emr_poll_shortest,
+        longest=policy.emr_poll_longest,
+        patience=policy.refusal_limit,
+    )

@@ -133,4 +133,10 @@ def markers_poller(clients: Clients) -> Poller[str | LedgerError]:
         return found
 
     policy = settings.engine_policy()
-    return Poller(describe, chunk=20, shortest=policy.marker_poll_shortest, longest=policy.marker_poll_longest)
+    return Poller(
+        describe,
+        chunk=20,
+        shortest=policy.marker_poll_shortest,
+        longest=policy.marker_poll_longest,
+        patience=policy.refusal_limit,
+    )

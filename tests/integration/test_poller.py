@@ -9,10 +9,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_batchemr.aws.clients import Clients
+from airflow_batchemr.aws.emr.job_run import job_run_target
 from airflow_batchemr.aws.errors import AwsError
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.policy import DEFAULT
 from airflow_batchemr.triggers.batch import BatchJobsTrigger, jobs_poller
+from airflow_batchemr.triggers.emr import emr_poller
+from airflow_batchemr.triggers.emr_job_run import runs_poller
+from airflow_batchemr.triggers.marker import markers_poller
 
 #: Minimum seconds between two polls: the interval with its jitter.
 LEAST = DEFAULT.batch_poll_shortest * 0.85
@@ -103,3 +107,18 @@ def test_replaced_credentials_do_not_end_a_wait(code):
     with pytest.raises(AwsError):
         poller._describe(["1"])
     assert "SUCCEEDED" == poller._describe(["1"])["1"].status
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        jobs_poller,
+        emr_poller,
+        markers_poller,
+        lambda clients: runs_poller(clients, job_run_target({"emr_serverless": {"application": "a", "role": "r"}})),
+    ],
+)
+def test_the_configured_limit_of_refusals_applies_to_every_kind_of_wait(monkeypatch, make):
+    """`[batchemr] refusal_limit`."""
+    monkeypatch.setenv("AIRFLOW__BATCHEMR__REFUSAL_LIMIT", "7")
+    assert 7.0 == make(Clients(None))._patience

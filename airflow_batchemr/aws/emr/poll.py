@@ -79,8 +79,9 @@ class EmrPoller(Poller[Sight]):
         *,
         shortest: float = DEFAULT.emr_poll_shortest,
         longest: float = DEFAULT.emr_poll_longest,
+        patience: float = DEFAULT.refusal_limit,
     ) -> None:
-        super().__init__(self._look, chunk=ALL, shortest=shortest, longest=longest)
+        super().__init__(self._look, chunk=ALL, shortest=shortest, longest=longest, patience=patience)
         self._clients = clients
         self._watched: dict[str, _Watched] = {}
         self._pages = 1
