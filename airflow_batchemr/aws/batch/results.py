@@ -32,7 +32,8 @@ _CAUSES = {
     # Docker, the ECS agent or the network of the host failed: another attempt, elsewhere, may succeed
     "platform": (
         r"DockerTimeoutError|Cannot(Inspect|Stop)ContainerError|InternalError|\bAGENT\b|Unexpected EC2 error|"
-        r"Timeout waiting for .*provisioning|Rate limit exceeded while preparing|Capacity is unavailable"
+        r"Timeout waiting for .*provisioning|Rate limit exceeded while preparing|Capacity is unavailable|"
+        r"imminent node shutdown"  # of Kubernetes
     ),
     "timeout": "exceeded timeout",
     "dependency": "Dependent Job failed",

@@ -136,6 +136,7 @@ def test_exit_code_0_does_not_hide_a_failure_that_is_not_our_stop():
         ("Task failed to start; DockerTimeoutError: Could not transition to created; timed out", None, "platform"),
         (f"{EXITED}; CannotInspectContainerError: Could not transition to inspecting", 0, "platform"),
         ("AGENT", None, "platform"),
+        ("Pod was terminated in response to imminent node shutdown.", 143, "platform"),
         ("Timeout waiting for network interface provisioning to complete.", None, "platform"),
         ('Task failed to start; CannotStartContainerError: exec: "x": executable file not found', 127, "start"),
         ("Task failed to start; ResourceInitializationError: unable to pull secrets or registry auth", None, "start"),
