@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.aws.emr.tracebacks import STAMP, Raised, java_chains, python_chains
+from airflow_batchemr.aws.emr.tracebacks import BEFORE_LEVEL, STAMP, Raised, java_chains, python_chains
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -131,13 +131,18 @@ _POINTERS = re.compile(
 )
 #: Lines of a log that are irrelevant for a failure.
 _NOISE = re.compile(
-    rf"^\s*$|{STAMP}\s+(INFO|WARN|DEBUG|TRACE)\b|^\s+at |^Command exiting with ret|^\+ |"
-    r"^\[notice\]|^WARNING:|^DEPRECATION|Using Spark's default log4j|Setting default log level|To adjust logging level|"
-    r"^:: |^Driver stacktrace"
+    rf"^\s*$|{BEFORE_LEVEL}(INFO|WARN|WARNING|DEBUG|TRACE)\b|^\[?(INFO|DEBUG|TRACE)[\]:]|^\s+at |"
+    r"^Command exiting with ret|^\+ |^SLF4J: |^\[notice\]|^WARNING:|^DEPRECATION|Using Spark's default log4j|"
+    r"Setting default log level|To adjust logging level|^:: |^Driver stacktrace"
 )
 #: Lines that EMR's step runner writes into the controller log about every step, with and without time stamps, and the
 #: environment of the step, which is indented. What is left is why the step could not be started.
 _CONTROLLER = re.compile(rf"(?:{STAMP}\s+|^)(INFO|WARN|DEBUG|TRACE)\b|^\s")
+#: The step's command in these lines, which may have several lines itself.
+_COMMAND = re.compile(
+    rf"^.*(startExec '|child process to complete : |ended with exit code ).*(\n(?!(INFO|WARN)\b|{STAMP[1:]}).*)*",
+    re.MULTILINE,
+)
 _EXIT_CODE = re.compile(r"Step failed with exitCode (-?\d+)")
 #: Lines of shells and tools that report an error.
 _ERROR_LINE = re.compile(
@@ -211,7 +216,8 @@ def _cause(raised: Raised, log: Log) -> Cause:
 
 def _lines(log: Log) -> Iterable[tuple[int, Cause]]:
     """Without a stack trace: the last line that reports an error, else the last relevant line."""
-    relevant = [line for line in log.text.splitlines() if not _NOISE.search(line) and not _POINTERS.search(line)]
+    text = _COMMAND.sub("", log.text) if log.name == "controller" else log.text
+    relevant = [line for line in text.splitlines() if not _NOISE.search(line) and not _POINTERS.search(line)]
     if log.name == "controller":
         relevant = [line for line in relevant if not _CONTROLLER.search(line)]
     errors = [line for line in relevant if _ERROR_LINE.search(line) and "Exception" not in line]
@@ -230,6 +236,6 @@ def _kind(text: str) -> str | None:
 def _plain(text: str) -> str:
     """At most six lines of a message, without log prefix and query plan."""
     message = _QUERY_PLAN.sub("", text.strip())
-    message = re.sub(rf"{STAMP}\s+\w+\s+([\w$.]+: )?", "", message)
+    message = re.sub(rf"{BEFORE_LEVEL}[A-Z]{{4,7}}\]?\s+([\w$.]+: |[\w$.]+ - |- )?", "", message)
     lines = [line.rstrip() for line in message.splitlines() if line.strip()]
     return "\n".join(lines[:6])

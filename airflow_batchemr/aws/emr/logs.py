@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.aws.emr.diagnosis import Log
-from airflow_batchemr.aws.emr.tracebacks import STAMP
+from airflow_batchemr.aws.emr.tracebacks import BEFORE_LEVEL
 from airflow_batchemr.aws.errors import Refused, classify
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _LOG_URI = re.compile(r"s3[an]?://([^/]+)/?(.*)\Z")
 #: Instance and number of a failed bootstrap action in EMR's message.
 _BOOTSTRAP = re.compile(r"\((i-[0-9a-f]+)\).*?bootstrap action (\d+)", re.DOTALL)
 #: Log4j's messages of low levels, which hide the output of the program.
-_NOISE = re.compile(rf"{STAMP}\s+(INFO|DEBUG|TRACE)\b|^\s*$|^\s+at ")
+_NOISE = re.compile(rf"{BEFORE_LEVEL}(INFO|DEBUG|TRACE)\b|^\s*$|^\s+at ")
 
 
 class ClusterLogs:

@@ -12,9 +12,11 @@ _PYTHON = re.compile(r"Traceback \(most recent call last\):\s*$")
 _FRAME = re.compile(r'^\s+File "([^"]+)", line (\d+)(?:, in (.+))?$')
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?:: ?(.*))?$")
 _LINKS = ("The above exception was the direct cause", "During handling of the above exception")
-#: Time stamp at the beginning of a line: `26/11/20 01:02:34` (Spark), `2026-11-20 01:02:34,684` (Hadoop, Hive), or
-#: `2026-11-20T01:02:34.684Z` (EMR's own logs).
-STAMP = r"^(?:\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+#: Time stamp at the beginning of a line: `26/11/20 01:02:34` (Spark), `2026-11-20 01:02:34,684` (Hadoop, Hive),
+#: `2026-11-20T01:02:34.684Z` (EMR's own logs), or `01:02:34.684` (log4j2's default).
+STAMP = r"^\[?(?:(?:\d\d/\d\d/\d\d|\d{4}-\d\d-\d\d)[ T])?\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?"
+#: What precedes the level: the stamp, and a thread in brackets (log4j, log4j2) or a logger's name and a dash (Python).
+BEFORE_LEVEL = rf"{STAMP}[\s-]+(?:\[[^\]]*\]\s+|[\w.]+ - )?\[?"
 #: A line of log4j begins a new message.
 _LOG_LINE = re.compile(STAMP)
 _PYTHON_LIBRARIES = re.compile(r"site-packages|dist-packages|\.zip/|/lib/python\d|/usr/lib/spark|<frozen|<string>")

@@ -98,6 +98,10 @@ def test_a_jar_that_could_not_be_fetched_is_found_in_the_controller_log():
         "2026-11-20T01:02:34.684Z",  # EMR
         "2026-11-20T01:02:34.684+0000",
         "2026-11-20 01:02:34",
+        "2026-11-20 01:02:34,684 [main]",  # log4j2 with a thread
+        "01:02:34.684 [main]",  # log4j2's default
+        "[2026-11-20 01:02:34,684]",
+        "2026-11-20 01:02:34,684 - shop -",  # Python
     ],
 )
 def test_messages_of_low_levels_are_no_cause_with_any_time_stamp(stamp):
@@ -106,6 +110,31 @@ def test_messages_of_low_levels_are_no_cause_with_any_time_stamp(stamp):
     assert "too few rows" == probable_cause([Log("stderr", "", text)]).message
     error = f"{stamp} ERROR shop.Orders: no such file: orders.csv\n"
     assert "no such file: orders.csv" == probable_cause([Log("stderr", "", text + error)]).message
+
+
+@pytest.mark.parametrize("noise", ["INFO:root:failed", "[INFO] failed", "SLF4J: Failed to load class x."])
+def test_messages_of_low_levels_are_no_cause_without_a_time_stamp(noise):
+    """The default formats of Python's and Java's loggers and of build tools."""
+    assert "too few rows" == probable_cause([Log("stderr", "", f"too few rows\n{noise}\n")]).message
+
+
+def test_a_time_in_the_output_of_a_program_is_no_level():
+    """The rest of the line is the message."""
+    assert "01:02:34 orders failed" == probable_cause([Log("stderr", "", "01:02:34 orders failed\n")]).message
+
+
+@pytest.mark.parametrize("stamp", ["", "2026-11-20T01:02:31.500Z "])
+def test_the_command_in_the_controller_log_is_no_cause(stamp):
+    """It may have several lines, with words such as failed. The reason is in stderr."""
+    command = "bash -c\nset -e\nload || { echo failed: no such file; exit 3; }'\n"
+    controller = (
+        f"INFO startExec 'hadoop jar command-runner.jar {command}{stamp}INFO Environment:\n  PATH=/bin\n"
+        f"INFO waitProcessCompletion ended with exit code 3 : hadoop jar command-runner.jar {command}"
+        f"{stamp}WARN Step failed with exitCode 3 and took 4 seconds\n"
+    )
+    logs = [Log("stderr", "", "too few rows\n"), Log("controller", "", controller)]
+    assert "too few rows" == probable_cause(logs).message
+    assert (None, 3) == (probable_cause(logs[1:]), exit_code(logs))
 
 
 @pytest.mark.parametrize(
