@@ -36,7 +36,8 @@ JSON_TYPES: dict[str, Any] = {
 def mismatches(shape: Shape, value: Any, name: str = "") -> Iterator[str]:
     """Yield where the JSON of a response does not have the shape.
 
-    These are unknown members, missing required members, null, and wrong types. For the values in it, see `violations`.
+    These are unknown members, missing required members, null, wrong types, and unions with other than one member. For
+    the values in it, see `violations`.
 
     Args:
         shape: Shape of an operation's output, or of one of its members.
@@ -57,6 +58,8 @@ def mismatches(shape: Shape, value: Any, name: str = "") -> Iterator[str]:
     elif isinstance(shape, StructureShape):
         yield from (f"'{_inside(name, key)}' is unknown" for key in value if key not in shape.members)
         yield from (f"'{_inside(name, key)}' is required" for key in shape.required_members if key not in value)
+        if shape.is_tagged_union and len(value) != 1:
+            yield f"'{name}' must have exactly one member, not {sorted(value)}"
         for key in value.keys() & shape.members.keys():
             yield from mismatches(shape.members[key], value[key], _inside(name, key))
     elif isinstance(shape, ListShape):

@@ -48,6 +48,16 @@ def test_unknown_missing_null_and_mistyped_members_are_found(operation, content,
     assert all(part in text for part, text in zip(expected, found, strict=True))
 
 
+@pytest.mark.parametrize(("info", "valid"), [({"eksInfo": {"namespace": "n"}}, True), ({}, False)])
+def test_a_union_has_one_member(info, valid):
+    """The models have them for the place of a virtual cluster and the driver of a job run."""
+    provider = {"type": "EKS", "id": "e", "info": info}
+    content = {"virtualCluster": {"containerProvider": provider}}
+    found = list(mismatches(output("emr-containers", "DescribeVirtualCluster"), content))
+    wrong = ["'virtualCluster.containerProvider.info' must have exactly one member, not []"]
+    assert found == ([] if valid else wrong)
+
+
 @pytest.mark.parametrize(
     ("service", "operation", "content", "valid"),
     [
