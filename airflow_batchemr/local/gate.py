@@ -54,6 +54,8 @@ ISSUED = re.compile(rb"<AccessKeyId>([^<]+)</AccessKeyId>")
 #: Services with XML responses that are likely to be used.
 QUERY_SERVICES = ("sts", "iam", "sns", "ec2", "cloudformation", "autoscaling", "monitoring")
 DENIED = {"s3": ("AccessDenied", 403)}
+#: Code and status for an operation that the service does not have. Source: "Common Errors" in the API references.
+UNSERVED = {"s3": ("NotImplemented", 501), **dict.fromkeys(QUERY_SERVICES, ("InvalidAction", 400))}
 
 
 class Gate:
@@ -166,7 +168,7 @@ class Gate:
         elif operation == "PutRule":
             self._rules_made()
         writes = scope.service == "s3" and environ["REQUEST_METHOD"] in ("PUT", "POST", "DELETE")
-        serve = self._write if writes else self._upstream
+        serve = self._write if writes else self._read
         if fault in ("drop", "error_after"):
             b"".join(serve(environ, _discard))
             try:
@@ -180,6 +182,15 @@ class Gate:
             return [content]
         return serve(environ, start_response)
 
+    def _read(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        unserved = wire.unserved(environ)
+        if not unserved:
+            try:
+                return self._upstream(environ, start_response)
+            except NotImplementedError as error:
+                unserved = str(error)
+        return _send(_unserved(environ, unserved), start_response)
+
     def _write(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         """Write under a lock, because moto checks the condition of a write and writes without one."""
         if wire.conditional(environ):
@@ -189,7 +200,7 @@ class Gate:
             environ.pop(f"HTTP_{header.upper().replace('-', '_')}", None)
         lock = self._write_locks[hash(environ.get("PATH_INFO")) % LOCKS]
         with lock:
-            return [b"".join(self._upstream(environ, start_response))]
+            return [b"".join(self._read(environ, start_response))]
 
     def _flush_logs(self, operation: str, environ: Environ) -> None:
         if operation in ("CreateLogGroup", "CreateLogStream", "PutLogEvents"):
@@ -274,6 +285,14 @@ def _error(service: str, error: AwsError) -> Reply:
     body = {"__type": error.code, "message": error.message}
     headers = (("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", error.code))
     return Reply(error.status, json.dumps(body).encode(), headers)
+
+
+def _unserved(environ: Environ, message: str) -> Reply:
+    """Return the error of a service of moto for an operation that it does not have."""
+    scope = wire.scope(environ)
+    service = scope.service if scope is not None else ""
+    code, status = UNSERVED.get(service, ("UnknownOperationException", 400 if "HTTP_X_AMZ_TARGET" in environ else 404))
+    return _error(service, AwsError(code, f"not served by the local AWS: {message}", status))
 
 
 def _xml(error: AwsError, form: str) -> Reply:

@@ -51,12 +51,22 @@ class Upstream:
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         except ImportError as error:
             raise ImportError("the local AWS needs moto: pip install 'airflow-batchemr[local]'") from error
-        self.app = DomainDispatcherApplication(create_backend_app)
+
+        def create(service: Any) -> Any:
+            if service is None:
+                raise NotImplementedError("moto has no such service")
+            return create_backend_app(service)
+
+        self.app = DomainDispatcherApplication(create)
         self._policies = threading.Lock()
         self._policies_loaded = False
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Call the WSGI application."""
+        """Call the WSGI application.
+
+        Raises:
+            NotImplementedError: moto does not have the operation.
+        """
         answer: Iterable[bytes] = self.app(environ, start_response)
         return answer
 

@@ -29,6 +29,12 @@ S3_QUERY = {
     ("GET", False, "list-type"): "ListObjectsV2",
     ("POST", False, "delete"): "DeleteObjects",
 }
+#: Query parameters of S3 operations that moto does not have and would take for operations on the bucket or object.
+S3_UNSERVED = frozenset({
+    "abac", "analytics", "annotation", "intelligent-tiering", "metadataAnnotationTable", "metadataConfiguration",
+    "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "renameObject", "requestPayment",
+    "session", "torrent",
+})  # fmt: skip
 S3_PLAIN = {
     ("GET", True): "GetObject",
     ("HEAD", True): "HeadObject",
@@ -88,6 +94,13 @@ def operation(environ: dict[str, Any], service: str) -> str:
         if action:
             return action[0]
     return f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '/')}"
+
+
+def unserved(environ: dict[str, Any]) -> str:
+    """Return which operation of S3 the request names that moto does not have; empty if none."""
+    found = scope(environ)
+    names = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    return ", ".join(S3_UNSERVED & names.keys()) if found is not None and found.service == "s3" else ""
 
 
 def s3_operation(environ: dict[str, Any]) -> str:

@@ -188,6 +188,42 @@ def test_an_operation_that_is_not_served_is_unknown_to_the_service(local_aws, se
     assert (status, 0) == (answer["ResponseMetadata"]["HTTPStatusCode"], answer["ResponseMetadata"]["RetryAttempts"])
 
 
+@pytest.mark.parametrize(
+    ("service", "call", "params", "code", "status"),
+    [
+        ("logs", "list_anomalies", {}, "UnknownOperationException", 400),
+        ("events", "list_endpoints", {}, "UnknownOperationException", 400),
+        ("secretsmanager", "validate_resource_policy", {"ResourcePolicy": "{}"}, "UnknownOperationException", 400),
+        ("sts", "decode_authorization_message", {"EncodedMessage": "x"}, "InvalidAction", 400),
+        ("ec2", "describe_fpga_images", {}, "InvalidAction", 400),
+        ("wellarchitected", "list_workloads", {}, "UnknownOperationException", 404),
+    ],
+)
+def test_an_operation_that_moto_does_not_serve_is_unknown(local_aws, service, call, params, code, status):
+    """In the protocol of the service. Also an operation of a service that moto does not have."""
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        getattr(local_aws.client(service), call)(**params)
+    answer = caught.value.response
+    assert code == answer["Error"]["Code"]
+    assert (status, 0) == (answer["ResponseMetadata"]["HTTPStatusCode"], answer["ResponseMetadata"]["RetryAttempts"])
+
+
+def test_a_subresource_that_moto_does_not_serve_is_not_implemented(local_aws):
+    """As S3-compatible stores answer. moto would delete the bucket, or write an empty object."""
+    s3 = local_aws.client("s3", config=NO_RETRIES)
+    s3.create_bucket(Bucket="data")
+    for call, params in (
+        (s3.delete_bucket_analytics_configuration, {"Id": "x"}),
+        (s3.get_bucket_request_payment, {}),
+        (s3.rename_object, {"Key": "new", "RenameSource": "old"}),
+    ):
+        with pytest.raises(botocore.exceptions.ClientError) as caught:
+            call(Bucket="data", **params)
+        answer = caught.value.response
+        assert ("NotImplemented", 501) == (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"])
+    assert 0 == s3.list_objects_v2(Bucket="data")["KeyCount"]
+
+
 # Conditional writes
 
 
