@@ -713,6 +713,23 @@ def test_tags_can_be_added_and_removed(local_aws, batch):
     assert describe(batch, job_id)["tags"] == {"team": "data"}
 
 
+def test_tags_of_array_and_definition_are_not_those_of_children_and_jobs(local_aws, batch):
+    """Only ECS tasks get them. Together at most 50: else the job is moved to FAILED."""
+    own, others = ({f"{name}{number}": "" for number in range(26)} for name in "ab")
+    batch.register_job_definition(
+        jobDefinitionName="tagged", type="container", tags=others,
+        containerProperties={"image": "busybox", "command": ["true"], "memory": 128, "vcpus": 1},
+    )  # fmt: skip
+    array = submit(batch, "true", tags=own, arrayProperties={"size": 2})
+    assert own == describe(batch, array)["tags"]
+    assert "tags" not in describe(batch, f"{array}:0")
+    for propagate, status in ((True, "FAILED"), (False, "SUCCEEDED")):
+        job = wait(batch, submit(batch, "true", jobDefinition="tagged", tags=own, propagateTags=propagate))
+        assert (status, own) == (job["status"], job["tags"])
+    array = submit(batch, "true", jobDefinition="tagged", tags=own, propagateTags=True, arrayProperties={"size": 2})
+    assert "over 50" in wait(batch, f"{array}:1")["statusReason"]
+
+
 def test_a_name_selects_the_newest_active_revision(local_aws, batch):
     """A deregistered revision is rejected."""
     again = batch.register_job_definition(

@@ -129,11 +129,16 @@ def test_overrides_apply_to_the_container_that_they_name(batch):
             {"eksPropertiesOverride": {"podProperties": {"containers": [{"name": "other"}]}}},
             "container other does not exist",
         ),
+        (
+            nodes(2, ("0:", plain("true"))),
+            {"nodeOverrides": {"nodePropertyOverrides": [{"targetNodes": "0:1", "containerOverrides": {}}]}},
+            "Non matching targets - 0:1",
+        ),
     ],
 )
 def test_overrides_that_fit_no_container_are_rejected(batch, definition, request_, message):
-    """By kind, or by name."""
-    batch.register_job_definition(jobDefinitionName="kind", type="container", **definition)
+    """By kind, by name, or by range of nodes."""
+    batch.register_job_definition(**{"jobDefinitionName": "kind", "type": "container", **definition})
     assert message in rejected(batch.submit_job, jobName="x", jobQueue="default", jobDefinition="kind", **request_)
 
 
@@ -218,7 +223,7 @@ def test_the_end_of_the_main_node_stops_the_others_and_a_retry_runs_all(batch, t
     override = {"targetNodes": "1", "containerOverrides": {"command": ["sh", "-c", f"touch {tmp_path}/ran; {main}"]}}
     job_id = submit(
         batch,
-        nodes(2, ("0:", plain(script)), main=1),
+        nodes(2, ("0:", plain(script)), ("1", plain(script)), main=1),
         nodeOverrides={"numNodes": 3, "nodePropertyOverrides": [override]},
         retryStrategy={"attempts": 2},
     )

@@ -33,6 +33,11 @@ def check_overrides(request: Mapping[str, Any], definition: Mapping[str, Any]) -
     for kind, overrides in _OVERRIDES.items():
         if overrides in request and kind not in definition:
             raise refuse(f"{overrides} cannot be used with a job definition without {kind}")
+    # Source: github.com/aws/aws-parallelcluster/pull/964
+    ranges = definition.get("nodeProperties", {}).get("nodeRangeProperties", [])
+    targets = [one["targetNodes"] for one in request.get("nodeOverrides", {}).get("nodePropertyOverrides", [])]
+    if wrong := sorted(set(targets) - {one["targetNodes"] for one in ranges}):
+        raise refuse(f"NodeOverride targets should match job definition. Non matching targets - {', '.join(wrong)}")
     for part, overridden in node_parts(definition, request):
         names = [_name(one) for one in _containers(part)]
         for one in _named(overridden):

@@ -35,7 +35,7 @@ def detail(job: Job) -> dict[str, Any]:
         "dependsOn": job.request.get("dependsOn", []),
         "parameters": {**job.definition.get("parameters", {}), **job.request.get("parameters", {})},
         "tags": dict(job.tags),
-        "propagateTags": job.request.get("propagateTags", False),
+        "propagateTags": job.request.get("propagateTags", job.definition.get("propagateTags", False)),
         "platformCapabilities": job.definition.get("platformCapabilities", ["EC2"]),
         "isCancelled": job.cancelled,
         "isTerminated": job.terminated,

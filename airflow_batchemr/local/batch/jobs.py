@@ -73,21 +73,24 @@ class Jobs:
         return members[int(index)] if index.isdecimal() and int(index) < len(members) else None
 
     def add(
-        self, request: dict[str, Any], definition: dict[str, Any], queue: Queue, region: str, tags: dict[str, str]
+        self, request: dict[str, Any], definition: dict[str, Any], queue: Queue, region: str, failure: str | None = None
     ) -> Job:
-        """Add a job for a validated request, and start it if possible."""
+        """Add a job for a validated request, and start it if possible, or let it fail at once with a reason."""
         with self.lock:
+            # Tags do not propagate to children and nodes. Source: "Tag your AWS Batch resources" in the user guide
+            tags = dict(request.get("tags", {}))
             job = Job(next(self._numbers), new_id(), region, queue, definition, request, tags)
             size = request.get("arrayProperties", {}).get("size")
             if size:
-                shared = (region, queue, definition, request, tags, job.created_at)
                 job.children = [
-                    Job(job.number, f"{job.id}:{index}", *shared, parent=job, index=index) for index in range(size)
-                ]
+                    Job(job.number, f"{job.id}:{at}", region, queue, definition, request, {}, job.created_at,
+                        parent=job, index=at)
+                    for at in range(size)
+                ]  # fmt: skip
                 job.counts["SUBMITTED"] = size
             elif "nodeProperties" in definition:
                 job.nodes = [
-                    Job(job.number, f"{job.id}#{index}", region, queue, part, wanted, tags, job.created_at, whole=job)
+                    Job(job.number, f"{job.id}#{index}", region, queue, part, wanted, {}, job.created_at, whole=job)
                     for index, (part, wanted) in enumerate(containers.node_parts(definition, request))
                 ]
             self.jobs[job.id] = job
@@ -98,7 +101,9 @@ class Jobs:
             for each in list(job.family()):
                 if each.ended:
                     continue
-                if each.blockers:
+                if failure is not None:
+                    self._change(each, "FAILED", failure)
+                elif each.blockers:
                     self._change(each, "PENDING")
                 else:
                     self._make_runnable(each)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.local.protocol import AwsError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
 __all__ = ["check_definition", "check_reason", "check_resources", "check_submit", "refuse"]
 
@@ -51,11 +51,12 @@ def check_submit(request: dict[str, Any]) -> None:
     _check_retries(request.get("retryStrategy", {}))
     _check_timeout(request.get("timeout", {}))
     _check_tags(request.get("tags", {}))
-    overrides = request.get("containerOverrides", {})
-    _check_environment(overrides.get("environment", []))
-    length = len(json.dumps(overrides, separators=(",", ":")).encode())
-    if length > 8192:
-        raise refuse(f"Container Overrides length must be at most 8192, not {length}")
+    for part in (request, *request.get("nodeOverrides", {}).get("nodePropertyOverrides", [])):
+        for overrides in _containers(part):
+            _check_texts(overrides)
+            length = len(json.dumps(overrides, separators=(",", ":")).encode())
+            if length > 8192:
+                raise refuse(f"Container Overrides length must be at most 8192, not {length}")
     _check_priority("schedulingPriorityOverride", request)
     _check_size("SubmitJob", request, MAX_SUBMIT)
     share = request.get("shareIdentifier")
@@ -81,12 +82,26 @@ def check_definition(request: dict[str, Any]) -> None:
     _check_retries(request.get("retryStrategy", {}))
     _check_timeout(request.get("timeout", {}))
     _check_tags(request.get("tags", {}))
-    for task in request.get("ecsProperties", {}).get("taskProperties", []):
-        if not any(one.get("essential", True) for one in task["containers"]):
-            raise refuse("a job definition must have at least one essential container")
-    container = request.get("containerProperties")
-    if container is not None:
-        _check_container(container, fargate="FARGATE" in request.get("platformCapabilities", []))
+    for part in request.get("nodeProperties", {}).get("nodeRangeProperties", [request]):
+        for task in part.get("ecsProperties", {}).get("taskProperties", []):
+            if not any(one.get("essential", True) for one in task["containers"]):
+                raise refuse("a job definition must have at least one essential container")
+        for one in _containers(part):
+            _check_texts(one)
+        container = part.get("containerProperties", part.get("container"))
+        if container is not None:
+            _check_container(container, fargate="FARGATE" in request.get("platformCapabilities", []))
+
+
+def _containers(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the containers of a job definition, of a range of nodes, or of the overrides of either."""
+    yield from (part[key] for key in ("containerProperties", "container", "containerOverrides") if key in part)
+    for key in ("ecsProperties", "ecsPropertiesOverride"):
+        for task in part.get(key, {}).get("taskProperties", []):
+            yield from task.get("containers", [])
+    for key in ("eksProperties", "eksPropertiesOverride"):
+        pod = part.get(key, {}).get("podProperties", {})
+        yield from [*pod.get("containers", []), *pod.get("initContainers", [])]
 
 
 def _check_container(container: dict[str, Any], *, fargate: bool) -> None:
@@ -100,7 +115,6 @@ def _check_container(container: dict[str, Any], *, fargate: bool) -> None:
     if fargate and not container.get("executionRoleArn"):
         raise refuse("Fargate jobs must have an executionRoleArn")
     check_resources(container.get("resourceRequirements", []), fargate=fargate)
-    _check_environment(container.get("environment", []))
 
 
 def check_resources(requirements: Iterable[dict[str, str]], *, fargate: bool) -> None:
@@ -190,8 +204,11 @@ def _check_timeout(timeout: dict[str, Any]) -> None:
         raise refuse(f"timeout attemptDurationSeconds must be at least 60, not {seconds}")
 
 
-def _check_environment(environment: list[dict[str, str]]) -> None:
-    for item in environment:
+def _check_texts(container: dict[str, Any]) -> None:
+    """Check command and environment of a container or pod. Source: also github.com/kislyuk/aegea/issues/49."""
+    if "" in (*container.get("command", []), *container.get("args", [])):
+        raise refuse("Command field cannot have empty strings")
+    for item in (*container.get("environment", []), *container.get("env", [])):
         if item.get("name", "").startswith("AWS_BATCH"):
             raise refuse(f"environment variable names must not start with AWS_BATCH: {item['name']}")
 

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 #: AWS: ids per CancelJobs or TerminateJobs.
 MAX_STOPS = 50
+#: AWS: tags of a job together with those of its definition. Source: `propagateTags` of SubmitJob in the API reference.
+MAX_TAGS = 50
+TOO_MANY_TAGS = "The total number of combined tags from the job and job definition is over 50"
 #: A job, or a child of an array.
 _JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+)?")
 
@@ -66,8 +69,11 @@ class BatchService:
             containers.check_overrides(request, definition)
             self._check_dependencies(request)
             self._check_resources(request, definition)
-            tags = {**definition.get("tags", {}), **request.get("tags", {})} if request.get("propagateTags") else {}
-            job = self.jobs.add(request, definition, queue, call.region, {**tags, **request.get("tags", {})})
+            # Tags of the definition propagate to ECS tasks only
+            combined = {*definition.get("tags", {}), *request.get("tags", {})}
+            propagated = request.get("propagateTags", definition.get("propagateTags"))
+            failure = TOO_MANY_TAGS if propagated and len(combined) > MAX_TAGS else None
+            job = self.jobs.add(request, definition, queue, call.region, failure)
         log.info("submitted %s %s", job.name, job.id)
         return {"jobArn": arn(call.region, "job", job.id), "jobName": job.name, "jobId": job.id}
 

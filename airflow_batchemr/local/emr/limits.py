@@ -36,8 +36,9 @@ MAX_TAGS = 50
 ACTIONS = ("TERMINATE_JOB_FLOW", "TERMINATE_CLUSTER", "CANCEL_AND_WAIT", "CONTINUE")
 #: On-demand and spot targets of a master fleet.
 MASTER_TARGETS = ((1, 0), (0, 1), (3, 0))
-#: Dollars per hour. `OnDemandPrice` is documented but rejected (github.com/aws/aws-sdk/issues/167).
-BID = re.compile(r"\d+(\.\d+)?")
+#: Dollars per hour. `OnDemandPrice` is documented but rejected (github.com/aws/aws-sdk/issues/167), and so is a fourth
+#: decimal (as EMR answers in mrjob's tests).
+BID = re.compile(r"\d+(\.\d{1,3})?")
 
 
 def refuse(message: str) -> AwsError:

@@ -60,6 +60,7 @@ def scaling(**more):
         (groups(group(BidPrice="cheap")), "The bid price is invalid"),
         (groups(group(BidPrice="OnDemandPrice")), "The bid price is invalid"),
         (groups(group(BidPrice="0")), "The bid price is invalid"),
+        (groups(group(Market="SPOT", BidPrice="0.0755")), "The bid price is invalid"),
         (groups(group(**volume("io1"))), "Iops must be given"),
         (groups(group(**volume("gp2", Throughput=125))), "Throughput is only valid for"),
         (groups(group(**volume("gp4"))), "VolumeType must be"),
@@ -163,6 +164,11 @@ def definition(*, vcpu="1", memory="128", platform="EC2", **container):
     }
 
 
+def nodes(*ranges):
+    properties = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [{"targetNodes": "0:", **one} for one in ranges]}
+    return {"jobDefinitionName": "d", "type": "multinode", "nodeProperties": properties}
+
+
 FARGATE = {"platform": "FARGATE", "executionRoleArn": "arn"}
 
 
@@ -181,8 +187,14 @@ FARGATE = {"platform": "FARGATE", "executionRoleArn": "arn"}
         (definition() | {"schedulingPriority": 10_000}, "schedulingPriority must be between 0 and 9999"),
         (definition() | {"parameters": {"a": "x" * (24 << 10)}}, "must have at most 24576 bytes"),
         (definition() | {"tags": {"a": "b#"}}, "a tag has only letters"),
+        (definition(command=["run", ""]), "Command field cannot have empty strings"),
+        (nodes({"container": {"image": "i"}}), "memory must be set"),
+        (nodes({"ecsProperties": {"taskProperties": [{"containers": [{"image": "i", "essential": False}]}]}}),
+         "at least one essential container"),
+        (nodes({"eksProperties": {"podProperties": {"containers": [{"image": "i", "args": [""]}]}}}),
+         "Command field cannot have empty strings"),
     ],
-)
+)  # fmt: skip
 def test_batch_rejects_definitions_outside_of_the_documented_limits(request_, message):
     """With a ClientException that names the field."""
     with pytest.raises(AwsError) as caught:
@@ -217,8 +229,17 @@ SUBMIT = {"jobName": "j", "jobQueue": "q", "jobDefinition": "d"}
         ({"shareIdentifier": "a b"}, "shareIdentifier must be at most 255 letters and digits"),
         ({"schedulingPriorityOverride": -1}, "schedulingPriorityOverride must be between 0 and 9999"),
         ({"tags": {"a\0": "b"}}, "a tag has only letters"),
+        ({"containerOverrides": {"command": ["run", ""]}}, "Command field cannot have empty strings"),
+        ({"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"command": [""]}]}]}}, "Command field"),
+        ({"eksPropertiesOverride": {"podProperties": {"containers": [{"args": [""]}]}}}, "Command field"),
+        ({"nodeOverrides": {"nodePropertyOverrides": [
+            {"targetNodes": "0:", "containerOverrides": {"command": [""]}}
+        ]}}, "Command field"),
+        ({"nodeOverrides": {"nodePropertyOverrides": [
+            {"targetNodes": "0:", "containerOverrides": {"environment": [{"name": "AWS_BATCH_X", "value": ""}]}}
+        ]}}, "must not start with AWS_BATCH"),
     ],
-)
+)  # fmt: skip
 def test_batch_rejects_jobs_outside_of_the_documented_limits(more, message):
     """With a ClientException that names the field."""
     with pytest.raises(AwsError) as caught:
