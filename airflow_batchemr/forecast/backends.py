@@ -56,8 +56,11 @@ class ForecastBatch(BatchBackend):
                 self.notes.append(f"queue and job definition were not checked: {error}")
         if self.options.registered_definition is not None:
             self.notes.append(f"the job definition {self.options.registered_definition} was not looked up")
-            own_command = {"containerProperties": {"command": [OWN_COMMAND]}}
-            return {"jobDefinitionArn": self.options.registered_definition, **own_command}
+            own: dict[str, Any] = {"containerProperties": {"command": [OWN_COMMAND]}}
+            if (name := self.options.container) is not None:  # containers with names are those of tasks, mostly
+                one = {"name": name, "command": [OWN_COMMAND]}
+                own = {"ecsProperties": {"taskProperties": [{"containers": [one]}]}}
+            return {"jobDefinitionArn": self.options.registered_definition, **own}
         return self._registered(definition_request(self.options))
 
     def _registered(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,13 +124,17 @@ def test_the_named_container_runs_the_command(aws, run_dag, work):
     assert ["busybox", "busybox"] == [one["image"] for one in several]
 
 
-def test_a_container_that_does_not_exist_is_an_error_before_anything_is_registered(aws, run_dag, work):
-    """With the name that may be meant."""
-    dag = array_dag("unnamed", work.command("true"), image=None, container="man", job_definition=KINDS["ecs"])
+def test_a_container_that_does_not_exist_is_rejected_when_the_dag_is_parsed(aws, run_dag, work):
+    """With the name that may be meant. That of a registered definition is rejected before anything is submitted."""
+    unknown = "has no container 'man', only router, side, main"
+    with pytest.raises(AirflowFailException, match=unknown):
+        array_dag("unnamed", work.command("true"), image=None, container="man", job_definition=KINDS["ecs"])
+    aws.client("batch").register_job_definition(jobDefinitionName="several", type="container", **KINDS["ecs"])
+    dag = array_dag("unnamed", work.command("true"), image=None, container="man", definition="several")
     finished = run_dag(dag)
     assert {"work": "failed"} == finished.tasks
-    assert "has no container 'man', only router, side, main; did you mean `main`?" in finished.output
-    assert 0 == aws.requests()["RegisterJobDefinition"]
+    assert f"{unknown}; did you mean `main`?" in finished.output
+    assert 0 == aws.requests()["SubmitJob"]
 
 
 @pytest.mark.parametrize("kind", ["ecs", "eks"])

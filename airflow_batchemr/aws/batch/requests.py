@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core.arrays import MAX_ARRAY, split
-from airflow_batchemr.core.container_overrides import container_names, main_node, own_command, place, recorded
+from airflow_batchemr.core.container_overrides import main_node, own_command, place, recorded
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.merge_overrides import merge_overrides
 from airflow_batchemr.core.preamble import wrap
 from airflow_batchemr.core.tags import tags_problem
 from airflow_batchemr.ledger.records import Request
-from airflow_batchemr.pipeline_file.errors import guess
+from airflow_batchemr.pipeline_file.checks.batches import container_problem
 from airflow_batchemr.pipeline_file.models.batch import MAX_ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -37,8 +37,14 @@ _RETRY_RULES = {
     "oom": [{"onReason": "OutOfMemory*", "action": "RETRY"}],
     "pull": [{"onReason": "CannotPullContainer*", "action": "RETRY"}],
 }
-#: Kubernetes' reason, which is that of a pod's container (AWS: EksContainerDetail).
-_OOM_OF_PODS = {"onReason": "OOMKilled*", "action": "RETRY"}
+_NO_IMAGE = {"onReason": "ErrImagePull*", "action": "RETRY"}
+#: The reasons of pods are those of Kubernetes (AWS: EksContainerDetail), and no pod is on Fargate. AWS documents
+#: retries of pods ("Amazon EKS jobs" in the user guide), but not what it answers if an image cannot be pulled.
+_RETRY_RULES_OF_PODS = {
+    "spot": [_HOST_LOST],
+    "oom": [{"onReason": "OOMKilled*", "action": "RETRY"}],
+    "pull": [{"onReason": "ImagePullBackOff*", "action": "RETRY"}, _NO_IMAGE],
+}
 #: Batch retries what matches no rule, so the last rule matches everything else.
 _NO_RETRY = {"onReason": "*", "action": "EXIT"}
 
@@ -120,16 +126,12 @@ def submission_requests(
 def _check_container(name: str | None, definition: Mapping[str, Any]) -> None:
     """Check that the container that is to run the command exists, unless the definition has not been looked up."""
     looked_up = any(key.endswith("Properties") for key in definition)
-    if name is None or not looked_up or name in (known := container_names(definition)):
+    if name is None or not looked_up:
         return
     arn = definition["jobDefinitionArn"]
     what = f"the job definition {arn}" if str(arn).startswith("arn:") else "`job_definition`"
-    if not known:
-        raise InvalidRequest(f"container: {what} has no containers with names: remove `container`")
-    meant = guess(name, known)
-    raise InvalidRequest(
-        f"container: {what} has no container {name!r}, only {', '.join(known)}{f'; {meant}' if meant else ''}"
-    )
+    if problem := container_problem(name, definition, what):
+        raise InvalidRequest("container: " + "; ".join(filter(None, problem)))
 
 
 def _merged(request: dict[str, Any], submit: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,15 +192,15 @@ def _retry_strategy(options: Batch, definition: Mapping[str, Any]) -> dict[str, 
     causes = DEFAULT_RETRY_ON if options.retry_on is None else options.retry_on
     nodes = definition.get("nodeProperties")
     pods = (main_node(nodes) if nodes else definition).get("eksProperties")
-    known = {**_RETRY_RULES, "oom": [_OOM_OF_PODS]} if pods else _RETRY_RULES
+    known = _RETRY_RULES_OF_PODS if pods else _RETRY_RULES
     rules = [
         rule
         for cause in causes
         for rule in known.get(cause, [{"onExitCode": cause.removeprefix("exit:"), "action": "RETRY"}])
     ]
-    if len(rules) == MAX_RETRY_RULES:  # one too many: leave out what cannot happen on the definition's platform
+    if len(rules) == MAX_RETRY_RULES:  # one too many: leave out what cannot happen or does not last
         fargate = "FARGATE" in (definition.get("platformCapabilities") or ())
-        rules.remove(_HOST_LOST if fargate else _SPOT_TASK_INTERRUPTED)
+        rules.remove(_NO_IMAGE if pods else _HOST_LOST if fargate else _SPOT_TASK_INTERRUPTED)
     return {"attempts": attempts, "evaluateOnExit": [*rules, _NO_RETRY]}
 
 

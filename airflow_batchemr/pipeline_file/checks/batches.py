@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.container_overrides import container_names
 from airflow_batchemr.core.preamble import PREAMBLE
 from airflow_batchemr.core.tags import MAX_TAGS, RUN_TAGS, tag_problem
+from airflow_batchemr.pipeline_file.errors import guess
 from airflow_batchemr.pipeline_file.models.base import is_fixed, is_template, without_templates
 from airflow_batchemr.pipeline_file.models.batch import DEFINITION_OPTIONS, MAX_ENVIRONMENT
 from airflow_batchemr.pipeline_file.validation import Problem
@@ -78,6 +80,7 @@ def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
     if batch.retry_on is not None and batch.attempts == 1:
         yield Problem((*at, "attempts"), "`retry_on` requires more than 1 attempt", "set `attempts` to at least 2")
     yield from _requirements(batch)
+    yield from _container(batch)
     yield from _overrides({**(job.env if job else {}), **batch.env}, batch)
     yield from _tag(batch)
     yield from _tags(batch)
@@ -112,6 +115,31 @@ def _requirements(batch: Batch) -> Iterator[Problem]:
     if batch.secrets and batch.execution_role is None and not batch.job_definition:
         hint = "AWS Batch reads the secrets with this role"
         yield Problem((*at, "execution_role"), "`secrets` requires an `execution_role`", hint, key=True)
+
+
+def _container(batch: Batch) -> Iterator[Problem]:
+    """The named container has to be in the job definition, if that is part of the file."""
+    if batch.container is None or batch.registered_definition is not None:
+        return
+    if not is_fixed(json.dumps([batch.container, batch.job_definition])):
+        return
+    what = "`job_definition`" if batch.job_definition else "the job definition of an image"
+    if problem := container_problem(batch.container, batch.job_definition, what):
+        yield Problem(("batch", "container"), *problem)
+
+
+def container_problem(name: str, definition: Mapping[str, Any], what: str) -> tuple[str, str | None] | None:
+    """Return message and hint if a job definition has no container of that name; None if it has one.
+
+    Args:
+        name: of the container.
+        definition: as RegisterJobDefinition takes it or DescribeJobDefinitions returns it.
+        what: how messages name the definition.
+    """
+    known = container_names(definition)
+    if not known:
+        return f"{what} has no containers with names", "remove `container`"
+    return None if name in known else (f"{what} has no container {name!r}, only {', '.join(known)}", guess(name, known))
 
 
 def _overrides(env: Mapping[str, str], batch: Batch) -> Iterator[Problem]:

@@ -245,33 +245,34 @@ ECS_TASK = {"ecsProperties": {"taskProperties": [{"containers": [{"name": "route
         ),
         (
             {"jobDefinitionArn": "own", "containerProperties": {"image": "x"}},
-            "container: `job_definition` has no containers with names: remove `container`",
+            "container: `job_definition` has no containers with names; remove `container`",
         ),
     ],
 )
 def test_a_container_that_the_definition_does_not_have_is_an_error(definition, message):
     """The similar name is suggested."""
     with pytest.raises(InvalidRequest) as caught:
-        requests("0", 1, definition, container="wrker")
+        requests("0", 1, definition, image=None, submit={"jobDefinition": "there:1"}, container="wrker")
     assert message == str(caught.value)
 
 
 def test_the_container_of_a_definition_that_was_not_looked_up_is_not_checked():
     """`batchemr plan` without AWS knows only its name."""
-    (request,) = requests("0", 1, container="worker")
+    (request,) = requests("0", 1, image=None, submit={"jobDefinition": "there:1"}, container="worker")
     assert "there:1" == request.request["jobDefinition"]
 
 
 @pytest.mark.parametrize("nodes", [False, True])
-def test_pods_are_retried_by_the_reason_of_kubernetes(nodes):
-    """Pods that run out of memory are OOMKilled; ECS says OutOfMemoryError."""
+def test_pods_are_retried_by_the_reasons_of_kubernetes(nodes):
+    """ECS has other reasons, also for tasks. ErrImagePull, which ImagePullBackOff follows, is left out if need be."""
     pod = {"eksProperties": {"podProperties": {"containers": [{"image": "x"}]}}}
     if nodes:
         pod = {"nodeProperties": {"numNodes": 1, "nodeRangeProperties": [{"targetNodes": "0:", **pod}]}}
-    reasons = [
-        requests("0", 1, {"jobDefinitionArn": "there:1", **kind}, retry_on="oom")[0].request["retryStrategy"][
-            "evaluateOnExit"
-        ][0]["onReason"]
-        for kind in ({}, ECS_TASK, pod)
-    ]
-    assert ["OutOfMemory*", "OutOfMemory*", "OOMKilled*"] == reasons
+    pod["jobDefinitionArn"] = "there:1"
+    task = {"jobDefinitionArn": "there:1", **ECS_TASK}
+    memory, backoff, error = (("onReason", text) for text in ("OOMKilled*", "ImagePullBackOff*", "ErrImagePull*"))
+    assert [HOST, memory, backoff, error] == retried("spot", "oom", "pull", definition=pod)
+    assert [HOST, memory, backoff, ("onExitCode", "75")] == retried("spot", "oom", "pull", "exit:75", definition=pod)
+    assert [("onReason", "OutOfMemory*"), ("onReason", "CannotPullContainer*")] == retried(
+        "oom", "pull", definition=task
+    )

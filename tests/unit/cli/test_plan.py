@@ -80,6 +80,19 @@ def test_the_command_of_a_definition_is_not_known_without_aws(tmp_path, monkeypa
     assert "(the job definition's command)" in result.stdout
 
 
+def test_the_container_of_a_definition_is_not_checked_without_aws(tmp_path, monkeypatch):
+    """It gets the overrides, as one of an ECS task."""
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("p: {batch: {definition: score, queue: q, container: worker, memory: 4GiB}}")
+    result = CliRunner().invoke(app, [str(file), "--json", "--requests"])
+    assert result.exit_code == 0, result.output
+    (job,) = json.loads(result.stdout)["jobs"]
+    (request,) = job["requests"]
+    (task,) = request["request"]["ecsPropertiesOverride"]["taskProperties"]
+    assert ["worker"] == [one["name"] for one in task["containers"]]
+
+
 def test_requests_are_those_of_the_run(tmp_path, monkeypatch):
     """On a shared cluster, each step is a separate call, so that a failure prevents the next step."""
     monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
