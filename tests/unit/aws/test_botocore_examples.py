@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
 import boto3
@@ -22,6 +23,7 @@ from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger import HandleJob
+from airflow_batchemr.ledger.store import Store
 from tests.wire import problems
 
 EXAMPLES = botocore.loaders.Loader().load_service_model("batch", "examples-1")["examples"]
@@ -36,6 +38,9 @@ class Body:
 
     def stream(self, **_):
         yield self._content
+
+    def read(self, _=None):
+        return self._content
 
 
 class Example:
@@ -182,6 +187,24 @@ def test_list_objects_has_keys_and_sizes():
         stub.add_response("list_objects_v2", {}, {**bucket, "ContinuationToken": page["NextContinuationToken"]})
         found = _listed(Clients(lambda *_: client), "s3://amzn-s3-demo-bucket/", "")
     assert {"s3://amzn-s3-demo-bucket/happyface.jpg": 11, "s3://amzn-s3-demo-bucket/test.jpg": 4192256} == found
+
+
+def test_the_ledger_reads_and_writes_objects_as_in_the_examples():
+    """Members of GetObject and PutObject are HTTP headers."""
+    client = boto3.client("s3", "us-east-1", aws_access_key_id="key", aws_secret_access_key="secret")
+    examples = {"GET": S3["GetObject"][0]["output"], "PUT": S3["PutObject"][0]["output"]}
+    names = {"ETag": "ETag", "LastModified": "Last-Modified", "VersionId": "x-amz-version-id"}
+
+    def answer(request, **_):
+        headers = {names[member]: value for member, value in examples[request.method].items() if member in names}
+        return AWSResponse(request.url, 200, headers, Body(b"{}" if request.method == "GET" else b""))
+
+    client.meta.events.register("before-send", answer)
+    store = Store(client, "s3://examplebucket/state")
+    found = store.get("HappyFace.jpg")
+    assert (b"{}", examples["GET"]["ETag"]) == (found.body, found.etag)
+    assert datetime(2016, 12, 15, 1, 19, 41, tzinfo=timezone.utc) == found.last_modified
+    assert store.create("objectkey", b"")
 
 
 def test_an_operation_without_an_example_is_unknown():
