@@ -33,8 +33,8 @@ def merge_overrides(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[
             continue
         if value is None:
             merged.pop(name, None)
-        elif isinstance(under, Mapping) and isinstance(value, Mapping):
-            merged[name] = merge_overrides(under, value)
+        elif isinstance(value, Mapping):
+            merged[name] = merge_overrides(under if isinstance(under, Mapping) else {}, value)
         elif name in _IDENTITY and isinstance(under, list) and isinstance(value, list):
             merged[name] = _merged_list(under, value, _IDENTITY[name], keep=name in _VARIABLES)
         else:

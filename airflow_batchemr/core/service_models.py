@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from botocore.model import Shape
 
@@ -24,6 +24,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "double": ((int, float), "a number"),
     "boolean": ((bool,), "true or false"),
 }
+_NUMBERS = frozenset({"integer", "long", "float", "double", "boolean"})
 #: The models have Java's patterns, which write characters above U+FFFF as two surrogates.
 _SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF", "\U00010000-\U0010ffff"
 #: Enums whose values are not case-sensitive (AWS Batch, EvaluateOnExit).
@@ -71,6 +72,40 @@ def wrong_parts(service: str, path: str, value: Any, added: Collection[str] = ()
 def wrong_in_request(service: str, operation: str, request: Any) -> Iterator[Wrong]:
     """Find what the service would refuse in a complete request: also missing names, null and templates."""
     yield from _wrong(shape(service, operation), request, (), complete=True, templates=False)
+
+
+def with_numbers(service: str, path: str, value: Any, convert: Callable[[str], Any]) -> Any:
+    """Replace the text in the place of a number or a boolean, which is a template or what one has rendered to.
+
+    Args:
+        service: botocore's name of the service.
+        path: operation and members that the value belongs to, see `wrong_parts`.
+        value: the value.
+        convert: the value for such a text; None removes its member.
+    """
+    return _with_numbers(shape(service, path), value, convert)
+
+
+def _with_numbers(shape: Any, value: Any, convert: Callable[[str], Any]) -> Any:
+    if isinstance(value, str):
+        return convert(value) if shape.type_name in _NUMBERS else value
+    if isinstance(value, dict) and shape.type_name in {"structure", "map"}:
+        members = shape.members if shape.type_name == "structure" else dict.fromkeys(value, shape.value)
+        made = {
+            name: _with_numbers(members[name], part, convert) if name in members else part
+            for name, part in value.items()
+        }
+        return {name: part for name, part in made.items() if part is not None or value[name] is None}
+    if isinstance(value, list | tuple) and shape.type_name == "list":
+        return [_with_numbers(shape.member, part, convert) for part in value]
+    return value
+
+
+def rendered_number(text: str) -> Any:
+    """The number or boolean that a template has rendered to; other text is returned as it is."""
+    if number := re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", text.strip()):
+        return (float if number[1] else int)(text)
+    return {"true": True, "false": False}.get(text.strip().lower(), text)
 
 
 @lru_cache(maxsize=32)

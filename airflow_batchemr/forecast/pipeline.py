@@ -86,7 +86,7 @@ def forecast_pipeline(
     """
     dag = plan_dag(pipeline, folder)
     run_id = run_id or f"scheduled__{date.isoformat() if date else ''}"
-    params = {name: schema.get("default") for name, schema in dag.dag_kwargs["params"].items()}
+    params = {name: schema["default"] for name, schema in dag.dag_kwargs["params"].items() if "default" in schema}
     templates = Templates(date, run_id, params)
     uri = templates.fill(pipeline.state or state or "") or None
     made = PipelineForecast(dag.dag_id, run_key(date, None, run_id), uri)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
+from airflow_batchemr.core.service_models import with_numbers
 from airflow_batchemr.pipeline_file.models import Array, Batch, Emr, Fleet, Group
 from airflow_batchemr.pipeline_file.models.base import is_template, templated_keys
 
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 _TYPED = frozenset({"array"}.union(*map(templated_keys, (Array, Batch, Emr, Group, Fleet))))
 #: Blocks that contain such options, as arguments and within them.
 _BLOCKS = frozenset({"array", "cluster", "master", "core", "task", "fleets"})
+#: Options in AWS's own form, which may contain numbers.
+_RAW = {
+    "submit": ("batch", "SubmitJob"),
+    "job_definition": ("batch", "RegisterJobDefinition"),
+    "overrides": ("emr", "RunJobFlow"),
+}
 
 
 class Templates:
@@ -26,7 +34,7 @@ class Templates:
     Args:
         date: Logical date of the run; None for a run without one.
         run_id: Airflow's run_id.
-        params: Params of the pipeline, with their defaults.
+        params: Defaults of the params; those without one are not known.
     """
 
     def __init__(self, date: dt.datetime | None, run_id: str, params: dict[str, Any]) -> None:
@@ -71,6 +79,11 @@ def without_unknown(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
         for name, value in values.items():
             if isinstance(value, dict) and name in _BLOCKS:
                 made[name] = known(value, f"{at}{name}.")
+            elif isinstance(value, dict) and name in _RAW:
+                found: list[str] = []
+                made[name] = with_numbers(*_RAW[name], value, partial(_without_template, found))
+                if found:
+                    unknown[f"{at}{name}"] = ", ".join(found)
             elif name in _TYPED and any(map(is_template, value if isinstance(value, list) else [value])):
                 unknown[f"{at}{name}"] = value if isinstance(value, str) else ", ".join(map(str, value))
             else:
@@ -78,6 +91,13 @@ def without_unknown(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
         return made
 
     return known(kwargs, ""), unknown
+
+
+def _without_template(found: list[str], text: str) -> str | None:
+    if not is_template(text):
+        return text
+    found.append(text)
+    return None
 
 
 def _dates(date: dt.datetime | None) -> dict[str, Any]:

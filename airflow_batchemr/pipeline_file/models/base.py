@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import core_schema
 
 from airflow_batchemr.core import units
-from airflow_batchemr.core.service_models import wrong_parts
+from airflow_batchemr.core.service_models import rendered_number, with_numbers, wrong_parts
 from airflow_batchemr.core.tags import tag_problem
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
 
@@ -154,8 +154,8 @@ def _templated(value: object, validate: ValidatorFunctionWrapHandler, info: Vali
     if value in ("", "None"):
         message = "the template rendered to nothing" if not value else "the template rendered to None"
         raise Refusal(message, "give it a value, such as {{ params.n or 1 }}")
-    number = re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", value)
-    return validate((float if number[1] else int)(value) if number else value)
+    number = rendered_number(value)
+    return validate(value if isinstance(number, bool) else number)
 
 
 #: A value that may also be a template. A model of a file has its text; a model of rendered values has the type itself.
@@ -230,6 +230,18 @@ def check_aws(service: str, path: str, value: object, added: Collection[str] = (
             hint = f"known parameters: {', '.join(wrong.known)}"
         got = f", not {shown(wrong.value)}" if wrong.message.startswith(("expected", "must")) else ""
         raise Refusal(wrong.message + got, hint, wrong.keys)
+
+
+def as_aws(service: str, path: str, value: Any, info: ValidationInfo, added: Collection[str] = ()) -> Any:
+    """Check a value that is passed to AWS, with the numbers that its templates have rendered to.
+
+    Raises:
+        Refusal: at the first part that the service would refuse.
+    """
+    if (info.context or {}).get("rendered"):
+        value = with_numbers(service, path, value, rendered_number)
+    check_aws(service, path, value, added)
+    return value
 
 
 def texts(value: object) -> list[str]:

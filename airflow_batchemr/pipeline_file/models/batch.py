@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -21,11 +21,14 @@ from airflow_batchemr.pipeline_file.models.base import (
     Templated,
     TextMap,
     Word,
-    check_aws,
+    as_aws,
     shown,
     text,
 )
 from airflow_batchemr.pipeline_file.models.command import Command
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
 
 #: `name` or `name:revision` of a job definition, in AWS's format.
 _DEFINITION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}(:\d+)?\Z")
@@ -96,10 +99,9 @@ def _retry_on(value: object) -> list[str]:
     return causes
 
 
-def _submit(value: dict[str, Any]) -> dict[str, Any]:
+def _submit(value: dict[str, Any], info: ValidationInfo) -> Any:
     _not_ours(value)
-    check_aws("batch", "SubmitJob", value)
-    return value
+    return as_aws("batch", "SubmitJob", value, info)
 
 
 def _not_ours(submit: dict[str, Any]) -> None:
@@ -123,10 +125,8 @@ def _as_member(name: str | None = None) -> AfterValidator:
     """Check a value as RegisterJobDefinition's input, or as a member of its `containerProperties`."""
     path = "RegisterJobDefinition" + (f".containerProperties.{name}" if name else "")
 
-    def check(value: Any) -> Any:
-        if value:
-            check_aws("batch", path, value, added=("image",))  # see `ensure_definition`
-        return value
+    def check(value: Any, info: ValidationInfo) -> Any:
+        return as_aws("batch", path, value, info, added=("image",)) if value else value  # see `ensure_definition`
 
     return AfterValidator(check)
 

@@ -20,6 +20,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     TextMap,
     Texts,
     Word,
+    as_aws,
     check_aws,
     is_template,
     shown,
@@ -29,6 +30,7 @@ from airflow_batchemr.pipeline_file.models.configurations import CONFIGURATION, 
 from airflow_batchemr.pipeline_file.models.instances import Bid, EbsOrSize, Fleets, Group, InstanceTypes, Market
 
 if TYPE_CHECKING:
+    from pydantic import ValidationInfo
     from pydantic.fields import FieldInfo
 
 
@@ -123,7 +125,7 @@ def _known_configurations(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return value
 
 
-def _overrides(value: dict[str, Any]) -> dict[str, Any]:
+def _overrides(value: dict[str, Any], info: ValidationInfo) -> Any:
     """Reject what identifies a cluster and its steps: another job's cluster would be adopted and terminated."""
     instead = {
         "Name": "for a name in the AWS console, set `tags: {Name: …}`",
@@ -133,8 +135,7 @@ def _overrides(value: dict[str, Any]) -> dict[str, Any]:
     for key, hint in instead.items():
         if key in value:
             raise Refusal(f"`{key}` cannot be overridden: batchemr uses it to find the cluster again", hint, [key])
-    check_aws("emr", "RunJobFlow", value)
-    return value
+    return as_aws("emr", "RunJobFlow", value, info)
 
 
 _IDLE = Annotated[Seconds, AfterValidator(_idle_timeout)]

@@ -80,6 +80,14 @@ def test_a_wrong_type_in_submit_is_named(submit, named):
         requests("0", 1, submit=submit)
 
 
+def test_null_in_submit_removes_what_is_below_it():
+    """Here the rules of `retry_on`; where there is nothing to remove, it is ignored."""
+    submit = {"retryStrategy": {"evaluateOnExit": None}, "containerOverrides": {"instanceType": None}}
+    (request,) = requests("0", 1, submit=submit, attempts=4)
+    assert {"attempts": 4} == request.request["retryStrategy"]
+    assert "instanceType" not in request.request["containerOverrides"]
+
+
 @pytest.mark.parametrize(
     ("submit", "named"),
     [

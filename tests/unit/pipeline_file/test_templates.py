@@ -12,6 +12,7 @@ from airflow_batchemr.aws.batch.options import array_options, batch_options
 from airflow_batchemr.aws.emr.options import cluster_options
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.dags.plan import plan_dag
+from airflow_batchemr.forecast import forecast_pipeline
 from airflow_batchemr.forecast.templates import without_unknown
 from airflow_batchemr.pipeline_file import load_file, models
 from airflow_batchemr.pipeline_file.json_schema import json_schema, models_of
@@ -21,6 +22,7 @@ TEMPLATE = "{{ params.x }}"
 BATCH = {"image": "i:1", "queue": "q", "command": "c"}
 CLUSTER = {"type": "m5.xlarge", "log_uri": "s3://l/"}
 MASTER = {"type": "m5.xlarge"}
+GROUP = {"InstanceRole": "CORE", "InstanceType": "x"}
 FLEETS = {"master": {"types": ["m5.xlarge"]}}
 
 
@@ -290,3 +292,65 @@ def test_only_typed_options_count_as_unknown():
         "cluster.release": TEMPLATE,
         "cluster.core.count": TEMPLATE,
     } == unknown
+
+
+@pytest.mark.parametrize(
+    ("of", "value", "expected"),
+    [
+        ("batch", {"retryStrategy": {"attempts": "3"}}, {"retryStrategy": {"attempts": 3}}),
+        ("batch", {"propagateTags": "False"}, {"propagateTags": False}),
+        ("batch", {"tags": {"a": "3"}}, {"tags": {"a": "3"}}),
+        ("emr", {"StepConcurrencyLevel": " 4\n"}, {"StepConcurrencyLevel": 4}),
+        ("emr", {"Instances": {"InstanceGroups": [GROUP | {"InstanceCount": "2"}]}},
+         {"Instances": {"InstanceGroups": [GROUP | {"InstanceCount": 2}]}}),
+    ],
+)  # fmt: skip
+def test_numbers_in_aws_own_form_may_be_templates(of, value, expected):
+    """Airflow renders them to text, also in `submit:` and `overrides:`."""
+
+    def options(value):
+        if of == "batch":
+            return batch_options({**BATCH, "submit": value}, rendered=True).submit
+        return cluster_options({**CLUSTER, "overrides": value}, rendered=True).overrides
+
+    assert expected == options(value)
+    assert expected == options(expected)
+
+
+def test_text_in_the_place_of_a_number_is_refused(tmp_path):
+    """Also after rendering."""
+    submit = {"retryStrategy": {"attempts": "several"}}
+    with pytest.raises(InvalidRequest, match=r"submit.retryStrategy.attempts: expected a whole number, not several"):
+        batch_options({**BATCH, "submit": submit}, rendered=True)
+    (error,) = load_file_errors(tmp_path, {"batch": {**BATCH, "submit": {"retryStrategy": {"attempts": "3"}}}})
+    assert "expected a whole number" in error.message
+
+
+def test_a_number_that_only_airflow_can_render_is_unknown_in_aws_own_form():
+    """The requests in a plan then have none."""
+    known, unknown = without_unknown(
+        {
+            "submit": {"retryStrategy": {"attempts": TEMPLATE}, "tags": {"a": TEMPLATE}},
+            "cluster": {"overrides": {"StepConcurrencyLevel": TEMPLATE, "AutoScalingRole": None}},
+        }
+    )
+    assert {
+        "submit": {"retryStrategy": {}, "tags": {"a": TEMPLATE}},
+        "cluster": {"overrides": {"AutoScalingRole": None}},
+    } == known
+    assert {"submit": TEMPLATE, "cluster.overrides": TEMPLATE} == unknown
+
+
+def test_a_param_without_a_default_is_not_known_in_a_plan(tmp_path):
+    """The run has to give a value; it is not None."""
+    batch = {**BATCH, "memory": "{{ params.n }}", "env": {"N": "{{ params['n'] }}"}}
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps({"p": {"params": {"n": {"title": "n"}}, "batch": batch}}))
+    (job,) = [
+        one
+        for one in forecast_pipeline(load_file(path).pipelines["p"], folder=tmp_path, run_id="m").jobs
+        if one.requests
+    ]
+    assert "not known before the run: memory ({{ params.n }})" in job.note
+    environment = job.requests[-1]["request"]["containerOverrides"]["environment"]
+    assert {"name": "N", "value": "{{ params['n'] }}"} in environment
