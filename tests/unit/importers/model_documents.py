@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.service_models import shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Values in a format that the services or this package check, by the name of the member or of the key of a map.
 _VALUES: dict[str, Any] = {
@@ -78,6 +81,21 @@ def capitalized(value: Any, shape: Any) -> Any:
     if shape.type_name == "list":
         return [capitalized(item, shape.member) for item in value]
     return value
+
+
+def from_input(value: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Each value in the parameters of a state machine, and the parameters in which it is taken from the input."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            rest = {name: one for name, one in value.items() if name != key}
+            if isinstance(part, dict | list):
+                yield from ((path, leaf, {**rest, key: made}) for path, leaf, made in from_input(part))
+            else:
+                yield key, part, {**rest, f"{key}.$": "$.x"}
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            for path, leaf, made in from_input(part):
+                yield path, leaf, [*value[:number], made, *value[number + 1 :]]
 
 
 #: What identifies the items of lists that this package adds to.

@@ -164,7 +164,10 @@ def test_fields_of_the_input_become_params(tmp_path):
         ([batch({"JobDefinition": None})], "JobDefinition: expected text, not null"),
         ([batch({"Nonsense": 1})], "AWS has no parameter Nonsense"),
         ([batch({"DependsOn": [{"JobId": "x"}]})], "DependsOn"),
-        ([batch({"ArrayProperties": {"Size.$": "$.n"}})], "ArrayProperties.Size is only known at run time"),
+        (
+            [batch(), batch({"ArrayProperties": {"Size.$": "$.n"}})],
+            "ArrayProperties.Size: the result of A is not avail",
+        ),
         ([batch({"ContainerOverrides": {"Command.$": "$.command"}})], "Command is only known at run time"),
         ([batch({"ContainerOverrides": {"Command.$": "States.UUID()"}})], "States.UUID is evaluated at run time"),
         ([batch({"ContainerOverrides": {"Command": [{"a": 1}]}})], "expected text"),

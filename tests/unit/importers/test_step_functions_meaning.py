@@ -59,7 +59,7 @@ def test_a_member_that_is_not_translated_is_an_error_at_its_path(state, path):
         ({"ContainerOverrides.$": "$.o"}, "ContainerOverrides is only known at run time, but must be constant"),
         ({"Timeout.$": "$.t"}, "Timeout is only known at run time, but must be constant"),
         ({"RetryStrategy.$": "$.t"}, "RetryStrategy is only known at run time, but must be constant"),
-        ({"RetryStrategy": {"Attempts.$": "$.t"}}, "RetryStrategy.Attempts is only known at run time, but must be"),
+        ({"RetryStrategy": {"Attempts.$": "$$.Execution.Id"}}, "RetryStrategy.Attempts is only known at run time, but"),
         ({"RetryStrategy": {"Attempt": 3}}, "AWS has no parameter RetryStrategy.Attempt"),
         ({"ContainerOverrides": {"Environment": "x"}}, 'ContainerOverrides.Environment has an unexpected value: "x"'),
         ({"ContainerOverrides": {"Environment": ["x"]}}, "ContainerOverrides.Environment[0] has an unexpected value"),
@@ -409,3 +409,50 @@ def test_a_translation_does_not_change_the_source():
     before = copy.deepcopy(data)
     translate(data, "p")
     assert before == data
+
+
+def test_sizes_from_the_input_are_templates(tmp_path):
+    """With the options that accept them, so that they are checked after rendering."""
+    resources = [
+        {"Type": "VCPU", "Value.$": "$.cpus"},
+        {"Type": "MEMORY", "Value.$": "States.Format('{}', $.memory)"},
+        {"Type": "GPU", "Value.$": "$.gpus"},
+    ]
+    parameters = {
+        "ArrayProperties": {"Size.$": "$.shards"},
+        "Timeout": {"AttemptDurationSeconds.$": "$.seconds"},
+        "RetryStrategy": {"Attempts.$": "$.attempts"},
+        "ContainerOverrides": {"ResourceRequirements": resources},
+    }
+    job = load(tmp_path, machine(batch(parameters))).pipelines["p"].jobs["A"]
+    found = (job.array.size, job.batch.timeout, job.batch.vcpus, *job.batch.memory, job.batch.gpus)
+    names = ("shards", "seconds", "cpus", "memory", "gpus")
+    assert tuple(f"{{{{ params['{name}'] }}}}" for name in names) == found
+    assert {"retryStrategy": {"attempts": "{{ params['attempts'] }}"}} == job.batch.submit
+
+
+def test_the_size_of_a_cluster_from_the_input_is_a_template(tmp_path):
+    """In an instance group and in the short form, beside a release from the input."""
+    groups = [
+        {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1},
+        {"InstanceRole": "CORE", "InstanceType": "m5.xlarge", "InstanceCount.$": "$.nodes"},
+    ]
+    given = {"ReleaseLabel": None, "ReleaseLabel.$": "$.release"}
+    data = machine(cluster(**given, Instances={"InstanceGroups": groups}), step())
+    made = load(tmp_path, data).pipelines["p"].clusters["A"]
+    assert ("{{ params['release'] }}", "{{ params['nodes'] }}") == (made.release, made.core.count)
+    assert any(text.startswith("the cluster terminates itself if it is idle") for text in notes(data))
+    short = {"MasterInstanceType": "m5.xlarge", "InstanceCount.$": "$.nodes"}
+    made = load(tmp_path, machine(cluster(Instances=short), step())).pipelines["p"].clusters["A"]
+    assert {"MasterInstanceType": "m5.xlarge", "InstanceCount": "{{ params['nodes'] }}"} == made.overrides["Instances"]
+
+
+def test_parameters_without_an_option_are_kept_beside_each_other():
+    """Applications with arguments, fleets, and a policy."""
+    given = {
+        "Applications": [{"Name": "Spark", "Args": ["x"]}],
+        "Instances": {"MasterInstanceType": "m5.xlarge", "Ec2SubnetIds": ["subnet-1", "subnet-2"]},
+        "AutoScalingRole": "role",
+    }
+    made = pipeline(machine(cluster(**given), step()))["clusters"]["A"]["overrides"]
+    assert {**given, "Instances": {"Ec2SubnetIds": ["subnet-1", "subnet-2"]}} == made

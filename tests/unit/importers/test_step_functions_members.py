@@ -10,7 +10,7 @@ from airflow_batchemr.core.service_models import shape
 from airflow_batchemr.forecast import forecast_pipeline
 from airflow_batchemr.pipeline_file import load_file
 from airflow_batchemr.pipeline_file.importers.step_functions import translate
-from tests.unit.importers.model_documents import capitalized, differences, documents
+from tests.unit.importers.model_documents import capitalized, differences, documents, from_input
 from tests.unit.importers.state_machines import EMR, load, machine, step
 
 SUBMIT = {"jobName": "j", "jobQueue": "data", "jobDefinition": "etl:1"}
@@ -66,14 +66,15 @@ def test_each_member_of_submit_job(tmp_path, member):
 
 
 CLUSTERS = documents("emr", "RunJobFlow", RUN, split="Instances")
+for one in CLUSTERS.values():
+    if not {"InstanceGroups", "InstanceFleets"} & set(one["Instances"]):
+        one["Instances"].setdefault("MasterInstanceType", "m5.xlarge")
 
 
 @pytest.mark.parametrize("member", CLUSTERS)
 def test_each_member_of_run_job_flow(tmp_path, member):
     """Steps are added by jobs; a cluster is named after its run and stays until the last job has ended."""
     source = CLUSTERS[member]
-    if member.startswith("Instances.") and not {"InstanceGroups", "InstanceFleets"} & set(source["Instances"]):
-        source["Instances"].setdefault("MasterInstanceType", "m5.xlarge")
     create = {"Type": "Task", "Resource": EMR + "createCluster.sync", "Parameters": source, "ResultPath": "$.c"}
     data = machine(create, step())
     of_cluster = {key: value for key, value in source.items() if key not in {"Steps", "StepExecutionRoleArn"}}
@@ -85,6 +86,50 @@ def test_each_member_of_run_job_flow(tmp_path, member):
         ("Instances", "MasterInstanceType"),
         ("Instances", "SlaveInstanceType"),
     }
+
+
+def refused_from_input(tmp_path, parameters, resource, call, source, *following):
+    """The names of the values that cannot come from the execution's input; the others reach the request."""
+    refused = set()
+    for name, value, given in from_input(parameters):
+        data = machine({"Type": "Task", "Resource": resource, "Parameters": given, "ResultPath": "$.c"}, *following)
+        translation = translate(data, "p")
+        if translation.problems:
+            assert all(name in problem.message for problem in translation.problems)
+            refused.add(name)
+            continue
+        for param in translation.file["p"].get("params", {}).values():
+            param["default"] = value
+        path = tmp_path / "p.yaml"
+        path.write_text(json.dumps(translation.file))
+        spec = load_file(path)
+        assert [] == [str(error) for error in spec.errors]
+        made = planned(spec.pipelines["p"], tmp_path)[call]
+        assert {member[-1] for member in differences(source, made)} <= NAMED_IN_NOTES
+    return refused
+
+
+#: Members whose differences the tests of each member check.
+NAMED_IN_NOTES = {"vcpus", "memory", "Name", "InstanceCount", "MasterInstanceType", "SlaveInstanceType"}
+
+
+@pytest.mark.parametrize("member", [name for name in SUBMISSIONS if name != "dependsOn"])
+def test_values_of_submit_job_from_the_input(tmp_path, member):
+    """Also sizes, timeouts and attempts; the names of variables and what decides on the form have to be constant."""
+    source = {key: value for key, value in SUBMISSIONS[member].items() if key != "jobName"}
+    parameters = capitalized(source, shape("batch", "SubmitJob"))
+    resource = "arn:aws:states:::batch:submitJob.sync"
+    refused = refused_from_input(tmp_path, parameters, resource, "SubmitJob", source)
+    assert ({"Name", "Type"} if member == "containerOverrides" else set()) == refused
+
+
+@pytest.mark.parametrize("member", [name for name in CLUSTERS if name not in {"AmiVersion", "Steps"}])
+def test_values_of_run_job_flow_from_the_input(tmp_path, member):
+    """Also the release and the numbers of instances; keys and termination protection have to be constant."""
+    source = {key: value for key, value in CLUSTERS[member].items() if key != "StepExecutionRoleArn"}
+    refused = refused_from_input(tmp_path, source, EMR + "createCluster.sync", "RunJobFlow", source, step())
+    constant = {"Tags": {"Key"}, "Instances.TerminationProtected": {"TerminationProtected"}}
+    assert constant.get(member, set()) == refused
 
 
 STEPS = documents("emr", "AddJobFlowSteps", {"JobFlowId": "j-123ABC", "Steps": [STEP]})

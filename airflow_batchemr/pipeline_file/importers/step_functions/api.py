@@ -55,7 +55,7 @@ def _copied(value: Any, shape: Any, what: str, write: Writer) -> Any:
         items = enumerate(constant(value, list, what))
         return [_copied(item, shape.member, f"{what}[{number}]", write) for number, item in items]
     if kind in _KINDS:
-        return constant(value, _KINDS[kind], what)
+        return write.number(value, _KINDS[kind], what)
     return write.text(value, what)
 
 

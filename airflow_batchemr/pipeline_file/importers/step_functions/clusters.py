@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.emr_releases import supports_idle_timeout
 from airflow_batchemr.pipeline_file.importers.step_functions.api import copied, map_key
-from airflow_batchemr.pipeline_file.importers.step_functions.values import UntranslatableError
+from airflow_batchemr.pipeline_file.importers.step_functions.values import Given, UntranslatableError
+from airflow_batchemr.pipeline_file.models.base import is_template
 
 if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.importers.step_functions.members import Members
@@ -41,6 +42,7 @@ class ClusterImport:
         self.given = given
         self.write = write
         self.place = place
+        self.overrides: dict[str, Any] = {}
 
     def cluster(self) -> dict[str, Any]:
         """Translate the cluster; parameters without an equivalent are copied to `overrides`.
@@ -62,23 +64,23 @@ class ClusterImport:
                 result[key] = self._text(field)
         result |= self._applications()
         result |= self._instances(given.members("Instances"))
-        if "idle_timeout" not in result and supports_idle_timeout(result["release"]):
+        release = result["release"]
+        if "AutoTerminationPolicy" not in given and (is_template(release) or supports_idle_timeout(release)):
             self.place.note("the cluster terminates itself if it is idle for 4 hours; `idle_timeout` sets another time")
         if "Configurations" in given and given.get("Configurations"):
             result["configurations"] = copied(
                 given.get("Configurations"), "emr", "RunJobFlow.Configurations", "Configurations", self.write
             )
-        if not given.constant("VisibleToAllUsers", bool, default=True):
+        if given.fixed("VisibleToAllUsers", bool) is False:
             result["visible"] = False
-        if given.constant("StepConcurrencyLevel", int, 1) != 1:
-            result["step_concurrency"] = given.constant("StepConcurrencyLevel", int)
+        if (level := given.fixed("StepConcurrencyLevel", int)) not in (None, 1):
+            result["step_concurrency"] = level
         if actions := given.items("BootstrapActions"):
             result["bootstrap"] = [self._bootstrap(action) for action in actions]
         if tags := self._tags():
             result["tags"] = tags
-        rest = copied(given.rest(), "emr", "RunJobFlow", "", self.write)
-        overrides = {**result.pop("overrides", {}), **rest}
-        return {**result, "overrides": overrides} if overrides else result
+        self.overrides |= copied(given.rest(), "emr", "RunJobFlow", "", self.write)
+        return {**result, "overrides": self.overrides} if self.overrides else result
 
     def _text(self, name: str) -> str:
         return self.write.text(self.given.get(name), name)
@@ -97,11 +99,10 @@ class ClusterImport:
         if not any(item.rest() for item in given):
             return {"applications": names}
         applications = self.given.get("Applications")
-        return {
-            "overrides": {
-                "Applications": copied(applications, "emr", "RunJobFlow.Applications", "Applications", self.write)
-            }
-        }
+        self.overrides["Applications"] = copied(
+            applications, "emr", "RunJobFlow.Applications", "Applications", self.write
+        )
+        return {}
 
     def _bootstrap(self, action: Members) -> dict[str, Any]:
         script = action.members("ScriptBootstrapAction")
@@ -136,28 +137,33 @@ class ClusterImport:
 
     def _instances(self, given: Members) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        given.constant("KeepJobFlowAliveWhenNoSteps", bool, default=False)
+        given.skip("KeepJobFlowAliveWhenNoSteps")
         self.place.note(
             "the cluster is created before its first job and terminated after its last one, as with "
             "KeepJobFlowAliveWhenNoSteps and terminateCluster"
         )
         policy = self.given.members("AutoTerminationPolicy")
-        if "IdleTimeout" in policy:
-            result["idle_timeout"] = f"{policy.constant('IdleTimeout', int)}s"
+        if (idle := policy.fixed("IdleTimeout", int)) is not None:
+            result["idle_timeout"] = f"{idle}s"
+        self._override("AutoTerminationPolicy", policy)
         for field, key in (("Ec2KeyName", "key_pair"), ("Ec2SubnetId", "subnets")):
             if field in given:
                 result[key] = self.write.text(given.get(field), given.path(field))
         if given.constant("TerminationProtected", bool, default=False):
             result["termination_protection"] = True
         result |= self._groups(given)
-        if rest := copied(given.rest(), "emr", "RunJobFlow.Instances", "Instances", self.write):
-            result["overrides"] = {"Instances": rest}
+        self._override("Instances", given)
         return result
+
+    def _override(self, name: str, given: Members) -> None:
+        """Copy the members of a structure that have not been read."""
+        if rest := copied(given.rest(), "emr", f"RunJobFlow.{name}", name, self.write):
+            self.overrides[name] = rest
 
     def _groups(self, given: Members) -> dict[str, Any]:
         """Instance groups with an equivalent; others are left for `overrides`."""
         groups = given.constant("InstanceGroups", list, [])
-        simple = [_group(group) for group in groups]
+        simple = [self._group(group) for group in groups]
         roles = [str(group["InstanceRole"]) if made else "" for group, made in zip(groups, simple, strict=True)]
         if groups and all(simple) and len(set(roles)) == len(roles) and set(roles) in _COMPLETE:
             given.skip("InstanceGroups")
@@ -168,34 +174,44 @@ class ClusterImport:
                 )
             return {_ROLES[role]: made for role, made in zip(roles, simple, strict=True)}
         given.forget("InstanceGroups")
-        master, slave = (given.constant(f"{name}InstanceType", str, "") for name in ("Master", "Slave"))
-        count = given.constant("InstanceCount", int, 1)
-        if groups or not _TYPE.fullmatch(master) or not _TYPE.fullmatch(slave or master) or not 1 <= count <= 4000:
+        master = given.get("MasterInstanceType")
+        slave, count = given.get("SlaveInstanceType", master), given.get("InstanceCount", 1)
+        fixed = _is_type(master) and _is_type(slave) and type(count) is int and 1 <= count <= 4000
+        if groups or not fixed:
             given.forget("MasterInstanceType", "SlaveInstanceType", "InstanceCount")
             return {}
         self.place.note("MasterInstanceType, SlaveInstanceType and InstanceCount are written as instance groups")
         result: dict[str, Any] = {"master": {"type": master, "count": 1}}
         if count > 1:
-            result["core"] = {"type": slave or master, "count": count - 1}
+            result["core"] = {"type": slave, "count": count - 1}
         return result
 
+    def _group(self, given: Any) -> dict[str, Any] | None:
+        """Translate an instance group; None if it has parameters without an equivalent."""
+        if not isinstance(given, dict) or set(given) - _GROUP_KEYS or given.get("InstanceRole") not in list(_ROLES):
+            return None
+        kind, count, name = given.get("InstanceType"), given.get("InstanceCount", 1), given.get("Name", "")
+        market, bid = given.get("Market", "ON_DEMAND"), given.get("BidPrice")
+        if not _is_type(kind) or not isinstance(name, str):
+            return None
+        if isinstance(count, Given):
+            count = self.write.text(count, "InstanceCount")
+        elif (
+            type(count) is not int
+            or not 1 <= count <= 4000
+            or (given["InstanceRole"] == "MASTER" and count not in {1, 3})
+        ):
+            return None
+        result: dict[str, Any] = {"type": kind, "count": count}
+        if market == "ON_DEMAND" and bid is None:
+            return result
+        if market != "SPOT":
+            return None
+        if bid is None:
+            return {**result, "market": "spot"}
+        priced = isinstance(bid, str) and re.fullmatch(r"\d+(\.\d+)?", bid) and float(bid)
+        return {**result, "market": "spot", "bid": bid} if priced else None
 
-def _group(given: Any) -> dict[str, Any] | None:
-    """Translate an instance group; None if it has parameters without an equivalent."""
-    if not isinstance(given, dict) or set(given) - _GROUP_KEYS or given.get("InstanceRole") not in list(_ROLES):
-        return None
-    kind, count, name = given.get("InstanceType"), given.get("InstanceCount", 1), given.get("Name", "")
-    market, bid = given.get("Market", "ON_DEMAND"), given.get("BidPrice")
-    if not isinstance(kind, str) or not _TYPE.fullmatch(kind) or not isinstance(name, str):
-        return None
-    if type(count) is not int or not 1 <= count <= 4000 or (given["InstanceRole"] == "MASTER" and count not in {1, 3}):
-        return None
-    result: dict[str, Any] = {"type": kind, "count": count}
-    if market == "ON_DEMAND" and bid is None:
-        return result
-    if market != "SPOT":
-        return None
-    if bid is None:
-        return {**result, "market": "spot"}
-    priced = isinstance(bid, str) and re.fullmatch(r"\d+(\.\d+)?", bid) and float(bid)
-    return {**result, "market": "spot", "bid": bid} if priced else None
+
+def _is_type(value: Any) -> bool:
+    return isinstance(value, str) and _TYPE.fullmatch(value) is not None

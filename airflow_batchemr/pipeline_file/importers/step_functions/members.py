@@ -52,6 +52,14 @@ class Members:
             return default
         return constant(self.get(name), kind, self.path(name))
 
+    def fixed(self, name: str, kind: type) -> Any:
+        """The value of a member if it is a constant of a type; otherwise None, and the member is left to `rest`."""
+        value = self._value.get(name)
+        if type(value) is not kind:
+            return None
+        self._read.add(name)
+        return value
+
     def members(self, name: str) -> Members:
         """The member, which is a mapping; an empty one if it is missing. Raises `UntranslatableError`."""
         value = self.get(name)

@@ -13,6 +13,7 @@ from airflow_batchemr.pipeline_file.importers.step_functions.values import (
     constant,
 )
 from airflow_batchemr.pipeline_file.importers.translation import duration
+from airflow_batchemr.pipeline_file.models.base import is_template
 
 if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.importers.step_functions.members import Members
@@ -44,7 +45,7 @@ def batch(given: Members, write: Writer, place: ImportPosition) -> dict[str, Any
     job: dict[str, Any] = {}
     array = given.members("ArrayProperties")
     if "Size" in array:
-        job["array"] = array.constant("Size", int)
+        job["array"] = write.number(array.get("Size"), int, array.path("Size"))
         place.at("array").note(
             "Step Functions repeated all indices after a failure; with `preamble: true` (the image needs sh and must "
             "not have an entry point) only unfinished indices run again"
@@ -56,11 +57,12 @@ def batch(given: Members, write: Writer, place: ImportPosition) -> dict[str, Any
         block["tags"] = texts(given.get("Tags"), "Tags", write)
     timeout = given.members("Timeout")
     if "AttemptDurationSeconds" in timeout:
-        block["timeout"] = duration(timeout.constant("AttemptDurationSeconds", int))
+        seconds = write.number(timeout.get("AttemptDurationSeconds"), int, timeout.path("AttemptDurationSeconds"))
+        block["timeout"] = duration(seconds) if isinstance(seconds, int) else seconds
     if "ShareIdentifier" in given:
         block["share_identifier"] = write.text(given.get("ShareIdentifier"), "ShareIdentifier")
-    if "SchedulingPriorityOverride" in given:
-        block["scheduling_priority"] = given.constant("SchedulingPriorityOverride", int)
+    if (priority := given.fixed("SchedulingPriorityOverride", int)) is not None:
+        block["scheduling_priority"] = priority
     rest = given.rest()
     for one in constant(rest.get("DependsOn", []), list, "DependsOn"):
         if "JobId" in constant(one, dict, "DependsOn"):
@@ -83,17 +85,20 @@ def _container(given: Members, write: Writer, place: ImportPosition) -> dict[str
     if "Command" in given:
         command = given.constant("Command", list)
         block["command"] = [write.text(argument, "ContainerOverrides.Command") for argument in command]
-    sizes = {}
+    sizes: dict[str, Any] = {}
     for name, kind in (("Vcpus", "VCPU"), ("Memory", "MEMORY")):
         if name in given:
-            sizes[kind] = given.constant(name, int)
+            sizes[kind] = write.number(given.get(name), int, given.path(name))
             place.at("batch", _RESOURCES[kind]).note(f"was {name}, which ResourceRequirements replace")
     for item in given.items("ResourceRequirements"):
         kind = item.constant("Type", str)
         if kind not in _RESOURCES:
             raise UntranslatableError(f"unknown ResourceRequirements type {kind}")
-        sizes[kind] = item.constant("Value", str)
+        sizes[kind] = write.text(item.get("Value"), item.path("Value"))
     for kind, value in sizes.items():
+        if is_template(value):
+            block[_RESOURCES[kind]] = value
+            continue
         if not _NUMBER.fullmatch(str(value)):
             raise UntranslatableError(f"ResourceRequirements: {kind} requires a number, not {value}")
         number = float(value)

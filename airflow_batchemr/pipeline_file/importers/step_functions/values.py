@@ -301,6 +301,14 @@ class Writer:
             )
         raise UntranslatableError(f"{what}: expected text, not {json.dumps(value, default=str)[:60]}")
 
+    def number(self, value: Any, kind: type | tuple[type, ...], what: str) -> Any:
+        """A number or boolean, or its template.
+
+        Raises:
+            UntranslatableError: if Airflow does not know the value, or it has another type.
+        """
+        return self.text(value, what) if isinstance(value, Given | Result | Cluster) else constant(value, kind, what)
+
     def literal(self, text: str) -> str:
         """Write text that is passed on unchanged, with a variable for each substitution.
 
