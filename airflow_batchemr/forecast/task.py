@@ -171,9 +171,11 @@ class Forecaster:
                 policy=self._engine_policy,
             )  # fmt: skip
         except InvalidRequest as error:
-            if not unknown:
+            if unknown:
+                return TaskForecast(task.task_id, "run", note=f"{note}; with the defaults it would be refused: {error}")
+            if not is_template(str(error)):
                 raise
-            return TaskForecast(task.task_id, "run", note=f"{note}; with the defaults it would be refused: {error}")
+            return TaskForecast(task.task_id, "run", note=f"not known before the run; without a value, {error}")
         result = _task_forecast(task, kwargs, backend, outcome, claims)
         if unknown:
             note += "; the requests show the defaults"

@@ -354,3 +354,21 @@ def test_a_param_without_a_default_is_not_known_in_a_plan(tmp_path):
     assert "not known before the run: memory ({{ params.n }})" in job.note
     environment = job.requests[-1]["request"]["containerOverrides"]["environment"]
     assert {"name": "N", "value": "{{ params['n'] }}"} in environment
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [{"tags": {"team": TEMPLATE}}, {"submit": {"eksPropertiesOverride": {"podProperties": {"containers": TEMPLATE}}}}],
+)
+def test_text_that_is_not_known_does_not_make_a_plan_refuse_a_job(tmp_path, batch):
+    """AWS accepts no braces in tags, and the run will have none; a value that is known is checked."""
+    path = tmp_path / "p.yaml"
+
+    def planned(params):
+        path.write_text(json.dumps({"p": {"params": params, "batch": {**BATCH, **batch}}}))
+        return forecast_pipeline(load_file(path).pipelines["p"], folder=tmp_path, run_id="m").jobs[0]
+
+    found = planned({"x": {"title": "x"}})
+    assert "run" == found.does
+    assert found.note.startswith("not known before the run; without a value, ")
+    assert "refused" == planned({"x": "a*b"}).does
