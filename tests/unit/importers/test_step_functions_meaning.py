@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import jinja2
 import pytest
 
 from airflow_batchemr.dags.plan import plan_dag
@@ -456,3 +457,29 @@ def test_parameters_without_an_option_are_kept_beside_each_other():
     }
     made = pipeline(machine(cluster(**given), step()))["clusters"]["A"]["overrides"]
     assert {**given, "Instances": {"Ec2SubnetIds": ["subnet-1", "subnet-2"]}} == made
+
+
+@pytest.mark.parametrize(
+    ("template", "rendered"),
+    [
+        ("'s3://${Bucket}/{}/x', $.q", "s3://${Bucket}/V/x"),
+        ("'${A}{}${A.b}', $.q", "${A}V${A.b}"),
+        (r"'\{{}\}', $.q", "{V}"),
+        (r"'\{\{{}\}\}', $.q", "{{V}}"),
+        (r"'\{% {}', $.q", "{% V"),
+        (r"'\{\"a\": {}\}', $.q", '{"a": V}'),
+        ("'{}{}', '{', '{'", "{{"),
+        ("'${}', $.q", "$V"),
+        (r"'$\{{}\}', $.q", "${V}"),
+        ("'{}{}', States.Format('\\{'), $.q", "{V"),
+        ("''", ""),
+        ("'{} costs {} $', 1, null", "1 costs null $"),
+    ],
+)
+def test_a_formatted_text_keeps_substitutions_and_braces(tmp_path, template, rendered):
+    """They are not part of a template, wherever the values are."""
+    data = machine(batch({"Parameters": {"v.$": f"States.Format({template})"}}))
+    spec = load(tmp_path, data)
+    assert [] == [str(error) for error in spec.errors]
+    text = spec.pipelines["p"].jobs["A"].batch.parameters["v"]
+    assert rendered == jinja2.Environment(autoescape=False).from_string(text).render(params={"q": "V"})  # noqa: S701

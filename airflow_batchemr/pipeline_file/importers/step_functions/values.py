@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_batchemr.pipeline_file.importers.translation import literal
+from airflow_batchemr.pipeline_file.importers.translation import literal, plain
 
 #: A part of a path: `.name`, `['name']` or `[0]`.
 _STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\[(?:'([^']*)'|\"([^\"]*)\"|(\d+))\]")
@@ -249,16 +249,28 @@ def _format(template: str, arguments: list[Any]) -> Joined:
     parts: list[Any] = []
     rest = list(arguments)
     for piece in pieces:
-        if piece == "{}":
-            if not rest:
-                raise UntranslatableError(f"States.Format has too few arguments for {template!r}")
+        if piece != "{}":
+            new: tuple[Any, ...] = (_unescape(piece),)
+        elif rest:
             argument = rest.pop(0)
-            parts.append(_unescape(argument) if isinstance(argument, str) else argument)
-        elif piece:
-            parts.append(_unescape(piece))
+            new = argument.parts if isinstance(argument, Joined) else (_constant_text(argument),)
+        else:
+            raise UntranslatableError(f"States.Format has too few arguments for {template!r}")
+        for part in new:
+            # Adjoining texts are one, because they may contain a substitution
+            if parts and isinstance(part, str) and isinstance(parts[-1], str):
+                parts[-1] += part
+            else:
+                parts.append(part)
     if rest:
         raise UntranslatableError(f"States.Format has too many arguments for {template!r}")
-    return Joined(tuple(parts))
+    return Joined(tuple(parts) or ("",))
+
+
+def _constant_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return _unescape(value)
+    return json.dumps(value) if value is None or isinstance(value, bool | int | float) else value
 
 
 class Writer:
@@ -284,7 +296,7 @@ class Writer:
         if isinstance(value, bool | int | float):
             return json.dumps(value)
         if isinstance(value, Joined):
-            return "".join("null" if part is None else self.text(part, what) for part in value.parts)
+            return "".join([self._part(part, what) for part in value.parts[:-1]] + [self.text(value.parts[-1], what)])
         if isinstance(value, Given):
             return f"{{{{ {self._param(value, what)} }}}}"
         if isinstance(value, Template):
@@ -300,6 +312,13 @@ class Writer:
                 f"{what}: the result of {name} is not available to other jobs; pass data between jobs through S3"
             )
         raise UntranslatableError(f"{what}: expected text, not {json.dumps(value, default=str)[:60]}")
+
+    def _part(self, part: Any, what: str) -> str:
+        if not isinstance(part, str) or not part.endswith(("{", "$")):
+            return self.text(part, what)
+        # A template follows: `{` or `$` before it would be part of its start, or the start of a variable
+        kept = part.rstrip("{$")
+        return f"{self.literal(kept)}{{{{ '{plain(part[len(kept) :])}' }}}}"
 
     def number(self, value: Any, kind: type | tuple[type, ...], what: str) -> Any:
         """A number or boolean, or its template.
