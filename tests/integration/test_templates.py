@@ -8,12 +8,14 @@ from collections import Counter
 
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.definitions._internal.templater import FILTERS
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from typer.testing import CliRunner
 
 from airflow_batchemr import BatchArrayOperator, EphemeralEmrOperator, build_dags
 from airflow_batchemr.cli.plan import app
 from airflow_batchemr.pipeline_file import PipelineFileError
+from airflow_batchemr.pipeline_file.checks.templates import AIRFLOW_FILTERS
 from tests.integration.task_engine import Task
 from tests.integration.test_batch_mapped import submitted
 
@@ -487,3 +489,8 @@ def test_arrays_that_follow_each_other_need_the_same_rendered_size(aws, run_dag,
     (dag,) = build_dags(path)  # Airflow's dag.test() stores the conf in the Dag's params
     assert "success" == run_dag(dag, again=True).state
     assert Counter({0: 2, 1: 2, 2: 2}) == work.ran()
+
+
+def test_validate_knows_the_filters_of_airflow():
+    """The check of templates accepts the filters of Jinja and those that Airflow adds, and no others."""
+    assert set(AIRFLOW_FILTERS) == set(FILTERS)

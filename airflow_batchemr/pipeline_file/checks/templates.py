@@ -1,10 +1,14 @@
-"""Checks of Airflow templates: Jinja's syntax. What an expression yields is only known when the task runs."""
+"""Checks of Airflow templates: Jinja's syntax, and the names of filters and tests.
+
+What an expression yields is only known when the task runs.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.pipeline_file.errors import guess
 from airflow_batchemr.pipeline_file.validation import Problem
 
 if TYPE_CHECKING:
@@ -15,9 +19,14 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.validation import Keys
 
 #: Keys of a job whose values the operators render.
-JOB_VALUES = ("batch", "array", "emr", "spark", "steps", "load", "save", "on", "env", "aws_conn_id", "region")
+JOB_VALUES = (
+    *("batch", "array", "emr", "spark", "steps", "load", "save", "on", "env", "execution_role"),
+    *("aws_conn_id", "region"),
+)
 #: Keys of a pipeline whose values the operators render.
 PIPELINE_VALUES = ("state", "clusters", "aws_conn_id", "region")
+#: Filters that Airflow adds to those of Jinja (airflow/sdk/definitions/_internal/templater.py).
+AIRFLOW_FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz")
 _MARKS = ("{{", "{%", "{#")
 
 
@@ -55,10 +64,16 @@ def _texts(value: Any, at: Keys) -> Iterator[tuple[Keys, str]]:
 
 @lru_cache(maxsize=4096)
 def _syntax_error(text: str) -> str | None:
-    from jinja2 import TemplateSyntaxError  # noqa: PLC0415 - only files with templates need it
+    from jinja2 import TemplateSyntaxError, nodes  # noqa: PLC0415 - only files with templates need it
 
+    environment = _environment()
+    known = {nodes.Filter: environment.filters, nodes.Test: environment.tests}
     try:
-        _environment().parse(text)
+        for used in environment.parse(text).find_all((nodes.Filter, nodes.Test)):
+            if used.name not in known[type(used)]:
+                meant = guess(used.name, known[type(used)])
+                what = type(used).__name__.lower()
+                return f"Jinja has no {what} `{used.name}`" + (f", {meant}" if meant else "")
     except TemplateSyntaxError as error:
         message = (error.message or "").rstrip(".")
         return message[:1].lower() + message[1:]
@@ -71,4 +86,6 @@ def _syntax_error(text: str) -> str | None:
 def _environment() -> Environment:
     from jinja2 import Environment  # noqa: PLC0415 - as above
 
-    return Environment(extensions=["jinja2.ext.do"])  # noqa: S701 - nothing is rendered; Airflow has this extension
+    made = Environment(extensions=["jinja2.ext.do"])  # noqa: S701 - nothing is rendered; Airflow has this extension
+    made.filters.update(dict.fromkeys(AIRFLOW_FILTERS, str))
+    return made
