@@ -26,6 +26,11 @@ SIZE = "BATCHEMR_ARRAY_SIZE"
 DONE = "BATCHEMR_DONE_URI"
 RESERVED = frozenset({INDICES, SIZE, DONE})
 """Environment variables reserved for the preamble."""
+RUN_VARIABLES = (
+    *("PIPELINE_RUN_ID", "BATCHEMR_DAG_ID", "BATCHEMR_RUN_KEY", "BATCHEMR_JOB", "BATCHEMR_SUBMISSION"),
+    *("BATCHEMR_STATE", "BATCHEMR_CHILD_PREFIX"),
+)
+"""Environment variables that describe the run to the program, of every job."""
 
 # Finds the n-th index (n: number of the child) in a subshell, so that no variable of the program's environment is
 # overwritten. The bits of a word are counted in parallel: 10,000 indices take 358 steps, not 10,000. Words have 28 bits

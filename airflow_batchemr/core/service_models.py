@@ -1,4 +1,4 @@
-"""Check requests and parts of them against botocore's own service models."""
+"""Check requests and parts of them against botocore's own service models, and documented limits that these lack."""
 
 from __future__ import annotations
 
@@ -29,6 +29,34 @@ _NUMBERS = frozenset({"integer", "long", "float", "double", "boolean"})
 _SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF", "\U00010000-\U0010ffff"
 #: Enums whose values are not case-sensitive (AWS Batch, EvaluateOnExit).
 _CASELESS = frozenset({"RetryAction"})
+#: Smallest and largest values that the models lack, by shape and member (API references of AWS Batch and EMR).
+_RANGES = {
+    ("RetryStrategy", "attempts"): (1, 10),
+    ("JobTimeout", "attemptDurationSeconds"): (60, None),
+    ("SubmitJobRequest", "schedulingPriorityOverride"): (0, 9999),
+    ("RegisterJobDefinitionRequest", "schedulingPriority"): (0, 9999),
+    ("RunJobFlowInput", "StepConcurrencyLevel"): (1, 256),
+    ("AutoTerminationPolicy", "IdleTimeout"): (60, 604_800),
+    ("SpotProvisioningSpecification", "TimeoutDurationMinutes"): (5, 1440),
+}
+#: Numbers of items, in the same way.
+_MOST = {
+    ("RetryStrategy", "evaluateOnExit"): 5,
+    ("SubmitJobRequest", "dependsOn"): 20,
+    ("RunJobFlowInput", "BootstrapActions"): 16,
+}
+_PRICE = r"\d+(\.\d{1,3})?", "a price in US dollars with up to 3 decimals"  # as EMR answers in mrjob's tests
+#: Patterns of text, in the same way, and what they describe.
+_FORMATS = {
+    ("SubmitJobRequest", "shareIdentifier"): (r"[A-Za-z0-9]{1,255}\*?", "up to 255 letters and digits"),
+    ("RegisterJobDefinitionRequest", "jobDefinitionName"): (
+        r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}",
+        "up to 128 letters, digits, - and _",
+    ),
+    ("InstanceGroupConfig", "BidPrice"): _PRICE,
+    ("InstanceTypeConfig", "BidPrice"): _PRICE,
+    ("RunJobFlowInput", "ReleaseLabel"): (r"emr-\d+\.\d+\.\d+(-latest)?", "a release label such as emr-7.5.0"),
+}
 
 
 @dataclass(frozen=True)
@@ -139,7 +167,10 @@ def _wrong(shape: Any, value: Any, keys: tuple[str | int, ...], *, complete: boo
     elif shape.type_name == "structure":
         for name, part in value.items():
             if name in shape.members:
-                yield from _wrong(shape.members[name], part, (*keys, name), complete=complete, templates=templates)
+                found = list(_wrong(shape.members[name], part, (*keys, name), complete=complete, templates=templates))
+                if not found and (problem := _outside(shape.name, name, part)):
+                    found = [Wrong((*keys, name), problem, part)]
+                yield from found
             else:
                 yield Wrong((*keys, str(name)), f"unknown parameter `{name}`", part, str(name), tuple(shape.members))
         if complete:
@@ -156,6 +187,22 @@ def _wrong(shape: Any, value: Any, keys: tuple[str | int, ...], *, complete: boo
             yield Wrong(keys, problem, value)
     elif shape.type_name in {"integer", "long"} and value < shape.metadata.get("min", value):
         yield Wrong(keys, f"must be at least {shape.metadata['min']}", value)
+
+
+def _outside(structure: str, member: str, value: Any) -> str | None:
+    """What is wrong with a member of a valid type, by the limits that are not in the models."""
+    if value is None or (isinstance(value, str) and ("{{" in value or "{%" in value or "${" in value)):
+        return None
+    where = structure, member
+    if where in _RANGES:
+        least, most = _RANGES[where]
+        if most is None:
+            return None if value >= least else f"must be at least {least:,}"
+        return None if least <= value <= most else f"must be between {least:,} and {most:,}"
+    if where in _MOST:
+        return None if len(value) <= _MOST[where] else f"at most {_MOST[where]:,} entries, not {len(value):,}"
+    pattern, expected = _FORMATS.get(where, ("", ""))
+    return f"expected {expected}" if pattern and not re.fullmatch(pattern, value) else None
 
 
 def _wrong_text(shape: Any, value: str) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.container_overrides import container_names
-from airflow_batchemr.core.preamble import PREAMBLE
+from airflow_batchemr.core.preamble import PREAMBLE, PREAMBLE_IN_JOB, RESERVED, RUN_VARIABLES
 from airflow_batchemr.core.tags import MAX_TAGS, RUN_TAGS, tag_problem
 from airflow_batchemr.pipeline_file.errors import guess
 from airflow_batchemr.pipeline_file.models.base import is_fixed, is_template, without_templates
@@ -34,6 +35,7 @@ FARGATE = {
     16.0: _range(32, 120, 8),
     32.0: (61_440, 122_880, 249_856),
 }
+_FRACTIONS = "only Fargate (`platform: fargate`) supports fractions"
 #: Size of a job whose file gives none: RegisterJobDefinition demands one.
 DEFAULT_VCPUS, DEFAULT_MEMORY = 1, 2048
 
@@ -71,17 +73,20 @@ def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
         yield from _fargate(batch)
     elif platform == "ec2" and isinstance(batch.vcpus, float):
         message = f"EC2 requires whole vCPUs, not {batch.vcpus:g}"
-        yield Problem((*at, "vcpus"), message, "only Fargate (`platform: fargate`) supports fractions")
+        yield Problem((*at, "vcpus"), message, _FRACTIONS)
+    if platform == "ec2":
+        yield from _raw_vcpus(batch)
     memory = [size for size in batch.memory or [] if not is_template(size)]
     if memory and min(memory) < 4:
         yield Problem((*at, "memory"), f"AWS Batch requires at least 4 MiB of memory, not {min(memory)}")
     if sorted(set(memory)) != memory:
-        yield Problem((*at, "memory"), "memory sizes must be in ascending order")
+        sizes = ", ".join(map(str, memory))
+        yield Problem((*at, "memory"), f"memory sizes must be in ascending order, not {sizes} MiB")
     if batch.retry_on is not None and batch.attempts == 1:
         yield Problem((*at, "attempts"), "`retry_on` requires more than 1 attempt", "set `attempts` to at least 2")
     yield from _requirements(batch)
     yield from _container(batch)
-    yield from _overrides({**(job.env if job else {}), **batch.env}, batch)
+    yield from _overrides({**(job.env if job else {}), **batch.env}, batch, job)
     yield from _tag(batch)
     yield from _tags(batch)
 
@@ -93,7 +98,7 @@ def _command_optional(batch: Batch) -> bool:
         or batch.registered_definition is not None
         or any(key in batch.submit for key in ("containerOverrides", "nodeOverrides"))
     )
-    raw = raw or any(key.endswith("PropertiesOverride") for key in batch.submit)
+    raw = raw or any(key.endswith("PropertiesOverride") for key in batch.submit) or is_template(batch.definition)
     return raw or not batch.preamble
 
 
@@ -104,7 +109,31 @@ def _platform(batch: Batch) -> str | None:
     capabilities = batch.job_definition.get("platformCapabilities")
     if isinstance(capabilities, list) and capabilities:
         return "fargate" if "FARGATE" in capabilities else "ec2"
+    if batch.platform is None and is_template(batch.definition):
+        return None
     return batch.platform or "ec2"
+
+
+def _raw_vcpus(batch: Batch) -> Iterator[Problem]:
+    """The vCPUs of a plain container in AWS's own form."""
+    for option, member in (("submit", "containerOverrides"), ("job_definition", "containerProperties")):
+        container = getattr(batch, option).get(member)
+        given = container.get("resourceRequirements") if isinstance(container, dict) else None
+        for position, one in enumerate(given if isinstance(given, list) else ()):
+            if one.get("type") == "VCPU" and re.fullmatch(r"\d*\.\d*[1-9]\d*", value := str(one.get("value"))):
+                keys = ("batch", option, member, "resourceRequirements", position, "value")
+                yield Problem(keys, f"EC2 requires whole vCPUs, not {value}", _FRACTIONS)
+
+
+def _container(batch: Batch) -> Iterator[Problem]:
+    """The named container has to be in the job definition, if that is part of the file."""
+    if batch.container is None or batch.registered_definition is not None:
+        return
+    if not is_fixed(json.dumps([batch.container, batch.definition, batch.job_definition])):
+        return
+    what = "`job_definition`" if batch.job_definition else "the job definition of an image"
+    if problem := container_problem(batch.container, batch.job_definition, what):
+        yield Problem(("batch", "container"), *problem)
 
 
 def _requirements(batch: Batch) -> Iterator[Problem]:
@@ -115,17 +144,6 @@ def _requirements(batch: Batch) -> Iterator[Problem]:
     if batch.secrets and batch.execution_role is None and not batch.job_definition:
         hint = "AWS Batch reads the secrets with this role"
         yield Problem((*at, "execution_role"), "`secrets` requires an `execution_role`", hint, key=True)
-
-
-def _container(batch: Batch) -> Iterator[Problem]:
-    """The named container has to be in the job definition, if that is part of the file."""
-    if batch.container is None or batch.registered_definition is not None:
-        return
-    if not is_fixed(json.dumps([batch.container, batch.job_definition])):
-        return
-    what = "`job_definition`" if batch.job_definition else "the job definition of an image"
-    if problem := container_problem(batch.container, batch.job_definition, what):
-        yield Problem(("batch", "container"), *problem)
 
 
 def container_problem(name: str, definition: Mapping[str, Any], what: str) -> tuple[str, str | None] | None:
@@ -142,22 +160,34 @@ def container_problem(name: str, definition: Mapping[str, Any], what: str) -> tu
     return None if name in known else (f"{what} has no container {name!r}, only {', '.join(known)}", guess(name, known))
 
 
-def _overrides(env: Mapping[str, str], batch: Batch) -> Iterator[Problem]:
-    """Check the size of what the file adds to a SubmitJob: without the values of templates and the run's variables."""
+def _overrides(env: Mapping[str, str], batch: Batch, job: Job | None) -> Iterator[Problem]:
+    """Check the size of a SubmitJob's overrides as far as it is known: without the values of templates and the run."""
     command = list(batch.command or ())
     if batch.preamble and command:
-        command = ["/bin/sh", "-c", PREAMBLE, "sh", *command]
-    environment = [{"name": name, "value": value} for name, value in env.items()]
+        for name in sorted(RESERVED & env.keys()):
+            at = ("batch", "env", name) if name in batch.env else ("env", name)
+            yield Problem(at, f"the name {name} is reserved for batchemr", "choose another name", key=True)
+        in_job = job is not None and job.array is not None and job.array.markers
+        command = ["/bin/sh", "-c", PREAMBLE_IN_JOB if in_job else PREAMBLE, "sh", *command]
+    variables = {**env, **dict.fromkeys(RUN_VARIABLES, "")}
+    environment = [{"name": name, "value": value} for name, value in variables.items()]
     parts = {"command": command, "env": environment}
-    sizes = {key: len(without_templates(json.dumps(part, ensure_ascii=False)).encode()) for key, part in parts.items()}
+    sizes = {key: len(without_templates(_compact(part)).encode()) for key, part in parts.items()}
     if (size := sum(sizes.values())) > MAX_ENVIRONMENT:
         largest = max(sizes, key=lambda key: sizes[key])
         message = f"AWS Batch accepts {MAX_ENVIRONMENT:,} bytes of command and environment, not {size:,}"
         yield Problem(("batch", largest), message, "put large values into an object on S3 and pass its URI")
 
 
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def _fargate(batch: Batch) -> Iterator[Problem]:
     at = ("batch",)
+    if "nodeProperties" in batch.job_definition:
+        keys = (*at, "job_definition", "nodeProperties")
+        yield Problem(keys, "Fargate does not support multi-node jobs", "remove `platform: fargate`", key=True)
     if batch.gpus is not None:
         yield Problem((*at, "gpus"), "Fargate has no GPUs", key=True)
     if batch.ulimits:
@@ -191,16 +221,18 @@ def _fargate(batch: Batch) -> Iterator[Problem]:
 
 
 def _tags(batch: Batch) -> Iterator[Problem]:
-    """ECS tasks get the tags of the job and those of its definition, at most 50 in all."""
-    names = {*RUN_TAGS, *batch.tags}
-    for option in ("submit", "job_definition"):
+    """A job has at most 50 tags; ECS tasks get those of the job definition, too, unless `submit:` says otherwise."""
+    names = {"submit": {*RUN_TAGS, *batch.tags}, "job_definition": set[str]()}
+    for option, of_option in names.items():
         tags = getattr(batch, option).get("tags")
         for name, value in tags.items() if isinstance(tags, dict) else ():
-            names.add(name)
+            of_option.add(name)
             if problem := tag_problem(str(name), str(value) if is_fixed(str(value)) else ""):
                 yield Problem(("batch", option, "tags", name), problem)
-    if len(names) > MAX_TAGS:
-        message = f"AWS Batch accepts {MAX_TAGS} tags, not {len(names)}, including those that identify the run"
+    job, definition = names.values()
+    number = len(job | definition) if batch.submit.get("propagateTags", True) else max(len(job), len(definition))
+    if number > MAX_TAGS:
+        message = f"AWS Batch accepts {MAX_TAGS} tags, not {number}, including those that identify the run"
         yield Problem(("batch", "tags"), message)
 
 

@@ -16,9 +16,9 @@ IDENTITY = JobIdentity("s3://state", "dag", "2026-11-20T000000Z", "job", "manual
 DEFINITION = {"jobDefinitionArn": "there:1"}
 
 
-def requests(indices, size, definition=DEFINITION, **options):
+def requests(indices, size, described=DEFINITION, /, **options):
     options = batch_options({"queue": "default", "image": "busybox", "command": ["true"], **options})
-    return submission_requests(options, definition, IDENTITY, 1, IndexSet.parse(indices), size=size)
+    return submission_requests(options, described, IDENTITY, 1, IndexSet.parse(indices), size=size)
 
 
 @pytest.mark.parametrize(("indices", "size"), [("0-8", 10), ("3", 10), ("0-10000", 10_001)])

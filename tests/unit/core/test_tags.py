@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_batchemr.core.preamble import RUN_VARIABLES
 from airflow_batchemr.core.tags import RUN_TAGS, tag_problem, tag_value, tags_problem
 from airflow_batchemr.engine.job_identity import JobIdentity
 
@@ -51,3 +52,9 @@ def test_tags_from_elsewhere_count(others, accepted):
     tags = dict.fromkeys(RUN_TAGS, "x")
     names = [*(f"t{number}" for number in range(others)), RUN_TAGS[0]]
     assert accepted == (tags_problem(tags, names) is None)
+
+
+def test_the_variables_of_a_run_are_counted():
+    """Their names are part of the size that `validate` checks."""
+    identity = JobIdentity("s3://b", "dag", "2026-11-20T000000Z", "job", "manual", "task")
+    assert RUN_VARIABLES == tuple(identity.environment(1))

@@ -82,14 +82,14 @@ def test_a_file_in_dag_factorys_form_hides_no_other_pipeline(load):
 
 
 def test_valid_templates_are_accepted(load):
-    """Statements, filters of Airflow and of plugins, `do`, and a comment; keys of mappings are not rendered."""
+    """Statements, filters of Airflow and of Jinja, `do`, and a comment; keys of mappings are not rendered."""
     only(
         load("""
         a:
           batch:
             image: 'i:1'
             queue: q
-            command: [run, '{% if x %}a{% endif %}', '{{ ds | own_filter }}', '{% do x.append(1) %}', '{# c #}']
+            command: [run, '{% if x %}a{% endif %}', '{{ ds | ds_nodash | int }}', '{% do x.append(1) %}', '{# c #}']
             env: {BRACES: '{ ds }}', LITERAL: "{{ '{{' }}"}
     """)
     )
@@ -415,3 +415,27 @@ def test_expansion_is_limited(load, text, message):
     errors = [error for error in load(text).errors if error.message == message]
     assert errors
     assert all(error.line is not None for error in errors)
+
+
+def many(count, value):
+    return ", ".join(f"variable_{number}: '{value}'" for number in range(count))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        f"image: 'i:1', command: c, env: {{{many(180, 'x')}}}",
+        (
+            f"image: 'i:1', command: c, tags: {{{many(44, 1)}}}, job_definition: {{tags: {{a: b, c: d}}}}, "
+            "submit: {propagateTags: false}"
+        ),
+        "definition: '{{ params.d }}'",
+        "definition: '{{ params.d }}', vcpus: 0.25, container: main",
+    ],
+    ids=["8,192 bytes without spaces", "tags that are not propagated", "no command", "of unknown platform"],
+)
+def test_what_aws_may_accept_is_valid(tmp_path, options):
+    """The limits apply to what is sent; what a job definition of a template contains is not known."""
+    path = tmp_path / "p.yaml"
+    path.write_text(f"p:\n  batch: {{queue: q, {options}}}\n")
+    assert [] == [str(error) for error in load_file(path).errors]
