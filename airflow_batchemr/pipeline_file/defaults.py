@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.pipeline_file.exclusive import exclusive_keys
 from airflow_batchemr.pipeline_file.known_keys import (
     DEFAULTS_KEYS,
     JOB_DEFAULTS,
@@ -122,7 +123,7 @@ class Defaults:
         literal = _without_variables(block) if document.has_variables else block
         for model, model_keys in ((Job, JOB_DEFAULTS), (Pipeline, PIPELINE_DEFAULTS)):
             part = {key: value for key, value in literal.items() if key in model_keys}
-            for problem in invalid_values(model, {**part, "name": "defaults"}):
+            for problem in (*invalid_values(model, {**part, "name": "defaults"}), *exclusive_keys(model, part)):
                 position, _ = document.find((*path, *problem.keys), key=problem.key)
                 self.errors.append(document.error(problem.message, problem.hint, position))
 

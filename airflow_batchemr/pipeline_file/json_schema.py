@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from airflow_batchemr.pipeline_file import known_keys, models
 from airflow_batchemr.pipeline_file.checks.names import MAX_NAME
+from airflow_batchemr.pipeline_file.exclusive import EXCLUSIVE
 from airflow_batchemr.pipeline_file.matrix import MAX_COMBINATIONS
 from airflow_batchemr.pipeline_file.models.base import SCALAR, Model
 from airflow_batchemr.pipeline_file.steps import KINDS
@@ -28,38 +29,6 @@ _OMITTED = ("title", "default", "description")
 _LIST_ITEMS = {
     *("Step", "Notify", "Slack", "FleetType", "Bootstrap", "Ulimit"),
     *(model.__name__ for kind in KINDS if kind.key() not in known_keys.BLOCKS for model in kind.blocks()),
-}
-_NEW_OR_EXISTING = [
-    (existing, new) for existing in ("cluster", "cluster_id", "cluster_name") for new in ("type", "master", "fleets")
-]
-#: Keys that are mutually exclusive.
-_EXCLUSIVE: dict[str, list[tuple[str, ...]]] = {
-    "Array": [
-        ("size", "pack", "per_object", "rows"),
-        ("into", "max_bytes", "max_objects"),
-        *(("size", key) for key in ("into", "max_bytes", "max_objects", "suffix", "allow_empty")),
-        *((key, limit) for key in ("per_object", "rows") for limit in ("into", "max_bytes", "max_objects", "suffix")),
-    ],
-    "Batch": [("image", "definition")],
-    "Emr": [
-        ("cluster", "cluster_id", "cluster_name"),
-        ("type", "master", "fleets"),
-        ("type", "core", "fleets"),
-        ("type", "task", "fleets"),
-        *_NEW_OR_EXISTING,
-    ],
-    "Spark": [("py", "jar"), ("py", "class")],
-    "Schedule": [("cron", "every", "continuous", "after_assets", "timetable")],
-    "Notify": [("email", "slack", "pagerduty", "notifier")],
-    "Step": [tuple(kind.key() for kind in KINDS)],
-    "On": [("emr_serverless", "emr_eks")],
-    "Assets": [("all", "any")],
-    "Job": [
-        *(("batch", key) for key in ("spark", "steps", "load", "save", "on")),
-        *(("operator", key) for key in ("batch", "array", "emr", "spark", "steps", "load", "save", "on")),
-        *(("on", key) for key in ("steps", "load", "save")),
-        ("spark", "steps"),
-    ],
 }
 #: A job requires one of these.
 _WORK = {
@@ -179,7 +148,7 @@ def _part(name: str, part: dict[str, Any]) -> dict[str, Any]:
 
 def _exclusive(name: str) -> dict[str, Any]:
     """The rules for mutually exclusive keys; null means absent."""
-    pairs = [pair for group in _EXCLUSIVE.get(name, ()) for pair in itertools.combinations(group, 2)]
+    pairs = [pair for group in EXCLUSIVE.get(name, ()) for pair in itertools.combinations(group, 2)]
     some = {"not": _NULL}
     rules = [
         {"not": {"required": list(pair), "properties": dict.fromkeys(pair, some)}} for pair in dict.fromkeys(pairs)

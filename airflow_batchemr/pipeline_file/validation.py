@@ -34,7 +34,7 @@ class Problem:
         key: the key is wrong, not the value.
         meant: for an unknown key, the key that was probably meant; that one is not reported as missing.
         missing: paths of which at least one is required; the problem is suppressed if one of them has an error.
-        whole_block: the problem concerns the combination of a block's values, not a single value.
+        block: path of the block whose values do not go together, if the problem concerns no single value.
     """
 
     keys: Keys
@@ -44,7 +44,7 @@ class Problem:
     key: bool = False
     meant: str | None = None
     missing: tuple[Keys, ...] = ()
-    whole_block: bool = False
+    block: Keys | None = None
 
 
 def validate(model: type[M], data: dict[str, Any], *, rendered: bool = False) -> tuple[M | None, list[Problem]]:
@@ -75,17 +75,20 @@ def validate(model: type[M], data: dict[str, Any], *, rendered: bool = False) ->
 
 
 def invalid_values(model: type[Model], data: dict[str, Any]) -> list[Problem]:
-    """Problems of single values in an incomplete model; missing keys and wrong combinations are not reported."""
+    """Problems of single values in an incomplete model; what blocks lack, because of which they are invalid, is not."""
     try:
         model.model_validate(data)
     except ValidationError as error:
         problems = _problems(model, error, ())
-        return [
-            problem
-            for problem in problems
-            if not problem.whole_block or not isinstance(data.get(str(problem.keys[0]), {}), dict)
-        ]
+        return [problem for problem in problems if problem.block is None or not _can_grow(data, problem.block)]
     return []
+
+
+def _can_grow(data: Any, block: Keys) -> bool:
+    """Whether other values are merged into a block: only into mappings outside of lists."""
+    for key in block:
+        data = data.get(key, {}) if isinstance(data, dict) else None
+    return isinstance(data, dict)
 
 
 def _without(data: Any, keys: Keys) -> Any:
@@ -108,7 +111,7 @@ def _problems(model: type[Model], error: ValidationError, path: Keys) -> Iterato
             yield from _problems(model, inner, keys)
         elif isinstance(inner, Refusal):
             whole_block = isinstance(detail["input"], dict | Model) and _is_block(model, keys)
-            yield Problem((*keys, *inner.at), inner.message, inner.hint, whole_block=whole_block)
+            yield Problem((*keys, *inner.at), inner.message, inner.hint, block=keys if whole_block else None)
         elif inner is not None:
             yield Problem(keys, str(inner))
         else:
@@ -142,7 +145,7 @@ def _problem(model: type[Model], detail: ErrorDetails, keys: Keys) -> Problem:
             return replace(problem, hint=f"it is a key of the job: move it next to `{keys[0]}`")
         return problem
     if kind == "missing":
-        return Problem(keys, f"`{keys[-1]}` is missing", key=True, whole_block=True)
+        return Problem(keys, f"`{keys[-1]}` is missing", key=True, block=keys[:-1])
     if kind in _TYPES:
         hint = None
         if kind == "bool_type" and isinstance(value, str):
@@ -192,7 +195,7 @@ def keys_at(model: type[Model], keys: Keys) -> Sequence[str]:
             return ()
         if isinstance(key, int):
             continue
-        found = _model_of_key(found, str(key))
+        found = model_of_key(found, str(key))
     if found is None:
         return ()
     if found.__name__ == "Job":
@@ -212,7 +215,7 @@ def _is_block(model: type[Model], keys: Keys) -> bool:
     return found is not None
 
 
-def _model_of_key(model: type[Model], key: str) -> type[Model] | None:
+def model_of_key(model: type[Model], key: str) -> type[Model] | None:
     """The model of a key's value, or of the entries of that value."""
     for name, field in model.model_fields.items():
         if key in (name, field.serialization_alias):
