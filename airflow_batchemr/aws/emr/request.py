@@ -84,6 +84,7 @@ def run_job_flow_request(
     """
     chosen = variant or Variant()
     release = emr.release or RELEASE
+    stays = stays or emr.several_masters  # EMR keeps such a cluster alive, whatever the request says
     machines: dict[str, Any] = {
         "KeepJobFlowAliveWhenNoSteps": stays,
         "TerminationProtected": emr.termination_protection,
@@ -123,7 +124,6 @@ def run_job_flow_request(
     request.update({field: value for field, value in optional.items() if value})
     request = deep_merge(request, emr.overrides)
     label = str(request.get("ReleaseLabel", release))
-    stays = stays or emr.several_masters
     idle = emr.keep_alive or emr.idle_timeout or (IDLE_TIMEOUT_STAYING if stays else IDLE_TIMEOUT_ENDING)
     if supports_idle_timeout(label):
         request.setdefault("AutoTerminationPolicy", {"IdleTimeout": idle})

@@ -244,6 +244,13 @@ def as_aws(service: str, path: str, value: Any, info: ValidationInfo, added: Col
     return value
 
 
+def without_nulls(value: Any) -> Any:
+    """Remove the nulls of a mapping in AWS's form, and of those within it: AWS's requests have none."""
+    if not isinstance(value, dict):
+        return value
+    return {key: without_nulls(part) for key, part in value.items() if part is not None}
+
+
 def texts(value: object) -> list[str]:
     """Convert a scalar or a list of scalars to a list of text."""
     if isinstance(value, list | tuple):

@@ -24,6 +24,7 @@ from airflow_batchemr.pipeline_file.models.base import (
     as_aws,
     shown,
     text,
+    without_nulls,
 )
 from airflow_batchemr.pipeline_file.models.command import Command
 
@@ -126,7 +127,9 @@ def _as_member(name: str | None = None) -> AfterValidator:
     path = "RegisterJobDefinition" + (f".containerProperties.{name}" if name else "")
 
     def check(value: Any, info: ValidationInfo) -> Any:
-        return as_aws("batch", path, value, info, added=("image",)) if value else value  # see `ensure_definition`
+        if value:
+            value = as_aws("batch", path, value, info, added=("image",))  # see `ensure_definition`
+        return without_nulls(value) if name else value
 
     return AfterValidator(check)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from airflow_batchemr.pipeline_file.errors import Refusal
-from airflow_batchemr.pipeline_file.models.base import Raw, check_aws, shown
+from airflow_batchemr.pipeline_file.models.base import Raw, check_aws, shown, without_nulls
 from airflow_batchemr.pipeline_file.steps.base import StepKind
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _SCHEMA = {
 
 
 def _step_config(value: dict[str, Any]) -> dict[str, Any]:
+    value = without_nulls(value)
     action = value.get("ActionOnFailure", "CONTINUE")
     if not isinstance(action, str) or ("{{" not in action and action.upper() not in _ACTIONS):
         raise Refusal(f"expected one of {', '.join(_ACTIONS)}, not {shown(action)}", at=["ActionOnFailure"])

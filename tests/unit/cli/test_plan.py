@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
@@ -188,3 +189,70 @@ def test_a_policy_that_cannot_be_imported_is_an_error(house_rules, monkeypatch):
     result = CliRunner().invoke(app, [str(house_rules)])
     assert (1, "") == (result.exit_code, result.stdout)
     assert "cannot import the function of [batchemr] policy, no_such_rules.rules" in result.stderr
+
+
+ROLE = "arn:aws:iam::123456789012:role/Jobs"
+SPARK = "spark: {py: s3://code/a.py}"
+CLUSTER = "{type: m5.xlarge, log_uri: s3://logs/}"
+URI = "BATCHEMR_SUCCESS_URI=s3://the/ledger/p/20261120/_files/work/explicit/0001/"
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        (
+            f"emr: {CLUSTER}, {SPARK}",
+            ["spark.yarn.appMasterEnv.{0}0", "spark.executorEnv.{0}0"],
+        ),
+        (f"emr: {CLUSTER}, steps: [{{hive: s3://code/a.q}}, [ls], [date]]", ["{0}1"]),
+        ("emr: {cluster_id: j-ABC}, steps: [[ls]]", ["{0}0"]),
+        (f"emr: {{cluster: shared}}, {SPARK}", ["spark.yarn.appMasterEnv.{0}0", "spark.executorEnv.{0}0"]),
+        (
+            f"on: {{emr_serverless: {{application: abc, role: '{ROLE}'}}}}, {SPARK}",
+            ["spark.emr-serverless.driverEnv.{0}0", "spark.executorEnv.{0}0"],
+        ),
+        (
+            f"on: {{emr_eks: {{virtual_cluster: abc, role: '{ROLE}', release: emr-7.5.0-latest}}}}, {SPARK}",
+            ["spark.kubernetes.driverEnv.{0}0", "spark.executorEnv.{0}0"],
+        ),
+    ],
+    ids=["own cluster", "commands", "existing cluster", "shared cluster", "serverless", "eks"],
+)
+def test_the_plan_of_emr_work_shows_where_it_reports_success(tmp_path, monkeypatch, job, expected):
+    """Driver, executors and commands get the URI, with the number of the step; the next step waits for its object."""
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    file = tmp_path / "pipeline.yaml"
+    clusters = f"clusters: {{shared: {CLUSTER}}}, " if "shared" in job else ""
+    file.write_text(f"p: {{{clusters}jobs: {{work: {{explicit_success: true, retries: 0, {job}}}}}}}")
+    result = CliRunner().invoke(app, [str(file), "--json", "--run-id", "20261120"])
+    assert result.exit_code == 0, result.output
+    (work,) = [one for one in json.loads(result.stdout)["jobs"] if one["task_id"] == "work"]
+    found = re.findall(r'[^\s"]*BATCHEMR_SUCCESS_URI[^\s"]*', json.dumps(work["requests"]))
+    assert [one.format(URI) for one in expected] == found
+
+
+def test_nulls_in_the_form_of_aws_are_left_out_of_requests(tmp_path, monkeypatch):
+    """AWS's requests have none, at any depth."""
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("""
+p:
+  jobs:
+    one:
+      batch:
+        image: i:1
+        queue: q
+        command: c
+        log_configuration: {logDriver: awslogs, options: null}
+        submit: {retryStrategy: {evaluateOnExit: null}, eksPropertiesOverride: {podProperties: {metadata: null}}}
+        job_definition: {containerProperties: {linuxParameters: {maxSwap: null, swappiness: 3}}}
+    two:
+      emr: {type: m5.xlarge, log_uri: s3://logs/, overrides: {Instances: {Placement: {AvailabilityZone: null}}}}
+      steps: [{raw: {HadoopJarStep: {Jar: x, Args: null}, ActionOnFailure: null}}]
+""")
+    result = CliRunner().invoke(app, [str(file), "--json"])
+    assert result.exit_code == 0, result.output
+    assert ["run", "run"] == [job["does"] for job in json.loads(result.stdout)["jobs"]]
+    assert "null" not in json.dumps([job["requests"] for job in json.loads(result.stdout)["jobs"]])

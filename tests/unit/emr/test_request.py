@@ -169,6 +169,7 @@ def test_a_cluster_of_three_masters_has_an_idle_timeout():
     """EMR protects it and keeps it after its steps, whatever the request says."""
     made = request({"master": {"type": "m5.xlarge", "count": 3}, "core": {"type": "m5.xlarge"}})
     assert {"IdleTimeout": 4 * 3600} == made["AutoTerminationPolicy"]
+    assert made["Instances"]["KeepJobFlowAliveWhenNoSteps"] is True
 
 
 @pytest.mark.parametrize(
