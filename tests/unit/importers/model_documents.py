@@ -27,6 +27,7 @@ _VALUES: dict[str, Any] = {
     "jobDefinition": "etl:1",
     "ActionOnFailure": "CONTINUE",
     "StepConcurrencyLevel": 2,
+    "TimeoutDurationMinutes": 20,
 }
 #: AWS Batch requires a value for each type.
 _RESOURCES = [{"type": "VCPU", "value": "2"}, {"type": "MEMORY", "value": "512"}, {"type": "GPU", "value": "1"}]
