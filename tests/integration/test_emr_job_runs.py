@@ -16,7 +16,6 @@ from airflow_batchemr.aws.emr.job_run_targets import token
 from airflow_batchemr.aws.errors import AwsError, Expired, InvalidRequest
 from airflow_batchemr.engine.loop import StoppedError
 from airflow_batchemr.engine.policy import Policy
-from airflow_batchemr.local import LocalAWS
 from airflow_batchemr.operators.emr import EmrJobRunOperator
 from airflow_batchemr.triggers.emr_job_run import runs_poller
 from tests.integration.emr_engine import Calls, HangsAt, JobRunJob, eventually, killed_at
@@ -25,29 +24,17 @@ ROLE = "arn:aws:iam::123456789012:role/runs"
 SERVERLESS = {"emr_serverless": {"application": "default", "role": ROLE, "log_uri": "s3://logs/runs"}}
 EKS = {"emr_eks": {"virtual_cluster": "default", "role": ROLE, "release": "emr-7.5.0-latest"}}
 SPARK = {"py": "s3://code/x.py", "args": ["a b"], "conf": {"spark.x": "y z"}, "executor_memory": "4GiB"}
-#: Runs the shell script among its arguments.
-SUBMIT = '#!/bin/sh\nwhile [ "${1%.sh}" = "$1" ]; do shift; done\nexec sh "$@"\n'
 HOLD = "until [ -e go ]; do sleep 0.05; done"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A local AWS whose spark-submit runs shell scripts."""
-    programs = tmp_path_factory.mktemp("programs")
-    (programs / "spark-submit").write_text(SUBMIT)
-    (programs / "spark-submit").chmod(0o755)
-    with LocalAWS(root=tmp_path_factory.mktemp("aws"), slots=2, path=[programs]) as aws:
-        yield aws
-
-
 @pytest.fixture
-def aws(server):
-    server.reset()
-    server.reset_requests()
+def aws(program_server):
+    program_server.reset()
+    program_server.reset_requests()
     for bucket in ("state", "logs"):
-        server.client("s3").create_bucket(Bucket=bucket)
-    yield server
-    server.reset()
+        program_server.client("s3").create_bucket(Bucket=bucket)
+    yield program_server
+    program_server.reset()
 
 
 @pytest.fixture(params=[SERVERLESS, EKS], ids=["serverless", "eks"])

@@ -22,9 +22,9 @@ import pytest
 from botocore.config import Config
 
 from airflow_batchemr.local import LocalAWS
+from tests.integration.conftest import SUBMIT
 
 ROLE = "arn:aws:iam::123456789012:role/runs"
-SUBMIT = '#!/bin/sh\nwhile [ "${1%.sh}" = "$1" ]; do shift; done\nexec sh "$@"\n'
 ONCE = Config(retries={"total_max_attempts": 1})
 SPARE = {"id": "eks", "type": "EKS", "info": {"eksInfo": {"namespace": "spare"}}}
 
@@ -99,23 +99,13 @@ def service(aws, name, **options):
     return Service(name, client, "default", ("PENDING", "SUBMITTED", "RUNNING"), "COMPLETED", "CANCEL_PENDING")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A local AWS whose spark-submit runs shell scripts."""
-    programs = tmp_path_factory.mktemp("programs")
-    (programs / "spark-submit").write_text(SUBMIT)
-    (programs / "spark-submit").chmod(0o755)
-    with LocalAWS(root=tmp_path_factory.mktemp("aws"), slots=2, path=[programs]) as aws:
-        yield aws
-
-
 @pytest.fixture
-def aws(server):
-    server.reset()
-    server.client("s3").create_bucket(Bucket="logs")
-    yield server
-    server.reset()
-    assert_nothing_runs(server)
+def aws(program_server):
+    program_server.reset()
+    program_server.client("s3").create_bucket(Bucket="logs")
+    yield program_server
+    program_server.reset()
+    assert_nothing_runs(program_server)
 
 
 @pytest.fixture(params=["emr-serverless", "emr-containers"])
