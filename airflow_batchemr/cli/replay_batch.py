@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.remote import BatchRemote
+from airflow_batchemr.aws.explicit_success import SUCCESS_URI, environment
 from airflow_batchemr.aws.retry import call_again, pages
 from airflow_batchemr.cli import common
 from airflow_batchemr.cli.replay_mark import identity_of, marked
@@ -56,7 +57,7 @@ def run_on_batch(
         return _follow(clients, job_id)
     identity = identity_of(state_uri, shard.intent)
     remote = BatchRemote(clients, ledger, identity)
-    backend = _OneIndex(clients, identity, shard, queue)
+    backend = _OneIndex(clients, ledger, identity, shard, queue)
     state = ledger.read()
     plan = SubmissionPlan(state.next_number, IndexSet.of([shard.index]))
     policy = common.engine_policy()
@@ -68,6 +69,9 @@ def run_on_batch(
     result = _concluded(ledger, remote, submission).result
     if result is not None and result.succeeded:
         common.say(marked(ledger, shard))
+    elif result is not None and code == 0:
+        common.say("; ".join(failure.reason for failure in result.failures))
+        return 1
     return code
 
 
@@ -76,14 +80,19 @@ class _OneIndex(SingleWork):
     """A backend that runs one recorded index as a single job; see `engine.backend.Backend`."""
 
     clients: Clients
+    ledger: JobLedger
     identity: JobIdentity
     shard: Shard
     queue: str | None
 
     def new_submission(self, plan: SubmissionPlan, state: LedgerState) -> NewSubmission:  # noqa: ARG002 - of the protocol
         """Return the recorded request, without its array."""
-        name = self.identity.submission_name(plan.number)
-        request = single_request(self.shard, name, queue=self.queue, number=str(plan.number))
+        name, shard = self.identity.submission_name(plan.number), self.shard
+        if SUCCESS_URI in shard.environment:  # each submission has its own folder
+            index = 0 if shard.size == 1 else None
+            confirmed = environment(self.ledger, plan.number, index)
+            shard = replace(shard, environment={**shard.environment, **confirmed})
+        request = single_request(shard, name, queue=self.queue, number=str(plan.number))
         return NewSubmission("batch", [Request(name=name, indices=plan.indices, request=request)])
 
     def start(self, request: Request, sleep: Callable[[float], object]) -> Handle:

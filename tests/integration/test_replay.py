@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from airflow_batchemr.aws.batch.remote import BatchRemote
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.clients import boto3_clients
+from airflow_batchemr.aws.explicit_success import environment
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.job_identity import JobIdentity
@@ -32,7 +33,8 @@ ODD = 'it\'s "$(odd)"\n`x` ☃'
 class Array:
     """An array job that has run on the local AWS, and the files that its commands wrote."""
 
-    def __init__(self, folder, size, *, preamble=True, kind="plain"):
+    def __init__(self, folder, size, *, preamble=True, kind="plain", explicit=""):
+        self.explicit = explicit
         self.folder = folder
         self.clients = boto3_clients()
         self.clients.s3.create_bucket(Bucket="data")
@@ -41,7 +43,7 @@ class Array:
         self.size = size
         script = (
             f'i=${{AWS_BATCH_JOB_ARRAY_INDEX-}}; echo $i >> {folder}/ran; printf %s "$ODD|$1|$2" > {folder}/seen-$i; '
-            f"[ $i != 3 ] || [ -e {folder}/fixed ] || exit 7"
+            f"[ $i != 3 ] || [ -e {folder}/fixed ] || exit 7{explicit}"
         )
         container = {
             "image": "busybox",
@@ -73,7 +75,8 @@ class Array:
         state = self.ledger.read()
         definition = self.clients.batch.describe_job_definitions(jobDefinitions=["own:1"])["jobDefinitions"][0]
         requests = submission_requests(
-            self.options, definition, self.identity, state.next_number, indices, size=self.size
+            self.options, definition, self.identity, state.next_number, indices, size=self.size,
+            environment=environment(self.ledger, state.next_number, None) if self.explicit else None,
         )  # fmt: skip
         submission = submit(self.clients, self.ledger, self.identity, requests)
         remote = BatchRemote(self.clients, self.ledger, self.identity)
@@ -209,6 +212,17 @@ def test_a_marked_batch_job_is_a_submission(array):
         second.handle.jobs[0].name,
     )
     assert array.ledger.read().marker is not None
+
+
+@pytest.mark.parametrize(("written", "code"), [(True, 0), (False, 1)])
+def test_a_marked_batch_job_has_to_write_its_own_object_if_success_is_explicit(local_aws, tmp_path, written, code):
+    """The folder of the objects is that of the new submission, not of the recorded one."""
+    write = f'; [ ! -e {tmp_path}/fixed ] || aws s3 cp --quiet {tmp_path}/seen-$i "$BATCHEMR_SUCCESS_URI$i"'
+    array = Array(tmp_path, 5, explicit=write if written else "; true")
+    (array.folder / "fixed").touch()
+    done = batchemr("replay", *RUN, "--index", "2", "--batch", "--mark")
+    assert (code, written) == (done.exit_code, 2 in array.ledger.read().done)
+    assert written or "exit 0, but no object at BATCHEMR_SUCCESS_URI" in done.stderr
 
 
 def test_an_instance_type_selects_a_queue_with_only_that_type(local_aws, array):
