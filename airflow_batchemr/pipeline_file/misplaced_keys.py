@@ -28,6 +28,7 @@ _OTHER_NAMES = {
     "email_on_failure": "notify",
     "on_failure_callback": "notify",
     "default_args": "defaults",
+    "tasks": "jobs",
 }
 _HINTS = {"trigger_rule": "set a rule for each upstream job: `after: {job: finished}` or `after: {job: failed}`"}
 _MODELS: dict[str, type[Model]] = {"batch": Batch, "emr": Emr, "spark": Spark, "array": Array}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 #: Keys that define what a job runs.
-_WORK = tuple((key,) for key in ("batch", "emr", "spark", "steps", "load", "save", "operator"))
+_WORK = tuple((key,) for key in ("batch", "emr", "spark", "steps", "load", "save", "operator", "jobs"))
 
 
 def job(job: Job, pipeline: Pipeline) -> Iterator[Problem]:
