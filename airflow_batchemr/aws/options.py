@@ -8,7 +8,7 @@ from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models import Job
 from airflow_batchemr.pipeline_file.models.base import Model
-from airflow_batchemr.pipeline_file.validation import Problem, validate
+from airflow_batchemr.pipeline_file.validation import Problem, Rendered, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ def validated(
     where: str = "",
     *,
     short_form: Callable[[object], object] | None = None,
-    rendered: bool = False,
+    rendered: Rendered = False,
 ) -> M:
     """Validate a value against a model of the pipeline file.
 

@@ -37,7 +37,6 @@ _RANGES = {
     ("RegisterJobDefinitionRequest", "schedulingPriority"): (0, 9999),
     ("RunJobFlowInput", "StepConcurrencyLevel"): (1, 256),
     ("AutoTerminationPolicy", "IdleTimeout"): (60, 604_800),
-    ("SpotProvisioningSpecification", "TimeoutDurationMinutes"): (5, 1440),
 }
 #: Numbers of items, in the same way.
 _MOST = {

@@ -78,6 +78,19 @@ class Arguments:
         )
 
 
+def check_known(operator: str, kwargs: Mapping[str, Any]) -> None:
+    """Check arguments of which some are templates that only Airflow can render.
+
+    Raises:
+        InvalidRequest: Another option is wrong.
+    """
+    if operator == tasks.BATCH_ARRAY:
+        batch_options({name: kwargs[name] for name in Batch.model_fields if name in kwargs}, rendered="partly")
+        array_options(kwargs.get("array"), rendered="partly")
+    elif isinstance(kwargs.get("cluster"), dict):
+        cluster_options(kwargs["cluster"], rendered="partly")
+
+
 def _batch(given: Arguments) -> ForecastBatch:
     kwargs = given.kwargs
     options = batch_options({name: kwargs[name] for name in Batch.model_fields if name in kwargs}, rendered=True)

@@ -19,7 +19,7 @@ from airflow_batchemr.forecast.backends import ForecastBatch
 from airflow_batchemr.forecast.clients import offline, reading
 from airflow_batchemr.forecast.engine import forecast
 from airflow_batchemr.forecast.ledger import ForecastLedger
-from airflow_batchemr.forecast.operators import OPERATORS, Arguments, needs_data
+from airflow_batchemr.forecast.operators import OPERATORS, Arguments, check_known, needs_data
 from airflow_batchemr.forecast.templates import without_unknown
 from airflow_batchemr.pipeline_file.models.base import is_template
 
@@ -146,7 +146,9 @@ class Forecaster:
             if all_succeeded(ledger, identity, used_by):
                 note = f"all jobs that use it have succeeded: {', '.join(used_by)}"
                 return TaskForecast(task.task_id, "no cluster", note=note)
-        kwargs, unknown = without_unknown(kwargs)
+        every, (kwargs, unknown) = kwargs, without_unknown(kwargs)
+        if unknown:
+            check_known(task.operator, every)
         listed = ", ".join(f"{name} ({text})" for name, text in unknown.items())
         note = f"not known before the run: {listed}" if unknown else ""
         if sizes := [name for name in unknown if name.partition(".")[0] == "array"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 Keys = tuple[str | int, ...]
+#: Whether templates have been rendered.
+Rendered = bool | Literal["partly"]
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ class Problem:
     block: Keys | None = None
 
 
-def validate(model: type[M], data: dict[str, Any], *, rendered: bool = False) -> tuple[M | None, list[Problem]]:
+def validate(model: type[M], data: dict[str, Any], *, rendered: Rendered = False) -> tuple[M | None, list[Problem]]:
     """Validate data.
 
     Args:
         model: the model.
         data: its fields.
         rendered: whether templates have been rendered. `Templated` fields then accept numbers as text, and no
-            templates.
+            templates; `partly`: they accept both.
 
     Returns:
         the model and the problems. If there are problems, the model is made from the remaining valid values, so that

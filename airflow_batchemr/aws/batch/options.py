@@ -14,8 +14,10 @@ from airflow_batchemr.pipeline_file.models.array import as_array
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from airflow_batchemr.pipeline_file.validation import Rendered
 
-def batch_options(values: Mapping[str, Any], *, rendered: bool = False) -> Batch:
+
+def batch_options(values: Mapping[str, Any], *, rendered: Rendered = False) -> Batch:
     """Validate the options of a Batch job, each one and together, as `batch:` in a pipeline file.
 
     Args:
@@ -36,7 +38,7 @@ def batch_options(values: Mapping[str, Any], *, rendered: bool = False) -> Batch
     return options
 
 
-def array_options(array: Any, *, rendered: bool = False) -> dict[str, Any]:
+def array_options(array: Any, *, rendered: Rendered = False) -> dict[str, Any]:
     """Validate the options of an array, as `array:` in a pipeline file; without an array a job has one index.
 
     Args:
@@ -48,6 +50,6 @@ def array_options(array: Any, *, rendered: bool = False) -> dict[str, Any]:
     """
     array = 1 if array is None else array
     if isinstance(array, str) and (rendered or array.strip().isdigit()):
-        array, rendered = {"size": array}, True
+        array, rendered = {"size": array}, rendered or True
     options = validated(Array, array, "array", short_form=as_array, rendered=rendered)
     return options.model_dump(exclude_defaults=True, mode="json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_batchemr.aws.errors import InvalidRequest
 from airflow_batchemr.aws.options import validated
@@ -15,8 +15,11 @@ from airflow_batchemr.pipeline_file.models.job import On, as_on
 from airflow_batchemr.pipeline_file.needs import Needs
 from airflow_batchemr.pipeline_file.steps import as_steps
 
+if TYPE_CHECKING:
+    from airflow_batchemr.pipeline_file.validation import Rendered
 
-def cluster_options(cluster: Any, *, rendered: bool = False) -> Emr:
+
+def cluster_options(cluster: Any, *, rendered: Rendered = False) -> Emr:
     """Validate the options of a new cluster, as `emr:` in a pipeline file.
 
     Args:

@@ -148,8 +148,11 @@ def _templated(value: object, validate: ValidatorFunctionWrapHandler, info: Vali
     """Keep a template; validate any other value. What a template has rendered to is text, also if it is a number."""
     if not isinstance(value, str):
         return validate(value)
-    if not (info.context or {}).get("rendered"):
-        return value if is_template(value) else validate(value)
+    rendered = (info.context or {}).get("rendered")
+    if is_template(value) and rendered is not True:
+        return value
+    if not rendered:
+        return validate(value)
     value = value.strip()
     if value in ("", "None"):
         message = "the template rendered to nothing" if not value else "the template rendered to None"

@@ -256,3 +256,30 @@ p:
     assert result.exit_code == 0, result.output
     assert ["run", "run"] == [job["does"] for job in json.loads(result.stdout)["jobs"]]
     assert "null" not in json.dumps([job["requests"] for job in json.loads(result.stdout)["jobs"]])
+
+
+def test_a_wrong_value_is_refused_although_another_one_is_not_known_yet(tmp_path, monkeypatch):
+    """The templates of the params are rendered; XComs are not known before the run."""
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    file = tmp_path / "pipeline.yaml"
+    file.write_text("""
+p:
+  params: {cpus: 0.25, release: emr-7.5, number: 4}
+  defaults: {emr: {type: m5.xlarge, log_uri: s3://logs/}, batch: {image: i:1, queue: q, command: c}}
+  jobs:
+    array: {array: "{{ ti.xcom_pull('x') }}", batch: {vcpus: "{{ params.cpus }}"}}
+    memory: {batch: {memory: [8GiB, "{{ ti.xcom_pull('x') }}", "{{ params.number }}GiB"]}}
+    cluster: {emr: {instances: "{{ ti.xcom_pull('x') }}", release: "{{ params.release }}"}, steps: [[ls]]}
+    good: {emr: {instances: "{{ params.number }}", release: "{{ ti.xcom_pull('x') }}"}, steps: [[ls]]}
+""")
+    result = CliRunner().invoke(app, [str(file), "--json"])
+    jobs = {one["task_id"]: (one["does"], one["note"]) for one in json.loads(result.stdout)["jobs"]}
+    assert 1 == result.exit_code
+    assert ("refused", "memory: memory sizes must be in ascending order, not 8192, 4096 MiB") == jobs["memory"]
+    assert "refused" == jobs["array"][0]
+    assert jobs["array"][1].startswith("vcpus: EC2 requires whole vCPUs, not 0.25")
+    assert "refused" == jobs["cluster"][0]
+    assert jobs["cluster"][1].startswith("cluster.release: expected a release label such as emr-7.5.0, not emr-7.5")
+    assert "run" == jobs["good"][0]
+    assert jobs["good"][1].startswith("not known before the run: cluster.release ({{ ti.xcom_pull('x') }})")
