@@ -212,7 +212,7 @@ def test_fields_with_similar_names_are_different_params():
     assert {"my_date": {"title": "my-date"}, "my_date_2": {"title": "my_date"}} == pipeline(data)["params"]
 
 
-@pytest.mark.parametrize("partition", ["${AWS::Partition}", "${Partition}", "${Token[AWS.Partition.3]}"])
+@pytest.mark.parametrize("partition", ["${AWS::Partition}", "${Partition}", "${Token[AWS.Partition.3]}", "<PARTITION>"])
 def test_a_resource_with_a_substituted_partition(partition):
     """The partition does not matter, because the job runs with the connection's."""
     assert ["A"] == list(jobs(machine(batch(Resource=f"arn:{partition}:states:::batch:submitJob.sync"))))
@@ -483,3 +483,87 @@ def test_a_formatted_text_keeps_substitutions_and_braces(tmp_path, template, ren
     assert [] == [str(error) for error in spec.errors]
     text = spec.pipelines["p"].jobs["A"].batch.parameters["v"]
     assert rendered == jinja2.Environment(autoescape=False).from_string(text).render(params={"q": "V"})  # noqa: S701
+
+
+@pytest.mark.parametrize(
+    ("resource", "message"),
+    [
+        ("${SubmitJobArn}", "Resource is the substitution ${SubmitJobArn}: replace it and import again"),
+        ("arn:aws:states:::emr-serverless:startJobRun.sync", "write this task as a job with `on: {emr_serverless: …}`"),
+        ("arn:aws:states:::emr-containers:startJobRun.sync", "write this task as a job with `on: {emr_eks: …}`"),
+        ("arn:aws:lambda:${Region}:1:function:f", "write this task as a job with `operator:`"),
+    ],
+)
+def test_a_task_of_another_service_names_what_to_write_instead(resource, message):
+    """A substitution may be a supported task."""
+    ((_, found),) = problems(machine({"Type": "Task", "Resource": resource}))
+    assert found.endswith(message)
+
+
+def test_items_run_one_after_another_although_earlier_ones_may_fail():
+    """With `MaxConcurrency: 1`."""
+    state = {"Type": "Map", "Items": [1, 2], "MaxConcurrency": 1, "ToleratedFailureCount": 2}
+    state["ItemProcessor"] = {"StartAt": "X", "States": {"X": batch(End=True)}}
+    made = jobs(machine(state, batch()))
+    assert ({"X-0": "finished"}, {"X-1": "finished"}) == (made["X-1"]["after"], made["B"]["after"])
+
+
+@pytest.mark.parametrize(
+    ("state", "reported"),
+    [
+        ({"Type": "Parallel", "Branches": [machine(batch()), machine(batch())]}, True),
+        ({"Type": "Parallel", "Branches": [machine(batch())]}, False),
+        ({"Type": "Map", "Items": [1, 2], "ItemProcessor": machine(batch())}, True),
+        ({"Type": "Map", "Items": [1, 2], "ItemProcessor": machine(batch()), "MaxConcurrency": 1}, False),
+        ({"Type": "Map", "Items": [1, 2], "ItemProcessor": machine(batch()), "ToleratedFailureCount": 2}, False),
+    ],
+)
+def test_jobs_that_a_failure_no_longer_stops_are_reported(state, reported):
+    """Step Functions stops the other branches and items."""
+    note = "A stopped when one of its jobs failed; now the others run to their end"
+    assert reported == (note in notes(machine(state)))
+
+
+def test_a_fail_state_after_a_choice_has_no_error_of_its_own():
+    """It is not always reached."""
+    states = {
+        "Choose": {"Type": "Choice", "Choices": [{"Next": "Run"}], "Default": "Stop"},
+        "Run": batch(End=True),
+        "Stop": {"Type": "Fail"},
+    }
+    assert ["States.Choose"] == [path for path, _ in problems({"StartAt": "Choose", "States": states})]
+
+
+def test_the_members_of_a_call_about_a_cluster_are_reported():
+    """Also its failures, and the states that handle them."""
+    handled = {"Retry": [{"ErrorEquals": ALL}], "Catch": [{"ErrorEquals": ALL, "Next": "F"}]}
+    found = notes(machine(cluster(), step(), terminate(**handled), F={"Type": "Fail"}))
+    assert {"Retry of C is omitted", "Catch of C is omitted"} <= {text.partition(":")[0] for text in found}
+    assert "States.C.Nonsense" == problems(machine(cluster(), step(), terminate(Nonsense=1)))[0][0]
+    handled["Catch"][0]["Next"] = "H"
+    ((path, message),) = problems(machine(cluster(), step(), terminate(**handled), H=batch(End=True)))
+    assert ("States.H", True) == (path, message.startswith("this state is not translated"))
+
+
+@pytest.mark.parametrize("state", [step(), terminate()])
+def test_the_cluster_of_a_task_that_is_not_supported_is_named(state):
+    """It may have been created by that task, for example a function of Lambda."""
+    create = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "ResultPath": "$.c"}
+    (_, (path, message)) = problems(machine(create, state))
+    assert ("States.B", True) == (path, message.startswith("ClusterId: the result of A is not available"))
+
+
+@pytest.mark.parametrize(
+    ("path", "note"),
+    [
+        ("$$.Execution.Id", "$$.Execution.Id, an ARN, is now {{ run_id }}"),
+        ("$$.Execution.Name", "$$.Execution.Name is now {{ run_id }}"),
+    ],
+)
+def test_what_replaces_the_context_of_an_execution_is_reported(path, note):
+    """Its values differ."""
+    data = machine(batch({"Parameters": {"v.$": path}}))
+    assert {"v": "{{ run_id }}"} == jobs(data)["A"]["batch"]["parameters"]
+    assert note in notes(data)
+    ((_, message),) = problems(machine(batch({"Parameters": {"v.$": "$$.Task.Token"}})))
+    assert "Parameters.v: $$.Task.Token is not available" == message

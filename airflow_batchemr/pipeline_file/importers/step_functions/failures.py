@@ -200,16 +200,23 @@ class Handlers:
 
     def walk_all(self, main: set[str], start: Visit) -> None:
         """Translate the handlers, after the states of the path without failures."""
+        walked = set(main)
         for job, name, source, data in self.open:
             visit = replace(start, name=name, upstream={job: "failed"}, data=data)
-            succeeds = self._walk(job, source, main, visit)
+            succeeds = self._walk(job, source, main, visit, walked)
             if succeeds is not None:
                 ImportPosition(self.machine.top.translation, (*self.machine.top.path, "jobs", job), source).note(
                     "the states that handle its failure also run if an upstream job has failed"
                     + ("; the run is then marked failed, whereas the execution succeeded" if succeeds else "")
                 )
 
-    def _walk(self, job: str, source: Path, main: set[str], visit: Visit) -> bool | None:
+        for name in (name for name in self.states if name not in walked):
+            if self._end(name) is None and not self.machine.top.translation.problems:
+                self.machine.problem(
+                    (*self.at, name), "this state is not translated: only failures that have no job lead to it"
+                )
+
+    def _walk(self, job: str, source: Path, main: set[str], visit: Visit, walked: set[str]) -> bool | None:
         """Translate a handler: whether the execution succeeds after it, None if it cannot be translated."""
         seen: set[str] = set()
         while True:
@@ -225,6 +232,7 @@ class Handlers:
                 )
                 return None
             seen.add(visit.name)
+            walked.add(visit.name)
             if state.get("Type") == "Fail":
                 return False
             here = replace(visit, state=Members(state), source=(*self.at, visit.name))

@@ -16,7 +16,6 @@ from airflow_batchemr.pipeline_file.importers.step_functions.values import (
     Result,
     Unknown,
     UntranslatableError,
-    constant,
 )
 from airflow_batchemr.pipeline_file.importers.translation import ImportPosition, free_name
 
@@ -24,14 +23,18 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.importers.step_functions.failures import Handlers
     from airflow_batchemr.pipeline_file.importers.step_functions.machine import Machine, Upstream, Visit
 
-#: Partition, region and account may be substitutions, such as `${AWS::Partition}`.
+#: Partition, region and account may be substitutions, such as `${AWS::Partition}`, or `<PARTITION>` in AWS's examples.
 _RESOURCE = re.compile(
-    r"arn:(?:aws[\w-]*|\$\{[^{}]+\}):states:(?:[\w-]*|\$\{[^{}]+\}):(?:\d*|\$\{[^{}]+\}):"
+    r"arn:(?:aws[\w-]*|\$\{[^{}]+\}|<\w+>):states:(?:[\w-]*|\$\{[^{}]+\}):(?:\d*|\$\{[^{}]+\}):"
     r"(?P<service>[\w-]+):(?P<call>\w+)(?P<wait>\.[\w:.]+)?"
 )
 _BATCH, _EMR = "batch", "elasticmapreduce"
 #: Airflow's default connection to AWS.
 _DEFAULT_CONNECTION = "aws_default"
+_SERVICES = {
+    "emr-serverless": "`on: {emr_serverless: …}`",
+    "emr-containers": "`on: {emr_eks: …}`",
+}
 _INSTEAD = {
     "cancelStep": "a job's `deadline` cancels its steps",
     "modifyInstanceFleetByName": "set the size of the cluster, or `managed_scaling`",
@@ -63,9 +66,12 @@ class Integrations:
         resource = _RESOURCE.fullmatch(str(visit.state.get("Resource", "")))
         service, call = (resource["service"], resource["call"]) if resource else ("", "")
         if service not in {_BATCH, _EMR}:
+            name = visit.state.get("Resource")
+            if str(name).startswith("${"):
+                raise UntranslatableError(f"Resource is the substitution {name}: replace it and import again")
             raise UntranslatableError(
-                f"{visit.state.get('Resource')} is not supported, only AWS Batch (batch:submitJob) and EMR "
-                "(elasticmapreduce); write this task as a job with `operator:`"
+                f"{name} is not supported, only AWS Batch (batch:submitJob) and EMR (elasticmapreduce); write this "
+                f"task as a job with {_SERVICES.get(service, '`operator:`')}"
             )
         if resource and resource["wait"] not in {None, ".sync"}:
             raise UntranslatableError(f"{call}{resource['wait']} is not supported, only {call}.sync")
@@ -154,8 +160,8 @@ class Integrations:
         """Translate a call about a cluster of the state machine, which needs no job."""
         machine = self._machine
         cluster = given.get("ClusterId")
-        if isinstance(cluster, Refused | Unknown):
-            constant(cluster, str, "ClusterId")
+        if isinstance(cluster, Refused | Unknown | Result):
+            machine.write.text(cluster, "ClusterId")
         if not isinstance(cluster, ClusterId):
             raise UntranslatableError(f"{call} refers to a cluster that this state machine has not created")
         if call == "setClusterTerminationProtection":
@@ -166,7 +172,12 @@ class Integrations:
                 f"{visit.name}: termination protection "
                 + ("is enabled from the start of the cluster" if protected else "is removed with the cluster")
             )
-        visit.state.whole()  # Airflow's own retries and failures of the task that terminates the cluster
+        for name in ("Retry", "Catch", "TimeoutSeconds"):
+            if name in visit.state:
+                machine.top.at("clusters", cluster.name, source=(*visit.source, name)).note(
+                    f"{name} of {visit.name} is omitted: it concerned a call that a task of the cluster makes now"
+                )
+        visit.state.skip("Retry", "Catch", "TimeoutSeconds", "Credentials")
         return visit.upstream, {}
 
     def finish(self, pipeline: dict[str, Any]) -> None:

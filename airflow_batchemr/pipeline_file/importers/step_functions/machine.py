@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_batchemr.pipeline_file.importers.step_functions.failures import Handlers, retry
 from airflow_batchemr.pipeline_file.importers.step_functions.integrations import Integrations
+from airflow_batchemr.pipeline_file.importers.step_functions.items import items_of, tolerates
 from airflow_batchemr.pipeline_file.importers.step_functions.members import Members
 from airflow_batchemr.pipeline_file.importers.step_functions.values import (
     FollowUpError,
@@ -19,7 +20,6 @@ from airflow_batchemr.pipeline_file.importers.step_functions.values import (
     Writer,
     constant,
     lazy_expression,
-    look_up,
     overlay,
     path_steps,
     payload,
@@ -28,8 +28,6 @@ from airflow_batchemr.pipeline_file.importers.translation import ImportPosition,
 from airflow_batchemr.pipeline_file.models.base import shown
 from airflow_batchemr.pipeline_file.validation import Problem
 
-#: Maximum number of Map items that become separate jobs; more items should be an array job.
-_MAX_ITEMS = 100
 _SLEEP = "airflow.providers.standard.operators.bash.BashOperator"
 _EMPTY = "airflow.providers.standard.operators.empty.EmptyOperator"
 #: What to do about members that have no equivalent.
@@ -125,6 +123,8 @@ class Machine:
         if self.write.params:
             pipeline["params"] = {name: {"title": plain(title)} for name, title in self.write.params.items()}
             self.top.at("params").note("the fields of the execution's input that the states use")
+        for was, template in self.write.replaced.items():
+            self.top.at("jobs").note(f"{was} is now {template}")
         if self.clusters:
             pipeline["clusters"] = self.clusters
             used = {job["emr"].get("cluster") for job in self.jobs.values() if "emr" in job}
@@ -163,7 +163,8 @@ class Machine:
             else:
                 seen.add(name)
                 visit = replace(start, name=name, state=Members(state), source=source, upstream=upstream, data=data)
-                upstream, data = self.handle(visit, handlers)
+                if not (after_choice and state.get("Type") == "Fail"):
+                    upstream, data = self.handle(visit, handlers)
                 if not (state.get("End") or str(state.get("Type")) in {"Succeed", "Fail", "Choice"}):
                     if "Next" not in state:
                         self.problem(source, "the state has neither Next nor End")
@@ -257,9 +258,9 @@ class Machine:
 
     def _context(self, name: str) -> dict[str, Any]:
         execution = {
-            "Id": Template("run_id"),
-            "Name": Template("run_id"),
-            "StartTime": Template("dag_run.start_date | ts"),
+            "Id": Template("run_id", "$$.Execution.Id, an ARN,"),
+            "Name": Template("run_id", "$$.Execution.Name"),
+            "StartTime": Template("dag_run.start_date | ts", "$$.Execution.StartTime, which ended with Z,"),
             "Input": Given(),
         }
         machine = {"Name": self.top.path[0], "Id": Unknown("a pipeline is no state machine with an ARN")}
@@ -309,7 +310,15 @@ class Machine:
         if not outputs:
             raise UntranslatableError("Branches is empty")
         self._retry_all(visit, known)
+        self._note_independent(visit, known)
         return handlers.after(visit, after), outputs
+
+    def _note_independent(self, visit: Visit, known: set[str]) -> None:
+        """Report that a failure no longer stops the other branches or items."""
+        if len(self.jobs) > len(known) + 1:
+            self.top.at("jobs", source=visit.source).note(
+                f"{visit.name} stopped when one of its jobs failed; now the others run to their end"
+            )
 
     def _retry_all(self, visit: Visit, known: set[str]) -> None:
         """Translate the Retry of a Parallel or a Map to retries of its jobs."""
@@ -329,7 +338,8 @@ class Machine:
     def _map(self, visit: Visit, context: dict[str, Any], handlers: Handlers) -> tuple[Upstream, Any]:
         state = visit.state
         state.skip("Label")
-        items = self._items(state, visit.data)
+        items = items_of(state, visit.data)
+        tolerant = tolerates(state, len(items))
         where = "ItemProcessor" if "ItemProcessor" in state else "Iterator"
         at_once = state.constant("MaxConcurrency", int, 0)
         if 1 < at_once < len(items):
@@ -358,43 +368,15 @@ class Machine:
                     context=here,
                 ),
             )
+            ends = dict.fromkeys(ends, "finished") if tolerant else ends
             after = ends if at_once == 1 else {**after, **ends}
             outputs.append(output)
         self._retry_all(visit, known)
-        after = self._tolerate(visit, after, len(items))
-        return handlers.after(visit, after or visit.upstream, of_jobs=bool(after)), outputs
-
-    def _tolerate(self, visit: Visit, ends: Upstream, items: int) -> Upstream:
-        """Translate the number of items that may fail, if it is none or all."""
-        state = visit.state
-        count = state.constant("ToleratedFailureCount", int, 0)
-        percent = state.constant("ToleratedFailurePercentage", (int, float), 0)
-        if not count and not percent:
-            return ends
-        if count < items and percent < 100:
+        if at_once != 1 and not tolerant:
+            self._note_independent(visit, known)
+        if tolerant is None:
             raise UntranslatableError(
                 "a pipeline cannot continue after the failure of some items (ToleratedFailureCount and "
                 "ToleratedFailurePercentage): set 0 or all, or have the program tolerate the failure"
             )
-        return dict.fromkeys(ends, "finished")
-
-    def _items(self, state: Members, data: Any) -> list[Any]:
-        if "ItemReader" in state:
-            raise UntranslatableError(
-                "write a Map over objects or rows in S3 as an array job: `array: {per_object: s3://…}` (the object is "
-                "in BATCHEMR_INPUT_URI) or `array: {rows: s3://…}` (the row is in BATCHEMR_ROW)"
-            )
-        items = state.get("Items")
-        if items is None:
-            path = state.constant("ItemsPath", str, "$")
-            items = look_up(data, path_steps(path), path)
-        if isinstance(items, Refused):
-            raise FollowUpError
-        if not isinstance(items, list):
-            raise UntranslatableError(
-                "the items are only known at run time. Write them to S3, one per line, and use an array job: "
-                "`array: {rows: s3://…}` (the line is in BATCHEMR_ROW)"
-            )
-        if len(items) > _MAX_ITEMS:
-            raise UntranslatableError(f"too many items ({len(items)}): use an array job, `array: {len(items)}`")
-        return items
+        return handlers.after(visit, after or visit.upstream, of_jobs=bool(after)), outputs

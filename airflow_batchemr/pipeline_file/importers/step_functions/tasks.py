@@ -9,6 +9,7 @@ from airflow_batchemr.pipeline_file.importers.step_functions.api import copied, 
 from airflow_batchemr.pipeline_file.importers.step_functions.values import (
     ClusterId,
     Given,
+    Result,
     UntranslatableError,
     constant,
 )
@@ -185,7 +186,7 @@ def cluster_of(value: Any, write: Writer) -> dict[str, str]:
     """
     if isinstance(value, ClusterId):
         return {"cluster": value.name}
-    if isinstance(value, Given):
+    if isinstance(value, Given | Result):
         return {"cluster_id": write.text(value, "ClusterId")}
     cluster_id = constant(value, str, "ClusterId")
     if not re.fullmatch(r"j-[A-Z0-9]+", cluster_id):

@@ -81,9 +81,10 @@ class ClusterId:
 
 @dataclass(frozen=True)
 class Template:
-    """A value that Airflow knows at run time, as a Jinja expression."""
+    """A value that Airflow knows at run time, as a Jinja expression, and what it replaces."""
 
     expression: str
+    was: str
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def look_up(value: Any, steps: list[str | int], path: str) -> Any:
         elif isinstance(value, list) and isinstance(step, int) and step < len(value):
             value = value[step]
         else:
-            raise UntranslatableError(f"there is nothing at {path}")
+            raise UntranslatableError(f"{path} is not available" if path[:2] == "$$" else f"there is nothing at {path}")
     return value
 
 
@@ -279,11 +280,13 @@ class Writer:
     Attributes:
         params: the params that the texts use, with their names in the execution's input.
         variables: the variables that the texts use, with the substitutions that they replace.
+        replaced: the values of the context object that the texts use, with the templates that replace them.
     """
 
     def __init__(self) -> None:
         self.params: dict[str, str] = {}
         self.variables: dict[str, str] = {}
+        self.replaced: dict[str, str] = {}
 
     def text(self, value: Any, what: str) -> str:
         """Write a value as text; values that are only known at run time become Airflow templates.
@@ -300,7 +303,7 @@ class Writer:
         if isinstance(value, Given):
             return f"{{{{ {self._param(value, what)} }}}}"
         if isinstance(value, Template):
-            return f"{{{{ {value.expression} }}}}"
+            return self.replaced.setdefault(value.was, f"{{{{ {value.expression} }}}}")
         _check_known(value, what)
         if isinstance(value, ClusterId):
             raise UntranslatableError(
