@@ -73,6 +73,8 @@ def read_json(path: pathlib.Path | str, text: str, translate: Callable[[Any], Tr
     except json.JSONDecodeError as error:
         message = f"invalid JSON: {error.msg[0].lower()}{error.msg[1:]}"
         hint = "replace the substitutions outside of text first" if text.startswith("${", error.pos) else None
+        if not text.lstrip().startswith(("{", "[")):
+            hint = "if it is YAML, convert it to JSON first"
         document.errors.append(document.error(message, hint, SourcePosition(error.lineno, error.colno)))
         return document
     except (ValueError, RecursionError) as error:

@@ -150,7 +150,7 @@ def test_fields_of_the_input_become_params(tmp_path):
         ([{"Type": "Choice", "Choices": []}], "Choice selects the next state by the data of the run"),
         ([{"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke"}], "is not supported, only AWS Batch"),
         ([{"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:1:function:x"}], "is not supported, only AWS Batch"),
-        ([{"Type": "Task"}], "is not supported, only AWS Batch"),
+        ([{"Type": "Task"}], "Resource has an unexpected value: null"),
         ([{"Type": "Fail"}], "always fail"),
         ([{"Type": "Sleep"}], "unknown state type: Sleep"),
         ([{"Type": "Wait", "Timestamp": "2026-01-01T00:00:00Z"}], "only supported with Seconds"),

@@ -567,3 +567,24 @@ def test_what_replaces_the_context_of_an_execution_is_reported(path, note):
     assert note in notes(data)
     ((_, message),) = problems(machine(batch({"Parameters": {"v.$": "$$.Task.Token"}})))
     assert "Parameters.v: $$.Task.Token is not available" == message
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("StartAt: A\nStates: {}", "if it is YAML, convert it to JSON first"),
+        ('{"Resources": {}}', "import the definition of a state machine, instead of a template of CloudFormation"),
+        ('{"x": 1}', None),
+    ],
+)
+def test_other_files_are_errors_with_a_hint(text, hint):
+    """SAM writes state machines in YAML, and templates contain them."""
+    (error,) = read_json("x.json", text, lambda found: translate(found, "p")).errors
+    assert hint == error.hint
+
+
+def test_a_resource_with_functions_of_cloudformation_is_an_error():
+    """The CDK writes the partition so."""
+    resource = {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":states:::batch:submitJob.sync"]]}
+    ((_, message),) = problems(machine(batch(Resource=resource)))
+    assert message.startswith("Resource has an unexpected value: ")

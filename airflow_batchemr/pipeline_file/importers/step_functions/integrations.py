@@ -66,8 +66,8 @@ class Integrations:
         resource = _RESOURCE.fullmatch(str(visit.state.get("Resource", "")))
         service, call = (resource["service"], resource["call"]) if resource else ("", "")
         if service not in {_BATCH, _EMR}:
-            name = visit.state.get("Resource")
-            if str(name).startswith("${"):
+            name = visit.state.constant("Resource", str)
+            if name.startswith("${"):
                 raise UntranslatableError(f"Resource is the substitution {name}: replace it and import again")
             raise UntranslatableError(
                 f"{name} is not supported, only AWS Batch (batch:submitJob) and EMR (elasticmapreduce); write this "

@@ -31,7 +31,9 @@ def translate(data: Any, name: str) -> Translation:
     translation = Translation()
     if not isinstance(data, dict) or not isinstance(data.get("States"), dict) or "StartAt" not in data:
         message = "expected a state machine in Amazon States Language: an object with StartAt and States"
-        translation.problems.append(Problem((), message))
+        template = isinstance(data, dict) and "Resources" in data
+        hint = "import the definition of a state machine, instead of a template of CloudFormation" if template else None
+        translation.problems.append(Problem((), message, hint))
         return translation
     name = free_name(name, RESERVED)
     translation.names[()] = name
