@@ -23,18 +23,16 @@ COMMON = {
 
 
 def watch(monkeypatch) -> list[str]:
-    """Check all responses of Batch, EMR, EMR Serverless and EMR on EKS from now on; return where problems are added."""
+    """Check all responses of Batch, EMR, EMR Serverless and EMR on EKS from now on; return where problems are added.
+
+    Also successful ones of moto's services with the protocol `json`, such as CloudWatch Logs, EventBridge and Secrets
+    Manager. Those of its services with XML have no names that botocore does not know, because it ignores them.
+    """
     found: list[str] = []
-    serve = Gate._ours
+    ours, motos, refusal = Gate._ours, Gate._moto, Gate._refusal
 
     def checked(gate, environ, start_response, scope):
-        sent = {}
-
-        def note(status, headers):
-            sent.update(status=int(status.split()[0]), headers={name.lower(): value for name, value in headers})
-            return start_response(status, headers)
-
-        body = b"".join(serve(gate, environ, note, scope))
+        body, sent = _sent(ours, gate, environ, start_response, scope)
         try:
             target = {"X-Amz-Target": environ.get("HTTP_X_AMZ_TARGET", "")}
             path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
@@ -43,11 +41,46 @@ def watch(monkeypatch) -> list[str]:
         except AwsError:
             operation = None
         service = MODELS.get(scope.service, scope.service)
-        found.extend(f"{service} {operation}: {text}" for text in problems(service, operation, body=body, **sent))
+        try:
+            wrong = problems(service, operation, body=body, **sent)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # not the JSON of the protocol
+            wrong = [f"{sent} {body!r:.300}: {error!r}"]
+        found.extend(f"{service} {operation}: {text}" for text in wrong)
         return [body]
 
+    def moto_checked(gate, environ, start_response, scope):
+        operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        if not operation:
+            return motos(gate, environ, start_response, scope)
+        body, sent = _sent(motos, gate, environ, start_response, scope)
+        if sent["status"] == 200:
+            shape = load(scope.service).operation_model(operation).output_shape
+            content = json.loads(body or b"{}")
+            wrong = () if shape is None else list(mismatches(shape, content)) or list(violations(shape, content))
+            found.extend(f"moto's {scope.service} {operation}: {text}" for text in wrong)
+        return [body]
+
+    def checked_refusal(gate, scope):
+        reply = refusal(gate, scope)
+        if scope is not None and scope.service in gate._apis:
+            service, headers = MODELS.get(scope.service, scope.service), {k.lower(): v for k, v in reply.headers}
+            found.extend(f"{service}: {text}" for text in problems(service, None, reply.status, headers, reply.body))
+        return reply
+
+    monkeypatch.setattr(Gate, "_refusal", checked_refusal)
     monkeypatch.setattr(Gate, "_ours", checked)
+    monkeypatch.setattr(Gate, "_moto", moto_checked)
     return found
+
+
+def _sent(serve, gate, environ, start_response, scope) -> tuple[bytes, dict[str, Any]]:
+    sent: dict[str, Any] = {}
+
+    def note(status, headers):
+        sent.update(status=int(status.split()[0]), headers={name.lower(): value for name, value in headers})
+        return start_response(status, headers)
+
+    return b"".join(serve(gate, environ, note, scope)), sent
 
 
 def problems(service: str, operation: str | None, status: int, headers: dict[str, str], body: bytes) -> list[str]:

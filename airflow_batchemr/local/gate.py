@@ -186,10 +186,22 @@ class Gate:
         unserved = wire.unserved(environ)
         if not unserved:
             try:
-                return self._upstream(environ, start_response)
+                return self._without_nulls(environ, start_response)
             except NotImplementedError as error:
                 unserved = str(error)
         return _send(_unserved(environ, unserved), start_response)
+
+    def _without_nulls(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        """Call moto. Where it sends null, such as a `nextToken` of CloudWatch Logs, AWS leaves the member out."""
+        if "HTTP_X_AMZ_TARGET" not in environ:
+            return self._upstream(environ, start_response)
+        sent: list[Any] = []
+        body = b"".join(self._upstream(environ, lambda *given: sent.extend(given)))
+        if b"null" in body:
+            body = json.dumps(json.loads(body, object_hook=_given)).encode()
+        headers = [each for each in sent[1] if each[0].lower() != "content-length"]
+        start_response(sent[0], [*headers, ("Content-Length", str(len(body)))])
+        return [body]
 
     def _write(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         """Write under a lock, because moto checks the condition of a write and writes without one."""
@@ -268,6 +280,10 @@ def _hang_up(environ: Environ) -> None:
     connection: socket.socket = environ["werkzeug.socket"]
     connection.shutdown(socket.SHUT_RDWR)
     raise ConnectionAbortedError("closed, as planned")
+
+
+def _given(members: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _discard(*_: Any) -> Callable[[bytes], None]:
