@@ -24,20 +24,22 @@ _STOPPED = frozenset({137, 143})
 def container_of(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return the container that shows how a job runs or why it has failed, in the form of `container` of a plain job.
 
-    That is the container that runs the job's command, unless another essential one has failed and so ended the job.
+    That is the container that runs the job's command, unless another essential one has failed and so ended the job; or
+    one that is not essential or an init container, if the job's command has not run, because it depended on that one.
     A container of a pod also has `podName` and `nodeName`, but no `logStreamName`: AWS does not record it.
 
     Args:
         job: As returned by DescribeJobs or ListJobs.
     """
     several = containers_of(job)
-    if len(several) == 1:
-        return several[0]
     ours = [one for one in several if any(each["name"] == _OURS for each in one.get("environment", ()))]
-    main = ours[0] if ours else main_container(several)
-    essential = [main, *(one for one in several if one.get("essential", True))]
-    causes = [one for one in essential if _explains(one)] if job.get("status") == "FAILED" else []
-    return dict((causes or [main])[0])
+    main = dict(ours[0] if ours else main_container(several))
+    if job.get("status") != "FAILED":
+        return main
+    possible = [main, *(one for one in several if one.get("essential", True))]
+    if "exitCode" not in main:
+        possible += [*several, *_init_containers(job)]
+    return next((one for one in possible if _explains(one)), main)
 
 
 def containers_of(job: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -64,6 +66,13 @@ def containers_of(job: Mapping[str, Any]) -> list[dict[str, Any]]:
 def attempts_of(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the attempts by AWS Batch that have ended, in the form of AttemptDetail or EksAttemptDetail."""
     return list(job.get("attempts") or job.get("eksAttempts") or [])
+
+
+def _init_containers(job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the init containers of the last attempt of a pod, in the form of plain containers."""
+    last = (attempts_of(job) or [{}])[-1]
+    where = {key: last[key] for key in ("podName", "nodeName") if key in last}
+    return [where | plain(one) for one in last.get("initContainers") or []]
 
 
 def _explains(container: Mapping[str, Any]) -> bool:

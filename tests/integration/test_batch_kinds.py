@@ -44,6 +44,16 @@ KINDS = {
 }
 
 
+def of_nodes(kind):
+    """A multi-node job whose nodes are of a kind."""
+    nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [{"targetNodes": "0:", **KINDS[kind]}]}
+    return {"type": "multinode", "nodeProperties": nodes}
+
+
+#: With nodes that are tasks or pods. AWS records no logs of pods.
+ALL = {**KINDS, "nodes_ecs": of_nodes("ecs"), "nodes_eks": of_nodes("eks")}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_raw_job_definition_runs_the_command_with_its_environment(aws, run_dag, work, kind):
     """It is registered as written, is valid according to botocore's model, and runs with index 0."""
@@ -53,33 +63,34 @@ def test_a_raw_job_definition_runs_the_command_with_its_environment(aws, run_dag
     assert {0} == set(work.ran())  # the nodes of a multi-node job all run it
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_a_failure_is_reported_with_exit_code_log_and_replay(aws, run_dag, work, kind):
     """In the task, the history and `batchemr replay`, which runs the index again. AWS records no log of a pod."""
+    dag_id, pod = f"fails_{kind}", kind.endswith("eks")
     command = work.command("[ ${AWS_BATCH_JOB_NODE_INDEX:-0} = 0 ] || exec sleep 60; echo bad row; exit 7")
-    finished = run_dag(array_dag(f"fails_{kind}", command, image=None, job_definition=KINDS[kind]))
+    finished = run_dag(array_dag(dag_id, command, image=None, job_definition=ALL[kind]))
     assert {"work": "failed"} == finished.tasks
     report = finished.output[finished.output.index("the job failed") :]
     assert "exit code 7" in report
-    assert ("| bad row" in report) == ("| bad row" in finished.output) == (kind != "eks")
-    assert f"batchemr replay fails_{kind} {KEY} work" in report
+    assert ("| bad row" in report) == ("| bad row" in finished.output) == (not pod)
+    assert f"batchemr replay {dag_id} {KEY} work" in report
 
-    found = facts(batchemr(f"fails_{kind}", KEY, "work", "--index", "0"))
+    found = facts(batchemr(dag_id, KEY, "work", "--index", "0"))
     assert ("failed", "7", "1") == (found["outcome"], found["exit code"], found["attempts by Batch"])
-    assert ("log stream" in found, "pod" in found) == (kind != "eks", kind == "eks")
+    assert ("log stream" in found, "pod" in found) == (not pod, pod)
     assert "machine" in found
 
-    replay = ["replay", f"fails_{kind}", KEY, "work"]
+    replay = ["replay", dag_id, KEY, "work"]
     assert "bad row" in CliRunner().invoke(app, replay).stdout
     done = CliRunner().invoke(app, [*replay, "--batch"])
-    assert (7, kind != "eks") == (done.exit_code, "| bad row" in done.stderr)
+    assert (7, not pod) == (done.exit_code, "| bad row" in done.stderr)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_a_job_of_every_kind_gets_more_memory(aws, work, tmp_path, kind):
     """After it has run out of it, whatever the reason is called."""
     script = "if [ ! -e died ] && [ ${AWS_BATCH_JOB_NODE_INDEX:-0} = 0 ]; then touch died; exec sleep 60; fi"
-    options = {"image": None, "job_definition": KINDS[kind], "memory": [512, 1024]}
+    options = {"image": None, "job_definition": ALL[kind], "memory": [512, 1024]}
     job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1, **options)
     step = job.step()
     eventually((work.folder / "died").exists)
@@ -94,13 +105,13 @@ def test_a_job_of_every_kind_gets_more_memory(aws, work, tmp_path, kind):
     assert "1024" == sizes["MEMORY"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("retry_on", ["exit:75", "oom"])
 def test_a_cause_is_retried_by_aws(aws, work, tmp_path, kind, retry_on):
     """By the exit code or reason of the container."""
     die = "exit 75" if retry_on == "exit:75" else "exec sleep 60"
     script = f"[ ${{AWS_BATCH_JOB_NODE_INDEX:-0}} = 0 ] || exit 0; [ -e died ] || {{ touch died; {die}; }}"
-    options = {"image": None, "job_definition": KINDS[kind], "retry_on": retry_on}
+    options = {"image": None, "job_definition": ALL[kind], "retry_on": retry_on}
     job = Job(f"s3://state/{tmp_path.name}", work.command(script), 1, **options)
     job.step()
     eventually((work.folder / "died").exists)
@@ -109,6 +120,17 @@ def test_a_cause_is_retried_by_aws(aws, work, tmp_path, kind, retry_on):
         aws.faults.out_of_memory(submission.handle.jobs[0].job_id)
     assert job.try_() is None
     assert 1 == aws.requests()["SubmitJob"]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_an_image_that_cannot_be_pulled_is_pulled_again_and_reported(aws, work, tmp_path, kind):
+    """Pods have Kubernetes' reason. The cause is the same."""
+    options = {"image": None, "job_definition": ALL[kind], "retry_on": "pull", "attempts": 2}
+    aws.faults.unpullable("busybox")
+    failed = Job(f"s3://state/{tmp_path.name}", work.command("true"), 1, **options).try_()
+    assert [("pull", None)] == [(one.cause, one.exit_code) for one in failed.failures]
+    (job,) = aws.client("batch").describe_jobs(jobs=[failed.failures[0].job_id])["jobs"]
+    assert 2 == len(job.get("attempts") or job["eksAttempts"])
 
 
 def test_the_named_container_runs_the_command(aws, run_dag, work):

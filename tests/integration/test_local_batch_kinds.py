@@ -105,6 +105,17 @@ def test_a_task_shows_what_became_of_each_container(local_aws, batch):
     assert "container" not in listed
 
 
+def test_a_task_starts_without_a_container_that_is_not_essential(local_aws, batch):
+    """One that cannot be pulled. An essential one fails the task."""
+    local_aws.faults.unpullable("private")
+    side = sh("side", "true", image="private", essential=False)
+    job = wait(batch, submit(batch, task(side, sh("app", "true"))))
+    assert "SUCCEEDED" == job["status"]
+    assert of_task(job)["side"]["reason"].startswith("CannotPullContainerError")
+    job = wait(batch, submit(batch, task({**side, "essential": True}, sh("app", "true"))))
+    assert ("FAILED", "Task failed to start") == (job["status"], job["statusReason"])
+
+
 def test_overrides_apply_to_the_container_that_they_name(batch):
     """Here the second essential one, which ends the task."""
     definition = task(sh("first", "exec sleep 60"), sh("second", "exit 9", environment=[{"name": "A", "value": "0"}]))

@@ -223,13 +223,15 @@ class Jobs:
                 commands.append(self.commands.command(job, run, one, on_start, on_end))
             except CannotStartError as error:
                 run.reason = str(error)
+                if not run.essential:
+                    continue
                 for each in job.runs:
                     self._logs.close(each.stream)
                 self._end_attempt(job, NOT_STARTED, run)
                 return
             run.alive = True
         if not commands:
-            run.reason = "CannotStartContainerError: the local AWS does not run log routers"
+            run.reason = run.reason or "CannotStartContainerError: the local AWS does not run log routers"
             self._end_attempt(job, NOT_STARTED, run)
         for command in commands:
             self._running[command.name] = job

@@ -144,6 +144,22 @@ FAILED = {
         ecs("FAILED", app(exitCode=0, environment=OURS), app(name="two", exitCode=143)),
         (0, "exit 0", None),
     ),
+    "ecs, a container on which the program depends has failed": (
+        ecs("FAILED", app(name="init", essential=False, exitCode=4, logStreamName=STREAM), app(environment=OURS)),
+        (4, "exit 4", STREAM),
+    ),
+    "ecs, a sidecar could not be pulled": (
+        ecs("FAILED", app(name="side", essential=False, reason="CannotPullContainerError: x"), app(environment=OURS)),
+        (None, "pull", None),
+    ),
+    "eks, an init container has failed": (
+        job(
+            "FAILED",
+            eksProperties={"podProperties": {"containers": [{"name": "app", "image": "x"}]}},
+            eksAttempts=[{"initContainers": [{"name": "init", "exitCode": 4, "reason": "Error"}], "podName": "p"}],
+        ),
+        (4, "exit 4", None),
+    ),
     "eks": (pod("FAILED", {"name": "app", "image": "x", "exitCode": 3, "reason": "Error"}), (3, "exit 3", None)),
     "eks, in the attempt only": (
         pod("FAILED", {"image": "x"}, attempts=[[{"exitCode": 137, "reason": "OOMKilled"}]]),
