@@ -51,14 +51,13 @@ def step(name, *command):
 
 
 def provider_dag(folder, *, deferrable):
-    """Return the Dag, with all sensors and further operators if `deferrable`.
+    """Return the Dag. Its tasks wait in the worker, or with triggers if `deferrable`.
 
     Its commands create files in `folder`; job runs execute the script `run.sh` there.
     """
     with DAG(f"provider_{'deferred' if deferrable else 'plain'}", schedule=None) as dag:
         add_operators(folder, deferrable=deferrable)
-        if deferrable:
-            add_more(dag, folder)
+        add_more(dag, folder, deferrable=deferrable)
     return dag
 
 
@@ -107,43 +106,43 @@ def add_operators(folder, **mode):
     )  # fmt: skip
 
 
-def add_more(dag, folder):
+def add_more(dag, folder, **mode):
     task = dag.get_task
     fast = {"poke_interval": 0.1}
-    deferred = {**fast, "deferrable": True}
+    sensor = {**fast, **mode}
     task("environment") >> BatchComputeEnvironmentSensor(
-        task_id="environment_sensor", compute_environment="provider-True", **fast
+        task_id="environment_sensor", compute_environment=f"provider-{mode['deferrable']}", **fast
     )
     BatchJobQueueSensor(task_id="queue_sensor", job_queue="default", **fast)
     job = batch(folder, "submitted", wait_for_completion=False)
-    BatchSensor(task_id="job_sensor", job_id=job.output, **deferred)
+    BatchSensor(task_id="job_sensor", job_id=job.output, **sensor)
     cluster = task("cluster").output
     chain(
         task("steps"),
         EmrModifyClusterOperator(task_id="modify", cluster_id=cluster, step_concurrency_level=2),
-        EmrStepSensor(task_id="step_sensor", job_flow_id=cluster, step_id="{{ ti.xcom_pull('steps')[0] }}", **deferred),
-        EmrJobFlowSensor(task_id="cluster_sensor", job_flow_id=cluster, target_states=["WAITING"], **deferred),
+        EmrStepSensor(task_id="step_sensor", job_flow_id=cluster, step_id="{{ ti.xcom_pull('steps')[0] }}", **sensor),
+        EmrJobFlowSensor(task_id="cluster_sensor", job_flow_id=cluster, target_states=["WAITING"], **sensor),
         task("terminate"),
     )
     instances = {**CLUSTER["Instances"], "KeepJobFlowAliveWhenNoSteps": False}
     EmrCreateJobFlowOperator(
         task_id="cluster_with_steps", wait_policy=WaitPolicy.WAIT_FOR_STEPS_COMPLETION, waiter_delay=1,
         job_flow_overrides={**CLUSTER, "Instances": instances, "Steps": [step("x", "touch", f"{folder}/x")]},
-        deferrable=True,
+        **mode,
     )  # fmt: skip
     application, run = task("application").output, task("run").output
     chain(
         task("run"),
         EmrServerlessApplicationSensor(task_id="application_sensor", application_id=application, **fast),
-        EmrServerlessJobSensor(task_id="run_sensor", application_id=application, job_run_id=run, **deferred),
+        EmrServerlessJobSensor(task_id="run_sensor", application_id=application, job_run_id=run, **sensor),
         EmrServerlessStopApplicationOperator(
-            task_id="stop", application_id=application, waiter_delay=1, waiter_max_attempts=600, deferrable=True
+            task_id="stop", application_id=application, waiter_delay=1, waiter_max_attempts=600, **mode
         ),
         task("delete"),
     )
     EmrContainerSensor(
         task_id="container_sensor", virtual_cluster_id=task("eks").output, job_id=task("container").output,
-        poll_interval=1, deferrable=True,
+        poll_interval=1, **mode,
     )  # fmt: skip
 
 
