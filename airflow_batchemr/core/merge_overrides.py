@@ -47,7 +47,8 @@ def _merged_list(ours: Sequence[Any], theirs: Sequence[Any], key: str | None, *,
     for number, item in enumerate(theirs):
         at = number
         if key is not None and isinstance(item, Mapping) and key in item:
-            at = next((place for place, one in enumerate(ours) if one.get(key) == item[key]), len(merged))
+            # A container without a name is the only one
+            at = next((place for place, one in enumerate(ours) if one.get(key, item[key]) == item[key]), len(merged))
         if at >= len(ours):
             merged.append(item)
         elif not keep:

@@ -14,6 +14,7 @@ from airflow_batchemr.core.container_overrides import (
     put,
     recorded,
 )
+from airflow_batchemr.core.merge_overrides import merge_overrides
 
 OVERRIDES = {
     "command": ["sh", "-c", "true"],
@@ -164,3 +165,31 @@ def test_every_container_of_a_pod_is_essential():
     assert ["a", "b"] == chosen
     assert ["a", "b"] == container_names(definition)
     assert [] == container_names(DEFINITIONS["plain"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "several", "theirs", "expected"),
+    [
+        ("ecs", ["log", "main"], ["log", "main"], ["main", "log"]),
+        ("ecs", ["main"], [None], ["main"]),
+        ("eks", ["main", "side"], ["side"], ["main", "side"]),
+        ("eks", [None], ["Default"], ["Default"]),
+        ("eks", [None], [None], [None]),
+    ],
+)
+def test_overrides_of_the_user_follow_that_of_the_main_container(kind, several, theirs, expected):
+    """Those of the same container are one, so that it keeps the variables. AWS calls a pod's unnamed one Default."""
+    log = {"firelensConfiguration": {"type": "fluentbit"}}
+    containers = [({"name": name} if name else {}) | (log if name == "log" else {}) for name in several]
+    given = [({"name": name} if name else {}) | {"image": "x"} for name in theirs]
+    if kind == "ecs":
+        ours, added = ecs(*containers), {"ecsPropertiesOverride": {"taskProperties": [{"containers": given}]}}
+    else:
+        ours = {"eksProperties": {"podProperties": {"containers": containers}}}
+        added = {"eksPropertiesOverride": {"podProperties": {"containers": given}}}
+    merged = merge_overrides(place(OVERRIDES, ours), added)
+    part = merged["ecsPropertiesOverride"]["taskProperties"][0] if kind == "ecs" else None
+    found = (part or merged["eksPropertiesOverride"]["podProperties"])["containers"]
+    assert expected == [one.get("name") for one in found]
+    assert recorded(merged)["environment"] == OVERRIDES["environment"]
+    assert len(theirs) == sum("image" in one for one in found)
