@@ -32,7 +32,13 @@ def watch(monkeypatch) -> list[str]:
     ours, motos, refusal = Gate._ours, Gate._moto, Gate._refusal
 
     def checked(gate, environ, start_response, scope):
-        body, sent = _sent(ours, gate, environ, start_response, scope)
+        try:
+            body, sent = _sent(ours, gate, environ, start_response, scope)
+        except ConnectionAbortedError:  # planned
+            raise
+        except Exception as error:
+            found.append(f"{scope.service}: {error!r}")
+            raise
         try:
             target = {"X-Amz-Target": environ.get("HTTP_X_AMZ_TARGET", "")}
             path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
