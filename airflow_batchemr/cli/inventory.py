@@ -27,13 +27,14 @@ PREFIX = "batchemr:"
 _DESCRIBE_JOBS = "batch:DescribeJobs"
 #: Suffix of the names of submissions. Lists of EMR Serverless have no tags, and GetJobRun is one call per run.
 _OURS = re.compile(r"-[0-9a-f]{12}-a\d{4,}$")
+_OUR_STEP = re.compile(r"-[0-9a-f]{12}-a\d{4,}-s\d{4,}\]$")
 
 
 @dataclass(frozen=True)
 class Started:
     """A Batch job (a single one, or the parent of an array), cluster or job run with this package's tags."""
 
-    kind: Literal["job", "cluster", "run"]
+    kind: Literal["job", "cluster", "run", "step"]
     id: str
     name: str
     state: str
@@ -44,6 +45,8 @@ class Started:
     """For a job run: its application or virtual cluster."""
     ready: datetime | None = None
     """Time at which a cluster was up; None if it was not, or if this is not a cluster."""
+    cluster: str = ""
+    """For a step: its cluster."""
 
     def tag(self, name: str) -> str:
         """The value of one of this package's tags; empty if it is missing."""
@@ -95,6 +98,23 @@ def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters
             "cluster", brief.cluster_id, brief.name, brief.state, created, timeline.get("EndDateTime"), tags,
             ready=timeline.get("ReadyDateTime"),
         )  # fmt: skip
+
+
+def duplicate_steps(clients: Clients, cluster: Started) -> Iterator[tuple[Started, str]]:
+    """Find the steps of a running cluster that have not ended and have the name of an older one, and its id: ListSteps.
+
+    A step has the tags of its cluster, except for the submission, which is another one.
+    """
+    if cluster.state != "RUNNING":
+        return
+    tags = {name: value for name, value in cluster.tags.items() if name != f"{PREFIX}submission"}
+    oldest: dict[str, str] = {}
+    for entry in reversed(list(steps.listed(clients, cluster.id))):
+        step = steps.Step.of(entry)
+        first = oldest.setdefault(step.name, step.step_id)
+        if first != step.step_id and not step.ended and _OUR_STEP.search(step.name):
+            created = entry["Status"].get("Timeline", {}).get("CreationDateTime") or datetime.now(timezone.utc)
+            yield Started("step", step.step_id, step.name, step.state, created, None, tags, cluster=cluster.id), first
 
 
 def idle_for(clients: Clients, cluster: Started) -> float | None:

@@ -50,7 +50,8 @@ def orphans(  # noqa: PLR0917 (all are options)
     --older-than covers its age: its next job may just be waiting.
 
     duplicate: two have the name of one submission, and the ledger does not record yet which one counts. The next try of
-    the task adopts the older one. --terminate ends them only if --older-than covers their age.
+    the task adopts the older one. Or a step of a running cluster has the name of an older one. --terminate ends them
+    only if --older-than covers their age.
 
     in use: its submission is open. Shown with --all, as are clusters that are kept alive.
 
@@ -98,7 +99,7 @@ def _limit(older_than: str | None) -> float | None:
 
 def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tuple[Started, Verdict]]:
     """Compare all running work with the ledger: `state` if given, else the ledger in the tags."""
-    from airflow_batchemr.cli.inventory import batch_jobs, emr_clusters
+    from airflow_batchemr.cli.inventory import batch_jobs, duplicate_steps, emr_clusters
     from airflow_batchemr.core.tags import tag_value
 
     wanted = state and tag_value(state.rstrip("/"))
@@ -112,10 +113,17 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
         if wanted and one.tag("state") != wanted:
             continue
         verdict = ledgers.judge(one, [id_ for id_ in same_name[one.kind, one.name] if id_ != one.id])
-        if verdict.finding not in {"orphaned", "kept alive"} and limit is not None and one.age > limit:
-            verdict = Verdict("orphaned", f"{verdict.reason}, for {common.duration(one.age)}")
-        found.append((one, verdict))
+        found.append((one, _aged(one, verdict, limit)))
+        for step, first in duplicate_steps(clients, one) if one.kind == "cluster" else ():
+            verdict = Verdict("duplicate", f"it does the work of {first} on {one.id} again, which has the same name")
+            found.append((step, _aged(step, verdict, limit)))
     return found
+
+
+def _aged(one: Started, verdict: Verdict, limit: float | None) -> Verdict:
+    if verdict.finding in {"orphaned", "kept alive"} or limit is None or one.age <= limit:
+        return verdict
+    return Verdict("orphaned", f"{verdict.reason}, for {common.duration(one.age)}")
 
 
 def _job_runs(clients: Clients) -> list[Started]:
@@ -251,12 +259,15 @@ def _show(rows: list[dict[str, Any]], *, json_: bool) -> None:
 
 def _end(clients: Clients, orphaned: list[Started]) -> None:
     from airflow_batchemr.aws.batch import jobs
-    from airflow_batchemr.aws.emr import clusters
+    from airflow_batchemr.aws.emr import clusters, steps
     from airflow_batchemr.cli.open_submissions import request_stop
 
     for one in orphaned:
         request_stop(clients, one, "it is orphaned", by="batchemr orphans")
     jobs.terminate(clients, [one.id for one in orphaned if one.kind == "job"], "it is orphaned")
+    for one in orphaned:
+        if one.kind == "step":  # before its cluster
+            steps.cancel(clients, one.cluster, [one.id])
     clusters.terminate(clients, [one.id for one in orphaned if one.kind == "cluster"])
     for one in orphaned:
         if one.target is not None:

@@ -20,7 +20,8 @@ from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
 from airflow_batchemr.cli.app import app
-from airflow_batchemr.cli.inventory import job_runs
+from airflow_batchemr.cli.inventory import duplicate_steps, emr_clusters, job_runs
+from airflow_batchemr.cli.orphans import _end as end
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine import orphans
 from airflow_batchemr.engine.job_identity import JobIdentity
@@ -288,6 +289,29 @@ def test_two_jobs_of_one_submission_are_reported(work):
     )
     assert batchemr("orphans", "--terminate").exit_code == 1
     assert work.job_status(second) not in {"FAILED", "SUCCEEDED"}
+
+
+def test_a_step_with_the_name_of_an_older_one_is_a_duplicate(work):
+    """EMR added it although the answer was lost, and showed it only after the task had gone on. The cluster stays."""
+    cluster = work.start_cluster("spark.cluster")
+    work.wait_for(lambda: work.cluster_state(cluster), {"WAITING"})
+    name = f"load [{work.identity('spark').submission_name(1)}-s0000]"
+    jar = {"Jar": "command-runner.jar", "Args": ["sleep", "300"]}
+    step = {"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
+    first, second = work.clients.emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step, step])["StepIds"]
+    work.clients.emr.add_job_flow_steps(JobFlowId=cluster, Steps=[{**step, "Name": "x"}, {**step, "Name": "x"}])
+    work.wait_for(lambda: work.cluster_state(cluster), {"RUNNING"})
+    reason = f"it does the work of {first} on {cluster} again, which has the same name"
+    assert {second: ("duplicate", reason)} == {
+        id_: verdict for id_, verdict in verdicts()[0].items() if verdict[0] == "duplicate"
+    }
+    end(work.clients, [step for one in emr_clusters(work.clients) for step, _ in duplicate_steps(work.clients, one)])
+    states = {
+        entry["Id"]: entry["Status"]["State"] for entry in work.clients.emr.list_steps(ClusterId=cluster)["Steps"]
+    }
+    assert states[second] == "CANCELLED"
+    assert states[first] in {"PENDING", "RUNNING"}
+    assert work.ledger("spark.cluster").stop_request(1) is None
 
 
 def test_a_given_state_uri_limits_the_search(work):
