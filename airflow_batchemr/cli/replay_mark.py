@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.aws.explicit_success import SUCCESS_URI, folder, reason, written
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import Intent, Marker, Request, Result, Submission
@@ -34,8 +35,11 @@ def record_success(ledger: JobLedger, shard: Shard, how: str) -> str:
         A message that describes what was recorded.
 
     Raises:
-        LookupError: The index is done, or belongs to another open submission.
+        LookupError: The index is done, or belongs to another open submission, or its program has not written the object
+            that `explicit_success` requires.
     """
+    if SUCCESS_URI in shard.environment and shard.index not in written(ledger, folder(shard.submission)):
+        raise LookupError(f"not recorded: {reason(ledger, shard.submission, shard.index)}")
     one = IndexSet.of([shard.index])
     while True:
         state = ledger.read()

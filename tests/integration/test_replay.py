@@ -225,6 +225,17 @@ def test_a_marked_batch_job_has_to_write_its_own_object_if_success_is_explicit(l
     assert written or "exit 0, but no object at BATCHEMR_SUCCESS_URI" in done.stderr
 
 
+def test_a_local_run_is_marked_only_with_its_object_if_success_is_explicit(local_aws, tmp_path):
+    """As on AWS Batch, exit code 0 is not enough."""
+    array = Array(tmp_path, 5, explicit="; true")
+    done = batchemr("replay", *RUN, "--index", "2", "--local", "--mark")
+    assert (1, IndexSet()) == (done.exit_code, array.ledger.read().done)
+    assert "not recorded: exit 0, but no object at BATCHEMR_SUCCESS_URI" in done.stderr
+    array.ledger.put_document("explicit/0001/2", b"")
+    assert batchemr("replay", *RUN, "--index", "2", "--local", "--mark").exit_code == 0
+    assert IndexSet.of([2]) == array.ledger.read().done
+
+
 def test_an_instance_type_selects_a_queue_with_only_that_type(local_aws, array):
     """In Batch, a job selects a queue, not an instance type."""
     done = batchemr("replay", *RUN, "--index", "3", "--batch", "--instance-type", "r5.large")
