@@ -65,7 +65,15 @@ def test_a_member_that_is_not_translated_is_an_error_at_its_path(state, path):
         ({"ContainerOverrides": {"Environment": "x"}}, 'ContainerOverrides.Environment has an unexpected value: "x"'),
         ({"ContainerOverrides": {"Environment": ["x"]}}, "ContainerOverrides.Environment[0] has an unexpected value"),
         ({"ContainerOverrides": {"ResourceRequirements": [{"Type": "VCPU", "Value": "x"}]}},
-         "ResourceRequirements: VCPU requires a number, not x"),
+         "ContainerOverrides.ResourceRequirements[0].Value: VCPU requires a number, not x"),
+        ({"ContainerOverrides": {"ResourceRequirements": [{"Type": "VCPU", "Value": "{{ x }}"}]}},
+         "ContainerOverrides.ResourceRequirements[0].Value: VCPU requires a number, not {{ x }}"),
+        ({"ContainerOverrides": {"ResourceRequirements": [{"Type": "MEMORY", "Value": "512.5"}]}},
+         "ContainerOverrides.ResourceRequirements[0].Value: MEMORY requires a number, not 512.5"),
+        ({"ContainerOverrides": {"ResourceRequirements": [{"Type": "GPU", "Value": "1"}] * 2}},
+         "ResourceRequirements sets GPU twice"),
+        ({"ContainerOverrides": {"ResourceRequirements": [{"Type": "CPU", "Value": "1"}]}},
+         "ResourceRequirements has an unknown Type CPU"),
         ({"ContainerOverrides": {"Memry": 3}}, "AWS has no parameter ContainerOverrides.Memry"),
         ({"ContainerOverrides": {"Environment": [{"Name": "A"}, {"Name": "A"}]}}, "Environment sets A twice"),
         ({"Tags": {"${X}": "a"}}, "Tags: the name ${X} contains a substitution"),
@@ -588,3 +596,12 @@ def test_a_resource_with_functions_of_cloudformation_is_an_error():
     resource = {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":states:::batch:submitJob.sync"]]}
     ((_, message),) = problems(machine(batch(Resource=resource)))
     assert message.startswith("Resource has an unexpected value: ")
+
+
+def test_a_cluster_may_have_a_name_that_no_tag_can_have(tmp_path):
+    """The name is not needed; clusters are named after their run."""
+    data = machine(cluster(Name="etl (daily), 2"), step())
+    spec = load(tmp_path, data)
+    assert [] == spec.errors
+    assert {} == spec.pipelines["p"].clusters["A"].tags
+    assert any(text.startswith("the cluster's Name is omitted: AWS accepts letters") for text in notes(data))

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.emr_releases import supports_idle_timeout
+from airflow_batchemr.core.tags import tag_problem
 from airflow_batchemr.pipeline_file.importers.step_functions.api import copied, map_key
 from airflow_batchemr.pipeline_file.importers.step_functions.values import Given, UntranslatableError
 from airflow_batchemr.pipeline_file.models.base import is_template
@@ -124,10 +125,14 @@ class ClusterImport:
         }
         if "Name" not in self.given:
             return tags
+        name = self.given.get("Name")
+        refused = isinstance(name, str) and "${" not in name and tag_problem("Name", name)
         try:
-            tags = {"Name": self._text("Name")} | tags
+            tags = tags if refused else {"Name": self._text("Name")} | tags
         except UntranslatableError:
-            self.place.at(source=["Parameters"]).note("the cluster's Name is omitted: it is only known at run time")
+            refused = "it is only known at run time"
+        if refused:
+            self.place.at(source=["Parameters"]).note(f"the cluster's Name is omitted: {refused}")
             return tags
         self.place.at("tags", "Name", source=["Parameters"]).note(
             "was the cluster's name. Clusters are now named after their run, so that they are found again after a "

@@ -86,24 +86,18 @@ def _container(given: Members, write: Writer, place: ImportPosition) -> dict[str
     if "Command" in given:
         command = given.constant("Command", list)
         block["command"] = [write.text(argument, "ContainerOverrides.Command") for argument in command]
-    sizes: dict[str, Any] = {}
     for name, kind in (("Vcpus", "VCPU"), ("Memory", "MEMORY")):
         if name in given:
-            sizes[kind] = write.number(given.get(name), int, given.path(name))
+            block[_RESOURCES[kind]] = _size(given.get(name), kind, name, write)
             place.at("batch", _RESOURCES[kind]).note(f"was {name}, which ResourceRequirements replace")
+    kinds = set()
     for item in given.items("ResourceRequirements"):
         kind = item.constant("Type", str)
-        if kind not in _RESOURCES:
-            raise UntranslatableError(f"unknown ResourceRequirements type {kind}")
-        sizes[kind] = write.text(item.get("Value"), item.path("Value"))
-    for kind, value in sizes.items():
-        if is_template(value):
-            block[_RESOURCES[kind]] = value
-            continue
-        if not _NUMBER.fullmatch(str(value)):
-            raise UntranslatableError(f"ResourceRequirements: {kind} requires a number, not {value}")
-        number = float(value)
-        block[_RESOURCES[kind]] = f"{int(number)}MiB" if kind == "MEMORY" else _whole(number)
+        if kind not in _RESOURCES or kind in kinds:
+            problem = f"sets {kind} twice" if kind in kinds else f"has an unknown Type {kind}"
+            raise UntranslatableError(f"ResourceRequirements {problem}")
+        kinds.add(kind)
+        block[_RESOURCES[kind]] = _size(item.get("Value"), kind, item.path("Value"), write)
     if "Environment" in given:
         block["env"] = _environment(given, write)
     if rest := copied(given.rest(), "batch", "SubmitJob.containerOverrides", "ContainerOverrides", write):
@@ -111,8 +105,17 @@ def _container(given: Members, write: Writer, place: ImportPosition) -> dict[str
     return block
 
 
-def _whole(number: float) -> int | float:
-    return int(number) if number == int(number) else number
+def _size(value: Any, kind: str, what: str, write: Writer) -> Any:
+    """The vcpus, memory or gpus: a number, or its template."""
+    text = value if isinstance(value, str) else write.text(value, what)
+    if is_template(text) and not isinstance(value, str):
+        return text
+    if not _NUMBER.fullmatch(text) or (kind == "MEMORY" and float(text) % 1):
+        raise UntranslatableError(f"{what}: {kind} requires a number, not {text}")
+    number = float(text)
+    if kind == "MEMORY":
+        return f"{int(number)}MiB"
+    return number if number % 1 else int(number)
 
 
 def _environment(given: Members, write: Writer) -> dict[str, str]:
