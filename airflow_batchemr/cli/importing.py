@@ -59,7 +59,7 @@ def import_files(
     results = [_translated(file, system, translate) for file in files]
     _check_duplicates(results)
     for result in results:
-        if not keep_invalid and result.document.value and (errors := check_document(result.document, output)):
+        if not keep_invalid and result.document.value and (errors := _unusable(result, output)):
             result.errors += errors
             result.document.value = {}
         if output is not None and result.document.value:
@@ -135,6 +135,11 @@ def _write(result: _Result) -> None:
         result.output = None
         return
     result.errors += load_file(output).errors
+
+
+def _unusable(result: _Result, output: Path | None) -> list[PipelineFileError]:
+    """Validate a pipeline file before it is written; errors point to the imported file where that is known."""
+    return check_document(result.document, output) or _checked(result.text)
 
 
 def _checked(text: str) -> list[PipelineFileError]:

@@ -385,7 +385,8 @@ def constant(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
     _check_known(value, what)
     if isinstance(value, Given | Result | Cluster | ClusterId | Template | Joined | Overlay):
         raise UntranslatableError(f"{what} is only known at run time, but must be constant")
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    large = isinstance(value, int) and abs(value) >= 2**63  # YAML has no larger numbers
+    if large or not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UntranslatableError(f"{what} has an unexpected value: {json.dumps(value, default=str)[:60]}")
     return value
 
