@@ -605,3 +605,17 @@ def test_a_cluster_may_have_a_name_that_no_tag_can_have(tmp_path):
     assert [] == spec.errors
     assert {} == spec.pipelines["p"].clusters["A"].tags
     assert any(text.startswith("the cluster's Name is omitted: AWS accepts letters") for text in notes(data))
+
+
+def test_a_timeout_of_the_execution_that_is_a_substitution_is_an_error():
+    """It would be dropped."""
+    ((path, message),) = problems(machine(batch()) | {"TimeoutSeconds": "${Timeout}"})
+    assert ("TimeoutSeconds", True) == (path, message.endswith("is not translated"))
+    assert "1h" == pipeline(machine(batch()) | {"TimeoutSeconds": 3600})["deadline"]
+
+
+@pytest.mark.parametrize("paths", [{"OutputPath": "$.a"}, {"InputPath": "$.a"}])
+def test_the_paths_of_a_wait_apply_to_the_data_of_the_next_state(paths):
+    """As those of a task."""
+    data = machine({"Type": "Wait", "Seconds": 1} | paths, batch({"Parameters": {"v.$": "$.b"}}))
+    assert {"v": "{{ params['a']['b'] }}"} == jobs(data)["B"]["batch"]["parameters"]

@@ -225,8 +225,7 @@ class Machine:
             given = payload(state.get("Parameters"), given, context)
         upstream, result = self._run(replace(visit, data=given, input=data), context, handlers)
         if state.get("Type") in {"Wait", "Succeed"}:
-            state.skip("OutputPath")
-            return upstream, data
+            return upstream, self._path(state, "OutputPath", given, context)
         if selector := state.get("ResultSelector"):
             result = payload(selector, result, context)
         path = state.get("ResultPath", "$")

@@ -47,8 +47,8 @@ def translate(data: Any, name: str) -> Translation:
     pipeline["schedule"] = None
     top.at("schedule").note("a state machine has no schedule: set the schedule that started its executions")
     given.skip("Version")
-    if isinstance(given.get("TimeoutSeconds"), int) and data["TimeoutSeconds"] > 0:
-        pipeline["deadline"] = duration(data["TimeoutSeconds"])
+    if timeout := given.fixed("TimeoutSeconds", int):
+        pipeline["deadline"] = duration(timeout)
         top.at("deadline", source=["TimeoutSeconds"]).note(
             "Step Functions stopped the execution after this time; a pipeline's deadline only sends an alert, while a "
             "job's `deadline` stops the job"
