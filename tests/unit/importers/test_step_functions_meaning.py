@@ -619,3 +619,9 @@ def test_the_paths_of_a_wait_apply_to_the_data_of_the_next_state(paths):
     """As those of a task."""
     data = machine({"Type": "Wait", "Seconds": 1} | paths, batch({"Parameters": {"v.$": "$.b"}}))
     assert {"v": "{{ params['a']['b'] }}"} == jobs(data)["B"]["batch"]["parameters"]
+
+
+def test_how_values_of_the_input_are_rendered_is_reported():
+    """States.Format writes true and null, as JSON does."""
+    data = machine(batch({"Parameters": {"v.$": "States.Format('{}', $.flag)"}}))
+    assert any("true is rendered as True and null as None" in text for text in notes(data))

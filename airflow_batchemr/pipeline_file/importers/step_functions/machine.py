@@ -122,7 +122,10 @@ class Machine:
         self._integrations.finish(pipeline)
         if self.write.params:
             pipeline["params"] = {name: {"title": plain(title)} for name, title in self.write.params.items()}
-            self.top.at("params").note("the fields of the execution's input that the states use")
+            self.top.at("params").note(
+                "the fields of the execution's input that the states use; in text, true is rendered as True and null "
+                "as None"
+            )
         for was, template in self.write.replaced.items():
             self.top.at("jobs").note(f"{was} is now {template}")
         if self.clusters:
