@@ -31,6 +31,8 @@ RUN_VARIABLES = (
     *("BATCHEMR_STATE", "BATCHEMR_CHILD_PREFIX"),
 )
 """Environment variables that describe the run to the program, of every job."""
+STEP_VARIABLES = ("PIPELINE_RUN_ID", "BATCHEMR_DAG_ID", "BATCHEMR_RUN_KEY", "BATCHEMR_JOB", "BATCHEMR_STATE")
+"""Those of an EMR step. The submission's number is left out, because it would change the steps of each try."""
 
 # Finds the n-th index (n: number of the child) in a subshell, so that no variable of the program's environment is
 # overwritten. The bits of a word are counted in parallel: 10,000 indices take 358 steps, not 10,000. Words have 28 bits

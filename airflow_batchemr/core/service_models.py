@@ -206,11 +206,13 @@ def _outside(structure: str, member: str, value: Any) -> str | None:
 
 def _wrong_text(shape: Any, value: str) -> str | None:
     allowed, limits = shape.enum, shape.metadata
-    most, pattern = limits.get("max"), limits.get("pattern")
+    least, most, pattern = limits.get("min", 0), limits.get("max"), limits.get("pattern")
     if allowed and value not in allowed and not (shape.name in _CASELESS and value.upper() in allowed):
         return f"expected one of {', '.join(allowed)}"
     if most is not None and len(value) > most:
         return f"at most {most:,} characters, not {len(value):,}"
+    if len(value) < least:
+        return f"at least {least:,} characters, not {len(value):,}"
     if pattern and not re.fullmatch(pattern.replace(*_SURROGATES), value, re.DOTALL):
         return f"expected text that matches {pattern}"
     return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.python_env import environments
 from airflow_batchemr.core.errors import InvalidRequest
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.preamble import STEP_VARIABLES
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.pipeline_file.steps.base import StepKind
     from airflow_batchemr.pipeline_file.steps.spark import PythonEnv
 
-#: Environment variables of a step. The submission's number is left out, because it would change the steps of each try.
-_STABLE = ("PIPELINE_RUN_ID", "BATCHEMR_DAG_ID", "BATCHEMR_RUN_KEY", "BATCHEMR_JOB", "BATCHEMR_STATE")
 #: EMR: characters of a step's name.
 NAME_LENGTH = 256
 
@@ -164,7 +163,7 @@ def job_steps(
     planned = plan_steps(
         steps,
         on_failure=on_failure,
-        environment={**{name: variables[name] for name in _STABLE}, **(env or {})},
+        environment={**{name: variables[name] for name in STEP_VARIABLES}, **(env or {})},
         pythons={value: one.python for value, one in pythons.items()},
         explicit_success=explicit_success,
     )

@@ -68,6 +68,8 @@ def _release(emr: Emr, at: Keys, needs: Needs, *, waits_for_jobs: bool) -> Itera
     """Features that old releases do not support."""
     if emr.release is None or is_template(emr.release):
         return
+    if releases.is_before(emr.release, 4, 0):
+        yield Problem((*at, "release"), f"EMR has no release {emr.release}: the first one is emr-4.0.0")
     key = "keep_alive" if emr.keep_alive else "idle_timeout" if emr.idle_timeout else None
     if not releases.supports_idle_timeout(emr.release):
         since = "use emr-5.30 or later, or emr-6.1 or later"

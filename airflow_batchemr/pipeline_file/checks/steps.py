@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.preamble import STEP_VARIABLES
 from airflow_batchemr.pipeline_file.models.base import without_templates
 from airflow_batchemr.pipeline_file.steps.step import Step
 from airflow_batchemr.pipeline_file.validation import Problem
@@ -29,11 +30,16 @@ def steps(job: Job, cluster: Emr | None) -> Iterator[Problem]:
     found: list[tuple[Keys, Step]] = [(("steps", position), step) for position, step in enumerate(job.steps or ())]
     if job.spark is not None:
         found.append((("spark",), Step.model_validate({"spark": job.spark})))
-    for at, step in found:
+    copies = [((key, at), copy) for key in ("load", "save") for at, copy in enumerate(getattr(job, key))]
+    variables = {**dict.fromkeys(STEP_VARIABLES, ""), **job.env}  # the values of the run are not known
+    for at, step in [*found, *((at, Step.model_validate({"copy": copy})) for at, copy in copies)]:
         # What a template renders to is only known when the task runs
-        length = total_length(step.kind.config({}, {}).get("HadoopJarStep"), lambda text: len(without_templates(text)))
+        length = total_length(
+            step.kind.config(variables, {}).get("HadoopJarStep"), lambda text: len(without_templates(text))
+        )
         if length > STEP_LENGTH:
-            message = f"EMR accepts {STEP_LENGTH:,} characters in the arguments of a step, not {length:,}"
+            what = "arguments and variables" if job.env and step.kind.takes_environment else "arguments"
+            message = f"EMR accepts {STEP_LENGTH:,} characters in the {what} of a step, not {length:,}"
             yield Problem(at, message, "store long lists in a file on S3")
     if cluster is None or cluster.step_concurrency == 1:
         return

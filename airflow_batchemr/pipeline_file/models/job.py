@@ -61,6 +61,11 @@ _ROLE = Pattern(
 )
 
 
+_EKS_RELEASE = Pattern(
+    r"([._A-Za-z0-9-]{1,40}/)?emr-\d+\.\d+\.\d+(-[._A-Za-z0-9-]{1,40})?", "a release label such as emr-7.5.0-latest"
+)
+
+
 class Serverless(Model):
     """An EMR Serverless application."""
 
@@ -78,9 +83,7 @@ class EmrOnEks(Model):
         Word, Pattern(r"[0-9a-z]{1,64}", "the id of a virtual cluster such as abcd1234example")
     ] = Field(description="Id of the virtual cluster")
     role: Annotated[Word, _ROLE] = Field(description="ARN of the job run's IAM role (`executionRoleArn`)")
-    release: Annotated[Word, Pattern(r"[._/A-Za-z0-9-]{1,64}", "a release label such as emr-7.5.0-latest")] = Field(
-        description="Release label, such as emr-7.5.0-latest"
-    )
+    release: Annotated[Word, _EKS_RELEASE] = Field(description="Release label, such as emr-7.5.0-latest")
     log_uri: S3Uri | None = Field(None, description="S3 URI for the job run's logs")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_batchemr.core.service_models import wrong_parts
+from airflow_batchemr.core.service_models import wrong_in_request, wrong_parts
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,10 @@ from airflow_batchemr.core.service_models import wrong_parts
 def test_what_the_service_would_refuse_is_found(service, path, value, expected):
     """Names may be missing outside of lists, because the value is merged; templates have any type."""
     assert expected == [(wrong.keys, wrong.message) for wrong in wrong_parts(service, path, value)]
+
+
+def test_text_can_be_too_short():
+    """Botocore refuses it, too, but only in the call."""
+    request = {"JobFlowId": "j-1", "Steps": [], "ExecutionRoleArn": "role"}
+    (wrong,) = wrong_in_request("emr", "AddJobFlowSteps", request)
+    assert (("ExecutionRoleArn",), "at least 20 characters, not 4") == (wrong.keys, wrong.message)
