@@ -167,7 +167,7 @@ def _problem(model: type[Model], detail: ErrorDetails, keys: Keys) -> Problem:
     if kind in ("string_too_short", "too_short"):
         return Problem(keys, "must not be empty")
     if kind in ("string_too_long", "too_long"):
-        what = "characters" if kind == "string_too_long" else "entries"
+        what = "characters" if isinstance(value, str) else "entries"
         return Problem(keys, f"must have at most {context['max_length']} {what}")
     return Problem(keys, str(detail["msg"]))
 

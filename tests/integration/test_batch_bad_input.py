@@ -12,7 +12,7 @@ LATE = {
     "no_definition": ({"image": None, "definition": "nothing:3"}, "definition: AWS Batch has no active job definition"),
     "no_state_bucket": ({"state": "s3://no-such-bucket/x"}, "the state bucket 'no-such-bucket' does not exist"),
     "state_is_no_uri": ({"state": "{{ '/tmp/x' }}"}, "state URI '/tmp/x'"),
-    "too_large_with_ours": ({"env": {"BIG": "x" * 6500}}, "at most 8,192 bytes"),
+    "too_large_with_ours": ({"env": {"BIG": "x" * 6450}}, "at most 8,192 bytes"),
     "rendered_name": ({"env": {"BIG": "{{ 'x' * 9000 }}"}}, "env: the environment has 9,004 bytes"),
     "rendered_image": ({"image": "{{ '' }}"}, "image: must not be empty"),
     "rendered_array": ({"array": "{{ 2000000 }}"}, "array.size: must be at most 1,000,000, not 2000000"),

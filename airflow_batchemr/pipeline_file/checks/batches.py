@@ -35,6 +35,7 @@ FARGATE = {
     16.0: _range(32, 120, 8),
     32.0: (61_440, 122_880, 249_856),
 }
+_KINDS = ("containerProperties", "ecsProperties", "eksProperties", "nodeProperties")
 _FRACTIONS = "only Fargate (`platform: fargate`) supports fractions"
 #: Size of a job whose file gives none: RegisterJobDefinition demands one.
 DEFAULT_VCPUS, DEFAULT_MEMORY = 1, 2048
@@ -68,6 +69,10 @@ def batch(batch: Batch, job: Job | None = None) -> Iterator[Problem]:
     if batch.command is None and not _command_optional(batch):
         hint = "to run the command of the image or job definition, set `preamble: false`"
         yield Problem((*at, "command"), "`command` is required", hint, key=True, missing=((*at, "command"),))
+    kinds = [kind for kind in _KINDS if batch.job_definition.get(kind)]
+    if len(kinds) > 1:
+        message = f"a job definition has either `{kinds[0]}` or `{kinds[1]}`"
+        yield Problem((*at, "job_definition", kinds[1]), message, "null removes one of them", key=True)
     platform = _platform(batch)
     if platform == "fargate":
         yield from _fargate(batch)

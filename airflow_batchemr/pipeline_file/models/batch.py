@@ -172,6 +172,8 @@ def _ulimits(value: object) -> object:
         return value
     made = []
     for name, limit in value.items():
+        if isinstance(limit, dict) and limit.keys() != {"soft", "hard"}:
+            raise Refusal("expected a number, or {soft: …, hard: …}", None, [name])
         for number in limit.values() if isinstance(limit, dict) else (limit,):
             if not isinstance(number, int) or isinstance(number, bool):
                 raise Refusal(f"expected a number, or {{soft: …, hard: …}}, not {shown(number)}", None, [name])
@@ -181,7 +183,12 @@ def _ulimits(value: object) -> object:
 
 
 _LIMIT = {"type": "integer", "minimum": -1}
-_BOTH = {"type": "object", "properties": {"soft": _LIMIT, "hard": _LIMIT}, "additionalProperties": False}
+_BOTH = {
+    "type": "object",
+    "properties": {"soft": _LIMIT, "hard": _LIMIT},
+    "required": ["soft", "hard"],
+    "additionalProperties": False,
+}
 _ULIMITS = {"type": "object", "additionalProperties": {"anyOf": [_LIMIT, _BOTH]}}
 _Cause = Annotated[
     str,
