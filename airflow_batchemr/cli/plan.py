@@ -139,16 +139,18 @@ def _forecast(pipeline: Pipeline, wanted: _Wanted) -> PipelineForecast:
 
 def _show(made: PipelineForecast, *, requests: bool) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     ledger = f"ledger {made.state}" if made.state else "no ledger"
-    table = Table(title=f"{made.pipeline} · run {made.run_key} · {ledger}", title_justify="left")
+    table = Table(title=escape(f"{made.pipeline} · run {made.run_key} · {ledger}"), title_justify="left")
     for column in ("job", "does", "indices", "of", "input", "why"):
         table.add_column(column, overflow="fold")
     for one in made.jobs:
         size = "" if one.bytes is None else f"{one.bytes:,} bytes"
-        table.add_row(one.task_id, one.does, one.indices, str(one.of or ""), size, one.note)
+        cells = (one.task_id, one.does, one.indices, str(one.of or ""), size, one.note)
+        table.add_row(*map(escape, cells))  # notes contain brackets, such as those of templates
     console.print(table)
     for note in made.notes:
         console.print(f"note: {note}", markup=False)

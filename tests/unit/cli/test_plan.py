@@ -283,3 +283,13 @@ p:
     assert jobs["cluster"][1].startswith("cluster.release: expected a release label such as emr-7.5.0, not emr-7.5")
     assert "run" == jobs["good"][0]
     assert jobs["good"][1].startswith("not known before the run: cluster.release ({{ ti.xcom_pull('x') }})")
+
+
+def test_brackets_in_notes_are_shown(tmp_path, monkeypatch):
+    """They are no markup of the table."""
+    monkeypatch.delenv("AIRFLOW__BATCHEMR__STATE", raising=False)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    file = tmp_path / "p.yaml"
+    file.write_text("p: {array: '{{ x[bold] }}', batch: {image: 'i:1', queue: q, command: c}}")
+    result = CliRunner().invoke(app, [str(file)])
+    assert "array ({{ x[bold] }})" in " ".join(result.stdout.replace("│", " ").split())
