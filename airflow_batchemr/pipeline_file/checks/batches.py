@@ -108,12 +108,12 @@ def _command_optional(batch: Batch) -> bool:
 
 
 def _platform(batch: Batch) -> str | None:
-    """Where the job runs; None if only the job definition says it, or if it runs on EKS."""
+    """Where the job runs; None if that is not known, or on EKS and managed instances."""
     if batch.registered_definition is not None or "eksProperties" in batch.job_definition:
         return None
     capabilities = batch.job_definition.get("platformCapabilities")
     if isinstance(capabilities, list) and capabilities:
-        return "fargate" if "FARGATE" in capabilities else "ec2"
+        return next((name.lower() for name in ("FARGATE", "EC2") if name in capabilities), None)
     if batch.platform is None and is_template(batch.definition):
         return None
     return batch.platform or "ec2"

@@ -430,9 +430,16 @@ def many(count, value):
             "submit: {propagateTags: false}"
         ),
         "definition: '{{ params.d }}'",
+        "image: 'i:1', command: c, vcpus: 0.5, job_definition: {platformCapabilities: ['{{ params.p }}']}",
         "definition: '{{ params.d }}', vcpus: 0.25, container: main",
     ],
-    ids=["8,192 bytes without spaces", "tags that are not propagated", "no command", "of unknown platform"],
+    ids=[
+        "8,192 bytes without spaces",
+        "tags that are not propagated",
+        "no command",
+        "template of the platform",
+        "of unknown platform",
+    ],
 )
 def test_what_aws_may_accept_is_valid(tmp_path, options):
     """The limits apply to what is sent; what a job definition of a template contains is not known."""
