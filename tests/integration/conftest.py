@@ -196,13 +196,14 @@ def program_aws(program_server, monkeypatch, tmp_path):
 
 @pytest.fixture
 def lease_over(monkeypatch):
-    """`lease_over()` moves S3's clock ahead by two minutes, so that the leases of killed workers have ended."""
+    """`lease_over()` moves S3's clock ahead until claims of killed workers that AWS does not show are abandoned."""
+    from airflow_batchemr.engine.policy import DEFAULT
     from airflow_batchemr.ledger import store
 
     clock = store._clock
 
     def jump():
-        monkeypatch.setattr(store, "_clock", lambda answer: clock(answer) + timedelta(minutes=2))
+        monkeypatch.setattr(store, "_clock", lambda answer: clock(answer) + timedelta(seconds=DEFAULT.abandon_after))
 
     return jump
 
