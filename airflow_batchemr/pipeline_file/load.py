@@ -322,6 +322,7 @@ def _check(raw: RawPipeline, defaults: Defaults) -> tuple[Pipeline | None, list[
     shell, problems = validate(Pipeline, {**data, "name": raw.name, "jobs": {}})
     report(raw.layers, problems)
     report(raw.layers, checks.templates(data, checks.PIPELINE_VALUES))
+    report(raw.layers, checks.code(data, checks.PIPELINE_VALUES, data.get("params")))
     afters = {job.name: job.data.get("after") for job in raw.jobs}
     layers_of = {job.name: job.layers for job in raw.jobs}
     upstream, problems_by_job = checks.dependencies(
@@ -357,4 +358,5 @@ def _check_job(job: RawJob, raw: RawPipeline, report: Any) -> Job | None:
     report(job.layers, checks.name(job.name, "job", ()) if job.name != raw.name else [], job.name)
     report(job.layers, problems, job.name)
     report(job.layers, checks.templates(job.data, checks.JOB_VALUES), job.name)
+    report(job.layers, checks.code(job.data, checks.JOB_VALUES, raw.data.get("params")), job.name)
     return model

@@ -7,6 +7,7 @@ from airflow_batchemr.pipeline_file.checks.dependencies import dependencies
 from airflow_batchemr.pipeline_file.checks.jobs import job
 from airflow_batchemr.pipeline_file.checks.names import name
 from airflow_batchemr.pipeline_file.checks.pipelines import pipeline
+from airflow_batchemr.pipeline_file.checks.shells import code
 from airflow_batchemr.pipeline_file.checks.templates import JOB_VALUES, PIPELINE_VALUES, templates
 
-__all__ = ["JOB_VALUES", "PIPELINE_VALUES", "batch", "dependencies", "job", "name", "pipeline", "templates"]
+__all__ = ["JOB_VALUES", "PIPELINE_VALUES", "batch", "code", "dependencies", "job", "name", "pipeline", "templates"]

@@ -82,6 +82,19 @@ def _syntax_error(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
+def names_in(text: str) -> tuple[str, ...]:
+    """Return the variables that the templates of a text use, sorted; none if it has only constants, or is invalid."""
+    if not any(mark in text for mark in _MARKS):
+        return ()
+    from jinja2 import TemplateSyntaxError, meta  # noqa: PLC0415 - only files with templates need it
+
+    try:
+        return tuple(sorted(meta.find_undeclared_variables(_environment().parse(text))))
+    except (TemplateSyntaxError, RecursionError):  # reported by `templates`
+        return ()
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     from jinja2 import Environment  # noqa: PLC0415 - as above
