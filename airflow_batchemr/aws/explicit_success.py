@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.indices import IndexSet
@@ -29,7 +30,7 @@ def environment(ledger: JobLedger, number: int, index: int | None = 0) -> dict[s
 def written(ledger: JobLedger, folder: str) -> IndexSet:
     """The indices, or numbers of steps, whose objects are in a folder of the ledger: one LIST per 1,000."""
     names = (name.removeprefix(folder) for name in ledger.documents(folder))
-    return IndexSet.of(int(name) for name in names if name.isdecimal() and name.isascii())
+    return IndexSet.of(int(name) for name in names if re.fullmatch("[0-9]{1,6}", name))
 
 
 def reason(ledger: JobLedger, number: int, index: int) -> str:

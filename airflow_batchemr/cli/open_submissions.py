@@ -52,15 +52,26 @@ def _is_cluster(submission: Submission, cluster: str) -> bool:
 def ended_unrecorded(ledger: Ledger, reader: RemoteWorkReader) -> Iterator[tuple[JobRecords, RemoteStatus]]:
     """Yield the submissions of recent runs that have ended on AWS and whose result is not recorded.
 
+    Jobs whose records cannot be read are left out with a note.
+
     Takes one LIST per pipeline and run, and for each job one LIST and the calls of `JobLedger.read`.
 
     Raises:
-        LedgerError: the ledger cannot be read.
+        LedgerError: the ledger cannot be read at the moment.
     """
     runs = [(dag_id, key) for dag_id in ledger.pipelines() for key in ledger.runs(dag_id)[-RECENT_RUNS:]]
 
     def unfinished(run: tuple[str, str]) -> list[JobRecords]:
-        return [read_job(ledger, *run, job) for job in ledger.jobs(*run) if _open(ledger.job(*run, job).read())]
+        found = []
+        for job in ledger.jobs(*run):
+            try:
+                if _open(ledger.job(*run, job).read()):
+                    found.append(read_job(ledger, *run, job))
+            except LedgerError as error:
+                if error.retryable:
+                    raise
+                common.say(f"note: {' '.join(run)} {job} is left out: {error}")
+        return found
 
     with ThreadPoolExecutor(_THREADS) as threads:
         records = [one for found in threads.map(unfinished, runs) for one in found]

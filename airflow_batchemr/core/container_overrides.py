@@ -6,6 +6,7 @@ value) and `resourceRequirements` (VCPU, MEMORY in MiB, GPU).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,9 +73,11 @@ def main_node(properties: Mapping[str, Any]) -> dict[str, Any]:
     main, last = int(properties.get("mainNode", 0)), int(properties.get("numNodes", 1)) - 1
     found: list[tuple[int, int, dict[str, Any]]] = []
     for one in properties.get("nodeRangeProperties") or []:
-        start, colon, end = str(one["targetNodes"]).partition(":")
-        first = int(start or 0)
-        final = int(end or last) if colon else first
+        nodes = re.fullmatch(r"([0-9]{0,9})(:?)([0-9]{0,9})", str(one.get("targetNodes", "")))
+        if nodes is None:
+            continue
+        first = int(nodes[1] or 0)
+        final = int(nodes[3] or last) if nodes[2] else first
         if first <= main <= final:
             found.append((final - first, len(found), one))
     return _of_range(min(found)[2]) if found else {}

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MAX_INDICES = 1_000_000
 """Maximum number of indices of a job. Above the 10,000 that AWS allows per array, a job consists of several arrays."""
 
+# Every index by itself, with 6 digits, a comma and a space
+_MAX_TEXT = 8 * MAX_INDICES
 _RUN = re.compile("1+")
 _SPAN = re.compile(r"\s*([0-9]{1,7})\s*(?:-\s*([0-9]{1,7})\s*)?\Z")
 _HEX = re.compile(r"x([0-9a-fA-F]+)(?:@([0-9]{1,7}))?\Z")
@@ -77,6 +79,8 @@ class IndexSet:
         text = text.strip()
         if not text:
             return cls()
+        if len(text) > _MAX_TEXT:
+            raise ValueError(f"{len(text):,} characters of indices; the maximum is {_MAX_TEXT:,}")
         if bitmap := _HEX.match(text):
             return cls(int(bitmap[1], 16) << min(int(bitmap[2] or 0), MAX_INDICES))
         spans = sorted(_span(part) for part in text.split(","))
@@ -134,7 +138,7 @@ class IndexSet:
         return self._bits.bit_count()
 
     def __contains__(self, index: object) -> bool:
-        return isinstance(index, int) and index >= 0 and bool(self._bits >> index & 1)
+        return isinstance(index, int) and 0 <= index < MAX_INDICES and bool(self._bits >> index & 1)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, IndexSet) and self._bits == other._bits
@@ -158,7 +162,7 @@ class IndexSet:
 def _span(text: str) -> tuple[int, int]:
     match = _SPAN.match(text)
     if match is None:
-        raise ValueError(f"{text.strip()!r} is neither an index nor a range such as 3-17")
+        raise ValueError(f"{text.strip()[:60]!r} is neither an index nor a range such as 3-17")
     first = int(match[1])
     last = int(match[2]) if match[2] else first
     if last < first or last >= MAX_INDICES:

@@ -32,7 +32,7 @@ def container_of(job: Mapping[str, Any]) -> dict[str, Any]:
         job: As returned by DescribeJobs or ListJobs.
     """
     several = containers_of(job)
-    ours = [one for one in several if any(each["name"] == _OURS for each in one.get("environment", ()))]
+    ours = [one for one in several if any(each.get("name") == _OURS for each in one.get("environment") or ())]
     main = dict(ours[0] if ours else main_container(several))
     if job.get("status") != "FAILED":
         return main

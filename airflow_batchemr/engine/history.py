@@ -9,7 +9,6 @@ import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.container_overrides import recorded
@@ -18,12 +17,15 @@ from airflow_batchemr.core.job_container import attempts_of, container_of
 from airflow_batchemr.core.preamble import unwrap
 from airflow_batchemr.engine.failure_report import report
 from airflow_batchemr.engine.submission_records import children_document, report_document
-from airflow_batchemr.engine.unrecorded import THREADS, merge, observe_open, read_job
+from airflow_batchemr.engine.unrecorded import THREADS, JobRecords, merge, moment, observe_open, read_job
+from airflow_batchemr.ledger import LedgerError
+from airflow_batchemr.ledger.content import BATCH_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
-    from airflow_batchemr.engine.unrecorded import JobRecords, RemoteStatus, RemoteWorkReader
+    from airflow_batchemr.engine.unrecorded import RemoteStatus, RemoteWorkReader
     from airflow_batchemr.ledger import Ledger, LedgerState, Submission
 
 #: A name and its value, such as ("Batch job", "0f31…").
@@ -68,7 +70,8 @@ class JobHistory:
 
     job: str
     state: str
-    """`succeeded` if there is a marker, else the state of the last submission; `nothing` if there is none."""
+    """`succeeded` if there is a marker, else the state of the last submission; `nothing` if there is none; `unreadable`
+    if the ledger cannot be read, which `note` explains."""
     done: int
     size: int
     """How many indices (or EMR steps) were ever claimed."""
@@ -76,7 +79,7 @@ class JobHistory:
     finished_at: datetime | None
     """When the marker was written; None if there is none."""
     note: str = ""
-    """Why the state may be out of date: AWS could not be queried."""
+    """Why the state may be out of date or unknown: AWS could not be queried, or the ledger could not be read."""
 
     @property
     def recorded(self) -> bool:
@@ -120,7 +123,8 @@ class ObservedJob:
         records, reports = self.records, {}
         for one in records.state.submissions:
             if one.result is not None and one.result.failures and one.result.kind != "batch":
-                reports[one.number] = (records.ledger.get_document(report_document(one.number)) or b"").decode()
+                report_ = records.ledger.get_document(report_document(one.number)) or b""
+                reports[one.number] = report_.decode(errors="replace")
         identity = records.identity
         return job_history_of(identity.job, records.state, identity.replay_command(), reports, self.sightings)
 
@@ -134,45 +138,77 @@ class ObservedJob:
         children = {}
         for number in [one.number for one in state.submissions if index in one.indices]:
             name, sighting = children_document(number), self.sightings.get(number)
-            body = sighting.documents.get(name) if sighting else self.records.ledger.get_document(name)
-            children[number] = json.loads(body or b"[]")
+            if sighting is None:
+                children[number] = self.records.ledger.get_json(name, [BATCH_JOB]) or []
+            else:
+                children[number] = json.loads(sighting.documents.get(name) or b"[]")
         return index_history_of(state, children, index)
 
 
-def observed_job(ledger: Ledger, dag_id: str, run_key: str, job: str, reader: RemoteWorkReader | None) -> ObservedJob:
-    """Read all records of a job, and query AWS about its open submissions. Without a `reader`, AWS is not queried.
+def observed_job(
+    ledger: Ledger, dag_id: str, run_key: str, job: str, reader: RemoteWorkReader | None, *, most: int | None = None
+) -> ObservedJob:
+    """Read all records of a job, and query AWS about up to `most` of its open submissions (None: all of them).
+
+    Without a `reader`, AWS is not queried.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     records = read_job(ledger, dag_id, run_key, job)
-    (sightings,) = observe_open(reader, [records])
+    (sightings,) = observe_open(reader, [records], most)
     return ObservedJob(records, sightings)
 
 
 def run_histories(
-    ledger: Ledger, dag_id: str, run_keys: Sequence[str], reader: RemoteWorkReader | None
+    ledger: Ledger, dag_id: str, run_keys: Sequence[str], reader: RemoteWorkReader | None, *, most: int | None = None
 ) -> list[list[JobHistory]]:
-    """The history of all jobs of some runs; one query of AWS covers all of them. Without a `reader`, there is none.
+    """The history of all jobs of some runs; one query of AWS covers up to `most` open submissions (None: all of them).
+
+    Without a `reader`, AWS is not queried.
 
     Returns:
-        For each run, its jobs in the order in which they began; those without a submission come last.
+        For each run, its jobs in the order in which they began; those without a submission come last. A job whose
+        records cannot be read is `unreadable`.
 
     Raises:
-        LedgerError: the ledger cannot be read.
+        LedgerError: the ledger cannot be read at the moment.
     """
 
-    def read(run_key: str) -> list[JobRecords]:
-        return [read_job(ledger, dag_id, run_key, job) for job in ledger.jobs(dag_id, run_key)]
+    def read(run_key: str) -> list[JobRecords | JobHistory]:
+        try:
+            jobs = ledger.jobs(dag_id, run_key)
+        except LedgerError as error:
+            return [_unreadable("?", error)]
+        return [read_one(run_key, job) for job in jobs]
+
+    def read_one(run_key: str, job: str) -> JobRecords | JobHistory:
+        try:
+            return read_job(ledger, dag_id, run_key, job)
+        except LedgerError as error:
+            return _unreadable(job, error)
 
     with ThreadPoolExecutor(THREADS) as threads:
         runs = list(threads.map(read, run_keys))
-    sightings = iter(observe_open(reader, [records for run in runs for records in run]))
+    readable = [records for run in runs for records in run if isinstance(records, JobRecords)]
+    sightings = iter(observe_open(reader, readable, most))
     found = []
     for run in runs:
-        jobs = [job_history_of(one.identity.job, one.state, sightings=next(sightings)) for one in run]
+        jobs = [
+            one
+            if isinstance(one, JobHistory)
+            else job_history_of(one.identity.job, one.state, sightings=next(sightings))
+            for one in run
+        ]
         found.append(sorted(jobs, key=lambda one: one.began.timestamp() if one.began else math.inf))
     return found
+
+
+def _unreadable(job: str, error: LedgerError) -> JobHistory:
+    """A job whose records cannot be read; raises the error again if a later retry may succeed."""
+    if error.retryable:
+        raise error
+    return JobHistory(job, "unreadable", 0, 0, [], None, f"{job}: {error}")
 
 
 def job_history_of(
@@ -267,7 +303,7 @@ def _request_facts(submission: Submission) -> list[Fact]:
     facts = [("Batch job", f"{job.job_id} (indices {job.indices})") for job in (handle.jobs if handle else ())]
     if handle is not None and handle.cluster_id:
         facts.append(("EMR cluster", handle.cluster_id))
-    request = submission.intent.requests[0].request if submission.intent and submission.intent.requests else {}
+    request = submission.intent.first if submission.intent else {}
     if "jobQueue" in request:
         return facts + _batch_facts(request, result.details if result else {})
     if request.get("ReleaseLabel"):
@@ -282,12 +318,12 @@ def _request_facts(submission: Submission) -> list[Fact]:
 def _batch_facts(request: Mapping[str, Any], details: Mapping[str, Any]) -> list[Fact]:
     overrides = recorded(request)
     jobs = details.get("jobs") or [{}]
-    resources = {str(one["type"]): str(one["value"]) for one in overrides.get("resourceRequirements", [])}
+    resources = [f"{one.get('type')} {one.get('value')}" for one in overrides.get("resourceRequirements", [])]
     facts = {
         "queue": str(request["jobQueue"]).rpartition("/")[2],
-        "definition": str(request["jobDefinition"]).rpartition("/")[2],
+        "definition": str(request.get("jobDefinition", "")).rpartition("/")[2],
         "image": container_of(jobs[0]).get("image"),
-        "resources": ", ".join(f"{kind} {value}" for kind, value in resources.items()),
+        "resources": ", ".join(resources),
         "command": " ".join(unwrap(overrides.get("command", []))),
     }
     return [(name, value) for name, value in facts.items() if value]
@@ -351,4 +387,5 @@ def _moment(milliseconds: int | None) -> str | None:
     """A time in milliseconds, as Batch gives it, in UTC; None if it is missing or 0: the job has not started."""
     if not milliseconds:
         return None
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = moment(milliseconds)
+    return f"{when:%Y-%m-%d %H:%M:%S} UTC" if when else f"{milliseconds} ms after 1970"

@@ -88,7 +88,7 @@ def recorded_shard(state: LedgerState, index: int) -> Shard:
 
 def _shard(index: int, number: int, intent: Intent, request: dict[str, Any]) -> Shard:
     overrides = recorded(request)
-    variables = {one["name"]: one.get("value", "") for one in overrides.get("environment", [])}
+    variables = {one["name"]: one.get("value", "") for one in overrides.get("environment", []) if "name" in one}
     command = overrides.get("command", [])
     return Shard(
         index=index,
@@ -106,7 +106,8 @@ def _shard(index: int, number: int, intent: Intent, request: dict[str, Any]) -> 
 def with_definition(shard: Shard, definition: Mapping[str, Any]) -> Shard:
     """Add what an entry of DescribeJobDefinitions defines: image, environment, parameters, and a missing command."""
     name = recorded(shard.request).get("name")
-    own = {one["name"]: one.get("value", "") for one in own_container(definition, name).get("environment", [])}
+    own = own_container(definition, name).get("environment", [])
+    own = {one["name"]: one.get("value", "") for one in own if "name" in one}
     return replace(
         shard,
         argv=shard.argv or own_command(definition, name),
@@ -142,7 +143,8 @@ def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, hos
     command = ["docker", "run", "--rm", "--env-file", env_file]
     for variable in variables:
         command += ["--env", variable]
-    resources = {one["type"]: str(one["value"]) for one in recorded(shard.request).get("resourceRequirements", [])}
+    needed = recorded(shard.request).get("resourceRequirements", [])
+    resources = {one.get("type"): str(one.get("value")) for one in needed}
     if "MEMORY" in resources:
         command += ["--memory", f"{resources['MEMORY']}m"]
     if "VCPU" in resources:

@@ -79,12 +79,28 @@ class RemoteStatus:
         jobs: Any = result.details.get("jobs") or []
         stopped = [int(job["stoppedAt"]) for job in jobs if job.get("stoppedAt")]
         if stopped:
-            return datetime.fromtimestamp(max(stopped) / 1000, timezone.utc)
+            return moment(max(stopped))
         cluster: Any = result.details.get("cluster") or {}
         run: Any = result.details.get("job_run") or {}
         timelines: list[Any] = [(one.get("Status") or {}).get("Timeline") or {} for one in (cluster, *result.steps)]
         times = [*(timeline.get("EndDateTime") for timeline in timelines), run.get("endedAt"), run.get("finishedAt")]
-        return max((datetime.fromisoformat(str(time)) for time in times if time), default=None)
+        return max((when for time in times if time and (when := _parsed(str(time)))), default=None)
+
+
+def moment(milliseconds: float) -> datetime | None:
+    """A time in milliseconds since 1970, as Batch gives it; None if it is not in Python's calendar."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _parsed(text: str) -> datetime | None:
+    """A time as text in UTC; None if it is none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None
 
 
 def read_job(ledger: Ledger, dag_id: str, run_key: str, job: str) -> JobRecords:
@@ -98,8 +114,10 @@ def read_job(ledger: Ledger, dag_id: str, run_key: str, job: str) -> JobRecords:
     return JobRecords(found, identity, found.history())
 
 
-def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) -> list[dict[int, RemoteStatus]]:
-    """Query AWS for all open submissions of some jobs.
+def observe_open(
+    reader: RemoteWorkReader | None, jobs: Sequence[JobRecords], most: int | None = None
+) -> list[dict[int, RemoteStatus]]:
+    """Query AWS for the open submissions of some jobs: the first `most`, or all of them.
 
     DescribeJobs is called once per 100 Batch jobs, and once more for arrays that have ended. A submission without a
     handle is searched for by its name once its owner cannot start it any more: one more call each. When AWS cannot be
@@ -131,6 +149,9 @@ def observe_open(reader: RemoteWorkReader | None, jobs: Sequence[JobRecords]) ->
                 sightings[submission.number] = sighting
 
     listed = [(job, sightings, number) for job, sightings in zip(jobs, found, strict=True) for number in sightings]
+    for _, sightings, number in listed[most:] if most is not None else ():
+        sightings[number] = replace(sightings[number], error=f"only {most} of {len(listed):,} are queried at once here")
+    listed = listed[:most]
     started = [(job, sightings, sightings[number].submission) for job, sightings, number in listed]
     ask_all(_search, [one for one in started if _to_be_searched(one[0].state, one[2], reader.policy)])
     started = [(job, sightings, sightings[number].submission) for job, sightings, number in listed]

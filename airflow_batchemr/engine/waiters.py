@@ -7,6 +7,7 @@ submission 1. `fired/<wait>`: the trigger of a wait has fired.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import JobLedger, Submission
 
 _WAITERS, _FIRED = "waiters", "fired"
+_WAITER = re.compile(rf"{_WAITERS}/[0-9]+/([0-9a-f]{{8}})/([0-9]{{1,9}})-(-?[0-9]{{1,9}})")
 
 
 def _digest(run_id: str) -> str:
@@ -36,8 +38,8 @@ def record_waiter(ledger: JobLedger, identity: JobIdentity, numbers: Iterable[in
 
 def _tries(ledger: JobLedger, identity: JobIdentity, number: int) -> set[tuple[int, int]]:
     """Which tries of this run have waited for a submission: their number and `max_tries`."""
-    names = (name.rsplit("/", 1)[1].split("-") for name in ledger.documents(_folder(identity, number)))
-    return {(int(try_number), int(max_tries)) for try_number, max_tries in names}
+    found = map(_WAITER.fullmatch, ledger.documents(_folder(identity, number)))
+    return {(int(waiter[2]), int(waiter[3])) for waiter in found if waiter}
 
 
 def cleared(ledger: JobLedger, identity: JobIdentity, numbers: Iterable[int]) -> list[int]:
@@ -107,7 +109,8 @@ def _taken_over(ledger: JobLedger, identity: JobIdentity, submission: Submission
     ):
         return True
     waiters = ledger.document_times(f"{_WAITERS}/{submission.number:04d}/")
-    return any(later(name.split("/")[2], int(name.rsplit("/", 1)[1].split("-")[0]), at) for name, at in waiters.items())
+    found = ((_WAITER.fullmatch(name), at) for name, at in waiters.items())
+    return any(later(waiter[1], int(waiter[2]), at) for waiter, at in found if waiter)
 
 
 def record_fired(ledger: JobLedger, wait: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_batchemr.ledger import Ledger
-from airflow_batchemr.ledger.store import Fetched, Listing, Store
+from airflow_batchemr.ledger.store import MAX_KEYS, MAX_OBJECT, Fetched, Listing, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,11 +65,11 @@ class OverlayStore(Store):
     def _write(self, key: str, body: bytes) -> None:
         self._written[key] = Fetched(body, uuid4().hex, self._now)
 
-    def get(self, key: str) -> Fetched | None:
+    def get(self, key: str, limit: int = MAX_OBJECT) -> Fetched | None:
         """Like `Store.get`."""
         if key in self._written:
             return self._written[key]
-        return None if self._empty else super().get(key)
+        return None if self._empty else super().get(key, limit)
 
     def delete(self, key: str, etag: str) -> None:
         """Like `Store.delete`, in memory."""
@@ -77,12 +77,12 @@ class OverlayStore(Store):
         if current is not None and current.etag == etag:
             self._written[key] = None
 
-    def list(self, folder: str, *, delimiter: bool = False) -> Listing:
+    def list(self, folder: str, *, delimiter: bool = False, most: int = MAX_KEYS) -> Listing:
         """Like `Store.list`. Folders are those of S3."""
         if self._empty:
             listing = Listing({}, [], datetime.now(timezone.utc))
         else:
-            listing = super().list(folder, delimiter=delimiter)
+            listing = super().list(folder, delimiter=delimiter, most=most)
             self._now = listing.now
         here: dict[str, Any] = {
             key.removeprefix(folder): fetched for key, fetched in self._written.items() if key.startswith(folder)

@@ -13,9 +13,12 @@ from airflow_batchemr.ledger.errors import (
     LedgerRefusedError,
     LedgerTooNewError,
     LedgerUnavailableError,
+    NameInvalidError,
     NotAllowedError,
+    ReadLimitError,
     StateUriInvalidError,
     StateUriMissingError,
+    TooManyKeysError,
 )
 from airflow_batchemr.ledger.job import JobLedger
 from airflow_batchemr.ledger.ledger import Ledger
@@ -41,11 +44,14 @@ __all__ = [
     "LedgerTooNewError",
     "LedgerUnavailableError",
     "Marker",
+    "NameInvalidError",
     "NotAllowedError",
+    "ReadLimitError",
     "Request",
     "Result",
     "StateUriInvalidError",
     "StateUriMissingError",
     "StopRequest",
     "Submission",
+    "TooManyKeysError",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.core.foreign_text import clean_line
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -13,6 +15,11 @@ HOW_TO_CONFIGURE = (
     "or [batchemr] state in Airflow's configuration (AIRFLOW__BATCHEMR__STATE)"
 )
 
+MAX_NAME = 900
+"""Maximum length of a quoted Dag id, run key or job, in bytes. S3 allows 1,024 for a whole key."""
+
+# Characters of foreign text that an error shows
+_SHOWN = 300
 # IAM actions of S3 operations whose names differ
 _ACTIONS = {"ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
 _DENIED = {"AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden", "403"}
@@ -109,6 +116,7 @@ class LedgerCorruptError(LedgerError):
 
     def __init__(self, uri: str, problem: str) -> None:
         self.uri = uri
+        problem = clean_line(problem[:_SHOWN])
         super().__init__(
             f"{uri} is not a valid ledger record ({problem}). If it was edited by hand, restore its content; otherwise "
             f"remove it (`aws s3 rm {uri}`), and the work that it records as done runs again"
@@ -120,6 +128,33 @@ class LedgerTooNewError(LedgerError):
 
     def __init__(self, uri: str, version: int) -> None:
         super().__init__(f"{uri} has schema version {version}, written by a newer version of airflow-batchemr: upgrade")
+
+
+class TooManyKeysError(LedgerError):
+    """A folder of the ledger has more objects than this package writes."""
+
+    def __init__(self, uri: str, most: int) -> None:
+        super().__init__(
+            f"{uri} has more than {most:,} objects, which is more than airflow-batchemr reads in one folder: remove "
+            f"what does not belong there (`aws s3 ls {uri}` lists it)"
+        )
+
+
+class NameInvalidError(LedgerError):
+    """A Dag id, run key or job cannot be part of a key in S3."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{clean_line(name[:_SHOWN])!r} cannot be a Dag id, run key or job in the ledger: it must be valid text "
+            f"of 1 to {MAX_NAME} bytes when it is quoted for S3"
+        )
+
+
+class ReadLimitError(LedgerError):
+    """A reader with a limit, such as a page, has read as much as it may."""
+
+    def __init__(self, uri: str, limit: str) -> None:
+        super().__init__(f"{uri} was not read: at most {limit} are read at once here; `batchemr history` reads all")
 
 
 class LedgerUnavailableError(LedgerError):

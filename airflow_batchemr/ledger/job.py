@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.lease import CLAIM_LEASE
+from airflow_batchemr.ledger.content import MAX_RECORD, parse, parse_as
 from airflow_batchemr.ledger.errors import LedgerCorruptError, LedgerTooNewError
-from airflow_batchemr.ledger.records import SCHEMA_VERSION, Handle, Intent, Marker, Record, Result, StopRequest
+from airflow_batchemr.ledger.records import (
+    MAX_SUBMISSION,
+    SCHEMA_VERSION,
+    Handle,
+    Intent,
+    Marker,
+    Record,
+    Result,
+    StopRequest,
+)
 from airflow_batchemr.ledger.state import LedgerState, Submission, derive_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from airflow_batchemr.ledger.content import Shape
     from airflow_batchemr.ledger.records import Kind
     from airflow_batchemr.ledger.store import Fetched, Listing, Store
 
 _R = TypeVar("_R", bound=Record)
-_RECORD = re.compile(r"submissions/(\d{4,})/(intent|handle|result|stop)\.json\Z")
+_RECORD = re.compile(r"submissions/((?!0000)[0-9]{4}|[1-9][0-9]{4,5})/(intent|handle|result|stop)\.json\Z")
 _MARKER = "success.json"
+_MAX_RECORDS = 100_000
+"""Maximum number of keys in the folder of a job, which has up to 4 for each submission and the marker."""
 _UPLOAD_THREADS = 32
 # Includes time during which the machine is suspended, if the platform supports it (Linux)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -66,7 +78,7 @@ class JobLedger:
             LedgerError: The bucket, the permissions or an object are not as expected.
         """
         self._read_at = _boottime()
-        listing = self._store.list(self._folder)
+        listing = self._store.list(self._folder, most=_MAX_RECORDS)
         marker = self._get(_MARKER, Marker) if _MARKER in listing.modified else None
         state = self._state(listing, marker, after=marker.submission if marker else 0, whole=False)
         if marker is None or state.marker is not None:
@@ -80,7 +92,7 @@ class JobLedger:
 
     def history(self) -> LedgerState:
         """Read all records of all submissions, as needed for display, replay and orphans."""
-        listing = self._store.list(self._folder)
+        listing = self._store.list(self._folder, most=_MAX_RECORDS)
         marker = self._get(_MARKER, Marker) if _MARKER in listing.modified else None
         return self._state(listing, marker, after=0, whole=True)
 
@@ -120,7 +132,21 @@ class JobLedger:
             )
             for number in sorted(wanted)
         ]
+        for submission in submissions:
+            self._check_kinds(submission)
         return derive_state(numbers, submissions, marker, listing.now)
+
+    def _check_kinds(self, submission: Submission) -> None:
+        """Check that the records of an open submission belong together."""
+        intent, handle = submission.intent, submission.handle
+        if handle is None or not submission.open or (intent is None and handle.kind == "batch"):
+            return
+        if intent is None:
+            uri = self._store.uri(self._folder + _key(submission.number, "intent"))
+            raise LedgerCorruptError(uri, "it does not exist, although the submission has a handle")
+        if intent.kind != handle.kind:
+            uri = self._store.uri(self._folder + _key(submission.number, "handle"))
+            raise LedgerCorruptError(uri, f"it is of kind {handle.kind}, but the intent is of kind {intent.kind}")
 
     def _fetch(self, key: str) -> Record | None:
         kinds: dict[str, type[Record]] = {"intent": Intent, "handle": Handle, "result": Result, "stop": StopRequest}
@@ -140,7 +166,12 @@ class JobLedger:
 
         Raises:
             ConditionalWritesError: The store could give the same number to several processes.
+            LedgerCorruptError: The number is too large, because of a record that this package has not written.
         """
+        if number > MAX_SUBMISSION:
+            raise LedgerCorruptError(
+                self._store.uri(f"{self._folder}submissions/{number - 1}/"), "its number is too large"
+            )
         self._store.check_conditional_writes()
         # Kept even if the put fails without a response: it may have taken effect, which starts the lease
         self._claimed.setdefault(number, _boottime())
@@ -198,7 +229,7 @@ class JobLedger:
         """Write the marker and return the one in the ledger. Replaces an earlier one by compare-and-swap."""
         body = _body(marker)
         while not self._store.create(self._folder + _MARKER, body):
-            fetched = self._store.get(self._folder + _MARKER)
+            fetched = self._store.get(self._folder + _MARKER, MAX_RECORD)
             if fetched is None:
                 continue
             existing = self._parse(_MARKER, fetched, Marker)
@@ -209,7 +240,7 @@ class JobLedger:
         return marker
 
     def _remove_marker_before(self, number: int, rerun_token: str) -> None:
-        fetched = self._store.get(self._folder + _MARKER)
+        fetched = self._store.get(self._folder + _MARKER, MAX_RECORD)
         if fetched is None:
             return
         marker = self._parse(_MARKER, fetched, Marker)
@@ -237,6 +268,15 @@ class JobLedger:
         """Read a document; None if it does not exist."""
         fetched = self._store.get(self._files + name)
         return fetched.body if fetched else None
+
+    def get_json(self, name: str, shape: Shape) -> Any:
+        """Read a document that is JSON; None if it does not exist.
+
+        Raises:
+            LedgerCorruptError: It is not JSON, or does not have the shape.
+        """
+        body = self.get_document(name)
+        return None if body is None else parse_as(self.document_uri(name), body, shape)
 
     def documents(self, prefix: str = "") -> list[str]:
         """Return the names of the documents that start with `prefix`: one LIST per 1,000."""
@@ -267,31 +307,21 @@ class JobLedger:
         return record
 
     def _get(self, name: str, kind: type[_R]) -> _R | None:
-        fetched = self._store.get(self._folder + name)
+        fetched = self._store.get(self._folder + name, MAX_RECORD)
         return self._parse(name, fetched, kind) if fetched else None
 
     def _parse(self, name: str, fetched: Fetched, kind: type[_R]) -> _R:
         uri = self._store.uri(self._folder + name)
+        value = parse(uri, fetched.body)
+        version = value.get("schema_version") if isinstance(value, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:  # the rest may differ as well
+            raise LedgerTooNewError(uri, version)
         try:
-            record = kind.model_validate_json(fetched.body)
+            return kind.model_validate(value)
         except ValidationError as error:
-            _raise_if_newer(uri, fetched.body)
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = ".".join(str(part)[:60] for part in first["loc"])
             raise LedgerCorruptError(uri, f"{where}: {first['msg']}" if where else first["msg"]) from error
-        if record.schema_version > SCHEMA_VERSION:
-            raise LedgerTooNewError(uri, record.schema_version)
-        return record
-
-
-def _raise_if_newer(uri: str, body: bytes) -> None:
-    """Raise if the record is unreadable because a newer version of this package wrote it."""
-    try:
-        version = json.loads(body).get("schema_version")
-    except (ValueError, AttributeError):
-        return
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise LedgerTooNewError(uri, version)
 
 
 def _boottime() -> float:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from airflow_batchemr.core.indices import IndexSet, Indices
+from airflow_batchemr.core.indices import MAX_INDICES, IndexSet, Indices
+from airflow_batchemr.ledger.content import DETAILS, EMR_ENTRY, REQUEST, Shape, wrong_parts
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SCHEMA_VERSION = 1
 
@@ -16,8 +20,46 @@ Kind = Literal["batch", "emr", "steps", "emr_serverless", "emr_eks"]
 Outcome = Literal["succeeded", "failed", "stopped", "lost", "abandoned"]
 
 
+MAX_SUBMISSION = 999_999
+"""Maximum number of a submission of a job."""
+
+
 def _now() -> datetime:
     return datetime.now(timezone.utc)
+
+
+def _plausible(when: datetime) -> datetime:
+    """Reject times with which Python cannot calculate, because they are near the ends of its calendar."""
+    if not 1970 <= when.year <= 9000:
+        raise ValueError(f"the year {when.year} is not between 1970 and 9000")
+    return when
+
+
+def _of(shape: Shape) -> AfterValidator:
+    """Return a validator that checks what this package reads of AWS's structures; the rest may be anything."""
+
+    def check(value: Any) -> Any:
+        for wrong in wrong_parts(value, shape):
+            raise ValueError(wrong)
+        return value
+
+    return AfterValidator(check)
+
+
+def _check_details(details: Any) -> Any:
+    """Check the texts of `details` that are parsed later."""
+    for indices in (*details.get("causes", {}).values(), details.get("explicit")):
+        if isinstance(indices, str):
+            IndexSet.parse(indices)
+    for name in ("steps", "digests"):
+        IndexSet.parse(",".join(details.get(name, {})))
+    return details
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_plausible)]
+"""Type of a time, which has a time zone."""
+_Number = Annotated[int, Field(ge=0, lt=MAX_INDICES)]
+_Details = Annotated[dict[str, JsonValue], _of(DETAILS), AfterValidator(_check_details)]
 
 
 class Record(BaseModel):
@@ -28,7 +70,7 @@ class Record(BaseModel):
     schema_version: int = SCHEMA_VERSION
     writer: str = Field(default_factory=lambda: uuid4().hex)
     """Identifies the writer, so that after a lost response, a process can recognize its own object."""
-    written_at: datetime = Field(default_factory=_now)
+    written_at: Time = Field(default_factory=_now)
     """Time of the writer's clock, for display only. Leases use S3's clock."""
 
 
@@ -41,8 +83,16 @@ class Request(BaseModel):
     """Deterministic name, used to find the work on AWS after a crash."""
     indices: Indices
     """Indices of the job that this call runs. Child i of an array runs the i-th of them, in order."""
-    request: dict[str, JsonValue]
+    request: Annotated[dict[str, JsonValue], _of(REQUEST)]
     """Arguments of the call, as for botocore."""
+
+    @model_validator(mode="after")
+    def _check_steps(self) -> Self:
+        steps = self.request.get("Steps")
+        named = [one for one in steps if isinstance(one, dict) and one.get("Name")] if isinstance(steps, list) else []
+        if steps and len(named) != len(self.indices):
+            raise ValueError(f"{len(named)} steps with a name for {len(self.indices)} indices")
+        return self
 
 
 class Owner(BaseModel):
@@ -73,7 +123,12 @@ class Intent(Record):
     run_id: str | None = None
     task_id: str | None = None
     map_index: int = -1
-    details: dict[str, JsonValue] = Field(default_factory=dict)
+    details: _Details = Field(default_factory=dict)
+
+    @property
+    def first(self) -> dict[str, JsonValue]:
+        """Arguments of the first request; empty if there is none."""
+        return self.requests[0].request if self.requests else {}
 
 
 class HandleJob(BaseModel):
@@ -92,11 +147,18 @@ class Handle(Record):
     kind: Kind
     jobs: list[HandleJob] = Field(default_factory=list)
     cluster_id: str | None = None
-    step_ids: dict[int, str] = Field(default_factory=dict)
+    step_ids: dict[_Number, str] = Field(default_factory=dict)
     """EMR step ids by number of the step in the job."""
     abandoned: bool = False
     """Whether the submission never reached AWS; its indices can then be claimed again."""
-    details: dict[str, JsonValue] = Field(default_factory=dict)
+    details: _Details = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_ids(self) -> Self:
+        on_cluster = self.kind in {"emr", "steps"}
+        if not self.abandoned and not (self.cluster_id if on_cluster else self.jobs):
+            raise ValueError(f"a handle of kind {self.kind} needs {'a cluster_id' if on_cluster else 'jobs'}")
+        return self
 
 
 class Failure(BaseModel):
@@ -104,7 +166,7 @@ class Failure(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
-    index: int | None = None
+    index: _Number | None = None
     """None for a failure of the whole job, such as an array that never started."""
     reason: str
     """Reason given by AWS."""
@@ -130,9 +192,9 @@ class Result(Record):
     owner: Owner | None = None
     """Copy from the intent, because only the result of a closed submission is read."""
     failures: list[Failure] = Field(default_factory=list)
-    details: dict[str, JsonValue] = Field(default_factory=dict)
+    details: _Details = Field(default_factory=dict)
     """AWS's description of the job or cluster. Descriptions of individual indices are stored in a document."""
-    steps: list[dict[str, JsonValue]] = Field(default_factory=list)
+    steps: list[Annotated[dict[str, JsonValue], _of(EMR_ENTRY)]] = Field(default_factory=list)
     """EMR's description of each step."""
 
     @property
@@ -159,15 +221,15 @@ class StopRequest(Record):
 class Marker(Record):
     """Records that the job has succeeded for this run key, so nothing is left to do."""
 
-    submission: int
+    submission: int = Field(ge=0, le=MAX_SUBMISSION)
     """Number of the last submission that the marker covers; 0 if nothing had to run."""
     xcom: Any = None
     """Return value of the task as JSON; a skipped task returns it again."""
-    size: int
+    size: int = Field(ge=0, le=MAX_INDICES)
     """Number of indices of the job."""
     rerun_token: str | None
     """`LedgerState.rerun_token` at the time of writing."""
-    finished_at: datetime = Field(default_factory=_now)
+    finished_at: Time = Field(default_factory=_now)
 
     @property
     def indices(self) -> IndexSet:

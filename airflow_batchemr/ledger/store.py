@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,10 +19,13 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from airflow_batchemr.ledger.errors import (
     ConditionalWritesError,
     CredentialsError,
+    LedgerCorruptError,
     LedgerRefusedError,
     LedgerUnavailableError,
+    ReadLimitError,
     StateUriInvalidError,
     StateUriMissingError,
+    TooManyKeysError,
     from_client_error,
 )
 
@@ -29,6 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from mypy_boto3_s3 import S3Client
+
+MAX_OBJECT = 64 << 20
+"""Maximum size of an object that is read, in bytes. The largest ones describe the 1,000 children of an array, of which
+AWS Batch describes each with up to about 60 kB (30 KiB of job definition and overrides, and 10 attempts)."""
+MAX_KEYS = 1_010_000
+"""Maximum number of keys in a folder that is listed: an object for each of a job's up to 1,000,000 indices."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 # A 409 means that another conditional write of the same key is in progress, which takes milliseconds
@@ -68,6 +78,32 @@ class Listing:
     """Time of the response (S3's clock)."""
 
 
+class ReadLimit:
+    """How many objects and bytes may still be read, for readers such as a page. Thread-safe.
+
+    Args:
+        objects: Number of objects; a request that lists keys counts as one.
+        size: Total size in bytes.
+    """
+
+    def __init__(self, objects: int, size: int) -> None:
+        self._text = f"{objects:,} objects and {size >> 20:,} MiB of the ledger"
+        self._objects, self._size = objects, size
+        self._lock = threading.Lock()
+
+    def take(self, uri: str, *, objects: int = 0, size: int = 0) -> None:
+        """Count what is about to be read.
+
+        Raises:
+            ReadLimitError: It is more than what is left.
+        """
+        with self._lock:
+            if objects > self._objects or size > self._size:
+                raise ReadLimitError(uri, self._text)
+            self._objects -= objects
+            self._size -= size
+
+
 class Store:
     """Objects below an S3 URI. Keys are relative to it. Thread-safe, as boto3 clients are."""
 
@@ -85,6 +121,7 @@ class Store:
         self.bucket, self.prefix = parse_state_uri(uri)
         self._put_args = dict(put_args or {})
         self._owner = {name: value for name, value in self._put_args.items() if name == "ExpectedBucketOwner"}
+        self.read_limit: ReadLimit | None = None
 
     def uri(self, key: str = "") -> str:
         """Return the s3:// URI of a key."""
@@ -144,14 +181,37 @@ class Store:
                 return True
         raise LedgerUnavailableError("PutObject", self.uri(key), "concurrent writes to the same key did not end (409)")
 
-    def get(self, key: str) -> Fetched | None:
-        """Read an object; None if it does not exist."""
+    def get(self, key: str, limit: int = MAX_OBJECT) -> Fetched | None:
+        """Read an object; None if it does not exist.
+
+        Args:
+            key: Its key.
+            limit: Its maximum size in bytes.
+
+        Raises:
+            LedgerCorruptError: It is larger.
+            LedgerError: It cannot be read.
+        """
+        self._take(key, objects=1)
         try:
             with self._errors("GetObject", key):
                 answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **self._owner)
-                return Fetched(answer["Body"].read(), answer["ETag"], answer["LastModified"])
+                size = answer.get("ContentLength")
+                self._take(key, size=min(size or 0, limit))
+                body = b"" if size and size > limit else answer["Body"].read(limit + 1)
+                if max(size or 0, len(body)) > limit:
+                    answer["Body"].close()
+                    raise LedgerCorruptError(self.uri(key), f"it has more than {limit:,} bytes")
+                answer["Body"].read(1)  # at the end of a body, botocore verifies it
+                if size is not None and size != len(body):
+                    raise LedgerUnavailableError("GetObject", self.uri(key), f"{len(body):,} of {size:,} bytes arrived")
+                return Fetched(body, answer["ETag"], answer["LastModified"])
         except _NoSuchKeyError:
             return None
+
+    def _take(self, key: str, *, objects: int = 0, size: int = 0) -> None:
+        if self.read_limit is not None:
+            self.read_limit.take(self.uri(key), objects=objects, size=size)
 
     def delete(self, key: str, etag: str) -> None:
         """Delete exactly the version `etag`. Other versions are kept."""
@@ -161,8 +221,18 @@ class Store:
         except (_PreconditionError, _NoSuchKeyError, _ConflictError):
             return
 
-    def list(self, folder: str, *, delimiter: bool = False) -> Listing:
-        """List the keys that start with `folder`, 1,000 per request. With `delimiter`, list only one level."""
+    def list(self, folder: str, *, delimiter: bool = False, most: int = MAX_KEYS) -> Listing:
+        """List the keys that start with `folder`, 1,000 per request.
+
+        Args:
+            folder: Prefix of the keys.
+            delimiter: Whether to list only one level.
+            most: Maximum number of keys and names.
+
+        Raises:
+            TooManyKeysError: There are more.
+            LedgerError: They cannot be listed.
+        """
         request: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self.prefix + folder, **self._owner}
         if delimiter:
             request["Delimiter"] = "/"
@@ -170,10 +240,13 @@ class Store:
         modified: dict[str, datetime] = {}
         folders: list[str] = []
         while True:
+            self._take(folder, objects=1)
             with self._errors("ListObjectsV2", folder):
                 page = self.client.list_objects_v2(**request)
                 modified |= {entry["Key"][cut:]: entry["LastModified"] for entry in page.get("Contents", [])}
                 folders += [entry["Prefix"][cut:].rstrip("/") for entry in page.get("CommonPrefixes", [])]
+                if len(modified) + len(folders) > most:
+                    raise TooManyKeysError(self.uri(folder), most)
                 if not page.get("IsTruncated"):
                     return Listing(modified, folders, _clock(page))
                 request["ContinuationToken"] = page["NextContinuationToken"]

@@ -10,14 +10,17 @@ import hashlib
 import json
 import os.path
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from airflow_batchemr.aws.batch.index_inputs import LINES_AN_OBJECT, Values, fit_inline
 from airflow_batchemr.aws.errors import AwsError, InvalidRequest
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.core.indices import MAX_INDICES
 from airflow_batchemr.core.packing import pack
+from airflow_batchemr.ledger import LedgerCorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,9 +52,8 @@ class Found:
 class DataArray:
     """An array as it is recorded in the ledger."""
 
-    kind: str
-    """`pack`, `per_object` or `rows`."""
-    size: int
+    kind: Annotated[str, Field(pattern=r"^(pack|per_object|rows)$")]
+    size: Annotated[int, Field(ge=0, le=MAX_INDICES)]
     folder: str
     """Name of the documents' folder in the ledger."""
     inline: bool
@@ -66,9 +68,13 @@ class DataArray:
             return Values(self.kind, {}, ledger.document_uri(f"{self.folder}/values/"), self.common, shards)
         lines: dict[int, str] = {}
         for chunk in sorted({index // LINES_AN_OBJECT for index in indices}):
-            text = (ledger.get_document(f"{self.folder}/values/{chunk}.txt") or b"").decode()
-            pairs = (line.split(" ", 1) for line in text.split("\n") if line)
-            lines.update({int(index): value for index, value in pairs})
+            name = f"{self.folder}/values/{chunk}.txt"
+            try:
+                text = (ledger.get_document(name) or b"").decode()
+                pairs = (line.split(" ", 1) for line in text.split("\n") if line)
+                lines.update({int(index): value for index, value in pairs})
+            except ValueError as error:
+                raise LedgerCorruptError(ledger.document_uri(name), f"a line is no index and value: {error}") from error
         return Values(self.kind, lines, None, self.common, shards)
 
 
@@ -100,7 +106,11 @@ def data_array(clients: Clients, ledger: JobLedger, array: Mapping[str, Any], re
         if len(found.values) > MAX_INDICES:
             raise InvalidRequest(f"array: a job has 1 to {MAX_INDICES:,} indices, not {len(found.values):,}")
         document = _write(ledger, name, kind, found)
-    return DataArray(**json.loads(document))
+    try:
+        return TypeAdapter(DataArray).validate_json(document)
+    except ValidationError as error:
+        what = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3])
+        raise LedgerCorruptError(ledger.document_uri(name), what) from error
 
 
 def _write(ledger: JobLedger, name: str, kind: str, found: Found) -> bytes:

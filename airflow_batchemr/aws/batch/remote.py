@@ -65,7 +65,7 @@ class BatchRemote:
         """Jobs with the names of a submission, oldest first: ListJobs."""
         names = {request.name for request in intent.requests}
         found: dict[str, list[dict[str, Any]]] = {}
-        for job in jobs.find(self.clients, str(intent.requests[0].request["jobQueue"]), intent.name):
+        for job in jobs.find(self.clients, str(intent.first.get("jobQueue", "")), intent.name):
             if job["jobName"] in names:
                 found.setdefault(job["jobName"], []).append(job)
         return found
@@ -96,7 +96,7 @@ class BatchRemote:
         """
         requests = submission.intent.requests if submission.intent is not None else []
         variables = recorded(requests[0].request).get("environment", []) if requests else []
-        if not ended.succeeded or all(one["name"] != SUCCESS_URI for one in variables):
+        if not ended.succeeded or all(one.get("name") != SUCCESS_URI for one in variables):
             return ended
         number = submission.number
         confirmed = ended.succeeded & written(self.ledger, folder(number))

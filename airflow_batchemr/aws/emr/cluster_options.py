@@ -125,7 +125,7 @@ class ClusterOptions:
             if not clusters.is_alive(clients, handle.cluster_id):
                 continue
             request = self.request(ledger, identity, stays=True, variant=variant)
-            if _of_cluster(intent.requests[0].request) == _of_cluster(plain(request)):
+            if _of_cluster(intent.first) == _of_cluster(plain(request)):
                 return handle.cluster_id
         return None
 

@@ -146,7 +146,8 @@ class EmrRemote(RemoteOnEmr):
         return Found(Handle(kind="steps", cluster_id=cluster_id, step_ids=oldest), twins=twins)
 
     def _find_cluster(self, intent: Intent) -> Found | None:
-        found = clusters.find(self._clients, intent.requests[0].name, intent.written_at)
+        names = [request.name for request in intent.requests[:1]]
+        found = [one for name in names for one in clusters.find(self._clients, name, intent.written_at)]
         if not found:
             return None
         oldest, *others = found
@@ -254,16 +255,16 @@ class EmrRemote(RemoteOnEmr):
 
 def _titles_of(intent: Intent) -> dict[int, str]:
     """Names of an intent's steps on EMR by number: the n-th StepConfig is the n-th of its indices."""
-    request = intent.requests[0]
-    configs: Any = request.request.get("Steps") or []
+    configs: Any = intent.first.get("Steps") or []
     if not configs:
         return {}
-    return {number: str(config["Name"]) for number, config in zip(request.indices, configs, strict=True)}
+    indices = intent.requests[0].indices
+    return {number: str(config["Name"]) for number, config in zip(indices, configs, strict=True)}
 
 
 def _digests_of(intent: Intent) -> dict[int, str]:
     known: Any = intent.details.get("steps") or {}
-    return {int(number): str(step["digest"]) for number, step in known.items()}
+    return {int(number): str(step.get("digest", "")) for number, step in known.items()}
 
 
 def _failures_of(cluster_id: str | None, view: SubmissionView) -> list[Failure]:

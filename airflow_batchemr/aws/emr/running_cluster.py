@@ -51,6 +51,6 @@ def running_cluster(clients: Clients, ledger: JobLedger) -> RunningCluster:
         raise InvalidRequest(
             f"the cluster {cluster_id} is not up: {why}. Clear the task that creates it together with this one"
         )
-    actions: Any = intent.requests[0].request.get("BootstrapActions") if intent else None
-    names = frozenset(str(action["Name"]) for action in actions or [])
+    actions: Any = intent.first.get("BootstrapActions") if intent else None
+    names = frozenset(str(action.get("Name")) for action in actions or [])
     return RunningCluster(cluster_id, description.get("MasterPublicDnsName", ""), names)
