@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.local.private_files import private_folder, write_private
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -56,7 +58,7 @@ def job_environment(aws: Mapping[str, str], path: Sequence[str], root: Path) -> 
         root: Folder for an empty AWS configuration file and our commands.
     """
     nothing = root / "no-aws-config"
-    nothing.touch()
+    write_private(nothing, "")
     folders = [
         *path,
         str(_own_commands(root / "bin")),
@@ -77,7 +79,7 @@ def job_environment(aws: Mapping[str, str], path: Sequence[str], root: Path) -> 
 
 def _own_commands(folder: Path) -> Path:
     """Create a folder with the commands of EMR's nodes that are part of this package."""
-    folder.mkdir(exist_ok=True)
+    private_folder(folder)
     for name, script in COMMANDS.items():
         command = shlex.join([sys.executable, str(Path(__file__).parent / script)])
         _write_command(folder / name, f'exec {command} "$@"')
@@ -87,5 +89,4 @@ def _own_commands(folder: Path) -> Path:
 
 
 def _write_command(path: Path, script: str) -> None:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
+    write_private(path, f"#!/bin/sh\n{script}\n", 0o700)

@@ -95,6 +95,8 @@ class Gate:
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         """WSGI."""
         scope = wire.scope(environ)
+        if not _addressed(environ):
+            return _send(self._refusal(scope), start_response)
         given = scope.key if scope is not None else environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
         # Browsers send these headers with requests of scripts and forms; AWS clients do not.
         if scope is None and environ.get("PATH_INFO", "").startswith(PREFIX):
@@ -273,6 +275,16 @@ class Gate:
                 return _json(400, {"error": f'expected {{"fault": name, parameters…}}: {error}'})
             return _json(200, self._faults.planned())
         return _json(404, {"error": f"no operation for {method} {path}"})
+
+
+def _addressed(environ: Environ) -> bool:
+    """Return whether the Host header names this machine and port: a page that rebinds its own host name does not.
+
+    S3 clients put the bucket in front of `localhost`, which is always this machine (RFC 6761, section 6.3).
+    """
+    host, _, port = environ.get("HTTP_HOST", "").rpartition(":")
+    ours = host in {"127.0.0.1", "localhost"} or host.endswith(".localhost")
+    return ours and port == environ["SERVER_PORT"]
 
 
 def _hang_up(environ: Environ) -> None:

@@ -82,6 +82,8 @@ class Job:
         self.logs = Path(os.environ["EMR_CONTAINER_LOGS"]) / f"application_{self.stamp}"
         self.counters: dict[str, Counter[str]] = {}
         self.containers = 1
+        #: Files of this process are private; tasks keep the umask of the step.
+        self.umask = os.umask(0o077)
 
     def setting(self, *names: str, default: int) -> int:
         """Return a number of the configuration, by its current or an older name."""
@@ -146,7 +148,7 @@ class Job:
                     shutil.unpack_archive(packed, path)
                 else:
                     path.write_bytes(self.files.read(source))
-                    path.chmod(0o755)
+                    path.chmod(0o700)
 
     def task(self, kind: str, number: int, command: str, lines: list[bytes], source: str = "") -> list[bytes]:
         """Run a task, with Hadoop's number of attempts, and return its output lines."""
@@ -174,8 +176,9 @@ class Job:
             environment = {**os.environ, **variables}
             try:
                 done = subprocess.run(
-                    argv, input=b"".join(lines), capture_output=True, cwd=folder, env=environment, check=False
-                )
+                    argv, input=b"".join(lines), capture_output=True, cwd=folder, env=environment, check=False,
+                    umask=self.umask,
+                )  # fmt: skip
             except OSError as error:
                 missing = f'Cannot run program "{argv[0]}": {error}\n'
                 done = subprocess.CompletedProcess(argv, 127, b"", missing.encode())

@@ -42,6 +42,8 @@ class Launcher:
         self.clean: list[Path] = []
         self.memory: dict[str, int] = {}
         self.out_of_memory: set[str] = set()
+        #: Folders and files of this process are private; commands keep the umask of the server.
+        self.umask = os.umask(0o077)
 
     def take(self, request: dict[str, Any]) -> None:
         """Handle one request."""
@@ -74,6 +76,7 @@ class Launcher:
                     stdout=stdout,
                     stderr=stderr,
                     start_new_session=True,
+                    umask=self.umask,
                 )
         except (OSError, ValueError) as error:
             self.clear(folder)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.local.clock import Clock, milliseconds
+from airflow_batchemr.local.private_files import private_folder
 from airflow_batchemr.local.upstream import Upstream, UpstreamError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Logs:
         self._upstream = upstream
         self._clock = clock
         self._root = root
-        self._root.mkdir(parents=True, exist_ok=True)
+        private_folder(self._root)
         self._lock = threading.Lock()
         self._streams: dict[str, Stream] = {}
         self._open: set[str] = set()

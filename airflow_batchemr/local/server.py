@@ -29,6 +29,7 @@ from airflow_batchemr.local.faults import Faults
 from airflow_batchemr.local.gate import Gate
 from airflow_batchemr.local.job_runs.drivers import Drivers
 from airflow_batchemr.local.logs import Logs
+from airflow_batchemr.local.private_files import private_folder, root_folder
 from airflow_batchemr.local.processes import Processes
 from airflow_batchemr.local.protocol import Api, Call
 from airflow_batchemr.local.upstream import Upstream
@@ -55,7 +56,8 @@ class LocalAWS:
     virtual cluster `default` of EMR on EKS.
 
     Args:
-        root: Folder for the work and output of jobs. Defaults to a temporary folder, which `stop` removes.
+        root: Folder for the work and output of jobs, which becomes inaccessible to other users. Defaults to a temporary
+            folder, which `stop` removes.
         port: Port; 0 selects a free one.
         slots: Maximum number of concurrent Batch jobs, EMR steps and job runs, each. Defaults to the number of cores.
         path: Folders to search first for commands.
@@ -95,7 +97,7 @@ class LocalAWS:
 
         Raises:
             ImportError: Moto is not installed.
-            OSError: The port is in use.
+            OSError: The port is in use, or the root folder is not this user's own.
         """
         upstream = Upstream()
         from moto.moto_server import werkzeug_app
@@ -110,7 +112,9 @@ class LocalAWS:
             )
         self._port = self._server.port
         self.root = self._given_root or Path(tempfile.mkdtemp(prefix="local-aws-"))
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root_folder(self.root)
+        for name in ("bin", "output", "jobs", "emr", "job-runs"):
+            private_folder(self.root / name)
         self._upstream = upstream
         self.clock = Clock(self._speed)
         base = job_environment(self.environment(), self._path, self.root)
@@ -237,9 +241,19 @@ class LocalAWS:
         self.reset_requests()
 
     def write_ready_file(self, path: Path) -> None:
-        """Write `environment()` as JSON, atomically, readable only by this user."""
-        temporary = path.with_name(path.name + ".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"pid": os.getpid(), "python": sys.executable, "environment": self.environment()}, file)
-        temporary.replace(path)
+        """Write `environment()` as JSON to a new file, atomically, readable only by this user.
+
+        Raises:
+            FileExistsError: There is such a file or a symbolic link: someone else may have put it there.
+        """
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                os.fchmod(descriptor, 0o600)
+                json.dump({"pid": os.getpid(), "python": sys.executable, "environment": self.environment()}, file)
+            os.link(temporary, path)  # unlike a rename, it does not replace an existing file
+        except FileExistsError:
+            raise FileExistsError(f"the ready file {path} exists: remove it, or choose another one") from None
+        finally:
+            temporary.unlink()

@@ -9,6 +9,8 @@ import sysconfig
 import venv
 from pathlib import Path
 
+from airflow_batchemr.local.private_files import tighten
+
 __all__ = ["create", "path_with"]
 
 
@@ -26,6 +28,7 @@ def create(folder: Path) -> None:
         pip = folder / "bin" / name
         pip.write_text(f'#!/bin/sh\nexec {shlex.quote(str(folder))}/bin/python3 -m pip "$@"\n')
         pip.chmod(0o755)
+    tighten(folder)
 
 
 def path_with(folder: Path, path: str) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from airflow_batchemr.local.emr import node_python, step_logs
 from airflow_batchemr.local.emr.state import Cluster, Step
+from airflow_batchemr.local.private_files import private_folder, write_private
 from airflow_batchemr.local.processes import Command, Ended, Processes
 from airflow_batchemr.local.spark.settings import spark_environment, write_settings
 from airflow_batchemr.local.upstream import Upstream, UpstreamError
@@ -146,9 +147,8 @@ class Runner:
         environment: dict[str, str],
     ) -> None:
         """Run a command. If `argv` is a string, it is the reason why the command cannot run."""
-        prepared.mkdir(parents=True, exist_ok=True)
-        home = self._root / cluster.id / "home"
-        home.mkdir(exist_ok=True)
+        private_folder(prepared)
+        home = private_folder(self._root / cluster.id / "home")
         begun = time.monotonic()
         if isinstance(argv, str):
             run = Run(None, argv, step_logs.collect(prepared, folder, f"{step_logs.stamp()} ERROR {argv}\n"))
@@ -196,7 +196,7 @@ class Runner:
     def _settings(self, cluster: Cluster, scratch: Path) -> dict[str, str]:
         """Write the configuration of Hadoop and Spark for the current buckets, and return their environment."""
         folder = self._root / cluster.id / "conf"
-        scratch.mkdir(parents=True, exist_ok=True)
+        private_folder(scratch)
         write_settings(folder, self._gateway, self._upstream.buckets(), self._hdfs(cluster), SPARK_CORES)
         return {
             "HADOOP_CONF_DIR": str(folder),
@@ -220,10 +220,9 @@ class Runner:
         """Return the path of a local file or a download from S3; an error message if it is missing."""
         parts = urlsplit(address)
         if parts.scheme in ("s3", "s3a", "s3n"):
-            prepared.mkdir(parents=True, exist_ok=True)
-            path = prepared / Path(parts.path).name
+            path = private_folder(prepared) / Path(parts.path).name
             try:
-                path.write_bytes(self._upstream.get_object(parts.netloc, parts.path.lstrip("/")))
+                write_private(path, self._upstream.get_object(parts.netloc, parts.path.lstrip("/")))
             except (UpstreamError, OSError) as error:
                 return f"cannot download {address}: {error}"
         else:

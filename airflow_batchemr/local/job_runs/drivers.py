@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.local.private_files import private_folder
 from airflow_batchemr.local.processes import Command, Ended, Processes
 from airflow_batchemr.local.spark.settings import spark_environment, write_settings
 from airflow_batchemr.local.upstream import Upstream, UpstreamError
@@ -153,7 +154,7 @@ class Drivers:
     def _settings(self, folder: Path) -> dict[str, str]:
         """Write the configuration of Hadoop and Spark for the current buckets."""
         conf, scratch = folder / "conf", folder / "scratch"
-        scratch.mkdir(parents=True, exist_ok=True)
+        private_folder(scratch)
         write_settings(conf, self._gateway, self._upstream.buckets(), folder / "hdfs", SPARK_CORES)
         return {
             "HADOOP_CONF_DIR": str(conf),

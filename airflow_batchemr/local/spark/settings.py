@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from airflow_batchemr.local.private_files import private_folder, write_private
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,8 +30,8 @@ def write_settings(folder: Path, gateway: str, buckets: Iterable[str], hdfs: Pat
         hdfs: Local folder used as the cluster's HDFS.
         cores: Number of Spark threads.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    hdfs.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
+    private_folder(hdfs)
     overload = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
     factory = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
     hadoop = {
@@ -48,7 +50,8 @@ def write_settings(folder: Path, gateway: str, buckets: Iterable[str], hdfs: Pat
         f"<property><name>{escape(name)}</name><value>{escape(value)}</value></property>\n"
         for name, value in hadoop.items()
     )
-    (folder / "core-site.xml").write_text(f'<?xml version="1.0"?>\n<configuration>\n{entries}</configuration>\n')
+    # The URL of the gateway contains the access key
+    write_private(folder / "core-site.xml", f'<?xml version="1.0"?>\n<configuration>\n{entries}</configuration>\n')
     spark = {
         "spark.master": f"local[{cores}]",
         "spark.ui.enabled": "false",
@@ -57,7 +60,7 @@ def write_settings(folder: Path, gateway: str, buckets: Iterable[str], hdfs: Pat
         "spark.sql.warehouse.dir": (hdfs / "warehouse").as_uri(),
         "spark.yarn.isPython": "false",
     }
-    (folder / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in spark.items()))
+    write_private(folder / "spark-defaults.conf", "".join(f"{name} {value}\n" for name, value in spark.items()))
 
 
 def spark_environment() -> dict[str, str]:

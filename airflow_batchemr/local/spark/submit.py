@@ -73,10 +73,11 @@ def in_cluster_mode(command: list[str]) -> int:
     started = int(time.time() * 1000)
     application = f"application_{started}_0001"
     folder = Path(os.environ["EMR_CONTAINER_LOGS"]) / application / f"container_{started}_0001_01_000001"
+    umask = os.umask(0o077)
     folder.mkdir(parents=True)
     say(f"INFO Client: Submitting application {application} to ResourceManager")
     with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
-        process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, umask=umask)
         say(f"INFO Client: Application report for {application} (state: RUNNING)")
         code = process.wait()
     if code == 0:
