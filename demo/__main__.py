@@ -78,7 +78,10 @@ def up(console: Console, listen: tuple[str, int] | None) -> NoReturn:
     with ExitStack() as stack:
         airflow, aws = start(stack, ROOT / ".up", console, {}, listen)
         exports = " ".join(f"{name}={value}" for name, value in aws.environment.items())
-        console.print(f"\nAirflow:    {airflow.url}", highlight=False)
+        urls = "\n            ".join(airflow.address.urls)
+        console.print(f"\nAirflow:    {urls}", highlight=False)
+        if airflow.password is not None:
+            console.print(f"login:      {airflow.user}, password {airflow.password}", markup=False, highlight=False)
         console.print(f"runs:       {airflow.url}/plugin/batchemr", highlight=False)
         console.print(f"local AWS:  {aws.endpoint_url}", highlight=False)
         console.print(f"for `aws`:  export {exports}", markup=False, highlight=False, soft_wrap=True)

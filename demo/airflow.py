@@ -7,21 +7,25 @@ import secrets
 import socket
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
+from airflow_batchemr.local.private_files import private_folder, write_private
+from demo.addresses import Address
 from demo.processes import BIN, Program, clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from demo.aws import LocalAws
 
 #: Turn off schedules: an unpaused Dag runs only if triggered or backfilled, and not for the current date.
 NO_SCHEDULES = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 FINISHED = frozenset({"success", "failed"})
+#: File in Airflow's home with the passwords of its users.
+PASSWORDS = "passwords.json"
 #: Maximum seconds for any wait, chosen for a busy machine; normal waits take a fraction of it.
 PATIENCE = 300.0
 #: Tries of creating a backfill. SQLite rejects a transaction that started reading before another one wrote, immediately
@@ -43,8 +47,12 @@ class Airflow:
         dags: Folder with the Dag files.
         aws: Local AWS for the connection `aws_default`.
         settings: Additional AIRFLOW__SECTION__KEY settings.
-        listen: Host and port of the UI and REST API. Defaults to a free port on 127.0.0.1.
+        listen: Host and port of the UI and REST API. Defaults to a free port on 127.0.0.1. If other machines can reach
+            it, users need `password`; else everybody on this machine is an admin.
     """
+
+    #: The name of the user with `password`.
+    user = "admin"
 
     def __init__(
         self,
@@ -56,11 +64,13 @@ class Airflow:
     ) -> None:
         self.home = home
         port, worker_logs, trigger_logs = free_ports(3)
-        self.host, self.port = listen or ("127.0.0.1", port)
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.address = Address(*(listen or ("127.0.0.1", port)))
+        self.url = self.address.url
+        self.password = None if self.address.loopback else secrets.token_urlsafe(16)
         self.environment = {
             **clean_environment(),
-            **_settings(home, dags, host=self.host, port=self.port, worker_logs=worker_logs, trigger_logs=trigger_logs),
+            **_settings(home, dags, self.address, worker_logs=worker_logs, trigger_logs=trigger_logs),
+            **_access(home, self.address, all_admins=self.password is None),
             "AIRFLOW__BATCHEMR__STATE": aws.state,
             "AIRFLOW__BATCHEMR__MIN_DEFERRAL": "5",  # the jobs of the examples last seconds
             "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(
@@ -79,17 +89,25 @@ class Airflow:
 
     def launch(self) -> None:
         """Start Airflow without waiting."""
+        private_folder(self.home)  # keys and logs
+        if self.password is not None:
+            write_private(self.home / PASSWORDS, json.dumps({self.user: self.password}))
         self.standalone = self.program("standalone")
 
     def wait_until_healthy(self, timeout: float = PATIENCE) -> None:
         """Wait until all components are healthy.
 
         Raises:
-            AirflowError: Airflow exited or is not healthy within `timeout` seconds.
+            AirflowError: Airflow exited, is not healthy within `timeout` seconds, or accepts other host names.
         """
         self.wait(self._healthy, "Airflow to be healthy", timeout=timeout, every=0.5)
-        token = self._client.get("/auth/token").json()["access_token"]
-        self._client.headers["Authorization"] = f"Bearer {token}"
+        if self._client.get("/api/v2/monitor/health", headers={"Host": "rebound.invalid"}).status_code != 400:
+            raise AirflowError(f"Airflow does not check the Host header: its log in {self.home} shows why")
+        if self.password is None:
+            answer = self._client.get("/auth/token")
+        else:
+            answer = self._client.post("/auth/token", json={"username": self.user, "password": self.password})
+        self._client.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
 
     @property
     def ended(self) -> bool:
@@ -302,7 +320,18 @@ def free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _settings(home: Path, dags: Path, *, host: str, port: int, worker_logs: int, trigger_logs: int) -> dict[str, str]:
+def _access(home: Path, address: Address, *, all_admins: bool) -> dict[str, str]:
+    """Return settings for who can use Airflow, and under which addresses."""
+    return {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": str(all_admins),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{Airflow.user}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / PASSWORDS),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(Path(__file__).with_name("plugins")),
+        "DEMO_ADDRESSES": " ".join(address.accepted),  # see plugins/printed_addresses.py
+    }
+
+
+def _settings(home: Path, dags: Path, address: Address, *, worker_logs: int, trigger_logs: int) -> dict[str, str]:
     """Return settings for a single user on a small machine. All others keep their defaults."""
     return {
         "AIRFLOW_HOME": str(home),
@@ -312,11 +341,10 @@ def _settings(home: Path, dags: Path, *, host: str, port: int, worker_logs: int,
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "4",  # tasks wait in the triggerer and need a slot only to start and end
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",  # listens on 127.0.0.1 by default
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "AIRFLOW__API__HOST": host,
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address.url}/execution/",
+        "AIRFLOW__API__HOST": address.host,
+        "AIRFLOW__API__PORT": str(address.port),
+        "AIRFLOW__API__BASE_URL": address.url,
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
