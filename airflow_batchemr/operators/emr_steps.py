@@ -101,7 +101,7 @@ class StepsOperator(EmrOperator):
 
     def step_models(self) -> list[Step]:
         """Return the options of the steps. Raises `InvalidRequest`."""
-        return step_options(self.steps)
+        return step_options(self.steps, rendered=True)
 
     def finish(self, outcome: Outcome) -> Any:
         """Write the marker and return the XCom."""

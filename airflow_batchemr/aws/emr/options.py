@@ -53,13 +53,17 @@ def needs_options(needs: Any) -> Needs:
     return validated(Needs, {} if needs is None else needs, "needs")
 
 
-def step_options(steps: Any) -> list[Step]:
+def step_options(steps: Any, *, rendered: Rendered = False) -> list[Step]:
     """Validate a list of steps, as `steps:` in a pipeline file; text or a list of arguments is a command.
+
+    Args:
+        steps: the list.
+        rendered: whether templates have been rendered.
 
     Raises:
         InvalidRequest: names the step and the option.
     """
-    return [validated(Step, step, f"steps[{number}]") for number, step in enumerate(_listed(steps))]
+    return [validated(Step, step, f"steps[{number}]", rendered=rendered) for number, step in enumerate(_listed(steps))]
 
 
 def spark_options(spark: Any) -> Spark:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models.base import SCALAR, shown, text
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
 
 #: Jinja statements that a text command may contain, if they begin and end in one argument.
 _STATEMENTS = {"if": 1, "for": 1, "elif": 0, "else": 0, "endif": -1, "endfor": -1}
@@ -20,7 +23,7 @@ _STRING = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
 _PLACEHOLDER = "\ue000"
 
 
-def split_command(command: str) -> list[str]:
+def split_command(command: str, *, rendered: bool = False) -> list[str]:
     """Split a text command into arguments like a shell, without running one.
 
     Quotes and backslashes work. `$NAME`, `*`, `|`, `>` and `;` have no special meaning and reach the program
@@ -29,16 +32,17 @@ def split_command(command: str) -> list[str]:
 
     Args:
         command: Text to split. Airflow renders the templates in the arguments later.
+        rendered: The text is data, such as the output of another task, in which braces have no meaning.
 
     Raises:
         Refusal: The command is empty, a quote or template is not closed, or a Jinja statement spans arguments.
     """
-    if _PLACEHOLDER in command:
+    if _PLACEHOLDER in command and not rendered:
         raise Refusal("the command contains the character U+E000, which batchemr needs for itself")
     templates: list[str] = []
     outside: list[str] = []
     at = 0
-    while (start := _next_template(command, at)) is not None:
+    while not rendered and (start := _next_template(command, at)) is not None:
         end = _template_end(command, start)
         outside += [command[at:start], _PLACEHOLDER]
         templates.append(command[start:end])
@@ -52,6 +56,8 @@ def split_command(command: str) -> list[str]:
         ) from None
     if not words:
         raise Refusal("the command is empty")
+    if rendered:
+        return words
     found = iter(templates)
     arguments = [re.sub(_PLACEHOLDER, lambda _: next(found), word) for word in words]
     for argument in arguments:
@@ -101,9 +107,9 @@ def _check_statements(argument: str) -> None:
         )
 
 
-def _command(value: object) -> list[str]:
+def _command(value: object, info: ValidationInfo) -> list[str]:
     if isinstance(value, str):
-        return split_command(value)
+        return split_command(value, rendered=(info.context or {}).get("rendered") is True)
     if isinstance(value, list):
         if not value:
             raise Refusal("the command is empty")
