@@ -40,10 +40,10 @@ def validate(
 
         batchemr validate --strict --json pipelines.yaml
     """
-    from airflow_batchemr.pipeline_file import PipelineFileError, find_files
+    from airflow_batchemr.pipeline_file import Definitions, PipelineFileError, find_files
 
     problems: dict[tuple[object, ...], PipelineFileError] = {}
-    dags: dict[str, Path] = {}
+    definitions = Definitions()
     checked, pipelines = 0, 0
     environments: list[str] = []
     for path in files:
@@ -59,7 +59,7 @@ def validate(
             specs = [spec] if environment else [load_pipelines(file, name) for name in spec.environments] or [spec]
             for each in specs:
                 _add(problems, each.errors + each.warnings)
-            _add(problems, _duplicates(spec.names, file, dags))
+            _add(problems, definitions.add(spec))
     check_environment(environment, environments)
     errors = sum(error.severity == "error" for error in problems.values())
     warnings = sum(error.severity == "warning" for error in problems.values())
@@ -80,19 +80,6 @@ def _add(problems: dict[tuple[object, ...], PipelineFileError], found: Iterable[
     """Add each error once: several files may share a folder's defaults, and each environment reads the same file."""
     for error in found:
         problems.setdefault((str(error.path), error.line, error.column, error.message), error)
-
-
-def _duplicates(names: Iterable[str], file: Path, dags: dict[str, Path]) -> list[PipelineFileError]:
-    """Find pipelines with the same name: their Dags would share an id, and Airflow would show only one of them."""
-    from airflow_batchemr.pipeline_file import PipelineFileError
-
-    return [
-        PipelineFileError(
-            f"{first} already has a pipeline named {name}", "rename one of them", path=file, pipeline=name
-        )
-        for name in names
-        if (first := dags.setdefault(name, file)) != file
-    ]
 
 
 def _record(error: PipelineFileError) -> dict[str, Any]:

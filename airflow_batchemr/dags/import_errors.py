@@ -30,14 +30,14 @@ class BrokenFile(DAG):
 
     Args:
         path: Pipeline file.
-        text: Errors of this file.
+        errors: Errors of this file.
         all_text: Errors of all files of this load, shown where Airflow keeps only one error.
     """
 
-    def __init__(self, path: str, text: str, all_text: str) -> None:
+    def __init__(self, path: str, errors: list[PipelineFileError], all_text: str) -> None:
         super().__init__(f"broken-{hashlib.sha256(path.encode()).hexdigest()[:12]}", schedule=None)
         self.path = path
-        self.text = text
+        self.errors = errors
         self.all_text = all_text
 
     def validate(self) -> None:
@@ -56,16 +56,16 @@ class BrokenFile(DAG):
         Raises:
             SerializationError: Always.
         """
-        raise SerializationError(self.text)
+        raise SerializationError("\n\n".join(map(str, self.errors)))
 
 
 def broken_dags(errors: Sequence[PipelineFileError]) -> list[BrokenFile]:
     """Return one placeholder for each file with errors."""
-    by_file: dict[str, list[str]] = {}
+    by_file: dict[str, dict[str, PipelineFileError]] = {}
     for error in errors:
-        by_file.setdefault(str(error.path), []).append(str(error))
-    texts = {path: "\n\n".join(of_file) for path, of_file in by_file.items()}
-    return [BrokenFile(path, text, "\n\n".join(texts.values())) for path, text in texts.items()]
+        by_file.setdefault(str(error.path), {})[str(error)] = error
+    all_text = "\n\n".join(text for of_file in by_file.values() for text in of_file)
+    return [BrokenFile(path, list(of_file.values()), all_text) for path, of_file in by_file.items()]
 
 
 def _in_dag_processor() -> bool:

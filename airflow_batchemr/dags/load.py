@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr import settings
 from airflow_batchemr.dags.plan import plan_dag
 from airflow_batchemr.dags.rendered_policy import RenderedPolicy
-from airflow_batchemr.pipeline_file import PipelineFileError, apply_policy, files_for, find_files, load_file
+from airflow_batchemr.pipeline_file import (
+    Definitions,
+    PipelineFileError,
+    apply_policy,
+    files_for,
+    find_files,
+    load_file,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
     from airflow.sdk import DAG
+
+#: Name of the `Definitions` in the namespace of a Dag file, for further calls of `load_pipelines`.
+_DEFINITIONS = "_batchemr_definitions"
 
 
 def build_dags(path: str | Path) -> list[DAG]:
@@ -27,7 +37,7 @@ def build_dags(path: str | Path) -> list[DAG]:
     Raises:
         PipelineFilesError: A file has errors. `load_pipelines` also returns the valid Dags in this case.
     """
-    dags, errors = _load(Path(path))
+    dags, errors = _load(Path(path), Definitions(), {})
     if errors:
         raise PipelineFilesError(errors)
     return list(dags.values())
@@ -54,6 +64,8 @@ def load_pipelines(namespace: MutableMapping[str, Any], path: str | Path) -> dic
     """Add the Dags of pipeline files to the namespace of a Dag file.
 
     A pipeline with errors appears as an import error of its file, with line and column; other pipelines still load.
+    A name that is defined twice, also by several calls for one namespace, is an error of both files: the Dag of the
+    first file is shown, and its tasks fail with the same error.
 
     Args:
         namespace: The `globals()` of the Dag file.
@@ -65,22 +77,28 @@ def load_pipelines(namespace: MutableMapping[str, Any], path: str | Path) -> dic
     Raises:
         PipelineFilesError: Airflow parses for a single Dag, and that Dag has errors.
     """
+    from airflow.sdk import DAG
+
     source = Path(path)
     if source.suffix == ".py":
         source = source.parent
     if not source.is_absolute() and not source.exists() and "__file__" in namespace:
         source = Path(namespace["__file__"]).parent / source
-    dags, errors = _load(source)
+    definitions = namespace.setdefault(_DEFINITIONS, Definitions())
+    loaded = [value for value in namespace.values() if isinstance(value, DAG)]
+    others = {dag.dag_id: dag for dag in loaded if dag.dag_id not in definitions}
+    dags, errors = _load(source, definitions, others)
     for dag_id, dag in dags.items():
         dag.fileloc = namespace.get("__file__", dag.fileloc)
         namespace[dag_id if dag_id not in namespace else f"dag {dag_id}"] = dag
     if errors:
-        from airflow_batchemr.dags.import_errors import broken_dags
+        from airflow_batchemr.dags.import_errors import BrokenFile, broken_dags
 
         if _requested_dag() is not None:
             raise PipelineFilesError(errors)
-        for number, dag in enumerate(broken_dags(errors)):
-            namespace[f"broken {number}"] = dag
+        earlier = [error for dag in loaded if isinstance(dag, BrokenFile) for error in dag.errors]
+        for broken in broken_dags([*earlier, *errors]):
+            namespace[f"broken {broken.path}"] = broken
     return dags
 
 
@@ -91,22 +109,34 @@ def _requested_dag() -> str | None:
     return get_parsing_context().dag_id
 
 
-def _load(path: Path) -> tuple[dict[str, DAG], list[PipelineFileError]]:
+def _load(
+    path: Path, definitions: Definitions, others: Mapping[str, DAG]
+) -> tuple[dict[str, DAG], list[PipelineFileError]]:
+    """Build the Dags of a file or folder.
+
+    Args:
+        path: Pipeline file or folder.
+        definitions: Pipelines that were loaded before, for the same namespace.
+        others: Dags of the namespace that no pipeline file defines, by id.
+    """
     from airflow_batchemr.dags.build import DagBuildError, build_dag
 
     requested = _requested_dag()
     environment, policy = settings.environment(), settings.policy()
     dags: dict[str, DAG] = {}
     errors: list[PipelineFileError] = []
+    duplicates: list[PipelineFileError] = []
     for file in find_files(path) if requested is None else files_for(path, requested):
         spec = load_file(file, environment=environment, only=requested)
         apply_policy(spec, policy)
         errors += spec.errors
+        duplicates += definitions.add(spec)
+        for name in others.keys() & set(spec.names):
+            error = spec.error(name, f"{others[name].fileloc} already has a Dag named {name}")
+            error.hint = "rename one of the two; until then, the tasks of this Dag fail"
+            duplicates.append(error)
         for name, pipeline in spec.pipelines.items():
-            if requested is not None and name != requested:
-                continue
-            if name in dags:
-                errors.append(PipelineFileError(f"duplicate pipeline name {name}", path=file, pipeline=name))
+            if requested not in (None, name) or name in others or not definitions.is_first(name, spec):
                 continue
             try:
                 dags[name] = build_dag(plan_dag(pipeline, file.parent))
@@ -117,8 +147,10 @@ def _load(path: Path) -> tuple[dict[str, DAG], list[PipelineFileError]]:
                 errors.append(spec.error(name, str(error), error.job, error.key))
             except Exception as error:  # noqa: BLE001 - of what the policy has changed; must not affect other Dags
                 errors.append(spec.error(name, f"{type(error).__name__}: {error}"))
-        if requested in dags:
-            return dags, []  # errors of other pipelines do not matter in this process
-        if requested is not None:
-            errors = [error for error in errors if error.pipeline in (requested, None)]
-    return dags, errors
+    if requested is None:
+        return dags, errors + duplicates
+    # Errors of other pipelines do not matter in this process. A second definition does: either may be the wrong one.
+    duplicates = [error for error in duplicates if error.pipeline == requested]
+    if requested in dags:
+        return dags, duplicates
+    return dags, [*duplicates, *(error for error in errors if error.pipeline in (requested, None))]

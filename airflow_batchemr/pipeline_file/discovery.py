@@ -6,16 +6,15 @@ import os
 import re
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from airflow_batchemr.pipeline_file.reader import MAX_FILE
 
 #: Defaults for all pipeline files of a folder and of its subfolders.
 FOLDER_FILE = "defaults.yaml"
 #: Suffixes of pipeline files; `.json` files contain Sundial process definitions.
 SUFFIXES = (".yaml", ".yml", ".json")
 
+_BLOCK = 65_536
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: Line breaks of YAML that regular expressions do not match with `\n`: a single CR, NEL, LS and PS.
 _LINE_BREAK = re.compile(rb"\r(?!\n)|\xc2\x85|\xe2\x80[\xa8\xa9]")
@@ -33,25 +32,14 @@ def find_files(path: str | os.PathLike[str]) -> list[Path]:
     return [Path(file) for file in _found(path)]
 
 
-def files_for(path: str | os.PathLike[str], name: str) -> Iterator[Path]:
-    """The pipeline files that may define a pipeline, the most likely first.
+def files_for(path: str | os.PathLike[str], name: str) -> list[Path]:
+    """The pipeline files that may define a pipeline, sorted by path: files with its name, and files with its key.
 
-    Files with the pipeline's name come first, unread. Then follow the files that contain the name as a key, and last
-    the files for which this cannot be determined without parsing. Each file is read at most once.
+    Files for which this cannot be determined without parsing are included. Each file is read at most once.
     """
-    found = _found(path)
-    ends = tuple(f"{os.sep}{name}{suffix}" for suffix in SUFFIXES)
-    yield from (Path(file) for file in found if file.endswith(ends))
     search = _NameSearch(name)
-    undetermined = []
-    for file in found:
-        if not file.endswith(ends):
-            contains = search.contained_in(file)
-            if contains:
-                yield Path(file)
-            elif contains is None:
-                undetermined.append(file)
-    yield from map(Path, undetermined)
+    ends = tuple(f"{os.sep}{name}{suffix}" for suffix in SUFFIXES)
+    return [Path(file) for file in _found(path) if file.endswith(ends) or search.contained_in(file) is not False]
 
 
 def _found(path: str | os.PathLike[str]) -> list[str]:
@@ -60,12 +48,29 @@ def _found(path: str | os.PathLike[str]) -> list[str]:
     found = []
     for folder, inner, names in os.walk(path):
         inner[:] = sorted(name for name in inner if not name.startswith((".", "__")))
+        start = os.path.join(folder, "")  # noqa: PTH118
         found += [
-            os.path.join(folder, name)  # noqa: PTH118
+            start + name
             for name in names
             if name.endswith(SUFFIXES) and not name.startswith(".") and name != FOLDER_FILE
         ]
     return sorted(found, key=lambda file: file.split(os.sep))  # noqa: PTH206 - the order of Paths, but faster
+
+
+def _content(file: str) -> bytes | None:
+    """The bytes of a file, None if it cannot be read or is too large. `open()` would take twice as long."""
+    try:
+        # Without O_NONBLOCK, a named pipe would block
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            content = b""
+            while len(content) <= MAX_FILE and (part := os.read(descriptor, _BLOCK)):
+                content += part
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return None
+    return content if len(content) <= MAX_FILE else None
 
 
 class _NameSearch:
@@ -84,10 +89,8 @@ class _NameSearch:
 
     def contained_in(self, file: str) -> bool | None:
         """Whether a file defines the pipeline; None if this cannot be determined without parsing."""
-        try:
-            with open(file, "rb", buffering=0) as opened:  # noqa: PTH123
-                raw = opened.read()
-        except OSError:
+        raw = _content(file)
+        if raw is None:
             return None  # reported when the file is loaded
         if file.endswith(".json"):
             return None if self._part in raw or b"\\u" in raw else False

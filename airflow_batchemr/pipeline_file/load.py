@@ -6,6 +6,7 @@ import contextlib
 import functools
 import gc
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.pipeline_file import checks
 from airflow_batchemr.pipeline_file.dag_factory import dag_factory_error
 from airflow_batchemr.pipeline_file.defaults import Defaults
-from airflow_batchemr.pipeline_file.discovery import FOLDER_FILE
+from airflow_batchemr.pipeline_file.discovery import FOLDER_FILE, SUFFIXES
 from airflow_batchemr.pipeline_file.errors import PipelineFileError
 from airflow_batchemr.pipeline_file.extract import extract_entries, pipeline_names
 from airflow_batchemr.pipeline_file.known_keys import RESERVED
@@ -56,6 +57,7 @@ class PipelineFile:
     policy: Policy | None = None
     _sources: dict[str, str] = field(default_factory=dict, repr=False)
     _text: str = field(default="", repr=False)
+    _document: Document | None = field(default=None, repr=False)
 
     def source(self, name: str) -> str:
         """The YAML text of a pipeline, for the Dag's documentation."""
@@ -71,14 +73,14 @@ class PipelineFile:
             job: the job with the error, if any.
             option: the key with the error, if any; if it is not in the file, the job or the pipeline is shown.
         """
-        document = read(self.path, self._text if self.path.suffix != ".json" else "")
+        document = self._document or read(self.path, self._text)
         key = self._sources.get(name, name)
-        entry = document.value.get(key, {})
+        entry = document.value.get(key)
         keys = [key]
-        if job is not None and isinstance(jobs := entry.get("jobs"), dict):
+        if job is not None and isinstance(entry, dict) and isinstance(jobs := entry.get("jobs"), dict):
             keys += ["jobs", next((known for known in jobs if job == known or job.startswith(f"{known}_")), job)]
         position, _ = document.find([*keys, *([option] if option else [])], key=True)
-        return document.error(message, None, position if entry else None, pipeline=name)
+        return document.error(message, None, position if key in document.value else None, pipeline=name)
 
 
 def load_file(
@@ -161,6 +163,7 @@ def _load_sundial(result: PipelineFile, path: Path, folders: list[Document], env
 
     queue = next((queue for folder in reversed(folders) if (queue := _queue(folder))), None)
     document = read_json(path, result._text, lambda data: translate(data, queue))  # noqa: SLF001 - same module
+    result._document = document  # noqa: SLF001 - same module
     result.warnings += document.warnings
     _load(result, [*folders, document], environment)
     result.names = list(dict.fromkeys([*document.translation.names.values(), *result.names]))
@@ -176,14 +179,18 @@ def _queue(folder: Document) -> Any:
 
 def _text(path: Path, errors: list[PipelineFileError]) -> str | None:
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE:
-            message = f"the file has {size:,} bytes; the limit is {MAX_FILE:,}"
-            errors.append(PipelineFileError(message, "split it into several files of the same folder", path=path))
+        status = path.stat()
+        if path.suffix in SUFFIXES and not stat.S_ISREG(status.st_mode):  # /dev/stdin has no suffix
+            errors.append(PipelineFileError("this is a device or a named pipe, not a file", path=path))
             return None
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE + 1)
     except OSError as error:
         errors.append(PipelineFileError(f"cannot read the file: {error.strerror or error}", path=path))
+        return None
+    if len(raw) > MAX_FILE:
+        message = f"the file has {max(status.st_size, len(raw)):,} bytes; the limit is {MAX_FILE:,}"
+        errors.append(PipelineFileError(message, "split it into several files of the same folder", path=path))
         return None
     try:
         return raw.decode("utf-8-sig")
@@ -262,7 +269,9 @@ def _load(result: PipelineFile, documents: list[Document], environment: str | No
             pipeline, found = _check(raw, defaults)
             other = result._sources.setdefault(raw.name, key)  # noqa: SLF001 - same module
             if other != key:
-                message = f"the file already defines a pipeline named {raw.name}, in `{other}`"
+                position, _ = document.find([other], key=True)
+                line = f" on line {position.line}" if position is not None else ""
+                message = f"the file already defines a pipeline named {raw.name}, in `{other}`{line}"
                 found.append(error_at(raw.layers[-1:], (), message, "rename one of them", key=True, pipeline=raw.name))
                 result.pipelines.pop(raw.name, None)
                 pipeline = None

@@ -80,14 +80,6 @@ def test_the_dag_processor_stores_the_error_under_the_pipeline_file(bag_of, tmp_
     assert "b.yaml:4:3: error: unknown key `schedul`" in errors["sub/b.yaml"]
 
 
-def test_a_duplicate_name_is_an_error_and_keeps_the_first_pipeline(bag_of):
-    """Two pipelines cannot be the same Dag; silently choosing one would be worse."""
-    bag = bag_of({"a.yaml": GOOD.format("same"), "b.yaml": GOOD.format("same")})
-    assert list(bag.dags) == ["same"]
-    (error,) = bag.import_errors.values()
-    assert "b.yaml: error: duplicate pipeline name same" in error
-
-
 def test_only_the_requested_dag_is_built(bag_of, request_dag):
     """In a worker process, errors of other pipelines do not matter."""
     request_dag("third")

@@ -100,11 +100,14 @@ def test_all_files_of_a_folder_are_checked(folder):
 
 
 def test_two_pipelines_with_the_same_name_are_an_error(folder):
-    """They would be the same Dag."""
-    (folder / "other.yaml").write_text(GOOD)
-    result = run(folder / "good.yaml", folder / "other.yaml")
+    """They would be the same Dag. The error names both places; a link to the same file is no second definition."""
+    (folder / "other.yaml").write_text(f"# ours\n{GOOD}")
+    (folder / "link.yaml").symlink_to(folder / "good.yaml")
+    result = run(folder / "good.yaml", folder / "other.yaml", folder / "link.yaml")
     assert 1 == result.exit_code
-    assert f"{folder}/other.yaml: error: {folder}/good.yaml already has a pipeline named good" in result.stdout
+    assert f"{folder}/good.yaml:1:1: error: pipeline good is also defined at {folder}/other.yaml:2:1" in result.stdout
+    assert f"{folder}/other.yaml:2:1: error: pipeline good is also defined at {folder}/good.yaml:1:1" in result.stdout
+    assert "3 files, 3 pipelines: 2 errors" in result.stdout
 
 
 def test_a_missing_file_is_an_error(tmp_path):
