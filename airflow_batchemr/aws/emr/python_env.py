@@ -40,10 +40,17 @@ _PIP = """\
 python3 -m venv "$home"
 "$home/bin/python" -m pip install --disable-pip-version-check --requirement {folder}.txt
 """
+#: The checksums are those of conda-forge's packages of this version, which are never replaced. They are also published
+#: in Homebrew's and other package managers' recipes.
 _CONDA = """\
-case "$(uname -m)" in aarch64) machine=linux-aarch64 ;; *) machine=linux-64 ;; esac
-url="https://micro.mamba.pm/api/micromamba/$machine/latest"
+version=2.9.0-0
+case "$(uname -m)" in
+  aarch64) machine=linux-aarch64 sum=e705ffeed90ce0659eb546e4b1e1028c9eaf0bc9cc854867b19ac5ce0ba5852f ;;
+  *) machine=linux-64 sum=8761c382127e6363bd9e0a2451aa3ef90d071a79133f736e2f759a3bf13040dd ;;
+esac
+url="https://conda.anaconda.org/conda-forge/$machine/micromamba-$version.tar.bz2"
 curl --fail --silent --show-error --location --retry 5 --output micromamba.tar.bz2 "$url"
+echo "$sum  micromamba.tar.bz2" | sha256sum --check --quiet
 # Not every image of the machines has bzip2; Python has it in any case.
 python3 -c 'import tarfile; tarfile.open("micromamba.tar.bz2").extract("bin/micromamba")'
 ./bin/micromamba create --yes --root-prefix "$root/conda" --prefix "$home" --file {folder}.yml

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import pkgutil
 import platform
+import re
 import subprocess
 import tarfile
 
@@ -206,23 +208,9 @@ def test_requirements_become_a_bootstrap_action_that_creates_the_environment(tmp
 
 def test_a_conda_environment_is_created_with_micromamba(tmp_path):
     """The script really runs, with a fake download. Checks the URL and the arguments of micromamba."""
-    (tmp_path / "environment.yml").write_text("dependencies: [python=3.11]\n")
-    made = environments(None, ["environment.yml"], tmp_path)["environment.yml"]
-    micromamba = tmp_path / "micromamba"
-    micromamba.write_text(
-        '#!/bin/sh\necho "$@" >> called\nmkdir -p "$6/bin"; cp "$0" "$6/bin/python"; cat "$8" > kept\n'
-    )
-    micromamba.chmod(0o755)
-    with tarfile.open(tmp_path / "download", "w:bz2") as archive:
-        archive.add(micromamba, "bin/micromamba")
-    (tmp_path / "bin").mkdir()
-    curl = tmp_path / "bin/curl"
-    curl.write_text(
-        f'#!/bin/sh\nfor last; do :; done; echo "$last" >> fetched; cp {tmp_path}/download micromamba.tar.bz2\n'
-    )
-    curl.chmod(0o755)
+    made, fake = _conda_environment(tmp_path)
     script, root = tmp_path / "boot.sh", tmp_path / "root"
-    script.write_bytes(made.script)
+    script.write_text(re.sub(r"\b[0-9a-f]{64}\b", fake, made.script.decode()))
     subprocess.run(["bash", "-n", str(script)], check=True)
     for _ in range(2):  # the second run finds the environment and does nothing
         subprocess.run(
@@ -235,7 +223,45 @@ def test_a_conda_environment_is_created_with_micromamba(tmp_path):
     )
     assert "dependencies: [python=3.11]\n" == (root / "kept").read_text()
     machine = "linux-aarch64" if platform.machine() == "aarch64" else "linux-64"
-    assert [f"https://micro.mamba.pm/api/micromamba/{machine}/latest"] == (root / "fetched").read_text().split()
+    url = f"https://conda.anaconda.org/conda-forge/{machine}/micromamba-2.9.0-0.tar.bz2"
+    assert [url] == (root / "fetched").read_text().split()
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_a_download_of_micromamba_with_other_content_is_not_run(tmp_path, machine):
+    """It would run as the user of the cluster's machines. Nothing is extracted, and the bootstrap action fails."""
+    made, _ = _conda_environment(tmp_path)
+    (tmp_path / "bin/uname").write_text(f"#!/bin/sh\necho {machine}\n")
+    (tmp_path / "bin/uname").chmod(0o755)
+    script, root = tmp_path / "boot.sh", tmp_path / "root"
+    script.write_bytes(made.script)
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", str(script), str(root)], check=False, env={"PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "micromamba.tar.bz2: FAILED" in done.stdout
+    assert (["fetched"], []) == ([p.name for p in root.glob("fetched")], [*root.glob("called"), *root.glob("bin")])
+
+
+def _conda_environment(folder):
+    """An environment from conda, with a fake micromamba that `curl` downloads; and the checksum of the download."""
+    (folder / "environment.yml").write_text("dependencies: [python=3.11]\n")
+    micromamba = folder / "micromamba"
+    micromamba.write_text(
+        '#!/bin/sh\necho "$@" >> called\nmkdir -p "$6/bin"; cp "$0" "$6/bin/python"; cat "$8" > kept\n'
+    )
+    micromamba.chmod(0o755)
+    with tarfile.open(folder / "download", "w:bz2") as archive:
+        archive.add(micromamba, "bin/micromamba")
+    (folder / "bin").mkdir()
+    curl = folder / "bin/curl"
+    curl.write_text(
+        f'#!/bin/sh\nfor last; do :; done; echo "$last" >> fetched; cp {folder}/download micromamba.tar.bz2\n'
+    )
+    curl.chmod(0o755)
+    made = environments(None, ["environment.yml"], folder)["environment.yml"]
+    return made, hashlib.sha256((folder / "download").read_bytes()).hexdigest()
 
 
 def test_a_packed_environment_needs_cluster_mode():
