@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ class S3MarkerTrigger(BaseTrigger):
     async def _wait(self) -> dict[str, Any]:
         conn, region = self.aws_conn_id, self.region
         poller = shared_poller((conn, region, "markers"), lambda: markers_poller(connection_clients(conn, region)))
-        id_ = "\n".join((self.state, self.dag_id, self.run_key, self.job))  # noqa: FLY002 - the poller splits it
+        id_ = json.dumps((self.state, self.dag_id, self.run_key, self.job))
         denied_since: float | None = None
         try:
             async with aclosing(poller.watch([id_], self.log.warning)) as polls:
@@ -115,9 +116,9 @@ def markers_poller(clients: Clients) -> Poller[str | LedgerError]:
         found: dict[str, str | LedgerError] = {}
         missed: list[AwsError] = []
         for id_ in ids:
-            state, dag_id, run_key, job = id_.split("\n")
-            ledger = clients.ledger(state).job(dag_id, run_key, job)
+            state, dag_id, run_key, job = json.loads(id_)
             try:
+                ledger = clients.ledger(state).job(dag_id, run_key, job)
                 if ledger.marker() is not None and ledger.read().marker is not None:
                     found[id_] = ledger.marker_uri
             except LedgerError as error:
