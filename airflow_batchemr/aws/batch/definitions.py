@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from airflow_batchemr.aws.errors import InvalidRequest, member
 from airflow_batchemr.aws.retry import call_again, pages
 from airflow_batchemr.aws.validation import check_request, deep_merge
 from airflow_batchemr.core.container_overrides import containers, main_container, resources_of_pod
+from airflow_batchemr.core.definition_difference import definition_difference
 from airflow_batchemr.pipeline_file.checks.batches import DEFAULT_MEMORY, DEFAULT_VCPUS
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.pipeline_file.models import Batch
+
+log = logging.getLogger(__name__)
 
 #: What a plain container has, and an ECS task has for all its containers, by its name there.
 _OF_TASK = {"jobRoleArn": "taskRoleArn", "executionRoleArn": "executionRoleArn", "volumes": "volumes"}
@@ -119,22 +123,50 @@ def _with_container(definition: Mapping[str, Any], built: Mapping[str, Any], nam
 def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:
     """Find the job definition that a job is to run with, or register it.
 
-    Two workers that register the same content at the same time create two equal revisions, which is harmless.
+    Of a definition made from the options, a revision with another content is not used: anybody who may register job
+    definitions in the account can add one to the name. Two workers that register the same content at the same time
+    create two equal revisions, which is harmless.
 
     Returns:
-        The definition as DescribeJobDefinitions gives it; `jobDefinitionArn` names its revision.
+        The request of RegisterJobDefinition, or an existing definition as DescribeJobDefinitions gives it;
+        `jobDefinitionArn` names its revision.
 
     Raises:
         InvalidRequest: there is no such active definition.
     """
     definition = options.registered_definition
     if definition is None:
-        request = definition_request(options)
-        query: dict[str, Any] = {"jobDefinitionName": request["jobDefinitionName"], "status": "ACTIVE"}
-    elif ":" in definition:
-        query = {"jobDefinitions": [definition]}
-    else:
-        query = {"jobDefinitionName": definition, "status": "ACTIVE"}
+        return _registered(clients, definition_request(options))
+    active = _active(clients, {"jobDefinitions": [definition]} if ":" in definition else _by_name(definition))
+    if not active:
+        raise InvalidRequest(
+            f"definition: AWS Batch has no active job definition {definition!r} in this region. Check its name and "
+            "revision; for an image, write `image:`"
+        )
+    return active[0]
+
+
+def _registered(clients: Clients, request: dict[str, Any]) -> dict[str, Any]:
+    """Find the newest revision with the content of a request, or register one."""
+    active = _active(clients, _by_name(request["jobDefinitionName"]))
+    for place, one in enumerate(active):
+        found = definition_difference(request, one)
+        if found is None:
+            return {**request, **{name: one[name] for name in ("tags", "jobDefinitionArn", "revision") if name in one}}
+        if place == 0:
+            arn = one["jobDefinitionArn"]
+            log.warning("Job definition %s is not used: its %s is not what the job asks for", arn, found)
+    answer = call_again(lambda: clients.batch.register_job_definition(**request), "batch:RegisterJobDefinition")
+    arn = member(answer, "jobDefinitionArn", "batch:RegisterJobDefinition")
+    return {**request, "jobDefinitionArn": arn, "revision": answer.get("revision", 1)}
+
+
+def _by_name(name: str) -> dict[str, Any]:
+    return {"jobDefinitionName": name, "status": "ACTIVE"}
+
+
+def _active(clients: Clients, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """DescribeJobDefinitions; returns the active ones, newest first."""
     found = pages(
         lambda **token: clients.batch.describe_job_definitions(**query, **token),
         "jobDefinitions",
@@ -142,13 +174,4 @@ def ensure_definition(clients: Clients, options: Batch) -> dict[str, Any]:
         "jobDefinitionArn",
     )
     active = [one for one in found if one.get("status", "ACTIVE") == "ACTIVE"]
-    if active:
-        return max(active, key=lambda one: int(one.get("revision", 0)))
-    if definition is not None:
-        raise InvalidRequest(
-            f"definition: AWS Batch has no active job definition {definition!r} in this region. Check its name and "
-            "revision; for an image, write `image:`"
-        )
-    answer = call_again(lambda: clients.batch.register_job_definition(**request), "batch:RegisterJobDefinition")
-    arn = member(answer, "jobDefinitionArn", "batch:RegisterJobDefinition")
-    return {**request, "jobDefinitionArn": arn, "revision": answer.get("revision", 1)}
+    return sorted(active, key=lambda one: int(one.get("revision", 0)), reverse=True)

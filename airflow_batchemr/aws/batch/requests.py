@@ -139,7 +139,8 @@ def _merged(request: dict[str, Any], submit: Mapping[str, Any]) -> dict[str, Any
     merged = merge_overrides(request, submit)
     if "dependsOn" in request and merged.get("dependsOn") != request["dependsOn"]:
         raise InvalidRequest("submit: batchemr sets dependsOn from `after: {…: index}`; remove it")
-    return merged
+    # The revision that was looked up and checked: somebody may have registered another one since
+    return {**merged, "jobDefinition": request["jobDefinition"]}
 
 
 def _command(options: Batch, definition: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,11 @@ CONTAINER_DEFAULTS: dict[str, list[Any]] = {
     key: []
     for key in ("command", "environment", "mountPoints", "resourceRequirements", "secrets", "ulimits", "volumes")
 }
+_LATEST = {"platformVersion": "LATEST"}
+_TASK_CONTAINER_DEFAULTS: dict[str, Any] = {"essential": True} | {
+    key: [] for key in ("command", "dependsOn", "environment", "mountPoints", "secrets", "ulimits")
+}
+_POD_DEFAULTS: dict[str, Any] = {key: [] for key in ("env", "volumeMounts")}
 
 
 class Resources:
@@ -120,7 +125,7 @@ class Resources:
                 and params.get("jobDefinitionName") in (None, family)
                 and params.get("status") in (None, definition["status"])
             ]
-        return _page(params, "jobDefinitions", found)
+        return _page(params, "jobDefinitions", [_with_defaults(definition) for definition in found])
 
     def deregister_job_definition(self, call: Call) -> dict[str, Any]:
         """DeregisterJobDefinition: a revision, or the latest of a name. Unknown names are not an error, as on AWS."""
@@ -308,6 +313,35 @@ class Resources:
         if tags is None:
             raise refuse(f"{resource} does not exist")
         return tags
+
+
+def _with_defaults(definition: dict[str, Any]) -> dict[str, Any]:
+    """Return a job definition with what Batch adds when it describes it.
+
+    Sources: botocore's example of DescribeJobDefinitions; the documented default of `platformVersion`; for the lists,
+    answers of AWS in github.com/hashicorp/terraform-provider-aws, internal/service/batch/*_properties_test.go.
+    """
+    described = {"parameters": {}, **definition}
+    container, tasks = definition.get("containerProperties"), definition.get("ecsProperties")
+    if container is not None and "FARGATE" in definition["platformCapabilities"]:
+        described["containerProperties"] = {"fargatePlatformConfiguration": _LATEST, **container}
+    if tasks is not None:
+        described["ecsProperties"] = {"taskProperties": [_task_with_defaults(one) for one in tasks["taskProperties"]]}
+    if nodes := definition.get("nodeProperties"):
+        ranges = [
+            {**one, "container": {**CONTAINER_DEFAULTS, **one["container"]}} if "container" in one else one
+            for one in nodes["nodeRangeProperties"]
+        ]
+        described["nodeProperties"] = {**nodes, "nodeRangeProperties": ranges}
+    if pod := definition.get("eksProperties", {}).get("podProperties"):
+        containers = [{**_POD_DEFAULTS, **one} for one in pod["containers"]]
+        described["eksProperties"] = {"podProperties": {"volumes": [], **pod, "containers": containers}}
+    return described
+
+
+def _task_with_defaults(task: dict[str, Any]) -> dict[str, Any]:
+    containers = [{**_TASK_CONTAINER_DEFAULTS, **one} for one in task["containers"]]
+    return {"volumes": [], **_LATEST, **task, "containers": containers}
 
 
 def _short(name: str) -> str:

@@ -356,8 +356,10 @@ class Batch(Model):
     @property
     def registered_definition(self) -> str | None:
         """The existing job definition that the job uses; None if one is created from an image."""
-        definition: str | None = self.definition or self.submit.get("jobDefinition")
-        if definition is None or self.image is not None:
+        definition: str | None = self.submit.get("jobDefinition")
+        if definition is None and self.image is None:
+            definition = self.definition
+        if definition is None:
             return None
         # A variable without a value yet, from an import, is no image
         named = definition.startswith(("arn:", "${")) or _DEFINITION.match(definition)

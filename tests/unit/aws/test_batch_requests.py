@@ -222,6 +222,15 @@ def test_a_queue_and_a_definition_in_submit_are_used():
     assert ("other", "there:1") == (request.request["jobQueue"], options.registered_definition)
 
 
+def test_a_definition_in_submit_takes_precedence_and_its_revision_is_used():
+    """As all of `submit`, for example over an image in `defaults`. The revision is the one that was looked up."""
+    options = batch_options({"queue": "q", "image": "busybox", "command": "run", "submit": {"jobDefinition": "etl"}})
+    definition = {"jobDefinitionArn": "arn:aws:batch:eu-west-1:123456789012:job-definition/etl:3"}
+    (request,) = submission_requests(options, definition, IDENTITY, 1, IndexSet.range(1), size=1)
+    assert "etl" == options.registered_definition
+    assert definition["jobDefinitionArn"] == request.request["jobDefinition"]
+
+
 @pytest.mark.parametrize(("propagate", "accepted"), [(True, False), (False, True)])
 def test_tags_of_the_definition_count_if_they_are_propagated(propagate, accepted):
     """AWS moves a job to FAILED if its tags and those of its definition are more than 50."""
