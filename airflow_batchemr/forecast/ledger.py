@@ -71,6 +71,13 @@ class OverlayStore(Store):
             return self._written[key]
         return None if self._empty else super().get(key, limit)
 
+    def holds(self, key: str, body: bytes) -> bool:
+        """Like `Store.holds`."""
+        if key in self._written:
+            written = self._written[key]
+            return written is not None and written.body == body
+        return not self._empty and super().holds(key, body)
+
     def delete(self, key: str, etag: str) -> None:
         """Like `Store.delete`, in memory."""
         current = self.get(key)

@@ -123,6 +123,17 @@ class LedgerCorruptError(LedgerError):
         )
 
 
+class DocumentDiffersError(LedgerError):
+    """An object that AWS is to run or read exists with another content."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(
+            f"{uri} exists with another content than this job writes there, so somebody else has written or changed "
+            "it. It would run as code or be read as input, so nothing was submitted. Check who may write below the "
+            f"state URI, then remove it (`aws s3 rm {uri}`): the next try writes it again"
+        )
+
+
 class LedgerTooNewError(LedgerError):
     """An object of the ledger was written by a newer version of this package."""
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.lease import CLAIM_LEASE
 from airflow_batchemr.ledger.content import MAX_RECORD, parse, parse_as
-from airflow_batchemr.ledger.errors import LedgerCorruptError, LedgerTooNewError
+from airflow_batchemr.ledger.errors import DocumentDiffersError, LedgerCorruptError, LedgerTooNewError
 from airflow_batchemr.ledger.records import (
     MAX_SUBMISSION,
     SCHEMA_VERSION,
@@ -259,10 +259,18 @@ class JobLedger:
         return body
 
     def put_documents(self, documents: Mapping[str, bytes]) -> None:
-        """Write many documents concurrently. Existing documents are not changed."""
-        self._store.each(
-            lambda name: self._store.create(self._files + name, documents[name]), documents, threads=_UPLOAD_THREADS
-        )
+        """Write documents that AWS is to run or read, concurrently. Existing ones must have the same content.
+
+        Raises:
+            DocumentDiffersError: one exists with another content; it is not changed.
+        """
+
+        def put(name: str) -> None:
+            key, body = self._files + name, documents[name]
+            if not self._store.create(key, body) and not self._store.holds(key, body):
+                raise DocumentDiffersError(self._store.uri(key))
+
+        self._store.each(put, documents, threads=_UPLOAD_THREADS)
 
     def get_document(self, name: str) -> bytes | None:
         """Read a document; None if it does not exist."""

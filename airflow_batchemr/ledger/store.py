@@ -213,6 +213,15 @@ class Store:
         if self.read_limit is not None:
             self.read_limit.take(self.uri(key), objects=objects, size=size)
 
+    def holds(self, key: str, body: bytes) -> bool:
+        """Return whether an object exists with exactly this content, and read no more of it than that."""
+        try:
+            with self._errors("GetObject", key):
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **self._owner)
+                return bool(answer["Body"].read(len(body) + 1) == body)
+        except _NoSuchKeyError:
+            return False
+
     def delete(self, key: str, etag: str) -> None:
         """Delete exactly the version `etag`. Other versions are kept."""
         try:

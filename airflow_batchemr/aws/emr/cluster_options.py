@@ -96,13 +96,13 @@ class ClusterOptions:
 
         Raises:
             InvalidRequest: names what EMR lacks, or the option that is invalid.
+            DocumentDiffersError: somebody else has written one of the scripts.
         """
         if self.invalid is not None:
             raise self.invalid
         applications = [str(one["Name"]) for one in request.get("Applications", [])]
         check_release(clients, str(request["ReleaseLabel"]), applications, {**self.emr.requires, **self.needs.requires})
-        for name, script in self.scripts.items():
-            ledger.put_document(name, script)
+        ledger.put_documents(self.scripts)
 
     def kept_alive(
         self, clients: Clients, ledger: JobLedger, identity: JobIdentity, plan: SubmissionPlan

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.ledger import (
     CLAIM_LEASE,
+    DocumentDiffersError,
     Handle,
     HandleJob,
     Ledger,
@@ -330,6 +332,29 @@ def test_a_document_is_written_once(job):
     """Later callers get the bytes of the first one."""
     assert [job.put_document("packing.json", b"a"), job.put_document("packing.json", b"b")] == [b"a", b"a"]
     assert (job.get_document("packing.json"), job.get_document("array.json")) == (b"a", None)
+
+
+@pytest.mark.parametrize("there", [b"", b"ab", b"abd", b"abcd"])
+def test_documents_for_aws_must_have_the_same_content(job, s3, there):
+    """An existing one is not changed."""
+    job.put_documents({"run.sh": b"abc"})
+    job.put_documents({"run.sh": b"abc", "other.sh": b"x"})
+    key = job.document_uri("run.sh").removeprefix("s3://data/")
+    s3.put_object(Bucket="data", Key=key, Body=there, ContentType="text/plain")
+    with pytest.raises(DocumentDiffersError, match=f"aws s3 rm s3://data/{key}"):
+        job.put_documents({"other.sh": b"x", "run.sh": b"abc"})
+    assert there == job.get_document("run.sh")
+
+
+def test_no_more_is_read_of_an_existing_document_than_it_should_have(job, s3, monkeypatch):
+    """It may be of any size."""
+    asked = []
+    job.put_documents({"run.sh": b"abc"})
+    body = SimpleNamespace(read=lambda size: asked.append(size) or b"x" * size)
+    monkeypatch.setattr(s3, "get_object", lambda **_: {"Body": body})
+    with pytest.raises(DocumentDiffersError):
+        job.put_documents({"run.sh": b"abc"})
+    assert [4] == asked
 
 
 def test_documents_are_listed_by_prefix(job):
