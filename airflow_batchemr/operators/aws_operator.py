@@ -26,7 +26,7 @@ REPLACED = {
     "botocore_config": _CONNECTION,
     "cancel_on_kill": "leave it out: a killed task always stops its work",
     "client_request_token": "leave it out: the operator makes the token from the ledger",
-    "cluster_states": "leave it out: cluster_name= finds the newest cluster that is alive",
+    "cluster_states": "leave it out: cluster_name= finds the cluster that is alive",
     "config": "give deadline=, for a limit of the run's duration",
     "configuration_overrides": "give spark={'conf': …} and a log_uri in on=",
     "container_overrides": _OVERRIDES,

@@ -159,7 +159,7 @@ class EmrStepsOperator(StepsOperator):
     Args:
         cluster: ledger name of a cluster of this run: the `job` of its `EmrCreateClusterOperator`.
         cluster_id: id of an existing cluster.
-        cluster_name: name of an existing cluster; the newest active one is used.
+        cluster_name: name of an existing cluster; an error if several clusters with this name are active.
         **kwargs: of `StepsOperator`.
     """
 

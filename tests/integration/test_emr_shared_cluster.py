@@ -177,6 +177,18 @@ def test_unusable_existing_cluster_fails_the_task_before_steps_are_added(aws, ru
     assert 0 == aws.requests()["AddJobFlowSteps"]
 
 
+def test_a_name_that_a_strangers_cluster_has_too_gets_no_steps(aws, run_dag, steps):
+    """Anybody who may start clusters can use the name, and the newest one need not be the one that is meant."""
+    ours, strangers = existing_cluster(aws), existing_cluster(aws)
+    with DAG("namesakes", schedule=None) as dag:
+        EmrStepsOperator(task_id="work", steps=[steps.step("a")], cluster_name="somebody-elses")
+    finished = run_dag(dag)
+    aws.client("emr").terminate_job_flows(JobFlowIds=[ours, strangers])
+    assert {"work": "failed"} == finished.tasks
+    assert f"2 clusters named 'somebody-elses' are alive: {ours}, {strangers}. Set `cluster_id`" in finished.output
+    assert 0 == aws.requests()["AddJobFlowSteps"]
+
+
 @pytest.fixture
 def tasks(aws, state):
     """Setup and teardown task of a cluster. `setups` lists the created operators."""

@@ -47,7 +47,7 @@ class ExistingCluster(StepsBackend):
     """Ledger name of a cluster of this run."""
     cluster_id: str | None = None
     cluster_name: str | None = None
-    """The newest cluster of that name that is alive."""
+    """Name of the only cluster of that name that is alive."""
     needs: Needs = field(default_factory=Needs)
     installed: Mapping[str, str] = field(default_factory=dict)
 
@@ -122,7 +122,13 @@ class ExistingCluster(StepsBackend):
         named = clusters.in_order(entry for entry in alive if entry.get("Name") == self.cluster_name)
         if not named:
             raise InvalidRequest(f"cluster_name: no cluster named {self.cluster_name!r} is alive in this region")
-        return named[-1].cluster_id
+        if len(named) > 1:  # anybody who may start clusters in the account can use the name
+            ids = ", ".join(one.cluster_id for one in named)
+            raise InvalidRequest(
+                f"cluster_name: {len(named)} clusters named {self.cluster_name!r} are alive: {ids}. Set `cluster_id` "
+                "to the one to use, or terminate the others"
+            )
+        return named[0].cluster_id
 
     def _cluster_of_the_run(self, name: str) -> str:
         who = self.identity
