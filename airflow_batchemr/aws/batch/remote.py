@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.batch import children, jobs
 from airflow_batchemr.aws.batch.children import status_of
 from airflow_batchemr.aws.batch.results import collect, result_of
+from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW
 from airflow_batchemr.aws.explicit_success import SUCCESS_URI, UNCONFIRMED, folder, reason, written
 from airflow_batchemr.core.container_overrides import recorded
 from airflow_batchemr.core.job_container import container_of
@@ -62,12 +63,19 @@ class BatchRemote:
         return Found(Handle(kind="batch", jobs=started), complete=complete, twins=twins)
 
     def _named(self, intent: Intent) -> dict[str, list[dict[str, Any]]]:
-        """Jobs with the names of a submission, oldest first: ListJobs."""
-        names = {request.name for request in intent.requests}
+        """Jobs with the names of a submission, oldest first: ListJobs.
+
+        Anybody who may submit jobs can use the names. Jobs that are older than the intent (ten minutes of clock skew
+        allowed), or have another job definition, are not those of the submission.
+        """
+        definitions = {request.name: request.request.get("jobDefinition", "") for request in intent.requests}
+        since = (intent.written_at - CLOCK_SKEW).timestamp() * 1000
         found: dict[str, list[dict[str, Any]]] = {}
         for job in jobs.find(self.clients, str(intent.first.get("jobQueue", "")), intent.name):
-            if job["jobName"] in names:
-                found.setdefault(job["jobName"], []).append(job)
+            if job["jobName"] in definitions and not 0 < jobs.created_at(job) < since:
+                expected = str(definitions[job["jobName"]])
+                if not expected.startswith("arn:") or job.get("jobDefinition", expected) == expected:
+                    found.setdefault(job["jobName"], []).append(job)
         return found
 
     def observe(self, submission: Submission) -> Observation:

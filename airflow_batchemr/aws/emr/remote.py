@@ -137,7 +137,7 @@ class EmrRemote(RemoteOnEmr):
         cluster_id = str(intent.details["cluster_id"])
         if intent.kind == "emr":  # taken over, not started
             return Found(Handle(kind="emr", cluster_id=cluster_id))
-        known = steps.find_all(self._clients, cluster_id, _titles_of(intent))
+        known = steps.find_all(self._clients, cluster_id, _titles_of(intent), intent.written_at)
         if not known:
             return None
         oldest = {number: found[0].step_id for number, found in known.items()}
@@ -164,7 +164,7 @@ class EmrRemote(RemoteOnEmr):
             return Observation("not_visible", answer=SubmissionView(None, ids))
         titles = _titles_of(intent) if intent is not None else {}
         if len(ids) < len(titles):
-            ids |= steps.find(self._clients, cluster_id, titles)
+            ids |= steps.find(self._clients, cluster_id, titles, intent.written_at if intent is not None else None)
         entries = steps.states(self._clients, cluster_id, list(ids.values()))
         view = SubmissionView(cluster, ids, {n: entries[id_] for n, id_ in sorted(ids.items()) if id_ in entries})
         view = self._confirmed(submission, view)
@@ -249,7 +249,7 @@ class EmrRemote(RemoteOnEmr):
             return
         step_ids = [id_ for one in handles for id_ in one.step_ids.values()]
         if not step_ids and intent is not None:
-            step_ids = list(steps.find(self._clients, ids[0], _titles_of(intent)).values())
+            step_ids = list(steps.find(self._clients, ids[0], _titles_of(intent), intent.written_at).values())
         steps.cancel(self._clients, ids[0], step_ids)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_batchemr.aws.emr.clusters import emr_call, entries
+from airflow_batchemr.aws.emr.clusters import CLOCK_SKEW, emr_call, entries
 from airflow_batchemr.aws.errors import InvalidRequest, NotFound, Throttled, member, unexpected
 from airflow_batchemr.aws.retry import call_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from airflow_batchemr.aws.clients import Clients
 
@@ -84,17 +85,25 @@ def listed(clients: Clients, cluster_id: str) -> Iterator[dict[str, Any]]:
     return entries(clients, "ListSteps", "Steps", ClusterId=cluster_id)
 
 
-def find(clients: Clients, cluster_id: str, titles: Mapping[int, str]) -> dict[int, str]:
-    """Ids of the oldest steps with the given names: number -> step id; missing ones are left out."""
-    return {number: found[0].step_id for number, found in find_all(clients, cluster_id, titles).items()}
+def find(clients: Clients, cluster_id: str, titles: Mapping[int, str], since: datetime | None = None) -> dict[int, str]:
+    """Ids of the oldest steps that `find_all` finds: number -> step id."""
+    return {number: found[0].step_id for number, found in find_all(clients, cluster_id, titles, since).items()}
 
 
-def find_all(clients: Clients, cluster_id: str, titles: Mapping[int, str]) -> dict[int, list[Step]]:
-    """The steps with the given names by number, oldest first; missing ones are left out."""
+def find_all(
+    clients: Clients, cluster_id: str, titles: Mapping[int, str], since: datetime | None = None
+) -> dict[int, list[Step]]:
+    """The steps with the given names by number, oldest first; missing ones are left out.
+
+    Steps that were added before `since` (ten minutes of clock skew allowed) are somebody else's.
+    """
     by_title = {title: number for number, title in titles.items()}
     found: dict[int, list[Step]] = {}
     for entry in reversed(list(listed(clients, cluster_id))):
         step = Step.of(entry)
+        added = entry["Status"].get("Timeline", {}).get("CreationDateTime")
+        if since is not None and added is not None and added < since - CLOCK_SKEW:
+            continue
         if step.name in by_title:
             found.setdefault(by_title[step.name], []).append(step)
     return found

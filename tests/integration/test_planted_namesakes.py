@@ -1,0 +1,79 @@
+"""A stranger plants work with the names, and the tags, that this package is about to use."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from airflow_batchemr.aws.batch import remote as batch_remote
+from airflow_batchemr.aws.batch.definitions import ensure_definition
+from airflow_batchemr.aws.emr import steps as emr_steps
+from airflow_batchemr.engine.backend import SubmissionPlan
+from tests.integration.batch_engine import Job, clients
+from tests.integration.emr_engine import Job as EmrJob
+from tests.integration.emr_engine import existing_cluster
+from tests.integration.emr_steps import Steps
+
+
+@pytest.fixture
+def no_skew(monkeypatch):
+    """What was created before the intent, by however little, is too old."""
+    monkeypatch.setattr(batch_remote, "CLOCK_SKEW", timedelta(0))
+    monkeypatch.setattr(emr_steps, "CLOCK_SKEW", timedelta(0))
+
+
+def planted_job(aws, job, definition):
+    who = job.identity
+    return aws.client("batch").submit_job(
+        jobName=who.submission_name(1),
+        jobQueue="default",
+        jobDefinition=definition,
+        containerOverrides={"command": ["true"]},
+        tags=who.tags(1),
+    )["jobId"]
+
+
+@pytest.mark.parametrize("kind", ["older", "another definition"])
+def test_a_planted_job_is_not_adopted_after_a_lost_response(aws, work, tmp_path, request, kind):
+    """It would count as the success of work that has not run, and the real job would end as its twin."""
+    job = Job(f"s3://state/{tmp_path.name}", work.command("true"), 1)
+    definition = ensure_definition(clients(), job.options)["jobDefinitionArn"]
+    if kind == "older":
+        request.getfixturevalue("no_skew")
+    else:
+        properties = {"image": "busybox", "resourceRequirements": []}
+        properties["resourceRequirements"] += [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}]
+        definition = aws.client("batch").register_job_definition(
+            jobDefinitionName="planted", type="container", containerProperties=properties
+        )["jobDefinitionArn"]
+    planted = planted_job(aws, job, definition)
+    aws.faults.plan("SubmitJob", "drop")
+    assert job.try_() is None
+    (submission,) = job.ledger().history().submissions
+    assert planted not in {one.job_id for one in submission.handle.jobs}
+    assert Counter([0]) == work.ran()
+    assert 0 == aws.requests()["TerminateJob"]
+
+
+def test_a_step_that_was_added_before_the_claim_is_not_adopted(aws, tmp_path, no_skew):
+    """Also on a cluster to which others may add steps."""
+    steps = Steps(tmp_path)
+    cluster_id = existing_cluster(aws)
+    job = EmrJob(aws, [steps.step("a")], dag_id="namesake", existing=cluster_id)
+    engine = job.engine()
+    state = engine.ledger.read()
+    plan = SubmissionPlan(1, engine.backend.units(state))
+    (wanted,) = engine.backend.new_submission(plan, state).requests[0].request["Steps"]
+    jar = {"Jar": "command-runner.jar", "Args": ["true"]}
+    (planted,) = aws.client("emr").add_job_flow_steps(
+        JobFlowId=cluster_id, Steps=[{"Name": wanted["Name"], "HadoopJarStep": jar}]
+    )["StepIds"]
+    aws.faults.plan("AddJobFlowSteps", "drop")
+    outcome = job.try_()
+    aws.client("emr").terminate_job_flows(JobFlowIds=[cluster_id])
+    assert "succeed" == outcome.action
+    (submission,) = job.ledger().history().submissions
+    assert planted not in submission.handle.step_ids.values()
+    assert ["a"] == steps.ran()
