@@ -38,7 +38,7 @@ class AnyRemoteWork:
         described: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
         self._batch = BatchRemote(clients, ledger, identity, described)
-        emr, job_run = EmrRemote(clients, ledger), JobRunRemote(clients, ledger)
+        emr, job_run = EmrRemote(clients, ledger, identity), JobRunRemote(clients, ledger, identity)
         self._by_kind: dict[str, RemoteWork] = {
             "batch": self._batch,
             "emr": emr,

@@ -14,6 +14,8 @@ from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 from airflow_batchemr.aws.errors import InvalidRequest, member
 from airflow_batchemr.aws.retry import pages
+from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.ownership import difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +58,25 @@ class Started:
     def submission(self) -> int | None:
         """The submission's number; None if it was started manually."""
         number = self.tag("submission")
-        return int(number) if number.isdecimal() else None
+        return int(number) if re.fullmatch(r"[0-9]{1,9}", number) else None
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of submissions that start it."""
+        return frozenset({"job": ["batch"], "run": ["emr_serverless", "emr_eks"]}.get(self.kind, ["emr"]))
+
+    def foreign(self, state: str | None = None) -> str | None:
+        """Return why it was not started by this package although it has its tags; None if it was.
+
+        Its name must be the one that belongs to its tags. `state` is the state URI, if its characters are not all
+        allowed in tags; by default, that of the tags.
+        """
+        where = state or self.tag("state"), self.tag("dag_id"), self.tag("run_key"), self.tag("job")
+        if not all(where):
+            return "its tags are not complete"
+        identity = JobIdentity(*where, run_id=where[2], task_id=where[3])
+        replayed = self.kind == "job" and self.name.startswith(f"{identity.work_name()}-replay-")
+        return None if replayed else difference(identity, self.submission or 0, self.name, self.tags)
 
     @property
     def work(self) -> str:
@@ -88,7 +108,7 @@ def emr_clusters(clients: Clients, states: Sequence[str] = tuple(sorted(clusters
     """Find clusters in some states (empty: in any): ListClusters, and DescribeCluster for each, which has the tags."""
     for entry in list(clusters.listed(clients, states=states)):
         cluster = clusters.describe(clients, clusters.Cluster.of(entry).cluster_id)
-        tags = {tag.get("Key", ""): tag.get("Value", "") for tag in (cluster or {}).get("Tags", [])}
+        tags = clusters.tags_of(cluster or {})
         if cluster is None or f"{PREFIX}dag_id" not in tags:
             continue
         brief, status = clusters.Cluster.of(cluster), cluster.get("Status", {})

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.cli import common
+from airflow_batchemr.engine.orphans import unplanned
 from airflow_batchemr.engine.submissions import remote_ids
 from airflow_batchemr.engine.unrecorded import observe_open, read_job
 from airflow_batchemr.ledger import LedgerError, StopRequest
@@ -83,6 +84,23 @@ def ended_unrecorded(ledger: Ledger, reader: RemoteWorkReader) -> Iterator[tuple
 
 def _open(state: LedgerState) -> bool:
     return any(one.open for one in state.submissions)
+
+
+def not_requested(clients: Clients, one: Started) -> str | None:
+    """Return why this package did not start something, by its name and by the intent in the ledger; None if it did.
+
+    Raises:
+        LedgerError: the ledger cannot be read now.
+    """
+    if problem := one.foreign():
+        return problem
+    try:
+        ledger = clients.ledger(one.tag("state")).job(one.tag("dag_id"), one.tag("run_key"), one.tag("job"))
+        return unplanned(ledger.history(), one.submission or 0, one.kinds, one.name)
+    except LedgerError as error:
+        if error.retryable:
+            raise
+        return None
 
 
 def request_stop(clients: Clients, one: Started, reason: str, *, by: str) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airflow_batchemr.cli import common
+from airflow_batchemr.cli import common, ending
 from airflow_batchemr.core.units import seconds
-from airflow_batchemr.engine.orphans import Verdict, judge, judge_idle
+from airflow_batchemr.engine.orphans import Verdict, judge, judge_idle, unplanned
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
@@ -23,7 +23,8 @@ app = common.new_app()
 
 @app.command()
 def orphans(  # noqa: PLR0917 (all are options)
-    terminate: Annotated[bool, typer.Option("--terminate", help="End the orphans.")] = False,
+    terminate: Annotated[bool, typer.Option("--terminate", help="Show the orphans, ask, and end them.")] = False,
+    yes: ending.YesOption = False,
     older_than: Annotated[
         str | None,
         typer.Option(
@@ -40,7 +41,8 @@ def orphans(  # noqa: PLR0917 (all are options)
 ) -> None:
     """Find orphaned clusters, Batch jobs and job runs of EMR Serverless and EMR on EKS; --terminate ends them.
 
-    Everything with this package's tags is compared with the ledger:
+    Everything with this package's tags is compared with the ledger. --terminate lists what it will end and asks, unless
+    --yes is given; without a terminal it requires --yes.
 
     orphaned: according to the ledger it has ended, was replaced by a rerun, is a duplicate of the recorded one with the
     same name, or was requested to stop; or all jobs that use the cluster have succeeded. --terminate ends it.
@@ -57,26 +59,34 @@ def orphans(  # noqa: PLR0917 (all are options)
 
     unknown: the ledger has no record of it. --terminate ends it only if --older-than covers its age.
 
+    not ours: it has this package's tags, but not the name that belongs to them, or the submission in its tags has not
+    requested it. Somebody has copied the tags. --terminate never ends it.
+
     not recorded: it has ended on AWS, but Airflow ended the task before it could record the result. Nothing runs; clear
     the task, and its next try records the result. Covers the last 10 runs of each pipeline of the state URI.
 
-    Exit code 1: something orphaned, probably orphaned or duplicate was left running; else 0.
+    Exit code 1: something orphaned, probably orphaned or duplicate was left running, or the answer was no; 2:
+    --terminate needs --yes; else 0.
 
         batchemr orphans
 
         batchemr orphans --terminate --older-than 3d
     """
     limit = _limit(older_than)
+    if terminate:
+        ending.check_can_ask("--terminate", yes=yes)
     with common.errors():
         aws = common.clients(profile, region)
         uri = common.state_uri(state)
         found = _judged(aws, uri, limit)
         unrecorded = _unrecorded(aws, uri)
-        orphaned = [one for one, verdict in found if verdict.finding == "orphaned"]
+        ends = [(one, verdict.reason) for one, verdict in found if verdict.finding == "orphaned"]
+        orphaned = [one for one, _ in ends]
         doubtful = [one for one, verdict in found if verdict.finding in {"probably orphaned", "duplicate"}]
         shown = [(one, verdict) for one, verdict in found if all_ or verdict.finding not in {"in use", "kept alive"}]
         _show([_row(one, verdict.finding, verdict.reason) for one, verdict in shown] + unrecorded, json_=json_)
-        if terminate:
+        if terminate and orphaned:
+            ending.confirm(ends, yes=yes)
             _end(aws, orphaned)
     if not json_:
         what = "ended" if terminate else "left running; --terminate ends them" if orphaned else "there are none"
@@ -112,16 +122,18 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
     for one in running:
         if wanted and one.tag("state") != wanted:
             continue
-        verdict = ledgers.judge(one, [id_ for id_ in same_name[one.kind, one.name] if id_ != one.id])
+        same = [id_ for id_ in same_name[one.kind, one.name] if id_ != one.id]
+        verdict = ledgers.judge(one, same, state and state.rstrip("/"))
         found.append((one, _aged(one, verdict, limit)))
-        for step, first in duplicate_steps(clients, one) if one.kind == "cluster" else ():
+        ours = verdict.finding != "not ours"
+        for step, first in duplicate_steps(clients, one) if one.kind == "cluster" and ours else ():
             verdict = Verdict("duplicate", f"it does the work of {first} on {one.id} again, which has the same name")
             found.append((step, _aged(step, verdict, limit)))
     return found
 
 
 def _aged(one: Started, verdict: Verdict, limit: float | None) -> Verdict:
-    if verdict.finding in {"orphaned", "kept alive"} or limit is None or one.age <= limit:
+    if verdict.finding in {"orphaned", "kept alive", "not ours"} or limit is None or one.age <= limit:
         return verdict
     return Verdict("orphaned", f"{verdict.reason}, for {common.duration(one.age)}")
 
@@ -148,14 +160,17 @@ class _Ledgers:
         self._clients = clients
         self._read: dict[tuple[str, str, str, str], LedgerState] = {}
 
-    def judge(self, one: Started, twins: list[str]) -> Verdict:
+    def judge(self, one: Started, twins: list[str], given: str | None) -> Verdict:
+        """Compare something on AWS with the ledger in its tags, or with the `given` one."""
         from airflow_batchemr.ledger import LedgerError
 
-        uri, dag_id, run_key, job = where = one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
-        if not all(where):
-            return Verdict("unknown", "its tags are not complete")
+        if problem := one.foreign(given):
+            return Verdict("not ours", problem)
+        uri, dag_id, run_key, job = given or one.tag("state"), one.tag("dag_id"), one.tag("run_key"), one.tag("job")
         try:
             state = self._state(uri, dag_id, run_key, job)
+            if one.submission is not None and (problem := unplanned(state, one.submission, one.kinds, one.name)):
+                return Verdict("not ours", problem)
             unused = self._unused(uri, dag_id, run_key, state, one.submission)
             verdict = judge(state, one.submission, one.id, unused=unused, twins=twins)
             return judge_idle(verdict, self._idle_for(one)) if verdict.finding == "in use" else verdict

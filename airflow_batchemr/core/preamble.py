@@ -95,7 +95,7 @@ done
 echo "batchemr: could not write $BATCHEMR_DONE_URI$AWS_BATCH_JOB_ARRAY_INDEX (is aws in the image?)" >&2
 exit 0"""
 )
-"""The script for `markers: in_job`. The image needs the AWS CLI, and the job needs write access below the state URI."""
+"""The script for `markers: in_job`. The image needs the AWS CLI, and the job needs write access to its own folder."""
 
 
 def wrap(

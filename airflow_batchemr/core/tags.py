@@ -19,6 +19,8 @@ MAX_KEY, MAX_VALUE = 128, 256
 """Maximum lengths in characters."""
 RUN_TAGS = ("batchemr:dag_id", "batchemr:run_key", "batchemr:job", "batchemr:submission", "batchemr:state")
 """The tags that identify the run, on everything that is started."""
+SHORT_NAME = 64
+"""Maximum length in characters of the name of a job run on EMR on EKS, which ends like the submission's name."""
 OWNER_TAG = "batchemr:owner"
 """The tag of a cluster's owner."""
 

@@ -85,7 +85,11 @@ class RemoteWork(Protocol):
         """
 
     def observe(self, submission: Submission) -> Observation:
-        """Ask AWS about a submission that has a handle."""
+        """Ask AWS about a submission that has a handle.
+
+        Raises:
+            ForeignWorkError: the handle names work that is not the submission's.
+        """
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
         """Return how a submission ended, or that it is lost where it is not visible. Writes nothing.
@@ -104,6 +108,9 @@ class RemoteWork(Protocol):
 
         Returns:
             What `terminate_started` needs to end the work that the programs have started themselves.
+
+        Raises:
+            ForeignWorkError: the handle names work that is not the submission's; the rest has been terminated.
         """
 
     def terminate_started(self, parents: Sequence[Any]) -> None:

@@ -89,6 +89,8 @@ class Engine:
     unavailable: AwsError | None = field(default=None, init=False)
     claimed: bool = field(default=False, init=False)
     _observations: dict[int, Observation] = field(default_factory=dict, init=False)
+    _others: set[int] = field(default_factory=set, init=False)
+    """Numbers of submissions whose handle somebody else has recorded: they have to be observed."""
 
     def run(
         self,
@@ -158,7 +160,8 @@ class Engine:
                     break
                 if submission.intent is None:  # the requests wait for another job
                     return self._wait(state, state.open_submissions, wake_after=self.policy.dependency_pause)
-                just_started.add(submission.number)
+                if submission.number not in self._others:
+                    just_started.add(submission.number)
                 derived = derive_state(
                     [*state.numbers, submission.number], [*state.submissions, submission], state.marker, state.now
                 )
@@ -376,6 +379,8 @@ class Engine:
     def _record(self, submission: Submission, mine: Handle) -> Handle:
         """Record what was started; terminate what is not part of the handle in the ledger."""
         recorded = self.ledger.record_handle(submission.number, mine)
+        if recorded.writer != mine.writer:
+            self._others.add(submission.number)
         extra = difference(mine, recorded)
         if extra is not None:
             self.remote.terminate(replace(submission, handle=extra), "another try has taken the submission over")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from airflow_batchemr.core.tags import SHORT_NAME
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from airflow_batchemr.ledger import LedgerState
 
@@ -19,12 +21,32 @@ IDLE_LIMIT = 15 * 60.0
 class Verdict:
     """Whether a Batch job, cluster or job run is an orphan."""
 
-    finding: Literal["orphaned", "probably orphaned", "duplicate", "in use", "kept alive", "unknown"]
+    finding: Literal["orphaned", "probably orphaned", "duplicate", "in use", "kept alive", "unknown", "not ours"]
     """`orphaned`: no task needs it any more. `probably orphaned`: a cluster that nothing has used for a while.
     `duplicate`: two have the name of one submission, and the ledger does not record which one counts. `in use`: its
     submission is open. `kept alive`: a cluster that ends itself when it is idle. `unknown`: the ledger has no record of
-    it."""
+    it. `not ours`: it has the tags of this package and not the name that belongs to them; it is never ended."""
     reason: str
+
+
+def unplanned(state: LedgerState, number: int, kinds: Collection[str], name: str) -> str | None:
+    """Compare a Batch job, a cluster or a job run with the intent of the submission in its tags.
+
+    Args:
+        state: `JobLedger.history()` of the job that its tags name.
+        number: of the submission in its tags.
+        kinds: kinds of submissions that start such a thing.
+        name: its name on AWS.
+
+    Returns:
+        Why the submission did not start it; None if it may have.
+    """
+    intent = next((one.intent for one in state.submissions if one.number == number), None)
+    if intent is None:
+        return None
+    if intent.kind in kinds and any(name in {one.name, one.name[-SHORT_NAME:]} for one in intent.requests):
+        return None
+    return f"submission {number} in the ledger has not requested it"
 
 
 def judge(

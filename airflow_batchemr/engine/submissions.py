@@ -145,7 +145,7 @@ def terminate(
     for submission in reversed(known):  # steps before the cluster that they run on
         try:
             parent = remote.terminate(submission, reason)
-        except AwsError as error:  # terminate the others nevertheless
+        except (AwsError, LedgerError) as error:  # terminate the others nevertheless
             failures.append(error)
             continue
         if parent is not None:

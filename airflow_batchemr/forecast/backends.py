@@ -136,9 +136,8 @@ class ForecastExistingCluster(ExistingCluster):
     def _up(self, cluster: str) -> bool:
         if not self.online:
             return False
-        who = self.identity
         try:
-            running_cluster(self.clients, self.clients.ledger(who.state).job(who.dag_id, who.run_key, cluster))
+            running_cluster(self.clients, self.identity, cluster)
         except InvalidRequest:
             return False
         return True

@@ -66,6 +66,10 @@ class JobLedger:
         """The s3:// URI of the marker."""
         return self._store.uri(self._folder + _MARKER)
 
+    def handle_uri(self, number: int) -> str:
+        """The s3:// URI of a submission's handle."""
+        return self._store.uri(self._folder + _key(number, "handle"))
+
     # Reading
 
     def read(self) -> LedgerState:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr import settings
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.progress import Progress, Stuck, summary_of
+from airflow_batchemr.aws.batch.remote import BatchRemote
 from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import shared_clients
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import LedgerError
 from airflow_batchemr.triggers.base import LedgerTrigger
 from airflow_batchemr.triggers.batch_live import Live
@@ -109,12 +111,13 @@ class BatchJobsTrigger(LedgerTrigger):
                     live.explain(job_id, seconds)
 
     def stop(self, clients: Clients, reason: str, by: str) -> Sequence[Any]:
-        """Stop as in the base class. If the ledger cannot be reached, only terminate the jobs."""
+        """Stop as in the base class. If the ledger cannot be used, only terminate the jobs."""
         try:
             return super().stop(clients, reason, by)
         except LedgerError:
             # Airflow calls on_kill only once. The status reason of the job tells the next try that a user has acted
-            jobs.terminate(clients, list(self.jobs), reason)
+            remote = BatchRemote(clients, self.job_ledger(clients), JobIdentity(**self.identity))
+            remote.end(self.submissions, list(self.jobs), reason)
             raise
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_batchemr import settings
 from airflow_batchemr.aws.batch import children
 from airflow_batchemr.aws.outage import FAILURES, passing, pause, stale
+from airflow_batchemr.engine.ownership import ForeignWorkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -56,6 +57,7 @@ async def insist(call: Callable[[], T], clients: Callable[[], Clients], log: Any
 
     Raises:
         AwsError, LedgerError: AWS has denied the calls for minutes, or could not be reached for hours.
+        ForeignWorkError: a record of the ledger names somebody else's work.
     """
     loop, began, tries = asyncio.get_running_loop(), time.monotonic(), 0
     while True:
@@ -64,7 +66,8 @@ async def insist(call: Callable[[], T], clients: Callable[[], Clients], log: Any
             return await loop.run_in_executor(_threads, copy_context().run, call)
         except FAILURES as error:
             policy = settings.engine_policy()
-            if time.monotonic() - began >= (policy.outage_limit if passing(error) else policy.refusal_limit):
+            limit = policy.outage_limit if passing(error) else policy.refusal_limit
+            if time.monotonic() - began >= limit or isinstance(error, ForeignWorkError):
                 log.error("Not stopped, `batchemr orphans` finds what still runs: %s", error)  # noqa: TRY400 - no trace
                 raise
             wait = pause(tries, first=FIRST, longest=LONGEST)

@@ -123,8 +123,9 @@ def test_values_that_do_not_fit_one_request_are_split(aws, bucket, run_dag, work
     assert 5 == aws.requests()["SubmitJob"]
 
 
-def test_indices_write_their_own_markers(aws, work, tmp_path):
-    """With `markers: in_job`, successes are known even if AWS has deleted the job, and do not run again."""
+@pytest.fixture
+def forgotten(aws, work, tmp_path):
+    """An array whose indices write their own markers, and whose job AWS has deleted; index 1 has failed."""
     job = Job(f"s3://state/{tmp_path.name}", work.command("[ $i != 1 ] || [ -e fixed ] || exit 1"), 3, in_job=True)
     job.step()
     (open_,) = job.ledger().read().open_submissions
@@ -132,8 +133,36 @@ def test_indices_write_their_own_markers(aws, work, tmp_path):
     describe = aws.client("batch").describe_jobs
     eventually(lambda: describe(jobs=[parent.job_id])["jobs"][0]["status"] == "FAILED")
     aws.faults.forget(parent.job_id)
+    return job, parent
+
+
+def test_indices_write_their_own_markers(forgotten, work):
+    """With `markers: in_job`, successes are known even if AWS has deleted the job, and do not run again."""
+    job, parent = forgotten
     failed = job.try_(missing=[parent.job_id])
     assert {1: "AWS Batch no longer knows the job"} == {one.index: one.reason for one in failed.failures}
     (work.folder / "fixed").touch()
     assert job.try_(try_number=2) is None
     assert Counter({0: 1, 1: 2, 2: 1}) == work.ran()
+
+
+@pytest.mark.parametrize("name", ["done/1", "done/0002/1", "done/0001/x/1", "done/0001/1.txt"])
+def test_markers_of_other_submissions_do_not_count(forgotten, name):
+    """Their folder names the submission that has written them."""
+    job, parent = forgotten
+    job.ledger().put_document(name, b"")
+    failed = job.try_(missing=[parent.job_id])
+    assert [1] == [one.index for one in failed.failures]
+
+
+def test_markers_of_a_run_that_an_earlier_version_has_started_count(aws, forgotten):
+    """Its submissions share one folder per rerun."""
+    job, parent = forgotten
+    ledger = job.ledger()
+    intent = ledger.read().submissions[0].intent
+    old = intent.model_copy(update={"details": {**intent.details, "in_job": True}})
+    key = ledger.handle_uri(1).removeprefix("s3://state/").replace("handle", "intent")
+    aws.client("s3").put_object(Bucket="state", Key=key, Body=old.model_dump_json().encode())
+    ledger.put_documents({"done/0": b"", "done/1": b""})
+    failed = job.try_(missing=[parent.job_id])
+    assert [2] == [one.index for one in failed.failures]

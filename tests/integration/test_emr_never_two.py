@@ -9,8 +9,9 @@ from airflow_batchemr.aws.emr import step_work
 from airflow_batchemr.aws.emr.remote import EmrRemote
 from airflow_batchemr.aws.errors import NotAllowed
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submissions import find_and_end_duplicates
-from airflow_batchemr.ledger import Intent, Request, Submission
+from airflow_batchemr.ledger import Request, Submission
 from tests.integration.emr_engine import Calls, Job, KilledError, eventually, existing_cluster, killed_at, lose_master
 from tests.integration.emr_steps import Steps, alive, named
 
@@ -94,13 +95,14 @@ def test_duplicates_of_a_step_with_a_lost_response_are_cancelled(account, tmp_pa
     emr = account.client("emr")
     cluster_id = existing_cluster(account)
     held = {"Jar": "command-runner.jar", "Args": ["sleep", "600"]}
-    intent = intent_of_steps(cluster_id, held)
+    identity = JobIdentity(f"s3://state/{tmp_path.name}", "d", "k", "j", "manual", "j")
+    intent = intent_of_steps(identity, cluster_id, held)
     first, second = [
         emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=intent.requests[0].request["Steps"])["StepIds"][0]
         for _ in range(2)
     ]
     clients = boto3_clients()
-    remote = EmrRemote(clients, clients.ledger(f"s3://state/{tmp_path.name}").job("d", "k", "j"))
+    remote = EmrRemote(clients, clients.ledger(identity.state).job("d", "k", "j"), identity)
     submission = Submission(1, None, intent=intent)
     found = find_and_end_duplicates(remote, submission)
     assert {0: first} == found.handle.step_ids
@@ -111,14 +113,11 @@ def test_duplicates_of_a_step_with_a_lost_response_are_cancelled(account, tmp_pa
     emr.terminate_job_flows(JobFlowIds=[cluster_id])
 
 
-def intent_of_steps(cluster_id, jar):
-    config = {"Name": "work-a0001", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
-    one = IndexSet.of([0])
-    request = Request(name="work-a0001", indices=one, request={"JobFlowId": cluster_id, "Steps": [config]})
-    return Intent(
-        kind="steps", name="work-a0001", requests=[request], indices=one, rerun_token=None, dag_id="d", run_key="k",
-        job="j", details={"cluster_id": cluster_id},
-    )  # fmt: skip
+def intent_of_steps(identity, cluster_id, jar):
+    name, one = identity.submission_name(1), IndexSet.of([0])
+    config = {"Name": f"work [{name}-s0000]", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
+    request = Request(name=name, indices=one, request={"JobFlowId": cluster_id, "Steps": [config]})
+    return identity.intent(1, "steps", [request], one, rerun_token=None, details={"cluster_id": cluster_id})
 
 
 def test_cluster_is_terminated_if_its_next_steps_are_refused(account, tmp_path, monkeypatch):

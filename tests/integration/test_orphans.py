@@ -19,6 +19,7 @@ from airflow_batchemr.aws.emr.job_run import JobRunBackend
 from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
+from airflow_batchemr.cli import ending
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.cli.inventory import duplicate_steps, emr_clusters, job_runs
 from airflow_batchemr.cli.orphans import _end as end
@@ -128,7 +129,7 @@ def test_work_in_use_is_not_orphaned(work):
     """A job and a cluster whose runs continue."""
     job, cluster = work.start_job("score"), work.start_cluster("spark.cluster", ["report"])
     assert ({job: ("in use", "submission 1 is open"), cluster: ("in use", "submission 1 is open")}, 0) == verdicts()
-    done = batchemr("orphans", "--terminate")
+    done = batchemr("orphans", "--terminate", "--yes")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "0 orphans: ended\n")
     assert work.job_status(job) in {"SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"}
 
@@ -151,8 +152,9 @@ def test_orphaned_jobs_are_terminated(work):
         wanted: ("in use", "submission 1 is open"),
     } == found
     assert code == 1
-    done = batchemr("orphans", "--terminate")
-    assert (done.exit_code, done.stderr) == (0, "4 orphans: ended\n")
+    done = batchemr("orphans", "--terminate", "--yes")
+    assert done.exit_code == 0
+    assert done.stderr.endswith("\n4 orphans: ended\n")
     for job in (ended, marked, old, stopped):
         work.wait_for(lambda job=job: work.job_status(job), {"FAILED"})
     assert work.job_status(wanted) not in {"FAILED", "SUCCEEDED"}
@@ -182,7 +184,7 @@ def test_a_duplicate_of_the_recorded_job_is_orphaned(work):
         kept: ("in use", "submission 1 is open"),
         lost: ("orphaned", f"it is a duplicate of {kept}"),
     } == verdicts()[0]
-    assert batchemr("orphans", "--terminate").exit_code == 0
+    assert batchemr("orphans", "--terminate", "--yes").exit_code == 0
     eventually(lambda: work.job_status(lost) == "FAILED")
     assert work.batch_engine("score").run(work.ledger("score").read(), None).action == "wait"
     assert work.job_status(kept) != "FAILED"  # its task was not requested to stop it
@@ -196,7 +198,7 @@ def test_a_cluster_whose_jobs_have_all_succeeded_is_terminated(work):
         assert verdicts()[0][cluster][0] == "in use"
         work.ledger(job).mark(Marker(submission=0, size=1, rerun_token=None))
     assert verdicts()[0][cluster] == ("orphaned", "all jobs that use it have succeeded")
-    assert batchemr("orphans", "--terminate").exit_code == 0
+    assert batchemr("orphans", "--terminate", "--yes").exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
     assert work.ledger("spark.cluster").stop_request(1).reason == "it is orphaned"
 
@@ -219,7 +221,7 @@ def test_unknown_work_is_only_terminated_if_it_is_old(work):
     time.sleep(1.1)
     found, code = verdicts("--older-than", "1s")
     assert (found[job][0], code) == ("orphaned", 1)
-    assert batchemr("orphans", "--terminate", "--older-than", "1s").exit_code == 0
+    assert batchemr("orphans", "--terminate", "--yes", "--older-than", "1s").exit_code == 0
     work.wait_for(lambda: work.job_status(job), {"FAILED"})
 
 
@@ -233,11 +235,11 @@ def test_a_cluster_whose_teardown_never_ran_is_probably_orphaned(work, monkeypat
         {cluster: ("probably orphaned", "submission 1 is open, but the cluster has been idle for 0 minutes")},
         1,
     )
-    done = batchemr("orphans", "--terminate")
+    done = batchemr("orphans", "--terminate", "--yes")
     assert done.exit_code == 1
     assert done.stderr == "0 orphans: ended\n1 more may be: left running; --terminate with --older-than ends them\n"
     assert work.cluster_state(cluster) == "WAITING"
-    assert batchemr("orphans", "--terminate", "--older-than", "0s").exit_code == 0
+    assert batchemr("orphans", "--terminate", "--yes", "--older-than", "0s").exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
 
 
@@ -262,7 +264,7 @@ def test_work_that_has_ended_without_being_recorded_is_listed(work):
     assert ("not recorded", "job", job, "SUCCEEDED 2") == (row["verdict"], row["kind"], row["id"], row["state"])
     assert row["reason"].startswith("submission 1 succeeded on AWS. If its task has ended, clear it")
     assert done.exit_code == 0
-    done = batchemr("orphans", "--terminate", "--state", STATE)
+    done = batchemr("orphans", "--terminate", "--yes", "--state", STATE)
     assert done.stderr == "0 orphans: ended\n1 ended on AWS but not recorded: clear the tasks\n"
     assert work.ledger("score").stop_request(1) is None
     assert work.batch_engine("score").run(work.ledger("score").read(), None).action == "succeed"
@@ -287,7 +289,7 @@ def test_two_jobs_of_one_submission_are_reported(work):
         },
         1,
     )
-    assert batchemr("orphans", "--terminate").exit_code == 1
+    assert batchemr("orphans", "--terminate", "--yes").exit_code == 1
     assert work.job_status(second) not in {"FAILED", "SUCCEEDED"}
 
 
@@ -331,7 +333,7 @@ def test_work_of_an_unreadable_ledger_is_unknown(work):
     verdict, why = verdicts()[0][job]
     assert verdict == "unknown"
     assert "'data' does not exist" in why
-    done = batchemr("orphans", "--terminate", "--older-than", "0s")
+    done = batchemr("orphans", "--terminate", "--yes", "--older-than", "0s")
     assert done.exit_code == 0
     assert "note: cannot record the stop request in the ledger" in done.stderr
     work.wait_for(lambda: work.job_status(job), {"FAILED"})
@@ -347,6 +349,131 @@ def test_a_cluster_is_unknown_if_the_ledger_of_one_of_its_jobs_is_unreadable(wor
     verdict, why = verdicts()[0][cluster]
     assert verdict == "unknown"
     assert "success.json" in why
+
+
+class Stranger:
+    """Work of somebody who has copied our tags, such as from a template."""
+
+    def __init__(self, work, job):
+        self.work = work
+        self.tags = work.identity(job).tags(1)
+
+    def cluster(self, name, **tags):
+        """Start a protected cluster. Returns its id."""
+        return self.work.clients.emr.run_job_flow(
+            Name=name,
+            ReleaseLabel="emr-7.5.0",
+            Instances={
+                "MasterInstanceType": "m5.xlarge",
+                "InstanceCount": 1,
+                "KeepJobFlowAliveWhenNoSteps": True,
+                "TerminationProtected": True,
+            },
+            JobFlowRole="EMR_EC2_DefaultRole",
+            ServiceRole="EMR_DefaultRole",
+            Tags=[{"Key": key, "Value": value} for key, value in {**self.tags, **tags}.items()],
+        )["JobFlowId"]
+
+    def job(self, name):
+        """Submit a job. Returns its id."""
+        submitted = self.work.clients.batch.submit_job(
+            jobName=name,
+            jobQueue="default",
+            jobDefinition="own",
+            containerOverrides={"command": ["sleep", "300"]},
+            tags=self.tags,
+        )
+        return submitted["jobId"]
+
+
+@pytest.mark.parametrize("ledger", ["closed", "deleted"])
+def test_work_with_copied_tags_is_never_ended(work, ledger):
+    """Whatever the ledger says about the submission in the tags, and whatever its age."""
+    own = work.start_job("score")
+    if ledger == "closed":
+        close(work.ledger("score"), 1)
+    else:
+        for one in work.clients.s3.list_objects_v2(Bucket="data")["Contents"]:
+            work.clients.s3.delete_object(Bucket="data", Key=one["Key"])
+    stranger = Stranger(work, "score")
+    cluster, job = stranger.cluster("payroll"), stranger.job("payroll")
+    foreign = stranger.cluster(work.identity("score").submission_name(1), **{"batchemr:submission": "7"})
+    twin = stranger.cluster(work.identity("score").submission_name(1))
+    found, _ = verdicts("--older-than", "0s")
+    expected = work.identity("score").submission_name(1)
+    reason = f"its name is 'payroll', expected '{expected}'"
+    assert ("not ours", reason) == found[cluster] == found[job]
+    assert ("not ours", f"its name is '{expected}', expected '{expected[:-1]}7'") == found[foreign]
+    if ledger == "closed":  # without a record, a cluster with our name and tags counts as ours
+        assert ("not ours", "submission 1 in the ledger has not requested it") == found[twin]
+        kept = (cluster, foreign, twin)
+    else:
+        kept = (cluster, foreign)
+    assert batchemr("orphans", "--terminate", "--yes", "--older-than", "0s").exit_code == 0
+    work.wait_for(lambda: work.job_status(own), {"FAILED"})
+    assert work.job_status(job) not in {"FAILED", "SUCCEEDED"}
+    for one in kept:
+        assert work.cluster_state(one) not in {"TERMINATING", "TERMINATED"}
+        assert work.clients.emr.describe_cluster(ClusterId=one)["Cluster"]["TerminationProtected"]
+        done = batchemr("clusters", "--yes", "--end", one)
+        assert done.exit_code == 1
+        assert done.stderr.startswith(f"error: {one}: not a cluster started by this package, although it has its tags")
+        assert work.cluster_state(one) not in {"TERMINATING", "TERMINATED"}
+    assert f"(not ours: {reason})" in batchemr("clusters").stdout
+
+
+def test_work_with_incomplete_tags_is_never_ended(work):
+    """Its name cannot be compared."""
+    stranger = Stranger(work, "score")
+    stranger.tags.pop("batchemr:state")
+    job = stranger.job(work.identity("score").submission_name(1))
+    assert verdicts("--older-than", "0s")[0][job] == ("not ours", "its tags are not complete")
+    assert batchemr("orphans", "--terminate", "--yes", "--older-than", "0s").exit_code == 0
+    assert work.job_status(job) not in {"FAILED", "SUCCEEDED"}
+
+
+@pytest.mark.parametrize("command", [("orphans", "--terminate"), ("clusters", "--end", "j-1")])
+def test_without_a_terminal_nothing_is_ended_unless_the_answer_is_given(work, command):
+    """A script needs --yes; the exit code differs from that of orphans which are left running."""
+    job = work.start_job("ended")
+    close(work.ledger("ended"), 1)
+    done = batchemr(*command)
+    assert done.exit_code == 2
+    assert done.stderr == f"error: {command[1]} asks before it ends anything, and there is no terminal: add --yes\n"
+    assert work.job_status(job) not in {"FAILED", "SUCCEEDED"}
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_what_will_be_ended_is_shown_before_the_question(work, monkeypatch, answer):
+    """Kind, id, name, state, age and reason; clusters first, because they cost most."""
+    monkeypatch.setattr(ending, "has_terminal", lambda: True)
+    job, cluster = work.start_job("ended"), work.start_cluster("spark.cluster")
+    close(work.ledger("ended"), 1)
+    work.ledger("spark.cluster").request_stop(1, StopRequest(reason="cleared"))
+    done = CliRunner().invoke(app, ["orphans", "--terminate"], input=f"{answer}\n")
+    heading, first, second, *rest = done.stderr.splitlines()
+    assert heading == "To be ended:"
+    assert first.startswith(f"  cluster {cluster} {work.identity('spark.cluster').submission_name(1)} ")
+    assert first.endswith(" old: a stop was requested: cleared")
+    assert second.startswith(f"  job {job} {work.identity('ended').submission_name(1)} ")
+    assert rest[0].startswith("End these? [y/N]:")
+    assert done.exit_code == (0 if answer == "y" else 1)
+    assert (work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}) == (answer == "y")
+    if answer == "n":
+        assert done.stderr.endswith("nothing was ended\n")
+        assert work.job_status(job) not in {"FAILED", "SUCCEEDED"}
+        assert work.ledger("ended").stop_request(1) is None
+
+
+def test_a_cluster_is_shown_before_it_is_ended_by_hand(work, monkeypatch):
+    """With the work that it was started for."""
+    monkeypatch.setattr(ending, "has_terminal", lambda: True)
+    cluster = work.start_cluster("spark.cluster")
+    done = CliRunner().invoke(app, ["clusters", "--end", cluster], input="n\n")
+    assert done.exit_code == 1
+    assert f"cluster {cluster} " in done.stderr
+    assert "old: nightly 2026-11-20T000000Z spark.cluster\n" in done.stderr
+    assert work.cluster_state(cluster) not in {"TERMINATING", "TERMINATED"}
 
 
 def test_untagged_jobs_and_clusters_are_ignored(work):
@@ -390,9 +517,9 @@ def test_clusters_are_listed_with_age_hours_and_owner(work):
 def test_a_cluster_can_be_terminated_manually(work):
     """With a stop request in the ledger for the waiting task. Other clusters are rejected."""
     cluster = work.start_cluster("spark.cluster")
-    done = batchemr("clusters", "--end", cluster, "--end", "j-NOTOURS")
+    done = batchemr("clusters", "--yes", "--end", cluster, "--end", "j-NOTOURS")
     assert (done.exit_code, done.stderr) == (1, "error: j-NOTOURS: not a running cluster started by this package\n")
-    assert batchemr("clusters", "--end", cluster).exit_code == 0
+    assert batchemr("clusters", "--yes", "--end", cluster).exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
     assert work.ledger("spark.cluster").stop_request(1).by == "batchemr clusters"
     assert batchemr("clusters").stdout == ""
@@ -405,10 +532,10 @@ def test_a_duplicate_cluster_can_be_terminated_without_a_stop_of_the_recorded_on
     kept = work.start_cluster("spark.cluster")
     request = work.ledger("spark.cluster").history().submissions[0].intent.requests[0].request
     lost = work.clients.emr.run_job_flow(**request)["JobFlowId"]
-    assert batchemr("clusters", "--end", lost).exit_code == 0
+    assert batchemr("clusters", "--yes", "--end", lost).exit_code == 0
     assert work.ledger("spark.cluster").stop_request(1) is None
     assert work.cluster_state(lost) in {"TERMINATING", "TERMINATED"}
-    assert batchemr("clusters", "--end", kept).exit_code == 0
+    assert batchemr("clusters", "--yes", "--end", kept).exit_code == 0
     assert work.ledger("spark.cluster").stop_request(1) is not None
 
 
@@ -447,8 +574,9 @@ def test_orphaned_job_runs_are_cancelled(work, eks):
         stopped: ("orphaned", "a stop was requested: marked failed"),
     }
     assert (expected, 1) == verdicts()
-    done = batchemr("orphans", "--terminate")
-    assert (done.exit_code, done.stderr) == (0, "1 orphan: ended\n")
+    done = batchemr("orphans", "--terminate", "--yes")
+    assert done.exit_code == 0
+    assert done.stderr.endswith(" old: a stop was requested: marked failed\n1 orphan: ended\n")
     assert "RUNNING" == eks.state(wanted)
     assert eks.state(stopped) in {"CANCEL_PENDING", "CANCELLED"}
 

@@ -77,8 +77,13 @@ def test_all_objects_of_an_array_have_the_arguments(aws, put_args, written, run_
     assert {} == without(found)
     names = {key.partition("/2026-11-20T000000Z/")[2] for key in found if key.startswith("encrypted/")}
     folders = {name.rpartition("/")[0] for name in names}
-    assert {"work", "work/submissions/0001", "_files/work/done", "_files/work/explicit/0001"} <= folders
-    assert {"work/success.json", "_files/work/done/0", "_files/work/done/1", "_files/work/explicit/0001/1"} <= names
+    assert {"work", "work/submissions/0001", "_files/work/done/0001", "_files/work/explicit/0001"} <= folders
+    assert {
+        "work/success.json",
+        "_files/work/done/0001/0",
+        "_files/work/done/0001/1",
+        "_files/work/explicit/0001/1",
+    } <= names
     assert any(folder.endswith("/values") for folder in folders)
 
 

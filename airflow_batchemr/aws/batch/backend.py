@@ -149,7 +149,7 @@ class BatchBackend(ArrayWork):
         if self.wait_for_children:
             details[children.WAITED_FOR] = True
         if self.in_job:
-            details[IN_JOB] = True
+            details[IN_JOB] = done_folder(plan.number)
         return NewSubmission("batch", requests, details)
 
     def _check_same_size(self, state: LedgerState) -> None:
@@ -182,7 +182,7 @@ class BatchBackend(ArrayWork):
             environment=environment,
             values=self.data.values(self.ledger, plan.indices) if self.data else None,
             after=after,
-            done_uri=self.ledger.document_uri(done_folder(self.rerun_token)) if self.in_job else None,
+            done_uri=self.ledger.document_uri(done_folder(plan.number)) if self.in_job else None,
         )
 
     def definition(self) -> Mapping[str, Any]:
@@ -234,7 +234,7 @@ class BatchBackend(ArrayWork):
         Raises:
             InvalidRequest: it is not up.
         """
-        return running_cluster(self.clients, self.ledger_of(cluster)).environment()
+        return running_cluster(self.clients, self.identity, cluster).environment()
 
     def ledger_of(self, job: str) -> JobLedger:
         """The ledger of another job of this run."""

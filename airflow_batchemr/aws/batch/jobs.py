@@ -89,7 +89,8 @@ def find(clients: Clients, queue: str, prefix: str) -> list[dict[str, Any]]:
     """
     # A filter by name returns all statuses; children of arrays are listed with arrayJobId only
     found = _listed(clients, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"{prefix}*"]}])
-    return sorted(found, key=created_at)
+    # AWS's filter ignores case (ListJobs in the API reference)
+    return sorted((job for job in found if job["jobName"].startswith(prefix)), key=created_at)
 
 
 def created_at(job: Mapping[str, Any]) -> int:

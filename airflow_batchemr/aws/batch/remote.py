@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import children, jobs
@@ -14,18 +14,20 @@ from airflow_batchemr.aws.explicit_success import SUCCESS_URI, UNCONFIRMED, fold
 from airflow_batchemr.core.container_overrides import recorded
 from airflow_batchemr.core.job_container import container_of
 from airflow_batchemr.engine.backend import Ending, Found, Observation
+from airflow_batchemr.engine.ownership import difference, refuse
 from airflow_batchemr.engine.submission_records import REFUSED, children_document, refused_result
 from airflow_batchemr.ledger import Failure, Handle, HandleJob
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow_batchemr.aws.batch.results import JobEnd
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import Intent, JobLedger, Submission
 
-#: In the details of an intent: whether the job itself writes a marker for each index, in case AWS deletes its record.
+#: In the details of an intent: that the job itself writes a marker for each index, in case AWS deletes its record, and
+#: the name of their folder. True: an earlier version wrote it, in which all submissions of a rerun shared one.
 IN_JOB = "in_job"
 
 
@@ -39,6 +41,8 @@ class BatchRemote:
     identity: JobIdentity
     described: Mapping[str, dict[str, Any]] | None = None
     """The answer of DescribeJobs to all jobs of the submissions to observe, by id; None: it is called."""
+    _ours: set[str] = field(default_factory=set, init=False)
+    """Ids of jobs whose names and tags have been found to be those of their submission."""
 
     def find(self, submission: Submission) -> Found | None:
         """ListJobs by the name of the submission, which is the prefix of the names of its arrays.
@@ -50,7 +54,7 @@ class BatchRemote:
             return None
         started: list[HandleJob] = []
         twins: list[Handle] = []
-        named = self._named(intent)
+        named = self._named(submission.number, intent)
         for request in intent.requests:
             found = named.get(request.name, [])
             handles = [HandleJob(job_id=job["jobId"], name=request.name, indices=request.indices) for job in found]
@@ -62,21 +66,46 @@ class BatchRemote:
         complete = len(started) == len(intent.requests)
         return Found(Handle(kind="batch", jobs=started), complete=complete, twins=twins)
 
-    def _named(self, intent: Intent) -> dict[str, list[dict[str, Any]]]:
+    def _named(self, number: int, intent: Intent) -> dict[str, list[dict[str, Any]]]:
         """Jobs with the names of a submission, oldest first: ListJobs.
 
         Anybody who may submit jobs can use the names. Jobs that are older than the intent (ten minutes of clock skew
-        allowed), or have another job definition, are not those of the submission.
+        allowed), or have another job definition, are not those of the submission. If several have one name,
+        DescribeJobs shows which ones have its tags, too.
         """
-        definitions = {request.name: request.request.get("jobDefinition", "") for request in intent.requests}
+        definitions = {request.name: str(request.request.get("jobDefinition", "")) for request in intent.requests}
         since = (intent.written_at - CLOCK_SKEW).timestamp() * 1000
+        name = self.identity.submission_name(number)  # that of the record may be somebody else's
+        listed = []
+        for job in jobs.find(self.clients, str(intent.first.get("jobQueue", "")), name):
+            expected = definitions.get(job["jobName"])
+            if expected is None or 0 < jobs.created_at(job) < since:
+                continue
+            if not expected.startswith("arn:") or job.get("jobDefinition", expected) == expected:
+                listed.append(job)
+        several = [job["jobId"] for job in listed] if len(listed) > len(definitions) else []
+        foreign = self._foreign([number], self._unknown(several))
         found: dict[str, list[dict[str, Any]]] = {}
-        for job in jobs.find(self.clients, str(intent.first.get("jobQueue", "")), intent.name):
-            if job["jobName"] in definitions and not 0 < jobs.created_at(job) < since:
-                expected = str(definitions[job["jobName"]])
-                if not expected.startswith("arn:") or job.get("jobDefinition", expected) == expected:
-                    found.setdefault(job["jobName"], []).append(job)
+        for job in listed:
+            if job["jobId"] not in foreign:
+                found.setdefault(job["jobName"], []).append(job)
         return found
+
+    def _unknown(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """DescribeJobs for the jobs that have not been compared before."""
+        return jobs.describe(self.clients, [id_ for id_ in ids if id_ not in self._ours])
+
+    def _foreign(self, numbers: Collection[int], described: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+        """Which jobs are not the work of one of the submissions, and why."""
+        problems = {}
+        for id_, job in described.items():
+            name, tags = job["jobName"], job.get("tags") or {}
+            found = [difference(self.identity, number, name, tags) for number in numbers]
+            if all(found):
+                problems[id_] = str(found[0])
+            else:
+                self._ours.add(id_)
+        return problems
 
     def observe(self, submission: Submission) -> Observation:
         """DescribeJobs, 100 jobs per call; for ended jobs also their results and what their programs started."""
@@ -84,6 +113,7 @@ class BatchRemote:
         ids = [job.job_id for job in submission.handle.jobs]
         known = jobs.describe(self.clients, ids) if self.described is None else self.described
         described = {id_: known[id_] for id_ in ids if id_ in known}
+        refuse(self.ledger, submission.number, self._foreign([submission.number], described))
         state = jobs.states(described.values())
         if any(job["status"] not in jobs.FINAL for job in described.values()):
             return Observation("running", state=state)
@@ -126,7 +156,8 @@ class BatchRemote:
         details = submission.intent.details if submission.intent is not None else {}
         if not details.get(IN_JOB) or not any(one.lost for one in ended):
             return ended
-        marked = written(self.ledger, done_folder(submission.rerun_token))
+        own = done_folder(submission.number)
+        marked = written(self.ledger, _shared_folder(submission.rerun_token) if details[IN_JOB] is True else own)
         return [replace(one, succeeded=one.succeeded | one.indices & marked) if one.lost else one for one in ended]
 
     def result(self, submission: Submission, observation: Observation) -> Ending | None:
@@ -156,25 +187,45 @@ class BatchRemote:
             jobs.terminate(self.clients, observation.answer.unwanted, "its parent has ended")
 
     def terminate(self, submission: Submission, reason: str) -> children.Parent | None:
-        """Terminate its jobs; of a submission without a handle, every job with its name."""
+        """Terminate its jobs; of a submission without a handle, every job with its name.
+
+        DescribeJobs is called for jobs that have not been observed.
+        """
         ids: list[str] = []
         if submission.handle is not None:
             ids = [job.job_id for job in submission.handle.jobs]
         elif submission.intent is not None:
-            ids = [job["jobId"] for found in self._named(submission.intent).values() for job in found]
-        jobs.terminate(self.clients, ids, reason)
+            named = self._named(submission.number, submission.intent)
+            ids = [job["jobId"] for found in named.values() for job in found]
+        self.end([submission.number], ids, reason)
         if submission.intent is None:
             return None
         prefix = self.identity.child_prefix(submission.number)
         return children.Parent(prefix, ids, reason, children.waited_for(submission))
+
+    def end(self, numbers: Collection[int], ids: Sequence[str], reason: str) -> None:
+        """Terminate jobs, except for those that are not the work of one of the submissions.
+
+        A job that AWS does not show is terminated by its id: it has just been submitted, or AWS has deleted it.
+
+        Raises:
+            ForeignWorkError: there is such a job; the others have been terminated.
+        """
+        foreign = self._foreign(numbers, self._unknown(ids))
+        jobs.terminate(self.clients, [id_ for id_ in ids if id_ not in foreign], reason)
+        refuse(self.ledger, min(numbers), foreign)
 
     def terminate_started(self, parents: Sequence[Any]) -> None:
         """Terminate the jobs that the programs of terminated jobs have started themselves."""
         children.stop(self.clients, parents)
 
 
-def done_folder(rerun_token: str | None) -> str:
-    """Folder of the documents that a job writes itself, one per index (`markers: in_job`); a rerun has its own."""
+def done_folder(number: int) -> str:
+    """Folder of the documents that a job writes itself, one per index (`markers: in_job`); a submission has its own."""
+    return f"done/{number:04d}/"
+
+
+def _shared_folder(rerun_token: str | None) -> str:
     if rerun_token is None:
         return "done/"
     return f"done-{hashlib.sha256(rerun_token.encode()).hexdigest()[:12]}/"

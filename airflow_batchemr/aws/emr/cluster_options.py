@@ -12,6 +12,7 @@ from airflow_batchemr.aws.emr.python_env import ROOT, docker_configurations
 from airflow_batchemr.aws.emr.request import Variant, plain, run_job_flow_request, variants
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.aws.emr.steps import Step
+from airflow_batchemr.engine.ownership import difference
 from airflow_batchemr.pipeline_file.needs import Needs
 
 if TYPE_CHECKING:
@@ -122,7 +123,10 @@ class ClusterOptions:
             variant = intent.details.get("variant")
             if not isinstance(variant, int) or variant >= len(self.variants):
                 continue
-            if not clusters.is_alive(clients, handle.cluster_id):
+            described = clusters.describe(clients, handle.cluster_id)
+            if described is None or not (brief := Cluster.of(described)).alive:
+                continue
+            if difference(identity, submission.number, brief.name, clusters.tags_of(described)) is not None:
                 continue
             request = self.request(ledger, identity, stays=True, variant=variant)
             if _of_cluster(intent.first) == _of_cluster(plain(request)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import xform_name
 
-from airflow_batchemr.aws.errors import InvalidRequest, NotFound, member
+from airflow_batchemr.aws.errors import InvalidRequest, NotFound, Throttled, member
 from airflow_batchemr.aws.rate import Rate
 from airflow_batchemr.aws.retry import call_again, call_once
 
@@ -141,6 +141,11 @@ def describe(clients: Clients, cluster_id: str) -> dict[str, Any] | None:
     return dict(member(answer, "Cluster", "elasticmapreduce:DescribeCluster"))
 
 
+def tags_of(description: Mapping[str, Any]) -> dict[str, str]:
+    """The tags in DescribeCluster's `Cluster`."""
+    return {tag.get("Key", ""): tag.get("Value", "") for tag in description.get("Tags") or ()}
+
+
 def is_alive(clients: Clients, cluster_id: str) -> bool:
     """Whether EMR knows the cluster and it accepts steps, now or later: 1 DescribeCluster."""
     description = describe(clients, cluster_id)
@@ -148,7 +153,7 @@ def is_alive(clients: Clients, cluster_id: str) -> bool:
 
 
 def terminate(clients: Clients, cluster_ids: Sequence[str]) -> None:
-    """Terminate clusters, including protected ones. Clusters that are ending or have ended are no error."""
+    """Terminate our own clusters, also protected ones. Those that are ending or have ended are no error."""
     for start in range(0, len(cluster_ids), TERMINATE_CHUNK):
         ids = list(cluster_ids[start : start + TERMINATE_CHUNK])
         try:
@@ -157,6 +162,19 @@ def terminate(clients: Clients, cluster_ids: Sequence[str]) -> None:
             # EMR refuses the whole call if one of them is protected
             for one in ids:
                 _end(clients, one)
+
+
+def terminate_unseen(clients: Clients, cluster_id: str) -> None:
+    """Terminate a cluster that EMR does not show yet, or does not have, unless it is protected.
+
+    Raises:
+        Throttled: it is protected, and its name and tags are needed to lift that.
+    """
+    try:
+        emr_call(clients, "TerminateJobFlows", JobFlowIds=[cluster_id])
+    except InvalidRequest as error:
+        if "protected" in str(error):
+            raise Throttled(f"{error} (cluster {cluster_id}, which EMR does not show yet)") from error
 
 
 def _end(clients: Clients, cluster_id: str) -> None:

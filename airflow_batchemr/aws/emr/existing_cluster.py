@@ -131,8 +131,7 @@ class ExistingCluster(StepsBackend):
         return named[0].cluster_id
 
     def _cluster_of_the_run(self, name: str) -> str:
-        who = self.identity
-        found = running_cluster(self.clients, self.clients.ledger(who.state).job(who.dag_id, who.run_key, name))
+        found = running_cluster(self.clients, self.identity, name)
         lacking = [value for value, script in self.installed.items() if script not in found.bootstrap]
         if lacking:
             raise InvalidRequest(

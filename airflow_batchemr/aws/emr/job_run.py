@@ -11,6 +11,7 @@ from airflow_batchemr.aws.emr.remote import RemoteOnEmr, ending
 from airflow_batchemr.aws.explicit_success import UNCONFIRMED, environment, folder, reason, written
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Found, NewSubmission, Observation
+from airflow_batchemr.engine.ownership import difference, refuse
 from airflow_batchemr.engine.single_work import ONE, SingleWork
 from airflow_batchemr.ledger import Failure, Handle, HandleJob, Request
 
@@ -42,16 +43,39 @@ class JobRunRemote(RemoteOnEmr):
         intent = submission.intent
         if intent is None:
             return None
-        found = _target(intent).find(self._clients, intent.name, intent.written_at)
+        # The name in the record may be somebody else's
+        name = self._identity.submission_name(submission.number)
+        found = _target(intent).find(self._clients, name, intent.written_at)
+        if len(found) > 1:
+            found = [run for run in found if self._problem(submission, intent, run.run_id) is None]
         if not found:
             return None
-        twins = [_handle(intent.kind, run.run_id, intent.name) for run in found[1:] if not run.ended]
-        return Found(_handle(intent.kind, found[0].run_id, intent.name), twins=twins)
+        twins = [_handle(intent.kind, run.run_id, name) for run in found[1:] if not run.ended]
+        return Found(_handle(intent.kind, found[0].run_id, name), twins=twins)
+
+    def _difference(self, submission: Submission, run: JobRun | None) -> str | None:
+        if run is None:
+            return None
+        problem = difference(self._identity, submission.number, run.name, run.tags)
+        if problem is None:
+            self._ours.add(run.run_id)
+        return problem
+
+    def _problem(self, submission: Submission, intent: Intent, run_id: str) -> str | None:
+        """Why a job run is not the submission's: one call, if it has not been compared before.
+
+        None also if the service does not show it.
+        """
+        if run_id in self._ours:
+            return None
+        return self._difference(submission, _target(intent).describe(self._clients, run_id))
 
     def observe(self, submission: Submission) -> Observation:
         """GetJobRun or DescribeJobRun."""
         assert submission.intent is not None  # noqa: S101 - what is open has been read whole
-        run = _target(submission.intent).describe(self._clients, _run_id(submission))
+        run_id = _run_id(submission)
+        run = _target(submission.intent).describe(self._clients, run_id)
+        refuse(self._ledger, submission.number, {run_id: self._difference(submission, run)})
         if run is None:
             return Observation("not_visible")
         return Observation("ended" if run.ended else "running", answer=run, state=run.state)
@@ -72,12 +96,14 @@ class JobRunRemote(RemoteOnEmr):
         """Nothing to do: a job run leaves nothing running."""
 
     def terminate(self, submission: Submission, reason: str) -> None:  # noqa: ARG002 - the services record no reason
-        """CancelJobRun."""
+        """CancelJobRun, after a call that describes what has not been observed."""
         intent = submission.intent
         if intent is None:
             return
         for handle in self.handles_of(submission):
             for job in handle.jobs:  # none if it has been abandoned
+                problem = self._problem(submission, intent, job.job_id)
+                refuse(self._ledger, submission.number, {job.job_id: problem})
                 _target(intent).cancel(self._clients, job.job_id)
 
 

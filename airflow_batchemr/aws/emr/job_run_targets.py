@@ -17,6 +17,7 @@ from airflow_batchemr.aws.errors import InvalidRequest, NotFound, member
 from airflow_batchemr.aws.retry import call_again
 from airflow_batchemr.aws.validation import check_request
 from airflow_batchemr.core import emr_releases
+from airflow_batchemr.core.tags import SHORT_NAME
 from airflow_batchemr.pipeline_file.steps.spark import ARCHIVE
 
 if TYPE_CHECKING:
@@ -282,7 +283,7 @@ class Eks(JobRunTarget):
 
     def short(self, name: str) -> str:
         """The last 64 characters: the unique part of a name is at its end."""
-        return name[-64:]
+        return name[-SHORT_NAME:]
 
     def release_label(self, clients: Clients) -> str:  # noqa: ARG002 - Serverless has to ask
         """The release label of the file's release: emr-7.5.0 for emr-7.5.0-latest."""

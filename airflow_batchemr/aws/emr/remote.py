@@ -13,6 +13,7 @@ from airflow_batchemr.aws.emr.steps import CANCELLED, Step
 from airflow_batchemr.aws.explicit_success import UNCONFIRMED, folder, reason, written
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import Ending, Found, Observation
+from airflow_batchemr.engine.ownership import difference, refuse, step_difference
 from airflow_batchemr.ledger import Failure, Handle, Result
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.backend import Status
+    from airflow_batchemr.engine.job_identity import JobIdentity
     from airflow_batchemr.ledger import JobLedger, Submission
     from airflow_batchemr.ledger.records import Intent, Outcome
 
@@ -75,9 +77,12 @@ class SubmissionView:
 class RemoteOnEmr(ABC):
     """What submissions on clusters and job runs have in common; see `engine.backend.RemoteWork`."""
 
-    def __init__(self, clients: Clients, ledger: JobLedger) -> None:
+    def __init__(self, clients: Clients, ledger: JobLedger, identity: JobIdentity) -> None:
         self._clients = clients
         self._ledger = ledger
+        self._identity = identity
+        self._ours: set[str] = set()
+        """Ids whose names and tags have been found to be those of their submission."""
 
     @abstractmethod
     def find(self, submission: Submission) -> Found | None:
@@ -133,21 +138,26 @@ class EmrRemote(RemoteOnEmr):
         if intent is None:
             return None
         if "cluster_id" not in intent.details:
-            return self._find_cluster(intent)
+            return self._find_cluster(submission, intent)
         cluster_id = str(intent.details["cluster_id"])
         if intent.kind == "emr":  # taken over, not started
             return Found(Handle(kind="emr", cluster_id=cluster_id))
-        known = steps.find_all(self._clients, cluster_id, _titles_of(intent), intent.written_at)
+        known = steps.find_all(
+            self._clients, cluster_id, self._own_titles(submission.number, intent), intent.written_at
+        )
         if not known:
             return None
         oldest = {number: found[0].step_id for number, found in known.items()}
+        self._ours.update(step.step_id for found in known.values() for step in found)
         others = [(number, step) for number, found in known.items() for step in found[1:] if not step.ended]
         twins = [Handle(kind="steps", cluster_id=cluster_id, step_ids={n: step.step_id}) for n, step in others]
         return Found(Handle(kind="steps", cluster_id=cluster_id, step_ids=oldest), twins=twins)
 
-    def _find_cluster(self, intent: Intent) -> Found | None:
-        names = [request.name for request in intent.requests[:1]]
-        found = [one for name in names for one in clusters.find(self._clients, name, intent.written_at)]
+    def _find_cluster(self, submission: Submission, intent: Intent) -> Found | None:
+        name = self._identity.submission_name(submission.number)  # that of the record may be somebody else's
+        found = clusters.find(self._clients, name, intent.written_at)
+        if len(found) > 1:
+            found = [one for one in found if self._problem(submission, one.cluster_id) is None]
         if not found:
             return None
         oldest, *others = found
@@ -162,10 +172,16 @@ class EmrRemote(RemoteOnEmr):
         cluster = clusters.describe(self._clients, cluster_id)
         if cluster is None:
             return Observation("not_visible", answer=SubmissionView(None, ids))
+        if handle.kind == "emr" or (intent is not None and intent.kind == "emr"):
+            refuse(self._ledger, submission.number, {cluster_id: self._difference(submission, cluster)})
         titles = _titles_of(intent) if intent is not None else {}
         if len(ids) < len(titles):
             ids |= steps.find(self._clients, cluster_id, titles, intent.written_at if intent is not None else None)
         entries = steps.states(self._clients, cluster_id, list(ids.values()))
+        names = {id_: Step.of(entry).name for id_, entry in entries.items()}
+        problems = {id_: step_difference(self._identity, submission.number, name) for id_, name in names.items()}
+        refuse(self._ledger, submission.number, problems)
+        self._ours.update(entries)
         view = SubmissionView(cluster, ids, {n: entries[id_] for n, id_ in sorted(ids.items()) if id_ in entries})
         view = self._confirmed(submission, view)
         brief = Cluster.of(cluster)
@@ -236,21 +252,65 @@ class EmrRemote(RemoteOnEmr):
             return
         kept = intent.details.get("keep_alive") is not None and submission.stop is None
         if not kept and (view.stays or view.succeeded & intent.indices != intent.indices):
-            clusters.terminate(self._clients, [brief.cluster_id])
+            self._end(submission, [brief.cluster_id])
 
     def terminate(self, submission: Submission, reason: str) -> None:  # noqa: ARG002 - EMR records no reason
-        """Terminate a submission's own cluster; on another cluster, cancel the steps."""
+        """Terminate a submission's own cluster; on another cluster, cancel the steps.
+
+        DescribeCluster or ListSteps is called for what has not been observed.
+        """
         intent, handles = submission.intent, self.handles_of(submission)
         ids = [one.cluster_id for one in handles if one.cluster_id is not None]
         if not ids:
             return
         if handles[0].kind == "emr":
-            clusters.terminate(self._clients, ids)
+            self._end(submission, ids)
             return
         step_ids = [id_ for one in handles for id_ in one.step_ids.values()]
         if not step_ids and intent is not None:
-            step_ids = list(steps.find(self._clients, ids[0], _titles_of(intent), intent.written_at).values())
-        steps.cancel(self._clients, ids[0], step_ids)
+            step_ids = list(
+                steps.find(
+                    self._clients, ids[0], self._own_titles(submission.number, intent), intent.written_at
+                ).values()
+            )
+            self._ours.update(step_ids)
+        self._cancel(submission, ids[0], step_ids)
+
+    def _difference(self, submission: Submission, cluster: dict[str, Any]) -> str | None:
+        brief, tags = Cluster.of(cluster), clusters.tags_of(cluster)
+        problem = difference(self._identity, submission.number, brief.name, tags, earlier=True)
+        if problem is None:
+            self._ours.add(brief.cluster_id)
+        return problem
+
+    def _problem(self, submission: Submission, cluster_id: str) -> str | None:
+        """Why a cluster is not the submission's: DescribeCluster, if it has not been compared before.
+
+        None also if EMR does not show it.
+        """
+        described = None if cluster_id in self._ours else clusters.describe(self._clients, cluster_id)
+        return None if described is None else self._difference(submission, described)
+
+    def _end(self, submission: Submission, cluster_ids: Sequence[str]) -> None:
+        problems = {id_: self._problem(submission, id_) for id_ in cluster_ids}
+        clusters.terminate(self._clients, [id_ for id_ in cluster_ids if id_ in self._ours])
+        for id_, problem in problems.items():
+            if problem is None and id_ not in self._ours:
+                clusters.terminate_unseen(self._clients, id_)
+        refuse(self._ledger, submission.number, problems)
+
+    def _own_titles(self, number: int, intent: Intent) -> dict[int, str]:
+        """Names of an intent's steps on EMR, without those that only a changed record can contain."""
+        titles = _titles_of(intent).items()
+        return {n: title for n, title in titles if step_difference(self._identity, number, title) is None}
+
+    def _cancel(self, submission: Submission, cluster_id: str, step_ids: Sequence[str]) -> None:
+        unknown = [id_ for id_ in step_ids if id_ not in self._ours]
+        found = map(Step.of, steps.to_be_cancelled(self._clients, cluster_id, unknown))
+        names = {step.step_id: step.name for step in found if step.step_id in unknown}
+        problems = {id_: step_difference(self._identity, submission.number, name) for id_, name in names.items()}
+        steps.cancel(self._clients, cluster_id, [id_ for id_ in step_ids if problems.get(id_) is None])
+        refuse(self._ledger, submission.number, problems)
 
 
 def _titles_of(intent: Intent) -> dict[int, str]:

@@ -80,9 +80,10 @@ def add(clients: Clients, request: Mapping[str, Any], sleep: Callable[[float], o
     return ids
 
 
-def listed(clients: Clients, cluster_id: str) -> Iterator[dict[str, Any]]:
-    """All steps of a cluster, newest first, 50 per page."""
-    return entries(clients, "ListSteps", "Steps", ClusterId=cluster_id)
+def listed(clients: Clients, cluster_id: str, states: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """The steps of a cluster in some states (empty: in any), newest first, 50 per page."""
+    given = {"StepStates": list(states)} if states else {}
+    return entries(clients, "ListSteps", "Steps", ClusterId=cluster_id, **given)
 
 
 def find(clients: Clients, cluster_id: str, titles: Mapping[int, str], since: datetime | None = None) -> dict[int, str]:
@@ -121,6 +122,16 @@ def states(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> dict[s
             return {step.step_id: entry for entry in entries_ if (step := Step.of(entry)).step_id in step_ids}
         found.update({Step.of(one).step_id: one for one in member(answer, "Steps", "elasticmapreduce:ListSteps")})
     return found
+
+
+def to_be_cancelled(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> Sequence[dict[str, Any]]:
+    """Entries of ListSteps for these steps; if there are many, for all that have not ended: one call per 50."""
+    try:
+        if len(step_ids) <= LIST_CHUNK:
+            return list(states(clients, cluster_id, step_ids).values())
+        return list(listed(clients, cluster_id, ("PENDING", "CANCEL_PENDING", "RUNNING")))
+    except NotFound:  # the cluster is not shown yet
+        return []
 
 
 def cancel(clients: Clients, cluster_id: str, step_ids: Sequence[str]) -> None:

@@ -61,8 +61,8 @@ class Array(Model):
         None,
         description=(
             "`in_job`: each index writes its own success marker, for outages of Airflow that last longer "
-            "than AWS Batch remembers jobs. Requires `aws` in the image and `s3:PutObject` on the state URI. "
-            "By default, Airflow records finished indices"
+            "than AWS Batch remembers jobs. Requires `aws` in the image and `s3:PutObject` on the job's "
+            "folder `_files/JOB/done/` in the state bucket. By default, Airflow records finished indices"
         ),
     )
 
