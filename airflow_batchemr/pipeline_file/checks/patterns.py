@@ -1,0 +1,273 @@
+"""Regular expressions whose matching takes exponential time in Python.
+
+Python's `re` tries one way through a pattern after the other and cannot be interrupted. If a text can match a part of
+the pattern in several ways, again and again, as in `(a+)+$`, there are more ways than anybody can wait for. So the ways
+are counted before the pattern is ever used: in the automaton of the pattern, whose states are its characters
+(Glushkov). Two different cycles from a state to itself on the same text are exponential (Weber and Seidl, "On the
+degree of ambiguity of finite automata"). What is not exponential may still be too much, such as 20 times `.*`; that is
+found by following the text that has the most ways.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+try:
+    from re import _parser as parser  # type: ignore[attr-defined]
+except ImportError:  # Python 3.10
+    import sre_parse as parser
+
+#: Characters of a value that a pattern is applied to.
+MAX_VALUE = 500
+#: Characters up to which the repetitions of a part, and of a single character, are written out; more count as any
+#: number.
+_WRITTEN_OUT, _WRITTEN_OUT_SINGLE = 64, 256
+#: Steps of the check itself, less than a second.
+_MAX_STEPS = 200_000
+#: Ways that a text of this length may have: those of three nested loops. A match that may begin anywhere is one more.
+_LENGTH, _MAX_WAYS = 200, 2_000_000
+_STARTS = 50
+#: Characters that differ in `\d`, `\s`, `\w` and `.`, besides those of the pattern.
+_SAMPLES = "a0_ \n-\u0416\u20ac"
+
+_Part = tuple[int, Counter[int], Counter[int]]
+"""The number of ways to match nothing, and the first and last states with the number of ways to get there."""
+
+
+class _TooLargeError(Exception):
+    """The check would take too long itself."""
+
+
+class _Steps:
+    """Counts the steps of the check."""
+
+    left = _MAX_STEPS
+
+    def take(self, number: int) -> None:
+        self.left -= number
+        if self.left < 0:
+            raise _TooLargeError
+
+
+@functools.lru_cache(maxsize=256)
+def slow(pattern: str) -> str | None:
+    """Return why a pattern would take too long on some text; None if it would not.
+
+    Raises:
+        re.error: The pattern is invalid.
+        RecursionError: It is nested too deeply.
+    """
+    re.compile(pattern)
+    if not any(mark in pattern for mark in "*+?{"):
+        return None
+    tree = parser.parse(pattern)
+    anchored = str(next(iter(tree), (None, None))[1]).startswith("AT_BEGINNING")
+    try:
+        automaton = _Automaton(pattern, bool(tree.state.flags & re.IGNORECASE))
+        reasons = (automaton.reason(root, 1 if anchored else _STARTS) for root in automaton.roots(tree))
+        return next(filter(None, reasons), None)
+    except _TooLargeError:
+        return "it is too large to find out how long it takes"
+
+
+class _Automaton:
+    """The automaton of a pattern. Assertions match nothing; what is inside them has an automaton of its own."""
+
+    def __init__(self, pattern: str, any_case: bool) -> None:
+        self._any_case = any_case or "(?i" in pattern
+        points = {ord(char) + step for char in pattern for step in (-1, 0, 1)} | {ord(char) for char in _SAMPLES}
+        self._samples = sorted(chr(point) for point in points if 0 <= point < 0x110000)
+        self._sets: dict[str, frozenset[str]] = {}
+        self._steps = _Steps()
+
+    def roots(self, tree: Any) -> Iterator[_Part]:
+        """Yield the pattern, and what is inside of its assertions."""
+        self._pending = [tree]
+        while self._pending:
+            self._chars: list[frozenset[str]] = []
+            self._follow: dict[int, Counter[int]] = defaultdict(Counter)
+            yield self._sequence(self._pending.pop())
+
+    def reason(self, root: _Part, starts: int) -> str | None:
+        """Return why it takes too long, if a match begins at so many positions."""
+        exponential = _exponential(self._chars, self._follow, self._steps)
+        return exponential or _ways(self._chars, self._follow, root[1], starts, self._steps)
+
+    def _sequence(self, items: Any) -> _Part:
+        made: _Part = (1, Counter(), Counter())
+        for operator, argument in items:
+            made = self._then(made, self._part(str(operator), argument))
+        return made
+
+    def _then(self, one: _Part, other: _Part) -> _Part:
+        self._link(one[2], other[1])
+        self._steps.take(len(one[1]) + len(other[2]))
+        return one[0] * other[0], _sum(one[1], other[1], one[0]), _sum(other[2], one[2], other[0])
+
+    def _link(self, last: Counter[int], first: Counter[int]) -> None:
+        self._steps.take(len(last) * len(first))
+        for state, ways in last.items():
+            for following, others in first.items():
+                self._follow[state][following] += ways * others
+
+    def _part(self, operator: str, argument: Any) -> _Part:
+        if operator == "SUBPATTERN":
+            return self._sequence(argument[3])
+        if operator == "ATOMIC_GROUP":
+            return self._sequence(argument)
+        if operator.endswith("_REPEAT"):
+            return self._repeat(*argument)
+        if operator in ("BRANCH", "GROUPREF_EXISTS"):
+            parts = argument[1] if operator == "BRANCH" else [part or [] for part in argument[1:]]
+            made: _Part = (0, Counter(), Counter())
+            for part in map(self._sequence, parts):
+                self._steps.take(len(made[1]) + len(made[2]))
+                made = (made[0] + part[0], _sum(made[1], part[1], 1), _sum(made[2], part[2], 1))
+            return made
+        if operator in ("ASSERT", "ASSERT_NOT"):
+            self._pending.append(argument[1])
+        if operator in ("AT", "ASSERT", "ASSERT_NOT", "GROUPREF"):
+            return 1, Counter(), Counter()
+        key = f"{operator} {argument}"
+        if key not in self._sets:
+            self._steps.take(len(self._samples) * (len(argument) if operator == "IN" else 1))
+            matched = (char for char in self._samples if self._matches(operator, argument, char))
+            self._sets[key] = frozenset(matched)
+        self._chars.append(self._sets[key])
+        state = Counter({len(self._chars) - 1: 1})
+        return 0, state, state
+
+    def _repeat(self, least: int, most: int, body: Any) -> _Part:
+        before = len(self._chars)
+        first = self._sequence(body)
+        size = len(self._chars) - before
+        if not size or most == 0:
+            return 1, Counter(), Counter()
+        if most != parser.MAXREPEAT and most * size <= (
+            _WRITTEN_OUT_SINGLE if size == 1 and not first[0] else _WRITTEN_OUT
+        ):
+            parts = [first, *(self._sequence(body) for _ in range(most - 1))]
+            made: _Part = (1, Counter(), Counter())
+            for number in range(most, 0, -1):  # x(x(x)?)?
+                made = self._then(parts[number - 1], made)
+                made = made if number <= least else (made[0] + 1 if not parts[0][0] else made[0], made[1], made[2])
+            return made
+        self._link(first[2], first[1])
+        return (min(first[0], 1) if least else 1), first[1], first[2]
+
+    def _matches(self, operator: str, argument: Any, char: str) -> bool:
+        cases = {char, char.lower(), char.upper()} if self._any_case else {char}
+        return any(_matches(operator, argument, one) for one in cases)
+
+
+def _matches(operator: str, argument: Any, char: str) -> bool:
+    if operator == "IN":
+        negated = str(argument[0][0]) == "NEGATE"
+        return bool(negated) != any(_matches(str(one), value, char) for one, value in argument[negated:])
+    if operator in ("LITERAL", "NOT_LITERAL"):
+        return bool(ord(char) == argument) == (operator == "LITERAL")
+    if operator == "RANGE":
+        return bool(argument[0] <= ord(char) <= argument[1])
+    if operator == "CATEGORY":
+        name = str(argument)
+        kinds = {"DIGIT": char.isdecimal(), "SPACE": char.isspace(), "WORD": char.isalnum() or char == "_"}
+        return kinds[name.rpartition("_")[2]] != ("_NOT_" in name)
+    return True  # ANY, also a line break
+
+
+def _sum(one: Counter[int], other: Counter[int], factor: int) -> Counter[int]:
+    """Add the ways of `other`, of which there are so many for each."""
+    if not factor:
+        return one
+    made = one.copy()
+    for state, ways in other.items():
+        made[state] += ways * factor
+    return made
+
+
+def _exponential(chars: list[frozenset[str]], follow: dict[int, Counter[int]], steps: _Steps) -> str | None:
+    for cycle in _cycles(range(len(chars)), lambda state: list(follow[state])):
+        edges = {state: {other: follow[state][other] for other in follow[state] if other in cycle} for state in cycle}
+        if any(ways > 1 and chars[other] for others in edges.values() for other, ways in others.items()):
+            return "it takes exponential time, because a repeated part contains another repetition of the same text"
+        by_char: dict[int, dict[str, list[int]]] = {state: defaultdict(list) for state in cycle}
+        for state, others in edges.items():
+            for other in others:
+                steps.take(len(chars[other]))
+                for char in chars[other]:
+                    by_char[state][char].append(other)
+
+        def pairs(pair: tuple[int, int], by_char: Any = by_char) -> set[tuple[int, int]]:
+            one, other = (by_char[state] for state in pair)
+            steps.take(len(one) + sum(len(one[char]) * len(other.get(char, ())) for char in one))
+            return {(min(a, b), max(a, b)) for char in one for a in one[char] for b in other.get(char, ())}
+
+        # The pairs of states that two ways may be in, from the pair of a state with itself
+        for component in _cycles([(state, state) for state in cycle], pairs):
+            if any(a == b for a, b in component) and any(a != b for a, b in component):
+                return "it takes exponential time, because a repeated part can match the same text in several ways"
+    return None
+
+
+def _ways(
+    chars: list[frozenset[str]], follow: dict[int, Counter[int]], first: Counter[int], starts: int, steps: _Steps
+) -> str | None:
+    """Follow the text that has the most ways at each of its characters."""
+    reached, total = first, 0
+    for _ in range(_LENGTH):
+        by_char: dict[str, Counter[int]] = defaultdict(Counter)
+        for state, ways in reached.items():
+            steps.take(len(chars[state]))
+            for char in chars[state]:
+                by_char[char][state] = ways
+        active = max(by_char.values(), key=lambda one: sum(one.values()), default=Counter[int]())
+        total += sum(active.values()) * starts
+        if total > _MAX_WAYS:
+            return "it takes too long, because many of its parts can match the same text"
+        reached = Counter()
+        for state, ways in active.items():
+            steps.take(len(follow[state]))
+            for other, more in follow[state].items():
+                reached[other] += ways * more
+    return None
+
+
+def _cycles(nodes: Any, edges: Any) -> list[set[Any]]:
+    """Return the strongly connected components that contain a cycle (Tarjan, without recursion)."""
+    order: dict[Any, int] = {}
+    low: dict[Any, int] = {}
+    stack: list[Any] = []
+    on_stack: set[Any] = set()
+    found: list[set[Any]] = []
+    for start in nodes:
+        work = [] if start in order else [(start, iter(edges(start)))]
+        while work:
+            node, rest = work[-1]
+            if node not in order:
+                order[node] = low[node] = len(order)
+                stack.append(node)
+                on_stack.add(node)
+            for other in rest:
+                if other not in order:
+                    work.append((other, iter(edges(other))))
+                    break
+                if other in on_stack:
+                    low[node] = min(low[node], order[other])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == order[node]:
+                    component = {stack.pop()}
+                    while node not in component:
+                        component.add(stack.pop())
+                    on_stack -= component
+                    if len(component) > 1 or node in edges(node):
+                        found.append(component)
+    return found
