@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from airflow_batchemr.aws.errors import member
 from airflow_batchemr.aws.poller import Poller
 from airflow_batchemr.core.job_container import container_of
+from airflow_batchemr.core.log_lines import LIVE_LINE, LIVE_LINES, cut_all, live_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,8 +28,9 @@ STREAMS_A_CALL = 100
 SHORTEST, LONGEST = 5.0, 30.0
 #: Milliseconds that each poll reads again, because CloudWatch may show events late; duplicates are removed by id.
 OVERLAP = 60_000
-#: Maximum number of buffered lines per stream; the oldest are dropped.
-KEPT_LINES = 500
+#: Maximum number of event ids per stream; if more lines arrive within a minute, the oldest are not recognized by id but
+#: by time.
+KEPT_IDS = 20_000
 #: How many milliseconds back the first poll of a stream reads; older lines are in CloudWatch only.
 FIRST_LOOK = 600_000
 #: Maximum number of pages per poll; if a log grows faster, the rest is in CloudWatch only.
@@ -51,7 +53,7 @@ def tail(clients: Clients, group: str, stream: str, lines: int = 20) -> list[str
         answer = clients.logs.get_log_events(logGroupName=group, logStreamName=stream, limit=lines, startFromHead=False)
     except Exception:  # noqa: BLE001 - missing logs must not hide what failed
         return []
-    return [str(event.get("message", "")).rstrip() for event in answer.get("events", ())][-lines:]
+    return cut_all([str(event.get("message", "")) for event in answer.get("events", ())][-lines:], LIVE_LINE)
 
 
 #: Members without which an event cannot be assigned; AWS's model does not require them.
@@ -66,7 +68,11 @@ class _Stream:
     looked: float
     found: bool = False
     count: int = 0
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
+    taken: int = 0
+    before: int = 0
+    """Events up to this time are known or dropped."""
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LIVE_LINES))
+    """The last ones since they were taken."""
     seen: dict[str, int] = field(default_factory=dict)
     """Time by id of the events that the next poll may return again."""
 
@@ -76,15 +82,24 @@ class _Stream:
 
     def add(self, event: Mapping[str, Any]) -> None:
         id_, at = str(event["eventId"]), int(event["timestamp"])
-        if at < self.since - OVERLAP or id_ in self.seen:
+        if at < self.since - OVERLAP or at <= self.before or id_ in self.seen:
             return
         self.seen[id_] = at
-        self.lines.append(str(event.get("message", "")).rstrip())
+        self.lines += cut_all([str(event.get("message", ""))], LIVE_LINE)
         self.count += 1
+
+    def take(self) -> list[str]:
+        lines = live_lines(self.lines, "CloudWatch", self.count - self.taken - len(self.lines))
+        self.taken = self.count
+        self.lines.clear()
+        return lines
 
     def looked_at(self, now: int) -> None:
         self.found, self.since = True, now
         self.seen = {id_: at for id_, at in self.seen.items() if at >= now - OVERLAP}
+        if len(self.seen) > KEPT_IDS:  # the writer of a log also chooses the times, up to two hours ahead
+            self.before = max(self.before, sorted(self.seen.values())[-KEPT_IDS - 1])
+            self.seen = {id_: at for id_, at in self.seen.items() if at > self.before}
 
 
 class LogFollower:
@@ -109,10 +124,7 @@ class LogFollower:
         """The lines since the last call."""
         with self._lock:
             stream = self._streams.get(id_)
-            lines = list(stream.lines) if stream else []
-            if stream:
-                stream.lines.clear()
-            return lines
+            return stream.take() if stream else []
 
     def forget(self, id_: str) -> None:
         """Stop following a stream."""

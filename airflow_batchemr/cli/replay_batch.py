@@ -15,6 +15,7 @@ from airflow_batchemr.cli import common
 from airflow_batchemr.cli.replay_mark import identity_of, marked
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.job_container import container_of
+from airflow_batchemr.core.log_lines import lines_of
 from airflow_batchemr.engine.backend import NewSubmission, SubmissionPlan
 from airflow_batchemr.engine.loop import Engine
 from airflow_batchemr.engine.replay import single_request
@@ -202,4 +203,4 @@ def _log(clients: Clients, container: dict[str, Any]) -> list[str]:
         )
     except AwsError as error:
         return [f"(log {group} {stream}: {error})"]
-    return [str(event.get("message", "")) for event in answer.get("events", ())]
+    return lines_of("\n".join(str(event.get("message", "")) for event in answer.get("events", ())))[-TAIL:]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.log_lines import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,11 +28,13 @@ _CAUSES = {
     "dependency": "the job that it depends on failed",
 }
 # What differs between failures of one kind: ids of instances, tasks and jobs, and numbers in AWS's messages
-_IDS = re.compile(r"\b(?:i-[0-9a-f]+|[0-9a-f]{8}-[0-9a-f-]{8,}|[0-9a-f]{16,}|\d+)\b")
+_IDS = re.compile(r"\b(?:i-[0-9a-f]+|(?<!-)[0-9a-f]{8}-[0-9a-f-]{8,}|[0-9a-f]{16,}|\d+)\b")
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _INDEX_WIDTH = 160
 _LINE_WIDTH = 500
 _MAX_GROUPS = 10
+#: Characters of a reason that are compared and shown. AWS's have at most some hundred.
+_REASON = 2_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def group(failures: Iterable[Failure]) -> list[FailureGroup]:
     """Group failures by cause, else by exit code and reason with ids removed; the largest group first."""
     groups: dict[str, list[Failure]] = {}
     for failure in failures:
-        key = f"{failure.cause or _IDS.sub('…', failure.reason)}/{failure.exit_code}"
+        key = f"{failure.cause or _IDS.sub('…', failure.reason[:_REASON])}/{failure.exit_code}"
         groups.setdefault(key, []).append(failure)
     found = []
     for key, members in groups.items():
@@ -133,5 +136,5 @@ def _title(failure: Failure) -> str:
     if failure.exit_code is not None:
         parts.append(f"exit code {failure.exit_code}")
     if failure.reason:
-        parts.append(_CONTROL.sub(" ", failure.reason))
+        parts.append(_CONTROL.sub(" ", cut(failure.reason, _REASON)))
     return " · ".join(parts) or "no reason given"

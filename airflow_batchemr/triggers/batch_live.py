@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.batch.progress import JobSummary
     from airflow_batchemr.aws.clients import Clients
 
-#: Lines per poll that are copied to the task log. CloudWatch has all lines.
-MAX_LINES = 200
 #: Maximum seconds to get the last lines of a job that has ended.
 LAST_LOOK = 5.0
 
@@ -125,10 +123,8 @@ class Live:
             await asyncio.sleep(SHORTEST)
 
     def _log_lines(self, lines: list[str]) -> None:
-        for line in lines[-MAX_LINES:]:
+        for line in lines:
             self._log.info("| %s", line)
-        if len(lines) > MAX_LINES:
-            self._log.info("(%s earlier lines are in CloudWatch only)", len(lines) - MAX_LINES)
 
     async def _first_failure(self, parent: str) -> None:
         members = list(IndexSet.parse(self._indices[parent]))

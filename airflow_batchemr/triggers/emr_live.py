@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 PAUSE = 60.0
 #: Maximum seconds to get the last lines of a step that has ended.
 LAST_LOOK = 10.0
-#: Maximum number of lines per poll. The step log has all lines.
-MAX_LINES = 200
 
 
 class LiveSteps:
@@ -113,7 +111,5 @@ class LiveSteps:
         return shared_poller((*self._where, "logs"), lambda: LogFollower(self._clients))
 
     def _log_lines(self, lines: list[str]) -> None:
-        for line in lines[-MAX_LINES:]:
+        for line in lines:
             self._log.info("| %s", line)
-        if len(lines) > MAX_LINES:
-            self._log.info("(%s earlier lines are in the step's own log only)", len(lines) - MAX_LINES)

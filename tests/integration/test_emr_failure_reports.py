@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.aws.emr.clusters import Cluster
-from airflow_batchemr.aws.emr.logs import _unpacked
+from airflow_batchemr.aws.emr.logs import _unpack
 from airflow_batchemr.aws.emr.poll import Sight
 from airflow_batchemr.aws.emr.steps import Step
 from airflow_batchemr.links.emr import EmrClusterLink, EmrLogsLink
@@ -246,4 +246,4 @@ def test_log_shows_the_output_of_a_running_step(aws, logs, monkeypatch):
 
 def test_logs_of_several_gzip_members_are_read_whole():
     """EMR may append to a log that it has already uploaded."""
-    assert "one\ntwo\n" == _unpacked(iter([gzip.compress(b"one\n") + gzip.compress(b"two\n")]))
+    assert "one\ntwo" == _unpack([gzip.compress(b"one\n") + gzip.compress(b"two\n")]).text()

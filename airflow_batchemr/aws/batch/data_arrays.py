@@ -7,9 +7,11 @@ change which index processes what.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os.path
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.core.indices import IndexSet
     from airflow_batchemr.ledger import JobLedger
+
+#: Bytes of a file of rows, and objects of a listing: more would not fit into a worker's memory.
+MAX_ROWS_BYTES, MAX_OBJECTS = 256 * 2**20, 5_000_000
 
 
 class NothingFoundError(AwsError):
@@ -154,11 +159,16 @@ def _listed(clients: Clients, uri: str, suffix: str) -> dict[str, int]:
     bucket, prefix = _parts(uri)
 
     def listed() -> list[tuple[str, int]]:
-        pages = clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        pages = clients.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix, PaginationConfig={"MaxItems": MAX_OBJECTS + 1}
+        )
         return [(one["Key"], int(one["Size"])) for page in pages for one in page.get("Contents", ())]
 
+    found = call_again(listed, "s3:ListBucket")
+    if len(found) > MAX_OBJECTS:
+        raise InvalidRequest(f"array: there are more than {MAX_OBJECTS:,} objects under {uri}")
     objects: dict[str, int] = {}
-    for key, size in call_again(listed, "s3:ListBucket"):
+    for key, size in found:
         if key.endswith("/") or not key.endswith(suffix):  # placeholders of folders are not data
             continue
         if "\n" in key:
@@ -170,16 +180,22 @@ def _listed(clients: Clients, uri: str, suffix: str) -> dict[str, int]:
 def _rows(clients: Clients, uri: str) -> Found:
     bucket, key = _parts(uri)
 
-    def read() -> bytes:
-        return bytes(clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    def read() -> bytes | None:
+        answer = clients.s3.get_object(Bucket=bucket, Key=key)
+        if answer["ContentLength"] > MAX_ROWS_BYTES:
+            answer["Body"].close()
+            return None
+        return bytes(answer["Body"].read())
 
     body = call_again(read, "s3:GetObject")
+    if body is None:
+        raise InvalidRequest(f"array: {uri} has more than {MAX_ROWS_BYTES:,} bytes")
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"array: {uri} is not UTF-8 text: {error}") from error
-    lines = [line.rstrip("\r") for line in text.split("\n")]
-    rows = [line for line in lines if line.strip()]
+    lines = (line.rstrip("\r\n") for line in io.StringIO(text, newline="\n"))
+    rows = list(islice((line for line in lines if line.strip()), MAX_INDICES + 1))
     if any("\0" in row for row in rows):
         raise InvalidRequest(f"array: {uri} contains a NUL character, which environment variables cannot hold")
     return Found(rows, len(body))

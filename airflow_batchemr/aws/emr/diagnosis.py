@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.aws.emr.tracebacks import BEFORE_LEVEL, STAMP, Raised, java_chains, python_chains
+from airflow_batchemr.aws.emr.tracebacks import BEFORE_LEVEL, MESSAGE, STAMP, Raised, java_chains, python_chains
+from airflow_batchemr.core.log_lines import cut, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +21,8 @@ class Log:
     """`stderr`, `stdout`, `controller`, `driver stdout`, `bootstrap stderr`, …"""
     uri: str
     text: str
+    new: str = ""
+    """What was not there when the log was read before."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,14 @@ ADVICE = (
 #: Beginning of the query plan that Spark appends to a message.
 _QUERY_PLAN = re.compile(r";\n'[\s\S]*")
 #: Messages about processes that were killed for their memory; they are the cause even if the failure shows elsewhere.
-_KILLERS = re.compile(
-    r"(Container killed by YARN for exceeding (physical |virtual )?memory limits[^\n]*|"
-    r"Container \[pid=\d+[^\n]*is running beyond (physical|virtual) memory limits[^\n]*|"
-    r"[^\n]*Container killed on request\. Exit code is 137[^\n]*|"
-    r"[^\n]*Container from a bad node[^\n]*Exit status: 137[^\n]*|"
-    r"Python worker exited unexpectedly \(crashed\)[^\n]*|"
-    r"Out of memory: Kill(ed)? process[^\n]*)",
+#: Of some, the whole line is the message.
+_KILLED_LINE = re.compile(
+    r"Container killed on request\. Exit code is 137|Container from a bad node.{0,500}Exit status: 137"
+)
+_KILLED = re.compile(
+    r"Container killed by YARN for exceeding (?:physical |virtual )?memory limits|"
+    r"Container \[pid=\d.{0,500}is running beyond (?:physical|virtual) memory limits|"
+    r"Python worker exited unexpectedly \(crashed\)|Out of memory: Kill(?:ed)? process"
 )
 #: A warning of spark-submit, which then continues and fails elsewhere.
 _SKIPPED = re.compile(r"Local jar \S+ does not exist, skipping")
@@ -114,14 +118,15 @@ _KINDS = {
     "exists": r"PATH_ALREADY_EXISTS|FileAlreadyExists|FileExistsError|TABLE_OR_VIEW_ALREADY_EXISTS|already exists",
     "file": (
         r"FileNotFound|PATH_NOT_FOUND|NoSuchKey|No such file or directory|Path does not exist|Input path does not|"
-        r"NoSuchFile|\(404\)|InvalidInputException|File .* does not exist"
+        r"NoSuchFile|\(404\)|InvalidInputException|File (?:\S+ ){1,9}does not exist"
     ),
     "command": r"command not found|: not found$",
     "syntax": r"SyntaxError|IndentationError|TabError|ParseException|PARSE_SYNTAX_ERROR|syntax error",
     "table": r"UNRESOLVED_COLUMN|TABLE_OR_VIEW_NOT_FOUND|AnalysisException|NoSuchTable",
     "network": r"UnknownHost|Connection refused|ConnectException|SocketTimeout|Could not resolve host|timed out",
     "setting": (
-        r"must be at least|INVALID_CONF|INVALID_DRIVER_MEMORY|INVALID_EXECUTOR_MEMORY|spark\.[\w.]+ .*(should|must)"
+        r"must be at least|INVALID_CONF|INVALID_DRIVER_MEMORY|INVALID_EXECUTOR_MEMORY|"
+        r"(?<![\w.])spark\.[\w.]+ (?:\S+ ){0,9}(should|must)"
     ),
 }
 #: Exceptions that only report that something else has failed.
@@ -143,7 +148,7 @@ _COMMAND = re.compile(
     rf"^.*(startExec '|child process to complete : |ended with exit code ).*(\n(?!(INFO|WARN)\b|{STAMP[1:]}).*)*",
     re.MULTILINE,
 )
-_EXIT_CODE = re.compile(r"Step failed with exitCode (-?\d+)")
+_EXIT_CODE = re.compile(r"Step failed with exitCode (-?\d{1,10})\b")
 #: Lines of shells and tools that report an error.
 _ERROR_LINE = re.compile(
     r"(?i)\berror\b|\bfatal\b|command not found|no such file|permission denied|cannot |can't |failed|not found|"
@@ -172,10 +177,11 @@ def exit_code(logs: Sequence[Log]) -> int | None:
 
 def _candidates(log: Log) -> Iterable[tuple[int, Cause]]:
     """Causes that a log shows, each with a rank: the higher, the more specific."""
-    chains = python_chains(log.text)
-    java = java_chains(log.text)
-    if killer := _KILLERS.search(log.text):
-        yield 6, Cause("memory", _plain(killer[0]), place=_python_place(chains), log=log.uri)
+    lines = lines_of(log.text)
+    chains = python_chains(lines)
+    java = java_chains(lines)
+    if killed := next(filter(None, map(_killed, lines)), None):
+        yield 6, Cause("memory", _plain(killed), place=_python_place(chains), log=log.uri)
     if chains:
         raised = _innermost_python(chains, java)
         yield 5 if raised.place else 4, _cause(raised, log)
@@ -184,9 +190,17 @@ def _candidates(log: Log) -> Iterable[tuple[int, Cause]]:
         ended = [chain for chain in trusted if chain[-1].top] or trusted
         raised = ended[-1][-1]
         yield 4 if raised.top else 3, _cause(raised, log)
-    if skipped := _SKIPPED.search(log.text):
-        yield 3, Cause("file", skipped[0].removesuffix(", skipping"), log=log.uri)
-    yield from _lines(log)
+    text = "\n".join(lines)
+    if skipped := _SKIPPED.search(text):
+        yield 3, Cause("file", _plain(skipped[0].removesuffix(", skipping")), log=log.uri)
+    yield from _lines(log, text)
+
+
+def _killed(line: str) -> str | None:
+    if _KILLED_LINE.search(line):
+        return line
+    found = _KILLED.search(line)
+    return line[found.start() :] if found else None
 
 
 def _innermost_python(chains: list[list[Raised]], java: list[list[Raised]]) -> Raised:
@@ -214,9 +228,9 @@ def _cause(raised: Raised, log: Log) -> Cause:
     return Cause(_kind(text) or "code", _plain(raised.message), raised.short, raised.place, log.uri)
 
 
-def _lines(log: Log) -> Iterable[tuple[int, Cause]]:
+def _lines(log: Log, text: str) -> Iterable[tuple[int, Cause]]:
     """Without a stack trace: the last line that reports an error, else the last relevant line."""
-    text = _COMMAND.sub("", log.text) if log.name == "controller" else log.text
+    text = _COMMAND.sub("", text) if log.name == "controller" else text
     relevant = [line for line in text.splitlines() if not _NOISE.search(line) and not _POINTERS.search(line)]
     if log.name == "controller":
         relevant = [line for line in relevant if not _CONTROLLER.search(line)]
@@ -238,4 +252,4 @@ def _plain(text: str) -> str:
     message = _QUERY_PLAN.sub("", text.strip())
     message = re.sub(rf"{BEFORE_LEVEL}[A-Z]{{4,7}}\]?\s+([\w$.]+: |[\w$.]+ - |- )?", "", message)
     lines = [line.rstrip() for line in message.splitlines() if line.strip()]
-    return "\n".join(lines[:6])
+    return cut("\n".join(lines[:6]), MESSAGE)

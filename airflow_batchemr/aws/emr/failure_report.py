@@ -12,6 +12,7 @@ from airflow_batchemr.aws.emr.logs import ClusterLogs
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.aws.emr.steps import CANCELLED, Step
 from airflow_batchemr.aws.explicit_success import UNCONFIRMED
+from airflow_batchemr.core.log_lines import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 #: Seconds after a submission's end in which logs may still arrive: EMR uploads every five minutes and at the end.
 LOGS_LATE = 600.0
-#: Lines of a log that are shown if no cause is found in it.
-TAIL = 15
+#: Lines of a log that are shown if no cause is found in it, and characters of each.
+TAIL, WIDTH = 15, 500
+#: Failed steps whose logs are read at most, the first ones: each has up to eleven.
+DIAGNOSED = 10
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def failure_report(
     lines: list[str] = []
     causes: list[dict[str, Any]] = []
     complete = True
-    for failure in result.failures:
+    for place, failure in enumerate(result.failures):
         if failure.index is None:
             text, cause, there = _cluster(brief, failure.reason, logs)
         else:
@@ -62,7 +65,9 @@ def failure_report(
             elif failure.cause == CANCELLED:
                 text, cause, there = f"{title} was cancelled in EMR: {failure.reason}", None, True
             else:
-                text, cause, there = _step(title, failure.reason, str(failure.job_id), logs)
+                text, cause, there = _step(
+                    title, failure.reason, str(failure.job_id), logs if place < DIAGNOSED else None
+                )
         complete = complete and there
         lines.append(text)
         if cause is not None:
@@ -127,7 +132,7 @@ def _where(cause: Cause | None, found: Sequence[Log], logs: ClusterLogs, folder:
     if found:
         shown = next((log for log in found if log.name == "stderr"), found[0])
         tail = [line for line in shown.text.splitlines() if line.strip()][-TAIL:]
-        return [f"  log: {shown.uri}", *(f"  | {line}" for line in tail)]
+        return [f"  log: {shown.uri}", *(f"  | {cut(line, WIDTH)}" for line in tail)]
     if logs.unreadable:
         return [f"  its logs in {logs.uri(folder)} cannot be read: {logs.unreadable}"]
     return [f"  its logs have not arrived in {logs.uri(folder)}"]

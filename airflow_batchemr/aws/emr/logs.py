@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import re
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.aws.emr.diagnosis import Log
 from airflow_batchemr.aws.emr.tracebacks import BEFORE_LEVEL
 from airflow_batchemr.aws.errors import Refused, classify
+from airflow_batchemr.core.log_lines import lines_of, live_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from airflow_batchemr.aws.clients import Clients
 
-#: Characters that are read of a log's beginning and of its end, which usually contains the failure.
+#: Bytes that are kept of a log's beginning and of its end, which usually contains the failure.
 BEGINNING, END = 50_000, 400_000
+#: Bytes of a log that are unpacked and that are read at most, to find its end: some seconds of a CPU. Spark's logs are
+#: packed to about a tenth.
+UNPACKED, PACKED = 256 * 2**20, 64 * 2**20
+#: Bytes of the log of a running step, which is read again every minute.
+LIVE_UNPACKED = 64 * 2**20
+#: Maximum number of gzip members of a log. EMR's have one, and another one where it has appended.
+MEMBERS = 1_000
+#: Bytes that are read and unpacked at one time.
+CHUNK, PIECE = 2**16, 2**18
 #: Containers of an application whose logs are read: the driver's comes first.
 CONTAINERS = 4
+#: Logs of bootstrap actions that are read at most, if EMR's message does not name the action.
+BOOTSTRAP_LOGS = 20
 #: Maximum number of keys that are listed to find a log.
 LISTED = 2_000
 _APPLICATION = re.compile(r"application_\d+_\d+")
-_LOG_URI = re.compile(r"s3[an]?://([^/]+)/?(.*)\Z")
+_LOG_URI = re.compile(r"s3[an]?://([^/]+)(?:/(.*))?\Z")
 #: Instance and number of a failed bootstrap action in EMR's message.
-_BOOTSTRAP = re.compile(r"\((i-[0-9a-f]+)\).*?bootstrap action (\d+)", re.DOTALL)
+_BOOTSTRAP = re.compile(r"\((i-[0-9a-f]{1,40})\).{0,500}?bootstrap action (\d{1,9})\b", re.DOTALL)
+_CONTAINER = re.compile(r"/container_[^/]*_(\d+)/")
 #: Log4j's messages of low levels, which hide the output of the program.
 _NOISE = re.compile(rf"{BEFORE_LEVEL}(INFO|DEBUG|TRACE)\b|^\s*$|^\s+at ")
 
@@ -32,10 +46,12 @@ _NOISE = re.compile(rf"{BEFORE_LEVEL}(INFO|DEBUG|TRACE)\b|^\s*$|^\s+at ")
 class ClusterLogs:
     """The logs of one cluster below its LogUri; without `cluster_id`, all below `log_uri`."""
 
-    def __init__(self, clients: Clients, log_uri: str, cluster_id: str = "") -> None:
+    def __init__(self, clients: Clients, log_uri: str, cluster_id: str = "", unpacked: int = UNPACKED) -> None:
         self._clients = clients
+        self._unpacked = unpacked
+        self._known: dict[str, int] = {}  # bytes of each log when it was read last
         place = _LOG_URI.match(log_uri)
-        self._bucket, prefix = (place[1], place[2].strip("/")) if place else ("", "")
+        self._bucket, prefix = (place[1], (place[2] or "").strip("/")) if place else ("", "")
         self._prefix = "".join(f"{part}/" for part in (prefix, cluster_id) if part)
         self.unreadable: str | None = None
         """Why the logs cannot be read, if a permission or the bucket is missing."""
@@ -70,7 +86,7 @@ class ClusterLogs:
             names = [
                 name for name in self._names("node/") if "/bootstrap-actions/" in name and "controller" not in name
             ]
-        return self._read_all([(name, f"bootstrap {_kind(name)}") for name in names])
+        return self._read_all([(name, f"bootstrap {_kind(name)}") for name in names[:BOOTSTRAP_LOGS]])
 
     def driver(self, folder: str) -> list[Log]:
         """A driver's stdout and stderr in a folder, as far as they have been uploaded."""
@@ -83,12 +99,15 @@ class ClusterLogs:
     def _read(self, name: str, title: str) -> Log | None:
         """Beginning and end of one log, unpacked; None if it does not exist or may not be read."""
         try:
-            answer = self._clients.s3.get_object(Bucket=self._bucket, Key=self._prefix + name)
-            text = _unpacked(answer["Body"].iter_chunks(1 << 20))
+            body = self._clients.s3.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"]
+            with body:
+                unpacked = _unpack(body.iter_chunks(CHUNK), self._unpacked)
         except Exception as error:  # noqa: BLE001 - a log that cannot be read must not hide what failed
             self._note(error)
             return None
-        return Log(title, self.uri(name), text)
+        known = self._known.get(name, 0)
+        self._known[name] = unpacked.size
+        return Log(title, self.uri(name), unpacked.text(), unpacked.text(known))
 
     def _note(self, error: Exception) -> None:
         meaning = classify(error)
@@ -121,21 +140,16 @@ class StepTail:
     """New lines of a step: all of stdout, and stderr without log4j's messages of low levels."""
 
     def __init__(self, clients: Clients, log_uri: str, cluster_id: str, step_id: str) -> None:
-        self._logs = ClusterLogs(clients, log_uri, cluster_id)
+        self._logs = ClusterLogs(clients, log_uri, cluster_id, LIVE_UNPACKED)
         self._step_id = step_id
-        self._seen: dict[str, int] = {}
 
     def take(self) -> list[str]:
-        """The lines since the last call. Blocking: 3 GETs and, for YARN, a LIST."""
-        lines = []
+        """The lines since the last call; of many, the last ones. Blocking: 3 GETs and, for YARN, a LIST."""
+        lines: list[str] = []
         for log in self._logs.step(self._step_id):
-            if log.name == "controller" or log.name.startswith("executor"):
-                continue
-            now = log.text.splitlines()
-            new = now[self._seen.get(log.uri, 0) :]
-            self._seen[log.uri] = len(now)
-            lines += [line for line in new if not _NOISE.match(line)]
-        return lines
+            if log.name != "controller" and not log.name.startswith("executor"):
+                lines += [line for line in log.new.splitlines() if not _NOISE.match(line)]
+        return live_lines(lines, "the step's own log")
 
 
 def _kind(name: str) -> str:
@@ -144,24 +158,76 @@ def _kind(name: str) -> str:
 
 def _container(name: str) -> tuple[int, str]:
     """`container_…_000001` is the driver's; stdout, where Python's traceback is, before stderr."""
-    number = re.search(r"container_\w+_(\d+)/", name)
+    number = _CONTAINER.search(name)
     return (int(number[1]) if number else 0), _kind(name).replace("stdout", "a")
 
 
-def _unpacked(chunks: Iterator[bytes]) -> str:
-    """Text of a gzipped log. Only beginning and end are held in memory; truncated files are read as far as possible."""
-    unzip = zlib.decompressobj(wbits=47)  # gzip or zlib
-    beginning, end, total = b"", b"", 0
+@dataclass(frozen=True)
+class _Unpacked:
+    """Beginning and end of a log."""
+
+    beginning: bytes
+    end: bytes
+    size: int
+    """Bytes of the log, as far as it was read."""
+    note: str = ""
+    """Why the rest was not read."""
+
+    def text(self, known: int = 0) -> str:
+        """The log's lines after the first bytes, which are `known`."""
+        if known and known >= self.size:
+            return ""
+        between = self.size - len(self.beginning) - len(self.end)
+        gap = b"\n...\n" if known < self.size - len(self.end) and between else b""
+        data = self.beginning[known:] + gap + self.end[max(0, known - self.size + len(self.end)) :]
+        return "\n".join(lines_of(data.decode("utf-8", "replace") + self.note))
+
+
+def _unpack(chunks: Iterable[bytes], limit: int = UNPACKED) -> _Unpacked:
+    """Unpack a gzipped log. Only beginning and end are held; truncated files are read as far as possible."""
+    beginning, end, size, note = bytearray(), bytearray(), 0, ""
+    try:
+        for piece in _pieces(chunks):
+            room = min(limit - size, len(piece))
+            size += room
+            first = min(BEGINNING - len(beginning), room)
+            beginning += piece[:first]
+            end += piece[first:room]
+            if len(end) > 2 * END:  # not each time, which would be quadratic for many small pieces
+                del end[:-END]
+            if room < len(piece):
+                note = f"\n(the log has more than {limit:,} bytes: the rest was not read)\n"
+                break
+    except _TooMuchError as error:
+        note = f"\n(the rest of the log was not read: {error})\n"
+    return _Unpacked(bytes(beginning), bytes(end[-END:]), size, note)
+
+
+class _TooMuchError(Exception):
+    """A log is larger than any that EMR writes."""
+
+
+def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """What the chunks of a gzip or zlib file contain, unpacked in pieces of a bounded size."""
+    unzip = zlib.decompressobj(wbits=47)
+    members, packed, empty = 1, 0, True
     for chunk in chunks:
-        data = unzip.decompress(chunk)
-        while unzip.unused_data:  # several gzip members, one after another
-            rest = unzip.unused_data
-            unzip = zlib.decompressobj(wbits=47)
-            data += unzip.decompress(rest)
-        total += len(data)
-        if len(beginning) < BEGINNING:
-            room = BEGINNING - len(beginning)
-            beginning, data = beginning + data[:room], data[room:]
-        end = (end + data)[-END:]
-    gap = b"\n...\n" if total > BEGINNING + END else b""
-    return (beginning + gap + end).decode("utf-8", "replace")
+        packed += len(chunk)
+        if packed > PACKED:
+            raise _TooMuchError(f"it has more than {PACKED:,} bytes, packed")
+        rest = chunk
+        while rest:
+            if unzip.eof:  # another gzip member
+                members += 1
+                if members > MEMBERS:
+                    raise _TooMuchError(f"it has more than {MEMBERS:,} gzip members")
+                unzip = zlib.decompressobj(wbits=47)
+            try:
+                piece = unzip.decompress(rest, PIECE)
+            except zlib.error:
+                if empty:
+                    raise
+                return  # padding after the last member
+            empty = empty and not piece
+            yield piece
+            rest = unzip.unused_data or unzip.unconsumed_tail

@@ -25,30 +25,33 @@ class StartFailure:
 
 
 _CAPACITY = {"elsewhere": True, "transient": True}
-#: Patterns of EMR's messages. The first match counts.
+#: Patterns of EMR's messages. The first match counts. Repeats are bounded: otherwise, the time would be quadratic.
 _KINDS = {
     r"InsufficientFreeAddressesInSubnet|not have enough free (IP )?addresses|insufficient free addresses": StartFailure(
         "subnet full", "give `subnets:` another one, or a larger one", **_CAPACITY
     ),
-    r"spot (instance|provisioning|fleet|capacity|request)[^.]*"
+    r"spot (instance|provisioning|fleet|capacity|request)[^.]{0,200}"
     r"(timeout|timed out|not (be )?(fulfilled|provisioned)|unavailable)|"
     r"SpotProvisioningTimeout|max(imum)? spot (price|instance count)|bid price|price-too-low": StartFailure(
         "spot not fulfilled",
         "give `type:` further types, fleets with `on_timeout: switch_to_on_demand`, or `market: on_demand`",
         **_CAPACITY,
     ),
-    r"InsufficientInstanceCapacity|insufficient (instance )?capacity|not have sufficient .*capacity|"
+    r"InsufficientInstanceCapacity|insufficient (instance )?capacity|not have sufficient .{0,200}capacity|"
     r"no capacity|sufficient capacity": StartFailure(
         "no capacity", "give `type:` further types or `subnets:` further zones", **_CAPACITY
     ),
-    r"instance type .*(not supported|not available|unsupported)|Unsupported.*(instance type|Availability Zone)|"
+    r"instance type .{0,200}(not supported|not available|unsupported)|"
+    r"Unsupported.{0,200}(instance type|Availability Zone)|"
     r"not supported in (your|the) requested Availability Zone": StartFailure(
         "instance type", "choose a type that EMR has in this region and zone", elsewhere=True
     ),
-    r"LimitExceeded|quota|exceed(s|ed)? .*(limit|EC2)|more than the (current )?(vCPU|instance) limit": StartFailure(
+    r"LimitExceeded|quota|exceed(s|ed)? .{0,200}(limit|EC2)|"
+    r"more than the (current )?(vCPU|instance) limit": StartFailure(
         "quota", "raise the account's EC2 quota, request less, or wait for other clusters", **_CAPACITY
     ),
-    r"(role|instance profile)[^.]*(invalid|does not exist|not (have|authorized|been)|insufficient|missing|cannot)|"
+    r"(role|instance profile)[^.]{0,200}"
+    r"(invalid|does not exist|not (have|authorized|been)|insufficient|missing|cannot)|"
     r"invalid (InstanceProfile|role)|sts:AssumeRole|EMR_DefaultRole": StartFailure(
         "role", "see `service_role:` and `instance_role:` (aws emr create-default-roles creates the defaults)"
     ),

@@ -5,9 +5,15 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-#: Maximum length of an exception's message, in characters.
-MESSAGE = 600
+from airflow_batchemr.core.log_lines import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Maximum length of an exception's message, of its class and of its place, in characters.
+MESSAGE, NAME = 600, 200
 _PYTHON = re.compile(r"Traceback \(most recent call last\):\s*$")
 _FRAME = re.compile(r'^\s+File "([^"]+)", line (\d+)(?:, in (.+))?$')
 _RAISED = re.compile(r"^([A-Za-z_][\w.]*)(?:: ?(.*))?$")
@@ -21,16 +27,17 @@ BEFORE_LEVEL = rf"{STAMP}[\s-]+(?:\[[^\]]*\]\s+|[\w.]+ - )?\[?"
 _LOG_LINE = re.compile(STAMP)
 _PYTHON_LIBRARIES = re.compile(r"site-packages|dist-packages|\.zip/|/lib/python\d|/usr/lib/spark|<frozen|<string>")
 
-_JAVA_NAME = re.compile(r"((?:[A-Za-z_$][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error|Throwable|Interrupt))(?=:|\s|$)")
+#: A match begins only where a name begins: otherwise, the time would be quadratic in the length of a name.
+_JAVA_NAME = re.compile(
+    r"(?<![\w$.])((?:[A-Za-z_$][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error|Throwable|Interrupt))(?=[:\s]|$)", re.ASCII
+)
 _JAVA_FRAME = re.compile(r"^\s+at (?:[\w.@-]+/)*([\w.$<>]+)\(([^)]*)\)")
 _JAVA_LIBRARIES = re.compile(
     r"^(java|javax|jdk|sun|scala|py4j|akka|io\.netty|org\.apache|org\.spark|org\.codehaus|com\.amazon|com\.google|"
     r"com\.fasterxml|com\.esotericsoftware|com\.univocity|software\.amazon)"
     r"[.\w]*\."
 )
-_SYNTAX = re.compile(
-    r'^\s+File "([^"]+)", line (\d+)\n(?:[^\n]*\n){1,3}?((?:Syntax|Indentation|Tab)Error): ([^\n]*)', re.MULTILINE
-)
+_SYNTAX = re.compile(r"((?:Syntax|Indentation|Tab)Error): (.*)")
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,12 @@ class _Java:
     frames: list[tuple[str, str]] = field(default_factory=list)
 
     def raised(self) -> Raised:
-        return Raised(self.name, _cut("\n".join(self.message)), _java_place(self.frames), self.line, self.top)
+        message = cut("\n".join(self.message).strip(), MESSAGE)
+        return Raised(_short(self.name), message, _java_place(self.frames), self.line, self.top)
 
 
-def python_chains(text: str) -> list[list[Raised]]:
+def python_chains(lines: Sequence[str]) -> list[list[Raised]]:
     """Tracebacks in order. Chained exceptions form one chain, with the root cause first."""
-    lines = text.splitlines()
     chains: list[list[Raised]] = []
     for number, line in enumerate(lines):
         if not _PYTHON.search(line):
@@ -80,32 +87,43 @@ def python_chains(text: str) -> list[list[Raised]]:
             chains[-1].append(raised)
         else:
             chains.append([raised])
-    for match in _SYNTAX.finditer(text):
-        number = text.count("\n", 0, match.start())
-        place = f"{posixpath.basename(match[1])}:{match[2]}"
-        chains.append([Raised(match[3], match[4], place, number, top=True)])
+    return chains + _syntax_errors(lines)
+
+
+def _syntax_errors(lines: Sequence[str]) -> list[list[Raised]]:
+    """Errors of the parser, which have no traceback: the file comes two to four lines before the message."""
+    chains = []
+    for number, line in enumerate(lines):
+        if match := _SYNTAX.match(line):
+            for before in range(number - 2, max(number - 5, -1), -1):
+                if (frame := _FRAME.match(lines[before])) and not frame[3]:
+                    place = _short(f"{posixpath.basename(frame[1])}:{frame[2]}")
+                    chains.append([Raised(match[1], cut(match[2], MESSAGE), place, before, top=True)])
+                    break
     return chains
 
 
-def _python(lines: list[str], start: int) -> Raised | None:
+def _python(lines: Sequence[str], start: int) -> Raised | None:
     place: str | None = None
     for number in range(start + 1, min(start + 400, len(lines))):
         line = lines[number]
         if frame := _FRAME.match(line):
             if not _PYTHON_LIBRARIES.search(frame[1]):
                 where = f" in {frame[3]}" if frame[3] and frame[3] != "<module>" else ""
-                place = f"{posixpath.basename(frame[1])}:{frame[2]}{where}"
+                place = _short(f"{posixpath.basename(frame[1])}:{frame[2]}{where}")
             continue
+        if _PYTHON.search(line):
+            return None
         if line.startswith((" ", "\t")) or not line:
             continue
         match = _RAISED.match(line)
         if match is None:
             return None
-        return Raised(match[1], _python_message(lines, number, match[2] or ""), place, start, top=True)
+        return Raised(_short(match[1]), _python_message(lines, number, match[2] or ""), place, start, top=True)
     return None
 
 
-def _python_message(lines: list[str], number: int, first: str) -> str:
+def _python_message(lines: Sequence[str], number: int, first: str) -> str:
     message = [first]
     for line in lines[number + 1 : number + 12]:
         if not line.strip() and message != [""]:
@@ -113,14 +131,14 @@ def _python_message(lines: list[str], number: int, first: str) -> str:
         if line.startswith("\tat ") or _LOG_LINE.match(line) or _PYTHON.search(line):
             break
         message.append(line)
-    return _cut("\n".join(message))
+    return cut("\n".join(message).strip(), MESSAGE)
 
 
-def java_chains(text: str) -> list[list[Raised]]:
+def java_chains(lines: Sequence[str]) -> list[list[Raised]]:
     """Stack traces in order; each chain ends with the root cause."""
     chains: list[list[_Java]] = []
     header: _Java | None = None
-    for number, line in enumerate(text.splitlines()):
+    for number, line in enumerate(lines):
         if frame := _JAVA_FRAME.match(line):
             if header is not None:
                 chains.append([header])
@@ -169,10 +187,10 @@ def _placed(chain: list[Raised]) -> list[Raised]:
 def _java_place(frames: list[tuple[str, str]]) -> str | None:
     for method, source in frames:
         if not _JAVA_LIBRARIES.match(method) and ":" in source:
-            return f"{source} in {'.'.join(method.split('.')[-2:])}"
+            return _short(f"{source} in {'.'.join(method.split('.')[-2:])}")
     return None
 
 
-def _cut(message: str) -> str:
-    text = message.strip()
-    return text if len(text) <= MESSAGE else f"{text[:MESSAGE]}…"
+def _short(name: str) -> str:
+    """The end of a name, which tells more than its beginning."""
+    return name if len(name) <= NAME else f"…{name[-NAME:]}"
