@@ -10,10 +10,13 @@ export PIP_CACHE_DIR := $(CURDIR)/$(VENV)/cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # uv takes seconds where pip takes minutes. Fall back to pip if uv is unavailable or cannot reach the index that pip is
-# configured to use.
-INSTALL = { { $(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/pip install --quiet uv; } \
-	&& VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet $(1); } \
-	|| { echo 'uv could not install the packages; using pip, which is slower'; $(BIN)/pip install --quiet $(1); }
+# configured to use. Every downloaded file has a hash in a lock file. Builds use the packages of requirements.lock, because
+# an isolated build would download others, without hashes.
+INSTALL = { { $(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/pip install --quiet $(LOCKED) requirements-uv.lock; } \
+	&& VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-build-isolation $(1); } \
+	|| { echo 'uv could not install the packages; using pip, which is slower'; \
+	$(BIN)/pip install --quiet --no-build-isolation $(1); }
+LOCKED := --require-hashes --requirement
 
 # Stops every process that the command started, however the command or make itself exits.
 GUARDED := $(BIN)/python -m demo.guardian --grace 30
@@ -26,7 +29,7 @@ help:
 	@echo 'make up     start Airflow with its UI and a local AWS, and keep them running until Ctrl-C;'
 	@echo '            set ARGS="--listen 127.0.0.1:8080" to choose the address of the UI'
 	@echo 'make test   run all tests; set ARGS="tests/unit -k name" to select some'
-	@echo 'make lint   run ruff and mypy'
+	@echo 'make lint   run ruff, mypy, bandit and pip-audit'
 
 demo: $(READY)
 	@$(GUARDED) $(BIN)/python -m demo run
@@ -42,19 +45,21 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml airflow_batchemr demo .ci
+	@$(BIN)/python .ci/audit.py
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(BIN)/pip --version >/dev/null 2>&1 || { python=$$(sh .ci/find-python) && \
 		echo "Setting up $(VENV) with $$($$python --version); this takes a few minutes the first time" && $$python -m venv --clear $(VENV); }
-	@$(call INSTALL,--requirement requirements.lock)
+	@$(call INSTALL,$(LOCKED) requirements.lock)
 	@$(call INSTALL,--no-deps --editable .)
 	@touch $@
 
 $(READY_SPARK): $(READY) requirements-spark.lock
-	@$(call INSTALL,--requirement requirements-spark.lock)
+	@$(call INSTALL,$(LOCKED) requirements-spark.lock)
 	@touch $@
 
 $(READY_CLIENTS): $(READY) requirements-clients.lock
 	@rm -rf $(VENV)/clients
-	@$(call INSTALL,--no-deps --target $(VENV)/clients --requirement requirements-clients.lock)
+	@$(call INSTALL,--no-deps --target $(VENV)/clients $(LOCKED) requirements-clients.lock)
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -44,9 +45,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built as for a release."""
     folder = tmp_path_factory.mktemp("dist")
     if UV.exists():
-        run(UV, "build", "--wheel", "--quiet", "--python", sys.executable, "--out-dir", folder, ROOT)
+        options = ("--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", folder)
+        run(UV, "build", "--wheel", *options, ROOT)
     else:
-        run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -62,7 +64,10 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(UV, "pip", "install", "--quiet", "--python", python, "--constraints", lock, wheel)
     else:
         run(sys.executable, "-m", "venv", environment)
-        run(python, "-m", "pip", "install", "--quiet", "--constraint", lock, wheel)
+        # pip requires a hash of the wheel, too, if the constraints have hashes
+        constraints = environment / "constraints.txt"
+        constraints.write_text(re.sub(r" \\\n *--hash=\S+", "", lock.read_text()))
+        run(python, "-m", "pip", "install", "--quiet", "--constraint", constraints, wheel)
     return python
 
 

@@ -1,0 +1,66 @@
+"""The lock files, and the check of their packages for known vulnerabilities."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = sorted(ROOT.glob("requirements*.lock"))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_every_package_has_a_version_and_hashes(lock: Path) -> None:
+    """And no address of an index, so that any index can serve it."""
+    text = "".join(line for line in lock.read_text().splitlines(keepends=True) if not line.startswith("#"))
+    packages = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
+    hashed = re.compile(r"[a-z0-9.-]+==[^ ;]+( ; [^\\\n]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+")
+    assert [] == [package for package in packages if not hashed.fullmatch(package)]
+
+
+def test_every_installation_requires_hashes() -> None:
+    """Except that of this folder; and no build downloads packages that no lock file has."""
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    installs = [line for line in lines if "pip install" in line or "call INSTALL," in line]
+    assert 7 == len(installs)
+    for line in installs:
+        assert "$(LOCKED)" in line or "--editable ." in line or "--no-build-isolation $(1)" in line, line
+    assert "LOCKED := --require-hashes --requirement" in lines
+
+
+@pytest.mark.parametrize(
+    ("output", "stderr", "code", "printed"),
+    [
+        ([{"name": "a", "version": "1", "vulns": []}], "", 0, "1 packages checked, 0 known vulnerabilities"),
+        (
+            [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"], "description": "bad"}]}],
+            "",
+            1,
+            "x.lock: a 1: CVE-1, fixed in 2\n  bad",
+        ),
+        ([{"name": "a", "skip_reason": "not found"}], "", 0, "WARNING: NO VULNERABILITY SERVICE ANSWERS"),
+        (None, "requests.exceptions.ConnectionError: no route", 0, "WARNING: NO VULNERABILITY SERVICE ANSWERS"),
+        (None, "error: invalid requirements", 1, "error: invalid requirements"),
+    ],
+    ids=["none", "found", "unknown packages", "unreachable", "other error"],
+)
+def test_only_a_vulnerability_fails_the_audit(
+    tmp_path: Path, output: object, stderr: str, code: int, printed: str
+) -> None:
+    """With a program in place of pip-audit: without a service that answers, `make lint` passes, with a warning."""
+    (tmp_path / "requirements-x.lock").touch()
+    (tmp_path / "output").write_text("" if output is None else json.dumps({"dependencies": output}))
+    (tmp_path / "stderr").write_text(stderr)
+    shutil.copy(ROOT / ".ci" / "audit.py", tmp_path)
+    (tmp_path / "pip-audit").write_text("#!/bin/sh\ncat output; cat stderr >&2; exit 1\n")
+    (tmp_path / "pip-audit").chmod(0o755)
+    program = f"import sys; sys.executable = {str(tmp_path / 'python')!r}; import audit; sys.exit(audit.main())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (code, "") == (done.returncode, done.stderr)
+    assert printed in done.stdout
