@@ -9,6 +9,7 @@ import botocore.loaders
 import pytest
 
 from airflow_batchemr.core.definition_difference import definition_difference
+from airflow_batchemr.core.service_models import shape
 
 SIZES = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "2048"}]
 IMAGE = {"type": "container", "containerProperties": {"image": "etl:1", "resourceRequirements": SIZES}}
@@ -208,3 +209,39 @@ def test_botocores_example_is_the_definition_that_its_example_registers():
     assert "containerProperties.command" == definition_difference(asked, described)
     same = json.loads(json.dumps(described).replace('"60"', '"10"'))
     assert definition_difference(asked, same) is None
+
+
+#: Another value than the documented default.
+NOT_DEFAULT = {"boolean": True, "integer": 7, "long": 7, "string": "zz"}
+OFF = {"essential", "hostNetwork"}
+
+
+def leaves(kind, name=""):
+    """Every way to set exactly one member of a structure, with its path."""
+    if kind.type_name == "structure":
+        for member, inner in kind.members.items():
+            yield from (([member, *path], {member: value}) for path, value in leaves(inner, member))
+    elif kind.type_name == "list":
+        yield from ((path, [value]) for path, value in leaves(kind.member))
+    elif kind.type_name == "map":
+        yield [], {"zz": "zz"}
+    else:
+        yield [], name not in OFF if kind.type_name == "boolean" else NOT_DEFAULT[kind.type_name]
+
+
+def every_member():
+    for path, value in leaves(shape("batch", "RegisterJobDefinition")):
+        if path[0] not in {"jobDefinitionName", "tags"}:
+            yield pytest.param(path, value, id=".".join(path))
+
+
+@pytest.mark.parametrize(("path", "value"), every_member())
+def test_no_member_can_be_added_or_left_out(path, value):
+    """Of all that botocore's model has, whatever it is."""
+    base = {"jobDefinitionName": "n", "type": "container"}
+    more = {**base, **value}
+    assert definition_difference(base, {**ADDED, **more}) is not None
+    assert definition_difference(more, {**ADDED, **more}) is None
+    variable_without_value = path[-2:] in (["environment", "name"], ["env", "name"])
+    if not variable_without_value:
+        assert definition_difference(more, {**ADDED, **base}) is not None
