@@ -101,6 +101,8 @@ def _of_values(name: str, asked: Any, described: Any, path: str) -> str | None:
         return _of_mappings(asked, described, path)
     if all(_is_list_of_mappings(one) for one in (asked, described)):
         return _of_lists(name, asked, described, path)
+    if name == "action":  # of `evaluateOnExit`: its case does not matter (EvaluateOnExit in the API reference)
+        asked, described = str(asked).upper(), str(described).upper()
     return None if asked == described else path
 
 

@@ -64,6 +64,10 @@ TASK_LISTS = {key: [] for key in ("command", "dependsOn", "environment", "mountP
         (container(privileged=False, user=""), container(privileged=None)),
         (IMAGE, {**container(**EMPTY), "tags": {"created-by": "a tool"}}),
         (IMAGE, {**IMAGE, "retryStrategy": {"attempts": 1, "evaluateOnExit": []}, "timeout": {}}),
+        (
+            {**IMAGE, "retryStrategy": {"evaluateOnExit": [{"onExitCode": "1", "action": "retry"}]}},
+            {**IMAGE, "retryStrategy": {"attempts": 1, "evaluateOnExit": [{"onExitCode": "1", "action": "RETRY"}]}},
+        ),
         ({**IMAGE, "platformCapabilities": ["EC2"]}, container(**EMPTY)),
         (IMAGE, container(**FARGATE, runtimePlatform={"operatingSystemFamily": "LINUX", "cpuArchitecture": "X86_64"})),
         (IMAGE, container(networkConfiguration={"assignPublicIp": "DISABLED"})),
