@@ -306,7 +306,8 @@ def test_teardown_terminates_the_other_clusters_if_one_cannot_be_terminated(aws,
     operator = tasks.setup()
     operator.open_run(Task(None).context(operator, 1, 0))
     intent = operator.ledger.history().submissions[0].intent
-    request = {**intent.requests[0].request, "Name": "dag-second"}
+    tags = [{"Key": key, "Value": value} for key, value in operator.identity.tags(2).items()]
+    request = {**intent.requests[0].request, "Name": operator.identity.submission_name(2), "Tags": tags}
     second = aws.client("emr").run_job_flow(**request)["JobFlowId"]
     operator.ledger.claim(2, intent.model_copy(update={"writer": "x"}))
     operator.ledger.record_handle(2, Handle(kind="emr", cluster_id=second))

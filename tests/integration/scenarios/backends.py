@@ -251,7 +251,8 @@ class SharedCluster(Emr):
     calls = (
         "worker: ListObjectsV2 1, PutObject 1, RunJobFlow 1, PutObject 2, PutObject 3; "
         "triggerer: DescribeCluster 1, PutObject 4; worker: PutObject 5, PutObject 6, "
-        "PutObject 7, AddJobFlowSteps 1, PutObject 8, TerminateJobFlows 1, DescribeCluster 12, PutObject 18"
+        "PutObject 7, AddJobFlowSteps 1, PutObject 8, DescribeCluster 12, TerminateJobFlows 1, DescribeCluster 13, "
+        "PutObject 18"
     )
 
     def stages(self):
