@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr import settings
 from airflow_batchemr.aws import s3_put_args
 from airflow_batchemr.aws.clients import Clients
+from airflow_batchemr.core.foreign_text import clean_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,8 @@ def configured_state(state: str | None) -> str | None:
 def as_airflow_error(*, retry: bool = False) -> Iterator[None]:
     """Convert errors of the ledger and AWS into Airflow exceptions. Errors that a retry cannot fix fail the task.
 
+    The messages of all exceptions, and of those that led to them, are made safe to display: they go to the task log.
+
     This includes botocore's errors, which occur when a client is created: a missing profile, a denied AssumeRole.
 
     Args:
@@ -76,10 +79,15 @@ def as_airflow_error(*, retry: bool = False) -> Iterator[None]:
     from airflow_batchemr.ledger.errors import LedgerError
 
     try:
-        yield
-    except LedgerError as error:
-        raise (AirflowException if error.retryable or retry else AirflowFailException)(str(error)) from error
-    except AwsError as error:
-        raise (AirflowException if error.transient or retry else AirflowFailException)(str(error)) from error
-    except (BotoCoreError, ClientError) as error:
-        raise (AirflowException if passing(error) or retry else AirflowFailException)(str(classify(error))) from error
+        try:
+            yield
+        except LedgerError as error:
+            raise (AirflowException if error.retryable or retry else AirflowFailException)(str(error)) from error
+        except AwsError as error:
+            raise (AirflowException if error.transient or retry else AirflowFailException)(str(error)) from error
+        except (BotoCoreError, ClientError) as error:
+            kind = AirflowException if passing(error) or retry else AirflowFailException
+            raise kind(str(classify(error))) from error
+    except Exception as error:
+        clean_error(error)
+        raise

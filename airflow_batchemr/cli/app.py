@@ -13,6 +13,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from airflow_batchemr.cli.safe_output import clean_usage_errors, install
+
 #: Command name -> module and the line shown by `batchemr --help`.
 COMMANDS = {
     "validate": ("validate", "Validate pipeline files and show every error with its position."),
@@ -34,7 +36,22 @@ COMMANDS = {
 
 
 class _Commands(TyperGroup):
-    """A command group that imports a command's module only when the command is called."""
+    """A command group that imports a command's module only when the command is called, and makes all output safe."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        install()
+        return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse the global options."""
+        with clean_usage_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the options of the command and run it."""
+        with clean_usage_errors():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the group's signature
         """Return the names of the commands whose modules exist."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from airflow_batchemr.core.foreign_text import clean, clean_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -215,6 +217,21 @@ def say(message: str) -> None:
     sys.stderr.write(f"{message}\n")
 
 
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is run or ended. Exits with code 1 if the answer is no, or if there is nobody to ask.
+
+    Args:
+        question: Question to answer with yes or no.
+        yes: Whether it was answered by `--yes`.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail("nothing was done, because stdin is not a terminal on which to ask: check the above, and add --yes")
+    if not typer.confirm(question, default=False, err=True):
+        fail("nothing was done")
+
+
 def table(headings: list[str], rows: list[list[str]]) -> None:
     """Print rows in columns, or nothing if there are no rows. Lines are not wrapped if stdout is not a terminal."""
     if not rows:
@@ -225,9 +242,9 @@ def table(headings: list[str], rows: list[list[str]]) -> None:
 
     shown = Table(box=None, pad_edge=False)
     for heading in headings:
-        shown.add_column(heading, overflow="fold")
+        shown.add_column(Text(clean_line(heading)), overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(clean(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console.width = 10_000

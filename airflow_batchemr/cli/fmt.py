@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from airflow_batchemr.cli.safe_output import write_exact
+
 app = typer.Typer(
     add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}, pretty_exceptions_enable=False
 )
@@ -54,7 +56,7 @@ def _format(file: Path, *, write: bool, diff: bool) -> bool:
     from airflow_batchemr.pipeline_file.formatting import format_text
 
     if str(file) == "-":
-        sys.stdout.write(format_text(sys.stdin.read(), "<stdin>"))
+        write_exact(format_text(sys.stdin.read(), "<stdin>"))
         return False
     before = file.read_bytes().decode("utf-8")
     after = format_text(before, file)
@@ -62,7 +64,7 @@ def _format(file: Path, *, write: bool, diff: bool) -> bool:
         return False
     if diff:
         lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), str(file), str(file))
-        sys.stdout.writelines(lines)
+        write_exact("".join(lines))
     elif write:
         _replace(file, after)
         sys.stdout.write(f"{file}: formatted\n")

@@ -21,6 +21,7 @@ from airflow_batchemr.cli.common import (
     put_args,
     state_uri,
 )
+from airflow_batchemr.core.foreign_text import clean, clean_line
 
 if TYPE_CHECKING:
     from airflow_batchemr.forecast import PipelineForecast
@@ -139,24 +140,25 @@ def _forecast(pipeline: Pipeline, wanted: _Wanted) -> PipelineForecast:
 
 def _show(made: PipelineForecast, *, requests: bool) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     ledger = f"ledger {made.state}" if made.state else "no ledger"
-    table = Table(title=escape(f"{made.pipeline} · run {made.run_key} · {ledger}"), title_justify="left")
+    title = Text(clean_line(f"{made.pipeline} · run {made.run_key} · {ledger}"))
+    table = Table(title=title, title_justify="left")
     for column in ("job", "does", "indices", "of", "input", "why"):
         table.add_column(column, overflow="fold")
     for one in made.jobs:
         size = "" if one.bytes is None else f"{one.bytes:,} bytes"
         cells = (one.task_id, one.does, one.indices, str(one.of or ""), size, one.note)
-        table.add_row(*map(escape, cells))  # notes contain brackets, such as those of templates
+        table.add_row(*(Text(clean(cell)) for cell in cells))
     console.print(table)
     for note in made.notes:
-        console.print(f"note: {note}", markup=False)
+        sys.stdout.write(f"note: {note}\n")
     if requests:
         for one in made.jobs:
             for request in one.requests:
                 more = f" ({request['note']})" if "note" in request else ""
-                console.print(f"\n{one.task_id}: {request['call']}{more}", markup=False)
-                console.print(json.dumps(request["request"], indent=2), markup=False)
+                sys.stdout.write(f"\n{one.task_id}: {request['call']}{more}\n")
+                sys.stdout.write(json.dumps(request["request"], indent=2) + "\n")

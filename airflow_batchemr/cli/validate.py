@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airflow_batchemr.cli.common import check_environment, load_pipelines, new_app
+from airflow_batchemr.cli.safe_output import write_clean
+from airflow_batchemr.core.foreign_text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,9 +101,8 @@ def _show(problems: list[PipelineFileError]) -> None:
         return
     colors = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "note": "\x1b[1;36m"} if sys.stdout.isatty() else {}
     for error in problems:
-        text = str(error)
+        text = clean(str(error))
         if colors:
             label = f"{error.severity}:"
             text = text.replace(label, f"{colors[error.severity]}{label}\x1b[0m", 1)
-
-        sys.stdout.write(f"{text}\n\n")
+        write_clean(f"{text}\n\n")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from airflow_batchemr.core.foreign_text import clean
+
 
 class AwsError(Exception):
-    """A failed call to AWS. The message names the call, the reason and the remedy."""
+    """A failed call to AWS. The message names the call, the reason and the remedy, and is safe to display."""
 
     #: Whether the call was certainly not carried out, so that it is safe to send it again.
     not_carried_out = False
     #: Whether a later retry may succeed.
     transient = False
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(clean(message))
 
 
 class Refused(AwsError):  # noqa: N818 - named after the outcome of the call

@@ -36,5 +36,14 @@ def clean_line(text: str) -> str:
     return clean(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def clean_error(error: BaseException | None) -> None:
+    """Make the messages of an exception, and of those that led to it, safe to display in a traceback."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        error.args = tuple(clean(one) if isinstance(one, str) else one for one in error.args)
+        error = error.__cause__ or error.__context__
+
+
 def _escape(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()

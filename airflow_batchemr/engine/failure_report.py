@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_batchemr.core.foreign_text import clean
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.log_lines import cut
 
@@ -29,7 +30,6 @@ _CAUSES = {
 }
 # What differs between failures of one kind: ids of instances, tasks and jobs, and numbers in AWS's messages
 _IDS = re.compile(r"\b(?:i-[0-9a-f]+|(?<!-)[0-9a-f]{8}-[0-9a-f-]{8,}|[0-9a-f]{16,}|\d+)\b")
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _INDEX_WIDTH = 160
 _LINE_WIDTH = 500
 _MAX_GROUPS = 10
@@ -84,7 +84,7 @@ def report(
         replay: the command that runs an index again, without ``--index``: ``["batchemr", "replay", …]``.
 
     Returns:
-        Several lines of plain text. Control characters of the logs are removed.
+        Several lines of plain text, safe to display.
     """
     groups = group(failures)
     listed = IndexSet.union(one.indices for one in groups)
@@ -100,7 +100,7 @@ def report(
         which = "" if size == 1 or one.sample.index is None else f" of index {one.sample.index}"
         if tail := (logs or {}).get(one.key):
             lines.append(f"  last lines of the log{which}:")
-            lines += [f"    | {_CONTROL.sub('', line.rstrip())[:_LINE_WIDTH]}" for line in tail]
+            lines += [f"    | {_one_line(line.rstrip())[:_LINE_WIDTH]}" for line in tail]
         if link := (links or {}).get(one.key):
             lines.append(f"  log{which}: {link}")
         if replay and one.sample.index is not None:
@@ -109,7 +109,7 @@ def report(
         lines += ["", f"and {len(groups) - _MAX_GROUPS} more kinds of failure: see the ledger"]
     if rest:
         lines += ["", f"and {_number(rest)} more, whose causes are in the ledger: {shortened(rest)}"]
-    return "\n".join(lines)
+    return clean("\n".join(lines))
 
 
 def shortened(indices: IndexSet) -> str:
@@ -136,5 +136,9 @@ def _title(failure: Failure) -> str:
     if failure.exit_code is not None:
         parts.append(f"exit code {failure.exit_code}")
     if failure.reason:
-        parts.append(_CONTROL.sub(" ", cut(failure.reason, _REASON)))
+        parts.append(_one_line(cut(failure.reason, _REASON)))
     return " · ".join(parts) or "no reason given"
+
+
+def _one_line(text: str) -> str:
+    return clean(text).replace("\n", "\\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from airflow_batchemr.core.foreign_text import clean_line
+from airflow_batchemr.core.foreign_text import clean, clean_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,10 +54,13 @@ _TRANSIENT = {
 
 
 class LedgerError(Exception):
-    """The ledger cannot be read or written. The message says how to fix it."""
+    """The ledger cannot be read or written. The message says how to fix it, and is safe to display."""
 
     retryable = False
     """Whether a later retry may succeed without any fix."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(clean(message))
 
 
 class StateUriMissingError(LedgerError):

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr import settings
+from airflow_batchemr.core.foreign_text import clean, clean_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +25,15 @@ _NOTIFIERS = {
     ),
 }
 
+#: Characters of the text in one block. Slack accepts 3,000 in a section block, and may count some of them twice.
+_BLOCK = 1_500
+#: Maximum number of blocks that show the text. Slack accepts 50 blocks in one message.
+_BLOCKS = 10
+
 
 @dataclass(frozen=True)
 class Message:
-    """A notification.
+    """A notification. Its text is made safe to display: it may quote logs, the ledger and AWS.
 
     Attributes:
         subject: Summary on one line.
@@ -42,6 +48,10 @@ class Message:
     dag_id: str
     url: str = ""
     failed: bool = True
+
+    def __post_init__(self) -> None:
+        for name, cleaned in (("subject", clean_line), ("text", clean), ("dag_id", clean_line), ("url", clean_line)):
+            object.__setattr__(self, name, cleaned(getattr(self, name)))
 
 
 def check(receiver: Mapping[str, Any]) -> None:
@@ -92,7 +102,14 @@ def _notifier(receiver: Mapping[str, Any], message: Message) -> Any:
     text = f"{message.subject}\n{message.text}\n{message.url}".rstrip()
     if kind == "slack":
         slack = {"conn_id": "slack_api_default", **receiver["slack"]}
-        return notifier_class(slack_conn_id=slack["conn_id"], channel=slack["channel"], text=text)
+        return notifier_class(
+            slack_conn_id=slack["conn_id"],
+            channel=slack["channel"],
+            text=_slack_escaped(text),
+            blocks=_blocks(message),
+            unfurl_links=False,
+            unfurl_media=False,
+        )
     pagerduty = {"conn_id": "pagerduty_events_default", "severity": "error", **receiver["pagerduty"]}
     return notifier_class(
         pagerduty_events_conn_id=pagerduty["conn_id"],
@@ -103,3 +120,18 @@ def _notifier(receiver: Mapping[str, Any], message: Message) -> Any:
         dedup_key=f"batchemr/{message.dag_id}",
         custom_details=text,
     )
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    """Return the message as blocks of Slack, as plain text: without mentions, links and formatting."""
+    texts = [message.text[at : at + _BLOCK] for at in range(0, min(len(message.text), _BLOCKS * _BLOCK), _BLOCK)]
+    plain = [{"type": "plain_text", "text": text, "emoji": False} for text in (message.subject, *texts) if text.strip()]
+    blocks: list[dict[str, Any]] = [{"type": "section", "text": text} for text in plain]
+    if message.url:
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<{_slack_escaped(message.url)}>"}})
+    return blocks
+
+
+def _slack_escaped(text: str) -> str:
+    """Escape the three characters with which Slack's mentions and links begin and end."""
+    return html.escape(text, quote=False)

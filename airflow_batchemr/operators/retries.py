@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr.core.retries import PLATFORM_RETRIES, PLATFORM_RETRY_DELAY
 from airflow_batchemr.operators.mapping import default_arguments
+from airflow_batchemr.task_log import CleanLog
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _NO_DELAY = dt.timedelta(seconds=PLATFORM_RETRY_DELAY)
 
 
-class RetryingOperator(BaseOperator):
+class RetryingOperator(CleanLog, BaseOperator):
     """An operator whose retries never repeat work that has finished or still runs.
 
     Such a retry costs nothing, so it is the default after a failure of the platform. A failed program is likely to fail

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Literal
 
+from airflow_batchemr.core.foreign_text import clean
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -58,9 +60,10 @@ class PipelineFileError(Exception):
         pipeline: str | None = None,
         severity: Severity = "error",
     ) -> None:
+        message = clean(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = clean(hint) if hint else hint
         self.path = path
         self.line = line
         self.column = column
@@ -75,19 +78,20 @@ class PipelineFileError(Exception):
         return ":".join(str(part) for part in (self.path, self.line, self.column) if part is not None)
 
     def __str__(self) -> str:
-        """The position, the message, the source line with a caret, and the hint."""
+        """The position, the message, the source line with a caret, and the hint, safe to display."""
         where = self.where
         lines = [f"{where}: {self.severity}: {self.message}" if where else self.message]
         if self.source is not None and self.line is not None and self.column is not None:
             number = f"{self.line:>5} | "
             shown, column = _window(self.source, self.column)
-            lines.append(f"{number}{shown}")
-            pad = "".join("\t" if char == "\t" else " " for char in shown[: column - 1])
-            room = max(1, len(shown) - column + 1)
+            before, rest = clean(shown[: column - 1]), clean(shown[column - 1 :])
+            lines.append(f"{number}{before}{rest}")
+            pad = "".join("\t" if char == "\t" else " " for char in before)
+            room = max(1, len(rest))
             lines.append(f"{' ' * 5} | {pad}{'^' * max(1, min(self.width, room))}")
         if self.hint:
             lines.append(f"{' ' * 6}= {self.hint}")
-        return "\n".join(lines)
+        return clean("\n".join(lines))
 
 
 def _window(source: str, column: int, size: int = 160) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from pydantic import BeforeValidator, Field
 
 from airflow_batchemr import settings
@@ -22,6 +23,7 @@ from airflow_batchemr.aws.errors import AwsError, classify
 from airflow_batchemr.aws.remote_work import AnyRemoteWorkReader
 from airflow_batchemr.aws.retry import INTERACTIVE
 from airflow_batchemr.connections import connection_clients
+from airflow_batchemr.core.foreign_text import clean
 from airflow_batchemr.core.indices import MAX_INDICES
 from airflow_batchemr.engine.history import observed_job, run_histories
 from airflow_batchemr.ledger import Ledger, LedgerError, NameInvalidError
@@ -50,9 +52,17 @@ _HEADERS = {
     "form-action 'self'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+def visible(value: Any) -> Any:
+    """Make control characters and bidirectional text of a value visible. Markup is of our own templates."""
+    return value if isinstance(value, Markup) else clean(str(value))
+
+
 _templates = Environment(
     loader=PackageLoader("airflow_batchemr.plugin"),
     autoescape=True,
+    finalize=visible,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

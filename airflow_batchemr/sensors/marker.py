@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_batchemr.connections import as_airflow_error, configured_state, connection_clients
+from airflow_batchemr.core.foreign_text import clean
 from airflow_batchemr.core.run_key import run_key as key_of
 from airflow_batchemr.ledger import LedgerError
 from airflow_batchemr.operators.aws_operator import AwsOperator
@@ -129,9 +130,9 @@ class S3MarkerSensor(AwsOperator):
         if event["status"] == "marked":
             return str(event["marker"])
         if event["status"] == "denied":
-            raise AirflowFailException(event["message"])
+            raise AirflowFailException(clean(event["message"]))
         limits = [] if self.timeout is None else [f"{self.timeout} s"]
         if self.execution_timeout is not None:
             limits.append(f"the execution_timeout of {self.execution_timeout}")
         waited = f"{self.pipeline}.{self.job or self.pipeline} did not succeed within {' or '.join(limits)}"
-        raise self.program_failure(waited)
+        raise self.program_failure(clean(waited))

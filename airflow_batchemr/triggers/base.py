@@ -20,6 +20,7 @@ from airflow_batchemr.core.errors import AwsError
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submissions import terminate
 from airflow_batchemr.engine.waiters import cleared_since, has_fired, record_fired
+from airflow_batchemr.task_log import CleanLog
 from airflow_batchemr.triggers.hold import hold_event
 from airflow_batchemr.triggers.stopping import Gathering, in_background, insist
 from airflow_batchemr.triggers.task_state import task_state
@@ -36,7 +37,7 @@ RESUMES = frozenset({"scheduled", "queued", "running", "up_for_retry"})
 RECORDING = 10.0
 
 
-class LedgerTrigger(BaseTrigger):
+class LedgerTrigger(CleanLog, BaseTrigger):
     """Waits for submissions in the ledger.
 
     Subclasses implement `wait`. When it returns, the trigger yields one event.

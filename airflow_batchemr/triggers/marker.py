@@ -15,6 +15,7 @@ from airflow_batchemr.aws.errors import AwsError, Expired, NotAllowed, Unknown, 
 from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import connection_clients
 from airflow_batchemr.ledger import CredentialsError, LedgerError, NotAllowedError
+from airflow_batchemr.task_log import CleanLog
 from airflow_batchemr.triggers.hold import hold_event
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
 
 
-class S3MarkerTrigger(BaseTrigger):
+class S3MarkerTrigger(CleanLog, BaseTrigger):
     """Waits until a job has succeeded for a run key.
 
     Args:

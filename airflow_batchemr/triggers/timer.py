@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_batchemr.task_log import CleanLog
 from airflow_batchemr.triggers.hold import hold_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class TimerTrigger(BaseTrigger):
+class TimerTrigger(CleanLog, BaseTrigger):
     """Waits until a time. Unlike Airflow's DateTimeTrigger, it does not end a deferral too early; see `hold_event`.
 
     Args:

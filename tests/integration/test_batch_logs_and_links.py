@@ -6,6 +6,7 @@ from airflow.sdk import DAG
 
 from airflow_batchemr.operators.batch import BatchArrayOperator
 from tests.integration.test_batch_array import array_dag
+from tests.unit.hostile.text import unsafe
 
 
 def test_a_failed_array_reports_how_many_failed_and_why(aws, run_dag, work, state):
@@ -98,3 +99,12 @@ def test_the_first_failing_index_of_an_array_is_shown_while_the_others_run(aws, 
     shown = finished.output.index("Index 7 has failed, exit code 3")
     assert finished.output.index("| bad row") > shown
     assert finished.output.index("7/8 done, 1 failed") > shown
+
+
+def test_the_log_of_a_hostile_job_cannot_control_what_displays_it(aws, run_dag, work):
+    """Neither live lines nor the report of the failure have control or bidirectional characters of the job."""
+    line = r"evil\033]0;title\007\302\2332J\342\200\256\010"
+    finished = run_dag(array_dag("hostile", work.command(f"printf '{line}\\n'; sleep 3; exit 7"), array=None))
+    assert {"work": "failed"} == finished.tasks
+    assert "| evil" in finished.output
+    assert not unsafe(finished.output, terminal=True)

@@ -26,10 +26,12 @@ ALLOWED = {
     "settings": {"pipeline_file", "engine"},
     "connections": {"core", "ledger", "aws", "settings"},
     "links": {"core", "ledger", "engine", "aws", "connections", "settings"},
-    "triggers": {"core", "ledger", "engine", "aws", "connections", "settings"},
+    "task_log": {"core"},
+    "triggers": {"core", "ledger", "engine", "aws", "connections", "settings", "task_log"},
     "sensors": {"core", "ledger", "engine", "aws", "connections", "settings", "triggers", "links", "operators"},
     "operators": {
         "core", "pipeline_file", "ledger", "engine", "aws", "dags", "connections", "settings", "triggers", "links",
+        "task_log",
     },
     "notifiers": {"core", "settings", "connections", "pipeline_file"},
     "plugin": {"core", "ledger", "engine", "aws", "connections", "settings", "links"},

@@ -12,6 +12,7 @@ from airflow_batchemr.aws.emr.logs import ClusterLogs
 from airflow_batchemr.aws.emr.start_failures import start_failure
 from airflow_batchemr.aws.emr.steps import CANCELLED, Step
 from airflow_batchemr.aws.explicit_success import UNCONFIRMED
+from airflow_batchemr.core.foreign_text import clean
 from airflow_batchemr.core.log_lines import cut
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def failure_report(
             lines.append("The cluster has no log URI: set `log_uri: s3://…`, and the cause can be found in the logs")
     if causes and complete:
         ledger.put_document(f"causes/{number:04d}.json", json.dumps(causes, indent=1).encode())
-    return FailureReport("\n".join(lines), complete)
+    return FailureReport(clean("\n".join(lines)), complete)
 
 
 def _interrupted(result: Result) -> list[str]:

@@ -75,10 +75,10 @@ def test_exit_codes_separate_groups():
 
 
 def test_logs_cannot_control_the_terminal():
-    """Colors and other control characters are removed, and long lines are cut."""
+    """Colors are removed, other control characters are made visible, and long lines are cut."""
     logs = {f"{EXITED}/None": ["\x1b[31mred\x1b[0m\x07 \x1b]0;title\x07", "x" * 9_999]}
     text = report([Failure(index=0, reason=EXITED)], size=1, done=0, logs=logs)
-    assert "    | red ]0;title\n" in text
+    assert "    | red\\x07 \\x1b]0;title\\x07\n" in text
     assert "x" * 501 not in text
     assert not any(ord(letter) < 32 and letter != "\n" for letter in text)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_batchemr.core.foreign_text import clean
 from airflow_batchemr.pipeline_file import load_file
 
 CORPUS = Path(__file__).parents[2] / "corpus"
@@ -46,7 +47,7 @@ def test_an_invalid_pipeline_is_not_loaded(path):
         position, source, caret, *_ = f"{error}\n\n\n".split("\n")
         assert position.startswith(f"{path}:{error.line}:{error.column}: error: ")
         if error.source is not None and len(error.source) <= 160:
-            assert source == f"{error.line:>5} | {error.source}"
+            assert source == f"{error.line:>5} | {clean(error.source)}"
             assert caret.index("^") == len("      | ") + error.column - 1
 
 
