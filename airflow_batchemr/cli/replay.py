@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import re
+import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airflow_batchemr.cli import common
-from airflow_batchemr.core.container_overrides import own_container, recorded
-from airflow_batchemr.engine.replay import docker_command, recorded_shard, shell_text, with_definition
+from airflow_batchemr.core.container_overrides import job_roles, own_container, recorded
+from airflow_batchemr.core.foreign_text import clean_line
+from airflow_batchemr.engine.replay import recorded_shard, shell_text, with_definition
 
 if TYPE_CHECKING:
     from airflow_batchemr.aws.clients import Clients
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from airflow_batchemr.ledger import LedgerState
 
 app = common.new_app()
+
+#: Names of variables whose values are not shown.
+_SECRET = re.compile(r"SECRET|TOKEN|PASSW|CREDENTIAL|(?:ACCESS|API|PRIVATE)_?KEY", re.IGNORECASE)
 
 
 @app.command()
@@ -47,6 +50,17 @@ def replay(  # noqa: PLR0917 (all are options)
             "--mark", help="On success, record the index as done, and write the job's marker if it was the last."
         ),
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Run it without asking, for scripts.")] = False,
+    no_credentials: Annotated[
+        bool, typer.Option("--no-credentials", help="With --local or --docker: give the program no AWS credentials.")
+    ] = False,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            help="With --local or --docker: give the program credentials of this role for an hour instead of yours.",
+            metavar="arn:aws:iam::...",
+        ),
+    ] = None,
     state: common.StateOption = None,
     profile: common.ProfileOption = None,
     region: common.RegionOption = None,
@@ -55,6 +69,13 @@ def replay(  # noqa: PLR0917 (all are options)
     """Rerun a single index of a recorded job with the same command, environment and input.
 
     Without --mark, nothing is recorded. Exits with the exit code of the program.
+
+    The program, its variables and its image are those that the ledger and AWS have recorded. Before it runs, they are
+    shown together with the credentials that it gets, and you are asked. --yes runs it without asking.
+
+    With --no-credentials or --role, the program gets no AWS_* variables of yours and another home folder, so that AWS's
+    tools find neither ~/.aws nor the role of the machine. A process of --local can still read all of your files:
+    use --docker for a program that you do not trust.
 
         batchemr replay nightly 2026-11-20T000000Z score --index 17
 
@@ -68,20 +89,38 @@ def replay(  # noqa: PLR0917 (all are options)
         raise typer.BadParameter("--instance-type requires --batch")
     if mark and not (local or docker or batch):
         raise typer.BadParameter("--mark requires --local, --docker or --batch, because --print does not run anything")
+    if (role or no_credentials) and not (local or docker):
+        raise typer.BadParameter("--role and --no-credentials require --local or --docker")
+    if role and no_credentials:
+        raise typer.BadParameter("use only one of --role and --no-credentials")
     with common.errors():
         aws = common.clients(profile, region)
         ledger = common.open_ledger(aws, state)
         job_ledger = common.existing_job(ledger, pipeline, run_key, job)
         history = job_ledger.history()
-        shard = _complete(aws, recorded_shard(history, index), needed=docker)
+        shard, roles = _complete(aws, recorded_shard(history, index), needed=docker)
         if mark:
             _check_free(history, index)
         if batch:
             from airflow_batchemr.cli.replay_batch import run_on_batch
 
+            facts = [
+                ("queue", str(shard.request.get("jobQueue")) if instance_type is None else f"one of {instance_type}"),
+                ("definition", str(shard.request["jobDefinition"])),
+                ("image", shard.image or "see the definition"),
+                ("job role", roles or "none, or see the definition"),
+            ]
+            _consent(shard, "runs as a job on AWS Batch, which costs money:", facts, yes=yes)
             code = run_on_batch(aws, ledger.uri, job_ledger, shard, instance_type=instance_type, mark=mark)
         elif local or docker:
-            code = _run_here(shard, profile, region, docker=docker)
+            from airflow_batchemr.cli.replay_credentials import Access
+            from airflow_batchemr.cli.replay_here import run_here
+
+            access = Access(profile, region, role, no_credentials)
+            place = ("image", shard.image or "") if docker else ("folder", str(Path.cwd()))
+            where = "runs in a container on this machine:" if docker else "runs as a process of yours on this machine:"
+            _consent(shard, where, [place, ("credentials", access.describe(aws))], yes=yes)
+            code = run_here(aws, shard, access, docker=docker)
             if mark and code == 0:
                 from airflow_batchemr.cli.replay_mark import record_success
 
@@ -92,8 +131,12 @@ def replay(  # noqa: PLR0917 (all are options)
     raise typer.Exit(code)
 
 
-def _complete(aws: Clients, shard: Shard, *, needed: bool) -> Shard:
-    """Add values from the job definition, which is required for the image and for a command that only it defines."""
+def _complete(aws: Clients, shard: Shard, *, needed: bool) -> tuple[Shard, str]:
+    """Add values from the job definition, which is required for the image and for a command that only it defines.
+
+    Returns:
+        The index, and the roles of the job definition as text.
+    """
     from airflow_batchemr.aws.errors import AwsError, member
     from airflow_batchemr.aws.retry import call_again
 
@@ -111,10 +154,10 @@ def _complete(aws: Clients, shard: Shard, *, needed: bool) -> Shard:
     if not found:
         if needed or not shard.argv:
             raise LookupError(f"AWS Batch no longer has the job definition {name}")
-        return shard
+        return shard, ""
     if own_container(found[0], recorded(shard.request).get("name")).get("secrets"):
         common.say("note: the job definition has secrets, which only AWS Batch can resolve")
-    return with_definition(shard, found[0])
+    return with_definition(shard, found[0]), ", ".join(job_roles(found[0]))
 
 
 def _check_free(state: LedgerState, index: int) -> None:
@@ -146,49 +189,18 @@ def _show(shard: Shard, *, json_: bool) -> None:
     sys.stdout.write(json.dumps(shown, indent=2) + "\n")
 
 
-def _run_here(shard: Shard, profile: str | None, region: str | None, *, docker: bool) -> int:
-    if docker:
-        return _run_in_docker(shard, _credentials(profile, region))
-    command = shard.program()
-    common.say(f"note: running in {Path.cwd()}; files that the program writes there are kept")
-    try:
-        return subprocess.run(command, env={**os.environ, **shard.program_environment()}, check=False).returncode
-    except FileNotFoundError:
-        raise LookupError(f"program {command[0]!r} is not on the PATH: add it, or use --docker or --batch") from None
-
-
-def _run_in_docker(shard: Shard, credentials: dict[str, str]) -> int:
-    """Run the image. Variables are passed in a file readable only by this user, so that `ps` shows no credentials."""
-    endpoint = credentials.get("AWS_ENDPOINT_URL", "")
-    local_endpoint = any(f"//{host}" in endpoint for host in ("127.", "localhost", "[::1]"))
-    environment = {**credentials, **shard.program_environment()}
-    lines = {name: value for name, value in environment.items() if "\n" not in value}
-    with tempfile.NamedTemporaryFile("w", prefix="batchemr-", suffix=".env", encoding="utf-8") as file:
-        file.writelines(f"{name}={value}\n" for name, value in lines.items())
-        file.flush()
-        multiline = [f"{name}={value}" for name, value in environment.items() if name not in lines]
-        command = docker_command(shard, file.name, multiline, host_network=local_endpoint)
-        try:
-            return subprocess.run(command, check=False).returncode
-        except FileNotFoundError:
-            raise LookupError("docker is not installed: use --local or --batch") from None
-
-
-def _credentials(profile: str | None, region: str | None) -> dict[str, str]:
-    """Return the AWS credentials as environment variables, because a container sees neither profiles nor roles."""
-    import boto3
-
-    session: Any = boto3.Session(profile_name=profile, region_name=region)
-    found: dict[str, str | None] = {
-        "AWS_DEFAULT_REGION": session.region_name,
-        "AWS_ENDPOINT_URL": os.environ.get("AWS_ENDPOINT_URL"),
-    }
-    credentials = session.get_credentials()
-    if credentials is not None:
-        frozen = credentials.get_frozen_credentials()
-        found |= {
-            "AWS_ACCESS_KEY_ID": frozen.access_key,
-            "AWS_SECRET_ACCESS_KEY": frozen.secret_key,
-            "AWS_SESSION_TOKEN": frozen.token,
-        }
-    return {name: value for name, value in found.items() if value}
+def _consent(shard: Shard, where: str, facts: list[tuple[str, str]], *, yes: bool) -> None:
+    """Show what the ledger and AWS say is to run, and ask. Whoever can write the ledger decides what runs."""
+    variables = [
+        f"{name}={'***' if _SECRET.search(name) else value}" for name, value in sorted(shard.environment.items())
+    ]
+    facts = [
+        ("recorded by", f"submission {shard.submission} in the ledger"),
+        *facts,
+        ("program", shlex.join(shard.program())),
+        *(("variable", one) for one in variables),
+    ]
+    common.say(f"index {shard.index} {where}")
+    for name, value in facts:
+        common.say(f"  {name:<12} {clean_line(value)}")
+    common.confirm("Run it?", yes=yes)

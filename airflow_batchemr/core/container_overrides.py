@@ -145,6 +145,20 @@ def own_container(definition: Mapping[str, Any], name: str | None = None) -> dic
     return dict(definition.get("containerProperties") or {})
 
 
+def job_roles(definition: Mapping[str, Any]) -> list[str]:
+    """Return the roles whose credentials the containers of a job definition get; for pods, their service accounts."""
+    ranges = _ranges(definition)
+    parts = [_of_range(one) for one in ranges] if ranges else [definition]
+    found = []
+    for part in parts:
+        tasks = (part.get("ecsProperties") or {}).get("taskProperties") or []
+        pod = (part.get("eksProperties") or {}).get("podProperties") or {}
+        account = pod.get("serviceAccountName")
+        found += [(part.get("containerProperties") or {}).get("jobRoleArn"), *(one.get("taskRoleArn") for one in tasks)]
+        found += [f"service account {account}"] if account else []
+    return list(dict.fromkeys(str(one) for one in found if one))
+
+
 def docker_image(definition: Mapping[str, Any]) -> str | None:
     """Return the image of a job that Docker can run in the same way: a container, or an ECS task with a single one."""
     if definition.get("nodeProperties") or definition.get("eksProperties") or len(containers(definition)) > 1:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 import shlex
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.core.container_overrides import docker_image, own_command, own_container, put, recorded
+from airflow_batchemr.core.foreign_text import clean
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.preamble import RESERVED, SIZE, unwrap, wrap
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_batchemr.ledger import Intent, LedgerState
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # Fields that only the recorded SubmitJob needed
 _NOT_AGAIN = ("arrayProperties", "dependsOn", "jobName")
 
@@ -117,10 +121,42 @@ def with_definition(shard: Shard, definition: Mapping[str, Any]) -> Shard:
     )
 
 
+def executable(program: Sequence[str], variables: Mapping[str, str]) -> None:
+    """Check that a process can get these arguments and variables.
+
+    Raises:
+        LookupError: One contains a NUL character or a lone surrogate, which no argument can.
+    """
+    for text in (*program, *variables, *variables.values()):
+        if "\0" in text or _SURROGATE.search(text):
+            raise LookupError(f"the recorded text {text!r} cannot be an argument or variable of a program")
+    if any(not name or "=" in name for name in variables):
+        raise LookupError("a recorded variable has no name, or a name with an equals sign")
+
+
 def shell_text(shard: Shard) -> str:
-    """Format the command for a shell, one variable per line."""
-    variables = [shlex.quote(f"{name}={value}") for name, value in shard.program_environment().items()]
-    return " \\\n  ".join(["env", *variables, shlex.join(shard.program())])
+    """Format the command for a shell, one variable per line. It is exact, and safe to display.
+
+    Raises:
+        LookupError: No program can get the recorded arguments or variables.
+    """
+    executable(shard.program(), shard.program_environment())
+    variables = [_quoted(f"{name}={value}") for name, value in shard.program_environment().items()]
+    return " \\\n  ".join(["env", *variables, " ".join(map(_quoted, shard.program()))])
+
+
+def _quoted(text: str) -> str:
+    r"""Quote an argument for any POSIX shell. Unsafe characters are given as octal bytes: `$(printf '\033')`."""
+    parts = [shlex.quote(text)]
+    if clean(text) != text:
+        pieces = ["".join(same) for _, same in groupby(text, key=lambda one: clean(one) == one)]
+        parts = [shlex.quote(piece) if clean(piece) == piece else _octal(piece) for piece in pieces]
+    return "".join(parts)
+
+
+def _octal(text: str) -> str:
+    digits = "".join(f"\\{byte:03o}" for byte in text.encode())
+    return f"\"$(printf '{digits}')\""
 
 
 def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, host_network: bool) -> list[str]:
@@ -129,17 +165,19 @@ def docker_command(shard: Shard, env_file: str, variables: Sequence[str], *, hos
     Args:
         shard: with its definition.
         env_file: path of a file with the variables, one ``NAME=value`` per line.
-        variables: the variables that do not fit on one line, as ``NAME=value``.
+        variables: names of the variables that do not fit on one line, which docker takes from its own environment.
         host_network: whether the container has to reach a server on this machine.
 
     Raises:
-        LookupError: the image is unknown.
+        LookupError: the image is unknown, or is an option of docker instead of a name.
     """
     if not shard.image:
         raise LookupError(
             "docker cannot run this job: multi-node jobs, EKS jobs and ECS tasks with several containers need AWS "
             "Batch; use --batch, or --local to run the program alone"
         )
+    if shard.image.startswith("-"):
+        raise LookupError(f"the image {shard.image!r} is an option of docker, not a name: correct the job definition")
     command = ["docker", "run", "--rm", "--env-file", env_file]
     for variable in variables:
         command += ["--env", variable]

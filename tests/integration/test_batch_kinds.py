@@ -82,7 +82,7 @@ def test_a_failure_is_reported_with_exit_code_log_and_replay(aws, run_dag, work,
 
     replay = ["replay", dag_id, KEY, "work"]
     assert "bad row" in CliRunner().invoke(app, replay).stdout
-    done = CliRunner().invoke(app, [*replay, "--batch"])
+    done = CliRunner().invoke(app, [*replay, "--batch", "--yes"])
     assert (7, not pod) == (done.exit_code, "| bad row" in done.stderr)
 
 

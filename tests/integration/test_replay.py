@@ -103,8 +103,10 @@ def array(local_aws, tmp_path):
     return array
 
 
-def batchemr(*arguments, path=None, state=STATE):
+def batchemr(*arguments, path=None, state=STATE, ask=False):
     """Run the command line, which may start programs, in this process. Returns exit_code, stdout and stderr."""
+    if {"--local", "--docker", "--batch"} & set(arguments) and not ask:
+        arguments = (*arguments, "--yes")
     environment = {} if path is None else {"PATH": f"{path}:{os.environ['PATH']}"}
     options = ["--state", state] if state else []
     return CliRunner().invoke(app, [*arguments, *options], env={**environment, "COLUMNS": "200"})
@@ -139,10 +141,8 @@ def test_local_runs_a_process(array):
     before = array.ledger.read().numbers
     assert batchemr("replay", *RUN, "--index", "3", "--local").exit_code == 7
     done = batchemr("replay", *RUN, "--index", "1", "--local")
-    assert (done.exit_code, done.stderr) == (
-        0,
-        f"note: running in {Path.cwd()}; files that the program writes there are kept\n",
-    )
+    assert done.exit_code == 0
+    assert done.stderr.endswith(f"note: running in {Path.cwd()}; files that the program writes there are kept\n")
     assert array.ran() == [1, 3]
     assert f"{ODD}|{ODD}|red" == array.seen(3)
     assert before == array.ledger.read().numbers
@@ -263,6 +263,7 @@ def docker(tmp_path_factory):
         "#!/bin/sh\n"
         f'for argument in "$@"; do printf \'%s\\0\' "$argument"; done > {folder}/arguments\n'
         f'cp "$4" {folder}/file\n'
+        f'printf %s "$ODD" > {folder}/odd\n'
         "exit 5\n"
     )
     program.chmod(0o755)
@@ -270,12 +271,13 @@ def docker(tmp_path_factory):
 
 
 def test_docker_gets_the_same_image_command_and_variables(local_aws, array, docker):
-    """Variables are passed in a file, except multi-line ones; credentials never appear in the arguments."""
+    """Variables are passed in a file, or by name if they have several lines; their values are not in the arguments."""
     done = batchemr("replay", *RUN, "--index", "3", "--docker", path=docker)
     assert done.exit_code == 5
     arguments = (docker / "arguments").read_text().split("\0")[:-1]
     assert arguments[:3] == ["run", "--rm", "--env-file"]
-    assert ["--env", f"ODD={ODD}", "--memory", "256m", "--network", "host", "busybox", "sh", "-c"] == arguments[4:13]
+    assert ODD == (docker / "odd").read_text()
+    assert ["--env", "ODD", "--memory", "256m", "--network", "host", "busybox", "sh", "-c"] == arguments[4:13]
     assert arguments[-2:] == [ODD, "red"]
     variables = dict(line.split("=", 1) for line in (docker / "file").read_text().splitlines())
     assert ("3", "d", local_aws.environment()["AWS_SECRET_ACCESS_KEY"]) == tuple(
@@ -307,7 +309,8 @@ def test_a_missing_docker_is_reported_with_alternatives(array, tmp_path_factory,
     """Without a traceback."""
     monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("nothing")))
     done = batchemr("replay", *RUN, "--index", "3", "--docker")
-    assert (done.exit_code, done.stderr) == (1, "error: docker is not installed: use --local or --batch\n")
+    assert done.exit_code == 1
+    assert done.stderr.endswith("error: docker is not installed: use --local or --batch\n")
 
 
 def test_the_last_submission_of_an_index_is_replayed(array):
