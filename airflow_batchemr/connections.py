@@ -16,11 +16,16 @@ if TYPE_CHECKING:
     from botocore.config import Config
 
 
-def connection_clients(aws_conn_id: str | None, region: str | None) -> Clients:
+def connection_clients(aws_conn_id: str | None, region: str | None, connection: Any = None) -> Clients:
     """Return the clients of an Airflow connection. The connection is read when the first client is requested.
 
     Credentials, assumed roles, endpoint URLs and `config_kwargs` come from the connection. If the connection does not
     exist, boto3's default credential chain applies, as in the amazon provider.
+
+    Args:
+        aws_conn_id: Id of the connection; None: boto3's default credential chain.
+        region: AWS region. Defaults to that of the connection.
+        connection: The connection, where it has been read before.
 
     Raises:
         InvalidRequest: `[batchemr] s3_put_args` is invalid.
@@ -29,9 +34,15 @@ def connection_clients(aws_conn_id: str | None, region: str | None) -> Clients:
 
     def make(service: str, config: Config) -> Any:
         from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+        from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+        from airflow.sdk.log import mask_secret
 
         if not opened:
             hook = AwsBaseHook(aws_conn_id=aws_conn_id, region_name=region)
+            if connection is not None:
+                hook.conn_config = AwsConnectionWrapper(conn=connection, region_name=region)
+            # Airflow itself masks the password, and of the extra only the whole text
+            mask_secret(hook.conn_config.extra_config)
             opened.extend((hook, hook.get_session(region_name=region)))
         hook, session = opened
         return session.client(

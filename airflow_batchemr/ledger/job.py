@@ -104,6 +104,10 @@ class JobLedger:
         """Read only the marker object, even if a rerun has superseded it: one GET."""
         return self._get(_MARKER, Marker)
 
+    def intent(self, number: int) -> Intent | None:
+        """The intent of a submission, or None."""
+        return self._get(_key(number, "intent"), Intent)
+
     def handle(self, number: int) -> Handle | None:
         """Read the handle of a submission, if there is one: one GET."""
         return self._get(_key(number, "handle"), Handle)

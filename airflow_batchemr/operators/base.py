@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_batchemr import settings
 from airflow_batchemr.aws.outage import FAILURES, passing, settling
 from airflow_batchemr.connections import as_airflow_error
+from airflow_batchemr.core.secret_values import without
 from airflow_batchemr.engine import decide
 from airflow_batchemr.engine.loop import Engine, NotRunningError, StoppedError, SupersededError
 from airflow_batchemr.engine.submission_records import REFUSED
@@ -21,6 +22,7 @@ from airflow_batchemr.ledger import LedgerState, Marker, StopRequest
 from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
+from airflow_batchemr.masking import mask, submission_secrets
 from airflow_batchemr.operators.killing import insist, terminate_known
 from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.operators.limits import NEWER_RUN, End, Limits
@@ -231,7 +233,9 @@ class LedgerOperator(LedgerAccess, ABC):
         return self._fail(context, outcome)
 
     def _fail(self, context: Context, outcome: Outcome) -> None:
-        raise self.failure(outcome, self.report(context, outcome))
+        secrets = submission_secrets(self.ledger, outcome.failed_submissions)
+        mask(secrets)
+        raise self.failure(outcome, without(secrets, self.report(context, outcome)))
 
     def failure(self, outcome: Outcome, text: str) -> AirflowException:
         """Return the exception to raise for a failure, which Airflow retries only if a retry may help."""

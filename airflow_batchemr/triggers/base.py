@@ -20,6 +20,7 @@ from airflow_batchemr.core.errors import AwsError
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submissions import terminate
 from airflow_batchemr.engine.waiters import cleared_since, has_fired, record_fired
+from airflow_batchemr.masking import recorded_secrets
 from airflow_batchemr.task_log import CleanLog
 from airflow_batchemr.triggers.hold import hold_event
 from airflow_batchemr.triggers.stopping import Gathering, in_background, insist
@@ -115,6 +116,10 @@ class LedgerTrigger(CleanLog, BaseTrigger):
         """The ledger of the job."""
         identity = JobIdentity(**self.identity)
         return clients.ledger(identity.state).job(identity.dag_id, identity.run_key, identity.job)
+
+    def secrets(self) -> frozenset[str]:
+        """Return the secret values in the requests of the submissions. Blocking."""
+        return recorded_secrets(self.job_ledger(self.clients()), self.submissions)
 
     def payload(self, **more: Any) -> dict[str, Any]:
         """Return the payload of the event."""

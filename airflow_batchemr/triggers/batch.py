@@ -15,6 +15,7 @@ from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import shared_clients
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import LedgerError
+from airflow_batchemr.masking import secret_name
 from airflow_batchemr.triggers.base import LedgerTrigger
 from airflow_batchemr.triggers.batch_live import Live
 from airflow_batchemr.triggers.missing import MissingWork
@@ -127,7 +128,7 @@ def jobs_poller(clients: Clients) -> Poller[JobSummary]:
     def describe(ids: Sequence[str]) -> dict[str, JobSummary]:
         with clients.renewing("batch:DescribeJobs"):
             answer = clients.polling("batch").describe_jobs(jobs=list(ids))
-        return {id_: summary_of(job) for id_, job in jobs.described(answer).items()}
+        return {id_: summary_of(job, secret_name) for id_, job in jobs.described(answer).items()}
 
     def same(before: JobSummary | None, after: JobSummary | None) -> bool:
         return (before and before.status) == (after and after.status)

@@ -13,6 +13,8 @@ from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.logs import SHORTEST, LogFollower, log_group, tail
 from airflow_batchemr.aws.poller import shared_poller
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.secret_values import without
+from airflow_batchemr.masking import secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -45,6 +47,7 @@ class Live:
         self._follower: LogFollower | None = None
         self._stream: tuple[str, str] | None = None
         self._logged_failure = self._logged_stuck = self._looked = False
+        self._secrets: frozenset[str] = frozenset()
 
     async def __aenter__(self) -> Live:  # noqa: PYI034 - Self is Python 3.11's
         return self
@@ -70,6 +73,7 @@ class Live:
     def update(self, seen: Mapping[str, JobSummary]) -> None:
         """Process a poll: follow the log of a single job, and show the first failing index of an array."""
         for id_, job in seen.items():
+            self._secrets |= job.secrets
             if len(self._indices) == 1 and not job.children:
                 if job.log_stream and self._stream != (job.log_group, job.log_stream):
                     self._stream = (job.log_group, job.log_stream)
@@ -114,7 +118,8 @@ class Live:
     async def _follow_node(self, node: str) -> None:
         while True:
             described = await asyncio.to_thread(jobs.describe, self._clients, [node])
-            for job in map(summary_of, described.values()):
+            for job in (summary_of(one, secret_name) for one in described.values()):
+                self._secrets |= job.secrets
                 if job.log_stream:
                     self._stream = (job.log_group, job.log_stream)
                     return await self._follow(*self._stream)
@@ -124,7 +129,7 @@ class Live:
 
     def _log_lines(self, lines: list[str]) -> None:
         for line in lines:
-            self._log.info("| %s", line)
+            self._log.info("| %s", without(self._secrets, line))
 
     async def _first_failure(self, parent: str) -> None:
         members = list(IndexSet.parse(self._indices[parent]))
@@ -141,7 +146,8 @@ class Live:
         failure, lines = await asyncio.to_thread(look)
         if failure is not None:
             code = "" if failure.exit_code is None else f", exit code {failure.exit_code}"
-            self._log.warning("Index %s has failed%s: %s", failure.index, code, failure.reason)
+            reason = without(self._secrets, failure.reason)
+            self._log.warning("Index %s has failed%s: %s", failure.index, code, reason)
             self._log_lines(lines)
 
     async def _explain(self, job_id: str, seconds: float) -> None:

@@ -86,6 +86,7 @@ class EmrTrigger(LedgerTrigger):
             cluster_id=self.cluster_id,
             streams=self.streams or {},
             log=self.log,
+            secrets=self.secrets,
         )
         with poller.expecting(self.cluster_id, created, self.step_ids, own=self.own):
             async with live, aclosing(poller.watch([self.cluster_id], self.log.warning)) as looks:

@@ -10,6 +10,7 @@ from airflow_batchemr import settings
 from airflow_batchemr.aws.emr.job_run import job_run_target
 from airflow_batchemr.aws.poller import Poller, shared_poller
 from airflow_batchemr.connections import shared_clients
+from airflow_batchemr.core.secret_values import without
 from airflow_batchemr.triggers.base import LedgerTrigger
 from airflow_batchemr.triggers.missing import MissingWork
 
@@ -61,9 +62,17 @@ class JobRunTrigger(LedgerTrigger):
                 if run is None:
                     continue
                 if sighting.changed:
-                    self.log.info("Job run %s: %s %s", run.run_id, run.state, run.reason)
+                    reason = run.reason and await asyncio.to_thread(self._masked, run.reason)
+                    self.log.info("Job run %s: %s %s", run.run_id, run.state, reason)
                 if run.ended:
                     return self.payload(status="ended")
+
+    def _masked(self, reason: str) -> str:
+        """Return a reason without secrets: EMR Serverless quotes the log of the driver."""
+        try:
+            return without(self.secrets(), reason)
+        except Exception as error:  # noqa: BLE001 - it must not end the wait
+            return f"(the reason is not shown, because its secrets are not known: {error})"
 
 
 def runs_poller(clients: Clients, target: JobRunTarget) -> Poller[JobRun]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.logs import StepTail
 from airflow_batchemr.aws.logs import LogFollower
 from airflow_batchemr.aws.poller import shared_poller
+from airflow_batchemr.core.secret_values import without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -32,6 +33,7 @@ class LiveSteps:
         cluster_id: Id of the cluster.
         streams: CloudWatch group and stream to which the program writes, by step id.
         log: Logger of the trigger, which writes to the task log.
+        secrets: Returns the values that are not shown. Blocking; called before the first line is shown.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class LiveSteps:
         cluster_id: str,
         streams: Mapping[str, Sequence[str]],
         log: Any,
+        secrets: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
         self._clients = clients
         self._where = where
@@ -50,6 +53,8 @@ class LiveSteps:
         self._cluster_id = cluster_id
         self._streams = streams
         self._log = log
+        self._read_secrets = secrets
+        self._secrets: frozenset[str] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._tails: dict[str, StepTail] = {}
 
@@ -84,13 +89,13 @@ class LiveSteps:
         id_ = LogFollower.id_of(group, stream)
         async with aclosing(follower.poller.watch([id_])) as looks:
             async for _ in looks:
-                self._log_lines(follower.take(id_))
+                await self._log_lines(follower.take(id_))
 
     async def _tail(self, step_id: str) -> None:
         tail = self._tails[step_id] = StepTail(self._clients, str(self._log_uri), self._cluster_id, step_id)
         while True:
             await asyncio.sleep(PAUSE)
-            self._log_lines(await asyncio.to_thread(tail.take))
+            await self._log_lines(await asyncio.to_thread(tail.take))
 
     async def rest(self, sight: Sight) -> None:
         """Log the last lines of the steps that ran."""
@@ -98,7 +103,7 @@ class LiveSteps:
             if step.ended and step.state != "CANCELLED" and (step_id in self._streams or step_id in self._tails):
                 look = self._look_again(step_id)
                 with suppress(Exception):
-                    self._log_lines(await asyncio.wait_for(asyncio.to_thread(look), LAST_LOOK))
+                    await self._log_lines(await asyncio.wait_for(asyncio.to_thread(look), LAST_LOOK))
 
     def _look_again(self, step_id: str) -> Callable[[], list[str]]:
         if step_id not in self._streams:
@@ -110,6 +115,8 @@ class LiveSteps:
     def _follower(self) -> LogFollower:
         return shared_poller((*self._where, "logs"), lambda: LogFollower(self._clients))
 
-    def _log_lines(self, lines: list[str]) -> None:
+    async def _log_lines(self, lines: list[str]) -> None:
+        if lines and self._secrets is None:
+            self._secrets = await asyncio.to_thread(self._read_secrets)
         for line in lines:
-            self._log.info("| %s", line)
+            self._log.info("| %s", without(self._secrets or (), line))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.logs import log_group
 from airflow_batchemr.core.job_container import container_of
+from airflow_batchemr.core.secret_values import secret_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: Statuses of a job that has not begun to run, in order.
 WAITING = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING")
@@ -33,6 +34,8 @@ class JobSummary:
     """Id of the main node of a multi-node job, which shows the log stream while the job is running."""
     created_at: int
     """Milliseconds since the epoch, by AWS's clock."""
+    secrets: frozenset[str] = frozenset()
+    """Secret values in its environment and command."""
 
     def count(self, *statuses: str) -> int:
         """How many children are in one of the statuses; for a single job 1 or 0."""
@@ -46,20 +49,22 @@ class JobSummary:
         return self.count("RUNNABLE") > 0 and not self.count("STARTING", "RUNNING")
 
 
-def summary_of(job: Mapping[str, Any]) -> JobSummary:
-    """The summary of a job as DescribeJobs gives it."""
+def summary_of(job: Mapping[str, Any], secret_name: Callable[[str], bool] = lambda _: False) -> JobSummary:
+    """The summary of a job as DescribeJobs gives it; `secret_name` decides which variables are secret."""
     counts = (job.get("arrayProperties") or {}).get("statusSummary") or {}
     nodes = job.get("nodeProperties")
+    container = container_of(job)
     return JobSummary(
         job_id=job["jobId"],
         name=job["jobName"],
         status=job["status"],
         reason=job.get("statusReason"),
         children=tuple(sorted((status, int(count)) for status, count in counts.items() if count)),
-        log_stream=container_of(job).get("logStreamName"),
+        log_stream=container.get("logStreamName"),
         log_group=sys.intern(log_group(job)),
         main_node=f"{job['jobId']}#{nodes['mainNode']}" if nodes else None,
         created_at=int(job.get("createdAt", 0)),
+        secrets=secret_values([container.get("environment"), container.get("command")], secret_name),
     )
 
 
