@@ -1,19 +1,24 @@
-"""Create AWS clients and locate the ledger from Airflow's connections and configuration."""
+"""Create AWS clients, locate the ledger and know secrets, from Airflow's connections and configuration."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr import settings
 from airflow_batchemr.aws import s3_put_args
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.core.foreign_text import clean_error
+from airflow_batchemr.core.secret_values import secret_values
+from airflow_batchemr.ledger import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from botocore.config import Config
+
+    from airflow_batchemr.ledger import JobLedger
 
 
 def connection_clients(aws_conn_id: str | None, region: str | None, connection: Any = None) -> Clients:
@@ -102,3 +107,55 @@ def as_airflow_error(*, retry: bool = False) -> Iterator[None]:
     except Exception as error:
         clean_error(error)
         raise
+
+
+# Airflow's rules about secrets, for text from AWS that Airflow itself does not mask
+
+
+@lru_cache(maxsize=4096)
+def secret_name(name: str) -> bool:
+    """Return whether Airflow masks values with this name; see `[core] sensitive_var_conn_names`."""
+    from airflow.sdk._shared.secrets_masker import should_hide_value_for_key
+
+    return bool(should_hide_value_for_key(name))  # type: ignore[no-untyped-call]
+
+
+def known_secrets(submissions: Sequence[Submission]) -> frozenset[str]:
+    """Return the secret values in the requests of submissions, and in AWS's descriptions of what has ended."""
+    intents = [one.intent for one in submissions if one.intent is not None]
+    results = [one.result for one in submissions if one.result is not None]
+    requests = [one.request for intent in intents for one in intent.requests]
+    return secret_values([requests, *([one.details, one.steps] for one in results)], secret_name)
+
+
+def recorded_secrets(ledger: JobLedger, numbers: Iterable[int]) -> frozenset[str]:
+    """Return the secret values in the requests of these submissions: 1 GetObject each. Blocking.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    return known_secrets([Submission(number, None, intent=ledger.intent(number)) for number in numbers])
+
+
+def submission_secrets(ledger: JobLedger, submissions: Sequence[Submission]) -> frozenset[str]:
+    """Return the secret values of submissions, as `known_secrets`. Requests that have not been read are read now.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    unread = [one.number for one in submissions if one.intent is None]
+    return known_secrets(submissions) | recorded_secrets(ledger, unread)
+
+
+def connection_secrets(connection: Any) -> frozenset[str]:
+    """Return the password of a connection, and the secret values in its extra."""
+    named = {"password": connection.password or "", "extra": connection.extra_dejson}
+    return secret_values(named, secret_name)
+
+
+def mask(secrets: Iterable[str]) -> None:
+    """Mask the values in everything that this task logs."""
+    from airflow.sdk.log import mask_secret
+
+    if values := sorted(secrets):
+        mask_secret([*values])

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_batchemr import settings
 from airflow_batchemr.aws.outage import FAILURES, passing, settling
-from airflow_batchemr.connections import as_airflow_error
+from airflow_batchemr.connections import as_airflow_error, mask, submission_secrets
 from airflow_batchemr.core.secret_values import without
 from airflow_batchemr.engine import decide
 from airflow_batchemr.engine.loop import Engine, NotRunningError, StoppedError, SupersededError
@@ -22,7 +22,6 @@ from airflow_batchemr.ledger import LedgerState, Marker, StopRequest
 from airflow_batchemr.links.base import push_links
 from airflow_batchemr.links.history import HistoryLink
 from airflow_batchemr.links.ledger import LedgerLink
-from airflow_batchemr.masking import mask, submission_secrets
 from airflow_batchemr.operators.killing import insist, terminate_known
 from airflow_batchemr.operators.ledger_access import LedgerAccess
 from airflow_batchemr.operators.limits import NEWER_RUN, End, Limits

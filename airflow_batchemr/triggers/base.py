@@ -15,12 +15,11 @@ from airflow_batchemr.aws.emr.shared_cluster import up_document
 from airflow_batchemr.aws.outage import FAILURES
 from airflow_batchemr.aws.poller import shared_poller
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
-from airflow_batchemr.connections import shared_clients
+from airflow_batchemr.connections import recorded_secrets, shared_clients
 from airflow_batchemr.core.errors import AwsError
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submissions import terminate
 from airflow_batchemr.engine.waiters import cleared_since, has_fired, record_fired
-from airflow_batchemr.masking import recorded_secrets
 from airflow_batchemr.task_log import CleanLog
 from airflow_batchemr.triggers.hold import hold_event
 from airflow_batchemr.triggers.stopping import Gathering, in_background, insist

@@ -12,10 +12,9 @@ from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.progress import Progress, Stuck, summary_of
 from airflow_batchemr.aws.batch.remote import BatchRemote
 from airflow_batchemr.aws.poller import Poller, shared_poller
-from airflow_batchemr.connections import shared_clients
+from airflow_batchemr.connections import secret_name, shared_clients
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.ledger import LedgerError
-from airflow_batchemr.masking import secret_name
 from airflow_batchemr.triggers.base import LedgerTrigger
 from airflow_batchemr.triggers.batch_live import Live
 from airflow_batchemr.triggers.missing import MissingWork

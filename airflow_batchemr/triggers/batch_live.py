@@ -12,9 +12,9 @@ from airflow_batchemr.aws.batch.results import failure_of, position
 from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.logs import SHORTEST, LogFollower, log_group, tail
 from airflow_batchemr.aws.poller import shared_poller
+from airflow_batchemr.connections import secret_name
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.secret_values import without
-from airflow_batchemr.masking import secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
