@@ -37,7 +37,10 @@ def main() -> int:
     commands.add_parser("run", help="run the examples, print a table of what ran, and stop everything")
     up_command = commands.add_parser("up", help="start Airflow and the local AWS, and keep them running until Ctrl-C")
     up_command.add_argument(
-        "--listen", metavar="HOST:PORT", type=_address, help="address of Airflow; default: a free port on 127.0.0.1"
+        "--listen",
+        metavar="HOST:PORT",
+        type=_address,
+        help="address of Airflow, with a login if other machines can connect; default: a free port on 127.0.0.1",
     )
     arguments = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -152,7 +155,7 @@ def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080")
-    return host or "127.0.0.1", int(port)
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
