@@ -29,6 +29,7 @@ def server(airflow_db, monkeypatch):
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from fastapi.testclient import TestClient
 
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")  # without credentials: those of the environment
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "False")
     monkeypatch.setenv(
         "AIRFLOW__API_AUTH__JWT_SECRET", "a secret of at least sixty-four characters, for tests of this package"
