@@ -95,6 +95,7 @@ class StepsOperator(EmrOperator):
             env=self.env,
             explicit_success=self.explicit_success,
             execution_role=self.execution_role,
+            rendered=True,
         )
         self._planned = found.planned
         return found

@@ -123,3 +123,15 @@ def test_a_list_in_a_param_does_not_become_several_arguments(aws, run_dag, work,
     finished = run_dag(dag)
     assert {"native": "failed"} == finished.tasks
     assert "expected text, not a list" in finished.output
+
+
+def test_arguments_of_spark_that_yarn_would_execute_start_no_cluster(aws, run_dag):
+    """Spark does not quote backticks for YARN in cluster mode."""
+    spark = {"py": "s3://state/x.py", "args": ["{{ params.model }}"]}
+    with DAG("hostile_spark", schedule=None, params={"model": "a`id`"}) as dag:
+        EphemeralEmrOperator(task_id="emr", cluster=CLUSTER, steps=[{"spark": spark}])
+    finished = run_dag(dag)
+    assert {"emr": "failed"} == finished.tasks
+    assert "steps[0].spark.args[0]: '`' is not supported with `deploy_mode: cluster`" in finished.output
+    names = [cluster["Name"] for cluster in aws.client("emr").list_clusters()["Clusters"]]
+    assert not any("hostile_spark" in name for name in names)

@@ -41,6 +41,7 @@ class PlannedStep:
         on_failure: the option of the step, or else of the job.
         stage: stages run one after another at any concurrency: copies at the beginning are 0, copies at the end 2.
         with_environment: with `explicit_success`, the body with more variables, which differ between submissions.
+        refusal: why it must not be submitted; what an earlier version has submitted is watched in any case.
     """
 
     number: int
@@ -49,6 +50,7 @@ class PlannedStep:
     on_failure: OnFailure | None
     stage: int = 1
     with_environment: Callable[[Mapping[str, str]], dict[str, Any]] | None = field(default=None, compare=False)
+    refusal: str | None = field(default=None, compare=False)
 
     @property
     def explicit(self) -> bool:
@@ -87,6 +89,7 @@ def plan_steps(
     environment: Mapping[str, str] | None = None,
     pythons: Mapping[str, PythonEnv] | None = None,
     explicit_success: bool = False,
+    rendered: bool = False,
 ) -> list[PlannedStep]:
     """Number the steps of a job, in the order in which they run; see `job_steps`."""
     planned = []
@@ -101,7 +104,8 @@ def plan_steps(
         explicit = (
             partial(_body, kind, variables, pythons or {}) if explicit_success and kind.takes_environment else None
         )
-        planned.append(PlannedStep(number, name, body, on_step_failure, stage, explicit))
+        refusal = kind.refusal() if rendered else None
+        planned.append(PlannedStep(number, name, body, on_step_failure, stage, explicit, refusal))
     if explicit_success and not any(step.explicit for step in planned):
         raise InvalidRequest(
             "explicit_success: only `spark` and `command` steps get environment variables, and there are none: have "
@@ -141,6 +145,7 @@ def job_steps(
     env: Mapping[str, str] | None = None,
     explicit_success: bool = False,
     execution_role: str | None = None,
+    rendered: bool = False,
 ) -> JobSteps:
     """Number the steps of a job and find out what they need.
 
@@ -153,6 +158,7 @@ def job_steps(
         env: variables for commands, drivers and executors.
         explicit_success: whether the programs of `spark` and `command` steps have to write an object to succeed.
         execution_role: ARN of their IAM role.
+        rendered: whether all templates have been rendered, so that values can be checked.
 
     Raises:
         InvalidRequest: names the step and the option.
@@ -166,6 +172,7 @@ def job_steps(
         environment={**{name: variables[name] for name in STEP_VARIABLES}, **(env or {})},
         pythons={value: one.python for value, one in pythons.items()},
         explicit_success=explicit_success,
+        rendered=rendered,
     )
     return JobSteps(planned, needs, pythons, execution_role)
 

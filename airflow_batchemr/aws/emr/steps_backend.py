@@ -51,7 +51,10 @@ class StepsBackend(StepWork):
         return NewSubmission("steps", [call], {"cluster_id": cluster_id, **self.recorded(batch)})
 
     def configs(self, number: int, batch: Sequence[PlannedStep], default: OnFailure) -> list[dict[str, Any]]:
-        """The StepConfigs of a submission."""
+        """The StepConfigs of a submission; raises `InvalidRequest` if a step must not be submitted."""
+        for step in batch:
+            if step.refusal is not None:
+                raise InvalidRequest(f"steps[{step.number}].{step.refusal}")
         name = self.identity.submission_name(number)
         return [
             step.config(name, default, explicit_success.environment(self.ledger, number, step.number)) for step in batch

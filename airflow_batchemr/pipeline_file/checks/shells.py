@@ -63,6 +63,8 @@ _WITH_FILE = ("--rcfile", "--init-file")
 #: Options of Hive whose value becomes part of queries.
 _HIVE = re.compile(r"-d|-e|--define|--?hivevar|--?hiveconf")
 _ATTACHED = re.compile(r"-[de]\w|--(define|hivevar|hiveconf)=")
+#: Properties of Spark that YARN writes into a script, or that are options of Java.
+_CONF = re.compile(r"^spark\.(yarn\.appMasterEnv|executorEnv)\.|JavaOptions$|\.extra(LibraryPath|ClassPath)$")
 #: Context variables that nobody who triggers a run can choose: dates, and names in the Dag's file.
 _HARMLESS = re.compile(r"(prev_)?(data_interval_\w+|(start|end)_date\w*|ds\w*|ts\w*|logical_date)|macros|dag|task")
 
@@ -87,12 +89,38 @@ def code(data: Mapping[str, Any], keys: Sequence[str], params: object = None) ->
                     message = f"Hive inserts the text of {shown} into queries: a value such as `'; DROP …` changes them"
                     hint = "restrict the values of the param: give it an `enum`, a `pattern` or `type: integer`"
                     yield Problem(places[position], message, hint, "warning")
+        yield from _spark(data.get(key), (key,), params)
     with_ = data.get("with")
     script = with_.get("bash_command") if "operator" in data and isinstance(with_, dict) else None
     if isinstance(script, str) and (shown := _chosen(script, params)):
         message = f"the shell runs the text of {shown} as code: a value such as `a; id` runs `id` on the worker"
         hint = 'put the template in the operator\'s `env:` (with `append_env: true`) and use "$NAME" in the script'
         yield Problem(("with", "bash_command"), message, hint, "warning")
+
+
+def _spark(value: Any, at: Keys, params: object) -> Iterator[Problem]:
+    """Warn about Spark properties that become shell text or options, and about lists that a comma extends."""
+    if isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _spark(item, (*at, position), params)
+    if not isinstance(value, dict):
+        return
+    if at[-1] != "spark":
+        yield from _spark(value.get("spark"), (*at, "spark"), params)
+        return
+    conf = value.get("conf")
+    for name, text in conf.items() if isinstance(conf, dict) else ():
+        if _CONF.search(str(name)) and (shown := _chosen(str(text), params)):
+            message = f"{shown} in `{name}` may contain code or further options: the shell or the JVM reads it"
+            hint = "pass it as an argument of the application, or in `env:`, or give the param an `enum` or a `pattern`"
+            yield Problem((*at, "conf", name), message, hint, "warning")
+    for key in ("packages", "jars", "py_files", "files", "archives"):
+        items = value.get(key)
+        for position, text in enumerate(items if isinstance(items, list) else [items]):
+            if shown := _chosen(str(text), params):
+                place = (*at, key, position) if isinstance(items, list) else (*at, key)
+                message = f"spark-submit takes text after a comma in {shown} as another entry of `{key}`"
+                yield Problem(place, message, "give the param an `enum` or a `pattern` without commas", "warning")
 
 
 def _warning(argv: Sequence[str], position: int, places: Sequence[Keys], shown: str) -> Problem:

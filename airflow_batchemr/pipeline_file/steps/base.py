@@ -63,6 +63,10 @@ class StepKind(Model, ABC):
             pythons: Python environments by value of `python_env`.
         """
 
+    def refusal(self) -> str | None:
+        """Return why the step must not be submitted with its rendered values, if so."""
+        return None
+
     def needs(self) -> Needs:
         """Return what the step requires of its cluster."""
         return Needs()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 #: Name of the folder into which YARN unpacks a packed Python environment.
 ARCHIVE = "environment"
+#: What a shell executes, or YARN changes, in arguments of an application in cluster mode. Spark quotes them for the
+#: script with which YARN starts the driver, but not backticks and backslashes (YarnSparkHadoopUtil.escapeForShell), and
+#: YARN then replaces `{{` by `$`, and removes `}}` (ContainerLaunch.expandEnvironment).
+_NOT_QUOTED = re.compile(r"`|\\[\\$\"`\n]|\{\{|\}\}|<(LOG_DIR|CPS|\w*ADD_OPENS\w*)>")
+#: The same in the application, which Spark does not quote at all.
+_SHELL = re.compile(r"[\s`$\"'\\;&|<>(){}]")
 _APP_MASTER, _EXECUTOR = "spark.yarn.appMasterEnv.", "spark.executorEnv."
 
 
@@ -40,6 +47,21 @@ class SparkStep(StepKind):
         # In client mode the driver is spark-submit itself, for which YARN sets no variables.
         variables = env_command(environment) if spark.deploy_mode == "client" else []
         return command_runner([*variables, *spark_submit(spark, python=python, environment=environment)])
+
+    def refusal(self) -> str | None:
+        """Refuse what would be executed on the cluster instead of being passed to the application."""
+        spark = self.spark
+        if spark.deploy_mode != "cluster":
+            return None
+        values = [("py", spark.py or "", _SHELL), ("jar", spark.jar or "", _SHELL)]
+        values += [(f"args[{position}]", value, _NOT_QUOTED) for position, value in enumerate(spark.args)]
+        for key, value, unsafe in values:
+            if found := unsafe.search(value):
+                return (
+                    f"spark.{key}: {found[0]!r} is not supported with `deploy_mode: cluster`, because a shell of YARN "
+                    "would execute or change it: pass the value as a variable in `env:`, or set `deploy_mode: client`"
+                )
+        return None
 
     def needs(self) -> Needs:
         """Require Spark, and the versions, Python environment and image that the block names."""
@@ -126,8 +148,7 @@ def spark_submit(
 def _conf(spark: Spark, python: PythonEnv | None, environment: Mapping[str, str]) -> dict[str, str]:
     conf: dict[str, str] = {}
     for name, value in environment.items():
-        conf[f"{_APP_MASTER}{name}"] = value
-        conf[f"{_EXECUTOR}{name}"] = value
+        conf[f"{_APP_MASTER}{name}"] = conf[f"{_EXECUTOR}{name}"] = _for_yarn(value)
     if python is not None:
         # In cluster mode the driver is YARN's application master; in client mode it runs on the master itself.
         conf["spark.pyspark.python"] = python.python
@@ -138,5 +159,15 @@ def _conf(spark: Spark, python: PythonEnv | None, environment: Mapping[str, str]
     if spark.docker_image:
         for prefix in (_APP_MASTER, _EXECUTOR):
             conf[f"{prefix}YARN_CONTAINER_RUNTIME_TYPE"] = "docker"
-            conf[f"{prefix}YARN_CONTAINER_RUNTIME_DOCKER_IMAGE"] = spark.docker_image
+            conf[f"{prefix}YARN_CONTAINER_RUNTIME_DOCKER_IMAGE"] = _for_yarn(spark.docker_image)
     return conf
+
+
+def _for_yarn(value: str) -> str:
+    """Escape a value for the script with which YARN starts a container.
+
+    The script has it in double quotes, and unescaped (Hadoop: ContainerLaunch.ShellScriptBuilder.env), after YARN has
+    replaced `{{`, `}}` and names such as `<CPS>` (ContainerLaunch.expandEnvironment); empty quotes prevent that.
+    """
+    escaped = re.sub(r'[\\"$`]', r"\\\g<0>", value)
+    return re.sub(r"(?<=\{)(?=\{)|(?<=\})(?=\})|(?<=<)(?=[A-Z_]+>)", '""', escaped)

@@ -306,3 +306,69 @@ def test_no_two_kinds_have_the_same_key():
     """A key of one kind would replace that of another in the model of a step."""
     keys = [name for kind in steps.KINDS for name in kind.model_fields]
     assert sorted([*keys, "name", "on_failure"]) == sorted(Step.model_fields)
+
+
+HOSTILE = [
+    "a; id",
+    'a" && id && "',
+    "$(id) `id` $HOME",
+    "{{(id)}} }}}",
+    "{{{{",
+    "{<ADD_OPENS>{(id)}}",
+    "\\$(id)",
+    "a\nb\\\nc",
+    "<CPS>",
+    "O'Brien",
+    '{"a": {"b": 1}}',
+]
+
+
+def expanded_by_yarn(text):
+    """As Hadoop's ContainerLaunch.expandEnvironment."""
+    for name, value in (("<LOG_DIR>", "/log"), ("<CPS>", ":"), ("<ADD_OPENS>", ""), ("{{", "$"), ("}}", "")):
+        text = text.replace(name, value)
+    return text
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_yarn_does_not_execute_the_environment_of_spark(value):
+    """YARN writes `export NAME="value"` into the script with which it starts the driver and the executors."""
+    step = {"spark": {"py": "s3://code/x.py", "docker_image": f"i{value}"}}
+    (planned,) = plan(step, environment={"MODEL": value})
+    conf = dict(one.split("=", 1) for one in arguments(planned) if one.startswith(("spark.yarn", "spark.executorEnv")))
+    image = "YARN_CONTAINER_RUNTIME_DOCKER_IMAGE"
+    for where in ("spark.yarn.appMasterEnv", "spark.executorEnv"):
+        for name, expected in (("MODEL", value), (image, f"i{value}")):
+            script = f'export X="{expanded_by_yarn(conf[f"{where}.{name}"])}"\nprintf "%s." "$X"'
+            ran = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, check=True)
+            assert f"{expected}." == ran.stdout
+    plain = plan({"spark": {"py": "s3://code/x.py"}}, environment={"MODEL": "a b;c/d=e"})
+    assert "spark.executorEnv.MODEL=a b;c/d=e" in arguments(plain[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ("a`id`", "'`'"),
+        ("{{(id)}}", "'{{'"),
+        ("\\$(id)", "'\\\\$'"),
+        ('\\"; id; "', "'\\\\\"'"),
+        ('{"a": {"b": 1}}', "'}}'"),
+        ("\\<ADD_OPENS>$(id)", "'<ADD_OPENS>'"),
+    ],
+)
+def test_arguments_that_spark_does_not_quote_for_yarn_are_refused(value, what):
+    """In cluster mode, they would be executed, or changed. Without a rendered value, nothing is known yet."""
+    step = {"spark": {"py": "s3://code/x.py", "args": ["--model", value]}}
+    (planned,) = plan(step, rendered=True)
+    assert f"spark.args[1]: {what} is not supported with `deploy_mode: cluster`" in planned.refusal
+    assert plan(step)[0].refusal is None
+    assert plan({"spark": {**step["spark"], "deploy_mode": "client"}}, rendered=True)[0].refusal is None
+    (planned,) = plan({"spark": {"py": f"s3://code/{value}.py"}}, rendered=True)
+    assert "spark.py:" in planned.refusal
+
+
+@pytest.mark.parametrize("value", ["a; id", "$(id)", "O'Brien", 'say "x"', "C:\\temp", "{a}", "a\nb", "<name>"])
+def test_arguments_that_spark_quotes_for_yarn_are_accepted(value):
+    """Most special characters."""
+    assert plan({"spark": {"py": "s3://code/x.py", "args": [value]}}, rendered=True)[0].refusal is None
