@@ -8,7 +8,7 @@ import re
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(sec|s|min|m|h|d|w)\s*", re.IGNORECASE)
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)(b?)", re.IGNORECASE)
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 MEBIBYTE = 1024**2
@@ -66,7 +66,7 @@ def bytes_(value: str | float) -> int:
     if isinstance(value, bool):
         raise ValueError(f"expected a size like 8GiB or 512MiB, not {str(value).lower()}")  # noqa: TRY004 - a value
     if isinstance(value, str):
-        match = _SIZE.fullmatch(value)
+        match = _SIZE.fullmatch(value.strip())
         if not match or (match[3] and not match[2]):
             raise ValueError(f"expected a size like 8GiB or 512MiB, not {value!r}")
         base = 1000 if match[4] and not match[3] else 1024

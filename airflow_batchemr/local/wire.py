@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote
 
 __all__ = ["Scope", "body", "conditional", "operation", "scope"]
 
-CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request")
+CREDENTIAL = re.compile(r"Credential=([^/,\s=]+)/\d{8}/([^/,\s=]+)/([^/,\s=]+)/aws4_request")
 #: S3 operations that are identified by a query parameter: (method, for an object?, parameter) -> operation.
 S3_QUERY = {
     ("POST", True, "uploads"): "CreateMultipartUpload",

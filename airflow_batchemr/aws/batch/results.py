@@ -28,11 +28,11 @@ KEPT_WHOLE = 1_000
 _CAUSES = {
     "oom": "OutOfMemory|OOMKilled",  # of ECS, of Kubernetes
     "spot": r"Host EC2|Spot Task was interrupted",
-    "pull": r"CannotPull\w*Error|ImagePullBackOff|ErrImagePull",
+    "pull": r"CannotPull\w{0,40}Error|ImagePullBackOff|ErrImagePull",
     # Docker, the ECS agent or the network of the host failed: another attempt, elsewhere, may succeed
     "platform": (
         r"DockerTimeoutError|Cannot(Inspect|Stop)ContainerError|InternalError|\bAGENT\b|Unexpected EC2 error|"
-        r"Timeout waiting for .*provisioning|Rate limit exceeded while preparing|Capacity is unavailable|"
+        r"Timeout waiting for .{0,200}provisioning|Rate limit exceeded while preparing|Capacity is unavailable|"
         r"imminent node shutdown"  # of Kubernetes
     ),
     "timeout": "exceeded timeout",

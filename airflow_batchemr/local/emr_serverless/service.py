@@ -32,7 +32,7 @@ STATES = States(("SUBMITTED", "PENDING", "SCHEDULED"), "SUCCESS", "CANCELLING")
 TIMEOUT, GRACE = 720, 15
 DRIVER_ENV = "spark.emr-serverless.driverEnv."
 #: First line of a Python or Java exception in the driver's output.
-EXCEPTION = re.compile(r"^(?:Caused by: |Exception in thread \S+ )?([\w.]+(?:Error|Exception)\b.*)$", re.MULTILINE)
+EXCEPTION = re.compile(r"^(?:Caused by: |Exception in thread \S+ )?([\w.]+(?:Error|Exception)\b.*)", re.MULTILINE)
 
 
 class EmrServerlessService:

@@ -125,7 +125,7 @@ def _raw_vcpus(batch: Batch) -> Iterator[Problem]:
         container = getattr(batch, option).get(member)
         given = container.get("resourceRequirements") if isinstance(container, dict) else None
         for position, one in enumerate(given if isinstance(given, list) else ()):
-            if one.get("type") == "VCPU" and re.fullmatch(r"\d*\.\d*[1-9]\d*", value := str(one.get("value"))):
+            if one.get("type") == "VCPU" and re.fullmatch(r"\d*\.0*[1-9]\d*", value := str(one.get("value"))):
                 keys = ("batch", option, member, "resourceRequirements", position, "value")
                 yield Problem(keys, f"EC2 requires whole vCPUs, not {value}", _FRACTIONS)
 

@@ -141,7 +141,19 @@ def is_template(value: object) -> bool:
 
 def without_templates(value: str) -> str:
     """Remove templates from text: what they render to is only known when the task runs."""
-    return re.sub(r"\{\{.*?\}\}|\{%.*?%\}", "", value, flags=re.DOTALL)
+    fixed: list[str] = []
+    unclosed: set[str] = set()
+    at = 0
+    for opened in re.finditer(r"\{(?=([{%]))", value):
+        close = "}}" if opened[1] == "{" else "%}"
+        if opened.start() >= at and close not in unclosed:
+            end = value.find(close, opened.end() + 1)
+            if end < 0:
+                unclosed.add(close)
+            else:
+                fixed.append(value[at : opened.start()])
+                at = end + 2
+    return "".join([*fixed, value[at:]])
 
 
 def _templated(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
@@ -307,8 +319,8 @@ def is_fixed(value: str) -> bool:
 
 SCALAR = {"type": ["string", "number", "boolean"]}
 _TEXTS = {"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]}
-_DURATION = r"^\s*(\d{1,12}|(\d+(\.\d+)?\s*([sS]([eE][cC])?|[mM]([iI][nN])?|[hHdDwW])\s*)+)\s*$"
-_SIZE = r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]([iI]?[bB])?|[kKmMgGtT][iI]|[bB])?\s*$"
+_DURATION = r"^\s*(\d{1,12}\s*|(\d+(\.\d+)?\s*([sS]([eE][cC])?|[mM]([iI][nN])?|[hHdDwW])\s*)+)$"
+_SIZE = r"^\s*\d+(\.\d+)?(\s*([kKmMgGtT]([iI]?[bB])?|[kKmMgGtT][iI]|[bB]))?\s*$"
 
 #: Text; numbers and booleans are converted and keep their notation.
 Text = Annotated[str, BeforeValidator(text), WithJsonSchema(SCALAR)]

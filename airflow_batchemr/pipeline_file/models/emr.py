@@ -315,7 +315,7 @@ class Emr(Model):
                     f"`{others[0]}` only applies to new clusters and cannot be combined with `{existing[0]}`",
                     at=[others[0]],
                 )
-            if self.cluster_id is not None and not re.fullmatch(r"j-[A-Z0-9]{1,30}|.*\{\{.*", self.cluster_id):
+            if self.cluster_id is not None and not re.match(r"j-[A-Z0-9]{1,30}\Z|.*\{\{", self.cluster_id):
                 raise Refusal(
                     f"expected a cluster id such as j-3H6EATEXAMPLE, not {self.cluster_id}", at=["cluster_id"]
                 )
