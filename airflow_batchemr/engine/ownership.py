@@ -30,8 +30,9 @@ class ForeignWorkError(LedgerError):
     def __init__(self, record: str, remote_id: str, problem: str) -> None:
         super().__init__(
             f"{record} names {clean_line(remote_id)}, which is not the work of this submission: {problem}. It was "
-            "neither ended nor counted. Find out who wrote the record. If that work belongs to somebody else, remove "
-            f"the record (`aws s3 rm {record}`): the next try searches for its own work by name"
+            "neither ended nor counted. Find out who changed the record, or the tags. If the work is somebody else's, "
+            f"remove the record (`aws s3 rm {record}`), and the next try searches for its own work by name. If it is "
+            "the task's own work, restore its tags"
         )
 
 

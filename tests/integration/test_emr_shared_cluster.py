@@ -262,6 +262,26 @@ def test_teardown_fails_while_the_cluster_is_not_visible(aws, tasks, monkeypatch
     assert [cluster_id] == teardown.begin(try_number=2)["ended"]
 
 
+def test_teardown_does_not_terminate_a_cluster_that_a_changed_record_names(aws, tasks):
+    """It is a protected one of somebody else. The teardown fails, and so does the run."""
+    own = Task(tasks.setup).try_()["cluster_id"]
+    theirs = existing_cluster(aws)
+    emr = aws.client("emr")
+    emr.set_termination_protection(JobFlowIds=[theirs], TerminationProtected=True)
+    operator = tasks.setup()
+    operator.open_run(Task(None).context(operator, 1, 0))
+    key = operator.ledger.handle_uri(1).removeprefix("s3://state/")
+    body = Handle(kind="emr", cluster_id=theirs).model_dump_json().encode()
+    aws.client("s3").put_object(Bucket="state", Key=key, Body=body)
+    aws.reset_requests()
+    with pytest.raises(AirflowException, match=f"names {theirs}, which is not the work of this submission"):
+        Task(tasks.teardown).begin()
+    assert aws.requests()["TerminateJobFlows"] + aws.requests()["SetTerminationProtection"] == 0
+    assert emr.describe_cluster(ClusterId=theirs)["Cluster"]["TerminationProtected"]
+    aws.client("s3").delete_object(Bucket="state", Key=key)
+    assert [own] == Task(tasks.teardown).begin(try_number=2)["ended"]
+
+
 @pytest.fixture
 def quick_loss(monkeypatch):
     """Short times, so that a loss is noticed within a second."""
