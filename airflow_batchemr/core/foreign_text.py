@@ -36,6 +36,11 @@ def clean_line(text: str) -> str:
     return clean(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def escaped(text: str) -> str:
+    r"""Return text with unsafe characters as escapes of Python's string literals, such as `\x1b`. Removes nothing."""
+    return _UNSAFE.sub(_escape, text)
+
+
 def clean_error(error: BaseException | None) -> None:
     """Make the messages of an exception, and of those that led to it, safe to display in a traceback."""
     seen: set[int] = set()

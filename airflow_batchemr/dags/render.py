@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.foreign_text import escaped
 from airflow_batchemr.dags.plan import RERUN
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def python(plans: Sequence[DagPlan], source: str) -> str:
     """
     writer = _Writer()
     bodies = [writer.dag(plan) for plan in plans]
-    lines = [f'"""The pipelines of {json.dumps(source, ensure_ascii=False)[1:-1]}, as Airflow code."""', ""]
+    lines = [f'"""The pipelines of {_text(source)[1:-1]}, as Airflow code."""', ""]
     lines += writer.imports()
     for body in bodies:
         lines += ["", *body]
@@ -119,7 +120,7 @@ def _flat(value: Any) -> str:
 
 def _text(value: Any) -> str:
     # JSON and Python share escapes except for characters beyond the Basic Multilingual Plane; those are not escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\x7f") if isinstance(value, str) else repr(value)
+    return escaped(json.dumps(value, ensure_ascii=False)) if isinstance(value, str) else repr(value)
 
 
 class _Writer:

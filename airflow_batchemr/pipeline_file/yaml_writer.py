@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from airflow_batchemr.core.foreign_text import clean
 from airflow_batchemr.pipeline_file.reader import scalar
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def dump(file: Mapping[str, Any], comments: Mapping[Path, Iterable[str]] | None 
         YAML that `reader.read` parses to the same values.
     """
     by_entry = _existing_entries(file, comments or {})
-    lines = _comment(header, 0) + ([""] if header else [])
+    lines = _comment(clean(header), 0) + ([""] if header else [])
     for position, (name, pipeline) in enumerate(file.items()):
         lines += [""] if position else []
         lines += [*_comments_of((name,), 0, by_entry), f"{_scalar(name)}:", *_children(pipeline, (name,), 2, by_entry)]
@@ -72,7 +73,7 @@ def _comment(text: str, indent: int) -> list[str]:
 
 def _comments_of(path: Path, indent: int, comments: Mapping[Path, list[str]]) -> list[str]:
     texts = (" ".join(text.split()) for text in comments.get(path, []))
-    return [line for text in texts for line in _comment(_UNPRINTABLE.sub("\ufffd", text), indent)]
+    return [line for text in texts for line in _comment(_UNPRINTABLE.sub("\ufffd", clean(text)), indent)]
 
 
 def _has_comment_inside(path: Path, comments: Mapping[Path, list[str]]) -> bool:
@@ -127,7 +128,9 @@ def _is_flat(value: Any) -> bool:
 
 def _literal(value: Any) -> str | None:
     """The indicator of the literal block for a multi-line text; None if the text must be quoted."""
-    if not isinstance(value, str) or "\n" not in value.rstrip("\n") or _UNPRINTABLE.search(value):
+    if not isinstance(value, str) or "\n" not in value.rstrip("\n"):
+        return None
+    if _UNPRINTABLE.search(value) or clean(value) != value:
         return None
     lines = value.split("\n")
     if not lines[0] or lines[0][0] == " " or any(line != line.rstrip() for line in lines):
