@@ -9,11 +9,12 @@ import stat
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from demo import airflow as demo_airflow
 from demo.addresses import Address
-from demo.airflow import PASSWORDS, Airflow
+from demo.airflow import PASSWORDS, Airflow, AirflowError
 
 EVERY = "0.0.0.0"  # noqa: S104 - nothing listens here
 AWS = SimpleNamespace(
@@ -135,3 +136,25 @@ def test_on_all_addresses_those_of_the_machine_are_accepted():
 def test_the_default_port_is_left_out_as_browsers_do():
     """A browser sends `Host: localhost` for port 80."""
     assert Address("127.0.0.1", 80).accepted == ["127.0.0.1", "localhost"]
+
+
+@pytest.mark.parametrize("checks", [True, False])
+def test_the_demo_stops_if_airflow_does_not_check_the_host(tmp_path, checks):
+    """Such as with a plugin that this version of Airflow does not load."""
+
+    def respond(request):
+        if checks and request.headers["Host"] == "rebound.invalid":
+            return httpx.Response(400)
+        if request.url.path == "/auth/token":
+            return httpx.Response(201, json={"access_token": "t"})
+        names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return httpx.Response(200, json={name: {"status": "healthy"} for name in names})
+
+    airflow = Airflow(tmp_path, tmp_path, AWS)
+    airflow._client = httpx.Client(base_url=airflow.url, transport=httpx.MockTransport(respond))
+    if checks:
+        airflow.wait_until_healthy()
+        assert airflow._client.headers["Authorization"] == "Bearer t"
+    else:
+        with pytest.raises(AirflowError, match="does not check the Host header"):
+            airflow.wait_until_healthy()
