@@ -6,6 +6,7 @@ BashOperator, and text that Hive inserts into queries. Arguments after a script 
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ _WITH_FILE = ("--rcfile", "--init-file")
 #: Options of Hive whose value becomes part of queries.
 _HIVE = re.compile(r"-d|-e|--define|--?hivevar|--?hiveconf")
 _ATTACHED = re.compile(r"-[de]\w|--(define|hivevar|hiveconf)=")
+#: Text without these has nothing that is replaced later.
+_MARK = re.compile(r"\{[{%]|Ref::")
 #: Properties of Spark that YARN writes into a script, or that are options of Java.
 _CONF = re.compile(r"^spark\.(yarn\.appMasterEnv|executorEnv)\.|JavaOptions$|\.extra(LibraryPath|ClassPath)$")
 #: Context variables that nobody who triggers a run can choose: dates, and names in the Dag's file.
@@ -81,6 +84,8 @@ def code(data: Mapping[str, Any], keys: Sequence[str], params: object = None) ->
     parameters = batch.get("parameters") if isinstance(batch, dict) else None
     for key in (*keys, "with") if "operator" in data else keys:
         for argv, places in _commands(data.get(key), (key,)):
+            if not any(map(_MARK.search, argv)):
+                continue
             for position in _scripts(argv):
                 if shown := _dynamic(argv[position], parameters if isinstance(parameters, dict) else {}):
                     yield _warning(argv, position, places, shown)
@@ -137,7 +142,7 @@ def _warning(argv: Sequence[str], position: int, places: Sequence[Keys], shown: 
 def _commands(value: Any, at: Keys) -> Iterator[tuple[list[str], list[Keys]]]:
     """All commands in a value, as arguments and their paths: text commands, and every list of scalars."""
     if isinstance(value, str):
-        if at[-1] in ("command", "steps") or at[:-1] == ("steps",):
+        if _MARK.search(value) and (at[-1] in ("command", "steps") or at[:-1] == ("steps",)):
             try:
                 argv = split_command(value)
             except Refusal:  # reported by the model
@@ -176,6 +181,7 @@ def _after_clients(argv: Sequence[str]) -> range:
     return range(clients[0] + 1 if clients else len(argv), len(argv))
 
 
+@functools.lru_cache(maxsize=1024)
 def _interpreter(name: str) -> _Interpreter | None:
     return next((one for one in _INTERPRETERS if re.fullmatch(one.name, name)), None)
 
