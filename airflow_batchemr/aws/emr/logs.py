@@ -25,19 +25,19 @@ UNPACKED, PACKED = 256 * 2**20, 64 * 2**20
 #: Bytes of the log of a running step, which is read again every minute.
 LIVE_UNPACKED = 64 * 2**20
 #: Maximum number of gzip members of a log. EMR's have one, and another one where it has appended.
-MEMBERS = 1_000
+MEMBERS = 10_000
 #: Bytes that are read and unpacked at one time.
 CHUNK, PIECE = 2**16, 2**18
 #: Containers of an application whose logs are read: the driver's comes first.
 CONTAINERS = 4
 #: Logs of bootstrap actions that are read at most, if EMR's message does not name the action.
-BOOTSTRAP_LOGS = 20
+BOOTSTRAP_LOGS = 40
 #: Maximum number of keys that are listed to find a log.
 LISTED = 2_000
 _APPLICATION = re.compile(r"application_\d+_\d+")
 _LOG_URI = re.compile(r"s3[an]?://([^/]+)(?:/(.*))?\Z")
-#: Instance and number of a failed bootstrap action in EMR's message.
-_BOOTSTRAP = re.compile(r"\((i-[0-9a-f]{1,40})\).{0,500}?bootstrap action (\d{1,9})\b", re.DOTALL)
+#: Instance (of several, the first one) and number of a failed bootstrap action in EMR's message.
+_BOOTSTRAP = re.compile(r"\((?:including )?(i-[0-9a-f]{1,40})\b.{0,500}?bootstrap action (\d{1,9})\b", re.DOTALL)
 _CONTAINER = re.compile(r"/container_[^/]*_(\d+)/")
 #: Log4j's messages of low levels, which hide the output of the program.
 _NOISE = re.compile(rf"{BEFORE_LEVEL}(INFO|DEBUG|TRACE)\b|^\s*$|^\s+at ")

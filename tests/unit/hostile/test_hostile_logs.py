@@ -99,24 +99,19 @@ def test_the_end_of_a_log_of_many_megabytes_is_read():
 def test_many_gzip_members_are_not_read(member):
     """Each would copy the rest of its chunk."""
     data = gzip.compress(member) * 100_000
-    with bounded(memory=10 * 2**20, lines=50_000):
+    with bounded(memory=10 * 2**20, lines=500_000):
         found = _unpack(in_chunks(data))
     assert found.size <= logs.MEMBERS
-    assert found.text().endswith("(the rest of the log was not read: it has more than 1,000 gzip members)")
+    assert found.text().endswith("(the rest of the log was not read: it has more than 10,000 gzip members)")
 
 
 def test_a_large_object_is_not_read_to_its_end():
     """A log that cannot be packed is read up to 64 MiB."""
-    packer = zlib.compressobj(0, wbits=31)
-    chunk = packer.compress(bytes(2**16)) + packer.flush(zlib.Z_SYNC_FLUSH)
-    endless = itertools.chain([chunk], (zlib.compress(bytes(2**16), 0)[2:] for _ in itertools.count()))
-    with bounded(memory=10 * 2**20, lines=500_000):
-        found = _unpack(itertools.chain(endless))
-    assert found.size <= logs.PACKED
     stored = zlib.compressobj(0, wbits=31)
-    pieces = (stored.compress(bytes(2**16)) for _ in itertools.count())
+    endless = (stored.compress(bytes(2**16)) for _ in itertools.count())
     with bounded(memory=10 * 2**20, lines=500_000):
-        found = _unpack(pieces)
+        found = _unpack(endless)
+    assert found.size <= logs.PACKED
     assert "the rest of the log was not read: it has more than 67,108,864 bytes, packed" in found.note
 
 
@@ -131,10 +126,13 @@ def test_padding_and_truncation_do_not_hide_what_is_there():
 
 def test_one_report_reads_a_bounded_number_of_logs(s3, upload):
     """Of bootstrap actions that EMR does not name, and of failed steps."""
-    for number in range(40):
+    for number in range(60):
         upload("failed", folder=f"emr/j-1/node/i-{number:03}/bootstrap-actions/1")
     found = ClusterLogs(boto3_clients(), "s3://logs/emr/", "j-1").bootstrap("a bootstrap action failed")
     assert logs.BOOTSTRAP_LOGS == len(found)
+    named = "On 2 core instances (including i-007 and i-008), bootstrap action 1 returned a non-zero return code"
+    found = ClusterLogs(boto3_clients(), "s3://logs/emr/", "j-1").bootstrap(named)
+    assert ["s3://logs/emr/j-1/node/i-007/bootstrap-actions/1/stderr.gz"] == [log.uri for log in found]
     clients = boto3_clients()
     reads = []
     clients.s3.meta.events.register("before-call.s3.GetObject", lambda **_: reads.append(1))
@@ -387,3 +385,43 @@ def test_any_failures_are_grouped_within_bounds(reasons):
         logs = {one.key: [one.sample.reason] * 15 for one in group(failures)}
         text = report(failures, size=5, done=0, logs=logs)
     assert len(text) <= 10 * (2_100 + 15 * 520 + 200)
+
+
+class Answers:
+    """FilterLogEvents with any events."""
+
+    def __init__(self, events):
+        self.events = events
+
+    def polling(self, _service):
+        return self
+
+    def filter_log_events(self, **_):
+        return {"events": self.events, "nextToken": "more"}
+
+
+EVENTS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "eventId": st.text(max_size=3),
+            "timestamp": st.integers(-(2**63), 2**63) | st.just(int(time.time() * 1000)),
+            "logStreamName": st.sampled_from(["a", "b", ""]),
+            "message": TEXTS,
+        },
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=60)
+@given(EVENTS)
+def test_any_events_are_followed_within_bounds(events):
+    """Members may be missing; ids, times and messages are the writer's."""
+    size = sum(len(event.get("message", "")) for event in events)
+    follower = LogFollower(Answers(events))
+    with bounded(memory=FREE + BYTES_A_CHARACTER * size, lines=200_000 + LINES_A_CHARACTER * size):
+        lines = follower.look_again(LogFollower.id_of("g", "a"))
+    assert len(lines) <= LIVE_LINES + 1
+    assert all(len(line) <= LONGEST for line in lines)
+    assert [] == follower.take(LogFollower.id_of("g", "a"))
