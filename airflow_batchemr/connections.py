@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr import settings
 from airflow_batchemr.aws import s3_put_args
+from airflow_batchemr.aws.answers import check_answers
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.core.foreign_text import clean_error
 from airflow_batchemr.core.secret_values import secret_values
@@ -50,13 +51,15 @@ def connection_clients(aws_conn_id: str | None, region: str | None, connection: 
             mask_secret(hook.conn_config.extra_config)
             opened.extend((hook, hook.get_session(region_name=region)))
         hook, session = opened
-        return session.client(
+        client = session.client(
             service,
             endpoint_url=hook.conn_config.get_service_endpoint_url(service_name=service),
             verify=hook.verify,
             # Our retry settings take precedence, because the guarantees depend on them.
             config=hook.config.merge(config),
         )
+        check_answers(client)
+        return client
 
     return Clients(make, opened.clear, s3_put_args.parse(settings.option("s3_put_args")))
 

@@ -6,6 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.aws.answers import check_answers
 from airflow_batchemr.aws.errors import Expired, NotAllowed, classify
 from airflow_batchemr.aws.retry import IDEMPOTENT, ONCE, OPTIONAL, POLLING
 from airflow_batchemr.ledger import Ledger
@@ -147,6 +148,8 @@ def boto3_clients(
     session: Any = boto3.Session(profile_name=profile, region_name=region)
 
     def make(service: str, config: Config) -> Any:
-        return session.client(service, config=config, endpoint_url=endpoint_url)
+        client = session.client(service, config=config, endpoint_url=endpoint_url)
+        check_answers(client)
+        return client
 
     return Clients(make, put_args=put_args)

@@ -227,9 +227,9 @@ def member(answer: Any, name: str, call: str) -> Any:
         call: the call as IAM names it, for the error.
 
     Raises:
-        UnexpectedAnswer: it is missing; the message shows the answer.
+        UnexpectedAnswer: it is missing or empty text; the message shows the answer.
     """
-    if not isinstance(answer, Mapping) or answer.get(name) is None:
+    if not isinstance(answer, Mapping) or answer.get(name) in (None, ""):
         raise unexpected(call, f"no {name}", answer)
     return answer[name]
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.emr import clusters, steps
 from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
-from airflow_batchemr.aws.errors import InvalidRequest, member
+from airflow_batchemr.aws.errors import InvalidRequest, member, unexpected
 from airflow_batchemr.aws.retry import pages
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.ownership import difference
+from airflow_batchemr.engine.unrecorded import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +101,9 @@ def batch_jobs(clients: Clients) -> Iterator[Started]:
             seen.update(ids)
             for job in jobs.describe(clients, ids).values():
                 if f"{PREFIX}dag_id" in job.get("tags", {}) and job["status"] not in jobs.FINAL:
-                    created = datetime.fromtimestamp(member(job, "createdAt", _DESCRIBE_JOBS) / 1000, timezone.utc)
+                    created = moment(member(job, "createdAt", _DESCRIBE_JOBS))
+                    if created is None:
+                        raise unexpected(_DESCRIBE_JOBS, "a wrong createdAt", job)
                     yield Started("job", job["jobId"], job["jobName"], job["status"], created, None, job["tags"])
 
 

@@ -62,7 +62,7 @@ def summary_of(job: Mapping[str, Any], secret_name: Callable[[str], bool] = lamb
         children=tuple(sorted((status, int(count)) for status, count in counts.items() if count)),
         log_stream=container.get("logStreamName"),
         log_group=sys.intern(log_group(job)),
-        main_node=f"{job['jobId']}#{nodes['mainNode']}" if nodes else None,
+        main_node=f"{job['jobId']}#{nodes.get('mainNode', 0)}" if nodes else None,
         created_at=int(job.get("createdAt", 0)),
         secrets=secret_values([container.get("environment"), container.get("command")], secret_name),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.aws.batch import jobs
@@ -28,14 +29,16 @@ def explain(clients: Clients, job_id: str) -> list[str]:
     queues = _try(lambda: clients.batch.describe_job_queues(jobQueues=[job["jobQueue"]])["jobQueues"], [])
     for queue in queues:
         reasons += _about_queue(queue)
-        names = [order["computeEnvironment"] for order in queue.get("computeEnvironmentOrder", ())]
+        orders = queue.get("computeEnvironmentOrder", ())
+        names = [order["computeEnvironment"] for order in orders if "computeEnvironment" in order]
         environments = _try(
             lambda: clients.batch.describe_compute_environments(computeEnvironments=names)["computeEnvironments"],  # noqa: B023
             [],
         )
         for environment in environments:
             reasons += _about_environment(environment)
-        reasons += _about_size(clients, job, environments)
+        with suppress(LookupError, ValueError):  # an answer without what AWS documents
+            reasons += _about_size(clients, job, environments)
         reasons += _about_place(clients, job, queue)
     return reasons or ["AWS reports no problem: the queue may be full, or have no capacity at the moment"]
 
@@ -48,7 +51,7 @@ def _try(call: Any, otherwise: Any) -> Any:
 
 
 def _about_queue(queue: Mapping[str, Any]) -> Iterator[str]:
-    name = queue["jobQueueName"]
+    name = queue.get("jobQueueName")
     if queue.get("state") != "ENABLED":
         yield f"the queue {name} is {queue.get('state')}"
     if queue.get("status") not in {None, "VALID"}:
@@ -58,7 +61,7 @@ def _about_queue(queue: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _about_environment(environment: Mapping[str, Any]) -> Iterator[str]:
-    name = environment["computeEnvironmentName"]
+    name = environment.get("computeEnvironmentName")
     if environment.get("state") != "ENABLED":
         yield f"the compute environment {name} is {environment.get('state')}"
     if environment.get("status") not in {None, "VALID"}:
