@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from airflow_batchemr.core.foreign_text import clean
@@ -10,6 +11,9 @@ from airflow_batchemr.core.foreign_text import clean
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+#: Limits of suggestions: comparing two names takes the product of their lengths.
+_MAX_NAME, _MAX_KNOWN = 128, 500
 
 Severity = Literal["error", "warning", "note"]
 
@@ -104,7 +108,9 @@ def _window(source: str, column: int, size: int = 160) -> tuple[str, int]:
 
 def nearest(name: object, known: Iterable[str]) -> str | None:
     """The most similar known name, None if none is similar."""
-    names = list(known)
+    names = list(islice(known, _MAX_KNOWN))
+    if len(str(name)) > _MAX_NAME:
+        return None
     lower = {known_name.lower(): known_name for known_name in reversed(names)}
     near = difflib.get_close_matches(str(name).lower().replace("-", "_"), lower, n=1, cutoff=0.6)
     return lower[near[0]] if near else None

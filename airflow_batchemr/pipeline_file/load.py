@@ -18,6 +18,7 @@ from airflow_batchemr.pipeline_file.discovery import FOLDER_FILE, SUFFIXES
 from airflow_batchemr.pipeline_file.errors import PipelineFileError
 from airflow_batchemr.pipeline_file.extract import extract_entries, pipeline_names
 from airflow_batchemr.pipeline_file.known_keys import RESERVED
+from airflow_batchemr.pipeline_file.limits import MAX_PIPELINES
 from airflow_batchemr.pipeline_file.merge import Layer, error_at, merge
 from airflow_batchemr.pipeline_file.models import Job, Pipeline
 from airflow_batchemr.pipeline_file.reader import MAX_FILE, Document, read
@@ -265,6 +266,9 @@ def _load(result: PipelineFile, documents: list[Document], environment: str | No
             continue
         names = []
         for raw in resolve(document, key, defaults):
+            defaults.limit.add_pipeline()
+            if defaults.limit.has_too_many_pipelines:
+                break
             names.append(raw.name)
             pipeline, found = _check(raw, defaults)
             other = result._sources.setdefault(raw.name, key)  # noqa: SLF001 - same module
@@ -282,6 +286,11 @@ def _load(result: PipelineFile, documents: list[Document], environment: str | No
                     (result.errors if error.severity == "error" else result.warnings).append(error)
             if pipeline is not None and usable and key not in document.pipelines_with_errors:
                 result.pipelines[raw.name] = pipeline
+        if defaults.limit.has_too_many_pipelines:
+            message = f"a file can have at most {MAX_PIPELINES:,} pipelines; the others are ignored"
+            position, _ = document.find([key], key=True)
+            result.errors.append(document.error(message, "split the file", position))
+            break
         if names != [key]:
             index = result.names.index(key)
             result.names[index : index + 1] = names
@@ -334,9 +343,7 @@ def _check(raw: RawPipeline, defaults: Defaults) -> tuple[Pipeline | None, list[
     report(raw.layers, checks.code(data, checks.PIPELINE_VALUES, data.get("params")))
     afters = {job.name: job.data.get("after") for job in raw.jobs}
     layers_of = {job.name: job.layers for job in raw.jobs}
-    upstream, problems_by_job = checks.dependencies(
-        afters, raw.groups, jobs, raw.layers[-1].document.value.keys() - {raw.key, *RESERVED}
-    )
+    upstream, problems_by_job = checks.dependencies(afters, raw.groups, jobs, raw.layers[-1].document.value, raw.key)
     for name, problems in problems_by_job.items():
         report(layers_of[name], problems, name)
     valid = {name: job for name, job in jobs.items() if job is not None}

@@ -6,6 +6,7 @@ environment variables and account numbers. Tags, duplicate keys and recursive al
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass, field
@@ -118,6 +119,16 @@ class Document:
     root: Any = None
     errors: list[PipelineFileError] = field(default_factory=list)
 
+    @functools.cached_property
+    def _entries(self) -> dict[str | int, tuple[Any, Any]]:
+        """The nodes of the top-level keys: searching them for each of thousands of errors would take minutes."""
+        entries = self.root.value if isinstance(self.root, yaml.MappingNode) else []
+        return {entry[0].value: entry for entry in reversed(entries) if isinstance(entry[0], yaml.ScalarNode)}
+
+    @functools.cached_property
+    def _lines(self) -> list[str]:
+        return self.text.splitlines() if "\x85" not in self.text else self.text.split("\n")
+
     @property
     def has_variables(self) -> bool:
         """Whether the file may contain a variable."""
@@ -139,8 +150,7 @@ class Document:
         """An error at a position in this file."""
         if position is None:
             return PipelineFileError(message, hint, path=self.path, **more)
-        lines = self.text.splitlines() if "\x85" not in self.text else self.text.split("\n")
-        source = lines[position.line - 1] if position.line <= len(lines) else ""
+        source = self._lines[position.line - 1] if position.line <= len(self._lines) else ""
         return PipelineFileError(
             message,
             hint,
@@ -162,7 +172,8 @@ class Document:
             return None, 0
         node, key_node, depth = self.root, None, 0
         for step in keys:
-            found = _child(node, step)
+            found = self._entries.get(step) if node is self.root else None
+            found = found or _child(node, step)
             if found is not None:
                 key_node, node = found
             elif not _is_short_form(node, step):

@@ -14,7 +14,7 @@ from airflow_batchemr.pipeline_file.known_keys import (
     PIPELINE_KEYS,
     SHARED_KEYS,
 )
-from airflow_batchemr.pipeline_file.limits import count_values
+from airflow_batchemr.pipeline_file.limits import MAX_EXTENDS, count_values
 from airflow_batchemr.pipeline_file.matrix import combinations
 from airflow_batchemr.pipeline_file.merge import Layer, merge
 from airflow_batchemr.pipeline_file.models.base import shown
@@ -143,6 +143,10 @@ class JobResolver:
             if base in seen:
                 cycle = " → ".join([*seen[seen.index(base) :], base])
                 self._extends_error(name, here, Refusal(f"jobs extend each other in a cycle: {cycle}"))
+                break
+            if len(seen) > MAX_EXTENDS:
+                refusal = Refusal(f"more than {MAX_EXTENDS} jobs extend each other in a row", "extend one base job")
+                self._extends_error(name, here, refusal)
                 break
             found = jobs.get(base)
             if not isinstance(found, dict):

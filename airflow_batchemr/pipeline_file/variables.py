@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _VARIABLE = re.compile(r"\$(\$\{)|\$\{([^{}\n]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*")
+#: Maximum number of variables that refer to each other in a row.
+_MAX_DEPTH = 50
 #: Maximum number of characters of a text after substitution.
 _MAX_TEXT = 262_144
 
@@ -119,6 +121,8 @@ class Variables:
         if name in self._resolving:
             cycle = " → ".join([*self._resolving[self._resolving.index(name) :], name])
             raise Refusal(f"variables refer to each other in a cycle: {cycle}")
+        if len(self._resolving) >= _MAX_DEPTH:
+            raise Refusal(f"more than {_MAX_DEPTH} variables refer to each other in a row: … → {name}")
         self._resolving.append(name)
         try:
             value = self._resolve(self._defined_value(name, escape))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_batchemr.pipeline_file.errors import Refusal, guess
+from airflow_batchemr.pipeline_file.known_keys import RESERVED
 from airflow_batchemr.pipeline_file.models.base import is_template
 from airflow_batchemr.pipeline_file.models.job import as_after as rules_of
 from airflow_batchemr.pipeline_file.validation import Problem
@@ -20,6 +21,7 @@ def dependencies(
     groups: Mapping[str, list[str]],
     jobs: Mapping[str, Job | None],
     pipelines: Collection[str] = (),
+    own: str = "",
 ) -> tuple[dict[str, dict[str, str]], dict[str, list[Problem]]]:
     """Resolve and check the `after` keys of all jobs of a pipeline.
 
@@ -27,7 +29,8 @@ def dependencies(
         afters: the value of `after` for each job, as written.
         groups: the jobs that each job with a matrix expands to; `after: score` refers to all of them.
         jobs: the models, None for a job with errors.
-        pipelines: names of the other pipelines of the file.
+        pipelines: keys of the file, among which are the names of the other pipelines.
+        own: the key of this pipeline.
 
     Returns:
         upstream jobs and their rules, and problems, by job.
@@ -47,7 +50,7 @@ def dependencies(
             elif other not in afters:
                 known = [job for job in (*afters, *groups) if job != name]
                 hint = guess(other, known) or (f"jobs of this pipeline: {', '.join(known[:12])}" if known else None)
-                if other in pipelines:
+                if other in pipelines and other not in (own, *RESERVED):
                     hint = (
                         f"`{other}` is another pipeline: add `outputs: s3://…` to it and `schedule: {{after_assets: "
                         "s3://…}` to this one, or move both into one pipeline as jobs"
