@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airflow_batchemr.cli import common
+from airflow_batchemr.core.foreign_text import clean
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -184,8 +185,10 @@ def _index(
 
 
 def _columns(facts: list[tuple[str, str]], margin: str = "  ") -> list[str]:
+    """Return one line per fact. Further lines of a value are indented, so that they do not look like other facts."""
     width = max(len(name) for name, _ in facts)
-    return [f"{margin}{name:<{width}}  {value}" for name, value in facts]
+    pad = "\n" + margin + " " * (width + 2)
+    return [f"{margin}{name:<{width}}  " + clean(value).replace("\n", pad) for name, value in facts]
 
 
 def _time(when: datetime | None) -> str:

@@ -13,6 +13,7 @@ from airflow_batchemr.aws.explicit_success import SUCCESS_URI, environment
 from airflow_batchemr.aws.retry import call_again, pages
 from airflow_batchemr.cli import common
 from airflow_batchemr.cli.replay_mark import identity_of, marked
+from airflow_batchemr.core.foreign_text import clean
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.core.job_container import container_of
 from airflow_batchemr.core.log_lines import lines_of
@@ -178,7 +179,7 @@ def _follow(clients: Clients, job_id: str) -> int:
 def _ended(clients: Clients, job: dict[str, Any]) -> int:
     container = container_of(job)
     for line in _log(clients, container):
-        common.say(f"  | {line}")
+        common.say("  | " + clean(line).replace("\n", "\n  | "))
     if job["status"] == "SUCCEEDED":
         return 0
     common.say(": ".join(text for text in (job.get("statusReason"), container.get("reason")) if text))

@@ -227,6 +227,21 @@ def test_a_terminal_gets_only_our_own_colors(account, arguments):
     assert "\x1b[8m" not in shown
 
 
+@pytest.mark.parametrize("command", [["clusters", "--all"], RUNS], ids=lambda one: one[0])
+def test_markup_of_rich_is_text(account, command):
+    """Neither colors, links nor emoji."""
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "400"})
+    assert "[red]r[/red][link=http://evil]l[/link]:skull:" in done.stdout
+
+
+def test_a_value_of_several_lines_does_not_look_like_other_facts():
+    """Its further lines are indented."""
+    from airflow_batchemr.cli.history import _columns
+
+    lines = "\n".join(_columns([("outcome", "failed"), ("reason", "x\noutcome  succeeded\rreason  none")], ""))
+    assert [line for line in lines.splitlines() if line.startswith("outcome")] == ["outcome  failed"]
+
+
 def test_fmt_is_exact_for_another_program_and_safe_on_a_terminal(account):
     """The text of a file is not changed on its way through a pipe."""
     source = "p: {jobs: {a: {command: x}}}  # \u202e\n"
