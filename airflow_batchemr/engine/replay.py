@@ -125,13 +125,14 @@ def executable(program: Sequence[str], variables: Mapping[str, str]) -> None:
     """Check that a process can get these arguments and variables.
 
     Raises:
-        LookupError: One contains a NUL character or a lone surrogate, which no argument can.
+        LookupError: One contains a NUL character or a lone surrogate, which no argument can; or a name has an equals
+            sign or a leading hyphen, so that `env` and `docker` would read it as something else.
     """
     for text in (*program, *variables, *variables.values()):
         if "\0" in text or _SURROGATE.search(text):
             raise LookupError(f"the recorded text {text!r} cannot be an argument or variable of a program")
-    if any(not name or "=" in name for name in variables):
-        raise LookupError("a recorded variable has no name, or a name with an equals sign")
+    if any(not name or name.startswith("-") or "=" in name for name in variables):
+        raise LookupError("a recorded variable has no name, or one with an equals sign or a leading hyphen")
 
 
 def shell_text(shard: Shard) -> str:
@@ -141,6 +142,9 @@ def shell_text(shard: Shard) -> str:
         LookupError: No program can get the recorded arguments or variables.
     """
     executable(shard.program(), shard.program_environment())
+    name = "".join(shard.program()[:1])
+    if name.startswith("-") or "=" in name:
+        raise LookupError(f"`env` would not run the recorded program {name!r}, but take it for an option or a variable")
     variables = [_quoted(f"{name}={value}") for name, value in shard.program_environment().items()]
     return " \\\n  ".join(["env", *variables, " ".join(map(_quoted, shard.program()))])
 

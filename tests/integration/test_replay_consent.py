@@ -220,6 +220,24 @@ def test_a_command_that_cannot_run_is_refused(forged):
         assert "cannot be an argument or variable of a program" in done.stderr
 
 
+@pytest.mark.parametrize("program", ["-S id", "PATH=."])
+def test_a_printed_program_is_not_an_option_or_variable_of_env(forged, program):
+    """`env -S id` runs `id`."""
+    forged([program, "id"])
+    done = batchemr(*INDEX)
+    assert (1, "") == (done.exit_code, done.stdout)
+    assert "would not run the recorded program" in done.stderr
+
+
+@pytest.mark.parametrize("how", [[], ["--local"], ["--docker"]])
+def test_a_recorded_variable_is_not_an_option_of_env(forged, how):
+    """`env '-S id #=x'` runs `id`."""
+    forged(["true"], **{"-S id #": "x"})
+    done = batchemr(*INDEX, *how)
+    assert (1, "") == (done.exit_code, done.stdout)
+    assert "leading hyphen" in done.stderr
+
+
 @pytest.mark.parametrize(
     "options", [["--role", "r"], ["--batch", "--no-credentials"], ["--local", "--role", "r", "--no-credentials"]]
 )
