@@ -231,3 +231,10 @@ def test_the_log_of_every_kind_is_shown_while_the_job_runs(aws, work, tmp_path, 
         return None
 
     assert "RUNNING" == asyncio.run(watch())
+
+
+def test_every_line_of_an_event_is_shown_as_the_program_s():
+    """An event of CloudWatch may have several lines; without the mark, they look like lines of Airflow."""
+    log = Log()
+    Live(None, (None, None), {}, log)._log_lines(["a\n[warning] forged\rb"])
+    assert ["| a\n| [warning] forged\n| b"] == log.lines
