@@ -140,7 +140,7 @@ class Live:
             if child is None:
                 return None, []
             described = jobs.describe(self._clients, [child["jobId"]]).get(child["jobId"], child)
-            failure = failure_of(described, members[position(child)])
+            failure = failure_of(described, members[position(child, len(members))])
             lines = tail(self._clients, log_group(described), failure.log_stream) if failure.log_stream else []
             return failure, lines
 

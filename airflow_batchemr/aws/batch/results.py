@@ -106,20 +106,23 @@ def _failed_children(
     succeeded = int(summary.get("SUCCEEDED", 0))
     if job["status"] == "SUCCEEDED" or succeeded == size:
         return {}
-    listed = {position(child): child for child in jobs.children(clients, handle.job_id, "FAILED")}
+    listed = {position(child, size): child for child in jobs.children(clients, handle.job_id, "FAILED")}
     if len(listed) == size - succeeded:
         return dict(sorted(listed.items()))
     # The counts differ: only children that are listed as SUCCEEDED count as such
-    good = {position(child) for child in jobs.children(clients, handle.job_id, "SUCCEEDED")}
+    good = {position(child, size) for child in jobs.children(clients, handle.job_id, "SUCCEEDED")}
     unknown = {"statusReason": job.get("statusReason", ""), "status": "FAILED"}
     return {place: listed.get(place, unknown) for place in range(size) if place not in good}
 
 
-def position(child: Mapping[str, Any]) -> int:
-    """The position of a child in its array; raises `UnexpectedAnswer`."""
+def position(child: Mapping[str, Any], size: int) -> int:
+    """The position of a child in an array of a size; raises `UnexpectedAnswer`."""
     if "index" not in (child.get("arrayProperties") or {}):
         raise unexpected("batch:ListJobs", "a child without its index", child)
-    return int(child["arrayProperties"]["index"])
+    place = int(child["arrayProperties"]["index"])
+    if not 0 <= place < size:
+        raise unexpected("batch:ListJobs", f"a child with index {place} in an array of size {size}", child)
+    return place
 
 
 def failure_of(job: Mapping[str, Any], index: int) -> Failure:

@@ -16,6 +16,7 @@ from airflow_batchemr.aws.answers import check_answers
 from airflow_batchemr.aws.batch import children, jobs
 from airflow_batchemr.aws.batch.progress import summary_of
 from airflow_batchemr.aws.batch.remote import BatchRemote
+from airflow_batchemr.aws.batch.results import collect
 from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.clients import Clients
 from airflow_batchemr.aws.emr import clusters, steps
@@ -239,3 +240,13 @@ def test_an_id_that_is_missing_or_empty_is_an_error(answer):
     """An empty one could be neither recorded nor looked up."""
     with pytest.raises(UnexpectedAnswer, match="elasticmapreduce:DescribeCluster: AWS's answer has no Id"):
         member(answer, "Id", "elasticmapreduce:DescribeCluster")
+
+
+@pytest.mark.parametrize("index", [-1, 2, 10**12])
+def test_a_child_outside_its_array_is_an_error(monkeypatch, index):
+    """A negative index counted from the end: another index would have failed."""
+    child = {"jobId": "j-1:0", "jobName": "x", "status": "FAILED", "arrayProperties": {"index": index}}
+    monkeypatch.setattr(jobs, "children", lambda *_: [child])
+    parent = {"jobId": "j-1", "jobName": "x", "status": "FAILED", "arrayProperties": {"size": 2}}
+    with pytest.raises(UnexpectedAnswer, match=f"a child with index {index} in an array of size 2"):
+        collect(Clients(None), ARRAY["jobs"][0], parent)
