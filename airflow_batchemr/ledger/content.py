@@ -19,8 +19,8 @@ up to 30 KiB for each request (the maximum of SubmitJob) and 60 kB for each desc
 with 10,280 characters each (the maximum of EMR)."""
 MAX_VALUES = 2_000_000
 """Maximum number of values in a JSON object of the ledger: short ones take 20 times as much memory as bytes."""
-_MAX_INTEGER = 2**53
-"""Integers up to here are exact in every JSON parser; AWS's times in milliseconds are smaller."""
+_MAX_INTEGER = 2**63
+"""AWS's integers have up to 64 bits."""
 _LARGE_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
 
 Shape = Any

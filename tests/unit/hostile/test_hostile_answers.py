@@ -42,6 +42,8 @@ TEXTS = [
 ]  # fmt: skip
 NUMBERS = [0, 1, 2, 3, -1, 137, 10**12, 2**63 - 1, -(2**63)]
 WRONG = [None, True, "x", 1, 1.5, [], {}, [None], {"a": 1}, 2**70, float("nan")]
+#: Ids and names that readers look for.
+IDS = {"jobId": ["j-1"], "Id": ["j-1", "s-1"], "id": ["j-1"], "jobRunId": ["j-1"], "jobName": ["x"], "Name": ["x", "y"]}
 #: Members that are left out less often, because readers require them.
 NEEDED = {
     "jobs", "jobSummaryList", "jobQueues", "jobId", "jobName", "status", "Cluster", "Clusters", "Steps", "Id", "Status",
@@ -79,7 +81,7 @@ class Endpoint:
                 parsed.pop(name, None)
         return AWSResponse("http://127.0.0.1:9", 200, {}, None), parsed
 
-    def make(self, shape, depth):
+    def make(self, shape, depth, name=None):
         draw = self.random
         if depth and draw.random() < self.wrong:
             return draw.choice(WRONG)
@@ -87,7 +89,7 @@ class Endpoint:
         if kind == "structure":
             chance = 0.6 if depth < 4 else 0.25
             return {
-                name: self.make(member, depth + 1)
+                name: self.make(member, depth + 1, name)
                 for name, member in shape.members.items()
                 if draw.random() < (0.93 if name in NEEDED else chance if depth < 7 else 0)
             }
@@ -105,6 +107,8 @@ class Endpoint:
             return draw.choice(NUMBERS)
         if kind in {"float", "double"}:
             return draw.choice([0.0, 1.5, -1e300])
+        if name in IDS and draw.random() < 0.8:
+            return draw.choice(IDS[name])
         if shape.enum and draw.random() < 0.8:
             return draw.choice(shape.enum)
         return draw.choice(TEXTS)
