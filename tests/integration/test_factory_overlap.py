@@ -82,6 +82,7 @@ def running_job(aws, state, dag_id, *, key=OLD_KEY, run_id="old", command=("slee
     identity = JobIdentity(state, dag_id, key, dag_id, run_id, dag_id)
     name = identity.submission_name(1)
     request = {"jobName": name, "jobQueue": "default", "jobDefinition": definition["jobDefinitionArn"]}
+    request["tags"] = identity.tags(1)
     started = submit(clients, jobs, identity, [Request(name=name, indices=IndexSet.range(1), request=request)])
     return started.handle.jobs[0].job_id
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from airflow_batchemr.cli import common
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.policy import Policy
 from airflow_batchemr.ledger import Handle, HandleJob, Intent, Ledger, Marker, Request
 from airflow_batchemr.operators.batch import BatchArrayOperator
@@ -218,8 +219,10 @@ def test_running_work_is_shown_with_its_state_on_aws(aws, false_failure, monkeyp
     """If AWS cannot be reached, the state is from the ledger, with a note."""
     false_failure()
     running = ledger().job("dag", KEY, "work").history().submissions[0]
+    who = JobIdentity(ledger().uri, "dag", KEY, "other", "run", "other")
     queued = aws.client("batch").submit_job(
-        jobName="other", jobQueue="default", jobDefinition=running.intent.requests[0].request["jobDefinition"],
+        jobName=who.submission_name(1), jobQueue="default", tags=who.tags(1),
+        jobDefinition=running.intent.requests[0].request["jobDefinition"],
         containerOverrides={"command": ["sleep", "300"]},
     )["jobId"]  # fmt: skip
     job = ledger().job("dag", KEY, "other")
