@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from airflow_batchemr.cli.replay_credentials import Access
     from airflow_batchemr.engine.replay import Shard
 
-#: Variables that change what the docker client does.
-_OF_DOCKER = re.compile(r"PATH|HOME|(?:DOCKER|LD|DYLD|GO|XDG|SSL)_?.*|.*_PROXY", re.IGNORECASE)
+#: Names of variables that a line of `docker run --env-file` can have. A name alone on a line would be taken from the
+#: environment of docker, with the user's credentials; docker drops leading spaces and comments.
+_IN_FILE = re.compile(r"[^\s#\x00-\x20\x7f][^\s\x00-\x20\x7f]*")
+#: Names of other variables that may be passed in the environment of the docker client, which some systems replace by a
+#: shell script: shells run functions of names such as `BASH_FUNC_[%%`.
+_FOR_DOCKER = re.compile(
+    r"(?!(?:PATH|HOME|(?:DOCKER|LD|DYLD|GO|XDG|SSL|BASH)_?\w*|\w*_PROXY)\Z)[A-Z_]\w*", re.IGNORECASE | re.ASCII
+)
 
 
 def run_here(clients: Clients, shard: Shard, access: Access, *, docker: bool) -> int:
@@ -73,13 +79,18 @@ def _in_docker(shard: Shard, environment: Mapping[str, str]) -> int:
     """
     lines = {name: value for name, value in environment.items() if "\n" not in value and "\r" not in value}
     rest = {name: value for name, value in environment.items() if name not in lines}
-    if unsafe := [name for name in rest if _OF_DOCKER.fullmatch(name)]:
+    if unsafe := [name for name in lines if not _IN_FILE.fullmatch(name)]:
+        raise LookupError(f"docker cannot pass on the variables {unsafe}: correct their names, or use --batch or --local")
+    if unsafe := [name for name in rest if not _FOR_DOCKER.fullmatch(name)]:
         raise LookupError(
             f"docker cannot pass on {', '.join(unsafe)}: the value has several lines, and docker itself uses the "
             "variable. Use --batch, or --local"
         )
-    endpoint = environment.get("AWS_ENDPOINT_URL", "")
-    local_endpoint = any(f"//{host}" in endpoint for host in ("127.", "localhost", "[::1]"))
+    # Only the user's own endpoint, not one of the record, gives the program access to the network of this machine
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    local_endpoint = environment.get("AWS_ENDPOINT_URL") == endpoint and any(
+        f"//{host}" in endpoint for host in ("127.", "localhost", "[::1]")
+    )
     with tempfile.NamedTemporaryFile("w", prefix="batchemr-", suffix=".env", encoding="utf-8") as file:
         file.writelines(f"{name}={value}\n" for name, value in lines.items())
         file.flush()

@@ -178,7 +178,26 @@ def test_a_container_with_a_role_gets_only_its_credentials(forged, role, docker)
     assert not [secret for secret in secrets if secret in arguments]
 
 
-@pytest.mark.parametrize("name", ["DOCKER_HOST", "LD_PRELOAD", "PATH", "https_proxy"])
+@pytest.mark.parametrize("name", ["A\nAWS_SECRET_ACCESS_KEY\nB", "#A", " AWS_PROFILE", "A B", "A\x0bB"])
+def test_a_recorded_name_cannot_add_variables_to_the_file_of_docker(forged, docker, name):
+    """A line with a name alone takes the value from docker's environment: the user's secret."""
+    forged(["true"], **{name: "value"})
+    done = batchemr(*INDEX, "--docker", "--no-credentials", path=docker)
+    assert (1, False) == (done.exit_code, (docker / "arguments").exists())
+    assert "docker cannot pass on the variables" in done.stderr
+
+
+def test_a_recorded_endpoint_gives_no_access_to_the_network_of_this_machine(forged, docker):
+    """A container that shares it reaches every server that listens on this machine alone."""
+    forged(["true"])
+    assert batchemr(*INDEX, "--docker", path=docker).exit_code == 0
+    assert "--network host" in (docker / "arguments").read_text()  # to the local AWS, which the user has named
+    forged(["true"], AWS_ENDPOINT_URL="http://localhost:2375")
+    assert batchemr(*INDEX, "--docker", path=docker).exit_code == 0
+    assert "--network" not in (docker / "arguments").read_text()
+
+
+@pytest.mark.parametrize("name", ["DOCKER_HOST", "LD_PRELOAD", "PATH", "https_proxy", "BASH_FUNC_[%%", "BASH_ENV"])
 def test_a_record_cannot_change_the_docker_client(forged, docker, name):
     """Values of several lines are passed in docker's own environment."""
     forged(["true"], **{name: "tcp://203.0.113.1:1\n"})
