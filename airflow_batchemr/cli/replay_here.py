@@ -80,7 +80,7 @@ def _in_docker(shard: Shard, environment: Mapping[str, str]) -> int:
     lines = {name: value for name, value in environment.items() if "\n" not in value and "\r" not in value}
     rest = {name: value for name, value in environment.items() if name not in lines}
     if unsafe := [name for name in lines if not _IN_FILE.fullmatch(name)]:
-        raise LookupError(f"docker cannot pass on the variables {unsafe}: correct their names, or use --batch or --local")
+        raise LookupError(f"docker cannot pass on the variables {unsafe}: rename them, or use --batch or --local")
     if unsafe := [name for name in rest if not _FOR_DOCKER.fullmatch(name)]:
         raise LookupError(
             f"docker cannot pass on {', '.join(unsafe)}: the value has several lines, and docker itself uses the "
