@@ -21,7 +21,8 @@ MAX_VALUES = 2_000_000
 """Maximum number of values in a JSON object of the ledger: short ones take 20 times as much memory as bytes."""
 _MAX_INTEGER = 2**63
 """AWS's integers have up to 64 bits."""
-_LARGE_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
+# Numbers with neither are smaller than 10^199, and those that Python reads as infinity are larger than 10^308
+_LARGE_NUMBER = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{100}")
 
 Shape = Any
 """What a value must be: a type; ``[shape]`` for a list; ``{name: shape}`` for a mapping, whose other members may be
@@ -117,7 +118,7 @@ def parse(uri: str, body: bytes) -> Any:
         value = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         raise LedgerCorruptError(uri, f"no JSON: {error}") from error
-    if _LARGE_EXPONENT.search(body) and _has_infinity(value):
+    if _LARGE_NUMBER.search(body) and _has_infinity(value):
         raise LedgerCorruptError(uri, "a number is too large")
     return value
 

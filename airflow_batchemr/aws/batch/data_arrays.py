@@ -80,6 +80,9 @@ class DataArray:
                 lines.update({int(index): value for index, value in pairs})
             except ValueError as error:
                 raise LedgerCorruptError(ledger.document_uri(name), f"a line is no index and value: {error}") from error
+        if missing := [index for index in indices if index not in lines]:
+            name = f"{self.folder}/values/{missing[0] // LINES_AN_OBJECT}.txt"
+            raise LedgerCorruptError(ledger.document_uri(name), f"it has no value for index {missing[0]}")
         return Values(self.kind, lines, None, self.common, shards)
 
 

@@ -89,6 +89,8 @@ MALFORMED = {
     "null": b"null",
     "NaN": record(**intent()).replace(b'"0-9"', b"NaN"),
     "Infinity": record(**intent(details={"x": 1.5})).replace(b"1.5", b"1e999"),
+    "Infinity without an exponent": record(**intent(details={"x": 1.5})).replace(b"1.5", b"9" * 400 + b".5"),
+    "Infinity with a short exponent": record(**intent(details={"x": 1.5})).replace(b"1.5", b"9" * 300 + b"e99"),
     "a number of 5,000 digits": record(**intent()).replace(
         b'"schema_version": 1', b'"schema_version": ' + b"9" * 5_000
     ),
@@ -357,7 +359,7 @@ def test_the_description_of_a_data_array_is_checked(new_s3, body):
         data_array(None, score, {"rows": "s3://data/x"}, None)
 
 
-@pytest.mark.parametrize("body", [b"0", b"x 1\n", b"\xff", b"9" * 5_000 + b" x\n"])
+@pytest.mark.parametrize("body", [b"0", b"x 1\n", b"\xff", b"9" * 5_000 + b" x\n", b"", b"1 a\n"])
 def test_the_values_of_a_data_array_are_checked(new_s3, body):
     """The error names the document."""
     files = f"{RUN}/_files/score/"
