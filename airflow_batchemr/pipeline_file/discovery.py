@@ -18,9 +18,10 @@ _BLOCK = 65_536
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: Line breaks of YAML that regular expressions do not match with `\n`: a single CR, NEL, LS and PS.
 _LINE_BREAK = re.compile(rb"\r(?!\n)|\xc2\x85|\xe2\x80[\xa8\xa9]")
-#: Top-level keys that a simple search does not find: flow style, `? key`, merge keys, escapes, and files that are
-#: indented as a whole. (Using `^` instead of `\n` would make these searches ten times slower.)
-_UNUSUAL = re.compile(rb"""\n(?:[{?*&!<]|---[ \t]+[^\s#]|"[^"\n]*\\)""")
+#: Top-level keys that a simple search does not find: flow style, `? key`, merge keys, escapes, byte order marks (which
+#: libyaml skips in front of any line), and files that are indented as a whole. (Using `^` instead of `\n` would make
+#: these searches ten times slower.)
+_UNUSUAL = re.compile(rb"""\n(?:[{?*&!<]|\xef\xbb\xbf|---[ \t]+[^\s#]|"[^"\n]*\\)""")
 _INDENTED = re.compile(rb"(?:\n(?:---)?[ \t\r]*(?:#.*)?)*\n[ \t]+[^\s#]")
 
 

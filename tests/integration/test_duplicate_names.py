@@ -54,6 +54,8 @@ FILES = {
         "team_b/nightly.yaml": good(tag=2),
     },
     "both with other names": {"a.yaml": good(), "b.yaml": good(tag=2)},
+    "a byte order mark within a file": {"a.yaml": f"# comment\n\ufeff{good()}", "nightly.yaml": good(tag=2)},
+    "two byte order marks": {"a.yaml": f"\ufeff\ufeff{good()}", "nightly.yaml": good(tag=2)},
     "a matrix": {
         "a.yaml": good("nightly_eu"),
         "b.yaml": "nightly:\n  matrix: {x: [eu]}\n  batch: {image: 'etl:2', queue: q, command: c}\n",
