@@ -10,6 +10,7 @@ found by following the text that has the most ways.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import re
 from collections import Counter, defaultdict
@@ -33,8 +34,8 @@ _MAX_STEPS = 200_000
 #: Ways that a text of this length may have: those of three nested loops. A match that may begin anywhere is one more.
 _LENGTH, _MAX_WAYS = 200, 2_000_000
 _STARTS = 50
-#: Characters that differ in `\d`, `\s`, `\w` and `.`, besides those of the pattern.
-_SAMPLES = "a0_ \n-\u0416\u20ac"
+#: Groups of flags with `i` and with `a`.
+_ANY_CASE, _ASCII = re.compile(r"\(\?[aLmsux]*i"), re.compile(r"\(\?[iLmsux]*a")
 
 _Part = tuple[int, Counter[int], Counter[int]]
 """The number of ways to match nothing, and the first and last states with the number of ways to get there."""
@@ -69,30 +70,41 @@ def slow(pattern: str) -> str | None:
     tree = parser.parse(pattern)
     anchored = str(next(iter(tree), (None, None))[1]).startswith("AT_BEGINNING")
     try:
-        automaton = _Automaton(pattern, bool(tree.state.flags & re.IGNORECASE))
-        reasons = (automaton.reason(root, 1 if anchored else _STARTS) for root in automaton.roots(tree))
+        automaton = _Automaton(pattern, tree)
+        reasons = (
+            automaton.reason(root, _STARTS if repeated or not anchored else 1) for root, repeated in automaton.roots()
+        )
         return next(filter(None, reasons), None)
     except _TooLargeError:
         return "it is too large to find out how long it takes"
 
 
 class _Automaton:
-    """The automaton of a pattern. Assertions match nothing; what is inside them has an automaton of its own."""
+    """The automaton of a pattern. Assertions match nothing; what is inside them has an automaton of its own.
 
-    def __init__(self, pattern: str, any_case: bool) -> None:
-        self._any_case = any_case or "(?i" in pattern
-        points = {ord(char) + step for char in pattern for step in (-1, 0, 1)} | {ord(char) for char in _SAMPLES}
-        self._samples = sorted(chr(point) for point in points if 0 <= point < 0x110000)
+    A reference to a group counts as the group's expression.
+    """
+
+    def __init__(self, pattern: str, tree: Any) -> None:
+        self._any_case = _ANY_CASE.search(pattern) is not None
+        self._ascii = _ASCII.search(pattern) is not None
+        points = _points(tree)
+        if self._any_case:
+            points |= {ord(case) for point in points for case in _cases(chr(point))}
+        self._samples = _samples(points)
         self._sets: dict[str, frozenset[str]] = {}
         self._steps = _Steps()
+        self._groups: dict[int | None, Any] = {}
+        self._pending = [(tree, 0)]
+        self._repeats = 0
 
-    def roots(self, tree: Any) -> Iterator[_Part]:
-        """Yield the pattern, and what is inside of its assertions."""
-        self._pending = [tree]
+    def roots(self) -> Iterator[tuple[_Part, bool]]:
+        """Yield the pattern, and what is inside of its assertions; and whether a match may try it several times."""
         while self._pending:
             self._chars: list[frozenset[str]] = []
             self._follow: dict[int, Counter[int]] = defaultdict(Counter)
-            yield self._sequence(self._pending.pop())
+            items, self._repeats = self._pending.pop()
+            yield self._sequence(items), bool(self._repeats)
 
     def reason(self, root: _Part, starts: int) -> str | None:
         """Return why it takes too long, if a match begins at so many positions."""
@@ -118,21 +130,27 @@ class _Automaton:
 
     def _part(self, operator: str, argument: Any) -> _Part:
         if operator == "SUBPATTERN":
+            self._groups[argument[0]] = argument[3]
             return self._sequence(argument[3])
+        if operator == "GROUPREF":
+            return self._sequence(self._groups[argument])
         if operator == "ATOMIC_GROUP":
             return self._sequence(argument)
         if operator.endswith("_REPEAT"):
-            return self._repeat(*argument)
+            self._repeats += 1
+            made = self._repeat(*argument)
+            self._repeats -= 1
+            return made
         if operator in ("BRANCH", "GROUPREF_EXISTS"):
             parts = argument[1] if operator == "BRANCH" else [part or [] for part in argument[1:]]
-            made: _Part = (0, Counter(), Counter())
+            made = (0, Counter(), Counter())
             for part in map(self._sequence, parts):
                 self._steps.take(len(made[1]) + len(made[2]))
                 made = (made[0] + part[0], _sum(made[1], part[1], 1), _sum(made[2], part[2], 1))
             return made
         if operator in ("ASSERT", "ASSERT_NOT"):
-            self._pending.append(argument[1])
-        if operator in ("AT", "ASSERT", "ASSERT_NOT", "GROUPREF"):
+            self._pending.append((argument[1], self._repeats))
+        if operator in ("AT", "ASSERT", "ASSERT_NOT"):
             return 1, Counter(), Counter()
         key = f"{operator} {argument}"
         if key not in self._sets:
@@ -162,22 +180,64 @@ class _Automaton:
         return (min(first[0], 1) if least else 1), first[1], first[2]
 
     def _matches(self, operator: str, argument: Any, char: str) -> bool:
-        cases = {char, char.lower(), char.upper()} if self._any_case else {char}
-        return any(_matches(operator, argument, one) for one in cases)
+        cases = _cases(char) if self._any_case else {char}
+        kinds = (False, True) if self._ascii and not char.isascii() else (False,)
+        return any(_matches(operator, argument, one, only) for one in cases for only in kinds)
 
 
-def _matches(operator: str, argument: Any, char: str) -> bool:
+def _points(tree: Any) -> set[int]:
+    """The characters in a pattern: its own, and the ends of its ranges."""
+    points: set[int] = set()
+    pending = [tree]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, tuple) and str(part[0]) in ("LITERAL", "NOT_LITERAL"):
+            points.add(part[1])
+        elif isinstance(part, tuple) and str(part[0]) == "RANGE":
+            points.update(part[1])
+        elif isinstance(part, tuple | list | parser.SubPattern):
+            pending += list(part)
+    return points
+
+
+def _samples(points: set[int]) -> list[str]:
+    """One character of each kind that a pattern with these characters can tell apart."""
+    ends = sorted({0, *points, *(point + 1 for point in points if point < 0x10FFFF)})
+    starts = _runs(0x110000) if ends[-1] > 128 else [*_runs(128), *map(ord, "\xe9\u0660\u2003\u20ac")]
+    found: dict[tuple[int, Any], int] = {}
+    for start in sorted({*ends, *starts}):
+        found.setdefault((bisect.bisect(ends, start), _kind(chr(start))), start)
+    return sorted(map(chr, found.values()))
+
+
+@functools.lru_cache(maxsize=2)
+def _runs(end: int) -> list[int]:
+    r"""Where the characters before `end` begin to differ in `\d`, `\s`, `\w`, `.` or `(?a)` from the one before."""
+    chars = "".join(map(chr, range(end)))
+    return [128, *(run.start() for run in re.finditer(r"\n|\d+|[^\S\n]+|[^\W\d]+|[^\w\s]+", chars))]
+
+
+def _kind(char: str) -> tuple[bool, ...]:
+    return char.isdecimal(), char.isspace(), char.isalnum() or char == "_", char == "\n", char.isascii()
+
+
+def _cases(char: str) -> set[str]:
+    """The forms of a character that `re.IGNORECASE` may take for each other; the upper case of `\u017f` is `S`."""
+    return {case for case in (char, char.lower(), char.upper(), char.upper().lower()) if len(case) == 1}
+
+
+def _matches(operator: str, argument: Any, char: str, only_ascii: bool) -> bool:
     if operator == "IN":
         negated = str(argument[0][0]) == "NEGATE"
-        return bool(negated) != any(_matches(str(one), value, char) for one, value in argument[negated:])
+        return bool(negated) != any(_matches(str(one), value, char, only_ascii) for one, value in argument[negated:])
     if operator in ("LITERAL", "NOT_LITERAL"):
         return bool(ord(char) == argument) == (operator == "LITERAL")
     if operator == "RANGE":
         return bool(argument[0] <= ord(char) <= argument[1])
     if operator == "CATEGORY":
         name = str(argument)
-        kinds = {"DIGIT": char.isdecimal(), "SPACE": char.isspace(), "WORD": char.isalnum() or char == "_"}
-        return kinds[name.rpartition("_")[2]] != ("_NOT_" in name)
+        is_kind = dict(zip(("DIGIT", "SPACE", "WORD"), _kind(char), strict=False))[name.rpartition("_")[2]]
+        return (is_kind and not only_ascii) != ("_NOT_" in name)
     return True  # ANY, also a line break
 
 

@@ -34,6 +34,14 @@ EXPONENTIAL = [
     r"x(?!(a|aa)+$)",
     r"(?i)(Ab|a|B)*$",
     r"(?P<x>a+)+(?P=x)",
+    r"(a)(?:\1|(a))+$",  # a reference to a group
+    r"(.|\r)+x",  # characters that only an escape names
+    r"(?:([^a])|(\x42))+!",
+    r"(?:[^\x00-\x7f]|(\d))+!",  # digits, and letters, that are only within a range
+    r"(?:\w|([\u2000-\u3000]))+!",
+    r"(?i)(?:s|(\u017f))+!",
+    r"(?si:(a)|(A))+!",
+    r"(?a)(?:\W|(\xe9))+!",
 ]
 SLOW = [
     r"(.*a){20}",
@@ -42,6 +50,7 @@ SLOW = [
     "(ab)?" * 40 + "(ab)" * 20 + "c",
     r"^.*.*.*.*.*x$",
     r"\s*\s*\s*\s*\s*x",
+    r"^(?:(?!.*.*.*x)a)*$",  # at each character
 ]
 FAST = [
     "",
@@ -61,6 +70,8 @@ FAST = [
     r"^(?!aws:)[^!#]{1,128}$",
     r"^(?=.*[a-z])(?=.*\d).{8,}$",
     r"(['\"]).*?\1",
+    r"^\d{4}([-/])\d\d\1\d\d$",
+    r"^(?!.*--)(?!.*\.\.)[\w.-]+$",
     r"^[A-Za-z0-9._:/#@+-]{1,255}$",
     r"^([0-9a-f]{128},?)*$",
     r"^(\d{1,3}\.){3}\d{1,3}$",
