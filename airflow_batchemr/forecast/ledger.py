@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow_batchemr.ledger import Ledger
-from airflow_batchemr.ledger.store import MAX_KEYS, MAX_OBJECT, Fetched, Listing, Store
+from airflow_batchemr.ledger.store import MAX_KEYS, MAX_OBJECT, Fetched, Listing, ReadLimit, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,11 +65,11 @@ class OverlayStore(Store):
     def _write(self, key: str, body: bytes) -> None:
         self._written[key] = Fetched(body, uuid4().hex, self._now)
 
-    def get(self, key: str, limit: int = MAX_OBJECT) -> Fetched | None:
+    def get(self, key: str, limit: int = MAX_OBJECT, total: ReadLimit | None = None) -> Fetched | None:
         """Like `Store.get`."""
         if key in self._written:
             return self._written[key]
-        return None if self._empty else super().get(key, limit)
+        return None if self._empty else super().get(key, limit, total)
 
     def holds(self, key: str, body: bytes) -> bool:
         """Like `Store.holds`."""

@@ -19,6 +19,8 @@ up to 30 KiB for each request (the maximum of SubmitJob) and 60 kB for each desc
 with 10,280 characters each (the maximum of EMR)."""
 MAX_VALUES = 2_000_000
 """Maximum number of values in a JSON object of the ledger: short ones take 20 times as much memory as bytes."""
+_VALUE_SIZE = 16
+"""Bytes that each value counts at least towards limits on the total size. In our own records, they have more."""
 _MAX_INTEGER = 2**63
 """AWS's integers have up to 64 bits."""
 # Numbers with neither are smaller than 10^199, and those that Python reads as infinity are larger than 10^308
@@ -106,13 +108,18 @@ DETAILS: Shape = {
 }
 
 
+def weight(body: bytes) -> int:
+    """Return the size of an object in bytes, or more if it would take much more memory as parsed JSON."""
+    return max(len(body), _VALUE_SIZE * _values(body))
+
+
 def parse(uri: str, body: bytes) -> Any:
     """Parse the JSON of an object.
 
     Raises:
         LedgerCorruptError: It is not JSON (as of RFC 8259, up to 200 levels deep), or has too many values.
     """
-    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+    if _values(body) > MAX_VALUES:
         raise LedgerCorruptError(uri, f"more than {MAX_VALUES:,} values")
     try:
         value = from_json(body, allow_inf_nan=False, cache_strings="keys")
@@ -156,6 +163,11 @@ def wrong_parts(value: Any, shape: Shape, where: str = "") -> Iterator[str]:
         yield _wrong(where, " or ".join(names))
     elif isinstance(value, int) and abs(value) > _MAX_INTEGER:
         yield _wrong(where, "a smaller number")
+
+
+def _values(body: bytes) -> int:
+    """Return the maximum number of values in JSON."""
+    return sum(map(body.count, (b",", b"[", b"{")))
 
 
 def _has_infinity(value: Any) -> bool:

@@ -168,7 +168,7 @@ class ReadLimitError(LedgerError):
     """A reader with a limit, such as a page, has read as much as it may."""
 
     def __init__(self, uri: str, limit: str) -> None:
-        super().__init__(f"{uri} was not read: at most {limit} are read at once here; `batchemr history` reads all")
+        super().__init__(f"{uri} was not read: {limit}")
 
 
 class LedgerUnavailableError(LedgerError):

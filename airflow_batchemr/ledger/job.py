@@ -23,6 +23,7 @@ from airflow_batchemr.ledger.records import (
     StopRequest,
 )
 from airflow_batchemr.ledger.state import LedgerState, Submission, derive_state
+from airflow_batchemr.ledger.store import ReadLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,9 @@ _RECORD = re.compile(r"submissions/((?!0000)[0-9]{4}|[1-9][0-9]{4,5})/(intent|ha
 _MARKER = "success.json"
 _MAX_RECORDS = 100_000
 """Maximum number of keys in the folder of a job, which has up to 4 for each submission and the marker."""
+_MAX_SIZE = 256 << 20
+"""Maximum total size of the records of a job that are read at once, in bytes. The result of 1,000,000 indices has up to
+7 MB: 100 descriptions of arrays by AWS, with up to 60 kB each."""
 _UPLOAD_THREADS = 32
 # Includes time during which the machine is suspended, if the platform supports it (Linux)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -128,7 +132,9 @@ class JobLedger:
             if number > after
         }
         keys = [_key(number, name) for number in sorted(wanted) for name in sorted(wanted[number])]
-        records = self._store.each(self._fetch, keys)
+        advice = f"remove what does not belong there (`aws s3 ls --recursive {self.uri}` lists it)"
+        total = ReadLimit(_MAX_RECORDS, _MAX_SIZE, advice)
+        records = self._store.each(lambda key: self._fetch(key, total), keys)
         submissions = [
             Submission(
                 number,
@@ -156,10 +162,10 @@ class JobLedger:
             uri = self._store.uri(self._folder + _key(submission.number, "handle"))
             raise LedgerCorruptError(uri, f"it is of kind {handle.kind}, but the intent is of kind {intent.kind}")
 
-    def _fetch(self, key: str) -> Record | None:
+    def _fetch(self, key: str, total: ReadLimit) -> Record | None:
         kinds: dict[str, type[Record]] = {"intent": Intent, "handle": Handle, "result": Result, "stop": StopRequest}
         match = _RECORD.match(key)
-        return self._get(key, kinds[match[2]]) if match else None
+        return self._get(key, kinds[match[2]], total) if match else None
 
     # Life cycle of a submission
 
@@ -322,8 +328,8 @@ class JobLedger:
                 return existing
         return record
 
-    def _get(self, name: str, kind: type[_R]) -> _R | None:
-        fetched = self._store.get(self._folder + name, MAX_RECORD)
+    def _get(self, name: str, kind: type[_R], total: ReadLimit | None = None) -> _R | None:
+        fetched = self._store.get(self._folder + name, MAX_RECORD, total)
         return self._parse(name, fetched, kind) if fetched else None
 
     def _parse(self, name: str, fetched: Fetched, kind: type[_R]) -> _R:

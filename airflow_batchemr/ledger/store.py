@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
+from airflow_batchemr.ledger.content import weight
 from airflow_batchemr.ledger.errors import (
     ConditionalWritesError,
     CredentialsError,
@@ -79,15 +80,16 @@ class Listing:
 
 
 class ReadLimit:
-    """How many objects and bytes may still be read, for readers such as a page. Thread-safe.
+    """How many objects and bytes may still be read, for a page or the records of a job. Thread-safe.
 
     Args:
         objects: Number of objects; a request that lists keys counts as one.
-        size: Total size in bytes.
+        size: Total size in bytes, as `weight` counts them.
+        advice: What to do if it is not enough.
     """
 
-    def __init__(self, objects: int, size: int) -> None:
-        self._text = f"{objects:,} objects and {size >> 20:,} MiB of the ledger"
+    def __init__(self, objects: int, size: int, advice: str = "`batchemr history` reads all") -> None:
+        self._text = f"at most {objects:,} objects and {size >> 20:,} MiB of the ledger are read at once here; {advice}"
         self._objects, self._size = objects, size
         self._lock = threading.Lock()
 
@@ -181,23 +183,26 @@ class Store:
                 return True
         raise LedgerUnavailableError("PutObject", self.uri(key), "concurrent writes to the same key did not end (409)")
 
-    def get(self, key: str, limit: int = MAX_OBJECT) -> Fetched | None:
+    def get(self, key: str, limit: int = MAX_OBJECT, total: ReadLimit | None = None) -> Fetched | None:
         """Read an object; None if it does not exist.
 
         Args:
             key: Its key.
             limit: Its maximum size in bytes.
+            total: Limit that applies in addition to `read_limit`.
 
         Raises:
             LedgerCorruptError: It is larger.
+            ReadLimitError: It is more than what is left of a limit.
             LedgerError: It cannot be read.
         """
-        self._take(key, objects=1)
+        self._take(key, total, objects=1)
         try:
             with self._errors("GetObject", key):
                 answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, **self._owner)
                 size = answer.get("ContentLength")
-                self._take(key, size=min(size or 0, limit))
+                announced = min(size or 0, limit)
+                self._take(key, total, size=announced)
                 body = b"" if size and size > limit else answer["Body"].read(limit + 1)
                 if max(size or 0, len(body)) > limit:
                     answer["Body"].close()
@@ -205,13 +210,15 @@ class Store:
                 answer["Body"].read(1)  # at the end of a body, botocore verifies it
                 if size is not None and size != len(body):
                     raise LedgerUnavailableError("GetObject", self.uri(key), f"{len(body):,} of {size:,} bytes arrived")
+                self._take(key, total, size=weight(body) - announced)
                 return Fetched(body, answer["ETag"], answer["LastModified"])
         except _NoSuchKeyError:
             return None
 
-    def _take(self, key: str, *, objects: int = 0, size: int = 0) -> None:
-        if self.read_limit is not None:
-            self.read_limit.take(self.uri(key), objects=objects, size=size)
+    def _take(self, key: str, total: ReadLimit | None = None, *, objects: int = 0, size: int = 0) -> None:
+        for limit in (self.read_limit, total):
+            if limit is not None:
+                limit.take(self.uri(key), objects=objects, size=size)
 
     def holds(self, key: str, body: bytes) -> bool:
         """Return whether an object exists with exactly this content, and read no more of it than that."""

@@ -395,6 +395,24 @@ def test_a_reader_with_a_limit_stops(new_s3):
             found.job("nightly", KEY, "score").history()
 
 
+def test_a_page_counts_short_values_as_more_than_their_bytes(new_s3):
+    """60 MB of empty lists took 1.4 GB."""
+    lists = record(**intent(details={"x": 0})).replace(b'"x": 0', b'"x": [' + b"[]," * 900_000 + b"0]")
+    found = new_ledger(new_s3, {f"{RUN}/job{number}/submissions/0001/intent.json": lists for number in range(20)})
+    found.limit_reads(10_000, 64 << 20)
+    with bounded(memory=400_000_000, lines=20_000):
+        (jobs,) = run_histories(found, "nightly", [KEY], None)
+    assert ["running"] * 2 + ["unreadable"] * 18 == sorted(job.state for job in jobs)
+
+
+def test_the_records_of_a_job_are_read_up_to_a_total_size(new_s3):
+    """100,000 records may have 16 MiB each, which would take all memory of a worker or triggerer."""
+    large = record(**result()).replace(b'"w"', b'"' + b"w" * 16_000_000 + b'"')
+    score = new_ledger(new_s3, {f"{FOLDER}submissions/{number:04d}/result.json": large for number in range(1, 40)})
+    with bounded(memory=600_000_000, lines=20_000), pytest.raises(ReadLimitError, match=r"256 MiB .* does not belong"):
+        score.job("nightly", KEY, "score").read()
+
+
 def test_a_newer_record_is_recognized_whatever_else_it_contains(new_s3):
     """The user learns that an upgrade is needed."""
     score = new_ledger(new_s3, {f"{FIRST}intent.json": b'{"schema_version": 2, "indices": {"a": 1}}'})
