@@ -24,16 +24,18 @@ def secret_values(document: Any, secret_name: Callable[[str], bool]) -> frozense
     """Return the values in a request whose name says that they are secret.
 
     These are environment variables, properties, and arguments such as `--password x`, `PASSWORD=x` and
-    `--conf spark.password=x`.
+    `--conf spark.password=x`. Of values with several lines or with space around them, the lines are secret, too: that
+    is how logs show them.
 
     Args:
         document: Request to AWS or part of one, as parsed JSON.
         secret_name: Whether values with this name are secret.
     """
-    found = {value for name, value in _named(document) if len(value) >= MIN_LENGTH and secret_name(name)}
+    named = {value for name, value in _named(document) if secret_name(name)}
+    found = {one for value in named for one in (value, value.strip()) if len(one) >= MIN_LENGTH}
     found -= {"false", "False", "FALSE"}  # of switches such as USE_TOKEN
-    lines = {line for value in found for line in value.splitlines()[1:-1] if len(line) >= MIN_LINE}
-    return frozenset(found | lines)
+    lines = {line.strip() for value in found for line in value.splitlines()}
+    return frozenset(found | {line for line in lines if len(line) >= MIN_LINE and not line.startswith("-----")})
 
 
 def without(secrets: Iterable[str], text: str) -> str:
@@ -66,5 +68,7 @@ def _arguments(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         if assigned := _ASSIGNMENT.fullmatch(argument):
             yield assigned[1], assigned[2]
+            if inner := _ASSIGNMENT.fullmatch(assigned[2]):  # --conf=spark.password=x
+                yield inner[1], inner[2]
         elif option := _OPTION.fullmatch(argument):
             yield option[1], following

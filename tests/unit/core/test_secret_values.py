@@ -21,6 +21,7 @@ def secret_name(name):
         {"containerOverrides": {"environment": [{"name": "DB_PASSWORD", "value": SECRET}]}},
         {"Configurations": [{"Classification": "x", "Properties": {"javax.jdo.option.ConnectionPassword": SECRET}}]},
         {"Steps": [{"HadoopJarStep": {"Args": ["spark-submit", "--conf", f"spark.jdbc.password={SECRET}", "x.py"]}}]},
+        {"Steps": [{"HadoopJarStep": {"Args": ["spark-submit", f"--conf=spark.jdbc.password={SECRET}", "x.py"]}}]},
         {"Steps": [{"HadoopJarStep": {"Args": ["x.py", "--password", SECRET]}}]},
         {"Steps": [{"HadoopJarStep": {"Args": ["x.py", f"--api-token={SECRET}"]}}]},
         {"HadoopJarStep": {"Properties": [{"Key": "my.secret", "Value": SECRET}]}},
@@ -60,6 +61,15 @@ def test_the_lines_of_a_private_key_are_secret():
     log = [without(secrets, line) for line in KEY.splitlines()]
     assert log == ["-----BEGIN PRIVATE KEY-----", "***", "***", "-----END PRIVATE KEY-----"]
     assert without(secrets, f"key: {KEY}") == "key: ***"
+
+
+@pytest.mark.parametrize("value", [f"{SECRET}\n", f" {SECRET}\r\n", f"{SECRET}\n0123456789abcdef-of-old\n"])
+def test_a_secret_with_line_breaks_is_replaced_in_each_line(value):
+    """As it was read from a file; a log does not have its line break."""
+    secrets = secret_values({"environment": [{"name": "DB_PASSWORD", "value": value}]}, secret_name)
+    assert [without(secrets, f"using {line.strip()}!") for line in value.splitlines()] == ["using ***!"] * len(
+        value.splitlines()
+    )
 
 
 def test_a_hostile_request_is_read_in_bounds():
