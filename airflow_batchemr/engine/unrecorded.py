@@ -120,7 +120,7 @@ def observe_open(
     """Query AWS for the open submissions of some jobs: the first `most`, or all of them.
 
     DescribeJobs is called once per 100 Batch jobs, and once more for arrays that have ended. A submission without a
-    handle is searched for by its name once its owner cannot start it any more: one more call each. When AWS cannot be
+    handle is searched for by its name once its owner cannot start it any more: two more calls each. When AWS cannot be
     reached, the remaining submissions of that service are skipped. Without a `reader`, AWS is not queried.
 
     Returns:

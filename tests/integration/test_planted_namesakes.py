@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch import remote as batch_remote
 from airflow_batchemr.aws.batch.definitions import ensure_definition
 from airflow_batchemr.aws.emr import steps as emr_steps
 from airflow_batchemr.engine.backend import SubmissionPlan
 from tests.integration.batch_engine import Job, clients
 from tests.integration.emr_engine import Job as EmrJob
-from tests.integration.emr_engine import existing_cluster
+from tests.integration.emr_engine import JobRunJob, SharedClusterJob, existing_cluster
 from tests.integration.emr_steps import Steps
 
 
@@ -77,3 +79,53 @@ def test_a_step_that_was_added_before_the_claim_is_not_adopted(aws, tmp_path, no
     (submission,) = job.ledger().history().submissions
     assert planted not in submission.handle.step_ids.values()
     assert ["a"] == steps.ran()
+
+
+ROLE = "arn:aws:iam::123456789012:role/runs"
+
+
+def test_a_job_without_our_tags_is_not_adopted_although_it_is_the_only_one(aws, work, tmp_path):
+    """Its handle would be refused in each try, while the task's own work runs unwatched."""
+    job = Job(f"s3://state/{tmp_path.name}", work.command("true"), 1)
+    (submission,) = job.step().waits
+    request = submission.intent.first
+    planted = aws.client("batch").submit_job(
+        jobName=job.identity.submission_name(1), jobQueue="default", jobDefinition=request["jobDefinition"]
+    )["jobId"]
+    aws.faults.hide(submission.handle.jobs[0].job_id)
+    assert planted in {one["jobId"] for one in jobs.find(clients(), "default", submission.intent.name)}
+    assert job.engine().remote.find(replace(submission, handle=None)) is None
+
+
+def test_a_cluster_without_our_tags_is_not_adopted_although_it_is_the_only_one(aws):
+    """As for Batch jobs."""
+    job = SharedClusterJob(aws)
+    (submission,) = job.pass_().waits
+    planted = aws.client("emr").run_job_flow(**{**submission.intent.first, "Tags": []})["JobFlowId"]
+    aws.faults.hide(submission.handle.cluster_id)
+    found = job.engine().remote.find(replace(submission, handle=None))
+    ids = [planted, submission.handle.cluster_id]
+    aws.client("emr").terminate_job_flows(JobFlowIds=ids)
+    assert found is None
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        {"emr_serverless": {"application": "default", "role": ROLE}},
+        {"emr_eks": {"virtual_cluster": "default", "role": ROLE, "release": "emr-7.5.0-latest"}},
+    ],
+    ids=["serverless", "eks"],
+)
+def test_a_job_run_without_our_tags_is_not_adopted_although_it_is_the_only_one(program_aws, tmp_path, on):
+    """As for Batch jobs."""
+    program_aws.client("s3").create_bucket(Bucket="state")
+    program = tmp_path / "program.sh"
+    program.write_text("true\n")
+    job = JobRunJob(program_aws, on, {"py": str(program)})
+    (submission,) = job.pass_().waits
+    request = {**submission.intent.first, "tags": {}, "clientToken": "planted"}
+    service = next(iter(on)).replace("emr_eks", "emr-containers").replace("_", "-")
+    program_aws.client(service).start_job_run(**request)
+    program_aws.faults.hide(submission.handle.jobs[0].job_id)
+    assert job.engine().remote.find(replace(submission, handle=None)) is None

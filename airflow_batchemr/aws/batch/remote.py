@@ -45,7 +45,7 @@ class BatchRemote:
     """Ids of jobs whose names and tags have been found to be those of their submission."""
 
     def find(self, submission: Submission) -> Found | None:
-        """ListJobs by the name of the submission, which is the prefix of the names of its arrays.
+        """ListJobs by the name of the submission, which is the prefix of the names of its arrays, and DescribeJobs.
 
         Of several jobs with one name the oldest counts: the others are its twins.
         """
@@ -70,8 +70,7 @@ class BatchRemote:
         """Jobs with the names of a submission, oldest first: ListJobs.
 
         Anybody who may submit jobs can use the names. Jobs that are older than the intent (ten minutes of clock skew
-        allowed), or have another job definition, are not those of the submission. If several have one name,
-        DescribeJobs shows which ones have its tags, too.
+        allowed), or have another job definition or other tags (DescribeJobs), are not those of the submission.
         """
         definitions = {request.name: str(request.request.get("jobDefinition", "")) for request in intent.requests}
         since = (intent.written_at - CLOCK_SKEW).timestamp() * 1000
@@ -83,8 +82,7 @@ class BatchRemote:
                 continue
             if not expected.startswith("arn:") or job.get("jobDefinition", expected) == expected:
                 listed.append(job)
-        several = [job["jobId"] for job in listed] if len(listed) > len(definitions) else []
-        foreign = self._foreign([number], self._unknown(several))
+        foreign = self._foreign([number], self._unknown([job["jobId"] for job in listed]))
         found: dict[str, list[dict[str, Any]]] = {}
         for job in listed:
             if job["jobId"] not in foreign:

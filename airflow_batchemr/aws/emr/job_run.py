@@ -39,15 +39,14 @@ class JobRunRemote(RemoteOnEmr):
     """See `engine.backend.RemoteWork`."""
 
     def find(self, submission: Submission) -> Found | None:
-        """ListJobRuns of the target, by name."""
+        """ListJobRuns of the target, by name, and a call that describes each that is found."""
         intent = submission.intent
         if intent is None:
             return None
         # The name in the record may be somebody else's
         name = self._identity.submission_name(submission.number)
         found = _target(intent).find(self._clients, name, intent.written_at)
-        if len(found) > 1:
-            found = [run for run in found if self._problem(submission, intent, run.run_id) is None]
+        found = [run for run in found if self._problem(submission, intent, run.run_id) is None]
         if not found:
             return None
         twins = [_handle(intent.kind, run.run_id, name) for run in found[1:] if not run.ended]

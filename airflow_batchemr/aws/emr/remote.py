@@ -133,7 +133,7 @@ class EmrRemote(RemoteOnEmr):
     """See `engine.backend.RemoteWork`."""
 
     def find(self, submission: Submission) -> Found | None:
-        """ListClusters, or ListSteps of the cluster, by name."""
+        """ListClusters and DescribeCluster, or ListSteps of the cluster, by name."""
         intent = submission.intent
         if intent is None:
             return None
@@ -156,8 +156,7 @@ class EmrRemote(RemoteOnEmr):
     def _find_cluster(self, submission: Submission, intent: Intent) -> Found | None:
         name = self._identity.submission_name(submission.number)  # that of the record may be somebody else's
         found = clusters.find(self._clients, name, intent.written_at)
-        if len(found) > 1:
-            found = [one for one in found if self._problem(submission, one.cluster_id) is None]
+        found = [one for one in found if self._problem(submission, one.cluster_id) is None]
         if not found:
             return None
         oldest, *others = found
