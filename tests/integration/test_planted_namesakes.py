@@ -129,3 +129,15 @@ def test_a_job_run_without_our_tags_is_not_adopted_although_it_is_the_only_one(p
     program_aws.client(service).start_job_run(**request)
     program_aws.faults.hide(submission.handle.jobs[0].job_id)
     assert job.engine().remote.find(replace(submission, handle=None)) is None
+
+
+def test_a_job_that_an_earlier_version_requested_without_a_revision_is_adopted(aws, work, tmp_path):
+    """AWS lists it with the revision."""
+    job = Job(f"s3://state/{tmp_path.name}", work.command("true"), 1)
+    (submission,) = job.step().waits
+    (request,) = submission.intent.requests
+    arn = request.request["jobDefinition"].rpartition(":")[0]
+    old = request.model_copy(update={"request": {**request.request, "jobDefinition": arn}})
+    intent = submission.intent.model_copy(update={"requests": [old]})
+    found = job.engine().remote.find(replace(submission, handle=None, intent=intent))
+    assert submission.handle.jobs == found.handle.jobs

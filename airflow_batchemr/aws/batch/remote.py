@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 #: In the details of an intent: that the job itself writes a marker for each index, in case AWS deletes its record, and
 #: the name of their folder. True: an earlier version wrote it, in which all submissions of a rerun shared one.
 IN_JOB = "in_job"
+_REVISION = re.compile(r"\Aarn:.*:[0-9]+\Z")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class BatchRemote:
             expected = definitions.get(job["jobName"])
             if expected is None or 0 < jobs.created_at(job) < since:
                 continue
-            if not expected.startswith("arn:") or job.get("jobDefinition", expected) == expected:
+            # Requests of earlier versions may have no revision, which AWS adds
+            if not _REVISION.search(expected) or job.get("jobDefinition", expected) == expected:
                 listed.append(job)
         foreign = self._foreign([number], self._unknown([job["jobId"] for job in listed]))
         found: dict[str, list[dict[str, Any]]] = {}
