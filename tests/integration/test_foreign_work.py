@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +18,7 @@ from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.ownership import ForeignWorkError
 from airflow_batchemr.engine.submissions import stop
 from airflow_batchemr.engine.waiters import record_waiter
-from airflow_batchemr.ledger import Handle, HandleJob, LedgerCorruptError
+from airflow_batchemr.ledger import Handle, HandleJob, JobLedger, LedgerCorruptError, LedgerUnavailableError
 from airflow_batchemr.operators.killing import terminate_known
 from airflow_batchemr.triggers.batch import BatchJobsTrigger
 from tests.integration import batch_engine, emr_engine
@@ -228,6 +229,19 @@ def test_a_job_that_aws_does_not_show_yet_is_stopped(account, job):
     )
     account.faults.clear()
     eventually(lambda: status(account, own.job_id) == "FAILED")
+
+
+def test_a_stop_without_any_work_names_what_is_wrong_with_the_ledger(job, monkeypatch):
+    """The trigger of a task that waits for another job's submission has neither jobs nor submissions."""
+    trigger = trigger_of(job, SimpleNamespace(waits=[]))
+    trigger.submissions = []
+
+    def unreachable(self):
+        raise LedgerUnavailableError("ListObjectsV2", "s3://state", "no answer")
+
+    monkeypatch.setattr(JobLedger, "read", unreachable)
+    with pytest.raises(LedgerUnavailableError):
+        trigger.stop(clients(), "cleared", by="try 1")
 
 
 # EMR

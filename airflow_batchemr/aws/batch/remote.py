@@ -214,7 +214,7 @@ class BatchRemote:
         """
         foreign = self._foreign(numbers, self._unknown(ids))
         jobs.terminate(self.clients, [id_ for id_ in ids if id_ not in foreign], reason)
-        refuse(self.ledger, min(numbers), foreign)
+        refuse(self.ledger, min(numbers, default=0), foreign)
 
     def terminate_started(self, parents: Sequence[Any]) -> None:
         """Terminate the jobs that the programs of terminated jobs have started themselves."""
