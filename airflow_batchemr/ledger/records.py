@@ -56,6 +56,20 @@ def _check_details(details: Any) -> Any:
     return details
 
 
+def _check_xcom(xcom: Any) -> Any:
+    """Reject names such as `__type`: Airflow creates objects from mappings with them when a task reads the XCom."""
+    left = [xcom]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if any(str(name).startswith("__") for name in value):
+                raise ValueError("a name begins with __, from which Airflow would create an object")
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return xcom
+
+
 Time = Annotated[AwareDatetime, AfterValidator(_plausible)]
 """Type of a time, which has a time zone."""
 _Number = Annotated[int, Field(ge=0, lt=MAX_INDICES)]
@@ -223,7 +237,7 @@ class Marker(Record):
 
     submission: int = Field(ge=0, le=MAX_SUBMISSION)
     """Number of the last submission that the marker covers; 0 if nothing had to run."""
-    xcom: Any = None
+    xcom: Annotated[Any, AfterValidator(_check_xcom)] = None
     """Return value of the task as JSON; a skipped task returns it again."""
     size: int = Field(ge=0, le=MAX_INDICES)
     """Number of indices of the job."""

@@ -413,6 +413,16 @@ def test_the_records_of_a_job_are_read_up_to_a_total_size(new_s3):
         score.job("nightly", KEY, "score").read()
 
 
+@pytest.mark.parametrize("name", ["__type", "__classname__", "__id__"])
+@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: {"a": [one]}])
+def test_an_xcom_from_which_airflow_would_create_objects_is_not_returned(new_s3, name, wrap):
+    """The old form, `__type` and `__var`, passes Airflow's check when the XCom is written."""
+    xcom = wrap({name: "airflow.sdk.definitions.connection.Connection", "__var": {"conn_id": "a"}})
+    forged = new_ledger(new_s3, {f"{FOLDER}success.json": record(**marker(xcom=xcom))})
+    with pytest.raises(LedgerCorruptError, match=r"score/success\.json .*xcom: .*a name begins with __"):
+        forged.job("nightly", KEY, "score").read()
+
+
 def test_a_newer_record_is_recognized_whatever_else_it_contains(new_s3):
     """The user learns that an upgrade is needed."""
     score = new_ledger(new_s3, {f"{FIRST}intent.json": b'{"schema_version": 2, "indices": {"a": 1}}'})
