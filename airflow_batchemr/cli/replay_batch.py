@@ -39,6 +39,7 @@ INTERVAL = 3.0
 _ENVIRONMENT_KEYS = ("computeEnvironmentArn", "computeEnvironmentName")
 #: Number of last log lines shown.
 TAIL = 30
+INTERRUPTED = "the replay was interrupted"
 
 
 def run_on_batch(
@@ -56,7 +57,7 @@ def run_on_batch(
     if not mark:
         name = f"{shard.intent.name.rpartition('-a')[0]}-replay-{shard.index}-{uuid4().hex[:8]}"
         job_id = jobs.submit(clients, single_request(shard, name, queue=queue))
-        return _follow(clients, job_id)
+        return _follow(clients, job_id, lambda: jobs.terminate(clients, [job_id], INTERRUPTED))
     identity = identity_of(state_uri, shard.intent)
     remote = BatchRemote(clients, ledger, identity)
     backend = _OneIndex(clients, ledger, identity, shard, queue)
@@ -67,7 +68,10 @@ def run_on_batch(
     if submission is None:
         raise LookupError("another process has claimed a submission of this job at the same time: try again")
     submission = _submitted(ledger, remote, submission, policy)
-    code = _follow(clients, submission.handle.jobs[0].job_id) if submission.handle else 1
+    remote.observe(submission)  # raises if somebody else has written the handle, and it names a stranger's job
+    assert submission.handle is not None  # noqa: S101 - see `_submitted`
+    job_id = submission.handle.jobs[0].job_id
+    code = _follow(clients, job_id, lambda: remote.end([submission.number], [job_id], INTERRUPTED))
     result = _concluded(ledger, remote, submission).result
     if result is not None and result.succeeded:
         common.say(marked(ledger, shard))
@@ -158,7 +162,7 @@ def queue_of(clients: Clients, wanted: str, instance_type: str) -> str:
     )
 
 
-def _follow(clients: Clients, job_id: str) -> int:
+def _follow(clients: Clients, job_id: str, end: Callable[[], object]) -> int:
     common.say(f"job {job_id}")
     status = ""
     try:
@@ -171,7 +175,7 @@ def _follow(clients: Clients, job_id: str) -> int:
                 return _ended(clients, job)
             time.sleep(INTERVAL)
     except KeyboardInterrupt:
-        jobs.terminate(clients, [job_id], "the replay was interrupted")
+        end()
         common.say("terminating the job")
         return 130
 

@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch.remote import BatchRemote
 from airflow_batchemr.aws.batch.requests import submission_requests
 from airflow_batchemr.aws.clients import boto3_clients
 from airflow_batchemr.aws.explicit_success import environment
+from airflow_batchemr.cli import replay_batch
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.job_identity import JobIdentity
 from airflow_batchemr.engine.submissions import conclude
-from airflow_batchemr.ledger import Ledger, Marker
+from airflow_batchemr.ledger import Handle, HandleJob, Ledger, Marker
 from airflow_batchemr.pipeline_file.models import Batch
 from tests.integration.batch_engine import submit
 
@@ -212,6 +214,34 @@ def test_a_marked_batch_job_is_a_submission(array):
         second.handle.jobs[0].name,
     )
     assert array.ledger.read().marker is not None
+
+
+def test_a_marked_batch_job_shows_and_ends_no_job_that_a_planted_handle_names(array, monkeypatch):
+    """Somebody with write access to the state bucket writes the handle first. Ctrl-C ended the job that it names."""
+    request = {"jobQueue": "default", "jobDefinition": "own:1", "containerOverrides": {"command": ["sleep", "300"]}}
+    theirs = array.clients.batch.submit_job(jobName="payroll", **request)["jobId"]
+    submit_request = jobs.submit_request
+
+    def and_plant(*args, **kwargs):
+        own = submit_request(*args, **kwargs)
+        planted = Handle(kind="batch", jobs=[HandleJob(job_id=theirs, name="x", indices=IndexSet.of([3]))])
+        array.ledger.record_handle(2, planted)
+        return own
+
+    monkeypatch.setattr(jobs, "submit_request", and_plant)
+    monkeypatch.setattr(replay_batch, "INTERVAL", 0.0)
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(replay_batch.time, "sleep", interrupt)
+    done = batchemr("replay", *RUN, "--index", "3", "--batch", "--mark")
+    monkeypatch.undo()
+    status = array.clients.batch.describe_jobs(jobs=[theirs])["jobs"][0]["status"]
+    array.clients.batch.terminate_job(jobId=theirs, reason="end of the test")
+    assert status not in {"FAILED", "SUCCEEDED"}
+    assert f"names {theirs}, which is not the work of this submission" in done.stderr
+    assert done.exit_code == 1
 
 
 @pytest.mark.parametrize(("written", "code"), [(True, 0), (False, 1)])
