@@ -22,6 +22,9 @@ Outcome = Literal["succeeded", "failed", "stopped", "lost", "abandoned"]
 
 MAX_SUBMISSION = 999_999
 """Maximum number of a submission of a job."""
+MAX_CALLS = 10_000
+"""Maximum number of requests, jobs and steps of a submission, each of which AWS is asked about. 1,000,000 indices are
+100 arrays, and a record of 16 MiB has 2,000 requests with the 8 KiB of overrides that AWS Batch accepts."""
 
 
 def _now() -> datetime:
@@ -125,7 +128,7 @@ class Intent(Record):
     kind: Kind
     name: str
     """Deterministic name of the submission; the common prefix if it has several requests."""
-    requests: list[Request]
+    requests: list[Request] = Field(max_length=MAX_CALLS)
     indices: Indices
     """Work of the submission: indices of an array (0 for a single job), or numbers of EMR steps."""
     rerun_token: str | None
@@ -159,9 +162,9 @@ class Handle(Record):
     """AWS ids of a submission, written after the call. Indices without an id were never started."""
 
     kind: Kind
-    jobs: list[HandleJob] = Field(default_factory=list)
+    jobs: list[HandleJob] = Field(default_factory=list, max_length=MAX_CALLS)
     cluster_id: str | None = None
-    step_ids: dict[_Number, str] = Field(default_factory=dict)
+    step_ids: dict[_Number, str] = Field(default_factory=dict, max_length=MAX_CALLS)
     """EMR step ids by number of the step in the job."""
     abandoned: bool = False
     """Whether the submission never reached AWS; its indices can then be claimed again."""

@@ -118,6 +118,11 @@ WRONG = {
         "intent",
         {"requests": [{"name": "x", "indices": "0", "request": {"containerOverrides": {"command": "rm -rf /"}}}]},
     ),
+    "more jobs than a submission can have": (
+        "handle",
+        {"jobs": [{"job_id": f"j{number}", "name": "x", "indices": "0"} for number in range(10_001)]},
+    ),
+    "more steps than a submission can have": ("handle", {"step_ids": {str(number): "s" for number in range(10_001)}}),
     "steps without names": (
         "intent",
         {"kind": "emr", "requests": [{"name": "x", "indices": "0", "request": {"Steps": [{}]}}]},
