@@ -266,6 +266,7 @@ def _restricted(param: object) -> bool:
 
 
 def _first(text: str) -> str:
-    match = re.search(r"\{\{.*?\}\}|\{%.*?%\}", text, re.DOTALL)
-    found = " ".join(match[0].split()) if match else "a template"
+    start = min(at for mark in ("{{", "{%") if (at := text.find(mark)) >= 0)
+    end = text.find("}}" if text.startswith("{{", start) else "%}", start)
+    found = " ".join(text[start : end + 2].split())
     return f"`{found[:57]}...`" if len(found) > 60 else f"`{found}`"

@@ -23,7 +23,7 @@ ARCHIVE = "environment"
 #: What a shell executes, or YARN changes, in arguments of an application in cluster mode. Spark quotes them for the
 #: script with which YARN starts the driver, but not backticks and backslashes (YarnSparkHadoopUtil.escapeForShell), and
 #: YARN then replaces `{{` by `$`, and removes `}}` (ContainerLaunch.expandEnvironment).
-_NOT_QUOTED = re.compile(r"`|\\[\\$\"`\n]|\{\{|\}\}|<(LOG_DIR|CPS|\w*ADD_OPENS\w*)>")
+_NOT_QUOTED = re.compile(r"`|\\[\\$\"`\n]|\{\{|\}\}|<(LOG_DIR|CPS|\w{0,20}ADD_OPENS\w{0,20})>")
 #: The same in the application, which Spark does not quote at all.
 _SHELL = re.compile(r"[\s`$\"'\\;&|<>(){}]")
 _APP_MASTER, _EXECUTOR = "spark.yarn.appMasterEnv.", "spark.executorEnv."

@@ -40,6 +40,8 @@ BUILT = {
     ("aws/emr/diagnosis.py", "pattern"): lambda module: [*module._KINDS.values(), *(one[1] for one in module.ADVICE)],
     ("aws/emr/start_failures.py", "pattern"): lambda module: module._KINDS,
     ("aws/emr/preflight.py", "f'{re.escape(wanted)}(?![0-9])'"): lambda _: [r"3\.5(?![0-9])"],
+    ("engine/ownership.py", r"f'{re.escape(expected)}\\d{{4,}}\\]\\Z'"): lambda _: [r"\[a\-1\-s\d{4,}\]\Z"],
+    ("pipeline_file/checks/shells.py", "one.name"): lambda module: [one.name for one in module._INTERPRETERS],
     ("core/service_models.py", "pattern"): lambda module: [one for one, _ in module._FORMATS.values()],
     ("pipeline_file/discovery.py", "self._key"): lambda module: [module._NameSearch("a_b")._key.pattern],
     ("pipeline_file/models/base.py", "self.pattern"): lambda _: [],  # those of the JSON Schema
@@ -60,7 +62,7 @@ FOREIGN = {
     ("core/service_models.py", "pattern.replace(*_SURROGATES)"): "botocore's: see test_patterns_of_aws_models_…",
     ("local/constraints.py", "pattern.replace(*SURROGATES)"): "botocore's",
     ("local/s3_dist_cp.py", "options.srcPattern"): "of the user of the local AWS, who runs programs there anyway",
-    ("pipeline_file/checks/params.py", "param.pattern or ''"): "is only compiled",
+    ("pipeline_file/checks/patterns.py", "pattern"): "is only compiled",
 }
 #: Expressions that are not linear, why that is harmless, and the bound on their text.
 ALLOWED = {
