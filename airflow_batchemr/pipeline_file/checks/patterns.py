@@ -5,7 +5,7 @@ the pattern in several ways, again and again, as in `(a+)+$`, there are more way
 are counted before the pattern is ever used: in the automaton of the pattern, whose states are its characters
 (Glushkov). Two different cycles from a state to itself on the same text are exponential (Weber and Seidl, "On the
 degree of ambiguity of finite automata"). What is not exponential may still be too much, such as 20 times `.*`; that is
-found by following the text that has the most ways.
+found by following the texts that have the most ways.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from __future__ import annotations
 import bisect
 import functools
 import re
+import sys
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
-try:
-    from re import _parser as parser  # type: ignore[attr-defined]
-except ImportError:  # Python 3.10
+if sys.version_info >= (3, 11):
+    import re._parser as parser
+else:
     import sre_parse as parser
 
 #: Characters of a value that a pattern is applied to.
@@ -34,6 +35,8 @@ _MAX_STEPS = 200_000
 #: Ways that a text of this length may have: those of three nested loops. A match that may begin anywhere is one more.
 _LENGTH, _MAX_WAYS = 200, 2_000_000
 _STARTS = 50
+#: Texts that are followed at one time.
+_TEXTS = 4
 #: Groups of flags with `i` and with `a`.
 _ANY_CASE, _ASCII = re.compile(r"\(\?[aLmsux]*i"), re.compile(r"\(\?[iLmsux]*a")
 
@@ -96,6 +99,7 @@ class _Automaton:
         self._steps = _Steps()
         self._groups: dict[int | None, Any] = {}
         self._pending = [(tree, 0)]
+        self._ends_search = all(_reads_characters(*item) for item in tree)
         self._repeats = 0
 
     def roots(self) -> Iterator[tuple[_Part, bool]]:
@@ -109,7 +113,8 @@ class _Automaton:
     def reason(self, root: _Part, starts: int) -> str | None:
         """Return why it takes too long, if a match begins at so many positions."""
         exponential = _exponential(self._chars, self._follow, self._steps)
-        return exponential or _ways(self._chars, self._follow, root[1], starts, self._steps)
+        matched = root[2].keys() if self._ends_search else ()
+        return exponential or _ways(self._chars, self._follow, root[1], matched, starts=starts, steps=self._steps)
 
     def _sequence(self, items: Any) -> _Part:
         made: _Part = (1, Counter(), Counter())
@@ -185,6 +190,13 @@ class _Automaton:
         return any(_matches(operator, argument, one, only) for one in cases for only in kinds)
 
 
+def _reads_characters(operator: Any, argument: Any) -> bool:
+    """Whether it is a character or a repetition of one, such as `.*`. A search ends where several of these end."""
+    if str(operator).endswith("_REPEAT") and len(argument[2]) == 1:
+        operator = argument[2][0][0]
+    return str(operator) in ("LITERAL", "NOT_LITERAL", "IN", "ANY")
+
+
 def _points(tree: Any) -> set[int]:
     """The characters in a pattern: its own, and the ends of its ranges."""
     points: set[int] = set()
@@ -196,7 +208,7 @@ def _points(tree: Any) -> set[int]:
         elif isinstance(part, tuple) and str(part[0]) == "RANGE":
             points.update(part[1])
         elif isinstance(part, tuple | list | parser.SubPattern):
-            pending += list(part)
+            pending.extend(iter(part))
     return points
 
 
@@ -276,25 +288,42 @@ def _exponential(chars: list[frozenset[str]], follow: dict[int, Counter[int]], s
 
 
 def _ways(
-    chars: list[frozenset[str]], follow: dict[int, Counter[int]], first: Counter[int], starts: int, steps: _Steps
+    chars: list[frozenset[str]],
+    follow: dict[int, Counter[int]],
+    first: Counter[int],
+    matched: Collection[int],
+    *,
+    starts: int,
+    steps: _Steps,
 ) -> str | None:
-    """Follow the text that has the most ways at each of its characters."""
-    reached, total = first, 0
+    """Follow the texts that have the most ways at each of their characters, until they have matched."""
+    texts, totals = [first], [0]
     for _ in range(_LENGTH):
-        by_char: dict[str, Counter[int]] = defaultdict(Counter)
-        for state, ways in reached.items():
-            steps.take(len(chars[state]))
-            for char in chars[state]:
-                by_char[char][state] = ways
-        active = max(by_char.values(), key=lambda one: sum(one.values()), default=Counter[int]())
-        total += sum(active.values()) * starts
-        if total > _MAX_WAYS:
-            return "it takes too long, because many of its parts can match the same text"
-        reached = Counter()
-        for state, ways in active.items():
-            steps.take(len(follow[state]))
-            for other, more in follow[state].items():
-                reached[other] += ways * more
+        longer: dict[frozenset[tuple[int, int]], tuple[int, Counter[int]]] = {}
+        for reached, total in zip(texts, totals, strict=True):
+            by_char: dict[str, Counter[int]] = defaultdict(Counter)
+            for state, ways in reached.items():
+                steps.take(len(chars[state]))
+                for char in chars[state]:
+                    by_char[char][state] = ways
+            for active in by_char.values():
+                if any(state in active for state in matched):
+                    continue
+                made = total + sum(active.values()) * starts
+                if made > _MAX_WAYS:
+                    return "it takes too long, because many of its parts can match the same text"
+                key = frozenset(active.items())
+                if key not in longer or made > longer[key][0]:
+                    longer[key] = made, active
+        best = sorted(longer.values(), key=lambda one: sum(one[1].values()), reverse=True)[:_TEXTS]
+        texts, totals = [], [total for total, _ in best]
+        for _, active in best:
+            reached = Counter()
+            for state, ways in active.items():
+                steps.take(len(follow[state]))
+                for other, more in follow[state].items():
+                    reached[other] += ways * more
+            texts.append(reached)
     return None
 
 
