@@ -78,6 +78,7 @@ class Access:
         return {
             **_NOWHERE,
             **places,
+            "AWS_REGION": clients.region,
             "AWS_DEFAULT_REGION": clients.region,
             "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],

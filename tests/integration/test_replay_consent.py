@@ -146,6 +146,16 @@ def test_a_program_with_a_role_gets_only_its_credentials(forged, role, tmp_path)
     assert not [secret for secret in (own, seen["AWS_SECRET_ACCESS_KEY"]) if secret in done.output]
 
 
+def test_a_program_with_a_role_gets_the_region_of_the_command_line(forged, role, tmp_path, monkeypatch):
+    """Boto3 reads one variable, and most other SDKs the other one."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    forged(["sh", "-c", SHOW, "sh", str(tmp_path)])
+    region = os.environ["AWS_DEFAULT_REGION"]
+    assert batchemr(*INDEX, "--local", "--role", role, "--region", region).exit_code == 0
+    seen = variables(tmp_path)
+    assert (region, region) == (seen["AWS_REGION"], seen["AWS_DEFAULT_REGION"])
+
+
 @pytest.fixture
 def docker(tmp_path_factory):
     """A program `docker` that records its arguments, its variables and the file with variables."""
