@@ -117,12 +117,13 @@ def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tu
     running = [*batch_jobs(clients), *emr_clusters(clients), *_job_runs(clients)]
     same_name: dict[tuple[str, str], list[str]] = {}
     for one in running:
-        same_name.setdefault((one.kind, one.name), []).append(one.id)
+        if not one.foreign(state and state.rstrip("/")):
+            same_name.setdefault((one.kind, one.name), []).append(one.id)
     found = []
     for one in running:
         if wanted and one.tag("state") != wanted:
             continue
-        same = [id_ for id_ in same_name[one.kind, one.name] if id_ != one.id]
+        same = [id_ for id_ in same_name.get((one.kind, one.name), ()) if id_ != one.id]
         verdict = ledgers.judge(one, same, state and state.rstrip("/"))
         found.append((one, _aged(one, verdict, limit)))
         ours = verdict.finding != "not ours"

@@ -432,6 +432,19 @@ def test_work_with_incomplete_tags_is_never_ended(work):
     assert work.job_status(job) not in {"FAILED", "SUCCEEDED"}
 
 
+def test_a_stranger_with_our_name_makes_no_duplicate_of_our_work(work):
+    """The next try of the task does not compare its own job with it, either."""
+    own = work.start_job("score")
+    key = work.ledger("score").handle_uri(1).removeprefix("s3://data/")
+    work.clients.s3.delete_object(Bucket="data", Key=key)
+    stranger = Stranger(work, "score")
+    stranger.tags["batchemr:submission"] = "2"
+    theirs = stranger.job(work.identity("score").submission_name(1))
+    found = verdicts()[0]
+    assert found[own] == ("in use", "submission 1 is open")
+    assert found[theirs][0] == "not ours"
+
+
 @pytest.mark.parametrize("command", [("orphans", "--terminate"), ("clusters", "--end", "j-1")])
 def test_without_a_terminal_nothing_is_ended_unless_the_answer_is_given(work, command):
     """A script needs --yes; the exit code differs from that of orphans which are left running."""
