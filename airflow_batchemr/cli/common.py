@@ -226,7 +226,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # None: closed
         fail("nothing was done, because stdin is not a terminal on which to ask: check the above, and add --yes")
     if not typer.confirm(question, default=False, err=True):
         fail("nothing was done")

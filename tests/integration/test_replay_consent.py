@@ -9,7 +9,9 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
+from airflow_batchemr.cli.common import confirm
 from airflow_batchemr.core.foreign_text import clean
 from tests.integration.test_replay import RUN, Array, batchemr
 
@@ -70,6 +72,14 @@ def test_a_forged_command_does_not_run_without_consent(forged, tmp_path, how):
     assert array.ledger.read().numbers == [1]
     jobs = array.clients.batch.list_jobs(jobQueue="default", filters=[{"name": "JOB_NAME", "values": ["*"]}])
     assert len(jobs["jobSummaryList"]) == 1
+
+
+def test_with_a_closed_stdin_there_is_nobody_to_ask(monkeypatch, capsys):
+    """Python then has no stdin."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(typer.Exit):
+        confirm("Run it?", yes=False)
+    assert "add --yes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("answer", "runs"), [("n\n", False), ("\n", False), ("y\n", True)])
