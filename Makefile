@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv takes seconds where pip takes minutes. Fall back to pip if uv is unavailable or cannot reach the index that pip is
 # configured to use. Every downloaded file has a hash in a lock file. Builds use the packages of requirements.lock, because
 # an isolated build would download others, without hashes.
-INSTALL = { { $(BIN)/uv --version >/dev/null 2>&1 || $(BIN)/pip install --quiet $(LOCKED) requirements-uv.lock; } \
+INSTALL = { $(BIN)/pip install --quiet $(LOCKED) requirements-uv.lock \
 	&& VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-build-isolation $(1); } \
 	|| { echo 'uv could not install the packages; using pip, which is slower'; \
 	$(BIN)/pip install --quiet --no-build-isolation $(1); }

@@ -34,6 +34,21 @@ def test_every_installation_requires_hashes() -> None:
     assert "LOCKED := --require-hashes --requirement" in lines
 
 
+def test_another_uv_is_replaced_before_it_is_used(tmp_path: Path) -> None:
+    """Such as one that an earlier version has installed without a version and hashes."""
+    for name in ("Makefile", "pyproject.toml", *(lock.name for lock in LOCKS)):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("pip", "uv"):
+        program = tmp_path / ".venv" / "bin" / name
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >> log\n')
+        program.chmod(0o755)
+    subprocess.run(["make", ".venv/.ready"], cwd=tmp_path, check=True)
+    calls = [line for line in (tmp_path / "log").read_text().splitlines() if "--version" not in line]
+    assert "pip install --quiet --require-hashes --requirement requirements-uv.lock" == calls[0]
+    assert calls[1].startswith("uv pip install")
+
+
 @pytest.mark.parametrize(
     ("output", "stderr", "code", "printed"),
     [
