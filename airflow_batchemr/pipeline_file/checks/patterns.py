@@ -82,6 +82,17 @@ def slow(pattern: str) -> str | None:
         return "it is too large to find out how long it takes"
 
 
+def names_characters(pattern: str) -> bool:
+    """Whether a pattern applies to the whole value, from `^` to `$`, and does not accept any character by `.`."""
+    try:
+        items = parser.parse(pattern).data
+    except (re.error, RecursionError, OverflowError):
+        return False
+    ends = [str(argument) for operator, argument in items[:1] + items[-1:] if str(operator) == "AT"]
+    anchored = len(ends) == 2 and ends[0].startswith("AT_BEGINNING") and ends[1].startswith("AT_END")
+    return anchored and "(ANY, " not in repr(items)
+
+
 class _Automaton:
     """The automaton of a pattern. Assertions match nothing; what is inside them has an automaton of its own.
 

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.pipeline_file.checks.patterns import names_characters
 from airflow_batchemr.pipeline_file.checks.templates import names_in
 from airflow_batchemr.pipeline_file.errors import Refusal
 from airflow_batchemr.pipeline_file.models.command import split_command
@@ -64,6 +65,8 @@ _WITH_FILE = ("--rcfile", "--init-file")
 #: Options of Hive whose value becomes part of queries.
 _HIVE = re.compile(r"-d|-e|--define|--?hivevar|--?hiveconf")
 _ATTACHED = re.compile(r"-[de]\w|--(define|hivevar|hiveconf)=")
+#: What the hints recommend; see `_restricted`.
+_RESTRICTION = "`enum`, or `type: string` with a `pattern` such as `^[a-z0-9]+$`"
 #: Text without these has nothing that is replaced later.
 _MARK = re.compile(r"\{[{%]|Ref::")
 #: Properties of Spark that YARN writes into a script, or that are options of Java.
@@ -81,18 +84,22 @@ def code(data: Mapping[str, Any], keys: Sequence[str], params: object = None) ->
         params: the pipeline's `params` as written.
     """
     batch = data.get("batch")
-    parameters = batch.get("parameters") if isinstance(batch, dict) else None
+    submit = batch.get("submit") if isinstance(batch, dict) else None
+    parameters: dict[str, Any] = {}
+    for part in (batch, submit):
+        if isinstance(part, dict) and isinstance(part.get("parameters"), dict):
+            parameters |= part["parameters"]
     for key in (*keys, "with") if "operator" in data else keys:
         for argv, places in _commands(data.get(key), (key,)):
             if not any(map(_MARK.search, argv)):
                 continue
             for position in _scripts(argv):
-                if shown := _dynamic(argv[position], parameters if isinstance(parameters, dict) else {}):
+                if shown := _dynamic(argv[position], parameters):
                     yield _warning(argv, position, places, shown)
             for position in _queries(argv, places):
                 if shown := _chosen(argv[position], params):
                     message = f"Hive inserts the text of {shown} into queries: a value such as `'; DROP …` changes them"
-                    hint = "restrict the values of the param: give it an `enum`, a `pattern` or `type: integer`"
+                    hint = f"restrict the values of the param: give it an {_RESTRICTION}, or `type: integer`"
                     yield Problem(places[position], message, hint, "warning")
         yield from _spark(data.get(key), (key,), params)
     with_ = data.get("with")
@@ -117,7 +124,7 @@ def _spark(value: Any, at: Keys, params: object) -> Iterator[Problem]:
     for name, text in conf.items() if isinstance(conf, dict) else ():
         if _CONF.search(str(name)) and (shown := _chosen(str(text), params)):
             message = f"{shown} in `{name}` may contain code or further options: the shell or the JVM reads it"
-            hint = "pass it as an argument of the application, or in `env:`, or give the param an `enum` or a `pattern`"
+            hint = f"pass it as an argument of the application, or in `env:`, or give the param an {_RESTRICTION}"
             yield Problem((*at, "conf", name), message, hint, "warning")
     for key in ("packages", "jars", "py_files", "files", "archives"):
         items = value.get(key)
@@ -125,7 +132,7 @@ def _spark(value: Any, at: Keys, params: object) -> Iterator[Problem]:
             if shown := _chosen(str(text), params):
                 place = (*at, key, position) if isinstance(items, list) else (*at, key)
                 message = f"spark-submit takes text after a comma in {shown} as another entry of `{key}`"
-                yield Problem(place, message, "give the param an `enum` or a `pattern` without commas", "warning")
+                yield Problem(place, message, f"give the param an {_RESTRICTION}, without commas", "warning")
 
 
 def _warning(argv: Sequence[str], position: int, places: Sequence[Keys], shown: str) -> Problem:
@@ -142,7 +149,7 @@ def _warning(argv: Sequence[str], position: int, places: Sequence[Keys], shown: 
 def _commands(value: Any, at: Keys) -> Iterator[tuple[list[str], list[Keys]]]:
     """All commands in a value, as arguments and their paths: text commands, and every list of scalars."""
     if isinstance(value, str):
-        if _MARK.search(value) and (at[-1] in ("command", "steps") or at[:-1] == ("steps",)):
+        if _MARK.search(value) and (at[-1] in ("command", "steps") or at[-2:-1] == ("steps",)):
             try:
                 argv = split_command(value)
             except Refusal:  # reported by the model
@@ -157,7 +164,7 @@ def _commands(value: Any, at: Keys) -> Iterator[tuple[list[str], list[Keys]]]:
             if len(parts) < 2 or key not in dict(parts):
                 yield from _commands(item, (*at, key))
     elif isinstance(value, list):
-        if _is_argv(value) and at != ("steps",):
+        if _is_argv(value) and at[-1] != "steps":
             yield [str(item) for item in value], [(*at, position) for position in range(len(value))]
         else:
             for position, item in enumerate(value):
@@ -262,7 +269,11 @@ def _restricted(param: object) -> bool:
     kinds = param.get("type")
     numbers = {"integer", "number", "boolean", "null", None}
     only_numbers = "type" in param and numbers.issuperset(kinds if isinstance(kinds, list) else [kinds])
-    return only_numbers or any(param.get(key) is not None for key in ("enum", "pattern"))
+    if only_numbers or param.get("enum") is not None:
+        return True
+    # Without anchors, a pattern only requires a part of the value, and without a type, it does not apply to lists
+    scalars = "type" in param and {"string", *numbers}.issuperset(kinds if isinstance(kinds, list) else [kinds])
+    return scalars and names_characters(str(param.get("pattern", "")))
 
 
 def _first(text: str) -> str:

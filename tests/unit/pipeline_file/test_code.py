@@ -94,6 +94,14 @@ def test_parameters_that_batch_inserts_into_a_script():
     assert warnings(script, parameters={"model": T})
     assert not warnings(script, parameters={"model": "a"})
     assert not warnings(["train", "Ref::model"], parameters={"model": T})
+    assert warnings(script, parameters={"day": "a"}, submit={"parameters": {"model": T}})
+
+
+def test_text_steps_of_an_operator():
+    """Each one is a command of its own, as in `steps:` of a job."""
+    data = {"operator": "airflow_batchemr.EphemeralEmrOperator", "with": {"steps": ["date", f"sh -c 'train {T}'"]}}
+    (found,) = code(data, ())
+    assert ("with", "steps", 1) == found.keys
 
 
 def test_a_script_that_is_split_over_the_keys_of_a_pod():
@@ -112,7 +120,15 @@ def test_a_script_that_is_split_over_the_keys_of_a_pod():
         ({"default": "a"}, True),
         ({"default": "a", "type": "string"}, True),
         ({"default": "a", "enum": ["a", "b"]}, False),
-        ({"default": "a", "pattern": "^[a-z]+$"}, False),
+        ({"default": "a", "type": "string", "pattern": "^[a-z]+$"}, False),
+        ({"default": "a", "type": ["string", "null"], "pattern": r"\A(a|b)\Z"}, False),
+        ({"default": "a", "type": "string", "pattern": "[a-z]+"}, True),  # matches a part
+        ({"default": "a", "type": "string", "pattern": "^.*$"}, True),
+        ({"default": "a", "type": "string", "pattern": "^(a.+)$"}, True),
+        ({"default": "a", "type": "string", "pattern": "^a|b$"}, True),
+        ({"default": "a", "type": "string", "pattern": "("}, True),  # reported by another check
+        ({"default": "a", "pattern": "^[a-z]+$"}, True),  # a list is accepted
+        ({"default": [], "type": "array", "pattern": "^[a-z]+$"}, True),
         ({"default": 1, "type": ["integer", "null"]}, False),
     ],
 )
