@@ -37,6 +37,7 @@ def clusters(  # noqa: PLR0917 (all are options)
     """
     from airflow_batchemr.aws.emr.clusters import ALIVE
     from airflow_batchemr.cli.inventory import emr_clusters, instance_hours
+    from airflow_batchemr.cli.open_submissions import with_exact_names
 
     if end:
         ending.check_can_ask("--end", yes=yes)
@@ -45,7 +46,7 @@ def clusters(  # noqa: PLR0917 (all are options)
         if end:
             _end(aws, end, yes=yes)
             return
-        found = list(emr_clusters(aws, () if all_ else tuple(sorted(ALIVE))))
+        found = [with_exact_names(aws, one) for one in emr_clusters(aws, () if all_ else tuple(sorted(ALIVE)))]
         hours = {one.id: instance_hours(aws, one) for one in found}
     if json_:
         for one in found:
@@ -82,9 +83,9 @@ def _end(aws: Clients, ids: list[str], *, yes: bool) -> None:
     """Terminate clusters started by this package, and record stop requests for the tasks that wait for them."""
     from airflow_batchemr.aws.emr.clusters import terminate
     from airflow_batchemr.cli.inventory import emr_clusters
-    from airflow_batchemr.cli.open_submissions import not_requested, request_stop
+    from airflow_batchemr.cli.open_submissions import not_requested, request_stop, with_exact_names
 
-    known = {one.id: one for one in emr_clusters(aws)}
+    known = {one.id: with_exact_names(aws, one) for one in emr_clusters(aws) if one.id in ids}
     if unknown := [id_ for id_ in ids if id_ not in known]:
         raise LookupError(f"{', '.join(unknown)}: not a running cluster started by this package")
     for id_ in ids:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.cli import common
+from airflow_batchemr.cli.inventory import PREFIX
+from airflow_batchemr.core.tags import tag_value
 from airflow_batchemr.engine.orphans import unplanned
 from airflow_batchemr.engine.submissions import remote_ids
 from airflow_batchemr.engine.unrecorded import observe_open, read_job
@@ -84,6 +87,26 @@ def ended_unrecorded(ledger: Ledger, reader: RemoteWorkReader) -> Iterator[tuple
 
 def _open(state: LedgerState) -> bool:
     return any(one.open for one in state.submissions)
+
+
+def with_exact_names(clients: Clients, one: Started, state: str | None = None) -> Started:
+    """Return something with the Dag id and job of the ledger in its tags, if it was started for them.
+
+    Tags have an underscore for each character that AWS does not accept, so its name does not match them. Takes at most
+    two LISTs, for what seems not to be ours.
+    """
+    if one.foreign(state) is None or "_" not in one.tag("dag_id") + one.tag("job"):
+        return one
+    try:
+        ledger, run_key = clients.ledger(state or one.tag("state")), one.tag("run_key")
+        for dag_id in [id_ for id_ in ledger.pipelines() if tag_value(id_) == one.tag("dag_id")]:
+            for job in [name for name in ledger.jobs(dag_id, run_key) if tag_value(name) == one.tag("job")]:
+                exact = replace(one, tags={**one.tags, f"{PREFIX}dag_id": dag_id, f"{PREFIX}job": job})
+                if exact.foreign(state) is None:
+                    return exact
+    except LedgerError as error:
+        common.say(f"note: cannot look up the Dag and job of {one.id} in the ledger: {error}")
+    return one
 
 
 def not_requested(clients: Clients, one: Started) -> str | None:

@@ -110,21 +110,22 @@ def _limit(older_than: str | None) -> float | None:
 def _judged(clients: Clients, state: str | None, limit: float | None) -> list[tuple[Started, Verdict]]:
     """Compare all running work with the ledger: `state` if given, else the ledger in the tags."""
     from airflow_batchemr.cli.inventory import batch_jobs, duplicate_steps, emr_clusters
+    from airflow_batchemr.cli.open_submissions import with_exact_names
     from airflow_batchemr.core.tags import tag_value
 
-    wanted = state and tag_value(state.rstrip("/"))
+    state = state and state.rstrip("/")
+    wanted = state and tag_value(state)
     ledgers = _Ledgers(clients)
     running = [*batch_jobs(clients), *emr_clusters(clients), *_job_runs(clients)]
+    running = [with_exact_names(clients, one, state) for one in running if not wanted or one.tag("state") == wanted]
     same_name: dict[tuple[str, str], list[str]] = {}
     for one in running:
-        if not one.foreign(state and state.rstrip("/")):
+        if not one.foreign(state):
             same_name.setdefault((one.kind, one.name), []).append(one.id)
     found = []
     for one in running:
-        if wanted and one.tag("state") != wanted:
-            continue
         same = [id_ for id_ in same_name.get((one.kind, one.name), ()) if id_ != one.id]
-        verdict = ledgers.judge(one, same, state and state.rstrip("/"))
+        verdict = ledgers.judge(one, same, state)
         found.append((one, _aged(one, verdict, limit)))
         ours = verdict.finding != "not ours"
         for step, first in duplicate_steps(clients, one) if one.kind == "cluster" and ours else ():

@@ -445,6 +445,23 @@ def test_a_stranger_with_our_name_makes_no_duplicate_of_our_work(work):
     assert found[theirs][0] == "not ours"
 
 
+@pytest.mark.parametrize("state", [(), ("--state", STATE)], ids=["of the tags", "given"])
+def test_work_whose_name_is_not_allowed_in_tags_is_ours(work, state):
+    """Airflow accepts letters outside ASCII in Dag ids and task ids; tags have underscores instead."""
+    job, cluster = work.start_job("größe"), work.start_cluster("größe.cluster")
+    forged = Stranger(work, "gr__e").job("payroll")
+    found = verdicts(*state)[0]
+    assert {found[job], found[cluster]} == {("in use", "submission 1 is open")}
+    assert found[forged][0] == "not ours"
+    close(work.ledger("größe"), 1)
+    assert batchemr("orphans", "--terminate", "--yes", *state).exit_code == 0
+    work.wait_for(lambda: work.job_status(job), {"FAILED"})
+    assert "(not ours" not in batchemr("clusters").stdout
+    assert batchemr("clusters", "--yes", "--end", cluster).exit_code == 0
+    assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
+    assert work.ledger("größe.cluster").stop_request(1) is not None
+
+
 @pytest.mark.parametrize("command", [("orphans", "--terminate"), ("clusters", "--end", "j-1")])
 def test_without_a_terminal_nothing_is_ended_unless_the_answer_is_given(work, command):
     """A script needs --yes; the exit code differs from that of orphans which are left running."""
