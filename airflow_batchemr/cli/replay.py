@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airflow_batchemr.cli import common
-from airflow_batchemr.core.container_overrides import job_roles, own_container, recorded
+from airflow_batchemr.core.container_overrides import all_recorded, job_roles, own_container, recorded
 from airflow_batchemr.core.foreign_text import clean_line
+from airflow_batchemr.core.preamble import RESERVED, unwrap
 from airflow_batchemr.engine.replay import recorded_shard, shell_text, with_definition
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_batchemr.aws.clients import Clients
     from airflow_batchemr.engine.replay import Shard
     from airflow_batchemr.ledger import LedgerState
@@ -109,6 +112,7 @@ def replay(  # noqa: PLR0917 (all are options)
                 ("definition", str(shard.request["jobDefinition"])),
                 ("image", shard.image or "see the definition"),
                 ("job role", roles or "none, or see the definition"),
+                *_of_other_containers(shard),
             ]
             _consent(shard, "runs as a job on AWS Batch, which costs money:", facts, yes=yes)
             code = run_on_batch(aws, ledger.uri, job_ledger, shard, instance_type=instance_type, mark=mark)
@@ -189,16 +193,29 @@ def _show(shard: Shard, *, json_: bool) -> None:
     sys.stdout.write(json.dumps(shown, indent=2) + "\n")
 
 
+def _of_other_containers(shard: Shard) -> list[tuple[str, str]]:
+    """Return what the request sets for further containers and nodes, which run only on AWS Batch."""
+    commands, variables = [], []
+    for one in all_recorded(shard.request):
+        command = unwrap(one.get("command", []))
+        commands += [command] if command not in ([], shard.argv, *commands) else []
+        own = {each["name"]: each.get("value", "") for each in one.get("environment", []) if "name" in each}
+        variables += [each for each in _shown(own) if each not in (*_shown(shard.environment), *variables)]
+    return [*(("also runs", shlex.join(one)) for one in commands), *(("its variable", one) for one in variables)]
+
+
+def _shown(environment: Mapping[str, str]) -> list[str]:
+    names = sorted(environment.keys() - RESERVED)
+    return [f"{name}={'***' if _SECRET.search(name) else environment[name]}" for name in names]
+
+
 def _consent(shard: Shard, where: str, facts: list[tuple[str, str]], *, yes: bool) -> None:
     """Show what the ledger and AWS say is to run, and ask. Whoever can write the ledger decides what runs."""
-    variables = [
-        f"{name}={'***' if _SECRET.search(name) else value}" for name, value in sorted(shard.environment.items())
-    ]
     facts = [
         ("recorded by", f"submission {shard.submission} in the ledger"),
         *facts,
         ("program", shlex.join(shard.program())),
-        *(("variable", one) for one in variables),
+        *(("variable", one) for one in _shown(shard.environment)),
     ]
     common.say(f"index {shard.index} {where}")
     for name, value in facts:

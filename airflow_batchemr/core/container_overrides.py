@@ -100,6 +100,19 @@ def recorded(request: Mapping[str, Any]) -> dict[str, Any]:
     return dict(request.get("containerOverrides", {}))
 
 
+def all_recorded(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the overrides of all nodes and containers of a SubmitJob request, in the form of plain containers."""
+    nodes = request.get("nodeOverrides", {}).get("nodePropertyOverrides", [])
+    tasks = request.get("ecsPropertiesOverride", {}).get("taskProperties", [])
+    pod = request.get("eksPropertiesOverride", {}).get("podProperties", {})
+    return [
+        dict(request.get("containerOverrides", {})),
+        *(dict(one) for task in tasks for one in task.get("containers") or []),
+        *(plain(one) for part in ("initContainers", "containers") for one in pod.get(part) or []),
+        *(one for node in nodes for one in all_recorded(node)),
+    ]
+
+
 def put(request: dict[str, Any], command: list[str] | None, environment: list[dict[str, str]]) -> None:
     """Replace the environment, and the command unless it is None or empty, of a SubmitJob request in place."""
     changes: dict[str, Any] = {"environment": environment} | ({"command": command} if command else {})

@@ -79,7 +79,7 @@ _JOB_RUN = dict.fromkeys(("endedAt", "finishedAt"), str)
 _OVERRIDES = {
     "containerOverrides": _CONTAINER,
     "ecsPropertiesOverride": {"taskProperties": [{"containers": [_CONTAINER]}]},
-    "eksPropertiesOverride": {"podProperties": {"containers": [_CONTAINER]}},
+    "eksPropertiesOverride": {"podProperties": {"containers": [_CONTAINER], "initContainers": [_CONTAINER]}},
 }
 #: Arguments of SubmitJob, RunJobFlow, AddJobFlowSteps and StartJobRun.
 REQUEST: Shape = {

@@ -298,3 +298,21 @@ def test_a_batch_job_is_shown_with_its_queue_definition_and_role(forged):
     shown = batchemr(*INDEX, "--batch", ask=True).stderr
     for line in ("queue        default", "job-definition/own:2\n", "job role     arn:aws:iam::1:role/data"):
         assert line in shown
+
+
+@pytest.mark.parametrize("kind", ["tasks", "pod", "nodes"])
+def test_the_commands_of_all_containers_of_a_batch_job_are_shown(forged, kind):
+    """The record may set them for more containers than the one with the index."""
+    array = forged(["true"])
+    hidden = {"name": "b", "command": ["steal", "--all"]}
+    overrides = {
+        "tasks": {"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"command": ["true"]}, hidden]}]}},
+        "pod": {
+            "eksPropertiesOverride": {"podProperties": {"containers": [{"name": "a"}], "initContainers": [hidden]}}
+        },
+        "nodes": {"nodeOverrides": {"nodePropertyOverrides": [{"targetNodes": "0"}, {"containerOverrides": hidden}]}},
+    }[kind]
+    intent = json.loads(array.clients.s3.get_object(Bucket="data", Key=INTENT)["Body"].read())
+    intent["requests"][0]["request"] |= overrides
+    array.clients.s3.put_object(Bucket="data", Key=INTENT, Body=json.dumps(intent).encode())
+    assert "also runs    steal --all\n" in batchemr(*INDEX, "--batch", ask=True).stderr
