@@ -195,7 +195,8 @@ def _show(shard: Shard, *, json_: bool) -> None:
 
 def _of_other_containers(shard: Shard) -> list[tuple[str, str]]:
     """Return what the request sets for further containers and nodes, which run only on AWS Batch."""
-    commands, variables = [], []
+    commands: list[list[str]] = []
+    variables: list[str] = []
     for one in all_recorded(shard.request):
         command = unwrap(one.get("command", []))
         commands += [command] if command not in ([], shard.argv, *commands) else []
