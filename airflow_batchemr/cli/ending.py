@@ -9,6 +9,7 @@ import typer
 
 from airflow_batchemr.cli import common
 from airflow_batchemr.core.foreign_text import clean_line
+from airflow_batchemr.core.log_lines import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before ending anything: for scripts.")]
 
+#: Maximum number of characters per line: reasons come from the ledger, and a long one would hide the other lines.
+WIDTH = 500
 #: What costs most comes first.
 _ORDER = ("cluster", "run", "job", "step")
 
@@ -46,7 +49,7 @@ def confirm(wanted: Sequence[tuple[Started, str]], *, yes: bool) -> None:
     common.say("To be ended:")
     for one, reason in sorted(wanted, key=lambda item: (_ORDER.index(item[0].kind), -item[0].age)):
         text = f"{one.kind} {one.id} {one.name} {one.state}, {common.duration(one.age)} old: {reason}"
-        common.say(f"  {clean_line(text)}")
+        common.say(f"  {cut(clean_line(text), WIDTH)}")
     if yes or typer.confirm(f"End {'these' if len(wanted) > 1 else 'it'}?", err=True):
         return
     common.say("nothing was ended")
