@@ -45,7 +45,7 @@ _Part = tuple[int, Counter[int], Counter[int]]
 
 
 class _TooLargeError(Exception):
-    """The check would take too long itself."""
+    """The check would take too long itself, or need not go on."""
 
 
 class _Steps:
@@ -56,7 +56,7 @@ class _Steps:
     def take(self, number: int) -> None:
         self.left -= number
         if self.left < 0:
-            raise _TooLargeError
+            raise _TooLargeError("it is too large to find out how long it takes")
 
 
 @functools.lru_cache(maxsize=256)
@@ -78,8 +78,8 @@ def slow(pattern: str) -> str | None:
             automaton.reason(root, _STARTS if repeated or not anchored else 1) for root, repeated in automaton.roots()
         )
         return next(filter(None, reasons), None)
-    except _TooLargeError:
-        return "it is too large to find out how long it takes"
+    except _TooLargeError as error:
+        return str(error)
 
 
 def names_characters(pattern: str) -> bool:
@@ -181,8 +181,13 @@ class _Automaton:
         before = len(self._chars)
         first = self._sequence(body)
         size = len(self._chars) - before
-        if not size or most == 0:
+        if most == 0:
             return 1, Counter(), Counter()
+        # Python repeats what matches nothing as often as it must, and then once more
+        more = 1 + first[0] if most > least else 1
+        nothing = first[0] ** min(least, _WRITTEN_OUT) * more
+        if not size:
+            return nothing, Counter(), Counter()
         if most != parser.MAXREPEAT and most * size <= (
             _WRITTEN_OUT_SINGLE if size == 1 and not first[0] else _WRITTEN_OUT
         ):
@@ -190,10 +195,12 @@ class _Automaton:
             made: _Part = (1, Counter(), Counter())
             for number in range(most, 0, -1):  # x(x(x)?)?
                 made = self._then(parts[number - 1], made)
-                made = made if number <= least else (made[0] + 1 if not parts[0][0] else made[0], made[1], made[2])
+                made = made if number <= least else (made[0] + 1, made[1], made[2])
             return made
+        if first[0] and (least > 1 or most != parser.MAXREPEAT):
+            raise _TooLargeError("it takes exponential time, because each of many repetitions can match nothing")
         self._link(first[2], first[1])
-        return (min(first[0], 1) if least else 1), first[1], first[2]
+        return nothing, first[1], _sum(Counter(), first[2], more)
 
     def _matches(self, operator: str, argument: Any, char: str) -> bool:
         cases = _cases(char) if self._any_case else {char}
