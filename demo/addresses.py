@@ -29,21 +29,28 @@ class Address:
     @property
     def url(self) -> str:
         """The URL for programs of this machine."""
-        return f"http://{self._name('127.0.0.1' if self.every else self.host)}"
+        return f"http://{self._name(self._local if self.every else self.host)}"
 
     @property
     def urls(self) -> list[str]:
         """The URLs that are printed, and the only ones that are accepted besides `localhost`."""
         if not self.every:
             return [self.url]
-        found = {one.address for all_ in psutil.net_if_addrs().values() for one in all_ if one.family == socket.AF_INET}
-        return [self.url, *(f"http://{self._name(one)}" for one in sorted(found - {"127.0.0.1"}))]
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        found = {one.address for all_ in psutil.net_if_addrs().values() for one in all_ if one.family == family}
+        usable = sorted(one for one in found - {self._local} if "%" not in one)  # browsers accept no zone
+        return [self.url, *(f"http://{self._name(one)}" for one in usable)]
 
     @property
     def accepted(self) -> list[str]:
         """The accepted values of the Host header."""
         localhost = [self._name("localhost")] if self.loopback or self.every else []
         return [*(url.removeprefix("http://") for url in self.urls), *localhost]
+
+    @property
+    def _local(self) -> str:
+        """The loopback address of the same kind: on `::`, Airflow's server accepts no IPv4."""
+        return "::1" if ":" in self.host else "127.0.0.1"
 
     def _name(self, host: str) -> str:
         shown = f"[{host}]" if ":" in host else host.lower()

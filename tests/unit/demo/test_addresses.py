@@ -133,6 +133,14 @@ def test_on_all_addresses_those_of_the_machine_are_accepted():
     assert all(name.rpartition(":")[2] == "8080" for name in address.accepted)
 
 
+def test_on_all_ipv6_addresses_those_are_printed():
+    """The server accepts no IPv4 there."""
+    address = Address("::", 8080)
+    assert address.urls[0] == address.url == "http://[::1]:8080"
+    assert {"[::1]:8080", "localhost:8080"} <= set(address.accepted)
+    assert all(url.startswith("http://[") and "%" not in url for url in address.urls)
+
+
 def test_the_default_port_is_left_out_as_browsers_do():
     """A browser sends `Host: localhost` for port 80."""
     assert Address("127.0.0.1", 80).accepted == ["127.0.0.1", "localhost"]
