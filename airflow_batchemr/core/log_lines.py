@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_batchemr.core.foreign_text import clean
+from airflow_batchemr.core.secret_values import without
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -37,6 +38,14 @@ def live_lines(lines: Collection[str], where: str, dropped: int = 0) -> list[str
     dropped += len(lines) - len(kept)
     note = [f"({dropped:,} earlier lines are in {where} only)"] if dropped else []
     return [*note, *cut_all(kept, LIVE_LINE)]
+
+
+def program_line(line: str, secrets: Collection[str]) -> str:
+    """A line of a program as it is shown in the task log: without secrets, and with a mark.
+
+    An event of CloudWatch may have several lines; without marks, the others look like lines of Airflow.
+    """
+    return "| " + without(secrets, line).replace("\n", "\n| ")
 
 
 def cut_all(lines: Iterable[str], length: int) -> list[str]:

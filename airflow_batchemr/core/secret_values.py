@@ -6,6 +6,8 @@ import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from airflow_batchemr.core.foreign_text import clean
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -39,8 +41,12 @@ def secret_values(document: Any, secret_name: Callable[[str], bool]) -> frozense
 
 
 def without(secrets: Iterable[str], text: str) -> str:
-    """Return the text with `***` in place of each secret."""
-    for secret in sorted(secrets, key=len, reverse=True):
+    """Return the text, safe to display, with `***` in place of each secret.
+
+    It is cleaned first: a program can color a part of a secret, and without the colors the secret would be complete.
+    """
+    text = clean(text)
+    for secret in sorted(filter(None, map(clean, secrets)), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
 

@@ -13,8 +13,8 @@ from airflow_batchemr.aws.batch.runnable import explain
 from airflow_batchemr.aws.logs import SHORTEST, LogFollower, log_group, tail
 from airflow_batchemr.aws.poller import shared_poller
 from airflow_batchemr.connections import secret_name
-from airflow_batchemr.core.foreign_text import clean
 from airflow_batchemr.core.indices import IndexSet
+from airflow_batchemr.core.log_lines import program_line
 from airflow_batchemr.core.secret_values import without
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ class Live:
             await asyncio.sleep(SHORTEST)
 
     def _log_lines(self, lines: list[str]) -> None:
-        for line in lines:  # an event may have several lines
-            self._log.info("| %s", clean(without(self._secrets, line)).replace("\n", "\n| "))
+        for line in lines:
+            self._log.info("%s", program_line(line, self._secrets))
 
     async def _first_failure(self, parent: str) -> None:
         members = list(IndexSet.parse(self._indices[parent]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_batchemr.aws.emr.logs import StepTail
 from airflow_batchemr.aws.logs import LogFollower
 from airflow_batchemr.aws.poller import shared_poller
-from airflow_batchemr.core.secret_values import without
+from airflow_batchemr.core.log_lines import program_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -119,4 +119,4 @@ class LiveSteps:
         if lines and self._secrets is None:
             self._secrets = await asyncio.to_thread(self._read_secrets)
         for line in lines:
-            self._log.info("| %s", without(self._secrets or (), line))
+            self._log.info("%s", program_line(line, self._secrets or ()))

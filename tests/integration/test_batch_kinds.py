@@ -14,6 +14,7 @@ from airflow_batchemr.aws.batch.progress import summary_of
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.core.container_overrides import recorded
 from airflow_batchemr.triggers.batch_live import Live
+from airflow_batchemr.triggers.emr_live import LiveSteps
 from tests.integration.batch_engine import Job, clients, eventually
 from tests.integration.test_batch_array import array_dag
 from tests.integration.test_history import KEY, batchemr, facts
@@ -237,4 +238,6 @@ def test_every_line_of_an_event_is_shown_as_the_program_s():
     """An event of CloudWatch may have several lines; without the mark, they look like lines of Airflow."""
     log = Log()
     Live(None, (None, None), {}, log)._log_lines(["a\n[warning] forged\rb"])
-    assert ["| a\n| [warning] forged\n| b"] == log.lines
+    steps = LiveSteps(None, (None, None), log_uri=None, cluster_id="j-1", streams={}, log=log)
+    asyncio.run(steps._log_lines(["a\n[warning] forged\rb"]))
+    assert ["| a\n| [warning] forged\n| b"] * 2 == log.lines

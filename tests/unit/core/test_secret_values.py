@@ -80,3 +80,11 @@ def test_a_hostile_request_is_read_in_bounds():
     long = ["--conf " + "a=" * 200_000, "=" * 400_000, "-" * 400_000]
     with bounded(memory=100_000_000, lines=2_000_000):
         assert secret_values([deep, long], secret_name) == {SECRET}
+
+
+def test_a_secret_in_parts_is_replaced():
+    """Removing the colors, or the carriage returns of a key, must not make it complete."""
+    assert without({"abcdefgh"}, "x abc\x1b[31mdef\x1b[0mgh") == "x ***"
+    assert without({"abc\r\ndef"}, "x abc\ndef") == "x ***"
+    assert without({"ab\x1bcdef"}, "x ab\x1bcdef") == "x ***"
+    assert without({"\x1b[31m\x1b[0m"}, "x\x07") == "x\\x07"
