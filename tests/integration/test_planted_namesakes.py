@@ -12,7 +12,9 @@ from airflow_batchemr.aws.batch import jobs
 from airflow_batchemr.aws.batch import remote as batch_remote
 from airflow_batchemr.aws.batch.definitions import ensure_definition
 from airflow_batchemr.aws.emr import steps as emr_steps
+from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.backend import SubmissionPlan
+from airflow_batchemr.ledger import Request
 from tests.integration.batch_engine import Job, clients
 from tests.integration.emr_engine import Job as EmrJob
 from tests.integration.emr_engine import JobRunJob, SharedClusterJob, existing_cluster
@@ -95,6 +97,24 @@ def test_a_job_without_our_tags_is_not_adopted_although_it_is_the_only_one(aws, 
     aws.faults.hide(submission.handle.jobs[0].job_id)
     assert planted in {one["jobId"] for one in jobs.find(clients(), "default", submission.intent.name)}
     assert job.engine().remote.find(replace(submission, handle=None)) is None
+
+
+def test_an_array_without_our_tags_is_not_adopted_for_one_that_was_not_submitted(aws, work, tmp_path):
+    """Of a submission with two arrays, one call was made. There are as many jobs with its names as calls."""
+    job = Job(f"s3://state/{tmp_path.name}", work.command("true"), 1)
+    (submission,) = job.step().waits
+    (request,) = submission.intent.requests
+    names = [f"{request.name}-p{part:04d}" for part in range(2)]
+    parts = [
+        Request(name=name, indices=IndexSet.of([part]), request={**request.request, "jobName": name})
+        for part, name in enumerate(names)
+    ]
+    intent = submission.intent.model_copy(update={"requests": parts, "indices": IndexSet.range(2)})
+    batch = aws.client("batch")
+    batch.submit_job(jobName=names[0], jobQueue="default", jobDefinition=request.request["jobDefinition"])
+    own = batch.submit_job(**parts[1].request)["jobId"]
+    found = job.engine().remote.find(replace(submission, handle=None, intent=intent))
+    assert ([own], False) == ([one.job_id for one in found.handle.jobs], found.complete)
 
 
 def test_a_cluster_without_our_tags_is_not_adopted_although_it_is_the_only_one(aws):
