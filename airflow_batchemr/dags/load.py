@@ -18,7 +18,7 @@ from airflow_batchemr.pipeline_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Collection, MutableMapping
 
     from airflow.sdk import DAG
 
@@ -37,7 +37,7 @@ def build_dags(path: str | Path) -> list[DAG]:
     Raises:
         PipelineFilesError: A file has errors. `load_pipelines` also returns the valid Dags in this case.
     """
-    dags, errors = _load(Path(path), Definitions(), {})
+    dags, errors = _load(Path(path), Definitions(), [])
     if errors:
         raise PipelineFilesError(errors)
     return list(dags.values())
@@ -86,8 +86,7 @@ def load_pipelines(namespace: MutableMapping[str, Any], path: str | Path) -> dic
         source = Path(namespace["__file__"]).parent / source
     definitions = namespace.setdefault(_DEFINITIONS, Definitions())
     loaded = [value for value in namespace.values() if isinstance(value, DAG)]
-    others = {dag.dag_id: dag for dag in loaded if dag.dag_id not in definitions}
-    dags, errors = _load(source, definitions, others)
+    dags, errors = _load(source, definitions, loaded)
     for dag_id, dag in dags.items():
         dag.fileloc = namespace.get("__file__", dag.fileloc)
         namespace[dag_id if dag_id not in namespace else f"dag {dag_id}"] = dag
@@ -110,18 +109,20 @@ def _requested_dag() -> str | None:
 
 
 def _load(
-    path: Path, definitions: Definitions, others: Mapping[str, DAG]
+    path: Path, definitions: Definitions, loaded: Collection[DAG]
 ) -> tuple[dict[str, DAG], list[PipelineFileError]]:
     """Build the Dags of a file or folder.
 
     Args:
         path: Pipeline file or folder.
         definitions: Pipelines that were loaded before, for the same namespace.
-        others: Dags of the namespace that no pipeline file defines, by id.
+        loaded: Dags of the namespace.
     """
     from airflow_batchemr.dags.build import DagBuildError, build_dag
 
     requested = _requested_dag()
+    others = {dag.dag_id: dag for dag in loaded if dag.dag_id not in definitions}
+    earlier = {dag.dag_id: dag for dag in loaded if dag.dag_id in definitions}
     environment, policy = settings.environment(), settings.policy()
     dags: dict[str, DAG] = {}
     errors: list[PipelineFileError] = []
@@ -137,6 +138,8 @@ def _load(
             duplicates.append(error)
         for name, pipeline in spec.pipelines.items():
             if requested not in (None, name) or name in others or not definitions.is_first(name, spec):
+                if name in earlier and definitions.is_again(name, spec):
+                    dags[name] = earlier[name]
                 continue
             try:
                 dags[name] = build_dag(plan_dag(pipeline, file.parent))

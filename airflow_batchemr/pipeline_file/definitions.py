@@ -42,6 +42,10 @@ class Definitions:
         """Whether no earlier file defines this pipeline."""
         return self._first.get(name, spec) is spec
 
+    def is_again(self, name: str, spec: PipelineFile) -> bool:
+        """Whether the file that defines this pipeline was loaded again."""
+        return name in self._first and _is_same_file(self._first[name], spec)
+
 
 def _is_same_file(first: PipelineFile, second: PipelineFile) -> bool:
     try:

@@ -157,6 +157,16 @@ def test_two_calls_in_one_dag_file_define_one_name(parse, tmp_path):
     assert f"{tmp_path}/team_b/y.yaml:1:1" in str(errors)
 
 
+@pytest.mark.parametrize("requested", [None, "nightly"])
+def test_a_further_call_for_the_same_file_returns_the_same_dags(parse, requested):
+    """Such as to change one of them."""
+    calls = "all_ = load_pipelines(globals(), __file__)\none = load_pipelines(globals(), 'a.yaml')\n"
+    check = "assert one['nightly'] is all_['nightly']\none['nightly'].description = 'changed'\n"
+    dags, errors = parse({"dags.py": CALL + calls + check, "a.yaml": good()}, requested)
+    assert (["nightly"], {}) == (list(dags), errors)
+    assert dags["nightly"].description == "changed"
+
+
 def test_a_dag_written_in_python_has_the_name_of_a_pipeline(parse, tmp_path):
     """The Dag in Python is shown, and the pipeline is an error."""
     python = "from airflow.sdk import DAG\nmine = DAG('nightly', schedule=None, description='python')\n"
