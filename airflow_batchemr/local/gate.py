@@ -282,9 +282,9 @@ def _addressed(environ: Environ) -> bool:
 
     S3 clients put the bucket in front of `localhost`, which is always this machine (RFC 6761, section 6.3).
     """
-    host, _, port = environ.get("HTTP_HOST", "").rpartition(":")
+    host, _, port = environ.get("HTTP_HOST", "").lower().partition(":")
     ours = host in {"127.0.0.1", "localhost"} or host.endswith(".localhost")
-    return ours and port == environ["SERVER_PORT"]
+    return ours and (port or "80") == environ["SERVER_PORT"]  # clients leave out the default port
 
 
 def _hang_up(environ: Environ) -> None:

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from airflow_batchemr.local import LocalAWS
+from airflow_batchemr.local.gate import _addressed
 from airflow_batchemr.local.private_files import private_folder, write_private
 from tests.integration.test_local_server import ask, bearer, client_of, define, submit, wait_for
 
@@ -153,6 +154,22 @@ def test_this_machine_is_accepted_as_host(local_aws, host):
     """With the bucket in front, as S3 clients write it."""
     port = local_aws.endpoint_url.rpartition(":")[2]
     assert ask(local_aws, "/_local/requests", **bearer(local_aws), Host=host.format(port=port))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "accepted"),
+    [
+        ("localhost", "80", True),
+        ("LocalHost:80", "80", True),
+        ("localhost", "8080", False),
+        ("localhost:8080.evil.example", "8080", False),
+        ("localhost:80:8080", "8080", False),
+        ("evil.example", "80", False),
+    ],
+)
+def test_clients_leave_out_the_default_port(host, port, accepted):
+    """With `--port 80`."""
+    assert _addressed({"HTTP_HOST": host, "SERVER_PORT": port}) is accepted
 
 
 def test_a_request_without_a_host_is_rejected(local_aws):
