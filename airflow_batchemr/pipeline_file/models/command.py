@@ -26,8 +26,9 @@ _PLACEHOLDER = "\ue000"
 def split_command(command: str, *, rendered: bool = False) -> list[str]:
     """Split a text command into arguments like a shell, without running one.
 
-    Quotes and backslashes work. `$NAME`, `*`, `|`, `>` and `;` have no special meaning and reach the program
-    unchanged. A template (`{{ … }}`) is part of one argument, whatever its expression contains.
+    Quotes and backslashes work; a backslash at the end of a line continues it. `$NAME`, `*`, `|`, `>` and `;` have no
+    special meaning and reach the program unchanged. A template (`{{ … }}`) is part of one argument, whatever its
+    expression contains.
     Because text is split before it is rendered, a rendered value is always one argument.
 
     Args:
@@ -49,7 +50,7 @@ def split_command(command: str, *, rendered: bool = False) -> list[str]:
         at = end
     outside.append(command[at:])
     try:
-        words = shlex.split("".join(outside))
+        words = shlex.split(_one_line("".join(outside)))
     except ValueError as error:
         raise Refusal(
             f"the command cannot be split: {str(error).lower()}", "close the quote, or write a list"
@@ -63,6 +64,23 @@ def split_command(command: str, *, rendered: bool = False) -> list[str]:
     for argument in arguments:
         _check_statements(argument)
     return arguments
+
+
+def _one_line(command: str) -> str:
+    """Remove backslashes at the ends of lines with the line breaks, as a shell does; shlex makes them an argument."""
+    if "\\\n" not in command:
+        return command
+    kept: list[str] = []
+    quote, at = "", 0
+    while at < len(command):
+        size = 2 if command[at] == "\\" and quote != "'" else 1
+        part = command[at : at + size]
+        if part in ("'", '"') and quote in ("", part):
+            quote = "" if quote else part
+        if part != "\\\n":
+            kept.append(part)
+        at += size
+    return "".join(kept)
 
 
 def _next_template(command: str, at: int) -> int | None:

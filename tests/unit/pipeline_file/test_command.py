@@ -23,6 +23,8 @@ HOSTILE = ["a; touch /tmp/x", "$(touch /tmp/x)", "`id`", "it's", '"', "a b", "a\
         ("echo 'a b' \"c d\" e\\ f", ["echo", "a b", "c d", "e f"]),
         ("echo $HOME * | wc > x; ls", ["echo", "$HOME", "*", "|", "wc", ">", "x;", "ls"]),
         ("one\n  two", ["one", "two"]),
+        ("one \\\n  --two '{{ x }}' \\\n", ["one", "--two", "{{ x }}"]),
+        ("o\\\nne \"it's \\\nb\" 'c\\\nd' \\\\\ne", ["one", "it's b", "c\\\nd", "\\", "e"]),
         ("run.sh {{ ds }} {{ds}}", ["run.sh", "{{ ds }}", "{{ds}}"]),
         ("run --day={{ ds }}/x '{{ ds }} y'", ["run", "--day={{ ds }}/x", "{{ ds }} y"]),
         ("run {{ params['a b'] }} z", ["run", "{{ params['a b'] }}", "z"]),
