@@ -79,3 +79,21 @@ def test_only_a_vulnerability_fails_the_audit(
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (code, "") == (done.returncode, done.stderr)
     assert printed in done.stdout
+
+
+def test_an_unknown_package_does_not_end_the_audit(tmp_path: Path) -> None:
+    """A short file may have no other package."""
+    (tmp_path / "requirements-a.lock").touch()
+    (tmp_path / "requirements.lock").write_text("# many packages")
+    known = {"name": "b", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": [], "description": "bad"}]}
+    for name, package in (("requirements-a.lock", {"name": "a", "skip_reason": "?"}), ("requirements.lock", known)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"dependencies": [package]}))
+    shutil.copy(ROOT / ".ci" / "audit.py", tmp_path)
+    (tmp_path / "pip-audit").write_text(
+        '#!/bin/sh\nfor one; do case $one in --requirement=*) cat "${one#*=}.json";; esac; done\n'
+    )
+    (tmp_path / "pip-audit").chmod(0o755)
+    program = f"import sys; sys.executable = {str(tmp_path / 'python')!r}; import audit; sys.exit(audit.main())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (1, "") == (done.returncode, done.stderr)
+    assert "b 1: CVE-1" in done.stdout
