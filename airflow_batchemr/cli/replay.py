@@ -221,4 +221,6 @@ def _consent(shard: Shard, where: str, facts: list[tuple[str, str]], *, yes: boo
     common.say(f"index {shard.index} {where}")
     for name, value in facts:
         common.say(f"  {name:<12} {clean_line(value)}")
+    if any(value.endswith("=***") for _, value in facts):
+        common.say("  --print shows the values of secrets (***)")
     common.confirm("Run it?", yes=yes)

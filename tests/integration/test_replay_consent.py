@@ -103,6 +103,8 @@ def test_a_record_cannot_forge_what_is_shown(forged):
     assert clean(shown) == shown
     assert "variable     LD_PRELOAD=/tmp/x.so" in shown
     assert "hunter2" not in shown
+    assert "--print shows the values of secrets (***)" in shown  # a forged program may run the value of one
+    assert "hunter2" in batchemr(*INDEX, "--print").stdout
 
 
 SHOW = 'env -0 > "$1/env"; ls -A ~ > "$1/home"'
