@@ -71,8 +71,11 @@ _RESTRICTION = "`enum`, or `type: string` with a `pattern` such as `^[a-z0-9]+$`
 _MARK = re.compile(r"\{[{%]|Ref::")
 #: Properties of Spark that YARN writes into a script, or that are options of Java.
 _CONF = re.compile(r"^spark\.(yarn\.appMasterEnv|executorEnv)\.|JavaOptions$|\.extra(LibraryPath|ClassPath)$")
-#: Context variables that nobody who triggers a run can choose: dates, and names in the Dag's file.
-_HARMLESS = re.compile(r"(prev_)?(data_interval_\w+|(start|end)_date\w*|ds\w*|ts\w*|logical_date)|macros|dag|task")
+#: Context variables that nobody who triggers a run can choose: dates, names in the Dag's file, and what operators of
+#: Airflow set. A run id can be chosen, but has no characters that a shell knows (`[scheduler] allowed_run_id_pattern`).
+_HARMLESS = re.compile(
+    r"(prev_)?(data_interval_\w+|(start|end)_date\w*|ds\w*|ts\w*|logical_date)|macros|dag|task|var|conn|run_id"
+)
 
 
 def code(data: Mapping[str, Any], keys: Sequence[str], params: object = None) -> Iterator[Problem]:
@@ -100,6 +103,13 @@ def code(data: Mapping[str, Any], keys: Sequence[str], params: object = None) ->
                 if shown := _chosen(argv[position], params):
                     message = f"Hive inserts the text of {shown} into queries: a value such as `'; DROP …` changes them"
                     hint = f"restrict the values of the param: give it an {_RESTRICTION}, or `type: integer`"
+                    yield Problem(places[position], message, hint, "warning")
+            for position in _in_cluster_mode(argv):
+                if shown := _chosen(argv[position], params):
+                    message = (
+                        f"in cluster mode, a shell of YARN runs code in {shown}: a value such as `` a`id` `` runs `id`"
+                    )
+                    hint = "write the step as `spark:`, which refuses such values, and pass the value as a variable in `env:`"
                     yield Problem(places[position], message, hint, "warning")
         yield from _spark(data.get(key), (key,), params)
     with_ = data.get("with")
@@ -181,6 +191,16 @@ def _queries(argv: Sequence[str], places: Sequence[Keys]) -> Iterator[int]:
     for at in range(start, len(argv)) if not start else _after_clients(argv):
         if _ATTACHED.match(argv[at]) or (at and _HIVE.fullmatch(argv[at - 1])):
             yield at
+
+
+def _in_cluster_mode(argv: Sequence[str]) -> Iterator[int]:
+    """Positions of the arguments of spark-submit from which YARN makes a script: those in cluster mode."""
+    for start, one in enumerate(argv):
+        if posixpath.basename(one) == "spark-submit":
+            options = " ".join(argv[start:])
+            if re.search(r"--deploy-mode[ =]cluster\b|spark\.submit\.deployMode=cluster\b", options):
+                yield from range(start + 1, len(argv))
+            return
 
 
 def _after_clients(argv: Sequence[str]) -> range:

@@ -97,6 +97,19 @@ def test_parameters_that_batch_inserts_into_a_script():
     assert warnings(script, parameters={"day": "a"}, submit={"parameters": {"model": T}})
 
 
+@pytest.mark.parametrize(
+    "mode", ["--deploy-mode cluster", "--deploy-mode=cluster", "--conf spark.submit.deployMode=cluster"]
+)
+def test_arguments_of_spark_submit_in_cluster_mode(mode):
+    """A shell of YARN executes backticks in them; with `spark:`, they are refused."""
+    (found,) = code({"steps": [f"spark-submit {mode} s3://a/b.py {T}"]}, ("steps",), {})
+    assert ("steps", 0) == found.keys
+    assert "a shell of YARN runs code in `{{ params.model }}`" in found.message
+    for harmless in ("{{ ds }}", "{{ var.value.bucket }}", "{{ run_id }}"):
+        assert not list(code({"steps": [f"spark-submit {mode} s3://a/b.py {harmless}"]}, ("steps",), {}))
+    assert not list(code({"steps": [f"spark-submit --deploy-mode client s3://a/b.py {T}"]}, ("steps",), {}))
+
+
 def test_text_steps_of_an_operator():
     """Each one is a command of its own, as in `steps:` of a job."""
     data = {"operator": "airflow_batchemr.EphemeralEmrOperator", "with": {"steps": ["date", f"sh -c 'train {T}'"]}}
