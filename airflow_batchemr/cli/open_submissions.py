@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 #: Number of newest runs of each pipeline that are searched for submissions without a recorded result. AWS deletes Batch
 #: jobs after about a week.
 RECENT_RUNS = 10
+#: Number of lists of 1,000 names each that are read to find the Dag and job of something.
+MOST_LISTS = 20
 _THREADS = 8
 
 
@@ -92,20 +95,20 @@ def _open(state: LedgerState) -> bool:
 def with_exact_names(clients: Clients, one: Started, state: str | None = None) -> Started:
     """Return something with the Dag id and job of the ledger in its tags, if it was started for them.
 
-    Tags have an underscore for each character that AWS does not accept, so its name does not match them. Takes at most
-    two LISTs, for what seems not to be ours.
+    Tags have an underscore for each character that AWS does not accept, so its name does not match them. Takes about
+    two LISTs, and at most `MOST_LISTS`, for what seems not to be ours: its tags may name anybody's ledger. It stays not
+    ours if that cannot be read.
     """
     if one.foreign(state) is None or "_" not in one.tag("dag_id") + one.tag("job"):
         return one
-    try:
+    with suppress(LedgerError):
         ledger, run_key = clients.ledger(state or one.tag("state")), one.tag("run_key")
+        ledger.limit_reads(MOST_LISTS, 0)
         for dag_id in [id_ for id_ in ledger.pipelines() if tag_value(id_) == one.tag("dag_id")]:
             for job in [name for name in ledger.jobs(dag_id, run_key) if tag_value(name) == one.tag("job")]:
                 exact = replace(one, tags={**one.tags, f"{PREFIX}dag_id": dag_id, f"{PREFIX}job": job})
                 if exact.foreign(state) is None:
                     return exact
-    except LedgerError as error:
-        common.say(f"note: cannot look up the Dag and job of {one.id} in the ledger: {error}")
     return one
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime, timezone
+from itertools import product
 
 import boto3
 import pytest
@@ -19,7 +20,7 @@ from airflow_batchemr.aws.emr.job_run import JobRunBackend
 from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
-from airflow_batchemr.cli import ending
+from airflow_batchemr.cli import ending, open_submissions
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.cli.inventory import duplicate_steps, emr_clusters, job_runs
 from airflow_batchemr.cli.orphans import _end as end
@@ -460,6 +461,21 @@ def test_work_whose_name_is_not_allowed_in_tags_is_ours(work, state):
     assert batchemr("clusters", "--yes", "--end", cluster).exit_code == 0
     assert work.cluster_state(cluster) in {"TERMINATING", "TERMINATED"}
     assert work.ledger("größe.cluster").stop_request(1) is not None
+
+
+def test_a_hostile_ledger_in_the_tags_is_not_read_without_end(work, local_aws, monkeypatch):
+    """Its writer can make as many Dags and jobs as they like."""
+    monkeypatch.setattr(open_submissions, "MOST_LISTS", 3)
+    for name in map("".join, product("äö", repeat=4)):
+        job = Ledger(work.clients.s3, STATE).job(name, "2026-11-20T000000Z", "x")
+        job.mark(Marker(submission=0, size=1, rerun_token=None))
+    stranger = Stranger(work, "score")
+    stranger.tags["batchemr:dag_id"] = "____"
+    job = stranger.job("payroll")
+    local_aws.reset_requests()
+    found, code = verdicts()
+    assert (found[job][0], code) == ("not ours", 0)
+    assert local_aws.requests()["ListObjectsV2"] == 3
 
 
 @pytest.mark.parametrize("command", [("orphans", "--terminate"), ("clusters", "--end", "j-1")])
