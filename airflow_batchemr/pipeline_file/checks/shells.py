@@ -109,7 +109,7 @@ def code(data: Mapping[str, Any], keys: Sequence[str], params: object = None) ->
                     message = (
                         f"in cluster mode, a shell of YARN runs code in {shown}: a value such as `` a`id` `` runs `id`"
                     )
-                    hint = "write the step as `spark:`, which refuses such values, or pass the value in `env:` of such a step"
+                    hint = "write a `spark:` step, which refuses such values, or pass the value in the `env:` of one"
                     yield Problem(places[position], message, hint, "warning")
         yield from _spark(data.get(key), (key,), params)
     with_ = data.get("with")
