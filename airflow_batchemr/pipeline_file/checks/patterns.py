@@ -123,6 +123,8 @@ class _Automaton:
 
     def reason(self, root: _Part, starts: int) -> str | None:
         """Return why it takes too long, if a match begins at so many positions."""
+        if max(root[0], *root[2].values(), 0) > _MAX_WAYS:
+            return "it takes exponential time, because each of many repetitions can match nothing"
         exponential = _exponential(self._chars, self._follow, self._steps)
         matched = root[2].keys() if self._ends_search else ()
         return exponential or _ways(self._chars, self._follow, root[1], matched, starts=starts, steps=self._steps)

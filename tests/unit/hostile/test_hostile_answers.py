@@ -29,6 +29,7 @@ from airflow_batchemr.cli.inventory import batch_jobs, duplicate_steps, emr_clus
 from airflow_batchemr.core.indices import IndexSet
 from airflow_batchemr.engine.history import job_history_of
 from airflow_batchemr.engine.job_identity import JobIdentity
+from airflow_batchemr.engine.ownership import ForeignWorkError
 from airflow_batchemr.engine.unrecorded import RemoteStatus
 from airflow_batchemr.ledger import Handle, HandleJob, Intent, Request, Submission
 from airflow_batchemr.ledger.state import LedgerState
@@ -50,6 +51,16 @@ NEEDED = {
     "State", "jobRun", "jobRuns", "id", "state", "jobRunId", "arn", "name", "arrayProperties", "size", "index", "tags",
     "Tags", "jobQueueArn", "jobQueueName", "applications", "virtualClusters", "Instances", "computeEnvironments",
 }  # fmt: skip
+
+
+#: Name and tags of the submission's work, without which it is refused.
+NAME, TAGS = WHO.submission_name(1), WHO.tags(1)
+OURS = {
+    "JobDetail": {"jobName": NAME, "tags": TAGS},
+    "JobRun": {"name": NAME, "tags": TAGS},
+    "Cluster": {"Name": NAME, "Tags": [{"Key": key, "Value": value} for key, value in TAGS.items()]},
+    "StepSummary": {"Name": f"x [{NAME}-s0000]"},
+}
 
 
 class Endpoint:
@@ -88,11 +99,12 @@ class Endpoint:
         kind = shape.type_name
         if kind == "structure":
             chance = 0.6 if depth < 4 else 0.25
-            return {
+            made = {
                 name: self.make(member, depth + 1, name)
                 for name, member in shape.members.items()
                 if draw.random() < (0.93 if name in NEEDED else chance if depth < 7 else 0)
             }
+            return made | (OURS.get(shape.name, {}) if draw.random() < 0.9 else {})
         if kind == "list":
             return [self.make(shape.member, depth + 1) for _ in range(draw.choice([0, 1, 1, 2]))]
         if kind == "map":
@@ -144,7 +156,7 @@ SUBMISSIONS = {
 def remote_of(kind, clients, ledger):
     if kind == "batch":
         return BatchRemote(clients, ledger, WHO)
-    return (EmrRemote if kind in {"emr", "steps"} else JobRunRemote)(clients, ledger)
+    return (EmrRemote if kind in {"emr", "steps"} else JobRunRemote)(clients, ledger, WHO)
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +182,7 @@ def test_a_submission_is_observed_or_an_error(ledger, one, seed, wrong):
             remote.find(one)
             observation = remote.observe(one)
             ending = remote.result(one, observation) if observation.status != "running" else None
-        except AwsError:
+        except (AwsError, ForeignWorkError):
             return
     if ending is not None:
         type(ending.result).model_validate_json(ending.result.model_dump_json())
