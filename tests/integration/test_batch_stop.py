@@ -167,7 +167,7 @@ def test_many_tasks_cleared_together_share_the_search_for_children(aws, work, tm
     requests = aws.requests()
     eventually(lambda: {job["status"] for job in batch.describe_jobs(jobs=[child])["jobs"]} == {"FAILED"})
     (work.folder / "go").touch()
-    assert 41 == requests["TerminateJob"]
+    assert 41 == aws.requests()["TerminateJob"]  # on a busy machine, the driver's child is ended after `on_kill`
     assert 40 >= requests["ListJobs"]
     assert 8 >= requests["DescribeJobQueues"]
     assert 40 * 6 + 60 >= sum(requests.values())
