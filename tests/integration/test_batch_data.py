@@ -87,7 +87,8 @@ def test_a_resume_keeps_the_packing_despite_new_objects(aws, bucket, run_dag, wo
 
 def test_an_empty_prefix_is_an_error(aws, bucket, run_dag, work):
     """The message names it, and nothing is submitted."""
-    finished = run_dag(array_dag("nothing", work.command("true"), array={"per_object": "s3://data/none/*"}))
+    array = {"per_object": "s3://data/none/*"}
+    finished = run_dag(array_dag("nothing", work.command("true"), array=array, retry_delay=0))
     assert {"work": "failed"} == finished.tasks
     assert "nothing under s3://data/none/*" in finished.output
     assert 0 == aws.requests()["SubmitJob"]

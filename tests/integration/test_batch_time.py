@@ -67,7 +67,8 @@ def full(aws):
 
 def test_a_job_that_never_starts_is_stopped_and_explained(aws, full, run_dag, work):
     """After `runnable_timeout`, the task reports why AWS has not started it."""
-    finished = run_dag(array_dag("stuck", work.command("true"), array=3, runnable_timeout=2, vcpus=300))
+    options = {"runnable_timeout": 2, "vcpus": 300, "retry_delay": 0}
+    finished = run_dag(array_dag("stuck", work.command("true"), array=3, **options))
     assert {"work": "failed"} == finished.tasks
     assert "longer than the runnable_timeout of 2 s: stopped." in finished.output
     assert (
