@@ -7,6 +7,7 @@ import json
 import pytest
 
 from airflow_batchemr.pipeline_file import load_file
+from airflow_batchemr.pipeline_file.checks import patterns
 from airflow_batchemr.pipeline_file.checks.patterns import slow
 from tests.unit.hostile.bounds import bounded
 
@@ -160,6 +161,7 @@ def test_common_patterns_are_accepted(pattern):
 def test_the_check_of_a_large_pattern_ends(checked, pattern):
     """Each one is an error, after a bounded number of steps."""
     slow.cache_clear()
+    patterns._runs.cache_clear()
     with bounded(memory=64 << 20, lines=4_000_000):
         errors = checked({"type": "string", "pattern": pattern})
     assert errors or pattern == LARGE[2]
