@@ -323,7 +323,7 @@ NAMES = st.sampled_from(["stderr", "stdout", "controller", "driver stdout"])
 #: Bounds in proportion to the text.
 LINES_A_CHARACTER, BYTES_A_CHARACTER, FREE = 60, 400, 2 * 2**20
 #: Compiling the expressions that `re` has not cached, or no longer.
-FREE_LINES = 50_000
+FREE_LINES = 500_000
 
 
 @settings(max_examples=60)
