@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-#: Limits of suggestions: comparing two names takes the product of their lengths.
-_MAX_NAME, _MAX_KNOWN = 128, 500
+#: Limits of suggestions: comparing two names takes the product of their lengths. There are about 600 time zones.
+_MAX_NAME, _MAX_KNOWN = 128, 1_000
 
 Severity = Literal["error", "warning", "note"]
 
