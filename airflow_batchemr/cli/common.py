@@ -226,10 +226,15 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if sys.stdin is None or not sys.stdin.isatty():  # None: closed
+    if not has_terminal():
         fail("nothing was done, because stdin is not a terminal on which to ask: check the above, and add --yes")
     if not typer.confirm(question, default=False, err=True):
         fail("nothing was done")
+
+
+def has_terminal() -> bool:
+    """Return whether somebody can answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty()  # None: closed
 
 
 def table(headings: list[str], rows: list[list[str]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,14 +29,9 @@ def check_can_ask(option: str, *, yes: bool) -> None:
     Raises:
         typer.Exit: There is no terminal: exit code 2, before any call.
     """
-    if not yes and not has_terminal():
+    if not yes and not common.has_terminal():
         common.say(f"error: {option} asks before it ends anything, and there is no terminal: add --yes")
         raise typer.Exit(2)
-
-
-def has_terminal() -> bool:
-    """Return whether somebody can answer."""
-    return sys.stdin.isatty()
 
 
 def confirm(wanted: Sequence[tuple[Started, str]], *, yes: bool) -> None:

@@ -20,7 +20,7 @@ from airflow_batchemr.aws.emr.job_run import JobRunBackend
 from airflow_batchemr.aws.emr.job_run_targets import Eks, Serverless
 from airflow_batchemr.aws.emr.shared_cluster import SharedCluster
 from airflow_batchemr.aws.remote_work import AnyRemoteWork
-from airflow_batchemr.cli import ending, open_submissions
+from airflow_batchemr.cli import common, open_submissions
 from airflow_batchemr.cli.app import app
 from airflow_batchemr.cli.inventory import duplicate_steps, emr_clusters, job_runs
 from airflow_batchemr.cli.orphans import _end as end
@@ -492,7 +492,7 @@ def test_without_a_terminal_nothing_is_ended_unless_the_answer_is_given(work, co
 @pytest.mark.parametrize("answer", ["n", "y"])
 def test_what_will_be_ended_is_shown_before_the_question(work, monkeypatch, answer):
     """Kind, id, name, state, age and reason; clusters first, because they cost most."""
-    monkeypatch.setattr(ending, "has_terminal", lambda: True)
+    monkeypatch.setattr(common, "has_terminal", lambda: True)
     job, cluster = work.start_job("ended"), work.start_cluster("spark.cluster")
     close(work.ledger("ended"), 1)
     work.ledger("spark.cluster").request_stop(1, StopRequest(reason="cleared"))
@@ -513,7 +513,7 @@ def test_what_will_be_ended_is_shown_before_the_question(work, monkeypatch, answ
 
 def test_a_cluster_is_shown_before_it_is_ended_by_hand(work, monkeypatch):
     """With the work that it was started for."""
-    monkeypatch.setattr(ending, "has_terminal", lambda: True)
+    monkeypatch.setattr(common, "has_terminal", lambda: True)
     cluster = work.start_cluster("spark.cluster")
     done = CliRunner().invoke(app, ["clusters", "--end", cluster], input="n\n")
     assert done.exit_code == 1

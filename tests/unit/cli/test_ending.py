@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timezone
 
 import pytest
@@ -23,3 +24,12 @@ def test_a_long_reason_does_not_hide_the_other_lines(monkeypatch, capsys):
     assert "name-a RUNNING" in shown
     assert "name-b RUNNING" in shown
     assert len(shown) < 2_000
+
+
+def test_with_a_closed_stdin_nothing_is_ended(monkeypatch, capsys):
+    """Python then has no stdin."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(typer.Exit) as raised:
+        ending.check_can_ask("--terminate", yes=False)
+    assert raised.value.exit_code == 2
+    assert "there is no terminal: add --yes" in capsys.readouterr().err
